@@ -1,0 +1,146 @@
+-- The whole database. Times are milliseconds since the epoch unless a column says seconds.
+-- docs/storage.md tells the life and the consistency of each table.
+
+CREATE TABLE agents (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  owner_email TEXT NOT NULL,
+  description TEXT,
+  permissions TEXT NOT NULL,              -- JSON array of strings
+  status TEXT NOT NULL CHECK (status IN ('active', 'inactive', 'suspended', 'revoked')),
+  tier TEXT NOT NULL CHECK (tier IN ('free', 'pro', 'enterprise')),
+  not_before INTEGER NOT NULL DEFAULT 0,  -- seconds: a token or a session issued before it is over
+  last_verified_at INTEGER,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX agents_by_age ON agents (created_at, id);
+CREATE INDEX agents_by_status ON agents (status, created_at, id);
+CREATE INDEX agents_by_name ON agents (name COLLATE NOCASE);
+CREATE INDEX agents_by_owner ON agents (owner_email COLLATE NOCASE);
+
+-- Kept so that a listing's total reads at most four rows.
+CREATE TABLE agent_counts (
+  status TEXT PRIMARY KEY,
+  total INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER agents_counted AFTER INSERT ON agents BEGIN
+  INSERT INTO agent_counts (status, total) VALUES (new.status, 1)
+  ON CONFLICT (status) DO UPDATE SET total = total + 1;
+END;
+
+CREATE TRIGGER agents_recounted AFTER UPDATE OF status ON agents WHEN old.status <> new.status BEGIN
+  UPDATE agent_counts SET total = total - 1 WHERE status = old.status;
+  INSERT INTO agent_counts (status, total) VALUES (new.status, 1)
+  ON CONFLICT (status) DO UPDATE SET total = total + 1;
+END;
+
+CREATE TRIGGER agents_uncounted AFTER DELETE ON agents BEGIN
+  UPDATE agent_counts SET total = total - 1 WHERE status = old.status;
+END;
+
+CREATE TABLE api_keys (
+  hash TEXT PRIMARY KEY,                  -- HMAC-SHA-256 under SECRET_PEPPER
+  agent_id TEXT NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER                      -- null: until rotated
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX api_keys_by_agent ON api_keys (agent_id);
+
+-- A family is one session: all the refresh tokens that descend from one verify.
+CREATE TABLE refresh_families (
+  id TEXT PRIMARY KEY,
+  agent_id TEXT NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
+  issued_at INTEGER NOT NULL,             -- seconds, never before the agent's not_before at the time
+  expires_at INTEGER NOT NULL,            -- absolute
+  revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX refresh_families_by_agent ON refresh_families (agent_id);
+CREATE INDEX refresh_families_by_expiry ON refresh_families (expires_at);
+
+CREATE TABLE refresh_tokens (
+  hash TEXT PRIMARY KEY,                  -- HMAC-SHA-256 under SECRET_PEPPER
+  family_id TEXT NOT NULL REFERENCES refresh_families (id) ON DELETE CASCADE,
+  expires_at INTEGER NOT NULL,
+  used_at INTEGER                         -- null: the family's newest
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX refresh_tokens_by_family ON refresh_tokens (family_id);
+CREATE INDEX refresh_tokens_by_expiry ON refresh_tokens (expires_at);
+
+-- Ids sort by time, so they are the order and the page key. Agents may be deleted before their rows are.
+CREATE TABLE activity (
+  id TEXT PRIMARY KEY,
+  agent_id TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  ip_address TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('success', 'failure')),
+  message TEXT,
+  batch TEXT NOT NULL                     -- the insert that brought the row in: what is counted once
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX activity_by_agent ON activity (agent_id, status, id);
+CREATE INDEX activity_by_status ON activity (status, id);
+
+-- Kept so that a page's total reads at most two rows. agent_id '' counts everybody's.
+CREATE TABLE activity_counts (
+  agent_id TEXT NOT NULL,
+  status TEXT NOT NULL,
+  total INTEGER NOT NULL,
+  PRIMARY KEY (agent_id, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE webhooks (
+  id TEXT PRIMARY KEY,
+  agent_id TEXT NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
+  url TEXT NOT NULL,
+  events TEXT NOT NULL,                   -- JSON array of event names
+  description TEXT,
+  is_active INTEGER NOT NULL DEFAULT 1,
+  all_agents INTEGER NOT NULL DEFAULT 0,
+  secret TEXT NOT NULL,                   -- JWE-like: key id and AES-GCM ciphertext under WEBHOOK_KEYS
+  previous_secret TEXT,
+  previous_secret_expires_at INTEGER,
+  failures_in_row INTEGER NOT NULL DEFAULT 0,
+  disabled_at INTEGER,
+  disabled_reason TEXT,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX webhooks_by_agent ON webhooks (agent_id, created_at);
+CREATE INDEX webhooks_for_all ON webhooks (id) WHERE all_agents = 1;
+
+-- The outbox: written in the batch of the change that it tells of, emptied into deliveries.
+CREATE TABLE events (
+  id TEXT PRIMARY KEY,
+  agent_id TEXT NOT NULL,
+  event TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  data TEXT NOT NULL                      -- JSON object
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deliveries (
+  id TEXT PRIMARY KEY,                    -- also the webhook-id header
+  webhook_id TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+  event_id TEXT NOT NULL,
+  event TEXT NOT NULL,
+  agent_id TEXT NOT NULL,
+  body TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('pending', 'success', 'failed')),
+  attempts INTEGER NOT NULL DEFAULT 0,
+  next_attempt_at INTEGER,
+  response_status INTEGER,
+  response_body TEXT,
+  error TEXT,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX deliveries_once ON deliveries (event_id, webhook_id);
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook_id, created_at, id);
+CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE status = 'pending';

@@ -1,0 +1,22 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseEnv } from "node:util";
+
+/** The settings of local development, shared by the commands that speak to it. */
+export const ROOT = join(import.meta.dirname, "..");
+export const PORT = Number(process.env.PORT ?? 8787);
+export const STATE_DIR = process.env.STATE_DIR ?? ".wrangler/state";
+export const BASE_URL = `http://127.0.0.1:${PORT}`;
+/** The sample upstream listens next door. */
+export const SAMPLE_PORT = PORT + 1;
+export const DEV_VARS = join(ROOT, ".dev.vars");
+
+export function readDevVars(): Record<string, string | undefined> {
+  return existsSync(DEV_VARS) ? parseEnv(readFileSync(DEV_VARS, "utf8")) : {};
+}
+
+/** Ends the command with a sentence instead of a stack. */
+export function fail(message: string): never {
+  console.error(`\n${message}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,101 @@
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { createServer } from "node:net";
+import { BASE_URL, fail, PORT, readDevVars, ROOT, SAMPLE_PORT, STATE_DIR } from "./local.ts";
+import { SAMPLE_RULES, startSampleUpstream } from "./sample-upstream.ts";
+import { completeDevVars } from "./secrets.ts";
+
+const QUIET = { WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
+const env = { ...process.env, ...QUIET };
+
+if (!Number.isInteger(PORT) || PORT < 1 || PORT > 65_534) fail("PORT must be a number from 1 to 65534.");
+await assertFree(PORT);
+
+const made = completeDevVars();
+if (made.length > 0) console.log(`Made local secrets and settings in .dev.vars: ${made.join(", ")}`);
+
+const migrated = spawnSync("wrangler", ["d1", "migrations", "apply", "DB", "--local", "--persist-to", STATE_DIR], {
+  cwd: ROOT,
+  env,
+  stdio: ["ignore", "pipe", "pipe"],
+  encoding: "utf8",
+});
+if (migrated.error) fail("wrangler is not installed. Run `npm ci` first, and start with `npm start`.");
+if (migrated.status !== 0) fail(`The migrations could not be applied:\n${migrated.stdout}\n${migrated.stderr}`);
+
+const vars = readDevVars();
+const sample = await startSampleUpstream(SAMPLE_PORT, vars.UPSTREAM_SAMPLE_TOKEN ?? "").catch((error: Error) =>
+  fail(`The sample upstream cannot listen on port ${SAMPLE_PORT}: ${error.message}. Choose another PORT.`),
+);
+const sampleUpstream = JSON.stringify({ base_url: `http://127.0.0.1:${SAMPLE_PORT}`, ...SAMPLE_RULES });
+
+const worker: ChildProcess = spawn(
+  "wrangler",
+  [
+    "dev",
+    `--ip=127.0.0.1`,
+    `--port=${PORT}`,
+    "--inspector-port=0",
+    `--persist-to=${STATE_DIR}`,
+    "--show-interactive-dev-session=false",
+    "--log-level=warn",
+    "--var",
+    `UPSTREAMS.sample:${sampleUpstream}`,
+  ],
+  { cwd: ROOT, env, stdio: ["ignore", "inherit", "inherit"] },
+);
+
+let stopping = false;
+function stop(code: number): void {
+  if (stopping) return;
+  stopping = true;
+  sample.close();
+  worker.once("exit", () => process.exit(code));
+  if (worker.exitCode !== null) process.exit(code);
+  worker.kill("SIGTERM");
+  setTimeout(() => process.exit(code), 5000).unref();
+}
+process.once("SIGINT", () => stop(0));
+process.once("SIGTERM", () => stop(0));
+worker.once("exit", (code) => {
+  if (!stopping) fail(`The gateway stopped (exit code ${code}). What it printed above says why.`);
+});
+
+await ready();
+console.log(`
+  AgentAuth is running at ${BASE_URL}
+  The sample upstream behind it: ${BASE_URL}/proxy/sample (directly: http://127.0.0.1:${SAMPLE_PORT})
+
+  The admin's way in: the bootstrap token in .dev.vars (ADMIN_BOOTSTRAP_TOKEN), as a Bearer on
+    POST ${BASE_URL}/agents/register  {"name", "owner_email", "permissions": ["*:*:*"]}
+
+  Next: run  npm run demo  in another terminal. API reference: ${BASE_URL}/docs
+  Stop with Ctrl-C. State is kept in ${STATE_DIR}.
+`);
+
+async function ready(): Promise<void> {
+  for (let i = 0; i < 240; i++) {
+    const answer = await fetch(`${BASE_URL}/health`).catch(() => undefined);
+    if (answer?.ok) return;
+    if (answer?.status === 503) {
+      const body = (await answer.json()) as { details?: { message: string }[] };
+      if (body.details) {
+        console.error(`\n${body.details.map(({ message }) => message).join("\n")}\n`);
+        return stop(1);
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  console.error("\nThe gateway did not become healthy within a minute.\n");
+  stop(1);
+}
+
+function assertFree(port: number): Promise<void> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+      .once("error", () =>
+        fail(`Port ${port} is in use. Stop what listens there, or choose another: PORT=8790 npm start`),
+      )
+      .once("listening", () => probe.close(() => resolve()))
+      .listen(port, "127.0.0.1");
+  });
+}

@@ -1,0 +1,78 @@
+import type { ActivityMessage } from "./record.ts";
+
+export interface ActivityRow {
+  id: string;
+  agent_id: string;
+  at: number;
+  ip_address: string;
+  status: "success" | "failure";
+  message: string | null;
+}
+
+/**
+ * The statements that bring a batch of activities in: the rows that are new, and the counts by exactly those.
+ *
+ * `batch` marks the rows of this insert. A row delivered again keeps its first mark and is not counted twice.
+ * A stranger can name an agent that does not exist: such rows are left out.
+ */
+export function insertActivities(
+  db: D1Database,
+  activities: readonly ActivityMessage[],
+  batch: string,
+): D1PreparedStatement[] {
+  const rows = JSON.stringify(
+    activities.map(({ id, agentId, at, ipAddress, status, message }) => ({
+      id,
+      agentId,
+      at,
+      ipAddress,
+      status,
+      message,
+    })),
+  );
+  return [
+    db
+      .prepare(
+        `INSERT OR IGNORE INTO activity (id, agent_id, at, ip_address, status, message, batch)
+         SELECT value ->> 'id', value ->> 'agentId', value ->> 'at', value ->> 'ipAddress', value ->> 'status',
+                value ->> 'message', ?2
+         FROM json_each(?1) WHERE EXISTS (SELECT 1 FROM agents a WHERE a.id = value ->> 'agentId')`,
+      )
+      .bind(rows, batch),
+    db
+      .prepare(
+        `INSERT INTO activity_counts (agent_id, status, total)
+         SELECT agent_id, status, COUNT(*) FROM (
+           SELECT a.agent_id, a.status FROM json_each(?1) JOIN activity a ON a.id = value ->> 'id' WHERE a.batch = ?2
+           UNION ALL
+           SELECT '', a.status FROM json_each(?1) JOIN activity a ON a.id = value ->> 'id' WHERE a.batch = ?2
+         ) WHERE true GROUP BY agent_id, status
+         ON CONFLICT (agent_id, status) DO UPDATE SET total = total + excluded.total`,
+      )
+      .bind(rows, batch),
+  ];
+}
+
+/** SQL that is true when the activity came in with this batch; parameters 6 and 7. */
+export const cameInWith = (id: string, batch: string) => ({
+  sql: "EXISTS (SELECT 1 FROM activity a WHERE a.id = ?6 AND a.batch = ?7)",
+  bindings: [id, batch],
+});
+
+/** One page of an agent's activity, newest first, and how much there is. */
+export async function readAgentActivity(
+  db: D1Database,
+  agentId: string,
+  { limit, offset }: { limit: number; offset: number },
+): Promise<{ rows: ActivityRow[]; total: number }> {
+  // The index is (agent_id, status, id): both statuses are read in order and merged.
+  const half = (status: string) =>
+    `SELECT id, agent_id, at, ip_address, status, message FROM activity WHERE agent_id = ?1 AND status = '${status}'`;
+  const [page, count] = await db.batch<ActivityRow & { total: number }>([
+    db
+      .prepare(`${half("success")} UNION ALL ${half("failure")} ORDER BY id DESC LIMIT ?2 OFFSET ?3`)
+      .bind(agentId, limit, offset),
+    db.prepare("SELECT COALESCE(SUM(total), 0) AS total FROM activity_counts WHERE agent_id = ?1").bind(agentId),
+  ]);
+  return { rows: page!.results, total: count!.results[0]?.total ?? 0 };
+}

@@ -1,0 +1,83 @@
+import type { Config } from "../config.ts";
+import { randomBase62 } from "../crypto/random.ts";
+import type { Catalogue } from "../permissions/catalogue.ts";
+import { ADMIN, whyNotGrantable } from "../permissions/grammar.ts";
+import { beyond, reaches } from "../permissions/match.ts";
+import { newEvent } from "../webhooks/event.ts";
+import { announce } from "../webhooks/outbox.ts";
+import { toWire, type Agent } from "./agent.ts";
+import { apiKeyHash, newApiKey } from "./api-key.ts";
+import { insertAgent } from "./store.ts";
+
+/** Who asks for a registration. */
+export type Registrar =
+  | { readonly kind: "stranger" }
+  /** The holder of `ADMIN_BOOTSTRAP_TOKEN`. */
+  | { readonly kind: "bootstrap" }
+  | { readonly kind: "agent"; readonly permissions: ReadonlySet<string> };
+
+export type RegistrationVerdict =
+  | { readonly verdict: "born"; readonly status: "active" | "inactive" }
+  | { readonly verdict: "malformed"; readonly faults: { permission: string; message: string }[] }
+  | { readonly verdict: "closed" }
+  /** More than the registrar may give away. */
+  | { readonly verdict: "too_much"; readonly permissions: readonly string[] };
+
+/** What registration policy says to a wish. */
+export function judgeRegistration(
+  permissions: readonly string[],
+  registrar: Registrar,
+  policy: Config["registration"],
+  catalogue: Catalogue,
+): RegistrationVerdict {
+  const faults = permissions.flatMap((permission) => {
+    const message = whyNotGrantable(permission, catalogue);
+    return message ? [{ permission, message }] : [];
+  });
+  if (faults.length > 0) return { verdict: "malformed", faults };
+  if (isAdmin(registrar)) return { verdict: "born", status: "active" };
+  if (policy === "admin") return { verdict: "closed" };
+  const tooMuch =
+    registrar.kind === "agent"
+      ? beyond(permissions, registrar.permissions, catalogue)
+      : permissions.filter((permission) => permission === ADMIN);
+  if (tooMuch.length > 0) return { verdict: "too_much", permissions: tooMuch };
+  return { verdict: "born", status: policy === "open" ? "active" : "inactive" };
+
+  function isAdmin(who: Registrar): boolean {
+    return who.kind === "bootstrap" || (who.kind === "agent" && reaches(who.permissions, ADMIN, catalogue));
+  }
+}
+
+export interface Wish {
+  readonly name: string;
+  readonly ownerEmail: string;
+  readonly description: string | null;
+  readonly permissions: readonly string[];
+}
+
+/** Creates an agent with its first API key, which is shown here and never again. One D1 round trip. */
+export async function createAgent(
+  db: D1Database,
+  wish: Wish,
+  status: "active" | "inactive",
+  pepper: string,
+  now: number,
+): Promise<{ agent: Agent; apiKey: string }> {
+  const agent: Agent = {
+    id: `agt_${randomBase62(24)}`,
+    name: wish.name,
+    ownerEmail: wish.ownerEmail,
+    permissions: [...new Set(wish.permissions)],
+    status,
+    tier: "free",
+    notBefore: 0,
+    createdAt: now,
+    updatedAt: now,
+  };
+  const apiKey = newApiKey();
+  const { agent_id, name, owner_email, created_at } = toWire(agent);
+  const event = newEvent("agent.registered", agent.id, now, { agent_id, name, owner_email, created_at });
+  await db.batch([...insertAgent(db, agent, wish.description, await apiKeyHash(apiKey, pepper)), announce(db, event)]);
+  return { agent, apiKey };
+}

@@ -1,0 +1,45 @@
+import { Hono } from "hono";
+import { activityRoutes } from "./activity/routes.ts";
+import { agentRoutes } from "./agents/routes.ts";
+import { proxy } from "./gateway/proxy.ts";
+import { errorAnswer } from "./http/answer-error.ts";
+import { cors } from "./http/cors.ts";
+import { dispatch, methodNotAllowed } from "./http/dispatch.ts";
+import { healthRoutes } from "./http/health.ts";
+import { notFound } from "./http/errors.ts";
+import { begin, type AppEnv } from "./http/request.ts";
+import type { Route } from "./http/route.ts";
+import { permissionRoutes } from "./permissions/routes.ts";
+import { tokenRoutes } from "./tokens/routes.ts";
+
+/** Every endpoint but the gateway: what is mounted, documented and walked by the security tests. */
+export const ROUTES: readonly Route[] = [
+  ...agentRoutes,
+  ...tokenRoutes,
+  ...activityRoutes,
+  ...permissionRoutes,
+  ...healthRoutes,
+];
+
+export const app = new Hono<AppEnv>();
+
+app.onError(errorAnswer);
+app.notFound(() => {
+  throw notFound("This path");
+});
+
+app.use(begin);
+app.use(cors);
+app.all("/proxy/:service", (c) => proxy(c.var.context));
+app.all("/proxy/:service/*", (c) => proxy(c.var.context));
+
+// A static path wins over a parameter in its place, also for a method that only the latter has.
+const bySpecificity = [...new Set(ROUTES.map(({ path }) => path))].sort(
+  (one, other) => Number(one.includes("{")) - Number(other.includes("{")),
+);
+for (const path of bySpecificity) {
+  const routes = ROUTES.filter((route) => route.path === path);
+  const pattern = path.replace(/\{(\w+)\}/g, ":$1");
+  for (const route of routes) app.on(route.method, pattern, dispatch(route));
+  app.all(pattern, methodNotAllowed(routes.map(({ method }) => method)));
+}

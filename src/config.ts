@@ -1,0 +1,189 @@
+import * as z from "zod/mini";
+import { loadServices, type Service } from "./gateway/services.ts";
+import { upstreamSettings } from "./gateway/upstream-settings.ts";
+import { BUILT_IN_CATALOGUE, type Catalogue } from "./permissions/catalogue.ts";
+
+/** A private signing key (ES256) as it stands in `SIGNING_KEYS`. */
+export interface SigningKey {
+  kty: "EC";
+  crv: "P-256";
+  kid: string;
+  x: string;
+  y: string;
+  d: string;
+}
+
+/** A webhook encryption key (AES-GCM, 256 bits) as it stands in `WEBHOOK_KEYS`. */
+export interface EncryptionKey {
+  kty: "oct";
+  kid: string;
+  k: string;
+}
+
+/** The settings of one deployment, checked and frozen. Times are seconds unless a name says otherwise. */
+export interface Config {
+  readonly development: boolean;
+  /** Null in local development: the request's own origin. */
+  readonly issuer: string | null;
+  readonly audience: string | null;
+  readonly registration: "open" | "approval" | "admin";
+  readonly accessTokenTtl: number;
+  readonly refreshTokenTtl: number;
+  readonly refreshFamilyTtl: number;
+  readonly refreshGrace: number;
+  readonly standingTtl: number;
+  readonly activityRetentionDays: number;
+  readonly corsOrigins: readonly string[];
+  readonly webhookAllowLoopback: boolean;
+  readonly signingKeys: readonly SigningKey[];
+  readonly webhookKeys: readonly EncryptionKey[];
+  readonly pepper: string;
+  readonly adminBootstrapToken: string | null;
+  readonly catalogue: Catalogue;
+  readonly services: ReadonlyMap<string, Service>;
+  /** The value of an upstream's secret: `secret("github", "TOKEN")` reads `UPSTREAM_GITHUB_TOKEN`. */
+  readonly secret: (service: string, part: SecretPart) => string | undefined;
+}
+
+export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";
+
+/** The settings are unusable. Each fault names its setting and what to do; none shows a value. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.join(" "));
+    this.name = "ConfigError";
+    this.faults = faults;
+  }
+}
+
+const seconds = (fallback: number, minimum = 0) =>
+  z._default(z.coerce.number().check(z.int(), z.minimum(minimum), z.maximum(10 * 365 * 86_400)), fallback);
+const flag = z._default(z.stringbool(), false);
+const origin = z.string().check(
+  z.refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+    error: 'must be an origin without a path, for example "https://agentauth.example.com"',
+  }),
+);
+const jwkSet = <Key extends z.ZodMiniType>(key: Key) =>
+  z.pipe(z.transform(parseJson), z.object({ keys: z.array(key).check(z.minLength(1)) }));
+
+const signingKey = z.object({
+  kty: z.literal("EC"),
+  crv: z.literal("P-256"),
+  kid: z.string().check(z.minLength(1)),
+  x: z.string(),
+  y: z.string(),
+  d: z.string(),
+});
+const webhookKey = z.object({ kty: z.literal("oct"), kid: z.string().check(z.minLength(1)), k: z.string() });
+
+const settings = z.object({
+  ENVIRONMENT: z.optional(z.string()),
+  ISSUER: z.optional(z.union([z.literal(""), origin])),
+  AUDIENCE: z.optional(z.string()),
+  REGISTRATION: z._default(z.enum(["open", "approval", "admin"]), "approval"),
+  ACCESS_TOKEN_TTL_SECONDS: seconds(3600, 1),
+  REFRESH_TOKEN_TTL_SECONDS: seconds(2_592_000, 1),
+  REFRESH_FAMILY_TTL_SECONDS: seconds(7_776_000, 1),
+  REFRESH_GRACE_SECONDS: seconds(10),
+  STANDING_TTL_SECONDS: seconds(5),
+  ACTIVITY_RETENTION_DAYS: seconds(90, 1),
+  CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(z.union([z.literal("*"), origin]))), []),
+  WEBHOOK_ALLOW_LOOPBACK: flag,
+  SIGNING_KEYS: jwkSet(signingKey),
+  WEBHOOK_KEYS: jwkSet(webhookKey),
+  SECRET_PEPPER: z.string().check(z.minLength(32)),
+  ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
+});
+
+const HELP: Record<string, string> = {
+  SIGNING_KEYS: "Make one with `npm run keys` and set it with `wrangler secret put SIGNING_KEYS`.",
+  WEBHOOK_KEYS: "Make one with `npm run keys` and set it with `wrangler secret put WEBHOOK_KEYS`.",
+  SECRET_PEPPER: "Make one with `npm run keys` and set it with `wrangler secret put SECRET_PEPPER`.",
+  ADMIN_BOOTSTRAP_TOKEN: "Use at least 24 random characters, or leave it unset to turn it off.",
+};
+
+const loaded = new WeakMap<object, Config | ConfigError>();
+
+/**
+ * The configuration in an environment, read once per isolate.
+ *
+ * @throws {ConfigError} naming every setting that is missing or wrong.
+ */
+export function loadConfig(env: object): Config {
+  let config = loaded.get(env);
+  if (!config) {
+    config = readConfig(env as Record<string, unknown>);
+    loaded.set(env, config);
+  }
+  if (config instanceof ConfigError) throw config;
+  return config;
+}
+
+function readConfig(env: Record<string, unknown>): Config | ConfigError {
+  const faults: string[] = [];
+  const parsed = settings.safeParse(env);
+  for (const issue of parsed.error?.issues ?? []) {
+    const name = String(issue.path[0]);
+    const at = issue.path.length > 1 ? ` (at ${issue.path.slice(1).join(".")})` : "";
+    faults.push(
+      env[name] === undefined
+        ? `${name} is not set. ${HELP[name] ?? ""}`.trim()
+        : `${name}${at} is not valid: ${issue.message}. ${HELP[name] ?? ""}`.trim(),
+    );
+  }
+  const development = env.ENVIRONMENT === "development";
+  if (!development && !env.ISSUER) {
+    faults.push("ISSUER is not set. Put this deployment's public origin into [vars] of wrangler.toml.");
+  }
+  const bootstrap = parsed.data?.ADMIN_BOOTSTRAP_TOKEN || null;
+  if (bootstrap && bootstrap.length < 24) {
+    faults.push(`ADMIN_BOOTSTRAP_TOKEN is too short. ${HELP.ADMIN_BOOTSTRAP_TOKEN}`);
+  }
+  const { upstreams, faults: upstreamFaults } = upstreamSettings(env);
+  const { services, catalogue, faults: serviceFaults } = loadServices(upstreams, BUILT_IN_CATALOGUE);
+  faults.push(...upstreamFaults, ...serviceFaults);
+  if (faults.length > 0 || !parsed.data) return new ConfigError(faults);
+
+  const data = parsed.data;
+  const issuer = data.ISSUER || null;
+  return Object.freeze({
+    development,
+    issuer,
+    audience: data.AUDIENCE || issuer,
+    registration: data.REGISTRATION,
+    accessTokenTtl: data.ACCESS_TOKEN_TTL_SECONDS,
+    refreshTokenTtl: data.REFRESH_TOKEN_TTL_SECONDS,
+    refreshFamilyTtl: data.REFRESH_FAMILY_TTL_SECONDS,
+    refreshGrace: data.REFRESH_GRACE_SECONDS,
+    standingTtl: data.STANDING_TTL_SECONDS,
+    activityRetentionDays: data.ACTIVITY_RETENTION_DAYS,
+    corsOrigins: data.CORS_ORIGINS,
+    webhookAllowLoopback: data.WEBHOOK_ALLOW_LOOPBACK,
+    signingKeys: data.SIGNING_KEYS.keys,
+    webhookKeys: data.WEBHOOK_KEYS.keys,
+    pepper: data.SECRET_PEPPER,
+    adminBootstrapToken: bootstrap,
+    catalogue,
+    services,
+    secret(service: string, part: SecretPart) {
+      const value = env[`UPSTREAM_${service.replaceAll("-", "_").toUpperCase()}_${part}`];
+      return typeof value === "string" && value !== "" ? value : undefined;
+    },
+  });
+}
+
+function parseJson(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+function splitList(value: unknown): unknown {
+  return typeof value === "string" ? value.split(/[\s,]+/).filter(Boolean) : value;
+}

@@ -1,0 +1,100 @@
+/** One segment of a path: as it is matched, and as it is sent. */
+export interface Segment {
+  /** Percent-decoded. Holds a `/` only where the path said `%2F`. */
+  readonly text: string;
+  /** Normalised after RFC 3986 §6.2.2: what the upstream's URL is built from. */
+  readonly encoded: string;
+}
+
+export type PathFault =
+  | "bad_encoding"
+  | "double_encoding"
+  | "backslash"
+  | "control_character"
+  | "empty_segment"
+  | "dot_segment"
+  | "path_parameter"
+  | "trailing_dot_or_space"
+  | "encoded_slash"
+  | "path_too_long";
+
+const LONGEST_PATH = 8192;
+const PLAIN = /^[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*$/;
+const PCHAR = /^[A-Za-z0-9._~!$&'()*+,;=:@-]$/;
+const UNRESERVED = /^[A-Za-z0-9._~-]$/;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
+const ENCODED_AGAIN = /%[0-9A-Fa-f]{2}/;
+
+/**
+ * The segments of a raw path (`/repos/octo/hello`), or why it is not canonical.
+ *
+ * Everything that two parsers may read differently is refused instead of repaired: dot segments in any encoding,
+ * double encoding, back-slashes, control characters, empty segments, `;` parameters, and segments that end in a dot or
+ * a space, which some servers strip. `%2F` is kept for the rule to judge.
+ */
+export function canonicalSegments(rawPath: string): Segment[] | PathFault {
+  if (rawPath.length > LONGEST_PATH) return "path_too_long";
+  if (rawPath === "" || rawPath === "/") return [];
+  if (!rawPath.startsWith("/")) return "empty_segment";
+  const segments: Segment[] = [];
+  for (const raw of rawPath.slice(1).split("/")) {
+    if (PLAIN.test(raw)) {
+      segments.push({ text: raw, encoded: raw });
+      continue;
+    }
+    const encoded = normalise(raw);
+    if (encoded === undefined) return "bad_encoding";
+    let text: string;
+    try {
+      text = decodeURIComponent(encoded);
+    } catch {
+      return "bad_encoding";
+    }
+    const fault = faultIn(text);
+    if (fault) return fault;
+    segments.push({ text, encoded });
+  }
+  return segments;
+}
+
+function faultIn(text: string): PathFault | undefined {
+  if (CONTROL.test(text)) return "control_character";
+  if (text.includes("\\")) return "backslash";
+  if (text.includes(";")) return "path_parameter";
+  if (ENCODED_AGAIN.test(text)) return "double_encoding";
+  for (const part of text.split("/")) {
+    if (part === "") return "empty_segment";
+    if (part === "." || part === "..") return "dot_segment";
+    if (part.endsWith(".") || part.endsWith(" ")) return "trailing_dot_or_space";
+  }
+  return undefined;
+}
+
+/** Case and percent-encoding normalised; undefined where a `%` encodes nothing. */
+function normalise(raw: string): string | undefined {
+  let out = "";
+  for (let i = 0; i < raw.length;) {
+    const char = String.fromCodePoint(raw.codePointAt(i)!);
+    if (char === "%") {
+      const hex = raw.slice(i + 1, i + 3);
+      if (!/^[0-9A-Fa-f]{2}$/.test(hex)) return undefined;
+      const decoded = String.fromCharCode(Number.parseInt(hex, 16));
+      out += UNRESERVED.test(decoded) ? decoded : `%${hex.toUpperCase()}`;
+      i += 3;
+      continue;
+    }
+    if (PCHAR.test(char)) out += char;
+    else if (/[\ud800-\udfff]/.test(char) && char.length === 1) return undefined;
+    else out += encodeURIComponent(char);
+    i += char.length;
+  }
+  return out;
+}
+
+/** The path and the query of a URL's text, without a parser that would repair it. */
+export function splitTarget(target: string): { path: string; query: string } {
+  const end = target.indexOf("#");
+  const whole = end === -1 ? target : target.slice(0, end);
+  const mark = whole.indexOf("?");
+  return mark === -1 ? { path: whole, query: "" } : { path: whole.slice(0, mark), query: whole.slice(mark + 1) };
+}

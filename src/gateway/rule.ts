@@ -1,0 +1,147 @@
+import { NAME_PATTERN } from "../permissions/grammar.ts";
+
+export const READ_METHODS = ["GET", "HEAD"] as const;
+export const WRITE_METHODS = ["POST", "PUT", "PATCH", "DELETE"] as const;
+const METHODS: ReadonlySet<string> = new Set([...READ_METHODS, ...WRITE_METHODS]);
+
+/** What a path parameter may be. A parameter without a type takes any one segment without a `%2F`. */
+const TYPES: Readonly<Record<string, RegExp>> = {
+  int: /^\d+$/,
+  uuid: /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i,
+};
+
+export type Matcher =
+  | { readonly kind: "literal"; readonly text: string }
+  | { readonly kind: "any" }
+  /** Any one segment, `%2F` allowed. */
+  | { readonly kind: "text" }
+  /** One or more segments, `%2F` allowed. Only at the end. */
+  | { readonly kind: "tail" }
+  | { readonly kind: "type"; readonly name: string; readonly pattern: RegExp }
+  | { readonly kind: "choice"; readonly texts: readonly string[] };
+
+/** One line of a service's table. */
+export interface Rule {
+  /** As written: what an explanation shows. */
+  readonly source: string;
+  readonly methods: readonly string[];
+  readonly segments: readonly Matcher[];
+  /** Full permissions, all of them required. */
+  readonly required: readonly string[];
+}
+
+/**
+ * Reads `METHODS PATH PERMISSION`.
+ *
+ * - METHODS: `GET`, `POST,PUT`, or `*` for all. GET covers HEAD.
+ * - PATH: whole segments. `{name}` one segment, `{name:int}`, `{name:uuid}`, `{name:a|b}` a choice, `{name:text}` one segment that may
+ *   hold `%2F`, `{name...}` the rest of the path.
+ * - PERMISSION: `issues:read`, several joined by `+`, or `issues` alone: read for GET and HEAD, write for the others.
+ *
+ * One line may become two rules, a reading and a writing one.
+ *
+ * @throws {Error} saying what is wrong with the line.
+ */
+export function parseRule(source: string, service: string): Rule[] {
+  const parts = source.trim().split(/\s+/);
+  const [methodsText, path, permissionText] = parts;
+  if (parts.length !== 3 || !methodsText || !path || !permissionText) {
+    throw new Error('a rule has three parts: METHODS /path permission, for example "GET /orders/{id} orders:read"');
+  }
+  const methods = methodsText === "*" ? ["GET", ...WRITE_METHODS] : methodsText.split(",");
+  for (const method of methods) {
+    if (!METHODS.has(method)) throw new Error(`${method} is not a method that the gateway forwards`);
+  }
+  const segments = parsePath(path);
+  const reads = methods.filter(isRead);
+  const writes = methods.filter((method) => !isRead(method));
+  const rules: Rule[] = [];
+  for (const [group, action] of [
+    [reads, "read"],
+    [writes, "write"],
+  ] as const) {
+    if (group.length === 0) continue;
+    const required = permissionText.split("+").map((one) => fullPermission(one, action, service));
+    const withHead = group.includes("GET") && !group.includes("HEAD") ? [...group, "HEAD"] : group;
+    rules.push({ source, methods: withHead, segments, required });
+  }
+  return rules;
+}
+
+export const isRead = (method: string): boolean => method === "GET" || method === "HEAD";
+
+function fullPermission(text: string, action: string, service: string): string {
+  const parts = text.split(":");
+  if (parts.length > 2 || parts.some((part) => !NAME_PATTERN.test(part))) {
+    throw new Error(`${text} is not a permission of ${service}: write resource:action, or resource alone`);
+  }
+  return `${service}:${parts[0]}:${parts[1] ?? action}`;
+}
+
+function parsePath(path: string): Matcher[] {
+  if (!path.startsWith("/")) throw new Error(`the path ${path} does not begin with /`);
+  if (path === "/") return [];
+  const texts = path.slice(1).split("/");
+  return texts.map((text, position) => {
+    const parameter = /^\{([A-Za-z_][A-Za-z0-9_]*)(?:(\.\.\.)|:([^{}]+))?\}$/.exec(text);
+    if (!parameter) {
+      if (!/^[A-Za-z0-9_.~!$&'()*+,=:@-]+$/.test(text) || /^\.+$|\.$/.test(text)) {
+        throw new Error(`the segment "${text}" is neither plain text nor {parameter}`);
+      }
+      return { kind: "literal", text };
+    }
+    const [, , tail, type] = parameter;
+    if (tail) {
+      if (position !== texts.length - 1) throw new Error(`${text} may only stand at the end of the path`);
+      return { kind: "tail" };
+    }
+    if (!type) return { kind: "any" };
+    if (type === "text") return { kind: "text" };
+    const pattern = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
+    if (pattern) return { kind: "type", name: type, pattern };
+    const choices = type.split("|");
+    if (choices.length < 2)
+      throw new Error(`${text}: a type is ${Object.keys(TYPES).join(", ")}, text, or a choice a|b`);
+    return { kind: "choice", texts: choices };
+  });
+}
+
+/** Whether some method and path is matched by both rules. Two types that are not known to be apart count as meeting. */
+export function overlap(one: Rule, other: Rule): boolean {
+  return one.methods.some((method) => other.methods.includes(method)) && pathsMeet(one.segments, other.segments);
+}
+
+function pathsMeet(one: readonly Matcher[], other: readonly Matcher[]): boolean {
+  for (let i = 0; ; i++) {
+    const a = one[i];
+    const b = other[i];
+    if (!a || !b) return !a && !b;
+    if (a.kind === "tail" || b.kind === "tail") return true;
+    if (!segmentsMeet(a, b)) return false;
+  }
+}
+
+function segmentsMeet(a: Matcher, b: Matcher): boolean {
+  if (a.kind === "literal") return takes(b, a.text);
+  if (b.kind === "literal") return takes(a, b.text);
+  if (a.kind === "choice") return a.texts.some((text) => takes(b, text));
+  if (b.kind === "choice") return b.texts.some((text) => takes(a, text));
+  return true;
+}
+
+/** Whether a matcher takes this one segment. */
+export function takes(matcher: Matcher, text: string): boolean {
+  switch (matcher.kind) {
+    case "literal":
+      return matcher.text === text;
+    case "any":
+      return !text.includes("/");
+    case "text":
+    case "tail":
+      return true;
+    case "type":
+      return matcher.pattern.test(text);
+    case "choice":
+      return matcher.texts.includes(text);
+  }
+}

@@ -1,0 +1,85 @@
+import type { Catalogue } from "../permissions/catalogue.ts";
+import type { CredentialScheme, ServiceDefinition } from "./definition.ts";
+import { github } from "./services/github.ts";
+import { compileTable, overlaps, type Table } from "./table.ts";
+import type { UpstreamSettings } from "./upstream-settings.ts";
+
+/** The services that need no configuration but their credential. */
+export const BUILT_IN_SERVICES: readonly ServiceDefinition[] = [github];
+
+/** A service as the gateway uses it. */
+export interface Service {
+  readonly name: string;
+  readonly origin: string;
+  /** Path prefix of the API, without a slash at the end: `""` or `/api/v3`. */
+  readonly basePath: string;
+  readonly credential: CredentialScheme;
+  readonly definition: ServiceDefinition;
+  /** How long the upstream may take to begin its answer, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly table: () => Table;
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+/** The built-in services with the operator's overrides, then the operator's own. Faults name the upstream and the rule. */
+export function loadServices(
+  upstreams: ReadonlyMap<string, UpstreamSettings>,
+  builtIn: Catalogue,
+): { services: Map<string, Service>; catalogue: Catalogue; faults: string[] } {
+  const services = new Map<string, Service>();
+  const catalogue: Record<string, Catalogue[string]> = { ...builtIn };
+  const faults: string[] = [];
+
+  for (const definition of BUILT_IN_SERVICES) {
+    const settings = upstreams.get(definition.name);
+    if (settings?.rules || settings?.resources) {
+      faults.push(
+        `UPSTREAMS.${definition.name}: only base_url, credential and timeout_ms of a built-in service can be set.`,
+      );
+    }
+    services.set(definition.name, service(definition, settings, catalogue));
+  }
+
+  for (const [name, settings] of upstreams) {
+    if (services.has(name)) continue;
+    if (!settings.base_url || !settings.rules || !settings.resources) {
+      faults.push(`UPSTREAMS.${name}: base_url, resources and rules are all needed.`);
+      continue;
+    }
+    catalogue[name] = settings.resources;
+    const definition: ServiceDefinition = {
+      name,
+      baseUrl: settings.base_url,
+      credential: settings.credential ?? { scheme: "bearer" },
+      rules: settings.rules,
+    };
+    const own = service(definition, settings, catalogue);
+    try {
+      for (const [earlier, rule] of overlaps(own.table().rules)) {
+        faults.push(
+          `UPSTREAMS.${name}: the rules "${earlier.source}" and "${rule.source}" overlap: a request could match both. Give one parameter a type or a choice.`,
+        );
+      }
+    } catch (error) {
+      faults.push(`UPSTREAMS.${name}: ${(error as Error).message}.`);
+    }
+    services.set(name, own);
+  }
+  return { services, catalogue, faults };
+}
+
+function service(definition: ServiceDefinition, settings: UpstreamSettings | undefined, catalogue: Catalogue): Service {
+  const base = new URL(settings?.base_url ?? definition.baseUrl);
+  let table: Table | undefined;
+  return {
+    name: definition.name,
+    origin: base.origin,
+    basePath: base.pathname.replace(/\/$/, ""),
+    credential: settings?.credential ?? definition.credential,
+    definition,
+    timeoutMs: settings?.timeout_ms ?? DEFAULT_TIMEOUT_MS,
+    // Most isolates serve few of the services: a table is read when its first request comes.
+    table: () => (table ??= compileTable(definition.name, definition.rules, catalogue)),
+  };
+}

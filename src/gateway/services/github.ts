@@ -1,0 +1,165 @@
+import type { ServiceDefinition } from "../definition.ts";
+
+const REPO = "/repos/{owner}/{repo}";
+/** GitHub's `Link` headers and its redirects after a rename name a repository by number. */
+const NUMBERED = "/repositories/{repository_id:int}";
+
+/**
+ * Below one repository: an allow-list of sections. What is not listed (actions, secrets, keys, hooks, protection, scanning,
+ * collaborators, deployments …) is uncovered.
+ */
+const inRepository = [
+  "GET,PATCH,DELETE / repos",
+
+  // Content and history.
+  "GET /contents repos",
+  "GET,PUT,DELETE /contents/{path...} repos",
+  "GET /readme repos",
+  "GET /readme/{dir...} repos",
+  "GET /tarball repos",
+  "GET /tarball/{ref...} repos",
+  "GET /zipball repos",
+  "GET /zipball/{ref...} repos",
+  "GET /branches repos",
+  "GET /branches/{branch:text} repos",
+  "POST /branches/{branch:text}/rename repos",
+  "POST /merge-upstream repos",
+  "POST /merges repos",
+  "GET /commits repos",
+  "GET /commits/{ref:text} repos",
+  "GET /commits/{commit_sha}/branches-where-head repos",
+  "GET /commits/{commit_sha}/pulls repos+pull_requests",
+  "GET,POST /commits/{commit_sha}/comments repos",
+  "GET /comments repos",
+  "GET,PATCH,DELETE /comments/{comment_id:int} repos",
+  "GET,POST /comments/{comment_id:int}/reactions repos",
+  "DELETE /comments/{comment_id:int}/reactions/{reaction_id:int} repos",
+  "GET /compare/{basehead:text} repos",
+  "POST /git/blobs repos",
+  "GET /git/blobs/{file_sha} repos",
+  "POST /git/commits repos",
+  "GET /git/commits/{commit_sha} repos",
+  "GET /git/matching-refs/{ref...} repos",
+  "GET /git/ref/{ref...} repos",
+  "POST /git/refs repos",
+  "PATCH,DELETE /git/refs/{ref...} repos",
+  "POST /git/tags repos",
+  "GET /git/tags/{tag_sha} repos",
+  "POST /git/trees repos",
+  "GET /git/trees/{tree_sha:text} repos",
+  "GET /tags repos",
+
+  // What describes a repository.
+  "GET /activity repos",
+  "GET /contributors repos",
+  "GET /languages repos",
+  "GET /license repos",
+  "GET /hash-algorithm repos",
+  "GET /codeowners/errors repos",
+  "GET /community/profile repos",
+  "GET /stats/{series:code_frequency|commit_activity|contributors|participation|punch_card} repos",
+  "GET,PUT /topics repos",
+  "GET,POST /forks repos",
+
+  // Releases. Uploads go to another host and are not covered.
+  "GET,POST /releases repos",
+  "POST /releases/generate-notes repos",
+  "GET /releases/latest repos",
+  "GET /releases/tags/{tag:text} repos",
+  "GET,PATCH,DELETE /releases/{release_id:int} repos",
+  "GET /releases/{release_id:int}/assets repos",
+  "GET,PATCH,DELETE /releases/assets/{asset_id:int} repos",
+  "GET,POST /releases/{release_id:int}/reactions repos",
+  "DELETE /releases/{release_id:int}/reactions/{reaction_id:int} repos",
+
+  // Issues, with the labels, milestones and assignees that GitHub groups with them. A pull request is an issue to GitHub: these
+  // paths read and write its comments, labels and state too.
+  "GET /assignees issues",
+  "GET /assignees/{assignee} issues",
+  "GET /issue-types issues",
+  "GET,POST /issues issues",
+  "GET,PATCH /issues/{issue_number:int} issues",
+  "PUT,DELETE /issues/{issue_number:int}/lock issues",
+  "GET /issues/comments issues",
+  "GET,PATCH,DELETE /issues/comments/{comment_id:int} issues",
+  "PUT,DELETE /issues/comments/{comment_id:int}/pin issues",
+  "GET,POST /issues/comments/{comment_id:int}/reactions issues",
+  "DELETE /issues/comments/{comment_id:int}/reactions/{reaction_id:int} issues",
+  "GET /issues/events issues",
+  "GET /issues/events/{event_id:int} issues",
+  "POST,DELETE /issues/{issue_number:int}/assignees issues",
+  "GET /issues/{issue_number:int}/assignees/{assignee} issues",
+  "GET,POST /issues/{issue_number:int}/comments issues",
+  "GET /issues/{issue_number:int}/events issues",
+  "GET,POST /issues/{issue_number:int}/dependencies/blocked_by issues",
+  "DELETE /issues/{issue_number:int}/dependencies/blocked_by/{issue_id:int} issues",
+  "GET /issues/{issue_number:int}/dependencies/blocking issues",
+  "GET,POST,PUT /issues/{issue_number:int}/issue-field-values issues",
+  "DELETE /issues/{issue_number:int}/issue-field-values/{issue_field_id:int} issues",
+  "GET,POST,PUT,DELETE /issues/{issue_number:int}/labels issues",
+  "DELETE /issues/{issue_number:int}/labels/{name:text} issues",
+  "GET /issues/{issue_number:int}/parent issues",
+  "GET,POST /issues/{issue_number:int}/reactions issues",
+  "DELETE /issues/{issue_number:int}/reactions/{reaction_id:int} issues",
+  "DELETE /issues/{issue_number:int}/sub_issue issues",
+  "GET,POST /issues/{issue_number:int}/sub_issues issues",
+  "PATCH /issues/{issue_number:int}/sub_issues/priority issues",
+  "GET /issues/{issue_number:int}/suggestions issues",
+  "POST /issues/{issue_number:int}/suggestions/{suggestion_id}/{verdict:approve|dismiss} issues",
+  "GET /issues/{issue_number:int}/timeline issues",
+  "GET,POST /labels issues",
+  "GET,PATCH,DELETE /labels/{name:text} issues",
+  "GET,POST /milestones issues",
+  "GET,PATCH,DELETE /milestones/{milestone_number:int} issues",
+  "GET /milestones/{milestone_number:int}/labels issues",
+
+  // Pull requests. The catalogue has no write for them, so every write is uncovered.
+  "GET /pulls pull_requests",
+  "GET /pulls/comments pull_requests",
+  "GET /pulls/comments/{comment_id:int} pull_requests",
+  "GET /pulls/comments/{comment_id:int}/reactions pull_requests",
+  "GET /pulls/{pull_number:int} pull_requests",
+  "GET /pulls/{pull_number:int}/comments pull_requests",
+  "GET /pulls/{pull_number:int}/commits pull_requests",
+  "GET /pulls/{pull_number:int}/files pull_requests",
+  "GET /pulls/{pull_number:int}/merge pull_requests",
+  "GET /pulls/{pull_number:int}/merge-async/{uuid} pull_requests",
+  "GET /pulls/{pull_number:int}/requested_reviewers pull_requests",
+  "GET /pulls/{pull_number:int}/reviews pull_requests",
+  "GET /pulls/{pull_number:int}/reviews/{review_id:int} pull_requests",
+  "GET /pulls/{pull_number:int}/reviews/{review_id:int}/comments pull_requests",
+  "GET /stacks pull_requests",
+  "GET /stacks/{stack_number:int} pull_requests",
+];
+
+/** GitHub REST, from the vendor's OpenAPI description (`@octokit/openapi`). GitHub Enterprise Server: base URL `https://HOST/api/v3`. */
+export const github: ServiceDefinition = {
+  name: "github",
+  baseUrl: "https://api.github.com",
+  credential: { scheme: "bearer" },
+  requestHeaders: ["x-github-api-version"],
+  defaultHeaders: {
+    accept: "application/vnd.github+json",
+    "x-github-api-version": "2022-11-28",
+  },
+  hiddenResponseHeaders: ["x-oauth-scopes", "x-accepted-oauth-scopes", "github-authentication-token-expiration"],
+  rules: [
+    "GET /issues issues",
+    "GET /user/issues issues",
+    "GET /orgs/{org}/issues issues",
+    "GET /organizations/{organization_id:int}/issues issues",
+    "GET,POST /user/repos repos",
+    "GET,POST /orgs/{org}/repos repos",
+    "GET /organizations/{organization_id:int}/repos repos",
+    "GET /users/{username}/repos repos",
+    "GET /user/{account_id:int}/repos repos",
+    "GET /repositories repos",
+    `POST ${REPO}/generate repos`,
+    ...[REPO, NUMBERED].flatMap((prefix) => inRepository.map((line) => below(prefix, line))),
+  ],
+};
+
+function below(prefix: string, line: string): string {
+  const [methods, path, permission] = line.split(" ");
+  return `${methods} ${prefix}${path === "/" ? "" : path} ${permission}`;
+}

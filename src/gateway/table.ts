@@ -1,0 +1,108 @@
+import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
+import type { Segment } from "./path.ts";
+import { overlap, parseRule, takes, type Matcher, type Rule } from "./rule.ts";
+
+interface Node {
+  readonly literals: Map<string, Node>;
+  readonly parameters: { matcher: Matcher; node: Node }[];
+  readonly ends: Map<string, Rule>;
+  readonly tails: Map<string, Rule>;
+}
+
+const emptyNode = (): Node => ({ literals: new Map(), parameters: [], ends: new Map(), tails: new Map() });
+
+/** A service's rules, arranged so that finding one costs the length of the path and not the number of rules. */
+export interface Table {
+  readonly rules: readonly Rule[];
+  readonly root: Node;
+}
+
+/**
+ * Reads the lines of a table.
+ *
+ * @throws {Error} naming the line that is malformed or asks for a permission that the catalogue does not have.
+ */
+export function compileTable(service: string, lines: readonly string[], catalogue: Catalogue): Table {
+  const rules: Rule[] = [];
+  const root = emptyNode();
+  for (const line of lines) {
+    let parsed: Rule[];
+    try {
+      parsed = parseRule(line, service);
+    } catch (cause) {
+      throw new Error(`rule "${line}": ${(cause as Error).message}`, { cause });
+    }
+    for (const rule of parsed) {
+      for (const permission of rule.required) {
+        const [, resource = "", action = ""] = permission.split(":");
+        if (!actionsOf(catalogue, service, resource).includes(action)) {
+          throw new Error(`rule "${line}": the catalogue has no ${permission}; add it under resources`);
+        }
+      }
+      insert(root, rule);
+      rules.push(rule);
+    }
+  }
+  return { rules, root };
+}
+
+/** Pairs of rules that some request would match both of: there, the permission would hang on their order. */
+export function overlaps(rules: readonly Rule[]): [Rule, Rule][] {
+  const pairs: [Rule, Rule][] = [];
+  rules.forEach((rule, index) => {
+    for (const earlier of rules.slice(0, index)) if (overlap(earlier, rule)) pairs.push([earlier, rule]);
+  });
+  return pairs;
+}
+
+function insert(root: Node, rule: Rule): void {
+  let node = root;
+  for (const matcher of rule.segments) {
+    if (matcher.kind === "tail") {
+      for (const method of rule.methods) node.tails.set(method, rule);
+      return;
+    }
+    node = child(node, matcher);
+  }
+  for (const method of rule.methods) node.ends.set(method, rule);
+}
+
+function child(node: Node, matcher: Matcher): Node {
+  if (matcher.kind === "literal") {
+    let next = node.literals.get(matcher.text);
+    if (!next) node.literals.set(matcher.text, (next = emptyNode()));
+    return next;
+  }
+  const key = JSON.stringify(matcher);
+  let entry = node.parameters.find((one) => JSON.stringify(one.matcher) === key);
+  if (!entry) node.parameters.push((entry = { matcher, node: emptyNode() }));
+  return entry.node;
+}
+
+/** The rule that takes exactly this method and path, or nothing: then the path is uncovered. */
+export function findRule(table: Table, method: string, segments: readonly Segment[]): Rule | undefined {
+  return search(table.root, method, segments, 0);
+}
+
+function search(node: Node, method: string, segments: readonly Segment[], from: number): Rule | undefined {
+  const segment = segments[from];
+  if (!segment) return node.ends.get(method);
+  const literal = node.literals.get(segment.text);
+  const found = literal && search(literal, method, segments, from + 1);
+  if (found) return found;
+  for (const { matcher, node: next } of node.parameters) {
+    const rule = takes(matcher, segment.text) ? search(next, method, segments, from + 1) : undefined;
+    if (rule) return rule;
+  }
+  return node.tails.get(method);
+}
+
+/** Whether a `%2F` in this path stands where the rule takes free text. */
+export function slashesAllowed(rule: Rule | undefined, segments: readonly Segment[]): boolean {
+  return segments.every((segment, index) => {
+    if (!segment.text.includes("/")) return true;
+    if (!rule) return false;
+    const matcher = rule.segments[Math.min(index, rule.segments.length - 1)];
+    return matcher?.kind === "text" || matcher?.kind === "tail";
+  });
+}

@@ -1,0 +1,94 @@
+import * as z from "zod/mini";
+import { NAME_PATTERN } from "../permissions/grammar.ts";
+
+const name = z.string().check(z.regex(NAME_PATTERN));
+
+const baseUrl = z.string().check(
+  z.refine(isBaseUrl, {
+    error: "must be an http(s) URL without user, query, fragment or trailing slash",
+  }),
+);
+
+const credential = z.discriminatedUnion("scheme", [
+  z.strictObject({ scheme: z.literal("bearer") }),
+  z.strictObject({ scheme: z.literal("basic") }),
+  z.strictObject({
+    scheme: z.literal("header"),
+    name: z.string().check(z.regex(/^[A-Za-z0-9-]+$/)),
+    prefix: z.optional(z.string().check(z.regex(/^[\x20-\x7e]*$/))),
+  }),
+  z.strictObject({ scheme: z.literal("none") }),
+]);
+
+const upstream = z.strictObject({
+  base_url: z.optional(baseUrl),
+  credential: z.optional(credential),
+  resources: z.optional(z.record(name, z.array(name).check(z.minLength(1)))),
+  rules: z.optional(z.array(z.string()).check(z.minLength(1))),
+  timeout_ms: z.optional(z.number().check(z.int(), z.minimum(1), z.maximum(600_000))),
+});
+
+/** One `[vars.UPSTREAMS.<name>]` of the configuration. */
+export type UpstreamSettings = z.infer<typeof upstream>;
+
+const PREFIX = "UPSTREAMS.";
+
+/**
+ * The upstreams that an environment declares: the table `UPSTREAMS`, and, where a table cannot be written (`.dev.vars`, `--var`), flat
+ * settings called `UPSTREAMS.<name>` (JSON) or `UPSTREAMS.<name>.<key>`, which win over it.
+ */
+export function upstreamSettings(env: Record<string, unknown>): {
+  upstreams: Map<string, UpstreamSettings>;
+  faults: string[];
+} {
+  const upstreams = new Map<string, UpstreamSettings>();
+  const faults: string[] = [];
+  for (const [key, value] of Object.entries(declared(env, faults))) {
+    if (!NAME_PATTERN.test(key)) {
+      faults.push(`UPSTREAMS.${key}: a name is lower-case letters, digits, _ and -.`);
+      continue;
+    }
+    const parsed = upstream.safeParse(value);
+    if (parsed.success) upstreams.set(key, parsed.data);
+    for (const issue of parsed.error?.issues ?? []) {
+      faults.push(`UPSTREAMS.${[key, ...issue.path].join(".")}: ${issue.message}.`);
+    }
+  }
+  return { upstreams, faults };
+}
+
+function declared(env: Record<string, unknown>, faults: string[]): Record<string, unknown> {
+  const found: Record<string, unknown> = Object.create(null);
+  const table = fromJson("UPSTREAMS", env.UPSTREAMS ?? {}, faults);
+  if (isRecord(table)) Object.assign(found, table);
+  else faults.push("UPSTREAMS: must be a table of upstreams by name.");
+  for (const [setting, value] of Object.entries(env)) {
+    if (!setting.startsWith(PREFIX)) continue;
+    const [key = "", part, ...rest] = setting.slice(PREFIX.length).split(".");
+    if (rest.length > 0) faults.push(`${setting}: deeper settings are written as JSON in UPSTREAMS.${key}.`);
+    else if (part === undefined) found[key] = fromJson(setting, value, faults);
+    else found[key] = { ...(isRecord(found[key]) && found[key]), [part]: fromJson(setting, value, faults) };
+  }
+  return found;
+}
+
+/** A text that looks like JSON is read as JSON; any other is itself. */
+function fromJson(setting: string, value: unknown, faults: string[]): unknown {
+  if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    faults.push(`${setting}: is not valid JSON.`);
+    return value;
+  }
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function isBaseUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  const path = url.pathname === "/" ? "" : url.pathname;
+  return /^https?:$/.test(url.protocol) && !path.endsWith("/") && text.replace(/\/$/, "") === url.origin + path;
+}

@@ -1,0 +1,33 @@
+import type { ErrorHandler } from "hono";
+import { ApiError, errorResponse } from "./errors.ts";
+import type { AppEnv } from "./request.ts";
+import { logRefusal } from "./request-log.ts";
+
+/** The one place where a refusal becomes an answer. What was not foreseen is a 500 that shows no cause. */
+export const errorAnswer: ErrorHandler<AppEnv> = (error, c) => {
+  const requestId = c.var.requestId ?? crypto.randomUUID();
+  const known =
+    error instanceof ApiError
+      ? error
+      : new ApiError(500, {
+          code: "internal_error",
+          error: "Internal server error",
+          message: "Something failed here. The request id finds it in the log.",
+        });
+  const cause = error instanceof ApiError ? error.cause : error;
+  logRefusal({
+    request_id: requestId,
+    method: c.req.method,
+    path: new URL(c.req.url).pathname,
+    status: known.status,
+    code: known.fields.code,
+    ...(cause !== undefined && { cause: describe(cause) }),
+  });
+  const response = errorResponse(known, requestId);
+  response.headers.set("x-request-id", requestId);
+  return response;
+};
+
+function describe(cause: unknown): string {
+  return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+}

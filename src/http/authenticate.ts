@@ -1,0 +1,94 @@
+import type { Agent } from "../agents/agent.ts";
+import type { Registrar } from "../agents/register.ts";
+import type { Config } from "../config.ts";
+import { equalSecrets } from "../crypto/hmac.ts";
+import { ADMIN } from "../permissions/grammar.ts";
+import { narrow } from "../permissions/match.ts";
+import { readAccessToken, type AccessClaims } from "../tokens/access-token.ts";
+import { tokenSettings } from "../tokens/issuer.ts";
+import { standingOf } from "../tokens/standing.ts";
+import { unauthorized, unavailable } from "./errors.ts";
+import type { RequestContext } from "./request.ts";
+
+/** An agent that proved itself with an access token and is in good standing. */
+export interface Caller {
+  readonly agent: Agent;
+  readonly claims: AccessClaims;
+  /** What the token says, narrowed by what the agent holds now. */
+  readonly permissions: ReadonlySet<string>;
+  readonly isAdmin: boolean;
+}
+
+type AuthenticationContext = Pick<RequestContext, "request" | "env" | "config" | "now">;
+
+/** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
+export function bearerToken(request: Request): string | undefined {
+  return /^Bearer +([^\s]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+}
+
+const narrowed = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
+
+/**
+ * Who sent a request.
+ *
+ * @param maxAge how old, in milliseconds, what is known of the agent's standing may be; 0 asks the database.
+ * @throws {ApiError} 401 for a token that is missing, not ours, expired or ended; 503 where its standing cannot be learnt.
+ */
+export async function authenticate(context: AuthenticationContext, maxAge: number): Promise<Caller> {
+  const { request, env, config, now } = context;
+  const token = bearerToken(request);
+  if (!token) {
+    throw unauthorized(
+      "missing_token",
+      "Send an access token as Authorization: Bearer <access token>. POST /agents/verify gives one.",
+    );
+  }
+  const claims = await readAccessToken(token, tokenSettings(config, request), now);
+  if (claims === "token_expired") {
+    throw unauthorized(
+      "token_expired",
+      "The access token has expired. POST /agents/refresh or /agents/verify gives a new one.",
+    );
+  }
+  if (claims === "invalid_token") throw invalidToken();
+  const standing = await standingOf({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
+  switch (standing.state) {
+    case "revoked":
+      throw unauthorized("token_revoked", "The access token has been revoked, or its agent is not active.");
+    case "unknown":
+      throw unavailable(
+        "standing_unknown",
+        "Whether the token still stands cannot be learnt now. Try again.",
+        standing.cause,
+      );
+    case "good":
+      return callerOf(standing.agent, claims, config);
+  }
+}
+
+/** The permissions are worked out once for a token and a reading of its agent. */
+function callerOf(agent: Agent, claims: AccessClaims, config: Config): Caller {
+  const known = narrowed.get(claims);
+  if (known?.agent === agent) return known.caller;
+  const permissions = narrow(claims.scope, agent.permissions, config.catalogue);
+  const caller = { agent, claims, permissions, isAdmin: permissions.has(ADMIN) };
+  narrowed.set(claims, { agent, caller });
+  return caller;
+}
+
+/** Who asks for a registration: nobody in particular, an agent, or the holder of the bootstrap token. */
+export async function identifyRegistrar(context: AuthenticationContext): Promise<Registrar> {
+  const { request, config } = context;
+  if (!request.headers.has("authorization")) return { kind: "stranger" };
+  const token = bearerToken(request);
+  const { adminBootstrapToken, pepper } = config;
+  if (token && adminBootstrapToken && (await equalSecrets(pepper, token, adminBootstrapToken))) {
+    return { kind: "bootstrap" };
+  }
+  const { permissions } = await authenticate(context, 0);
+  return { kind: "agent", permissions };
+}
+
+function invalidToken() {
+  return unauthorized("invalid_token", "The access token is not valid here. POST /agents/verify gives one.");
+}

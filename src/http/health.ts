@@ -1,0 +1,32 @@
+import * as z from "zod/mini";
+import { ping } from "../agents/store.ts";
+import { route } from "./route.ts";
+
+const answer = z.object({
+  status: z.enum(["healthy", "unhealthy"]),
+  database: z.enum(["connected", "disconnected"]),
+  timestamp: z.iso.datetime(),
+});
+
+export const healthRoutes = [
+  route({
+    method: "GET",
+    path: "/health",
+    auth: "none",
+    summary: "Whether the service and its database answer",
+    answer,
+    async handle({ env, now, requestId }) {
+      const timestamp = new Date(now).toISOString();
+      try {
+        await ping(env.DB);
+      } catch (cause) {
+        console.error(JSON.stringify({ event: "unhealthy", request_id: requestId, cause: String(cause) }));
+        return Response.json(
+          { status: "unhealthy", database: "disconnected", timestamp },
+          { status: 503, headers: { "Retry-After": "5" } },
+        );
+      }
+      return { status: "healthy", database: "connected", timestamp };
+    },
+  }),
+];

@@ -1,0 +1,56 @@
+import { createMiddleware } from "hono/factory";
+import { ConfigError, loadConfig, type Config } from "../config.ts";
+import { ApiError } from "./errors.ts";
+
+/** What is known of a request before anyone looks at what it asks. */
+export interface RequestContext {
+  readonly request: Request;
+  readonly env: Env;
+  readonly config: Config;
+  readonly requestId: string;
+  /** Empty if unknown. */
+  readonly ipAddress: string;
+  /** Milliseconds; one time for the whole request. */
+  readonly now: number;
+  readonly waitUntil: (work: Promise<unknown>) => void;
+}
+
+export interface AppEnv {
+  Bindings: Env;
+  Variables: { requestId: string; context: RequestContext };
+}
+
+/** Reads the configuration and gives the request its id and its time. A deployment that is not set up answers nothing else. */
+export const begin = createMiddleware<AppEnv>(async (c, next) => {
+  const requestId = crypto.randomUUID();
+  c.set("requestId", requestId);
+  c.set("context", {
+    request: c.req.raw,
+    env: c.env,
+    config: configOf(c.env),
+    requestId,
+    ipAddress: c.req.raw.headers.get("cf-connecting-ip") ?? "",
+    now: Date.now(),
+    waitUntil: (work) => c.executionCtx.waitUntil(work),
+  });
+  await next();
+  c.res.headers.set("x-request-id", requestId);
+});
+
+function configOf(env: Env): Config {
+  try {
+    return loadConfig(env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ApiError(
+      503,
+      {
+        code: "misconfigured",
+        error: "Service misconfigured",
+        message: "This deployment is not set up yet: details say which settings to mend.",
+        details: error.faults.map((message) => ({ message })),
+      },
+      { cause: error.message },
+    );
+  }
+}

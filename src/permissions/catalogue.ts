@@ -1,0 +1,25 @@
+/** What can be granted: service → resource → the actions that exist for it. */
+export type Catalogue = Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>;
+
+/** The services that the gateway knows without configuration. */
+export const BUILT_IN_CATALOGUE = {
+  zendesk: { tickets: ["read", "write"], users: ["read", "write"] },
+  slack: { messages: ["read", "write"], channels: ["read", "write"] },
+  hubspot: { contacts: ["read", "write"], deals: ["read", "write"], companies: ["read"] },
+  github: { repos: ["read", "write"], issues: ["read", "write"], pull_requests: ["read"] },
+  salesforce: { accounts: ["read", "write"], leads: ["read", "write"] },
+  stripe: { payments: ["read"], customers: ["read"], invoices: ["read"] },
+} as const satisfies Catalogue;
+
+/** Every concrete permission of one service, as full strings. */
+export function listService(catalogue: Catalogue, service: string): string[] {
+  return Object.entries(catalogue[service] ?? {}).flatMap(([resource, actions]) =>
+    actions.map((action) => `${service}:${resource}:${action}`),
+  );
+}
+
+/** The actions that the catalogue lists for a resource; none for what it does not know. */
+export function actionsOf(catalogue: Catalogue, service: string, resource: string): readonly string[] {
+  const resources = Object.hasOwn(catalogue, service) ? catalogue[service] : undefined;
+  return (resources && Object.hasOwn(resources, resource) && resources[resource]) || [];
+}

@@ -1,0 +1,41 @@
+import { actionsOf, type Catalogue } from "./catalogue.ts";
+
+/** A service, resource or action name. */
+export const NAME_PATTERN = /^[a-z][a-z0-9_-]{0,31}$/;
+
+/** Reaches everything, AgentAuth's own administration included. */
+export const ADMIN = "*:*:*";
+
+/** `service:*:*`: the only grant, short of {@link ADMIN}, that reaches paths no rule covers. */
+export const wholeService = (service: string): string => `${service}:*:*`;
+
+/**
+ * Says why a text cannot be granted, or nothing if it can.
+ *
+ * Accepted are `service:resource:action` of the catalogue, `service:resource:*`, `service:*:*` and `*:*:*`.
+ */
+export function whyNotGrantable(text: string, catalogue: Catalogue): string | undefined {
+  if (text === ADMIN) return undefined;
+  const parts = text.split(":");
+  const [service, resource, action] = parts;
+  if (parts.length !== 3 || !service || !resource || !action) {
+    return "A permission has three parts: service:resource:action, for example zendesk:tickets:read.";
+  }
+  if (service === "*") return "A service wildcard is only allowed as *:*:*.";
+  if (resource === "*" && action !== "*") return `Name the resource, or grant ${service}:*:*.`;
+  for (const part of parts) {
+    if (part !== "*" && !NAME_PATTERN.test(part)) {
+      return "Each part is a lower-case name (letters, digits, _ and -) or *.";
+    }
+  }
+  if (!Object.hasOwn(catalogue, service)) {
+    return `There is no service ${service}. GET /permissions/list names them.`;
+  }
+  if (resource === "*") return undefined;
+  const actions = actionsOf(catalogue, service, resource);
+  if (actions.length === 0) return `${service} has no resource ${resource}. GET /permissions/list names them.`;
+  if (action !== "*" && !actions.includes(action)) {
+    return `${service}:${resource} can be granted for ${actions.join(", ")} only.`;
+  }
+  return undefined;
+}

@@ -1,0 +1,112 @@
+import { errors, jwtVerify, SignJWT, type JWTPayload } from "jose";
+import type { SigningKey } from "../config.ts";
+import { randomBase62 } from "../crypto/random.ts";
+import { ALGORITHM, signingKey, verificationKey } from "./keys.ts";
+
+/** What an access token says (RFC 9068 §2.2). Times are seconds. */
+export interface AccessClaims {
+  readonly sub: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly jti: string;
+  /** The session: the refresh family the token was issued in. */
+  readonly sid: string;
+  readonly scope: readonly string[];
+}
+
+export interface AccessTokenSettings {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly accessTokenTtl: number;
+  readonly signingKeys: readonly SigningKey[];
+}
+
+/** The longest token that is looked at: fifty permissions and the other claims fit in half of it. */
+export const LONGEST_TOKEN = 12_288;
+
+/** Signs an access token as a JWT of RFC 9068. `issuedAt` is in seconds. */
+export async function issueAccessToken(
+  agent: { id: string; permissions: readonly string[]; tier: string },
+  sessionId: string,
+  issuedAt: number,
+  settings: AccessTokenSettings,
+): Promise<string> {
+  const { kid, key } = signingKey(settings.signingKeys);
+  return new SignJWT({ client_id: agent.id, scope: agent.permissions.join(" "), tier: agent.tier, sid: sessionId })
+    .setProtectedHeader({ alg: ALGORITHM, typ: "at+jwt", kid })
+    .setIssuer(settings.issuer)
+    .setSubject(agent.id)
+    .setAudience(settings.audience)
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + settings.accessTokenTtl)
+    .setJti(randomBase62(22))
+    .sign(await key);
+}
+
+const MOST_REMEMBERED = 5000;
+const remembered = new Map<string, { claims: AccessClaims; settings: AccessTokenSettings["signingKeys"] }>();
+
+/** A token that is not to be trusted. `expired` is only said of one whose signature is ours. */
+export type TokenFault = "invalid_token" | "token_expired";
+
+/**
+ * The claims of an access token, or why it is not one.
+ *
+ * A token that was verified is remembered by the isolate until it expires, so that the signature costs once. Times are
+ * judged anew on every call.
+ */
+export async function readAccessToken(
+  token: string,
+  settings: AccessTokenSettings,
+  nowMs: number,
+): Promise<AccessClaims | TokenFault> {
+  const known = remembered.get(token);
+  if (known && known.settings === settings.signingKeys) {
+    if (known.claims.exp * 1000 > nowMs) return known.claims;
+    remembered.delete(token);
+    return "token_expired";
+  }
+  if (token.length > LONGEST_TOKEN) return "invalid_token";
+  const claims = await verify(token, settings, nowMs);
+  if (typeof claims === "object") remember(token, claims, settings.signingKeys);
+  return claims;
+}
+
+async function verify(token: string, settings: AccessTokenSettings, nowMs: number): Promise<AccessClaims | TokenFault> {
+  try {
+    const { payload } = await jwtVerify(
+      token,
+      // Only the configured keys: what a header embeds or points at (jwk, jku, x5u) is never looked at (RFC 8725 §3.10).
+      async ({ kid }) => {
+        const key = verificationKey(settings.signingKeys, kid);
+        if (!key) throw new errors.JWKSNoMatchingKey();
+        return key;
+      },
+      {
+        algorithms: [ALGORITHM],
+        typ: "at+jwt",
+        issuer: settings.issuer,
+        audience: settings.audience,
+        requiredClaims: ["sub", "iat", "exp", "jti", "sid", "scope"],
+        currentDate: new Date(nowMs),
+      },
+    );
+    return toClaims(payload) ?? "invalid_token";
+  } catch (error) {
+    if (error instanceof errors.JWTExpired) return "token_expired";
+    if (error instanceof errors.JOSEError || error instanceof TypeError) return "invalid_token";
+    throw error;
+  }
+}
+
+function toClaims({ sub, iat, exp, jti, sid, scope }: JWTPayload): AccessClaims | undefined {
+  if (!sub || iat === undefined || exp === undefined || !jti) return undefined;
+  if (typeof sid !== "string" || typeof scope !== "string") return undefined;
+  return { sub, iat, exp, jti, sid, scope: scope.split(" ").filter(Boolean) };
+}
+
+function remember(token: string, claims: AccessClaims, settings: AccessTokenSettings["signingKeys"]): void {
+  // The oldest entry goes first: a Map keeps the order of insertion.
+  if (remembered.size >= MOST_REMEMBERED) remembered.delete(remembered.keys().next().value!);
+  remembered.set(token, { claims, settings });
+}

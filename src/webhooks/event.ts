@@ -1,0 +1,31 @@
+import { timeOrderedId } from "../crypto/random.ts";
+
+/** Every event that is really fired. */
+export const EVENTS = [
+  "agent.registered",
+  "agent.verified",
+  "agent.verification_failed",
+  "agent.revoked",
+  "agent.status_updated",
+  "agent.tier_updated",
+  "agent.permissions_updated",
+  "agent.deleted",
+  "agent.key_rotated",
+  "token.reuse_detected",
+  "gateway.denied",
+] as const;
+
+export type EventName = (typeof EVENTS)[number];
+
+/** Something that an owner may want to be told of. `at` is milliseconds. */
+export interface Event {
+  readonly id: string;
+  readonly agentId: string;
+  readonly name: EventName;
+  readonly at: number;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export function newEvent(name: EventName, agentId: string, at: number, data: Event["data"]): Event {
+  return { id: timeOrderedId("evt_", at), agentId, name, at, data };
+}

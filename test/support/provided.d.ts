@@ -1,0 +1,8 @@
+import "vitest";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** The origin of the local HTTP server that plays the upstreams. */
+    upstream: string;
+  }
+}

@@ -1,0 +1,75 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
+import type { TestProject } from "vitest/node";
+
+/** What the server tells of a request: the raw target and headers as they came over the wire. */
+export interface Echo {
+  method: string;
+  url: string;
+  headers: Record<string, string>;
+  body: string;
+}
+
+type Behaviour = (request: IncomingMessage, response: ServerResponse, argument: string) => void;
+
+/** What `/lab/{behaviour}/{argument}` does. Every other path echoes. */
+const BEHAVIOURS: Record<string, Behaviour> = {
+  status: (_, response, code) =>
+    void response.writeHead(Number(code), { "content-type": "text/plain" }).end(`status ${code}`),
+  slow: (_, response, ms) => void setTimeout(() => response.end("late"), Number(ms)),
+  reset: (_, response) => {
+    response.writeHead(200, { "content-length": "1000" });
+    response.write("only this");
+    setTimeout(() => response.destroy(), 20);
+  },
+  hangup: (request) => void request.socket.destroy(),
+  redirect: (_, response, to) => void response.writeHead(302, { location: decodeURIComponent(to) }).end(),
+  gzip: (_, response) =>
+    void response
+      .writeHead(200, { "content-encoding": "gzip", "content-type": "text/plain" })
+      .end(gzipSync("zipped text")),
+  headers: (_, response) =>
+    void response
+      .writeHead(200, {
+        "content-type": "application/json",
+        "set-cookie": "session=1",
+        "x-oauth-scopes": "repo",
+        "access-control-allow-origin": "*",
+        "x-ratelimit-remaining": "42",
+        etag: '"abc"',
+        "cache-control": "public, max-age=60",
+      })
+      .end("{}"),
+};
+
+export default async function setup(project: TestProject): Promise<() => void> {
+  const server = createServer(async (request, response) => {
+    const [, lab, name = "", argument = ""] = (request.url ?? "").split("?")[0]!.split("/");
+    const behaviour = lab === "lab" ? BEHAVIOURS[name] : undefined;
+    if (behaviour) return behaviour(request, response, argument);
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const echo: Echo = {
+      method: request.method ?? "",
+      url: request.url ?? "",
+      headers: request.headers as Record<string, string>,
+      body: Buffer.concat(chunks).toString(),
+    };
+    // An echo of the credential would be stripped on its way back: what came in is told in a form of its own.
+    const text = JSON.stringify({
+      ...echo,
+      headers: { ...echo.headers, authorization: mask(request.headers.authorization) },
+    });
+    response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(text) });
+    response.end(request.method === "HEAD" ? undefined : text);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  project.provide("upstream", `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  return () => {
+    server.closeAllConnections();
+    server.close();
+  };
+}
+
+const mask = (text: string | undefined): string => (text ? [...text].toReversed().join("") : "");

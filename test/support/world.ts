@@ -1,0 +1,112 @@
+import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
+import { env as boundEnv } from "cloudflare:workers";
+import { inject } from "vitest";
+import { consumeActivities } from "../../src/activity/consume.ts";
+import type { ActivityMessage } from "../../src/activity/record.ts";
+import { app } from "../../src/app.ts";
+
+/** The operator's own upstream of the tests: served by upstream-server.ts. */
+export const LAB = {
+  resources: { things: ["read", "write"], notes: ["read", "write"] },
+  rules: [
+    "* /lab/{behaviour}/{argument:text} things",
+    "* /things things",
+    "* /things/{id} things",
+    "* /things/{id}/notes notes",
+    "* /files/{path...} things",
+  ],
+};
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  // Test code reads answers of every shape; each test asserts the one it means.
+  // oxlint-disable-next-line typescript/no-explicit-any
+  body: any;
+}
+
+export interface Registered {
+  id: string;
+  apiKey: string;
+  token: string;
+  refreshToken: string;
+}
+
+export interface World {
+  env: Cloudflare.Env;
+  /** What the Worker put into the activity queue, oldest first. */
+  sent: ActivityMessage[];
+  fetch(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Response>;
+  call(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Answer>;
+  agent(permissions?: string[]): Promise<Registered>;
+  admin(): Promise<Registered>;
+  /** Lets the queue's consumer run over all that was sent. */
+  drain(): Promise<void>;
+}
+
+let names = 0;
+
+/** A Worker with its own settings over the real D1, KV and rate limits of the test file. */
+export function world(overrides: Record<string, unknown> = {}): World {
+  const upstream = inject("upstream");
+  const sent: ActivityMessage[] = [];
+  const env = {
+    ...boundEnv,
+    "UPSTREAMS.github.base_url": upstream,
+    "UPSTREAMS.lab": { base_url: upstream, timeout_ms: 400, ...LAB },
+    ACTIVITY: { send: async (message: ActivityMessage) => void sent.push(structuredClone(message)) },
+    ...overrides,
+  } as unknown as Cloudflare.Env;
+
+  const self: World = {
+    env,
+    sent,
+    async fetch(path, { token, json, ip, ...init } = {}) {
+      const headers = new Headers(init.headers);
+      if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
+      if (json !== undefined) headers.set("content-type", "application/json");
+      headers.set("cf-connecting-ip", ip ?? `10.${names % 250}.${Math.floor(Math.random() * 250)}.7`);
+      const body = json === undefined ? init.body : JSON.stringify(json);
+      const ctx = createExecutionContext();
+      const request = new Request(`https://auth.example.com${path}`, {
+        ...init,
+        headers,
+        ...(body != null && { body }),
+      });
+      const response = await app.fetch(request, env, ctx);
+      // A body that nobody reads keeps its pipe, and so the context, open.
+      void waitOnExecutionContext(ctx);
+      return response;
+    },
+    async call(path, init) {
+      const response = await self.fetch(path, init);
+      const text = await response.text();
+      await scheduler.wait(0);
+      let body: unknown = text;
+      try {
+        body = JSON.parse(text);
+      } catch {
+        // Proxied answers need not be JSON.
+      }
+      return { status: response.status, headers: response.headers, body };
+    },
+    agent: (permissions = ["lab:things:read"]) => register(self, permissions),
+    admin: () => register(self, ["*:*:*"], env.ADMIN_BOOTSTRAP_TOKEN),
+    async drain() {
+      await consumeActivities(env.DB, sent.splice(0));
+    },
+  };
+  return self;
+}
+
+async function register(where: World, permissions: string[], token?: string): Promise<Registered> {
+  const json = { name: `agent ${++names}`, owner_email: "owner@example.com", permissions };
+  const registered = await where.call("/agents/register", { method: "POST", json, ...(token && { token }) });
+  if (registered.status !== 201) throw new Error(JSON.stringify(registered.body));
+  const id = registered.body.agent.agent_id;
+  const apiKey = registered.body.credentials.api_key;
+  const verified = await where.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+  if (verified.status !== 200) throw new Error(JSON.stringify(verified.body));
+  const { access_token, refresh_token } = verified.body.token;
+  return { id, apiKey, token: access_token, refreshToken: refresh_token };
+}
