@@ -61,6 +61,8 @@ worker.once("exit", (code) => {
 });
 
 await ready();
+// Cloudflare runs the cron triggers; here this process does, every minute as wrangler.toml says.
+setInterval(() => void fetch(`${BASE_URL}/cdn-cgi/handler/scheduled`).catch(() => undefined), 60_000).unref();
 console.log(`
   AgentAuth is running at ${BASE_URL}
   The sample upstream behind it: ${BASE_URL}/proxy/sample (directly: http://127.0.0.1:${SAMPLE_PORT})

@@ -1,0 +1,83 @@
+import { BASE_URL, readDevVars, SAMPLE_PORT } from "./local.ts";
+import { call, check, end, say, step, until, type Answer } from "./transcript.ts";
+
+/**
+ * The main job as a transcript against the gateway that `npm start` runs. Ends with an error if any step is not as it says.
+ */
+const vars = readDevVars();
+const bootstrap = vars.ADMIN_BOOTSTRAP_TOKEN;
+if (!bootstrap) end(".dev.vars holds no ADMIN_BOOTSTRAP_TOKEN. Run `npm start` first: it makes one.");
+const health = await call("GET", "/health").catch(() => undefined);
+if (health?.status !== 200) {
+  end(`No gateway answers at ${BASE_URL}. Run \`npm start\` in another terminal first (with the same PORT).`);
+}
+
+step("The platform engineer opens the house with the bootstrap token and becomes its administrator");
+const admin = await call("POST", "/agents/register", {
+  token: bootstrap,
+  body: { name: "Platform team", owner_email: "platform@example.com", permissions: ["*:*:*"] },
+});
+check("an administrator is registered", admin.status === 201);
+const adminToken = (await verify(admin)).access_token;
+
+step("An owner registers an agent that may read orders, and nothing else");
+const registered = await call("POST", "/agents/register", {
+  token: adminToken,
+  body: { name: "Support assistant", owner_email: "owner@example.com", permissions: ["sample:orders:read"] },
+});
+const agentId: string = registered.body.agent?.agent_id;
+check("the agent is registered, and its API key is shown this once", registered.status === 201 && !!agentId);
+
+step("The agent proves itself with its API key");
+const tokens = await verify(registered);
+check("it gets a signed access token and a refresh token", tokens.access_token.split(".").length === 3);
+
+step("It reads an order through the gateway");
+const read = await call("GET", "/proxy/sample/orders/1", { token: tokens.access_token });
+check("the real API's answer comes back", read.status === 200 && read.body.item === "lamp");
+const seen = (await (await fetch(`http://127.0.0.1:${SAMPLE_PORT}/_last-request`)).json()) as {
+  authorization: string | null;
+};
+const credential = vars.UPSTREAM_SAMPLE_TOKEN ?? "";
+check("the upstream was sent the real credential", seen.authorization === `Bearer ${credential}`);
+say(`the upstream saw: Authorization: Bearer ${credential.slice(0, 10)}…`);
+check("the agent was not", credential !== "" && !read.text.includes(credential));
+
+step("It tries to delete the order");
+const denied = await call("DELETE", "/proxy/sample/orders/1", { token: tokens.access_token });
+check("the gateway refuses, and nothing reaches the upstream", denied.status === 403);
+check("the refusal says what would be needed", denied.body.required === "sample:orders:write");
+check("and what is granted", JSON.stringify(denied.body.granted) === '["sample:orders:read"]');
+
+step("The owner asks what the agent did");
+const activity = await until("the activity has come through the queue", async () => {
+  const page = await call("GET", `/agents/${agentId}/activity`, { token: adminToken });
+  return page.body.pagination?.total >= 4 ? page : undefined;
+});
+for (const row of activity.body.activity) say(`${row.timestamp}  ${row.status.padEnd(7)}  ${row.message}`);
+
+step("The agent's session is renewed, and its refresh token with it");
+const refreshed = await call("POST", "/agents/refresh", { body: { refresh_token: tokens.refresh_token } });
+check("it gets new tokens", refreshed.status === 200 && refreshed.body.token.refresh_token !== tokens.refresh_token);
+
+step("The owner revokes the agent");
+const revoked = await call("POST", `/agents/${agentId}/revoke`, { token: adminToken });
+check("it is revoked", revoked.status === 200 && revoked.body.agent.status === "revoked");
+const write = await call("POST", "/proxy/sample/orders", { token: tokens.access_token, body: { item: "chair" } });
+check("its next write is refused at once", write.status === 401);
+const again = await call("POST", "/agents/refresh", { body: { refresh_token: refreshed.body.token?.refresh_token } });
+check("it cannot renew its session", again.status === 401);
+await until("its reads have ended, within STANDING_TTL_SECONDS", async () => {
+  const answer = await call("GET", "/proxy/sample/orders/1", { token: tokens.access_token, quiet: true });
+  return answer.status === 401 ? answer : undefined;
+});
+
+end();
+
+async function verify(registration: Answer): Promise<{ access_token: string; refresh_token: string }> {
+  const verified = await call("POST", "/agents/verify", {
+    body: { agent_id: registration.body.agent?.agent_id, api_key: registration.body.credentials?.api_key },
+  });
+  if (verified.status !== 200) end(`Verification failed: ${verified.text}`);
+  return verified.body.token;
+}
