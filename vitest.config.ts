@@ -4,6 +4,8 @@ import { testSecrets } from "./test/support/secrets.ts";
 
 export default defineConfig({
   test: {
+    // Refusals are logged; of tests that pass, nobody needs to read them.
+    silent: "passed-only",
     projects: [
       {
         plugins: [
@@ -11,9 +13,7 @@ export default defineConfig({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
               bindings: {
-                ...testSecrets,
-                ENVIRONMENT: "development",
-                REGISTRATION: "open",
+                TEST_SETTINGS: { ...testSecrets, ENVIRONMENT: "development", REGISTRATION: "open" },
                 TEST_MIGRATIONS: await readD1Migrations("./migrations"),
               },
             },

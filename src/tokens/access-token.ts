@@ -21,8 +21,8 @@ export interface AccessTokenSettings {
   readonly signingKeys: readonly SigningKey[];
 }
 
-/** The longest token that is looked at: fifty permissions and the other claims fit in half of it. */
-export const LONGEST_TOKEN = 12_288;
+/** The longest token that is looked at: fifty of the longest permissions and the other claims fit. */
+export const LONGEST_TOKEN = 8192;
 
 /** Signs an access token as a JWT of RFC 9068. `issuedAt` is in seconds. */
 export async function issueAccessToken(

@@ -3,8 +3,10 @@ import type { testSecrets } from "./secrets.ts";
 
 declare global {
   namespace Cloudflare {
-    interface Env extends Record<keyof typeof testSecrets, string> {
+    interface Env {
       TEST_MIGRATIONS: D1Migration[];
+      /** All settings of the tests: what `.dev.vars` says on this machine does not count. */
+      TEST_SETTINGS: Record<keyof typeof testSecrets, string>;
     }
   }
 }

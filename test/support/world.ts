@@ -33,7 +33,7 @@ export interface Registered {
 }
 
 export interface World {
-  env: Cloudflare.Env;
+  env: ReturnType<typeof testEnv>;
   /** What the Worker put into the activity queue, oldest first. */
   sent: ActivityMessage[];
   fetch(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Response>;
@@ -44,19 +44,26 @@ export interface World {
   drain(): Promise<void>;
 }
 
+/** The real bindings under the tests' own settings. */
+export function testEnv(overrides: Record<string, unknown> = {}): Cloudflare.Env & typeof boundEnv.TEST_SETTINGS {
+  const bindings = Object.entries(boundEnv).filter(
+    ([name, value]) => typeof value !== "string" && name !== "UPSTREAMS",
+  );
+  return { ...Object.fromEntries(bindings), ...boundEnv.TEST_SETTINGS, ...overrides } as never;
+}
+
 let names = 0;
 
 /** A Worker with its own settings over the real D1, KV and rate limits of the test file. */
 export function world(overrides: Record<string, unknown> = {}): World {
   const upstream = inject("upstream");
   const sent: ActivityMessage[] = [];
-  const env = {
-    ...boundEnv,
+  const env = testEnv({
     "UPSTREAMS.github.base_url": upstream,
     "UPSTREAMS.lab": { base_url: upstream, timeout_ms: 400, ...LAB },
     ACTIVITY: { send: async (message: ActivityMessage) => void sent.push(structuredClone(message)) },
     ...overrides,
-  } as unknown as Cloudflare.Env;
+  });
 
   const self: World = {
     env,

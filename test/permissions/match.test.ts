@@ -1,0 +1,84 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { BUILT_IN_CATALOGUE as catalogue, listService } from "../../src/permissions/catalogue.ts";
+import { beyond, narrow, reaches } from "../../src/permissions/match.ts";
+
+const services = Object.keys(catalogue);
+const concrete = services.flatMap((service) => listService(catalogue, service));
+const wildcards = [
+  "*:*:*",
+  ...services.map((service) => `${service}:*:*`),
+  ...new Set(concrete.map((permission) => `${permission.split(":").slice(0, 2).join(":")}:*`)),
+];
+const grant = fc.constantFrom(...concrete, ...wildcards);
+const grants = fc.array(grant, { maxLength: 6 });
+const required = fc.constantFrom(
+  ...concrete,
+  ...services.map((service) => `${service}:*:*`),
+  "github:pull_requests:write",
+);
+
+const reached = (held: readonly string[], permission: string) => reaches(new Set(held), permission, catalogue);
+
+describe("what a grant reaches", () => {
+  it.each([
+    ["github:issues:read", "github:issues:read", true],
+    ["github:issues:write", "github:issues:read", false],
+    ["github:issues:*", "github:issues:write", true],
+    ["github:pull_requests:*", "github:pull_requests:read", true],
+    ["github:pull_requests:*", "github:pull_requests:write", false],
+    ["github:*:*", "github:pull_requests:write", true],
+    ["github:*:*", "github:*:*", true],
+    ["github:repos:*", "github:*:*", false],
+    ["*:*:*", "github:*:*", true],
+    ["*:*:*", "*:*:*", true],
+    ["github:*:*", "*:*:*", false],
+    ["github:*:*", "stripe:payments:read", false],
+    ["github:issues:read", "github:issues:*", false],
+  ])("%s reaches %s: %s", (held, permission, expected) => {
+    expect(reached([held], permission)).toBe(expected);
+  });
+
+  it("puts a resource's wildcard together from all its actions", () => {
+    expect(reached(["github:issues:read", "github:issues:write"], "github:issues:*")).toBe(true);
+  });
+
+  it("only ever grows with more grants", () => {
+    fc.assert(
+      fc.property(grants, grant, required, (held, more, permission) => {
+        if (reached(held, permission)) expect(reached([...held, more], permission)).toBe(true);
+      }),
+    );
+  });
+
+  it("names as beyond exactly what is not reached", () => {
+    fc.assert(
+      fc.property(grants, fc.array(required), (held, wanted) => {
+        expect(beyond(wanted, new Set(held), catalogue)).toEqual(wanted.filter((one) => !reached(held, one)));
+      }),
+    );
+  });
+});
+
+describe("a token narrowed by what its agent holds", () => {
+  it("reaches just what both reach", () => {
+    fc.assert(
+      fc.property(grants, grants, fc.constantFrom(...concrete), (claimed, held, permission) => {
+        const both = reached(claimed, permission) && reached(held, permission);
+        expect(reaches(narrow(claimed, held, catalogue), permission, catalogue)).toBe(both);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("never reaches an uncovered path that one side does not", () => {
+    fc.assert(
+      fc.property(grants, grants, fc.constantFrom(...services), (claimed, held, service) => {
+        const uncovered = `${service}:*:*`;
+        const narrowed = reaches(narrow(claimed, held, catalogue), uncovered, catalogue);
+        if (narrowed) expect([reached(claimed, uncovered), reached(held, uncovered)]).toEqual([true, true]);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
