@@ -1,4 +1,5 @@
-import { BASE_URL, readDevVars, SAMPLE_PORT } from "./local.ts";
+import { existsSync, readFileSync } from "node:fs";
+import { BASE_URL, readDevVars, SAMPLE_URL_FILE } from "./local.ts";
 import { call, check, end, say, step, until, type Answer } from "./transcript.ts";
 
 /**
@@ -35,7 +36,10 @@ check("it gets a signed access token and a refresh token", tokens.access_token.s
 step("It reads an order through the gateway");
 const read = await call("GET", "/proxy/sample/orders/1", { token: tokens.access_token });
 check("the real API's answer comes back", read.status === 200 && read.body.item === "lamp");
-const seen = (await (await fetch(`http://127.0.0.1:${SAMPLE_PORT}/_last-request`)).json()) as {
+if (!existsSync(SAMPLE_URL_FILE))
+  end("The sample upstream is not there. Start the gateway with `npm start` (and the same STATE_DIR).");
+const sampleUrl = readFileSync(SAMPLE_URL_FILE, "utf8");
+const seen = (await (await fetch(`${sampleUrl}/_last-request`)).json()) as {
   authorization: string | null;
 };
 const credential = vars.UPSTREAM_SAMPLE_TOKEN ?? "";

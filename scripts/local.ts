@@ -1,14 +1,14 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseEnv } from "node:util";
 
 /** The settings of local development, shared by the commands that speak to it. */
 export const ROOT = join(import.meta.dirname, "..");
 export const PORT = Number(process.env.PORT ?? 8787);
-export const STATE_DIR = process.env.STATE_DIR ?? ".wrangler/state";
+export const STATE_DIR = resolve(ROOT, process.env.STATE_DIR ?? ".wrangler/state");
 export const BASE_URL = `http://127.0.0.1:${PORT}`;
-/** The sample upstream listens next door. */
-export const SAMPLE_PORT = PORT + 1;
+/** Where the sample upstream listens: written by `npm start`, read by `npm run demo`. */
+export const SAMPLE_URL_FILE = join(STATE_DIR, "sample-upstream-url");
 export const DEV_VARS = join(ROOT, ".dev.vars");
 
 export function readDevVars(): Record<string, string | undefined> {

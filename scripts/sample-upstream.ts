@@ -1,4 +1,5 @@
 import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 
 /** The sample upstream as the gateway is told of it: an orders API with a Bearer credential. */
 export const SAMPLE_RULES = {
@@ -20,7 +21,7 @@ interface Order {
  * A small real API to stand behind the gateway on a laptop. It wants `Authorization: Bearer <token>`, like any other, and
  * tells the person at the keyboard (`GET /_last-request`, never routed by the gateway) what it was sent.
  */
-export function startSampleUpstream(port: number, token: string): Promise<Server> {
+export function startSampleUpstream(token: string): Promise<{ server: Server; url: string }> {
   const orders = new Map<number, Order>([
     [1, { id: 1, item: "lamp" }],
     [2, { id: 2, item: "desk" }],
@@ -55,6 +56,8 @@ export function startSampleUpstream(port: number, token: string): Promise<Server
   });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(port, "127.0.0.1", () => resolve(server));
+    server.listen(0, "127.0.0.1", () =>
+      resolve({ server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }),
+    );
   });
 }

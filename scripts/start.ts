@@ -1,6 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { BASE_URL, fail, PORT, readDevVars, ROOT, SAMPLE_PORT, STATE_DIR } from "./local.ts";
+import { BASE_URL, fail, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "./sample-upstream.ts";
 import { completeDevVars } from "./secrets.ts";
 
@@ -23,10 +24,10 @@ if (migrated.error) fail("wrangler is not installed. Run `npm ci` first, and sta
 if (migrated.status !== 0) fail(`The migrations could not be applied:\n${migrated.stdout}\n${migrated.stderr}`);
 
 const vars = readDevVars();
-const sample = await startSampleUpstream(SAMPLE_PORT, vars.UPSTREAM_SAMPLE_TOKEN ?? "").catch((error: Error) =>
-  fail(`The sample upstream cannot listen on port ${SAMPLE_PORT}: ${error.message}. Choose another PORT.`),
-);
-const sampleUpstream = JSON.stringify({ base_url: `http://127.0.0.1:${SAMPLE_PORT}`, ...SAMPLE_RULES });
+const sample = await startSampleUpstream(vars.UPSTREAM_SAMPLE_TOKEN ?? "");
+mkdirSync(STATE_DIR, { recursive: true });
+writeFileSync(SAMPLE_URL_FILE, sample.url);
+const sampleUpstream = JSON.stringify({ base_url: sample.url, ...SAMPLE_RULES });
 
 const worker: ChildProcess = spawn(
   "wrangler",
@@ -48,7 +49,7 @@ let stopping = false;
 function stop(code: number): void {
   if (stopping) return;
   stopping = true;
-  sample.close();
+  sample.server.close();
   worker.once("exit", () => process.exit(code));
   if (worker.exitCode !== null) process.exit(code);
   worker.kill("SIGTERM");
@@ -65,7 +66,7 @@ await ready();
 setInterval(() => void fetch(`${BASE_URL}/cdn-cgi/handler/scheduled`).catch(() => undefined), 60_000).unref();
 console.log(`
   AgentAuth is running at ${BASE_URL}
-  The sample upstream behind it: ${BASE_URL}/proxy/sample (directly: http://127.0.0.1:${SAMPLE_PORT})
+  The sample upstream behind it: ${BASE_URL}/proxy/sample (directly: ${sample.url})
 
   The admin's way in: the bootstrap token in .dev.vars (ADMIN_BOOTSTRAP_TOKEN), as a Bearer on
     POST ${BASE_URL}/agents/register  {"name", "owner_email", "permissions": ["*:*:*"]}
