@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
-import { loadServices, type Service } from "./gateway/services.ts";
+import type { SecretPart } from "./gateway/definition.ts";
+import { loadServices, secretName, type Service } from "./gateway/services.ts";
 import { upstreamSettings } from "./gateway/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE, type Catalogue } from "./permissions/catalogue.ts";
 
@@ -44,8 +45,6 @@ export interface Config {
   /** The value of an upstream's secret: `secret("github", "TOKEN")` reads `UPSTREAM_GITHUB_TOKEN`. */
   readonly secret: (service: string, part: SecretPart) => string | undefined;
 }
-
-export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";
 
 /** The settings are unusable. Each fault names its setting and what to do; none shows a value. */
 export class ConfigError extends Error {
@@ -143,7 +142,11 @@ function readConfig(env: Record<string, unknown>): Config | ConfigError {
     faults.push(`ADMIN_BOOTSTRAP_TOKEN is too short. ${HELP.ADMIN_BOOTSTRAP_TOKEN}`);
   }
   const { upstreams, faults: upstreamFaults } = upstreamSettings(env);
-  const { services, catalogue, faults: serviceFaults } = loadServices(upstreams, BUILT_IN_CATALOGUE);
+  const {
+    services,
+    catalogue,
+    faults: serviceFaults,
+  } = loadServices(upstreams, BUILT_IN_CATALOGUE, parsed.data?.ISSUER);
   faults.push(...upstreamFaults, ...serviceFaults);
   if (faults.length > 0 || !parsed.data) return new ConfigError(faults);
 
@@ -169,7 +172,7 @@ function readConfig(env: Record<string, unknown>): Config | ConfigError {
     catalogue,
     services,
     secret(service: string, part: SecretPart) {
-      const value = env[`UPSTREAM_${service.replaceAll("-", "_").toUpperCase()}_${part}`];
+      const value = env[secretName(service, part)];
       return typeof value === "string" && value !== "" ? value : undefined;
     },
   });

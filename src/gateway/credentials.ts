@@ -1,34 +1,86 @@
 import type { Config } from "../config.ts";
-import type { Service } from "./services.ts";
+import { boughtToken, type NotBought } from "./client-credentials.ts";
+import type { SecretPart } from "./definition.ts";
+import { secretName, type Service } from "./services.ts";
 
-/** What is injected, and the texts that must never come back to the agent. */
+/** What is injected, where it may be sent, and the texts that must never come back to the agent. */
 export interface Credential {
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
   readonly secrets: readonly string[];
+  readonly origin: string;
+  /** Set where another can be had: tells that the upstream no longer takes this one. */
+  readonly spent?: () => void;
 }
 
-/** The credential of a service, or the name of the secret that is missing. */
-export function credentialFor(service: Service, config: Config): Credential | { missing: string } {
-  const { credential: scheme, name } = service;
-  if (scheme.scheme === "none") return { headers: [], secrets: [] };
-  const token = config.secret(name, "TOKEN");
-  if (!token) return { missing: secretName(name, "TOKEN") };
+/** Why there is no credential: what is missing in the settings, or why the token endpoint gave none. */
+export type CredentialFault = { readonly missing: string } | NotBought;
+
+const fixed = new WeakMap<Service, Credential>();
+
+/** The credential of a service. Names what is missing; never a value. */
+export async function credentialFor(
+  service: Service,
+  config: Config,
+  { now, waitUntil }: { now: number; waitUntil: (work: Promise<unknown>) => void },
+): Promise<Credential | CredentialFault> {
+  const known = fixed.get(service);
+  if (known) return known;
+  const { credential: scheme, name, origin } = service;
+  if (origin === null) return { missing: `UPSTREAMS.${name}.base_url` };
+  const secret = (part: SecretPart) => config.secret(name, part);
+  const token = secret("TOKEN");
+  const keep = (headers: Credential["headers"], ...secrets: string[]): Credential => {
+    const credential = { headers, secrets, origin };
+    fixed.set(service, credential);
+    return credential;
+  };
   switch (scheme.scheme) {
+    case "none":
+      return keep([]);
     case "bearer":
-      return { headers: [["authorization", `Bearer ${token}`]], secrets: [token] };
-    case "basic": {
-      const username = config.secret(name, "USERNAME");
-      if (!username) return { missing: secretName(name, "USERNAME") };
-      const encoded = toBase64(`${username}:${token}`);
-      return { headers: [["authorization", `Basic ${encoded}`]], secrets: [token, encoded] };
-    }
+      return token ? bearer(token) : missing("TOKEN");
     case "header":
-      return { headers: [[scheme.name, `${scheme.prefix ?? ""}${token}`]], secrets: [token] };
+      return token ? keep([[scheme.name, `${scheme.prefix ?? ""}${token}`]], token) : missing("TOKEN");
+    case "basic": {
+      const username = secret("USERNAME");
+      if (!token) return missing("TOKEN");
+      if (!username) return scheme.orBearer ? bearer(token) : missing("USERNAME");
+      const suffix = scheme.usernameSuffix ?? "";
+      const encoded = toBase64(`${username.endsWith(suffix) ? username : username + suffix}:${token}`);
+      return keep([["authorization", `Basic ${encoded}`]], token, encoded);
+    }
+    case "headers": {
+      const headers: [string, string][] = [];
+      for (const [header, part] of Object.entries(scheme.headers)) {
+        const value = secret(part);
+        if (!value) return missing(part);
+        headers.push([header, value]);
+      }
+      return keep(headers, ...headers.map(([, value]) => value));
+    }
+    case "client_credentials": {
+      if (token) return bearer(token);
+      const clientId = secret("CLIENT_ID");
+      const clientSecret = secret("CLIENT_SECRET");
+      if (!clientId) return missing("CLIENT_ID");
+      if (!clientSecret) return missing("CLIENT_SECRET");
+      const bought = await boughtToken(service, { origin, scheme, clientId, clientSecret, now, waitUntil });
+      if ("failed" in bought) return bought;
+      return {
+        headers: [["authorization", `Bearer ${bought.token}`]],
+        secrets: [bought.token, clientSecret],
+        origin: bought.origin,
+        spent: bought.forget,
+      };
+    }
   }
-}
 
-function secretName(service: string, part: string): string {
-  return `UPSTREAM_${service.replaceAll("-", "_").toUpperCase()}_${part}`;
+  function bearer(text: string): Credential {
+    return keep([["authorization", `Bearer ${text}`]], text);
+  }
+  function missing(part: SecretPart): CredentialFault {
+    return { missing: secretName(name, part) };
+  }
 }
 
 /** Base64 of the UTF-8 bytes (RFC 7617 §2.1). */

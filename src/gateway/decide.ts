@@ -1,9 +1,9 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { beyond } from "../permissions/match.ts";
-import { canonicalSegments, splitTarget, type PathFault } from "./path.ts";
-import { queryFault } from "./query.ts";
-import { isRead, WRITE_METHODS } from "./rule.ts";
+import { canonicalSegments, splitTarget, type PathFault, type Segment } from "./path.ts";
+import { readQuery } from "./query.ts";
+import { METHODS } from "./rule.ts";
 import type { Service } from "./services.ts";
 import { findRule, slashesAllowed } from "./table.ts";
 
@@ -22,6 +22,7 @@ export interface Meaning {
   readonly decision: "judge";
   readonly service: Service;
   readonly method: string;
+  /** Whether it may change something: whatever needs more than reading permissions, whatever its method. */
   readonly write: boolean;
   /** Below the service: what is matched, and, behind the base path, what is fetched. */
   readonly path: string;
@@ -57,40 +58,60 @@ export function meaningOf(
   target: string,
 ): Meaning | Refusal {
   const { path: rawPath, query } = splitTarget(target);
-  const segments = canonicalSegments(rawPath);
-  if (typeof segments === "string") return refuse(400, segments, `${FAULTS[segments]} Nothing was forwarded.`);
+  const canonical = canonicalSegments(rawPath);
+  if (typeof canonical === "string") return refuse(400, canonical, `${FAULTS[canonical]} Nothing was forwarded.`);
 
   const service = services.get(serviceName);
   if (!service) {
     return refuse(404, "unknown_service", `There is no service of this name. GET /permissions/list names them.`);
   }
-  const read = isRead(method);
-  if (!read && !(WRITE_METHODS as readonly string[]).includes(method)) {
+  if (!METHODS.has(method)) {
     return refuse(405, "method_not_allowed", "The gateway forwards GET, HEAD, POST, PUT, PATCH and DELETE.");
   }
-  const fault = queryFault(query, service.definition.refusedParameters);
-  if (fault) {
+  const { definition } = service;
+  const table = service.table();
+  const reading = readQuery(query, definition.refusedParameters ?? [], table.embeds);
+  if ("code" in reading) {
     return refuse(
       400,
-      fault.code,
-      fault.code === "bad_query"
-        ? `The query parameter "${fault.parameter}" is not plainly encoded.`
-        : `The query parameter ${fault.parameter} is not forwarded: the gateway puts the credential in and decides by the method. Leave it out.`,
+      reading.code,
+      reading.code === "bad_query"
+        ? `The query parameter "${reading.parameter}" is not plainly encoded.`
+        : `The query parameter ${reading.parameter} is not forwarded: the gateway puts the credential in and decides by the method. Leave it out.`,
     );
   }
-  const rule = findRule(service.table(), method, segments);
-  if (!slashesAllowed(rule, segments)) return refuse(400, "encoded_slash", FAULTS.encoded_slash);
+  const segments = withPrefix(canonical, definition.pathPrefix);
+  const matched = definition.jsonSuffix ? withoutJsonSuffix(segments) : segments;
+  const rule = findRule(table, method, matched);
+  if (!slashesAllowed(rule, matched)) return refuse(400, "encoded_slash", FAULTS.encoded_slash);
 
+  const covered = rule !== undefined && reading.embedded !== null;
+  const required = covered ? union(rule.required, reading.embedded) : [wholeService(service.name)];
   return {
     decision: "judge",
     service,
     method,
-    write: !read,
+    write: required.some((permission) => !permission.endsWith(":read")),
     path: `/${segments.map((segment) => segment.encoded).join("/")}`,
     query,
-    rule: rule?.source ?? null,
-    required: rule?.required ?? [wholeService(service.name)],
+    rule: covered ? rule.source : null,
+    required,
   };
+}
+
+const union = (some: readonly string[], more: readonly string[]): readonly string[] =>
+  more.length === 0 ? some : [...new Set([...some, ...more])];
+
+function withPrefix(segments: readonly Segment[], prefix: string | undefined): readonly Segment[] {
+  const text = prefix?.slice(1);
+  return !text || segments[0]?.text === text ? segments : [{ text, encoded: text }, ...segments];
+}
+
+function withoutJsonSuffix(segments: readonly Segment[]): readonly Segment[] {
+  const last = segments.at(-1);
+  return last && /.\.json$/.test(last.text)
+    ? [...segments.slice(0, -1), { ...last, text: last.text.slice(0, -".json".length) }]
+    : segments;
 }
 
 /** The required permissions that the grants do not reach: none means allowed. */
@@ -101,12 +122,13 @@ export function missing(meaning: Meaning, grants: ReadonlySet<string>, catalogue
 /**
  * The upstream's URL for a meaning.
  *
+ * @param origin the service's own, or the one that its credential is for.
  * @throws {Error} if a URL parser reads it as anything but the origin and the path that were judged.
  */
-export function upstreamUrl({ service, path, query }: Meaning): URL {
+export function upstreamUrl({ service, path, query }: Meaning, origin: string): URL {
   const pathname = path === "/" ? service.basePath || "/" : service.basePath + path;
-  const url = new URL(service.origin + pathname + (query && `?${query}`));
-  if (url.origin !== service.origin || url.pathname !== pathname || url.username || url.password) {
+  const url = new URL(origin + pathname + (query && `?${query}`));
+  if (url.origin !== origin || url.pathname !== pathname || url.username || url.password) {
     throw new Error("the upstream URL is not the one that was judged");
   }
   return url;

@@ -1,3 +1,6 @@
+/** A secret of an upstream, by the end of its name: `TOKEN` is `UPSTREAM_<NAME>_TOKEN`. */
+export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";
+
 /**
  * How the real credential goes into a request. The values are secrets, `UPSTREAM_<NAME>_TOKEN` and its siblings;
  * what stands here only says where they go.
@@ -5,27 +8,65 @@
 export type CredentialScheme =
   /** `Authorization: Bearer <TOKEN>` (RFC 6750). */
   | { readonly scheme: "bearer" }
-  /** `Authorization: Basic base64(<USERNAME>:<TOKEN>)` (RFC 7617). */
-  | { readonly scheme: "basic" }
+  /**
+   * `Authorization: Basic base64(<USERNAME><usernameSuffix>:<TOKEN>)` (RFC 7617). With `orBearer`, a token that stands
+   * without a username goes in as a Bearer.
+   */
+  | {
+      readonly scheme: "basic";
+      readonly usernameSuffix?: string | undefined;
+      readonly orBearer?: boolean | undefined;
+    }
   /** One header of the upstream's own, with an optional text before the token. */
   | { readonly scheme: "header"; readonly name: string; readonly prefix?: string | undefined }
+  /** Several headers, each with the secret that it carries. */
+  | { readonly scheme: "headers"; readonly headers: Readonly<Record<string, SecretPart>> }
+  /**
+   * An access token bought with `CLIENT_ID` and `CLIENT_SECRET` (RFC 6749 §4.4), kept until it expires. A `TOKEN` that is
+   * set is used as it is instead.
+   */
+  | {
+      readonly scheme: "client_credentials";
+      /** Absolute, or a path at the base URL's origin. */
+      readonly tokenUrl: string;
+      readonly scope?: string | undefined;
+      /** Where the token's answer names the host to call (`instance_url`), the domain that it must be below. */
+      readonly instanceDomain?: string | undefined;
+    }
   /** The upstream asks for no credential. */
   | { readonly scheme: "none" };
 
 /** Everything the gateway knows of one upstream. Data only: adding a service adds no code. */
 export interface ServiceDefinition {
   readonly name: string;
-  /** Origin, and a path prefix where the API has one; no slash at the end. */
-  readonly baseUrl: string;
+  /** Origin, and a path prefix where the API has one; no slash at the end. Undefined where every customer has a host of its own. */
+  readonly baseUrl?: string | undefined;
   readonly credential: CredentialScheme;
   /** Lines of `METHODS PATH PERMISSION`; see `parseRule`. What no line takes is uncovered. */
   readonly rules: readonly string[];
+  /** `/api`: put before a path that does not begin with this one segment, so that both spellings are one. */
+  readonly pathPrefix?: `/${string}` | undefined;
+  /** One `.json` at the end of the path means nothing to this upstream: matched without, fetched with it. */
+  readonly jsonSuffix?: boolean | undefined;
   /** Request headers that this upstream needs beside those every upstream gets, lower case. */
   readonly requestHeaders?: readonly string[];
   /** Headers set on every request where the agent did not send its own, lower case. */
   readonly defaultHeaders?: Readonly<Record<string, string>>;
-  /** Query parameters refused beside those refused for every upstream. */
+  /** Query parameters refused beside those refused for every upstream, lower case. */
   readonly refusedParameters?: readonly string[];
+  /**
+   * Query parameters that bring other resources into the answer: parameter (lower case, without `[…]`) → value → the further
+   * permissions, written like those of a rule (`customers`, `users:read+tickets:read`), `""` for none. Values are split at
+   * commas and dots, all occurrences count, and one that is not listed makes the request uncovered.
+   */
+  readonly embeds?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /**
+   * Keys that no body may hold, lower case: `token`, or `inputs.associations` below a JSON key (through arrays). Where any is
+   * declared, bodies are read before they are sent: JSON, forms and multipart forms up to a bound.
+   */
+  readonly refusedBodyParameters?: readonly string[];
+  /** JSON pointers (RFC 6901) to links in answers, absolute or from the host's root, that are made to lead through the gateway. */
+  readonly bodyLinks?: readonly string[];
   /** Response headers kept from the agent beside those kept for every upstream, lower case. */
   readonly hiddenResponseHeaders?: readonly string[];
 }

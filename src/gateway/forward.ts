@@ -1,6 +1,7 @@
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { requestHeaders, responseHeaders } from "./headers.ts";
+import { isRead } from "./rule.ts";
 
 /** An upstream that gave no answer that could be passed on. */
 export interface UpstreamFailure {
@@ -28,7 +29,7 @@ export async function forward(
   gatewayOrigin: string,
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = meaning;
-  const url = upstreamUrl(meaning);
+  const url = upstreamUrl(meaning, credential.origin);
   const { headers } = requestHeaders(request.headers, service.definition);
   for (const [name, value] of credential.headers) headers.set(name, value);
 
@@ -39,7 +40,7 @@ export async function forward(
     answer = await fetch(url, {
       method: meaning.method,
       headers,
-      body: meaning.write ? request.body : null,
+      body: isRead(meaning.method) ? null : request.body,
       redirect: "manual",
       signal: timeout.signal,
     });
@@ -76,7 +77,7 @@ function throughGateway(text: string, base: URL, { service }: Meaning, gatewayOr
   if (!URL.canParse(text, base)) return text;
   const url = new URL(text, base);
   const inside = url.pathname === service.basePath || url.pathname.startsWith(`${service.basePath}/`);
-  if (url.origin !== service.origin || !inside) return text;
+  if (url.origin !== base.origin || !inside) return text;
   const rest = url.pathname.slice(service.basePath.length) + url.search + url.hash;
   return `${gatewayOrigin}/proxy/${service.name}${rest}`;
 }

@@ -5,7 +5,7 @@ import { limitAgent } from "../http/rate-limit.ts";
 import type { RequestContext } from "../http/request.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { wholeService } from "../permissions/grammar.ts";
-import { credentialFor } from "./credentials.ts";
+import { credentialFor, type CredentialFault } from "./credentials.ts";
 import { meaningOf, missing, type Meaning } from "./decide.ts";
 import { forward } from "./forward.ts";
 
@@ -36,18 +36,10 @@ export async function proxy(call: RequestContext): Promise<Response> {
   const lacking = missing(meaning, caller.permissions, config.catalogue);
   if (lacking.length > 0) throw denied(call, meaning, caller, lacking);
 
-  const credential = credentialFor(meaning.service, config);
-  if ("missing" in credential) {
-    record(call, caller, "failure", `${line(meaning)} → no credential is configured`);
-    throw new ApiError(
-      503,
-      {
-        code: "upstream_not_configured",
-        error: "Service unavailable",
-        message: `The gateway has no credential for ${service}. Ask its administrator to set it.`,
-      },
-      { cause: `${credential.missing} is not set` },
-    );
+  const credential = await credentialFor(meaning.service, config, call);
+  if (!("headers" in credential)) {
+    record(call, caller, "failure", `${line(meaning)} → no credential`);
+    throw noCredential(meaning, credential);
   }
 
   const outcome = await forward(request, meaning, credential, new URL(request.url).origin);
@@ -109,6 +101,32 @@ function denied(call: RequestContext, meaning: Meaning, caller: Caller, lacking:
       ? `Nothing in the catalogue covers this request, so it needs ${required}.`
       : `This request needs ${lacking.join(" and ")}. Ask the agent's administrator for it, then verify again.`,
     { required, granted: [...caller.permissions] },
+  );
+}
+
+/** The answer names the service; which secret is missing is for the log. */
+function noCredential({ service }: Meaning, fault: CredentialFault): ApiError {
+  if ("missing" in fault) {
+    return new ApiError(
+      503,
+      {
+        code: "upstream_not_configured",
+        error: "Service unavailable",
+        message: `The gateway is not set up for ${service.name}. Ask its administrator to set its credential.`,
+        extra: { upstream: service.name },
+      },
+      { cause: `${fault.missing} is not set` },
+    );
+  }
+  return new ApiError(
+    502,
+    {
+      code: "upstream_credential_failed",
+      error: "Bad gateway",
+      message: `${service.name} gave the gateway no access token.`,
+      extra: { upstream: service.name },
+    },
+    { cause: fault.failed },
   );
 }
 

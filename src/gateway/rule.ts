@@ -1,14 +1,25 @@
 import { NAME_PATTERN } from "../permissions/grammar.ts";
 
-export const READ_METHODS = ["GET", "HEAD"] as const;
-export const WRITE_METHODS = ["POST", "PUT", "PATCH", "DELETE"] as const;
-const METHODS: ReadonlySet<string> = new Set([...READ_METHODS, ...WRITE_METHODS]);
+const READ_METHODS = ["GET", "HEAD"] as const;
+const WRITE_METHODS = ["POST", "PUT", "PATCH", "DELETE"] as const;
+export const METHODS: ReadonlySet<string> = new Set([...READ_METHODS, ...WRITE_METHODS]);
 
 /** What a path parameter may be. A parameter without a type takes any one segment without a `%2F`. */
 const TYPES: Readonly<Record<string, RegExp>> = {
   int: /^\d+$/,
   uuid: /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i,
+  /** An API version as a number: `v61.0`. */
+  version: /^v\d{1,3}\.\d$/,
+  /** An API version as a month: `2026-03`, `2026-03-beta`. */
+  month: /^\d{4}-\d{2}(?:-beta)?$/,
+  /** A record's id of 15 characters, or of 18 with their checksum. */
+  record: /^[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?$/,
+  /** The name of a custom field. */
+  custom: /^[A-Za-z]\w{0,39}__c$/i,
 };
+
+/** The pairs of types, in alphabetical order, that share a text. All others share none, which a test shows. */
+const MEETING = new Set(["int record"]);
 
 export type Matcher =
   | { readonly kind: "literal"; readonly text: string }
@@ -34,7 +45,7 @@ export interface Rule {
  * Reads `METHODS PATH PERMISSION`.
  *
  * - METHODS: `GET`, `POST,PUT`, or `*` for all. GET covers HEAD.
- * - PATH: whole segments. `{name}` one segment, `{name:int}`, `{name:uuid}`, `{name:a|b}` a choice, `{name:text}` one segment that may
+ * - PATH: whole segments. `{name}` one segment, `{name:int}` one of the types, `{name:a|b}` a choice, `{name:text}` one segment that may
  *   hold `%2F`, `{name...}` the rest of the path.
  * - PERMISSION: `issues:read`, several joined by `+`, or `issues` alone: read for GET and HEAD, write for the others.
  *
@@ -61,7 +72,7 @@ export function parseRule(source: string, service: string): Rule[] {
     [writes, "write"],
   ] as const) {
     if (group.length === 0) continue;
-    const required = permissionText.split("+").map((one) => fullPermission(one, action, service));
+    const required = permissions(permissionText, action, service);
     const withHead = group.includes("GET") && !group.includes("HEAD") ? [...group, "HEAD"] : group;
     rules.push({ source, methods: withHead, segments, required });
   }
@@ -69,6 +80,11 @@ export function parseRule(source: string, service: string): Rule[] {
 }
 
 export const isRead = (method: string): boolean => method === "GET" || method === "HEAD";
+
+/** The full permissions that `a:read+b` names, where `action` stands for one that is not written. @throws {Error} */
+export function permissions(text: string, action: string, service: string): string[] {
+  return text.split("+").map((one) => fullPermission(one, action, service));
+}
 
 function fullPermission(text: string, action: string, service: string): string {
   const parts = text.split(":");
@@ -100,13 +116,13 @@ function parsePath(path: string): Matcher[] {
     const pattern = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
     if (pattern) return { kind: "type", name: type, pattern };
     const choices = type.split("|");
-    if (choices.length < 2)
+    if (choices.length < 2 || choices.includes(""))
       throw new Error(`${text}: a type is ${Object.keys(TYPES).join(", ")}, text, or a choice a|b`);
     return { kind: "choice", texts: choices };
   });
 }
 
-/** Whether some method and path is matched by both rules. Two types that are not known to be apart count as meeting. */
+/** Whether some method and path is matched by both rules. */
 export function overlap(one: Rule, other: Rule): boolean {
   return one.methods.some((method) => other.methods.includes(method)) && pathsMeet(one.segments, other.segments);
 }
@@ -126,6 +142,8 @@ function segmentsMeet(a: Matcher, b: Matcher): boolean {
   if (b.kind === "literal") return takes(a, b.text);
   if (a.kind === "choice") return a.texts.some((text) => takes(b, text));
   if (b.kind === "choice") return b.texts.some((text) => takes(a, text));
+  if (a.kind === "type" && b.kind === "type")
+    return a.name === b.name || MEETING.has([a.name, b.name].sort().join(" "));
   return true;
 }
 

@@ -1,5 +1,5 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
-import type { CredentialScheme, ServiceDefinition } from "./definition.ts";
+import type { CredentialScheme, SecretPart, ServiceDefinition } from "./definition.ts";
 import { github } from "./services/github.ts";
 import { compileTable, overlaps, type Table } from "./table.ts";
 import type { UpstreamSettings } from "./upstream-settings.ts";
@@ -10,7 +10,8 @@ export const BUILT_IN_SERVICES: readonly ServiceDefinition[] = [github];
 /** A service as the gateway uses it. */
 export interface Service {
   readonly name: string;
-  readonly origin: string;
+  /** Null where every customer has a host of its own and none is configured. */
+  readonly origin: string | null;
   /** Path prefix of the API, without a slash at the end: `""` or `/api/v3`. */
   readonly basePath: string;
   readonly credential: CredentialScheme;
@@ -22,15 +23,29 @@ export interface Service {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** The built-in services with the operator's overrides, then the operator's own. Faults name the upstream and the rule. */
+/** The name of the secret that holds a part of a service's credential. */
+export const secretName = (service: string, part: SecretPart): string =>
+  `UPSTREAM_${service.replaceAll("-", "_").toUpperCase()}_${part}`;
+
+/**
+ * The built-in services with the operator's overrides, then the operator's own. Faults name the upstream and the rule.
+ *
+ * @param ownOrigin the gateway's own origin, which cannot be an upstream's; empty where it is not configured.
+ */
 export function loadServices(
   upstreams: ReadonlyMap<string, UpstreamSettings>,
   builtIn: Catalogue,
+  ownOrigin = "",
 ): { services: Map<string, Service>; catalogue: Catalogue; faults: string[] } {
   const services = new Map<string, Service>();
   const catalogue: Record<string, Catalogue[string]> = { ...builtIn };
   const faults: string[] = [];
 
+  for (const [name, { base_url }] of upstreams) {
+    if (base_url && ownOrigin && new URL(base_url).origin === ownOrigin) {
+      faults.push(`UPSTREAMS.${name}.base_url: is the gateway's own origin (ISSUER): it would call itself.`);
+    }
+  }
   for (const definition of BUILT_IN_SERVICES) {
     const settings = upstreams.get(definition.name);
     if (settings?.rules || settings?.resources) {
@@ -64,22 +79,32 @@ export function loadServices(
     } catch (error) {
       faults.push(`UPSTREAMS.${name}: ${(error as Error).message}.`);
     }
+    const namesake = [...services.keys()].find((other) => secretName(other, "TOKEN") === secretName(name, "TOKEN"));
+    if (namesake) {
+      faults.push(
+        `UPSTREAMS.${name}: its secrets would have the names of ${namesake}'s (${secretName(name, "TOKEN")}). Rename one.`,
+      );
+    }
     services.set(name, own);
   }
   return { services, catalogue, faults };
 }
 
 function service(definition: ServiceDefinition, settings: UpstreamSettings | undefined, catalogue: Catalogue): Service {
-  const base = new URL(settings?.base_url ?? definition.baseUrl);
+  const baseUrl = settings?.base_url ?? definition.baseUrl;
+  const base = baseUrl === undefined ? null : new URL(baseUrl);
+  const basePath = base?.pathname.replace(/\/$/, "") ?? "";
+  const prefix = definition.pathPrefix;
   let table: Table | undefined;
   return {
     name: definition.name,
-    origin: base.origin,
-    basePath: base.pathname.replace(/\/$/, ""),
+    origin: base?.origin ?? null,
+    // A base URL that ends in the prefix that every path gets means it once.
+    basePath: prefix && basePath.endsWith(prefix) ? basePath.slice(0, -prefix.length) : basePath,
     credential: settings?.credential ?? definition.credential,
     definition,
     timeoutMs: settings?.timeout_ms ?? DEFAULT_TIMEOUT_MS,
     // Most isolates serve few of the services: a table is read when its first request comes.
-    table: () => (table ??= compileTable(definition.name, definition.rules, catalogue)),
+    table: () => (table ??= compileTable(definition, catalogue)),
   };
 }

@@ -1,6 +1,7 @@
 import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
 import type { Segment } from "./path.ts";
-import { overlap, parseRule, takes, type Matcher, type Rule } from "./rule.ts";
+import type { ServiceDefinition } from "./definition.ts";
+import { overlap, parseRule, permissions, takes, type Matcher, type Rule } from "./rule.ts";
 
 interface Node {
   readonly literals: Map<string, Node>;
@@ -15,35 +16,52 @@ const emptyNode = (): Node => ({ literals: new Map(), parameters: [], ends: new 
 export interface Table {
   readonly rules: readonly Rule[];
   readonly root: Node;
+  /** Embedding parameter → value → the permissions that it needs beside the rule's. */
+  readonly embeds: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
 }
 
 /**
- * Reads the lines of a table.
+ * Reads what a definition says of requests.
  *
  * @throws {Error} naming the line that is malformed or asks for a permission that the catalogue does not have.
  */
-export function compileTable(service: string, lines: readonly string[], catalogue: Catalogue): Table {
+export function compileTable({ name, rules: lines, embeds }: ServiceDefinition, catalogue: Catalogue): Table {
   const rules: Rule[] = [];
   const root = emptyNode();
   for (const line of lines) {
-    let parsed: Rule[];
-    try {
-      parsed = parseRule(line, service);
-    } catch (cause) {
-      throw new Error(`rule "${line}": ${(cause as Error).message}`, { cause });
-    }
-    for (const rule of parsed) {
-      for (const permission of rule.required) {
-        const [, resource = "", action = ""] = permission.split(":");
-        if (!actionsOf(catalogue, service, resource).includes(action)) {
-          throw new Error(`rule "${line}": the catalogue has no ${permission}; add it under resources`);
-        }
-      }
+    for (const rule of told(`rule "${line}"`, () => parseRule(line, name))) {
+      known(`rule "${line}"`, rule.required, name, catalogue);
       insert(root, rule);
       rules.push(rule);
     }
   }
-  return { rules, root };
+  const embedding = Object.entries(embeds ?? {}).map(([parameter, values]) => {
+    const needs = Object.entries(values).map(([value, text]) => {
+      const where = `${parameter}=${value}`;
+      const required = text === "" ? [] : told(where, () => permissions(text, "read", name));
+      known(where, required, name, catalogue);
+      return [value, required] as const;
+    });
+    return [parameter, new Map(needs)] as const;
+  });
+  return { rules, root, embeds: new Map(embedding) };
+}
+
+function told<T>(where: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new Error(`${where}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function known(where: string, required: readonly string[], service: string, catalogue: Catalogue): void {
+  for (const permission of required) {
+    const [, resource = "", action = ""] = permission.split(":");
+    if (!actionsOf(catalogue, service, resource).includes(action)) {
+      throw new Error(`${where}: the catalogue has no ${permission}; add it under resources`);
+    }
+  }
 }
 
 /** Pairs of rules that some request would match both of: there, the permission would hang on their order. */

@@ -9,14 +9,37 @@ const baseUrl = z.string().check(
   }),
 );
 
+/** A header that carries a credential: not one that frames the request or says where it goes. */
+const headerName = z.string().check(
+  z.regex(/^(?!(?:host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect)$)[a-z0-9-]+$/i, {
+    error: "must be a header that can carry a credential",
+  }),
+);
+
 const credential = z.discriminatedUnion("scheme", [
   z.strictObject({ scheme: z.literal("bearer") }),
   z.strictObject({ scheme: z.literal("basic") }),
   z.strictObject({
     scheme: z.literal("header"),
-    name: z.string().check(z.regex(/^[A-Za-z0-9-]+$/)),
+    name: headerName,
     prefix: z.optional(z.string().check(z.regex(/^[\x20-\x7e]*$/))),
   }),
+  z.strictObject({
+    scheme: z.literal("headers"),
+    headers: z.record(headerName, z.enum(["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET"])),
+  }),
+  z.pipe(
+    z.strictObject({
+      scheme: z.literal("client_credentials"),
+      token_url: z.string().check(
+        z.refine((text) => /^\/[^/\\]/.test(text) || /^https?:$/.test(URL.parse(text)?.protocol ?? ""), {
+          error: "must be an http(s) URL, or a path at the base URL's origin",
+        }),
+      ),
+      scope: z.optional(z.string()),
+    }),
+    z.transform(({ token_url: tokenUrl, ...rest }) => ({ ...rest, tokenUrl })),
+  ),
   z.strictObject({ scheme: z.literal("none") }),
 ]);
 
