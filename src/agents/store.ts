@@ -36,8 +36,3 @@ export async function findAgent(db: D1Database, id: string): Promise<Agent | und
     .first<AgentRow>();
   return row ? fromRow(row) : undefined;
 }
-
-/** Whether the database answers. */
-export async function ping(db: D1Database): Promise<void> {
-  await db.prepare("SELECT 1 FROM agents LIMIT 1").run();
-}

@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
-import { ping } from "../agents/store.ts";
 import { route } from "./route.ts";
+import { ping } from "./store.ts";
 
 const answer = z.object({
   status: z.enum(["healthy", "unhealthy"]),
