@@ -1,12 +1,14 @@
 import type { Config } from "../config.ts";
 import { boughtToken, type NotBought } from "./client-credentials.ts";
 import type { SecretPart } from "./definition.ts";
+import { needlesOf } from "./echo.ts";
 import { secretName, type Service } from "./services.ts";
 
 /** What is injected, where it may be sent, and the texts that must never come back to the agent. */
 export interface Credential {
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
-  readonly secrets: readonly string[];
+  /** The secrets in every form that is looked for; user names and client ids are none. */
+  readonly needles: readonly string[];
   readonly origin: string;
   /** Set where another can be had: tells that the upstream no longer takes this one. */
   readonly spent?: () => void;
@@ -16,6 +18,7 @@ export interface Credential {
 export type CredentialFault = { readonly missing: string } | NotBought;
 
 const fixed = new WeakMap<Service, Credential>();
+const made = new WeakMap<object, Credential>();
 
 /** The credential of a service. Names what is missing; never a value. */
 export async function credentialFor(
@@ -30,7 +33,7 @@ export async function credentialFor(
   const secret = (part: SecretPart) => config.secret(name, part);
   const token = secret("TOKEN");
   const keep = (headers: Credential["headers"], ...secrets: string[]): Credential => {
-    const credential = { headers, secrets, origin };
+    const credential = { headers, needles: needlesOf(secrets), origin };
     fixed.set(service, credential);
     return credential;
   };
@@ -51,12 +54,14 @@ export async function credentialFor(
     }
     case "headers": {
       const headers: [string, string][] = [];
+      const hidden: string[] = [];
       for (const [header, part] of Object.entries(scheme.headers)) {
         const value = secret(part);
         if (!value) return missing(part);
         headers.push([header, value]);
+        if (part === "TOKEN" || part === "CLIENT_SECRET") hidden.push(value);
       }
-      return keep(headers, ...headers.map(([, value]) => value));
+      return keep(headers, ...hidden);
     }
     case "client_credentials": {
       if (token) return bearer(token);
@@ -66,12 +71,17 @@ export async function credentialFor(
       if (!clientSecret) return missing("CLIENT_SECRET");
       const bought = await boughtToken(service, { origin, scheme, clientId, clientSecret, now, waitUntil });
       if ("failed" in bought) return bought;
-      return {
-        headers: [["authorization", `Bearer ${bought.token}`]],
-        secrets: [bought.token, clientSecret],
-        origin: bought.origin,
-        spent: bought.forget,
-      };
+      let credential = made.get(bought);
+      if (!credential) {
+        credential = {
+          headers: [["authorization", `Bearer ${bought.token}`]],
+          needles: needlesOf([bought.token, clientSecret]),
+          origin: bought.origin,
+          spent: bought.forget,
+        };
+        made.set(bought, credential);
+      }
+      return credential;
     }
   }
 

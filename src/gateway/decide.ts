@@ -1,20 +1,39 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { beyond } from "../permissions/match.ts";
+import { LONGEST_CHECKED_BODY, type BodyFault } from "./body.ts";
 import { canonicalSegments, splitTarget, type PathFault, type Segment } from "./path.ts";
 import { readQuery } from "./query.ts";
 import { METHODS } from "./rule.ts";
 import type { Service } from "./services.ts";
 import { findRule, slashesAllowed } from "./table.ts";
 
-export type RefusalCode = PathFault | "unknown_service" | "method_not_allowed" | "parameter_refused" | "bad_query";
+export type RefusalCode =
+  | PathFault
+  | BodyFault["code"]
+  | "unknown_service"
+  | "method_not_allowed"
+  | "parameter_refused"
+  | "bad_query"
+  | "upgrade_refused";
 
 /** A request that has no one meaning, or none that may be forwarded. */
 export interface Refusal {
   readonly decision: "refuse";
-  readonly status: 400 | 404 | 405;
+  readonly status: 400 | 404 | 405 | 413 | 415;
   readonly code: RefusalCode;
   readonly message: string;
+  /** The parameter that is refused. */
+  readonly parameter?: string;
+}
+
+/** A request as far as its meaning goes: without who sent it, and without its body. */
+export interface Ask {
+  readonly service: string;
+  readonly method: string;
+  /** The raw path below `/proxy/{service}`, with its query. */
+  readonly target: string;
+  readonly headers: Headers;
 }
 
 /** A request with one meaning: what it needs, and what would be fetched. */
@@ -46,16 +65,10 @@ const FAULTS: Readonly<Record<PathFault, string>> = {
   path_too_long: "The path is longer than 8,192 characters.",
 };
 
-/**
- * What a request means, before anyone asks who sent it.
- *
- * @param target the raw path below `/proxy/{service}`, with its query.
- */
+/** What a request means, before anyone asks who sent it. */
 export function meaningOf(
   services: ReadonlyMap<string, Service>,
-  serviceName: string,
-  method: string,
-  target: string,
+  { service: serviceName, method, target, headers }: Ask,
 ): Meaning | Refusal {
   const { path: rawPath, query } = splitTarget(target);
   const canonical = canonicalSegments(rawPath);
@@ -68,17 +81,16 @@ export function meaningOf(
   if (!METHODS.has(method)) {
     return refuse(405, "method_not_allowed", "The gateway forwards GET, HEAD, POST, PUT, PATCH and DELETE.");
   }
+  if (headers.has("upgrade")) {
+    return refuse(400, "upgrade_refused", "The gateway forwards plain requests only: leave the Upgrade header out.");
+  }
   const { definition } = service;
   const table = service.table();
   const reading = readQuery(query, definition.refusedParameters ?? [], table.embeds);
   if ("code" in reading) {
-    return refuse(
-      400,
-      reading.code,
-      reading.code === "bad_query"
-        ? `The query parameter "${reading.parameter}" is not plainly encoded.`
-        : `The query parameter ${reading.parameter} is not forwarded: the gateway puts the credential in and decides by the method. Leave it out.`,
-    );
+    return reading.code === "bad_query"
+      ? refuse(400, reading.code, `The query parameter "${reading.parameter}" is not plainly encoded.`)
+      : refusedParameter(reading.parameter, "query parameter");
   }
   const segments = withPrefix(canonical, definition.pathPrefix);
   const matched = definition.jsonSuffix ? withoutJsonSuffix(segments) : segments;
@@ -132,6 +144,23 @@ export function upstreamUrl({ service, path, query }: Meaning, origin: string): 
     throw new Error("the upstream URL is not the one that was judged");
   }
   return url;
+}
+
+const BODY_FAULTS: Readonly<Record<Exclude<BodyFault["code"], "parameter_refused">, [Refusal["status"], string]>> = {
+  body_too_large: [413, `Its bodies are checked, and this one is longer than ${LONGEST_CHECKED_BODY / 1024} KB.`],
+  body_type_refused: [415, "Its bodies are checked: send JSON or a form, in UTF-8 and without Content-Encoding."],
+  bad_body: [400, "The body is not what its Content-Type says."],
+};
+
+/** The refusal of a body. */
+export function bodyRefusal({ code, parameter }: BodyFault): Refusal {
+  if (code === "parameter_refused") return refusedParameter(parameter ?? "", "body parameter");
+  return refuse(BODY_FAULTS[code][0], code, `${BODY_FAULTS[code][1]} Nothing was forwarded.`);
+}
+
+function refusedParameter(parameter: string, what: string): Refusal {
+  const message = `The ${what} ${parameter} is not forwarded: it would go around the credential, the method or the permission that are checked. Leave it out.`;
+  return { ...refuse(400, "parameter_refused", message), parameter };
 }
 
 function refuse(status: Refusal["status"], code: RefusalCode, message: string): Refusal {

@@ -1,4 +1,5 @@
 import type { ServiceDefinition } from "./definition.ts";
+import { holdsNeedle } from "./echo.ts";
 
 /** Request headers that every upstream may see. Whatever is not named is dropped. */
 const FORWARDED = new Set([
@@ -79,7 +80,7 @@ function connectionNamed(headers: Headers): Set<string> {
 export function responseHeaders(
   received: Headers,
   definition: ServiceDefinition,
-  secrets: readonly string[],
+  needles: readonly string[],
   rewriteLink: (url: string) => string,
 ): Headers {
   const headers = new Headers();
@@ -87,7 +88,7 @@ export function responseHeaders(
   for (const [name, value] of received) {
     if (HIDDEN.has(name) || name.startsWith("access-control-") || definition.hiddenResponseHeaders?.includes(name))
       continue;
-    if (named.has(name) || secrets.some((secret) => value.includes(secret))) continue;
+    if (named.has(name) || holdsNeedle(value, needles)) continue;
     headers.append(name, rewriteHeader(name, value, rewriteLink));
   }
   // An answer to one agent is never another's: not in a shared cache, whatever the upstream said.

@@ -1,13 +1,16 @@
 import { recordActivity } from "../activity/record.ts";
 import { authenticate, type Caller } from "../http/authenticate.ts";
-import { ApiError, forbidden } from "../http/errors.ts";
+import { ApiError, forbidden, notFound } from "../http/errors.ts";
 import { limitAgent } from "../http/rate-limit.ts";
+import { logRefusal } from "../http/request-log.ts";
 import type { RequestContext } from "../http/request.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { credentialFor, type CredentialFault } from "./credentials.ts";
-import { meaningOf, missing, type Meaning } from "./decide.ts";
+import { checkedBody } from "./body.ts";
+import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
 import { forward } from "./forward.ts";
+import { isRead } from "./rule.ts";
 
 /**
  * One request through the gateway: what it means, who sent it, whether that agent may, and then the upstream.
@@ -16,16 +19,9 @@ import { forward } from "./forward.ts";
  */
 export async function proxy(call: RequestContext): Promise<Response> {
   const { request, env, config } = call;
-  const { service, target } = splitProxyUrl(request.url);
-  const meaning = meaningOf(config.services, service, request.method, target);
+  const ask = askOf(request);
+  const meaning = meaningOf(config.services, ask);
   if (meaning.decision === "refuse" && meaning.status === 400) throw refusal(meaning);
-  if (request.headers.has("upgrade")) {
-    throw new ApiError(400, {
-      code: "upgrade_refused",
-      error: "Bad request",
-      message: "The gateway forwards plain requests only: leave the Upgrade header out.",
-    });
-  }
 
   // A write must see a revocation at once; a read may be as old as the published bound.
   const write = meaning.decision === "judge" && meaning.write;
@@ -36,33 +32,60 @@ export async function proxy(call: RequestContext): Promise<Response> {
   const lacking = missing(meaning, caller.permissions, config.catalogue);
   if (lacking.length > 0) throw denied(call, meaning, caller, lacking);
 
+  const sent = await bodyOf(request, meaning);
+  if ("code" in sent) {
+    record(call, caller, "failure", `${line(meaning)} → refused, ${sent.code}`);
+    throw refusal(bodyRefusal(sent));
+  }
   const credential = await credentialFor(meaning.service, config, call);
   if (!("headers" in credential)) {
     record(call, caller, "failure", `${line(meaning)} → no credential`);
     throw noCredential(meaning, credential);
   }
 
-  const outcome = await forward(request, meaning, credential, new URL(request.url).origin);
+  const outcome = await forward(request, sent.body, meaning, credential);
   if ("failure" in outcome) {
     record(call, caller, "failure", `${line(meaning)} → ${outcome.failure}`);
     throw upstreamError(meaning, outcome.failure, outcome.cause);
   }
   const { response, upstreamStatus, done } = outcome;
   record(call, caller, upstreamStatus < 400 ? "success" : "failure", `${line(meaning)} → ${upstreamStatus}`);
-  call.waitUntil(
-    done.then((cause) => {
-      if (cause !== undefined)
-        record(call, caller, "failure", `${line(meaning)} → ${upstreamStatus}, the answer broke off`);
-    }),
-  );
+  call.waitUntil(done.then((fault) => fault && brokenOff(call, caller, meaning, upstreamStatus, fault)));
   return response;
 }
 
 /** Takes the service and the raw rest from a URL's own text: one string for both, and none that was parsed again. */
-function splitProxyUrl(url: string): { service: string; target: string } {
-  const rest = url.slice(url.indexOf("/proxy/", url.indexOf("://") + 3) + "/proxy/".length);
+function askOf({ url, method, headers }: Request): Ask {
+  const path = url.slice(url.indexOf("/", url.indexOf("://") + 3));
+  // What reaches here in another spelling was decoded by the router alone.
+  if (!path.startsWith("/proxy/")) throw notFound("This path");
+  const rest = path.slice("/proxy/".length);
   const end = rest.search(/[/?#]/);
-  return end === -1 ? { service: rest, target: "" } : { service: rest.slice(0, end), target: rest.slice(end) };
+  const [service, target] = end === -1 ? [rest, ""] : [rest.slice(0, end), rest.slice(end)];
+  return { service, method, target, headers };
+}
+
+/** The body as it is sent: streamed, unless keys of it are refused. A read has none. */
+function bodyOf(request: Request, { method, rule, service }: Meaning) {
+  if (isRead(method) || !request.body) return { body: null };
+  const { refusedBodyParameters } = service.definition;
+  return refusedBodyParameters ? checkedBody(request, refusedBodyParameters, rule !== null) : { body: request.body };
+}
+
+/** The answer began well and did not end so: told in an activity of its own, and, where it leaked, to the operator. */
+function brokenOff(
+  call: RequestContext,
+  caller: Caller,
+  meaning: Meaning,
+  status: number,
+  fault: "credential_echo" | "broken_off",
+): void {
+  const why = fault === "credential_echo" ? "cut off: credential_echo" : "the answer broke off";
+  record(call, caller, "failure", `${line(meaning)} → ${status}, ${why}`);
+  if (fault !== "credential_echo") return;
+  const { requestId: request_id, request } = call;
+  const path = `/proxy/${meaning.service.name}${meaning.path}`;
+  logRefusal({ request_id, method: request.method, path, status, code: fault, agent_id: caller.agent.id });
 }
 
 const line = (meaning: Meaning) => `${meaning.service.name} ${meaning.method} ${meaning.path}`;
@@ -72,8 +95,16 @@ function record(call: RequestContext, caller: Caller, status: "success" | "failu
   call.waitUntil(recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message }));
 }
 
-function refusal({ status, code, message }: { status: number; code: string; message: string }): ApiError {
-  const error = { 400: "Bad request", 404: "Not found", 405: "Method not allowed" }[status] ?? "Bad request";
+const TITLES: Readonly<Record<Refusal["status"], string>> = {
+  400: "Bad request",
+  404: "Not found",
+  405: "Method not allowed",
+  413: "Payload too large",
+  415: "Unsupported media type",
+};
+
+function refusal({ status, code, message }: Refusal): ApiError {
+  const error = TITLES[status];
   const headers = status === 405 ? { Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" } : undefined;
   return new ApiError(status, { code, error, message, ...(headers && { headers }) });
 }

@@ -1,0 +1,98 @@
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+const COMMA = 0x2c;
+
+/** A text that is held back until it is whole; a longer one is neither key nor link. */
+const LONGEST_TEXT = 16 * 1024;
+
+/**
+ * Passes a JSON answer on with the links at these pointers (RFC 6901) rewritten, and every other byte as it came.
+ *
+ * Nothing but one key or one link is ever held back, so that an answer of any size streams. Only objects are looked into.
+ */
+export function linkRewriter(
+  pointers: readonly string[],
+  rewrite: (url: string) => string,
+): TransformStream<Uint8Array, Uint8Array> {
+  const wanted = new Set(pointers);
+  const deepest = Math.max(...pointers.map((pointer) => pointer.split("/").length - 1));
+  /** By depth, down to the deepest that matters: whether it is an object, and the pointer of its member that is being read. */
+  const objects: boolean[] = [false];
+  const places: (string | undefined)[] = [""];
+  let depth = 0;
+  let keyNext = false;
+  let inText = false;
+  let escaped = false;
+  let held: number[] | undefined;
+
+  /** What comes in the place of a text that has ended; undefined where it stays. */
+  function replacement(text: readonly number[]): Uint8Array | undefined {
+    const value = parse(Uint8Array.from(text));
+    if (keyNext) {
+      places[depth] =
+        value === undefined ? undefined : `${places[depth - 1]}/${value.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+      return undefined;
+    }
+    const link = value === undefined ? value : rewrite(value);
+    return link === value ? undefined : new TextEncoder().encode(JSON.stringify(link));
+  }
+
+  return new TransformStream({
+    transform(chunk, controller) {
+      let sent = 0;
+      /** Where the held text began; negative for an earlier chunk. */
+      let heldFrom = -1;
+      for (let at = 0; at < chunk.length; at++) {
+        const byte = chunk[at]!;
+        if (inText) {
+          held?.push(byte);
+          const ends = byte === QUOTE && !escaped;
+          escaped = byte === BACKSLASH && !escaped;
+          if (held && (ends || held.length > LONGEST_TEXT)) {
+            const link = replacement(held);
+            if (link || heldFrom < 0) {
+              if (heldFrom > sent) controller.enqueue(chunk.subarray(sent, heldFrom));
+              controller.enqueue(link ?? Uint8Array.from(held));
+              sent = at + 1;
+            }
+            held = undefined;
+          }
+          if (ends) inText = keyNext = false;
+        } else if (byte === QUOTE) {
+          inText = true;
+          const matters = keyNext ? places[depth - 1] !== undefined : wanted.has(places[depth] ?? "");
+          if (depth > deepest || !matters) continue;
+          held = [byte];
+          heldFrom = at;
+        } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+          keyNext = byte === OPEN_OBJECT;
+          if (++depth > deepest) continue;
+          objects[depth] = keyNext;
+          places[depth] = undefined;
+        } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+          depth = Math.max(0, depth - 1);
+        } else if (byte === COMMA) {
+          keyNext = objects[depth] === true;
+        }
+      }
+      const end = held ? Math.max(0, heldFrom) : chunk.length;
+      if (end > sent) controller.enqueue(sent === 0 && end === chunk.length ? chunk : chunk.subarray(sent, end));
+    },
+    flush(controller) {
+      if (held) controller.enqueue(Uint8Array.from(held));
+    },
+  });
+}
+
+/** The text that a JSON string says; undefined where it is none. */
+function parse(bytes: Uint8Array): string | undefined {
+  try {
+    return String(JSON.parse(new TextDecoder().decode(bytes)));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,99 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { echoGuard, needlesOf } from "../../src/gateway/echo.ts";
+
+const SECRET = "ghp_a+b/c=d0123456789";
+const NEEDLES = needlesOf([SECRET]);
+
+/** What gets through of a body in these pieces, and whether it was cut. */
+async function through(pieces: readonly Uint8Array[]): Promise<{ text: string; cut: boolean }> {
+  let cut = false;
+  const source = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const piece of pieces) controller.enqueue(piece);
+      controller.close();
+    },
+  });
+  const reader = source.pipeThrough(echoGuard(NEEDLES, () => (cut = true))).getReader();
+  const decoder = new TextDecoder("latin1");
+  let text = "";
+  try {
+    for (let read = await reader.read(); !read.done; read = await reader.read()) text += decoder.decode(read.value);
+  } catch {
+    expect(cut).toBe(true);
+  }
+  return { text, cut };
+}
+
+const encode = (text: string) => new TextEncoder().encode(text);
+const cutInto = (bytes: Uint8Array, size: number) =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.slice(i * size, (i + 1) * size));
+
+const FORMS: Record<string, string> = {
+  "as it is": SECRET,
+  "in JSON": JSON.stringify({ authorization: `Bearer ${SECRET}` }),
+  "in JSON with escaped slashes": JSON.stringify(SECRET).replaceAll("/", "\\/"),
+  "percent-encoded": encodeURIComponent(SECRET),
+  "percent-encoded in lower case": encodeURIComponent(SECRET).replace(/%../g, (code) => code.toLowerCase()),
+  "in base64": btoa(SECRET),
+  "in base64, one byte on": btoa(`x${SECRET}y`),
+  "in base64, two bytes on": btoa(`xx${SECRET}yy`),
+  "in base64url": btoa(`user:${SECRET}`).replaceAll("+", "-").replaceAll("/", "_"),
+};
+
+describe("an answer that holds the credential", () => {
+  for (const [form, text] of Object.entries(FORMS)) {
+    it(`is cut before it, ${form}, wherever the chunks end`, async () => {
+      for (const size of [1, 2, 3, 7, 16, 1000]) {
+        const { text: got, cut } = await through(cutInto(encode(`before ${text} after`), size));
+        expect(cut).toBe(true);
+        expect("before ".startsWith(got.slice(0, 7))).toBe(true);
+        expect(got.length).toBeLessThan("before ".length + text.length - 12);
+      }
+    });
+  }
+
+  it("is found at every offset of longer base64", async () => {
+    for (let offset = 0; offset < 9; offset++) {
+      const { cut } = await through([encode(btoa("#".repeat(offset) + SECRET + "#".repeat(9 - offset)))]);
+      expect(cut).toBe(true);
+    }
+  });
+});
+
+describe("an answer that does not", () => {
+  it("passes byte for byte, whatever it is and however it is cut", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.oneof(
+            fc.uint8Array({ maxLength: 40 }),
+            fc.nat({ max: SECRET.length - 1 }).map((end) => encode(SECRET.slice(0, end))),
+            fc.nat({ max: 12 }).map((end) => encode(btoa(SECRET).slice(0, end))),
+          ),
+        ),
+        async (pieces) => {
+          const whole = pieces.map((piece) => new TextDecoder("latin1").decode(piece)).join("");
+          fc.pre(!NEEDLES.some((needle) => whole.includes(needle)));
+          expect(await through(pieces)).toEqual({ text: whole, cut: false });
+        },
+      ),
+    );
+  });
+
+  it("is not held back: an event arrives as it was sent", async () => {
+    const { readable, writable } = echoGuard(NEEDLES, () => undefined);
+    const writer = writable.getWriter();
+    const reader = readable.getReader();
+    for (const event of ["data: 1\n\n", "data: ghp_\n\n", "data: 3\n\n"]) {
+      void writer.write(encode(event));
+      expect(new TextDecoder().decode((await reader.read()).value)).toBe(event);
+    }
+  });
+});
+
+describe("the forms of a secret", () => {
+  it("leave out what is too short to mean anything", () => {
+    expect(needlesOf(["abc"])).toEqual([]);
+  });
+});
