@@ -4,15 +4,17 @@ import { DEV_VARS, readDevVars } from "./local.ts";
 
 const keyId = (): string => `${new Date().toISOString().slice(0, 10)}-${randomBytes(4).toString("hex")}`;
 
+type Jwk = Record<string, string> & { kid: string };
+
 /** An ES256 private key as a JWK. */
-export function newSigningKey(): Record<string, string> {
+export function newSigningKey(): Jwk {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const { kty, crv, x, y, d } = privateKey.export({ format: "jwk" }) as Record<string, string>;
   return { kty: kty!, crv: crv!, kid: keyId(), x: x!, y: y!, d: d! };
 }
 
 /** A 256-bit AES-GCM key as a JWK. */
-export function newEncryptionKey(): Record<string, string> {
+export function newEncryptionKey(): Jwk {
   return { kty: "oct", kid: keyId(), k: randomBytes(32).toString("base64url") };
 }
 
@@ -25,6 +27,9 @@ export function newSecrets(): Record<string, string> {
     ADMIN_BOOTSTRAP_TOKEN: `boot_${randomBytes(24).toString("base64url")}`,
   };
 }
+
+/** A line of a `.env` file, as wrangler reads it. None of our values holds a quote. */
+export const envLine = (name: string, value: string): string => `${name}='${value}'\n`;
 
 /** Completes `.dev.vars` for local development. What stands there already is kept. Returns the names that were added. */
 export function completeDevVars(): string[] {
@@ -41,7 +46,7 @@ export function completeDevVars(): string[] {
   if (!existsSync(DEV_VARS)) {
     writeFileSync(DEV_VARS, "# Local development only. Made by `npm start`; never commit it.\n", { mode: 0o600 });
   }
-  appendFileSync(DEV_VARS, missing.map((name) => `${name}='${wanted[name]}'\n`).join(""));
+  appendFileSync(DEV_VARS, missing.map((name) => envLine(name, wanted[name] ?? "")).join(""));
   chmodSync(DEV_VARS, 0o600);
   return missing;
 }

@@ -98,9 +98,9 @@ const settings = z.object({
 });
 
 const HELP: Record<string, string> = {
-  SIGNING_KEYS: "Make one with `npm run keys` and set it with `wrangler secret put SIGNING_KEYS`.",
-  WEBHOOK_KEYS: "Make one with `npm run keys` and set it with `wrangler secret put WEBHOOK_KEYS`.",
-  SECRET_PEPPER: "Make one with `npm run keys` and set it with `wrangler secret put SECRET_PEPPER`.",
+  SIGNING_KEYS: "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.",
+  WEBHOOK_KEYS: "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.",
+  SECRET_PEPPER: "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.",
   ADMIN_BOOTSTRAP_TOKEN: "Use at least 24 random characters, or leave it unset to turn it off.",
 };
 

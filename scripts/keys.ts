@@ -1,0 +1,107 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, relative, resolve } from "node:path";
+import { parseEnv } from "node:util";
+import { KeyStepError, promote, publish, retire, type KeySet } from "./key-set.ts";
+import { DEV_VARS, fail } from "./local.ts";
+import { envLine, newEncryptionKey, newSecrets, newSigningKey } from "./secrets.ts";
+
+/**
+ * Makes a deployment's secrets, and rotates its keys in the file that keeps them (`NAME='value'` lines, as
+ * `wrangler secret bulk` reads them). Cloudflare never shows a secret again: the file is the operator's own copy.
+ */
+const USAGE = `
+  npm run --silent keys -- new production.secrets       make a deployment's secrets
+  npm run --silent keys -- show [FILE]                  which keys there are, and what each does
+  npm run --silent keys -- publish KIND [FILE]          1. add a fresh key, in use by none
+  npm run --silent keys -- promote KIND [FILE]          2. use it; the old one stays good
+  npm run --silent keys -- retire KIND [FILE]           3. drop the old one
+
+KIND is "signing" or "webhook", FILE is .dev.vars unless it is named.
+docs/operations.md says how long to wait between the steps.`;
+
+const KINDS = {
+  signing: { setting: "SIGNING_KEYS", fresh: newSigningKey, use: "signs" },
+  webhook: { setting: "WEBHOOK_KEYS", fresh: newEncryptionKey, use: "encrypts" },
+} as const;
+
+const [command = "", ...rest] = process.argv.slice(2);
+
+if (command === "new") make(rest[0]);
+else if (command === "show") show(fileOf(rest[0]));
+else if (command === "publish" || command === "promote" || command === "retire")
+  step(command, rest[0], fileOf(rest[1]));
+else fail(USAGE);
+
+function make(path: string | undefined): void {
+  if (path === undefined) fail(`Say where to write them.\n${USAGE}`);
+  const file = resolve(path);
+  if (existsSync(file)) fail(`${path} exists. Its secrets may be in use: choose another name, or rotate its keys.`);
+  const secrets = newSecrets();
+  write(
+    file,
+    Object.entries(secrets)
+      .map(([name, value]) => envLine(name, value))
+      .join(""),
+  );
+  console.log(`Made ${Object.keys(secrets).join(", ")} in ${path}.
+Set them:                  npx wrangler secret bulk ${path}
+Then keep the file where you keep passwords: Cloudflare does not show a secret again, and rotation needs it.`);
+}
+
+function show(file: string): void {
+  const vars = read(file);
+  for (const { setting, use } of Object.values(KINDS)) {
+    keySet(vars, setting, file).keys.forEach(({ kid }, index) => {
+      console.log(`${setting}  ${kid}  ${index === 0 ? use : "good, not in use"}`);
+    });
+  }
+}
+
+function step(name: "publish" | "promote" | "retire", kind: string | undefined, file: string): void {
+  if (kind !== "signing" && kind !== "webhook") fail(`KIND is missing.\n${USAGE}`);
+  const { setting, fresh } = KINDS[kind];
+  const before = keySet(read(file), setting, file);
+  try {
+    const after = name === "publish" ? publish<{ kid: string }>(before, fresh()) : { promote, retire }[name](before);
+    replace(file, setting, JSON.stringify(after));
+  } catch (error) {
+    if (error instanceof KeyStepError) fail(error.message);
+    throw error;
+  }
+  show(file);
+  console.log(
+    `\nNext: ${file === DEV_VARS ? "restart `npm start`" : `npx wrangler secret bulk ${relative(process.cwd(), file)}`}`,
+  );
+}
+
+function fileOf(path: string | undefined): string {
+  return path === undefined ? DEV_VARS : resolve(path);
+}
+
+function read(file: string): Record<string, string | undefined> {
+  if (!existsSync(file))
+    fail(`${basename(file)} is not there. \`npm start\` makes .dev.vars; \`keys -- new FILE\` any other.`);
+  return parseEnv(readFileSync(file, "utf8"));
+}
+
+function keySet(vars: Record<string, string | undefined>, setting: string, file: string): KeySet<{ kid: string }> {
+  try {
+    const set = JSON.parse(vars[setting] ?? "") as KeySet<{ kid: string }>;
+    if (Array.isArray(set.keys) && set.keys.every(({ kid }) => typeof kid === "string")) return set;
+  } catch {
+    // Told below: the text itself is a secret.
+  }
+  return fail(`${basename(file)} holds no ${setting} that can be read.`);
+}
+
+/** Every other line stays as it is. */
+function replace(file: string, setting: string, value: string): void {
+  const lines = readFileSync(file, "utf8").split("\n");
+  const at = lines.findIndex((line) => line.startsWith(`${setting}=`));
+  lines[at] = envLine(setting, value).trimEnd();
+  write(file, lines.join("\n"));
+}
+
+function write(file: string, text: string): void {
+  writeFileSync(file, text, { mode: 0o600 });
+}
