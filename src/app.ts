@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { activityRoutes } from "./activity/routes.ts";
 import { agentRoutes } from "./agents/routes.ts";
 import { proxy } from "./gateway/proxy.ts";
+import { gatewayRoutes } from "./gateway/routes.ts";
 import { errorAnswer } from "./http/answer-error.ts";
 import { cors } from "./http/cors.ts";
 import { dispatch, methodNotAllowed } from "./http/dispatch.ts";
@@ -18,6 +19,7 @@ export const ROUTES: readonly Route[] = [
   ...tokenRoutes,
   ...activityRoutes,
   ...permissionRoutes,
+  ...gatewayRoutes,
   ...healthRoutes,
 ];
 
@@ -30,8 +32,6 @@ app.notFound(() => {
 
 app.use(begin);
 app.use(cors);
-app.all("/proxy/:service", (c) => proxy(c.var.context));
-app.all("/proxy/:service/*", (c) => proxy(c.var.context));
 
 // A static path wins over a parameter in its place, also for a method that only the latter has.
 const bySpecificity = [...new Set(ROUTES.map(({ path }) => path))].sort(
@@ -43,3 +43,7 @@ for (const path of bySpecificity) {
   for (const route of routes) app.on(route.method, pattern, dispatch(route));
   app.all(pattern, methodNotAllowed(routes.map(({ method }) => method)));
 }
+
+// Behind the routes: no service is called as they are.
+app.all("/proxy/:service", (c) => proxy(c.var.context));
+app.all("/proxy/:service/*", (c) => proxy(c.var.context));

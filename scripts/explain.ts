@@ -1,0 +1,90 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { parse } from "smol-toml";
+import { explain, type Explanation, type Question } from "../src/gateway/explain.ts";
+import { loadServices } from "../src/gateway/services.ts";
+import { upstreamSettings } from "../src/gateway/upstream-settings.ts";
+import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
+import { fail, readDevVars, ROOT } from "./local.ts";
+
+/**
+ * Says what the gateway would do with a request, by the code that does it, without calling anything.
+ *
+ * `npm run --silent explain -- github GET /repos/o/r/issues/5 [--permission github:issues:read]… [--header "name: value"]…`,
+ * or `-` for JSON lines `{service, method, path, headers?, permissions?}` from standard input; one JSON line each. The
+ * operator's own upstreams are read from wrangler.toml and .dev.vars.
+ */
+const USAGE =
+  "npm run --silent explain -- SERVICE METHOD /PATH [--permission P]… [--header 'NAME: VALUE']…, or - for JSON lines";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    permission: { type: "string", multiple: true, default: [] },
+    header: { type: "string", multiple: true, default: [] },
+  },
+});
+
+const { upstreams, faults } = upstreamSettings(declaredSettings());
+const { services, catalogue, faults: serviceFaults } = loadServices(upstreams, BUILT_IN_CATALOGUE);
+if (faults.length + serviceFaults.length > 0) fail([...faults, ...serviceFaults].join("\n"));
+
+if (positionals.length === 1 && positionals[0] === "-") await explainLines();
+else if (positionals.length === 3) {
+  const [service = "", method = "", path = ""] = positionals;
+  const headers = Object.fromEntries(values.header.map((line) => split(line, ":")));
+  console.log(JSON.stringify(explanationOf({ service, method, path, headers, permissions: values.permission })));
+} else fail(USAGE);
+
+async function explainLines(): Promise<void> {
+  let pending = "";
+  for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+    if (line.trim() === "") continue;
+    pending += `${JSON.stringify(explanationOf(read(line)))}\n`;
+    if (pending.length > 65_536) {
+      process.stdout.write(pending);
+      pending = "";
+    }
+  }
+  process.stdout.write(pending);
+}
+
+function explanationOf(question: Question | undefined): Explanation {
+  if (question) return explain({ services, catalogue }, question).explanation;
+  process.exitCode = 1;
+  return {
+    service: "",
+    method: "",
+    path: null,
+    required: null,
+    all_required: [],
+    decision: "refuse",
+    code: "bad_line",
+    dropped: [],
+  };
+}
+
+/** Undefined for a line that asks nothing. */
+function read(line: string): Question | undefined {
+  try {
+    const question = JSON.parse(line) as Question;
+    const { service, method, path, headers = {}, permissions = [] } = question;
+    const texts = [service, method, path, ...Object.values(headers), ...permissions];
+    return texts.every((text) => typeof text === "string") && Array.isArray(permissions) ? question : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function declaredSettings(): Record<string, unknown> {
+  const { vars } = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8")) as { vars?: Record<string, unknown> };
+  const local = Object.entries(readDevVars()).filter(([name]) => name.startsWith("UPSTREAMS"));
+  return { ...vars, ...Object.fromEntries(local) };
+}
+
+function split(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator);
+  return at === -1 ? [text, ""] : [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+}
