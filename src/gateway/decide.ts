@@ -62,6 +62,7 @@ const FAULTS: Readonly<Record<PathFault, string>> = {
   path_parameter: "The path holds a ; parameter.",
   trailing_dot_or_space: "A segment of the path ends in a dot or a space.",
   encoded_slash: "The path holds %2F where this API takes no free text.",
+  fragment: "The path holds a #, which no request has.",
   path_too_long: "The path is longer than 8,192 characters.",
 };
 
@@ -71,7 +72,7 @@ export function meaningOf(
   { service: serviceName, method, target, headers }: Ask,
 ): Meaning | Refusal {
   const { path: rawPath, query } = splitTarget(target);
-  const canonical = canonicalSegments(rawPath);
+  const canonical = target.includes("#") ? "fragment" : canonicalSegments(rawPath);
   if (typeof canonical === "string") return refuse(400, canonical, `${FAULTS[canonical]} Nothing was forwarded.`);
 
   const service = services.get(serviceName);

@@ -16,6 +16,7 @@ export type PathFault =
   | "path_parameter"
   | "trailing_dot_or_space"
   | "encoded_slash"
+  | "fragment"
   | "path_too_long";
 
 const LONGEST_PATH = 8192;
@@ -91,10 +92,8 @@ function normalise(raw: string): string | undefined {
   return out;
 }
 
-/** The path and the query of a URL's text, without a parser that would repair it. */
+/** The path and the query of a request's target, without a parser that would repair it. */
 export function splitTarget(target: string): { path: string; query: string } {
-  const end = target.indexOf("#");
-  const whole = end === -1 ? target : target.slice(0, end);
-  const mark = whole.indexOf("?");
-  return mark === -1 ? { path: whole, query: "" } : { path: whole.slice(0, mark), query: whole.slice(mark + 1) };
+  const mark = target.indexOf("?");
+  return mark === -1 ? { path: target, query: "" } : { path: target.slice(0, mark), query: target.slice(mark + 1) };
 }

@@ -1,0 +1,68 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+function explain(args: readonly string[], input = "") {
+  const done = spawnSync("node", ["scripts/explain.ts", ...args], {
+    cwd: ROOT,
+    encoding: "utf8",
+    input,
+    maxBuffer: 1e8,
+  });
+  const lines = done.stdout.split("\n").filter(Boolean);
+  return { status: done.status, stderr: done.stderr, answers: lines.map((line) => JSON.parse(line)) };
+}
+
+describe("npm run explain", () => {
+  it("answers for one request with exactly these fields", () => {
+    expect(explain(["github", "GET", "/repos/o/r/issues/5"])).toEqual({
+      status: 0,
+      stderr: "",
+      answers: [
+        {
+          service: "github",
+          method: "GET",
+          path: "/repos/o/r/issues/5",
+          required: "github:issues:read",
+          all_required: ["github:issues:read"],
+          decision: "deny",
+          code: "insufficient_permissions",
+          dropped: [],
+        },
+      ],
+    });
+    const { answers } = explain([
+      "github",
+      "GET",
+      "/repos/o/r/issues/5",
+      "--permission",
+      "github:issues:read",
+      "--header",
+      "Cookie: a: b",
+    ]);
+    expect(answers).toMatchObject([{ decision: "allow", code: "allowed", dropped: ["cookie"] }]);
+  });
+
+  it("answers ten thousand lines, each in its place, within ten seconds", () => {
+    const lines = Array.from({ length: 10_000 }, (_, i) =>
+      i === 7 ? "{" : JSON.stringify({ service: "github", method: "GET", path: `/repos/o/r/issues/${i}` }),
+    );
+    const began = Date.now();
+    const { status, answers } = explain(["-"], lines.join("\n"));
+    expect(Date.now() - began).toBeLessThan(10_000);
+    expect(answers).toHaveLength(10_000);
+    expect(answers[9_999]).toMatchObject({ path: "/repos/o/r/issues/9999", required: "github:issues:read" });
+    expect(answers[7]).toMatchObject({ decision: "refuse", code: "bad_line" });
+    expect(status).toBe(1);
+  });
+
+  it("says how it is called where it is called otherwise", () => {
+    expect(explain(["github"])).toMatchObject({
+      status: 1,
+      answers: [],
+      stderr: expect.stringContaining("JSON lines"),
+    });
+  });
+});

@@ -1,0 +1,152 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { unstable_getMiniflareWorkerOptions, unstable_splitSqlQuery } from "wrangler";
+import { testSecrets } from "../../support/secrets.ts";
+
+const ROOT = join(import.meta.dirname, "../../..");
+
+export interface Agent {
+  readonly id: string;
+  readonly apiKey: string;
+  readonly token: string;
+  readonly refreshToken: string;
+}
+
+/** The Worker in workerd, as it would be deployed, with D1, KV, queues and rate limits embedded. */
+export interface Worker {
+  /** Origin of the Worker's own socket: nothing stands before it. */
+  readonly url: string;
+  readonly port: number;
+  /** The process of workerd. */
+  readonly pid: number;
+  call(
+    path: string,
+    init?: RequestInit & { token?: string; json?: unknown },
+  ): Promise<{ status: number; headers: Headers; body: any }>; // oxlint-disable-line typescript/no-explicit-any
+  agent(permissions: string[], token?: string): Promise<Agent>;
+  admin(): Promise<Agent>;
+  /** Waits until the queue has written the row that `found` accepts. */
+  activity(agent: Agent, found: (message: string) => boolean): Promise<string>;
+  /** What the Worker logged. */
+  readonly log: string[];
+  stop(): Promise<void>;
+}
+
+/** Starts a Worker of its own on a free port, with these settings over those of all tests. */
+export async function startWorker(settings: Record<string, string> = {}): Promise<Worker> {
+  const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
+  const {
+    assets: _assets,
+    modulesRules: _rules,
+    rootPath: _root,
+    ...options
+  } = workerOptions as Record<string, unknown>;
+  const ratelimits = Object.fromEntries(
+    Object.entries(options.ratelimits as Record<string, object>).map(([name, limit]) => [
+      name,
+      { ...limit, simple: { limit: 1_000_000, period: 60 } },
+    ]),
+  );
+  const log: string[] = [];
+  const server = new Miniflare(
+    convertV4MiniflareOptions({
+      ...options,
+      name: "agentauth",
+      host: "127.0.0.1",
+      port: 0,
+      cf: false,
+      modules: [{ type: "ESModule", path: "index.js", contents: await bundle() }],
+      bindings: {
+        ...(options.bindings as object),
+        ...testSecrets,
+        ENVIRONMENT: "development",
+        REGISTRATION: "open",
+        ...settings,
+      },
+      ratelimits,
+      unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+      handleRuntimeStdio(stdout: NodeJS.ReadableStream, stderr: NodeJS.ReadableStream) {
+        for (const stream of [stdout, stderr]) stream.on("data", (data: Buffer) => log.push(data.toString()));
+      },
+    } as unknown as Parameters<typeof convertV4MiniflareOptions>[0]),
+  );
+  await server.ready;
+  const db = await server.getD1Database("DB");
+  const schema = readFileSync(join(ROOT, "schema.sql"), "utf8");
+  for (const statement of unstable_splitSqlQuery(schema)) await db.prepare(statement).run();
+
+  const direct = await server.unsafeGetDirectURL();
+  const self: Worker = {
+    url: direct.origin,
+    port: Number(direct.port),
+    pid: workerdOn(Number(direct.port)),
+    log,
+    async call(path, { token, json, ...init } = {}) {
+      const headers = new Headers(init.headers);
+      if (token) headers.set("authorization", `Bearer ${token}`);
+      if (json !== undefined) headers.set("content-type", "application/json");
+      const response = await fetch(direct.origin + path, {
+        redirect: "manual",
+        ...init,
+        headers,
+        ...(json !== undefined && { body: JSON.stringify(json) }),
+      });
+      const text = await response.text();
+      return { status: response.status, headers: response.headers, body: parsed(text) };
+    },
+    async agent(permissions, token) {
+      const json = { name: "outside", owner_email: "owner@example.com", permissions };
+      const registered = await self.call("/agents/register", { method: "POST", json, ...(token && { token }) });
+      const { agent, credentials } = registered.body;
+      const proof = { agent_id: agent.agent_id, api_key: credentials.api_key };
+      const { token: issued } = (await self.call("/agents/verify", { method: "POST", json: proof })).body;
+      const { access_token, refresh_token } = issued;
+      return { id: agent.agent_id, apiKey: proof.api_key, token: access_token, refreshToken: refresh_token };
+    },
+    admin: () => self.agent(["*:*:*"], testSecrets.ADMIN_BOOTSTRAP_TOKEN),
+    async activity({ id }, found) {
+      for (const until = Date.now() + 10_000; Date.now() < until;) {
+        const { results } = await db.prepare("SELECT message FROM activity WHERE agent_id = ?").bind(id).all();
+        const row = results.find(({ message }) => found(String(message)));
+        if (row) return String(row.message);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      throw new Error(`no such activity of ${id}`);
+    },
+    stop: () => server.dispose(),
+  };
+  return self;
+}
+
+let bundled: Promise<string> | undefined;
+
+function bundle(): Promise<string> {
+  bundled ??= build({
+    entryPoints: [join(ROOT, "src/index.ts")],
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    write: false,
+  }).then(({ outputFiles }) => outputFiles[0]!.text);
+  return bundled;
+}
+
+/** The process that listens on a port, found among this one's children. */
+function workerdOn(port: number): number {
+  const own = String(process.pid);
+  for (const task of readFileSync(`/proc/${own}/task/${own}/children`, "utf8").trim().split(" ")) {
+    if (readFileSync(`/proc/${task}/cmdline`, "utf8").includes("workerd")) return Number(task);
+  }
+  throw new Error(`no workerd listens on ${port}`);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
