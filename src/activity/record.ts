@@ -1,4 +1,5 @@
 import { timeOrderedId } from "../crypto/random.ts";
+import type { RequestContext } from "../http/request.ts";
 import type { Event } from "../webhooks/event.ts";
 
 /** What happened, as it travels through the queue. */
@@ -33,4 +34,15 @@ export async function recordActivity(
       JSON.stringify({ event: "activity_lost", agent_id: activity.agentId, message, cause: String(cause) }),
     );
   }
+}
+
+/** Sends what an agent did, or had done to it, in this request, after the answer is on its way. */
+export function note(
+  { env, now, ipAddress, waitUntil }: Pick<RequestContext, "env" | "now" | "ipAddress" | "waitUntil">,
+  agentId: string,
+  message: string,
+  { status = "success", event }: Partial<Pick<ActivityMessage, "status" | "event">> = {},
+): void {
+  const activity = { agentId, at: now, ipAddress, status, message, ...(event && { event }) };
+  waitUntil(recordActivity(env.ACTIVITY, activity));
 }

@@ -1,12 +1,13 @@
 import type { Config } from "../config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
-import { ADMIN, whyNotGrantable } from "../permissions/grammar.ts";
+import { ADMIN } from "../permissions/grammar.ts";
 import { beyond, reaches } from "../permissions/match.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { announce } from "../webhooks/outbox.ts";
 import { toWire, type Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";
+import { faultsOf } from "./grants.ts";
 import { insertAgent } from "./store.ts";
 
 /** Who asks for a registration. */
@@ -30,10 +31,7 @@ export function judgeRegistration(
   policy: Config["registration"],
   catalogue: Catalogue,
 ): RegistrationVerdict {
-  const faults = permissions.flatMap((permission) => {
-    const message = whyNotGrantable(permission, catalogue);
-    return message ? [{ permission, message }] : [];
-  });
+  const faults = faultsOf(permissions, catalogue);
   if (faults.length > 0) return { verdict: "malformed", faults };
   if (isAdmin(registrar)) return { verdict: "born", status: "active" };
   if (policy === "admin") return { verdict: "closed" };

@@ -1,10 +1,12 @@
-import { recordActivity } from "../activity/record.ts";
-import { badRequest, forbidden, notFound } from "../http/errors.ts";
-import { limitAddress } from "../http/rate-limit.ts";
-import { route } from "../http/route.ts";
-import { toWire } from "./agent.ts";
+import { note } from "../activity/record.ts";
+import { ApiError, forbidden, notFound } from "../http/errors.ts";
+import { route, type Call } from "../http/route.ts";
+import { tellEdgeOfAgent } from "../tokens/revocation.ts";
+import { toWire, type Agent, type Status } from "./agent.ts";
+import { setPermissions, setStatus, type Changed, type ChangeOf } from "./change.ts";
+import { faultsOf, ungrantable } from "./grants.ts";
 import { createAgent, judgeRegistration } from "./register.ts";
-import { oneAgent, registerBody, registered } from "./schemas.ts";
+import { changedAgent, oneAgent, permissionsBody, registerBody, registered, statusBody } from "./schemas.ts";
 import { findAgent } from "./store.ts";
 
 /** What an agent gets that asks for nothing in particular. */
@@ -15,21 +17,18 @@ export const agentRoutes = [
     method: "POST",
     path: "/agents/register",
     auth: "registration",
+    limited: "address",
     summary: "Register an agent; its API key is shown here and never again",
     body: registerBody,
     answer: registered,
     status: 201,
-    async handle({ env, config, body, caller, now, ipAddress, waitUntil }) {
-      if (caller.kind === "stranger") await limitAddress(env, ipAddress);
+    async handle(call) {
+      const { env, config, body, caller, now } = call;
       const permissions = body.permissions ?? DEFAULT_PERMISSIONS;
       const verdict = judgeRegistration(permissions, caller, config.registration, config.catalogue);
       switch (verdict.verdict) {
         case "malformed":
-          throw badRequest(
-            `Not every permission can be granted. ${verdict.faults[0]?.permission}: ${verdict.faults[0]?.message}`,
-            verdict.faults,
-            "unknown_permission",
-          );
+          throw ungrantable(verdict.faults);
         case "closed":
           throw forbidden(
             "registration_closed",
@@ -49,15 +48,7 @@ export const agentRoutes = [
         permissions,
       };
       const { agent, apiKey } = await createAgent(env.DB, wish, verdict.status, config.pepper, now);
-      waitUntil(
-        recordActivity(env.ACTIVITY, {
-          agentId: agent.id,
-          at: now,
-          ipAddress,
-          status: "success",
-          message: "registered",
-        }),
-      );
+      note(call, agent.id, "registered");
       return {
         success: true,
         message:
@@ -83,4 +74,80 @@ export const agentRoutes = [
       return { success: true, agent: toWire(agent) };
     },
   }),
+
+  route({
+    method: "POST",
+    path: "/agents/{id}/revoke",
+    auth: "self",
+    summary: "Revoke an agent for good, and with it every token and key it has",
+    answer: changedAgent,
+    handle: (call) => changeStatus(call, "revoked"),
+  }),
+
+  route({
+    method: "PUT",
+    path: "/agents/{id}/status",
+    auth: "admin",
+    summary: "Set an agent's status; revoked is final, and leaving active ends its tokens",
+    body: statusBody,
+    answer: changedAgent,
+    handle: (call) => changeStatus(call, call.body.status),
+  }),
+
+  route({
+    method: "PUT",
+    path: "/agents/{id}/permissions",
+    auth: "admin",
+    summary: "Set what an agent may do; its tokens are narrowed to it at once",
+    body: permissionsBody,
+    answer: changedAgent,
+    async handle(call) {
+      const { env, config, body } = call;
+      const faults = faultsOf(body.permissions, config.catalogue);
+      if (faults.length > 0) throw ungrantable(faults);
+      const changed = await setPermissions(env.DB, changeOf(call), body.permissions);
+      return changeAnswer(call, changed, `permissions set to ${body.permissions.join(" ")}`);
+    },
+  }),
 ];
+
+type ChangeCall = Pick<Call<"self">, "caller" | "params" | "env" | "config" | "now" | "ipAddress" | "waitUntil">;
+
+const changeOf = ({ caller, params, now }: ChangeCall): ChangeOf => ({ id: params.id ?? "", by: caller.agent.id, now });
+
+async function changeStatus(call: ChangeCall, status: Status) {
+  const { env, config } = call;
+  const changed = await setStatus(env.DB, changeOf(call), status);
+  if (changed.result === "changed" && status !== "active") {
+    const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+    call.waitUntil(tellEdgeOfAgent(edge, changed.agent.id, changed.agent.notBefore));
+  }
+  return changeAnswer(call, changed, `status set to ${status}`);
+}
+
+function changeAnswer(call: ChangeCall, changed: Changed, what: string) {
+  const agent = changedOrThrow(changed);
+  if (changed.result === "changed") note(call, agent.id, `${what} by ${call.caller.agent.id}`);
+  return {
+    success: true,
+    message: changed.result === "changed" ? `Agent: ${what}.` : "Nothing to change: it stands so already.",
+    agent: toWire(agent),
+  };
+}
+
+/** @throws {ApiError} 404 for no such agent, 409 for one that is revoked. */
+function changedOrThrow(changed: Changed): Agent {
+  switch (changed.result) {
+    case "unknown":
+      throw notFound("The agent");
+    case "final":
+      throw new ApiError(409, {
+        code: "agent_revoked",
+        error: "Conflict",
+        message: "A revoked agent cannot be changed. Register a new one.",
+      });
+    case "changed":
+    case "unchanged":
+      return changed.agent;
+  }
+}

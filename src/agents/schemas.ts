@@ -7,14 +7,17 @@ export const nameSchema = z
   .string()
   .check(z.trim(), z.minLength(3), z.maxLength(100), z.regex(printable, { error: "must not hold control characters" }));
 
+const permissionsSchema = z.array(z.string().check(z.maxLength(100))).check(z.minLength(1), z.maxLength(50));
+
 export const registerBody = z.object({
   name: nameSchema,
   owner_email: z.string().check(z.trim(), z.maxLength(255), z.email()),
-  permissions: z.optional(
-    z.nullable(z.array(z.string().check(z.maxLength(100))).check(z.minLength(1), z.maxLength(50))),
-  ),
+  permissions: z.optional(z.nullable(permissionsSchema)),
   description: z.optional(z.nullable(z.string().check(z.maxLength(500)))),
 });
+
+export const statusBody = z.object({ status: z.enum(STATUSES) });
+export const permissionsBody = z.object({ permissions: permissionsSchema });
 
 export const agentSchema = z.object({
   agent_id: z.string(),

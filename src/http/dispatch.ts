@@ -1,7 +1,7 @@
 import type { Handler } from "hono";
 import { authenticate, identifyRegistrar, type Caller } from "./authenticate.ts";
 import { ApiError, forbidden } from "./errors.ts";
-import { limitAgent } from "./rate-limit.ts";
+import { limitAddress, limitAgent } from "./rate-limit.ts";
 import type { AppEnv, RequestContext } from "./request.ts";
 import type { Auth, Call, Route } from "./route.ts";
 import { readBody, readQuery } from "./validate.ts";
@@ -11,6 +11,7 @@ export function dispatch(route: Route): Handler<AppEnv> {
   return async (c) => {
     const { context } = c.var;
     const params = c.req.param() as Record<string, string>;
+    if (route.limited === "address") await limitAddress(context.env, context.ipAddress);
     const caller = await callerFor(route.auth, context, params);
     const query = readQuery(new URL(context.request.url), route.query);
     const body = await readBody(context.request, route.body);

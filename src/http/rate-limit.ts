@@ -18,6 +18,12 @@ export async function limitAgent(env: Env, agent: Agent): Promise<void> {
   if (!success) throw limited(TIER_LIMITS[agent.tier], `${agent.tier} tier`, { tier: agent.tier });
 }
 
+/** For refreshes, which are counted apart from the agent's other requests. @throws {ApiError} 429 */
+export async function limitRefresh(env: Env, agent: Pick<Agent, "id" | "tier">): Promise<void> {
+  const { success } = await tierBinding(env, agent.tier).limit({ key: `refresh:${agent.id}` });
+  if (!success) throw limited(TIER_LIMITS[agent.tier], `${agent.tier} tier`, { tier: agent.tier });
+}
+
 /** For what strangers may call. @throws {ApiError} 429 once an address has used up its share. */
 export async function limitAddress(env: Env, ipAddress: string): Promise<void> {
   const { success } = await env.RATE_ADDRESS.limit({ key: ipAddress || "unknown" });

@@ -44,6 +44,8 @@ export interface Route<
   /** Parameters in braces: `/agents/{id}`. */
   readonly path: `/${string}`;
   readonly auth: A;
+  /** Counted by the sender's address, before anyone asks who is calling: for what strangers may call at a cost. */
+  readonly limited?: "address";
   readonly summary: string;
   readonly body?: B;
   readonly query?: Q;

@@ -1,12 +1,16 @@
-import { recordActivity } from "../activity/record.ts";
+import { note } from "../activity/record.ts";
 import { toWire } from "../agents/agent.ts";
-import { ApiError } from "../http/errors.ts";
-import { limitAddress, limitGuesses } from "../http/rate-limit.ts";
+import { ApiError, unauthorized } from "../http/errors.ts";
+import { limitGuesses, limitRefresh } from "../http/rate-limit.ts";
 import { route } from "../http/route.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { tokenSettings } from "./issuer.ts";
 import { publicKeySet } from "./keys.ts";
-import { jwkSet, verified, verifyBody } from "./schemas.ts";
+import { refresh, type RefreshOutcome } from "./refresh.ts";
+import { refreshTokenHash } from "./refresh-token.ts";
+import { revokeTokens, tellEdgeOfAgent, tellEdgeOfSession } from "./revocation.ts";
+import { jwkSet, refreshBody, refreshed, tokensRevoked, verified, verifyBody } from "./schemas.ts";
+import { ownerOfRefreshToken } from "./store.ts";
 import { verifyAgent, type TokenPair } from "./verify.ts";
 
 export const tokenRoutes = [
@@ -14,37 +18,100 @@ export const tokenRoutes = [
     method: "POST",
     path: "/agents/verify",
     auth: "none",
+    limited: "address",
     summary: "Exchange an API key for an access token and a refresh token",
     body: verifyBody,
     answer: verified,
-    async handle({ request, env, config, body, now, ipAddress, waitUntil }) {
-      await limitAddress(env, ipAddress);
+    async handle(call) {
+      const { request, env, config, body, now, ipAddress } = call;
       const attempt = { agentId: body.agent_id, apiKey: body.api_key, ipAddress, now };
       const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request));
-      const activity = { agentId: body.agent_id, at: now, ipAddress };
       if (!result) {
         // Only failures count: a stranger who knows an agent's id cannot lock it out.
         await limitGuesses(env, body.agent_id);
-        waitUntil(
-          recordActivity(env.ACTIVITY, {
-            ...activity,
-            status: "failure",
-            message: "verification failed",
-            event: newEvent("agent.verification_failed", body.agent_id, now, {
-              agent_id: body.agent_id,
-              failed_at: new Date(now).toISOString(),
-              ip_address: ipAddress,
-            }),
+        note(call, body.agent_id, "verification failed", {
+          status: "failure",
+          event: newEvent("agent.verification_failed", body.agent_id, now, {
+            agent_id: body.agent_id,
+            failed_at: new Date(now).toISOString(),
+            ip_address: ipAddress,
           }),
-        );
+        });
         throw invalidCredentials();
       }
-      waitUntil(recordActivity(env.ACTIVITY, { ...activity, status: "success", message: "verified" }));
+      note(call, body.agent_id, "verified");
       return {
         success: true,
         message: "Agent verified.",
         agent: toWire(result.agent),
         token: toWireToken(result.tokens),
+      };
+    },
+  }),
+
+  route({
+    method: "POST",
+    path: "/agents/refresh",
+    auth: "none",
+    limited: "address",
+    summary: "Exchange a refresh token for the next pair; used again within the grace, it gives the same successor",
+    body: refreshBody,
+    answer: refreshed,
+    async handle(call) {
+      const { request, env, config, body, now, ipAddress } = call;
+      const hash = await refreshTokenHash(body.refresh_token, config.pepper);
+      // A guess costs one read and no write. A limit after the rotation would cost the caller its token, so it stands before.
+      const owner = await ownerOfRefreshToken(env.DB, hash);
+      if (!owner) throw refused("unknown");
+      await limitRefresh(env, owner);
+      const result = await refresh(env.DB, body.refresh_token, hash, config, tokenSettings(config, request), now);
+      switch (result.outcome) {
+        case "rotated":
+        case "replayed":
+          if (result.outcome === "rotated") note(call, owner.id, "token refreshed");
+          return { success: true, message: "Token refreshed.", token: toWireToken(result.tokens) };
+        case "reused": {
+          const { familyId } = result.record;
+          const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+          call.waitUntil(tellEdgeOfSession(edge, familyId, now));
+          note(call, owner.id, "refresh token used again: the session was revoked", {
+            status: "failure",
+            event: newEvent("token.reuse_detected", owner.id, now, {
+              agent_id: owner.id,
+              detected_at: new Date(now).toISOString(),
+              ip_address: ipAddress,
+            }),
+          });
+          throw refused("reused");
+        }
+        case "expired":
+        case "ended":
+          note(call, owner.id, `refresh refused: ${result.outcome}`, { status: "failure" });
+          throw refused(result.outcome);
+        case "unknown":
+          throw refused("unknown");
+      }
+    },
+  }),
+
+  route({
+    method: "POST",
+    path: "/agents/revoke-tokens",
+    auth: "bearer",
+    summary: "End every access and refresh token of the calling agent, this one included",
+    answer: tokensRevoked,
+    async handle(call) {
+      const { env, config, caller, now } = call;
+      const notBefore = await revokeTokens(env.DB, caller.agent.id, now);
+      if (notBefore !== undefined) {
+        const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+        call.waitUntil(tellEdgeOfAgent(edge, caller.agent.id, notBefore));
+      }
+      note(call, caller.agent.id, "all tokens revoked");
+      return {
+        success: true,
+        message: "All tokens are revoked. POST /agents/verify gives new ones.",
+        revoked_at: new Date(now).toISOString(),
       };
     },
   }),
@@ -74,4 +141,15 @@ function invalidCredentials(): ApiError {
     message: "No active agent has this id and this API key.",
     headers: { "WWW-Authenticate": 'Bearer realm="agentauth"' },
   });
+}
+
+/** Only the holder of a token learns what became of it. */
+function refused(outcome: Exclude<RefreshOutcome["outcome"], "rotated" | "replayed">): ApiError {
+  const [code, message] = {
+    unknown: ["invalid_refresh_token", "The refresh token is not known here."],
+    expired: ["refresh_token_expired", "The refresh token, or its session, has expired."],
+    ended: ["session_ended", "The session was revoked, or its agent is not active."],
+    reused: ["refresh_token_reused", "The refresh token had been used before: its session is revoked."],
+  }[outcome] as [string, string];
+  return unauthorized(code, `${message} POST /agents/verify opens a new session.`);
 }

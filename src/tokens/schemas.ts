@@ -20,6 +20,16 @@ export const verified = z.object({
   token: tokenSchema,
 });
 
+export const refreshBody = z.object({ refresh_token: z.string().check(z.minLength(1), z.maxLength(256)) });
+
+export const refreshed = z.object({ success: z.literal(true), message: z.string(), token: tokenSchema });
+
+export const tokensRevoked = z.object({
+  success: z.literal(true),
+  message: z.string(),
+  revoked_at: z.iso.datetime(),
+});
+
 export const jwkSet = z.object({
   keys: z.array(
     z.object({

@@ -1,6 +1,7 @@
 import { agentColumns, fromRow, type Agent, type AgentRow } from "../agents/agent.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { announce } from "../webhooks/outbox.ts";
+import type { RefreshRecord } from "./refresh.ts";
 import type { StandingRecord } from "./standing.ts";
 
 const agentRevocation = (agentId: string) => `agent:${agentId}`;
@@ -18,6 +19,42 @@ export async function readRevocation(
   ]);
   const seconds = Math.max(Number(agent ?? 0), Number(session ?? 0));
   return seconds > 0 ? seconds : undefined;
+}
+
+/** KV keeps a record for at least a minute. */
+const SHORTEST_KV_LIFE = 60;
+
+/** The record lives as long as the longest token that it ends. */
+const recordLife = (accessTokenTtl: number) => ({ expirationTtl: Math.max(accessTokenTtl, SHORTEST_KV_LIFE) });
+
+export function putAgentRevocation(
+  revocations: KVNamespace,
+  agentId: string,
+  notBefore: number,
+  accessTokenTtl: number,
+): Promise<void> {
+  return revocations.put(agentRevocation(agentId), String(notBefore), recordLife(accessTokenTtl));
+}
+
+export function putSessionRevocation(
+  revocations: KVNamespace,
+  sessionId: string,
+  notBefore: number,
+  accessTokenTtl: number,
+): Promise<void> {
+  return revocations.put(sessionRevocation(sessionId), String(notBefore), recordLife(accessTokenTtl));
+}
+
+/**
+ * Ends all tokens and sessions of an agent. A session that was opened within this second, after an earlier end, already
+ * bears the second to come: hence one more than that.
+ */
+export async function endTokens(db: D1Database, agentId: string, notBefore: number): Promise<number | undefined> {
+  const row = await db
+    .prepare("UPDATE agents SET not_before = max(?2, not_before + 1) WHERE id = ?1 RETURNING not_before")
+    .bind(agentId, notBefore)
+    .first<{ not_before: number }>();
+  return row?.not_before;
 }
 
 /** An agent and whether one of its sessions has ended. */
@@ -89,4 +126,91 @@ export async function openSession(
   ]);
   const row = results.at(-1)?.results[0];
   return row ? { agent: fromRow(row), issuedAt: row.issued_at } : undefined;
+}
+
+/** Whose refresh token this is: what is limited before anything is written. */
+export async function ownerOfRefreshToken(
+  db: D1Database,
+  hash: string,
+): Promise<Pick<Agent, "id" | "tier"> | undefined> {
+  const row = await db
+    .prepare(
+      `SELECT a.id, a.tier FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
+       JOIN agents a ON a.id = f.agent_id WHERE t.hash = ?1`,
+    )
+    .bind(hash)
+    .first<Pick<AgentRow, "id" | "tier">>();
+  return row ?? undefined;
+}
+
+export interface Rotation {
+  readonly hash: string;
+  readonly successorHash: string;
+  readonly now: number;
+  /** Milliseconds. */
+  readonly successorExpiresAt: number;
+  readonly graceMs: number;
+}
+
+/**
+ * Takes one step in a refresh family, in one batch: reads the token as it is, spends it and brings its successor in if it
+ * was unspent and good, revokes the family if it was spent longer ago than the grace.
+ *
+ * The successor is derived, so a second insert of it is the first one again and a family cannot fork.
+ *
+ * @returns the token as it was before the step, from which `decideRefresh` tells what was done.
+ */
+export async function rotate(db: D1Database, step: Rotation): Promise<RefreshRecord | undefined> {
+  const { hash, successorHash, now, successorExpiresAt, graceMs } = step;
+  const session = "refresh_tokens t JOIN refresh_families f ON f.id = t.family_id JOIN agents a ON a.id = f.agent_id";
+  const alive = "f.revoked_at IS NULL AND f.expires_at > ?2 AND a.status = 'active' AND f.issued_at >= a.not_before";
+  const [before] = await db.batch<AgentRow & FamilyColumns>([
+    db
+      .prepare(
+        `SELECT ${agentColumns("a")}, f.id AS family_id, f.expires_at AS family_expires_at, f.revoked_at AS family_revoked_at,
+                f.issued_at AS family_issued_at, t.expires_at AS token_expires_at, t.used_at
+         FROM ${session} WHERE t.hash = ?1`,
+      )
+      .bind(hash),
+    db
+      .prepare(
+        `UPDATE refresh_families SET revoked_at = ?2
+         WHERE id = (SELECT f.id FROM ${session} WHERE t.hash = ?1 AND ${alive} AND ?2 - t.used_at > ?3)`,
+      )
+      .bind(hash, now, graceMs),
+    db
+      .prepare(
+        `UPDATE refresh_tokens SET used_at = ?2
+         WHERE hash = (SELECT t.hash FROM ${session}
+                       WHERE t.hash = ?1 AND ${alive} AND t.used_at IS NULL AND t.expires_at > ?2)`,
+      )
+      .bind(hash, now),
+    db
+      .prepare(
+        `INSERT OR IGNORE INTO refresh_tokens (hash, family_id, expires_at)
+         SELECT ?3, f.id, min(?4, f.expires_at) FROM ${session} WHERE t.hash = ?1 AND ${alive} AND t.used_at = ?2`,
+      )
+      .bind(hash, now, successorHash, successorExpiresAt),
+  ]);
+  const row = before!.results[0];
+  return (
+    row && {
+      agent: fromRow(row),
+      familyId: row.family_id,
+      familyExpiresAt: row.family_expires_at,
+      familyRevokedAt: row.family_revoked_at,
+      familyIssuedAt: row.family_issued_at,
+      tokenExpiresAt: row.token_expires_at,
+      usedAt: row.used_at,
+    }
+  );
+}
+
+interface FamilyColumns {
+  family_id: string;
+  family_expires_at: number;
+  family_revoked_at: number | null;
+  family_issued_at: number;
+  token_expires_at: number;
+  used_at: number | null;
 }

@@ -1,0 +1,76 @@
+import type { Agent } from "../agents/agent.ts";
+import type { Config } from "../config.ts";
+import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
+import { refreshTokenHash, successorOf } from "./refresh-token.ts";
+import { rotate } from "./store.ts";
+import type { TokenPair } from "./verify.ts";
+
+/** A refresh token, its family and its agent as they stood just before a refresh. Times are milliseconds but where said. */
+export interface RefreshRecord {
+  readonly agent: Agent;
+  readonly familyId: string;
+  readonly familyExpiresAt: number;
+  readonly familyRevokedAt: number | null;
+  /** Seconds. */
+  readonly familyIssuedAt: number;
+  readonly tokenExpiresAt: number;
+  readonly usedAt: number | null;
+}
+
+export type RefreshOutcome =
+  /** The first use: the token is spent and its successor in force. */
+  | { readonly outcome: "rotated"; readonly record: RefreshRecord }
+  /** Used again within the grace: the same successor once more, so that a lost answer costs nobody the session. */
+  | { readonly outcome: "replayed"; readonly record: RefreshRecord }
+  /** Used again after the grace: two hold the token, and the family ends for both (RFC 9700 §4.14.2). */
+  | { readonly outcome: "reused"; readonly record: RefreshRecord }
+  | { readonly outcome: "expired"; readonly record: RefreshRecord }
+  /** The family or the agent was revoked, or the agent is not active. */
+  | { readonly outcome: "ended"; readonly record: RefreshRecord }
+  | { readonly outcome: "unknown" };
+
+/**
+ * What a refresh comes to. `rotate` writes by the same rules within its one transaction, so that what is decided here from
+ * the record it read is what it did.
+ */
+export function decideRefresh(record: RefreshRecord | undefined, now: number, graceMs: number): RefreshOutcome {
+  if (!record) return { outcome: "unknown" };
+  const { agent, usedAt } = record;
+  if (record.familyRevokedAt !== null || agent.status !== "active" || record.familyIssuedAt < agent.notBefore) {
+    return { outcome: "ended", record };
+  }
+  if (record.familyExpiresAt <= now) return { outcome: "expired", record };
+  if (usedAt !== null) return { outcome: now - usedAt <= graceMs ? "replayed" : "reused", record };
+  return { outcome: record.tokenExpiresAt <= now ? "expired" : "rotated", record };
+}
+
+export type Refreshed =
+  | { readonly outcome: "rotated" | "replayed"; readonly record: RefreshRecord; readonly tokens: TokenPair }
+  | Exclude<RefreshOutcome, { outcome: "rotated" | "replayed" }>;
+
+/** Exchanges a refresh token for the next pair. One D1 round trip. */
+export async function refresh(
+  db: D1Database,
+  refreshToken: string,
+  hash: string,
+  config: Config,
+  settings: AccessTokenSettings,
+  now: number,
+): Promise<Refreshed> {
+  const graceMs = config.refreshGrace * 1000;
+  const successor = await successorOf(refreshToken, config.pepper);
+  const record = await rotate(db, {
+    hash,
+    successorHash: await refreshTokenHash(successor, config.pepper),
+    now,
+    successorExpiresAt: now + config.refreshTokenTtl * 1000,
+    graceMs,
+  });
+  const decided = decideRefresh(record, now, graceMs);
+  if (decided.outcome !== "rotated" && decided.outcome !== "replayed") return decided;
+  const { agent, familyId } = decided.record;
+  // After a revocation within this very second the agent's not-before is still to come: a token issued before it would be over.
+  const issuedAt = Math.max(Math.floor(now / 1000), agent.notBefore);
+  const accessToken = await issueAccessToken(agent, familyId, issuedAt, settings);
+  return { ...decided, tokens: { accessToken, refreshToken: successor, expiresIn: settings.accessTokenTtl } };
+}

@@ -1,0 +1,33 @@
+import { notBeforeAfter } from "../agents/agent.ts";
+import { endTokens, putAgentRevocation, putSessionRevocation } from "./store.ts";
+
+/**
+ * Ends every token and session that an agent has. In force with the return of this call wherever the database is asked;
+ * KV is told beside, by `tellEdge…`.
+ *
+ * @returns the second before which the agent's tokens are over, or undefined if there is no such agent.
+ */
+export async function revokeTokens(db: D1Database, agentId: string, now: number): Promise<number | undefined> {
+  return endTokens(db, agentId, notBeforeAfter(now));
+}
+
+/** The edge's record only hastens a refusal: if it cannot be written, the database still says no. */
+async function tell(writing: Promise<void>, key: string): Promise<void> {
+  try {
+    await writing;
+  } catch (cause) {
+    console.error(JSON.stringify({ event: "edge_not_told", of: key, cause: String(cause) }));
+  }
+}
+
+type Edge = { readonly revocations: KVNamespace; readonly accessTokenTtl: number };
+
+/** Tells KV that an agent's tokens of before a second are over. Meant for `waitUntil`: never rejects. */
+export function tellEdgeOfAgent({ revocations, accessTokenTtl }: Edge, agentId: string, notBefore: number) {
+  return tell(putAgentRevocation(revocations, agentId, notBefore, accessTokenTtl), agentId);
+}
+
+/** Tells KV that a session is over. Meant for `waitUntil`: never rejects. */
+export function tellEdgeOfSession({ revocations, accessTokenTtl }: Edge, sessionId: string, now: number) {
+  return tell(putSessionRevocation(revocations, sessionId, notBeforeAfter(now), accessTokenTtl), sessionId);
+}

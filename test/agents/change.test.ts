@@ -1,0 +1,157 @@
+import { describe, expect, it } from "vitest";
+import { world, type Registered, type World } from "../support/world.ts";
+
+const AGENT_KEYS = [
+  "agent_id",
+  "created_at",
+  "name",
+  "owner_email",
+  "permissions",
+  "status",
+  "tier",
+  "updated_at",
+] as const;
+
+const put = (where: World, who: Registered, path: string, json: unknown) =>
+  where.call(path, { method: "PUT", token: who.token, json });
+const setStatus = (where: World, who: Registered, id: string, status: unknown) =>
+  put(where, who, `/agents/${id}/status`, { status });
+const verify = (where: World, { id, apiKey }: Registered) =>
+  where.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+const refresh = (where: World, { refreshToken }: Registered) =>
+  where.call("/agents/refresh", { method: "POST", json: { refresh_token: refreshToken } });
+
+/** Puts a listener in, so that events reach the outbox. */
+async function listen(where: World, agentId: string, events: string[]): Promise<() => Promise<string[]>> {
+  await where.env.DB.prepare(
+    `INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at) VALUES (?1, ?2, 'https://x.example', ?3, 's', 0, 0)`,
+  )
+    .bind(`wh_${agentId}`, agentId, JSON.stringify(events))
+    .run();
+  return async () => {
+    const { results } = await where.env.DB.prepare("SELECT event FROM events WHERE agent_id = ?1 ORDER BY id")
+      .bind(agentId)
+      .all<{ event: string }>();
+    return results.map(({ event }) => event);
+  };
+}
+
+describe("revoking an agent", () => {
+  it("is open to the agent itself, answers with it and is final", async () => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    const events = await listen(self, agent.id, ["agent.revoked", "agent.status_updated"]);
+    const { status, body } = await self.call(`/agents/${agent.id}/revoke`, { method: "POST", token: agent.token });
+    expect(status).toBe(200);
+    expect(Object.keys(body).sort()).toEqual(["agent", "message", "success"]);
+    expect(Object.keys(body.agent).sort()).toEqual(AGENT_KEYS);
+    expect(body.agent.status).toBe("revoked");
+    expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(401);
+    expect((await verify(self, agent)).body.error).toBe("Invalid credentials");
+    expect((await refresh(self, agent)).status).toBe(401);
+    const revived = await setStatus(self, admin, agent.id, "active");
+    expect(revived.status).toBe(409);
+    expect(revived.body.code).toBe("agent_revoked");
+    const again = await self.call(`/agents/${agent.id}/revoke`, { method: "POST", token: admin.token });
+    expect(again.status).toBe(200);
+    expect((await events()).sort()).toEqual(["agent.revoked", "agent.status_updated"]);
+  });
+
+  it("is not open to another agent", async () => {
+    const self = world();
+    const [agent, other] = [await self.agent(), await self.agent()];
+    const { status } = await self.call(`/agents/${agent.id}/revoke`, { method: "POST", token: other.token });
+    expect(status).toBe(403);
+    expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(200);
+  });
+
+  it("gives an admin 404 for an agent that is not", async () => {
+    const self = world();
+    const { token } = await self.admin();
+    expect((await self.call("/agents/agt_none/revoke", { method: "POST", token })).status).toBe(404);
+  });
+});
+
+describe("an agent's status", () => {
+  it.each(["suspended", "inactive"])("%s ends its tokens for good and can be undone", async (status) => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    const set = await setStatus(self, admin, agent.id, status);
+    expect(set.status).toBe(200);
+    expect(set.body.agent.status).toBe(status);
+    expect((await verify(self, agent)).status).toBe(401);
+    expect((await setStatus(self, admin, agent.id, "active")).body.agent.status).toBe("active");
+    expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).body.code).toBe("token_revoked");
+    expect((await refresh(self, agent)).body.code).toBe("session_ended");
+    const fresh = await verify(self, agent);
+    expect(fresh.status).toBe(200);
+    expect((await self.call(`/agents/${agent.id}`, { token: fresh.body.token.access_token })).status).toBe(200);
+  });
+
+  it("tells of a change once, and not of none", async () => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    const events = await listen(self, agent.id, ["agent.status_updated"]);
+    await setStatus(self, admin, agent.id, "suspended");
+    const before = await self.call(`/agents/${agent.id}`, { token: admin.token });
+    const again = await setStatus(self, admin, agent.id, "suspended");
+    expect(again.status).toBe(200);
+    expect(again.body.agent.updated_at).toBe(before.body.agent.updated_at);
+    expect(await events()).toEqual(["agent.status_updated"]);
+    expect(self.sent.filter(({ message }) => message?.startsWith("status set")).length).toBe(1);
+  });
+
+  it("is for admins only, and one of four", async () => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    expect((await setStatus(self, agent, agent.id, "active")).status).toBe(403);
+    for (const wrong of ["deleted", "", null, 1, undefined, ["active"]]) {
+      expect((await setStatus(self, admin, agent.id, wrong)).status).toBe(400);
+    }
+    expect((await setStatus(self, admin, "agt_none", "active")).status).toBe(404);
+  });
+});
+
+describe("an agent's permissions", () => {
+  const set = (where: World, who: Registered, id: string, permissions: unknown) =>
+    put(where, who, `/agents/${id}/permissions`, { permissions });
+
+  it("narrow its tokens at once, and add to the next", async () => {
+    const self = world({ STANDING_TTL_SECONDS: "0" });
+    const [agent, admin] = [await self.agent(["lab:things:read", "lab:things:write"]), await self.admin()];
+    const events = await listen(self, agent.id, ["agent.permissions_updated"]);
+    const { status, body } = await set(self, admin, agent.id, ["lab:notes:read", "lab:things:read"]);
+    expect(status).toBe(200);
+    expect(body.agent.permissions).toEqual(["lab:notes:read", "lab:things:read"]);
+    const remove = await self.call("/proxy/lab/things/1", { method: "DELETE", token: agent.token });
+    expect(remove.body).toMatchObject({ status: 403, granted: ["lab:things:read"] });
+    expect((await self.call("/proxy/lab/things/1/notes", { token: agent.token })).status).toBe(403);
+    const fresh = await verify(self, agent);
+    expect((await self.call("/proxy/lab/things/1/notes", { token: fresh.body.token.access_token })).status).toBe(200);
+    expect(await events()).toEqual(["agent.permissions_updated"]);
+  });
+
+  it("are named one by one where they cannot be granted", async () => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    const { status, body } = await set(self, admin, agent.id, ["lab:things:read", "*:things:read", "lab:nothing:read"]);
+    expect(status).toBe(400);
+    expect(body.details.map((detail: { permission: string }) => detail.permission)).toEqual([
+      "*:things:read",
+      "lab:nothing:read",
+    ]);
+    for (const wrong of [[], "lab:things:read", [7], null, Array.from({ length: 51 }, () => "lab:things:read")]) {
+      expect((await set(self, admin, agent.id, wrong)).status).toBe(400);
+    }
+  });
+
+  it("are set by admins only, and not on a revoked agent", async () => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    expect((await set(self, agent, agent.id, ["lab:notes:read"])).status).toBe(403);
+    expect((await set(self, agent, agent.id, ["*:*:*"])).status).toBe(403);
+    await self.call(`/agents/${agent.id}/revoke`, { method: "POST", token: admin.token });
+    expect((await set(self, admin, agent.id, ["lab:notes:read"])).status).toBe(409);
+    expect((await set(self, admin, "agt_none", ["lab:notes:read"])).status).toBe(404);
+  });
+});

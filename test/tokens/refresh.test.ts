@@ -1,0 +1,163 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { world, type Answer, type World } from "../support/world.ts";
+
+const refresh = (where: World, token: unknown): Promise<Answer> =>
+  where.call("/agents/refresh", { method: "POST", json: { refresh_token: token } });
+
+const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+
+afterEach(() => void vi.useRealTimers());
+
+const DAY = 86_400;
+
+describe("refresh", () => {
+  it("gives the next pair, and only that", async () => {
+    const self = world();
+    const { id, token, refreshToken } = await self.agent();
+    const { status, body } = await refresh(self, refreshToken);
+    expect(status).toBe(200);
+    expect(Object.keys(body).sort()).toEqual(["message", "success", "token"]);
+    expect(Object.keys(body.token).sort()).toEqual(["access_token", "expires_in", "refresh_token", "token_type"]);
+    expect(body.token.refresh_token).toMatch(/^rt_[\w-]{43}$/);
+    expect(body.token.refresh_token).not.toBe(refreshToken);
+    expect(body.token.access_token).not.toBe(token);
+    expect((await self.call(`/agents/${id}`, { token: body.token.access_token })).status).toBe(200);
+    expect(self.sent.map(({ message }) => message)).toContain("token refreshed");
+  });
+
+  it("gives a token with what the agent holds at that time", async () => {
+    const self = world();
+    const admin = await self.admin();
+    const { id, refreshToken } = await self.agent(["lab:things:read"]);
+    await self.call(`/agents/${id}/permissions`, {
+      method: "PUT",
+      token: admin.token,
+      json: { permissions: ["lab:things:read", "lab:notes:read"] },
+    });
+    const { body } = await refresh(self, refreshToken);
+    const answer = await self.call("/proxy/lab/things/1/notes", { token: body.token.access_token });
+    expect(answer.status).toBe(200);
+  });
+
+  it("gives 50 concurrent refreshes of one token one successor", async () => {
+    const self = world();
+    const { id, refreshToken } = await self.agent();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => refresh(self, refreshToken)));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(new Set(answers.map(({ body }) => body.token.refresh_token)).size).toBe(1);
+    const { total } = (await self.env.DB.prepare(
+      "SELECT COUNT(*) AS total FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id WHERE f.agent_id = ?1",
+    )
+      .bind(id)
+      .first<{ total: number }>())!;
+    expect(total).toBe(2);
+  });
+
+  it("gives the identical successor again within the grace, also once that was used", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    const { refreshToken } = await self.agent();
+    const first = await refresh(self, refreshToken);
+    await refresh(self, first.body.token.refresh_token);
+    later(10);
+    const again = await refresh(self, refreshToken);
+    expect(again.status).toBe(200);
+    expect(again.body.token.refresh_token).toBe(first.body.token.refresh_token);
+  });
+
+  it("revokes the whole family for a token used again after the grace, and records it once", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    const { id, token, refreshToken } = await self.agent();
+    const other = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: "ak_wrong" } });
+    expect(other.status).toBe(401);
+    const next = await refresh(self, refreshToken);
+    self.sent.length = 0;
+    later(11);
+    const reused = await refresh(self, refreshToken);
+    expect(reused.status).toBe(401);
+    expect(reused.body).toMatchObject({ code: "refresh_token_reused", status: 401 });
+    const ended = await refresh(self, next.body.token.refresh_token);
+    expect(ended.body.code).toBe("session_ended");
+    for (const access of [token, next.body.token.access_token]) {
+      expect((await self.call(`/agents/${id}`, { token: access })).status).toBe(401);
+    }
+    await refresh(self, refreshToken);
+    const events = self.sent.flatMap(({ event }) => (event ? [event.name] : []));
+    expect(events).toEqual(["token.reuse_detected"]);
+  });
+
+  it("leaves the agent's other sessions alone when one family is revoked", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    const { id, apiKey, refreshToken } = await self.agent();
+    const other = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+    await refresh(self, refreshToken);
+    later(11);
+    await refresh(self, refreshToken);
+    expect((await refresh(self, other.body.token.refresh_token)).status).toBe(200);
+  });
+
+  it("refuses a token that was not used for its life", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    const { refreshToken } = await self.agent();
+    later(30 * DAY);
+    const { status, body } = await refresh(self, refreshToken);
+    expect(status).toBe(401);
+    expect(body.code).toBe("refresh_token_expired");
+  });
+
+  it("ends a family after its absolute life, however often it was refreshed", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    let { refreshToken } = await self.agent();
+    for (const days of [25, 25, 25, 14]) {
+      later(days * DAY);
+      const { status, body } = await refresh(self, refreshToken);
+      expect(status).toBe(200);
+      refreshToken = body.token.refresh_token;
+    }
+    later(DAY);
+    const { status, body } = await refresh(self, refreshToken);
+    expect(status).toBe(401);
+    expect(body.code).toBe("refresh_token_expired");
+  });
+
+  it("refuses what is no refresh token of ours, and records nothing", async () => {
+    const self = world();
+    const { token, apiKey } = await self.agent();
+    self.sent.length = 0;
+    for (const guess of [
+      "rt_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+      token.slice(0, 200),
+      apiKey,
+      "' OR 1=1 --",
+    ]) {
+      const { status, headers, body } = await refresh(self, guess);
+      expect(status).toBe(401);
+      expect(body.code).toBe("invalid_refresh_token");
+      expect(headers.get("www-authenticate")).toMatch(/^Bearer /);
+    }
+    expect(self.sent).toEqual([]);
+  });
+
+  it.each([[undefined], [null], [7], [{}], [""], ["x".repeat(257)]])("gives 400 for %j", async (guess) => {
+    expect((await refresh(world(), guess)).status).toBe(400);
+  });
+
+  it("gives no tokens with a database that does not answer", async () => {
+    const self = world();
+    const { refreshToken } = await self.agent();
+    const failing = world({
+      DB: {
+        prepare: () => {
+          throw new Error("D1_ERROR: no database");
+        },
+      },
+    });
+    const { status, body } = await refresh(failing, refreshToken);
+    expect(status).toBeGreaterThanOrEqual(500);
+    expect(body.token).toBeUndefined();
+  });
+});
