@@ -49,6 +49,7 @@ CREATE TABLE api_keys (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX api_keys_by_agent ON api_keys (agent_id);
+CREATE INDEX api_keys_by_expiry ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
 
 -- A family is one session: all the refresh tokens that descend from one verify.
 CREATE TABLE refresh_families (
@@ -93,6 +94,8 @@ CREATE TABLE activity_counts (
   total INTEGER NOT NULL,
   PRIMARY KEY (agent_id, status)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX activity_counts_empty ON activity_counts (total) WHERE total = 0;
 
 CREATE TABLE webhooks (
   id TEXT PRIMARY KEY,

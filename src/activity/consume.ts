@@ -1,3 +1,4 @@
+import { keepLastVerified } from "../agents/last-verified.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { announce } from "../webhooks/outbox.ts";
 import type { ActivityMessage } from "./record.ts";
@@ -13,6 +14,7 @@ export async function consumeActivities(db: D1Database, messages: readonly Activ
   const batch = randomBase62(12);
   await db.batch([
     ...insertActivities(db, messages, batch),
+    ...keepLastVerified(db, messages),
     ...messages.flatMap(({ id, event }) => (event ? [announce(db, event, cameInWith(id, batch))] : [])),
   ]);
 }

@@ -1,5 +1,4 @@
 import { timeOrderedId } from "../crypto/random.ts";
-import type { RequestContext } from "../http/request.ts";
 import type { Event } from "../webhooks/event.ts";
 
 /** What happened, as it travels through the queue. */
@@ -11,9 +10,16 @@ export interface ActivityMessage {
   readonly ipAddress: string;
   readonly status: "success" | "failure";
   readonly message: string | null;
+  /** The agent proved itself with its API key. */
+  readonly verified?: boolean;
   /** Told to the owner's webhooks once the row is in. */
   readonly event?: Event;
 }
+
+const ID_PREFIX = "act_";
+
+/** Sorts before every id of this millisecond and after all earlier ones. */
+export const firstIdOf = (ms: number): string => timeOrderedId(ID_PREFIX, ms).slice(0, ID_PREFIX.length + 12);
 
 const LONGEST_MESSAGE = 500;
 
@@ -28,7 +34,7 @@ export async function recordActivity(
 ): Promise<void> {
   const message = activity.message?.slice(0, LONGEST_MESSAGE) ?? null;
   try {
-    await queue.send({ ...activity, message, id: timeOrderedId("act_", activity.at) });
+    await queue.send({ ...activity, message, id: timeOrderedId(ID_PREFIX, activity.at) });
   } catch (cause) {
     console.error(
       JSON.stringify({ event: "activity_lost", agent_id: activity.agentId, message, cause: String(cause) }),
@@ -36,13 +42,20 @@ export async function recordActivity(
   }
 }
 
+/** What a request brings along to be noted. */
+export interface Occasion {
+  readonly env: { readonly ACTIVITY: Queue };
+  readonly now: number;
+  readonly ipAddress: string;
+  readonly waitUntil: (work: Promise<unknown>) => void;
+}
+
 /** Sends what an agent did, or had done to it, in this request, after the answer is on its way. */
 export function note(
-  { env, now, ipAddress, waitUntil }: Pick<RequestContext, "env" | "now" | "ipAddress" | "waitUntil">,
+  { env, now, ipAddress, waitUntil }: Occasion,
   agentId: string,
   message: string,
-  { status = "success", event }: Partial<Pick<ActivityMessage, "status" | "event">> = {},
+  more: Partial<Pick<ActivityMessage, "status" | "event" | "verified">> = {},
 ): void {
-  const activity = { agentId, at: now, ipAddress, status, message, ...(event && { event }) };
-  waitUntil(recordActivity(env.ACTIVITY, activity));
+  waitUntil(recordActivity(env.ACTIVITY, { agentId, at: now, ipAddress, status: "success", message, ...more }));
 }

@@ -1,4 +1,4 @@
-import type { ActivityMessage } from "./record.ts";
+import { firstIdOf, type ActivityMessage } from "./record.ts";
 
 export interface ActivityRow {
   id: string;
@@ -75,4 +75,27 @@ export async function readAgentActivity(
     db.prepare("SELECT COALESCE(SUM(total), 0) AS total FROM activity_counts WHERE agent_id = ?1").bind(agentId),
   ]);
   return { rows: page!.results, total: count!.results[0]?.total ?? 0 };
+}
+
+/** Drops the oldest rows of before a time, and takes them off the counts. Returns how many. */
+export async function deleteActivities(db: D1Database, before: number, most: number): Promise<number> {
+  // Ids sort by time: the primary key is the index of the sweep, and the first id of a moment its bound.
+  const oldest = "SELECT id FROM activity WHERE id < ?1 ORDER BY id LIMIT ?2";
+  const bound = firstIdOf(before);
+  const [, , deletion] = await db.batch([
+    db
+      .prepare(
+        `INSERT INTO activity_counts (agent_id, status, total)
+         SELECT agent_id, status, -COUNT(*) FROM (
+           SELECT agent_id, status FROM activity WHERE id IN (${oldest})
+           UNION ALL
+           SELECT '', status FROM activity WHERE id IN (${oldest})
+         ) WHERE true GROUP BY agent_id, status
+         ON CONFLICT (agent_id, status) DO UPDATE SET total = total + excluded.total`,
+      )
+      .bind(bound, most),
+    db.prepare("DELETE FROM activity_counts WHERE total = 0"),
+    db.prepare(`DELETE FROM activity WHERE id IN (${oldest}) RETURNING id`).bind(bound, most),
+  ]);
+  return deletion!.results.length;
 }

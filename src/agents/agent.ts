@@ -14,6 +14,8 @@ export interface Agent {
   readonly tier: Tier;
   /** A token or a session issued before this second is over. */
   readonly notBefore: number;
+  /** Null until it first proved itself. Follows through the queue, a few seconds behind. */
+  readonly lastVerifiedAt: number | null;
   readonly createdAt: number;
   readonly updatedAt: number;
 }
@@ -27,6 +29,7 @@ export interface AgentRow {
   status: Status;
   tier: Tier;
   not_before: number;
+  last_verified_at: number | null;
   created_at: number;
   updated_at: number;
 }
@@ -39,6 +42,7 @@ const COLUMNS = [
   "status",
   "tier",
   "not_before",
+  "last_verified_at",
   "created_at",
   "updated_at",
 ] as const satisfies (keyof AgentRow)[];
@@ -55,6 +59,7 @@ export function fromRow(row: AgentRow): Agent {
     status: row.status,
     tier: row.tier,
     notBefore: row.not_before,
+    lastVerifiedAt: row.last_verified_at,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };

@@ -70,6 +70,7 @@ export async function createAgent(
     status,
     tier: "free",
     notBefore: 0,
+    lastVerifiedAt: null,
     createdAt: now,
     updatedAt: now,
   };

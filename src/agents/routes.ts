@@ -71,7 +71,7 @@ export const agentRoutes = [
       const id = params.id ?? "";
       const agent = caller.agent.id === id ? caller.agent : await findAgent(env.DB, id);
       if (!agent) throw notFound("The agent");
-      return { success: true, agent: toWire(agent) };
+      return { success: true, agent: toWire(agent), last_verified_at: isoOrNull(agent.lastVerifiedAt) };
     },
   }),
 
@@ -110,6 +110,8 @@ export const agentRoutes = [
     },
   }),
 ];
+
+const isoOrNull = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
 type ChangeCall = Pick<Call<"self">, "caller" | "params" | "env" | "config" | "now" | "ipAddress" | "waitUntil">;
 

@@ -39,5 +39,9 @@ export const registered = z.object({
   credentials: credentialsSchema,
 });
 
-export const oneAgent = z.object({ success: z.literal(true), agent: agentSchema });
+export const oneAgent = z.object({
+  success: z.literal(true),
+  agent: agentSchema,
+  last_verified_at: z.nullable(z.iso.datetime()),
+});
 export const changedAgent = z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });

@@ -107,3 +107,29 @@ export function updatePermissions(
       .bind(id, text, now),
   });
 }
+
+/** The statement that keeps when agents last proved themselves. Repeats and late ones change nothing. */
+export function updateLastVerified(
+  db: D1Database,
+  verifications: ReadonlyArray<{ readonly agentId: string; readonly at: number }>,
+): D1PreparedStatement {
+  return db
+    .prepare(
+      `UPDATE agents SET last_verified_at = v.at
+       FROM (SELECT value ->> 'agentId' AS id, max(value ->> 'at') AS at FROM json_each(?1) GROUP BY 1) v
+       WHERE agents.id = v.id AND (last_verified_at IS NULL OR last_verified_at < v.at)`,
+    )
+    .bind(JSON.stringify(verifications.map(({ agentId, at }) => ({ agentId, at }))));
+}
+
+/** Drops keys whose overlap is over. Returns how many. */
+export async function deleteExpiredKeys(db: D1Database, now: number, most: number): Promise<number> {
+  const { results } = await db
+    .prepare(
+      `DELETE FROM api_keys WHERE hash IN (SELECT hash FROM api_keys WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)
+       RETURNING agent_id`,
+    )
+    .bind(now, most)
+    .all();
+  return results.length;
+}

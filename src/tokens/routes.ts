@@ -39,7 +39,7 @@ export const tokenRoutes = [
         });
         throw invalidCredentials();
       }
-      note(call, body.agent_id, "verified");
+      note(call, body.agent_id, "verified", { verified: true });
       return {
         success: true,
         message: "Agent verified.",

@@ -214,3 +214,28 @@ interface FamilyColumns {
   token_expires_at: number;
   used_at: number | null;
 }
+
+/** Drops refresh tokens that expired until a time. Returns how many. */
+export function deleteExpiredRefreshTokens(db: D1Database, until: number, most: number): Promise<number> {
+  return deleteExpired(db, "refresh_tokens", "hash", until, most);
+}
+
+/** Drops families that expired until a time, with what tokens they still have. Returns how many. */
+export function deleteExpiredFamilies(db: D1Database, until: number, most: number): Promise<number> {
+  return deleteExpired(db, "refresh_families", "id", until, most);
+}
+
+async function deleteExpired(
+  db: D1Database,
+  table: "refresh_tokens" | "refresh_families",
+  key: "hash" | "id",
+  until: number,
+  most: number,
+): Promise<number> {
+  const oldest = `SELECT ${key} FROM ${table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2`;
+  const { results } = await db
+    .prepare(`DELETE FROM ${table} WHERE ${key} IN (${oldest}) RETURNING ${key}`)
+    .bind(until, most)
+    .all();
+  return results.length;
+}

@@ -1,0 +1,5 @@
+import type { Chore } from "../housekeeping.ts";
+import { deleteExpiredKeys } from "./store.ts";
+
+/** Deletes API keys whose overlap with their successor is over. */
+export const sweepKeys: Chore = (env, _config, now, most) => deleteExpiredKeys(env.DB, now, most);

@@ -1,0 +1,35 @@
+import { sweepActivity } from "./activity/sweep.ts";
+import { sweepKeys } from "./agents/sweep.ts";
+import type { Config } from "./config.ts";
+import { sweepSessions } from "./tokens/sweep.ts";
+
+/**
+ * One thing to be done every minute, in bounded steps: a step deals with at most `most` items and says with how many it did.
+ * Harmless when done twice or cut short.
+ */
+export type Chore = (env: Env, config: Config, now: number, most: number) => Promise<number>;
+
+export const CHORES: Readonly<Record<string, Chore>> = {
+  sweep_activity: sweepActivity,
+  sweep_sessions: sweepSessions,
+  sweep_keys: sweepKeys,
+};
+
+/** A database serves one statement at a time: between small steps, requests pass. */
+const STEP = 500;
+const MOST_STEPS = 20;
+
+/** Does every chore; one that fails is logged, keeps none of the others, and comes again with the next minute. */
+export async function keepHouse(env: Env, config: Config, now: number, chores = CHORES): Promise<void> {
+  await Promise.all(
+    Object.entries(chores).map(async ([name, chore]) => {
+      try {
+        for (let step = 0; step < MOST_STEPS; step++) {
+          if ((await chore(env, config, now, STEP)) < STEP) return;
+        }
+      } catch (cause) {
+        console.error(JSON.stringify({ event: "chore_failed", chore: name, cause: String(cause) }));
+      }
+    }),
+  );
+}
