@@ -36,49 +36,26 @@ export const holdsNeedle = (text: string, needles: readonly string[]): boolean =
 const decoder = new TextDecoder("latin1");
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 
+/** What of a text may be passed on, or that it holds a needle. */
+export type EchoVerdict = { readonly clear: number } | "echo";
+
 /**
- * Passes a body on until it holds a needle, then breaks it off before the needle's first byte.
+ * Looks for needles in a body that comes in pieces.
  *
- * Held back is only what may be the beginning of a needle: an event that does not end like one arrives at once.
+ * Told everything that was not cleared before and what follows it, one byte a character, it clears all but what may be the
+ * beginning of a needle: an event that does not end like one arrives at once.
  */
-export function echoGuard(needles: readonly string[], onEcho: () => void): TransformStream<Uint8Array, Uint8Array> {
+export function echoSearch(needles: readonly string[]): (bytes: Uint8Array) => EchoVerdict {
   const longest = Math.max(...needles.map((needle) => needle.length));
   const starts = new Set(needles.map((needle) => needle.charCodeAt(0)));
-  let held = new Uint8Array();
-
-  /** Where the longest end of a text stands that some needle begins with; the text's length where none does. */
-  function beginning(text: string): number {
+  return (bytes) => {
+    const text = decoder.decode(bytes);
+    if (holdsNeedle(text, needles)) return "echo";
     for (let at = Math.max(0, text.length - longest + 1); at < text.length; at++) {
       if (!starts.has(text.charCodeAt(at))) continue;
       const end = text.slice(at);
-      if (needles.some((needle) => needle.startsWith(end))) return at;
+      if (needles.some((needle) => needle.startsWith(end))) return { clear: at };
     }
-    return text.length;
-  }
-
-  return new TransformStream({
-    transform(chunk, controller) {
-      const bytes = held.length === 0 ? chunk : joined(held, chunk);
-      // One character for each byte: what is found in the text stands in the bytes at the same place.
-      const text = decoder.decode(bytes);
-      if (holdsNeedle(text, needles)) {
-        onEcho();
-        controller.error(new Error("the answer held the credential"));
-        return;
-      }
-      const end = beginning(text);
-      if (end > 0) controller.enqueue(end === bytes.length ? bytes : bytes.slice(0, end));
-      held = bytes.slice(end);
-    },
-    flush(controller) {
-      if (held.length > 0) controller.enqueue(held);
-    },
-  });
-}
-
-function joined(one: Uint8Array, other: Uint8Array): Uint8Array {
-  const both = new Uint8Array(one.length + other.length);
-  both.set(one);
-  both.set(other, one.length);
-  return both;
+    return { clear: text.length };
+  };
 }

@@ -1,8 +1,8 @@
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
-import { echoGuard } from "./echo.ts";
 import { requestHeaders, responseHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
+import { pass, type BodyEnd } from "./pass.ts";
 import type { Service } from "./services.ts";
 
 /** An upstream that gave no answer that could be passed on. */
@@ -15,7 +15,7 @@ export interface Forwarded {
   readonly response: Response;
   readonly upstreamStatus: number;
   /** Settles when the body has gone through: with nothing, or with what broke it off. */
-  readonly done: Promise<"credential_echo" | "broken_off" | undefined>;
+  readonly done: Promise<BodyEnd>;
 }
 
 /** A body of a kind that is not text is searched for the credential up to this length, in bytes. */
@@ -59,22 +59,15 @@ export async function forward(
     return { response: new Response(null, init), upstreamStatus: answer.status, done: Promise.resolve(undefined) };
   }
 
-  let echoed = false;
-  let content: ReadableStream<Uint8Array> = answer.body;
-  if (credential.needles.length > 0 && isSearched(answer.headers)) {
-    content = content.pipeThrough(echoGuard(credential.needles, () => (echoed = true)));
-  }
+  const { needles } = credential;
   const { bodyLinks } = service.definition;
-  const rewritten = bodyLinks && answer.status !== 206 && isJson(answer.headers);
-  if (rewritten) {
-    content = content.pipeThrough(linkRewriter(bodyLinks, link));
-    for (const name of ["content-length", ...DIGESTS]) answerHeaders.delete(name);
-  }
-  const { readable, writable } = passage(answer.headers, rewritten === true);
-  const done = content.pipeTo(writable).then(
-    () => undefined,
-    () => (echoed ? "credential_echo" : "broken_off"),
-  );
+  const rewritten = bodyLinks !== undefined && answer.status !== 206 && isJson(answer.headers);
+  if (rewritten) for (const name of ["content-length", ...DIGESTS]) answerHeaders.delete(name);
+  const { readable, writable } = passage(answer.headers, rewritten);
+  const done = pass(answer.body, writable, {
+    needles: isSearched(answer.headers) ? needles : [],
+    links: rewritten ? linkRewriter(bodyLinks, link) : undefined,
+  });
   return { response: new Response(readable, init), upstreamStatus: answer.status, done };
 }
 

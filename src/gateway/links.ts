@@ -9,15 +9,19 @@ const COMMA = 0x2c;
 /** A text that is held back until it is whole; a longer one is neither key nor link. */
 const LONGEST_TEXT = 16 * 1024;
 
+export interface LinkRewriter {
+  /** What to pass on, given the next piece: slices of it, and links in the place of others. */
+  push(chunk: Uint8Array): Uint8Array[];
+  /** What was held back when the answer ended in the middle of a text. */
+  rest(): Uint8Array;
+}
+
 /**
- * Passes a JSON answer on with the links at these pointers (RFC 6901) rewritten, and every other byte as it came.
+ * Rewrites the links at these pointers (RFC 6901) in a JSON answer that comes in pieces; every other byte stays as it is.
  *
  * Nothing but one key or one link is ever held back, so that an answer of any size streams. Only objects are looked into.
  */
-export function linkRewriter(
-  pointers: readonly string[],
-  rewrite: (url: string) => string,
-): TransformStream<Uint8Array, Uint8Array> {
+export function linkRewriter(pointers: readonly string[], rewrite: (url: string) => string): LinkRewriter {
   const wanted = new Set(pointers);
   const deepest = Math.max(...pointers.map((pointer) => pointer.split("/").length - 1));
   /** By depth, down to the deepest that matters: whether it is an object, and the pointer of its member that is being read. */
@@ -41,8 +45,9 @@ export function linkRewriter(
     return link === value ? undefined : new TextEncoder().encode(JSON.stringify(link));
   }
 
-  return new TransformStream({
-    transform(chunk, controller) {
+  return {
+    push(chunk) {
+      const passed: Uint8Array[] = [];
       let sent = 0;
       /** Where the held text began; negative for an earlier chunk. */
       let heldFrom = -1;
@@ -55,8 +60,8 @@ export function linkRewriter(
           if (held && (ends || held.length > LONGEST_TEXT)) {
             const link = replacement(held);
             if (link || heldFrom < 0) {
-              if (heldFrom > sent) controller.enqueue(chunk.subarray(sent, heldFrom));
-              controller.enqueue(link ?? Uint8Array.from(held));
+              if (heldFrom > sent) passed.push(chunk.subarray(sent, heldFrom));
+              passed.push(link ?? Uint8Array.from(held));
               sent = at + 1;
             }
             held = undefined;
@@ -80,12 +85,11 @@ export function linkRewriter(
         }
       }
       const end = held ? Math.max(0, heldFrom) : chunk.length;
-      if (end > sent) controller.enqueue(sent === 0 && end === chunk.length ? chunk : chunk.subarray(sent, end));
+      if (end > sent) passed.push(chunk.subarray(sent, end));
+      return passed;
     },
-    flush(controller) {
-      if (held) controller.enqueue(Uint8Array.from(held));
-    },
-  });
+    rest: () => Uint8Array.from(held ?? []),
+  };
 }
 
 /** The text that a JSON string says; undefined where it is none. */

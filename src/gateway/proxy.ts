@@ -10,6 +10,7 @@ import { credentialFor, type CredentialFault } from "./credentials.ts";
 import { checkedBody } from "./body.ts";
 import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
 import { forward } from "./forward.ts";
+import type { BodyEnd } from "./pass.ts";
 import { isRead } from "./rule.ts";
 
 /**
@@ -78,7 +79,7 @@ function brokenOff(
   caller: Caller,
   meaning: Meaning,
   status: number,
-  fault: "credential_echo" | "broken_off",
+  fault: NonNullable<BodyEnd>,
 ): void {
   const why = fault === "credential_echo" ? "cut off: credential_echo" : "the answer broke off";
   record(call, caller, "failure", `${line(meaning)} → ${status}, ${why}`);

@@ -67,9 +67,7 @@ export async function startWorker(settings: Record<string, string> = {}): Promis
       },
       ratelimits,
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
-      handleRuntimeStdio(stdout: NodeJS.ReadableStream, stderr: NodeJS.ReadableStream) {
-        for (const stream of [stdout, stderr]) stream.on("data", (data: Buffer) => log.push(data.toString()));
-      },
+      handleStructuredLogs: ({ message }: { message: string }) => log.push(message),
     } as unknown as Parameters<typeof convertV4MiniflareOptions>[0]),
   );
   await server.ready;

@@ -1,0 +1,448 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTcpServer, type AddressInfo, type Server } from "node:net";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startWorker, type Agent, type Worker } from "./support/worker.ts";
+
+/** What happens to bodies and to failures between an agent and a real upstream. */
+const CREDENTIAL = "lab+the/real=credential-of-the-company";
+const MEGABYTE = 1024 * 1024;
+const block = Buffer.alloc(MEGABYTE, "0123456789abcde\n");
+
+let worker: Worker;
+let agent: Agent;
+let server: Server;
+let origin: string;
+let broken: Server;
+let answer: (request: IncomingMessage, response: ServerResponse) => unknown;
+let received = 0;
+
+const listen = (one: Server) =>
+  new Promise<number>((resolve) => one.listen(0, "127.0.0.1", () => resolve((one.address() as AddressInfo).port)));
+
+beforeAll(async () => {
+  const http = createServer((request, response) => {
+    received++;
+    answer(request, response);
+  });
+  server = http;
+  origin = `http://127.0.0.1:${await listen(server)}`;
+  // Speaks something else than HTTP.
+  broken = createTcpServer((socket) => void socket.on("error", () => undefined).end("SSH-2.0-OpenSSH_9.9\r\n"));
+  const lab = { resources: { things: ["read", "write"] }, rules: ["* /{path...} things"] };
+  worker = await startWorker({
+    "UPSTREAMS.lab": JSON.stringify({ ...lab, base_url: origin, timeout_ms: 500 }),
+    "UPSTREAMS.down": JSON.stringify({ ...lab, base_url: "http://127.0.0.1:1" }),
+    "UPSTREAMS.nowhere": JSON.stringify({ ...lab, base_url: "http://nowhere.invalid" }),
+    "UPSTREAMS.broken": JSON.stringify({ ...lab, base_url: `http://127.0.0.1:${await listen(broken)}` }),
+    "UPSTREAMS.bare": JSON.stringify({ ...lab, base_url: origin }),
+    UPSTREAM_LAB_TOKEN: CREDENTIAL,
+    UPSTREAM_DOWN_TOKEN: CREDENTIAL,
+    UPSTREAM_NOWHERE_TOKEN: CREDENTIAL,
+    UPSTREAM_BROKEN_TOKEN: CREDENTIAL,
+  });
+  agent = await worker.agent(["lab:*:*", "down:*:*", "nowhere:*:*", "broken:*:*", "bare:*:*"]);
+});
+afterAll(async () => {
+  await worker?.stop();
+  server?.close();
+  broken?.close();
+});
+
+const call = (path: string, init: Parameters<Worker["call"]>[1] = {}) =>
+  worker.call(`/proxy${path}`, { token: agent.token, ...init });
+
+/** A request whose answer is read as it comes, undecoded. */
+function open(
+  path: string,
+  init: {
+    method?: string;
+    headers?: Record<string, string>;
+    body?: (request: ReturnType<typeof httpRequest>) => void;
+  } = {},
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(
+      `${worker.url}/proxy${path}`,
+      {
+        method: init.method ?? "GET",
+        headers: { authorization: `Bearer ${agent.token}`, ...init.headers },
+        agent: false,
+      },
+      resolve,
+    );
+    request.on("error", reject);
+    if (init.body) init.body(request);
+    else request.end();
+  });
+}
+
+async function readAll(message: IncomingMessage): Promise<{ body: Buffer; broken: boolean }> {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of message) chunks.push(chunk as Buffer);
+    return { body: Buffer.concat(chunks), broken: false };
+  } catch {
+    return { body: Buffer.concat(chunks), broken: true };
+  }
+}
+
+/** Resident memory of the Worker's process, in megabytes. */
+const memory = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${worker.pid}/status`, "utf8"))![1]) / 1024;
+
+/** The highest memory while the work goes on. */
+async function peakDuring(work: () => Promise<void>): Promise<number> {
+  let peak = memory();
+  const timer = setInterval(() => (peak = Math.max(peak, memory())), 10);
+  await work();
+  clearInterval(timer);
+  return peak;
+}
+
+async function pour(response: ServerResponse | ReturnType<typeof httpRequest>, megabytes: number): Promise<void> {
+  for (let i = 0; i < megabytes; i++) {
+    if (!response.write(block)) await new Promise((resolve) => response.once("drain", resolve));
+  }
+  response.end();
+}
+
+const MEGABYTES = 100;
+const digest = () => createHash("sha256");
+const whole = digest();
+for (let i = 0; i < MEGABYTES; i++) whole.update(block);
+const WHOLE = whole.digest("hex");
+
+describe("a body of 100 MB", () => {
+  it.each(["application/octet-stream", "application/json", "text/event-stream"])(
+    "comes through as %s with flat memory, byte for byte",
+    async (type) => {
+      const length = { "content-length": String(MEGABYTES * MEGABYTE) };
+      answer = (_, response) => {
+        response.writeHead(200, { "content-type": type, ...(type !== "text/event-stream" && length) });
+        void pour(response, MEGABYTES);
+      };
+      const before = memory();
+      const hash = digest();
+      const peak = await peakDuring(async () => {
+        const response = await open("/lab/big");
+        for await (const chunk of response) hash.update(chunk as Buffer);
+      });
+      console.info(`${type}: ${before.toFixed(0)} MB before, ${peak.toFixed(0)} MB at most`);
+      expect(hash.digest("hex")).toBe(WHOLE);
+      expect(peak - before).toBeLessThan(50);
+    },
+  );
+
+  it("goes up with flat memory, with and without a length", async () => {
+    for (const headers of [{ "content-length": String(MEGABYTES * MEGABYTE) }, {}]) {
+      const hash = digest();
+      let length: string | undefined;
+      answer = async (request, response) => {
+        length = request.headers["content-length"];
+        for await (const chunk of request) hash.update(chunk as Buffer);
+        response.end("{}");
+      };
+      const before = memory();
+      const peak = await peakDuring(async () => {
+        const response = await open("/lab/big", {
+          method: "PUT",
+          headers: { "content-type": "application/octet-stream", ...headers },
+          body: (request) => void pour(request, MEGABYTES),
+        });
+        expect(response.statusCode).toBe(200);
+        await readAll(response);
+      });
+      console.info(`up: ${before.toFixed(0)} MB before, ${peak.toFixed(0)} MB at most`);
+      expect(hash.digest("hex")).toBe(WHOLE);
+      expect(length).toBe(headers["content-length"]);
+      expect(peak - before).toBeLessThan(50);
+    }
+  });
+});
+
+describe("a stream of events", () => {
+  it("arrives event by event", async () => {
+    let send: (text: string) => void = () => undefined;
+    answer = (_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
+      response.flushHeaders();
+      send = (text) => void response.write(text);
+    };
+    const response = await open("/lab/events");
+    expect(response.headers["content-type"]).toBe("text/event-stream");
+    const events = response[Symbol.asyncIterator]();
+    // The next event is sent once the one before has arrived: one that is held back would be waited for in vain.
+    for (const event of ["data: 1\n\n", "event: x\ndata: lab\n\n", ": ping\n\n", "data: 4\n\n"]) {
+      send(event);
+      expect(String((await events.next()).value)).toBe(event);
+    }
+    response.destroy();
+  });
+});
+
+describe("an answer", () => {
+  it("keeps its length, its status and what says how it may be kept", async () => {
+    answer = (_, response) =>
+      void response
+        .writeHead(200, {
+          "content-type": "application/json",
+          "content-length": "11",
+          etag: '"abc"',
+          "x-ratelimit-remaining": "7",
+        })
+        .end('{"ok":true}');
+    const { headers } = await open("/lab/length");
+    expect(headers).toMatchObject({ "content-length": "11", etag: '"abc"', "x-ratelimit-remaining": "7" });
+    expect(headers["transfer-encoding"]).toBeUndefined();
+  });
+
+  it("to HEAD has the length and no body", async () => {
+    answer = (_, response) => void response.writeHead(200, { "content-length": "1234" }).end();
+    const response = await open("/lab/head", { method: "HEAD" });
+    expect(response.headers["content-length"]).toBe("1234");
+    expect((await readAll(response)).body).toHaveLength(0);
+  });
+
+  it("304 and 204 have no body", async () => {
+    for (const status of [304, 204]) {
+      answer = (request, response) => {
+        expect(request.headers["if-none-match"]).toBe('"abc"');
+        response.writeHead(status, { etag: '"abc"' }).end();
+      };
+      const response = await open("/lab/none", { headers: { "if-none-match": '"abc"' } });
+      expect(response.statusCode).toBe(status);
+      expect(response.headers.etag).toBe('"abc"');
+      expect((await readAll(response)).body).toHaveLength(0);
+    }
+  });
+
+  it("206 keeps its range", async () => {
+    answer = (request, response) => {
+      expect(request.headers.range).toBe("bytes=2-5");
+      response.writeHead(206, { "content-range": "bytes 2-5/10", "content-length": "4" }).end("2345");
+    };
+    const response = await open("/lab/range", { headers: { range: "bytes=2-5" } });
+    expect(response.statusCode).toBe(206);
+    expect(response.headers).toMatchObject({ "content-range": "bytes 2-5/10", "content-length": "4" });
+    expect(String((await readAll(response)).body)).toBe("2345");
+  });
+
+  it("in gzip is gzip, and can be read", async () => {
+    answer = (_, response) =>
+      void response
+        .writeHead(200, { "content-encoding": "gzip", "content-type": "application/json" })
+        .end(gzipSync('{"zipped":true}'));
+    const response = await open("/lab/gzip", { headers: { "accept-encoding": "gzip" } });
+    expect(response.headers["content-encoding"]).toBe("gzip");
+    expect(String(gunzipSync((await readAll(response)).body))).toBe('{"zipped":true}');
+    expect((await call("/lab/gzip")).body).toEqual({ zipped: true });
+  });
+
+  it("5xx, 4xx and 429 are the upstream's own", async () => {
+    for (const status of [500, 503, 404, 422, 429]) {
+      answer = (_, response) => void response.writeHead(status, { "retry-after": "3" }).end('{"message":"theirs"}');
+      const got = await call("/lab/status");
+      expect(got.status).toBe(status);
+      expect(got.body).toEqual({ message: "theirs" });
+      expect(got.headers.get("retry-after")).toBe("3");
+      expect(got.headers.get("x-agentauth-upstream")).toBe("lab");
+      await worker.activity(agent, (message) => message.endsWith(`lab GET /status → ${status}`));
+    }
+  });
+
+  it("that redirects is not followed: inside it leads through the gateway, outside it stays as it is", async () => {
+    const before = received;
+    for (const [location, expected] of [
+      [`${origin}/elsewhere?a=1`, `${worker.url}/proxy/lab/elsewhere?a=1`],
+      ["/elsewhere", "/proxy/lab/elsewhere"],
+      ["https://files.example/signed?sig=1", "https://files.example/signed?sig=1"],
+      ["//files.example/x", "//files.example/x"],
+    ]) {
+      answer = (_, response) => void response.writeHead(302, { location }).end();
+      const { status, headers } = await call("/lab/moved");
+      expect(status).toBe(302);
+      expect(headers.get("location")).toBe(expected);
+    }
+    expect(received - before).toBe(4);
+  });
+});
+
+describe("an upstream that fails", () => {
+  const hasNoSecret = (got: { body: unknown; headers: Headers }) =>
+    expect(JSON.stringify([got.body, [...got.headers]])).not.toContain("credential-of-the-company");
+
+  it.each([
+    ["down", "/down/x", "down GET /x → unreachable"],
+    ["no host", "/nowhere/x", "nowhere GET /x → unreachable"],
+    ["not HTTP", "/broken/x", "broken GET /x → unreachable"],
+  ])("%s: 502 naming it", async (_, path, activity) => {
+    const got = await call(path);
+    expect(got.status).toBe(502);
+    expect(got.body).toMatchObject({
+      code: "upstream_unreachable",
+      upstream: path.split("/")[1],
+      error: "Bad gateway",
+    });
+    hasNoSecret(got);
+    await worker.activity(agent, (message) => message === activity);
+  });
+
+  it("slow to begin: 504", async () => {
+    answer = (_, response) => void setTimeout(() => response.end("late"), 3000).unref();
+    const got = await call("/lab/slow");
+    expect(got.status).toBe(504);
+    expect(got.body).toMatchObject({ code: "upstream_timeout", upstream: "lab" });
+    hasNoSecret(got);
+    await worker.activity(agent, (message) => message === "lab GET /slow → timeout");
+  });
+
+  it("slow to end: its answer, however long it takes", async () => {
+    answer = (_, response) => {
+      response.writeHead(200, { "content-length": "2" }).write("a");
+      setTimeout(() => response.end("b"), 1200);
+    };
+    expect((await call("/lab/slow-body")).body).toBe("ab");
+  });
+
+  it("hanging up before an answer: 502, and a write is sent once", async () => {
+    for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"]) {
+      // The first call leaves a connection open, which the second finds closed under its hands.
+      answer = (_, response) => void response.end("{}");
+      await call("/lab/warm");
+      const before = received;
+      answer = (request) => void request.socket.destroy();
+      const got = await call("/lab/hangup", { method, ...(method !== "GET" && { json: { a: 1 } }) });
+      expect(got.status).toBe(502);
+      expect(received - before).toBe(1);
+      hasNoSecret(got);
+    }
+    await worker.activity(agent, (message) => message === "lab POST /hangup → unreachable");
+  });
+
+  it("breaking off in the middle: the agent sees that it did", async () => {
+    for (const headers of [{ "content-length": "1000" }, {}]) {
+      answer = (_, response) => {
+        response.writeHead(200, headers);
+        response.write("only this\n");
+        setTimeout(() => response.destroy(), 50);
+      };
+      const response = await open("/lab/reset");
+      expect(response.statusCode).toBe(200);
+      expect(await readAll(response)).toEqual({ body: Buffer.from("only this\n"), broken: true });
+    }
+    await worker.activity(agent, (message) => message === "lab GET /reset → 200, the answer broke off");
+  });
+});
+
+describe("an agent that goes away", () => {
+  it("in the middle of an answer ends it upstream", async () => {
+    const gone = new Promise<void>((resolve) => {
+      answer = (_, response) => {
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        const timer = setInterval(() => response.write("data: 1\n\n"), 20);
+        response.on("close", () => {
+          clearInterval(timer);
+          resolve();
+        });
+      };
+    });
+    const response = await open("/lab/long");
+    response.once("data", () => response.destroy());
+    await gone;
+  });
+
+  it("in the middle of its body ends that upstream", async () => {
+    const gone = new Promise<boolean>((resolve) => {
+      answer = (request) => void request.on("close", () => resolve(request.complete)).resume();
+    });
+    void open("/lab/upload", {
+      method: "POST",
+      headers: { "content-length": String(10 * MEGABYTE) },
+      body: (request) => void request.write(block, () => setTimeout(() => request.destroy(), 50)),
+    }).catch(() => undefined);
+    expect(await gone).toBe(false);
+  });
+});
+
+describe("an upstream that sends the credential back", () => {
+  const echo = (type: string, body: string | Buffer, headers: Record<string, string> = {}) => {
+    answer = (_, response) =>
+      void response
+        .writeHead(200, { "content-type": type, "content-length": Buffer.byteLength(body), ...headers })
+        .end(body);
+  };
+  const basic = Buffer.from(`user:${CREDENTIAL}`).toString("base64");
+
+  it.each([
+    ["in JSON", "application/json", JSON.stringify({ headers: { authorization: `Bearer ${CREDENTIAL}` } })],
+    ["in base64", "text/plain", `Authorization: Basic ${basic}`],
+    ["percent-encoded", "text/html", `<a href="?token=${encodeURIComponent(CREDENTIAL)}">`],
+    ["in a short file", "application/octet-stream", `\0\0${CREDENTIAL}`],
+    ["without a type", "", `${CREDENTIAL}`],
+  ])("%s is cut off", async (_, type, body) => {
+    echo(type, `x${"-".repeat(70_000)} ${body} ${"-".repeat(70_000)}`);
+    const { body: got, broken: cut } = await readAll(await open("/lab/echo"));
+    expect(cut).toBe(true);
+    expect(got.toString()).not.toContain("credential-of");
+    expect(got.toString()).not.toContain(basic.slice(12, 40));
+    await worker.activity(agent, (message) => message === "lab GET /echo → 200, cut off: credential_echo");
+  });
+
+  it("also under gzip", async () => {
+    echo("application/json", gzipSync(`{"authorization":"${CREDENTIAL}"}`), { "content-encoding": "gzip" });
+    const { body } = await readAll(await open("/lab/echo-gzip"));
+    await worker.activity(agent, (message) => message === "lab GET /echo-gzip → 200, cut off: credential_echo");
+    expect(body.toString("latin1")).not.toContain("credential-of");
+  });
+
+  it("also drop by drop", async () => {
+    answer = async (_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      for (const char of `data: ${CREDENTIAL}\n\n`) {
+        response.write(char);
+        await new Promise((resolve) => setTimeout(resolve, 3));
+      }
+      response.end();
+    };
+    const { body, broken: cut } = await readAll(await open("/lab/drops"));
+    expect(cut).toBe(true);
+    expect(body.toString()).toBe("data: ");
+  });
+
+  it("in a header loses the header", async () => {
+    echo("text/plain", "fine", {
+      "x-echo": `Bearer ${CREDENTIAL}`,
+      "x-echo-base64": basic,
+      "x-echo-url": `https://x.example/?t=${encodeURIComponent(CREDENTIAL)}`,
+      link: `<${origin}/a?t=${encodeURIComponent(CREDENTIAL)}>; rel="next"`,
+      "www-authenticate": "Bearer realm=x",
+      "set-cookie": "session=1",
+      "x-kept": "yes",
+    });
+    const { headers, body } = await call("/lab/headers");
+    expect(body).toBe("fine");
+    for (const name of ["x-echo", "x-echo-base64", "x-echo-url", "link", "www-authenticate", "set-cookie"]) {
+      expect(headers.get(name)).toBeNull();
+    }
+    expect(headers.get("x-kept")).toBe("yes");
+  });
+
+  it("is logged for the operator, without it", () => {
+    const log = worker.log.join("");
+    expect(log).toContain('"code":"credential_echo"');
+    expect(log).not.toContain("credential-of-the-company");
+  });
+});
+
+describe("an upstream without its credential", () => {
+  it("is 503, and the log alone says which secret is missing", async () => {
+    const got = await call("/bare/x");
+    expect(got.status).toBe(503);
+    expect(got.body).toMatchObject({ code: "upstream_not_configured", upstream: "bare" });
+    expect(JSON.stringify(got.body)).not.toContain("UPSTREAM_BARE_TOKEN");
+    await expect.poll(() => worker.log.join("")).toContain("UPSTREAM_BARE_TOKEN is not set");
+    await worker.activity(agent, (message) => message === "bare GET /x → no credential");
+  });
+});
