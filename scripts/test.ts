@@ -1,0 +1,81 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ROOT } from "./local.ts";
+
+/**
+ * Everything that must hold before a change is taken: types, lint, format, dead code, the API's description, the tests, and the
+ * size of the Worker. Two lanes, because two cores are what a small machine has. All checks run, whichever fails; the last line
+ * counts them, and every single test among them.
+ */
+interface Check {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Writes vitest's JSON report here: its tests are counted one by one. */
+  readonly report?: string;
+}
+
+const env = { ...process.env, NO_COLOR: "1", WRANGLER_SEND_METRICS: "false" };
+const reports = mkdtempSync(join(tmpdir(), "agentauth-test-"));
+const check = (name: string, command: string, ...args: string[]): Check => ({ name, command, args });
+const vitest = (project: string): Check => {
+  const report = join(reports, `${project}.json`);
+  const reporters = ["--reporter=dot", "--reporter=json", `--outputFile.json=${report}`];
+  return { name: `tests: ${project}`, command: "vitest", args: ["run", "--project", project, ...reporters], report };
+};
+
+const LANES: readonly (readonly Check[])[] = [
+  [vitest("worker"), vitest("outside")],
+  [
+    check("binding types", "npm", "run", "--silent", "types", "--", "--check"),
+    check("types", "npm", "run", "--silent", "check:types"),
+    check("lint", "npm", "run", "--silent", "check:lint"),
+    check("format", "npm", "run", "--silent", "check:format"),
+    check("OpenAPI", "npm", "run", "--silent", "openapi", "--", "--check"),
+    check("size", "npm", "run", "--silent", "size"),
+  ],
+];
+
+let passed = 0;
+let failed = 0;
+
+async function run({ name, command, args, report }: Check): Promise<void> {
+  const began = performance.now();
+  const child = spawn(command, args, { cwd: ROOT, env, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.on("data", (chunk) => (output += chunk));
+  child.stderr.on("data", (chunk) => (output += chunk));
+  const code = await new Promise<number>((resolve) => {
+    child.once("error", (error) => {
+      output += `${error.message}\nRun \`npm ci\` first.`;
+      resolve(1);
+    });
+    child.once("close", (exit) => resolve(exit ?? 1));
+  });
+  const counted = report === undefined ? undefined : countsIn(report);
+  passed += counted?.passed ?? (code === 0 ? 1 : 0);
+  failed += code === 0 ? 0 : Math.max(counted?.failed ?? 1, 1);
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  console.log(`${code === 0 ? "ok    " : "FAILED"}  ${name}  (${seconds} s)`);
+  if (code !== 0 || name === "size") console.log(output.trim());
+}
+
+function countsIn(report: string): { passed: number; failed: number } | undefined {
+  try {
+    const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(report, "utf8")) as Record<string, number>;
+    return { passed: numPassedTests ?? 0, failed: numFailedTests ?? 0 };
+  } catch {
+    return undefined;
+  }
+}
+
+await Promise.all(
+  LANES.map(async (lane) => {
+    for (const one of lane) await run(one);
+  }),
+);
+rmSync(reports, { recursive: true });
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
