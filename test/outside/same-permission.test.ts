@@ -102,6 +102,8 @@ const query = fc.oneof(
   ),
 );
 
+const EXAMPLES = ["5", "2026-03", "v61.0", "001000000000000AAA", "Key__c", "9f8b3a52-1c4d-4e6f-8a7b-0c1d2e3f4a5b"];
+
 /** A request near one of the tables' lines. */
 const crafted = fc
   .constantFrom(
@@ -118,6 +120,8 @@ const crafted = fc
         ...rule.segments.map((matcher) => {
           if (matcher.kind === "literal") return fc.oneof({ weight: 12, arbitrary: fc.constant(matcher.text) }, nasty);
           if (matcher.kind === "choice") return fc.constantFrom(...matcher.texts);
+          const fits = matcher.kind === "type" ? EXAMPLES.filter((text) => matcher.pattern.test(text)) : [];
+          if (fits.length > 0) return fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...fits) }, filler);
           return filler;
         }),
       ),
