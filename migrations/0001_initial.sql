@@ -17,8 +17,8 @@ CREATE TABLE agents (
 
 CREATE INDEX agents_by_age ON agents (created_at, id);
 CREATE INDEX agents_by_status ON agents (status, created_at, id);
-CREATE INDEX agents_by_name ON agents (name COLLATE NOCASE);
-CREATE INDEX agents_by_owner ON agents (owner_email COLLATE NOCASE);
+CREATE INDEX agents_by_name ON agents (status, name COLLATE NOCASE, created_at);
+CREATE INDEX agents_by_owner ON agents (status, owner_email COLLATE NOCASE, created_at);
 
 -- Kept so that a listing's total reads at most four rows.
 CREATE TABLE agent_counts (

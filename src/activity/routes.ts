@@ -1,6 +1,8 @@
+import { notFound } from "../http/errors.ts";
 import { route } from "../http/route.ts";
-import { agentActivity, pageQuery } from "./schemas.ts";
-import { readAgentActivity, type ActivityRow } from "./store.ts";
+import { page } from "../paging.ts";
+import { activityQuery, agentActivity, allActivity, pageQuery } from "./schemas.ts";
+import { readActivity, type ActivityPage, type ActivityRow } from "./store.ts";
 
 export const activityRoutes = [
   route({
@@ -12,21 +14,31 @@ export const activityRoutes = [
     answer: agentActivity,
     async handle({ env, params, query }) {
       const agentId = params.id ?? "";
-      const { rows, total } = await readAgentActivity(env.DB, agentId, query);
-      return {
-        success: true,
-        agent_id: agentId,
-        activity: rows.map(toWire),
-        pagination: {
-          total,
-          limit: query.limit,
-          offset: query.offset,
-          has_more: query.offset + rows.length < total,
-        },
-      };
+      const found = await readActivity(env.DB, { ...query, agentId });
+      // What a deleted agent did can still be read.
+      if (!found.agentExists && found.total === 0) throw notFound("The agent");
+      return { success: true, agent_id: agentId, ...toPage(found, query) };
+    },
+  }),
+
+  route({
+    method: "GET",
+    path: "/activity",
+    auth: "admin",
+    summary: "What all agents did, newest first",
+    query: activityQuery,
+    answer: allActivity,
+    async handle({ env, query }) {
+      const found = await readActivity(env.DB, { ...query, agentId: query.agent_id });
+      return { success: true, ...toPage(found, query) };
     },
   }),
 ];
+
+function toPage(found: ActivityPage, { limit, offset }: { limit: number; offset: number }) {
+  const { rows, hasMore } = page(found.rows, { limit });
+  return { activity: rows.map(toWire), pagination: { total: found.total, limit, offset, has_more: hasMore } };
+}
 
 function toWire(row: ActivityRow) {
   return {

@@ -1,30 +1,26 @@
 import * as z from "zod/mini";
+import { pagination, paging } from "../paging.ts";
 
-/** Offsets read every row they skip, so they end here; further back, page with `before`. */
-export const MOST_OFFSET = 10_000;
+const ACTIVITY_STATUSES = ["success", "failure"] as const;
 
-const whole = (minimum: number, maximum: number, fallback: number) =>
-  z._default(z.coerce.number().check(z.int(), z.minimum(minimum), z.maximum(maximum)), fallback);
-
+/** Pages by offset, or, however far back, by `before`: the id of the last row of the page before. */
 export const pageQuery = z.object({
-  limit: whole(1, 100, 50),
-  offset: whole(0, MOST_OFFSET, 0),
+  ...paging,
+  before: z.optional(z.string().check(z.regex(/^act_[0-9a-f]{32}$/, { error: "must be the id of an activity" }))),
 });
 
-export const activityRow = z.object({
+export const activityQuery = z.extend(pageQuery, {
+  agent_id: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  status: z.optional(z.enum(ACTIVITY_STATUSES)),
+});
+
+const activityRow = z.object({
   id: z.string(),
   agent_id: z.string(),
   timestamp: z.iso.datetime(),
   ip_address: z.string(),
-  status: z.enum(["success", "failure"]),
+  status: z.enum(ACTIVITY_STATUSES),
   message: z.nullable(z.string()),
-});
-
-export const pagination = z.object({
-  total: z.int(),
-  limit: z.int(),
-  offset: z.int(),
-  has_more: z.boolean(),
 });
 
 export const agentActivity = z.object({
@@ -33,3 +29,5 @@ export const agentActivity = z.object({
   activity: z.array(activityRow),
   pagination,
 });
+
+export const allActivity = z.object({ success: z.literal(true), activity: z.array(activityRow), pagination });

@@ -59,22 +59,53 @@ export const cameInWith = (id: string, batch: string) => ({
   bindings: [id, batch],
 });
 
-/** One page of an agent's activity, newest first, and how much there is. */
-export async function readAgentActivity(
+export interface ActivityQuery {
+  readonly limit: number;
+  readonly offset: number;
+  readonly agentId?: string | undefined;
+  readonly status?: "success" | "failure" | undefined;
+  /** Only rows that are older than the one with this id. */
+  readonly before?: string | undefined;
+}
+
+export interface ActivityPage {
+  /** One more than the limit if there are more. */
+  readonly rows: ActivityRow[];
+  readonly total: number;
+  readonly agentExists: boolean;
+}
+
+/** Greater than every id. */
+const LAST_ID = "act~";
+
+/** One page of activity, newest first, and how much there is in all. */
+export async function readActivity(
   db: D1Database,
-  agentId: string,
-  { limit, offset }: { limit: number; offset: number },
-): Promise<{ rows: ActivityRow[]; total: number }> {
-  // The index is (agent_id, status, id): both statuses are read in order and merged.
-  const half = (status: string) =>
-    `SELECT id, agent_id, at, ip_address, status, message FROM activity WHERE agent_id = ?1 AND status = '${status}'`;
-  const [page, count] = await db.batch<ActivityRow & { total: number }>([
+  { limit, offset, agentId, status, before }: ActivityQuery,
+): Promise<ActivityPage> {
+  const rows = "SELECT id, agent_id, at, ip_address, status, message FROM activity WHERE id < ?1";
+  const ofStatus = (one: string) => `${rows} AND status = '${one}'`;
+  // An agent's index is (agent_id, status, id): both statuses are read in order and merged.
+  const source = agentId
+    ? (status ? [status] : ["success", "failure"])
+        .map((one) => `${ofStatus(one)} AND agent_id = ?4`)
+        .join(" UNION ALL ")
+    : status
+      ? ofStatus(status)
+      : rows;
+  const [page, count] = await db.batch<ActivityRow & { total: number; agent_exists: number }>([
     db
-      .prepare(`${half("success")} UNION ALL ${half("failure")} ORDER BY id DESC LIMIT ?2 OFFSET ?3`)
-      .bind(agentId, limit, offset),
-    db.prepare("SELECT COALESCE(SUM(total), 0) AS total FROM activity_counts WHERE agent_id = ?1").bind(agentId),
+      .prepare(`${source} ORDER BY id DESC LIMIT ?2 OFFSET ?3`)
+      .bind(before ?? LAST_ID, limit + 1, offset, ...(agentId ? [agentId] : [])),
+    db
+      .prepare(
+        `SELECT coalesce(sum(total), 0) AS total, EXISTS (SELECT 1 FROM agents WHERE id = ?1) AS agent_exists
+         FROM activity_counts WHERE agent_id = ?1 AND (?2 IS NULL OR status = ?2)`,
+      )
+      .bind(agentId ?? "", status ?? null),
   ]);
-  return { rows: page!.results, total: count!.results[0]?.total ?? 0 };
+  const { total, agent_exists } = count!.results[0]!;
+  return { rows: page!.results, total, agentExists: agent_exists === 1 };
 }
 
 /** Drops the oldest rows of before a time, and takes them off the counts. Returns how many. */

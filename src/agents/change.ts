@@ -1,6 +1,6 @@
 import { newEvent, type Event, type EventName } from "../webhooks/event.ts";
-import { notBeforeAfter, type Agent, type Status } from "./agent.ts";
-import { updatePermissions, updateStatus } from "./store.ts";
+import { notBeforeAfter, type Agent, type Status, type Tier } from "./agent.ts";
+import { deleteAgent, updateColumn, updateStatus } from "./store.ts";
 
 /** What became of a wish to change an agent. */
 export type Changed =
@@ -32,15 +32,36 @@ export async function setStatus(db: D1Database, { id, by, now }: ChangeOf, statu
 }
 
 /** Sets what an agent may do. Tokens in circulation are narrowed to it at once; what is added needs a new token. */
-export async function setPermissions(
-  db: D1Database,
-  { id, by, now }: ChangeOf,
-  permissions: readonly string[],
-): Promise<Changed> {
+export async function setPermissions(db: D1Database, of: ChangeOf, permissions: readonly string[]): Promise<Changed> {
   const wanted = [...new Set(permissions)];
-  const events = [event("agent.permissions_updated", { id, by, now }, { permissions: wanted })];
-  const { changed, agent } = await updatePermissions(db, id, wanted, { now, events });
+  return setColumn(
+    db,
+    of,
+    "permissions",
+    JSON.stringify(wanted),
+    event("agent.permissions_updated", of, { permissions: wanted }),
+  );
+}
+
+export async function setTier(db: D1Database, of: ChangeOf, tier: Tier): Promise<Changed> {
+  return setColumn(db, of, "tier", tier, event("agent.tier_updated", of, { tier }));
+}
+
+async function setColumn(
+  db: D1Database,
+  { id, now }: ChangeOf,
+  column: "permissions" | "tier",
+  value: string,
+  told: Event,
+): Promise<Changed> {
+  const { changed, agent } = await updateColumn(db, id, column, value, { now, events: [told] });
   return judge(changed, agent, agent?.status !== "revoked");
+}
+
+/** Deletes an agent with its keys, sessions and webhooks. Says whether there was one. */
+export function removeAgent(db: D1Database, { id, by, now }: ChangeOf): Promise<boolean> {
+  const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: by };
+  return deleteAgent(db, id, newEvent("agent.deleted", id, now, data));
 }
 
 function judge(changed: boolean, agent: Agent | undefined, asWished: boolean): Changed {

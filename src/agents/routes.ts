@@ -1,13 +1,16 @@
 import { note } from "../activity/record.ts";
 import { ApiError, forbidden, notFound } from "../http/errors.ts";
 import { route, type Call } from "../http/route.ts";
+import { page } from "../paging.ts";
 import { tellEdgeOfAgent } from "../tokens/revocation.ts";
-import { toWire, type Agent, type Status } from "./agent.ts";
-import { setPermissions, setStatus, type Changed, type ChangeOf } from "./change.ts";
+import { notBeforeAfter, toWire, type Status } from "./agent.ts";
+import { removeAgent, setPermissions, setStatus, setTier, type Changed, type ChangeOf } from "./change.ts";
 import { faultsOf, ungrantable } from "./grants.ts";
+import { fromCursor, toCursor } from "./page.ts";
 import { createAgent, judgeRegistration } from "./register.ts";
-import { changedAgent, oneAgent, permissionsBody, registerBody, registered, statusBody } from "./schemas.ts";
-import { findAgent } from "./store.ts";
+import { rotateKey } from "./rotate-key.ts";
+import * as schemas from "./schemas.ts";
+import { findAgent, listAgents, searchAgents } from "./store.ts";
 
 /** What an agent gets that asks for nothing in particular. */
 const DEFAULT_PERMISSIONS: readonly string[] = ["zendesk:tickets:read"];
@@ -19,8 +22,8 @@ export const agentRoutes = [
     auth: "registration",
     limited: "address",
     summary: "Register an agent; its API key is shown here and never again",
-    body: registerBody,
-    answer: registered,
+    body: schemas.registerBody,
+    answer: schemas.registered,
     status: 201,
     async handle(call) {
       const { env, config, body, caller, now } = call;
@@ -63,10 +66,35 @@ export const agentRoutes = [
 
   route({
     method: "GET",
+    path: "/agents",
+    auth: "admin",
+    summary: "List agents, newest first; q finds those whose name, owner or id begins with it",
+    query: schemas.agentsQuery,
+    answer: schemas.agentList,
+    async handle({ env, query }) {
+      const { limit, offset, status, q, cursor } = query;
+      const wanted = { limit, offset, status, after: cursor ? fromCursor(cursor) : undefined };
+      const { agents, total } = q ? await searchAgents(env.DB, q, wanted) : await listAgents(env.DB, wanted);
+      const { rows, hasMore } = page(agents, query);
+      const last = rows.at(-1);
+      return {
+        success: true,
+        agents: rows.map(toWire),
+        total,
+        limit,
+        offset,
+        has_more: hasMore,
+        next_cursor: hasMore && last ? toCursor(last) : null,
+      };
+    },
+  }),
+
+  route({
+    method: "GET",
     path: "/agents/{id}",
     auth: "self",
     summary: "Read an agent",
-    answer: oneAgent,
+    answer: schemas.oneAgent,
     async handle({ env, caller, params }) {
       const id = params.id ?? "";
       const agent = caller.agent.id === id ? caller.agent : await findAgent(env.DB, id);
@@ -80,7 +108,7 @@ export const agentRoutes = [
     path: "/agents/{id}/revoke",
     auth: "self",
     summary: "Revoke an agent for good, and with it every token and key it has",
-    answer: changedAgent,
+    answer: schemas.changedAgent,
     handle: (call) => changeStatus(call, "revoked"),
   }),
 
@@ -89,9 +117,22 @@ export const agentRoutes = [
     path: "/agents/{id}/status",
     auth: "admin",
     summary: "Set an agent's status; revoked is final, and leaving active ends its tokens",
-    body: statusBody,
-    answer: changedAgent,
+    body: schemas.statusBody,
+    answer: schemas.changedAgent,
     handle: (call) => changeStatus(call, call.body.status),
+  }),
+
+  route({
+    method: "PUT",
+    path: "/agents/{id}/tier",
+    auth: "admin",
+    summary: "Set an agent's tier, and with it its rate limit",
+    body: schemas.tierBody,
+    answer: schemas.changedAgent,
+    async handle(call) {
+      const { tier } = call.body;
+      return changeAnswer(call, await setTier(call.env.DB, changeOf(call), tier), `tier set to ${tier}`);
+    },
   }),
 
   route({
@@ -99,14 +140,56 @@ export const agentRoutes = [
     path: "/agents/{id}/permissions",
     auth: "admin",
     summary: "Set what an agent may do; its tokens are narrowed to it at once",
-    body: permissionsBody,
-    answer: changedAgent,
+    body: schemas.permissionsBody,
+    answer: schemas.changedAgent,
     async handle(call) {
       const { env, config, body } = call;
       const faults = faultsOf(body.permissions, config.catalogue);
       if (faults.length > 0) throw ungrantable(faults);
       const changed = await setPermissions(env.DB, changeOf(call), body.permissions);
       return changeAnswer(call, changed, `permissions set to ${body.permissions.join(" ")}`);
+    },
+  }),
+
+  route({
+    method: "POST",
+    path: "/agents/{id}/rotate-key",
+    auth: "self",
+    summary:
+      "Give an agent a fresh API key; the former stays good for the overlap, and with none its sessions end as well",
+    body: schemas.rotateKeyBody,
+    answer: schemas.rotatedKey,
+    async handle(call) {
+      const { env, config, body } = call;
+      const rotated = await rotateKey(env.DB, changeOf(call), body.overlap_seconds * 1000, config.pepper);
+      if (rotated.result !== "rotated") throw refusalOf(rotated.result);
+      const { agent, apiKey, previousExpiresAt } = rotated;
+      const atOnce = body.overlap_seconds === 0;
+      if (atOnce) tellEdge(call, agent.id, agent.notBefore);
+      note(call, agent.id, `API key rotated by ${call.caller.agent.id}`);
+      return {
+        success: true,
+        message: atOnce
+          ? "The key is replaced, and all tokens have ended. Keep the new one: it is not shown again."
+          : `The key is replaced; the former is good for ${body.overlap_seconds} seconds more. Keep the new one: it is not shown again.`,
+        credentials: { api_key: apiKey, token_type: "Bearer" },
+        previous_key_expires_at: new Date(previousExpiresAt).toISOString(),
+      };
+    },
+  }),
+
+  route({
+    method: "DELETE",
+    path: "/agents/{id}",
+    auth: "admin",
+    summary: "Delete an agent with its keys, sessions and webhooks; its activity stays for its retention",
+    answer: schemas.deletedAgent,
+    async handle(call) {
+      const of = changeOf(call);
+      if (!(await removeAgent(call.env.DB, of))) throw notFound("The agent");
+      tellEdge(call, of.id, notBeforeAfter(call.now));
+      note(call, of.by, `deleted agent ${of.id}`);
+      return { success: true, message: `Agent ${of.id} is deleted.` };
     },
   }),
 ];
@@ -117,18 +200,20 @@ type ChangeCall = Pick<Call<"self">, "caller" | "params" | "env" | "config" | "n
 
 const changeOf = ({ caller, params, now }: ChangeCall): ChangeOf => ({ id: params.id ?? "", by: caller.agent.id, now });
 
+function tellEdge({ env, config, waitUntil }: ChangeCall, agentId: string, notBefore: number): void {
+  const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+  waitUntil(tellEdgeOfAgent(edge, agentId, notBefore));
+}
+
 async function changeStatus(call: ChangeCall, status: Status) {
-  const { env, config } = call;
-  const changed = await setStatus(env.DB, changeOf(call), status);
-  if (changed.result === "changed" && status !== "active") {
-    const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-    call.waitUntil(tellEdgeOfAgent(edge, changed.agent.id, changed.agent.notBefore));
-  }
+  const changed = await setStatus(call.env.DB, changeOf(call), status);
+  if (changed.result === "changed" && status !== "active") tellEdge(call, changed.agent.id, changed.agent.notBefore);
   return changeAnswer(call, changed, `status set to ${status}`);
 }
 
 function changeAnswer(call: ChangeCall, changed: Changed, what: string) {
-  const agent = changedOrThrow(changed);
+  if (changed.result === "unknown" || changed.result === "final") throw refusalOf(changed.result);
+  const { agent } = changed;
   if (changed.result === "changed") note(call, agent.id, `${what} by ${call.caller.agent.id}`);
   return {
     success: true,
@@ -137,19 +222,11 @@ function changeAnswer(call: ChangeCall, changed: Changed, what: string) {
   };
 }
 
-/** @throws {ApiError} 404 for no such agent, 409 for one that is revoked. */
-function changedOrThrow(changed: Changed): Agent {
-  switch (changed.result) {
-    case "unknown":
-      throw notFound("The agent");
-    case "final":
-      throw new ApiError(409, {
-        code: "agent_revoked",
-        error: "Conflict",
-        message: "A revoked agent cannot be changed. Register a new one.",
-      });
-    case "changed":
-    case "unchanged":
-      return changed.agent;
-  }
+function refusalOf(result: "unknown" | "final"): ApiError {
+  if (result === "unknown") return notFound("The agent");
+  return new ApiError(409, {
+    code: "agent_revoked",
+    error: "Conflict",
+    message: "A revoked agent cannot be changed. Register a new one.",
+  });
 }

@@ -1,5 +1,7 @@
 import * as z from "zod/mini";
+import { paging } from "../paging.ts";
 import { STATUSES, TIERS } from "./agent.ts";
+import { fromCursor } from "./page.ts";
 
 const printable = /^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/;
 
@@ -17,7 +19,25 @@ export const registerBody = z.object({
 });
 
 export const statusBody = z.object({ status: z.enum(STATUSES) });
+export const tierBody = z.object({ tier: z.enum(TIERS) });
 export const permissionsBody = z.object({ permissions: permissionsSchema });
+
+/** How long the keys before a fresh one stay good, in seconds: an hour unless it is said, thirty days at the most. */
+export const rotateKeyBody = z._default(
+  z.object({ overlap_seconds: z._default(z.int().check(z.minimum(0), z.maximum(30 * 86_400)), 3600) }),
+  { overlap_seconds: 3600 },
+);
+
+export const agentsQuery = z.object({
+  ...paging,
+  status: z.optional(z.enum(STATUSES)),
+  q: z.optional(z.string().check(z.trim(), z.maxLength(100))),
+  cursor: z.optional(
+    z
+      .string()
+      .check(z.refine((text) => fromCursor(text) !== undefined, { error: "must be a next_cursor of this list" })),
+  ),
+});
 
 export const agentSchema = z.object({
   agent_id: z.string(),
@@ -45,3 +65,21 @@ export const oneAgent = z.object({
   last_verified_at: z.nullable(z.iso.datetime()),
 });
 export const changedAgent = z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
+export const deletedAgent = z.object({ success: z.literal(true), message: z.string() });
+
+export const rotatedKey = z.object({
+  success: z.literal(true),
+  message: z.string(),
+  credentials: credentialsSchema,
+  previous_key_expires_at: z.iso.datetime(),
+});
+
+export const agentList = z.object({
+  success: z.literal(true),
+  agents: z.array(agentSchema),
+  total: z.int(),
+  limit: z.int(),
+  offset: z.int(),
+  has_more: z.boolean(),
+  next_cursor: z.nullable(z.string()),
+});

@@ -1,6 +1,7 @@
 import type { Event } from "../webhooks/event.ts";
 import { announce } from "../webhooks/outbox.ts";
-import { agentColumns, fromRow, type Agent, type AgentRow, type Status } from "./agent.ts";
+import { agentColumns, fromRow, STATUSES, type Agent, type AgentRow, type Status } from "./agent.ts";
+import { MOST_MATCHES, searchRanges, type Place } from "./page.ts";
 
 /** The statements that create an agent and its first key. */
 export function insertAgent(
@@ -87,25 +88,137 @@ export function updateStatus(
   });
 }
 
-/** Sets the permissions unless they stand already or the agent is revoked. */
-export function updatePermissions(
+/** Sets a column unless it stands so already or the agent is revoked. */
+export function updateColumn(
   db: D1Database,
   id: string,
-  permissions: readonly string[],
+  column: "permissions" | "tier",
+  value: string,
   { now, events }: { now: number; events: readonly Event[] },
 ) {
-  const text = JSON.stringify(permissions);
   return change(db, id, {
-    when: "a.permissions <> ?6 AND a.status <> 'revoked'",
-    bindings: [text],
+    when: `a.${column} <> ?6 AND a.status <> 'revoked'`,
+    bindings: [value],
     events,
     update: db
       .prepare(
-        `UPDATE agents SET permissions = ?2, updated_at = ?3
-         WHERE id = ?1 AND permissions <> ?2 AND status <> 'revoked'`,
+        `UPDATE agents SET ${column} = ?2, updated_at = ?3 WHERE id = ?1 AND ${column} <> ?2 AND status <> 'revoked'`,
       )
-      .bind(id, text, now),
+      .bind(id, value, now),
   });
+}
+
+/** Deletes an agent, and by their foreign keys its API keys, sessions and webhooks. */
+export async function deleteAgent(db: D1Database, id: string, event: Event): Promise<boolean> {
+  const [, deletion] = await db.batch([
+    announce(db, event, { sql: "EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2)", bindings: [] }),
+    db.prepare("DELETE FROM agents WHERE id = ?1 RETURNING id").bind(id),
+  ]);
+  return deletion!.results.length > 0;
+}
+
+/** How many keys of an agent may be good at once. */
+const MOST_KEYS = 5;
+
+export interface NewKey {
+  readonly hash: string;
+  readonly now: number;
+  /** Milliseconds. */
+  readonly previousExpiresAt: number;
+  /** Seconds: where sessions end with the keys that opened them. */
+  readonly notBefore: number | null;
+  readonly event: Event;
+}
+
+/** Brings a key in and sets an end to the ones before it, unless the agent is revoked. */
+export async function replaceKey(
+  db: D1Database,
+  id: string,
+  { hash, now, previousExpiresAt, notBefore, event }: NewKey,
+): Promise<{ rotated: boolean; agent: Agent | undefined }> {
+  const [, insertion, , , , reading] = await db.batch<AgentRow>([
+    announce(db, event, {
+      sql: "EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2 AND a.status <> 'revoked')",
+      bindings: [],
+    }),
+    db
+      .prepare(
+        `INSERT INTO api_keys (hash, agent_id, created_at) SELECT ?2, id, ?3 FROM agents WHERE id = ?1 AND status <> 'revoked'
+         RETURNING hash`,
+      )
+      .bind(id, hash, now),
+    db
+      .prepare(`UPDATE api_keys SET expires_at = min(?3, coalesce(expires_at, ?3)) WHERE agent_id = ?1 AND hash <> ?2`)
+      .bind(id, hash, previousExpiresAt),
+    db
+      .prepare(
+        `DELETE FROM api_keys WHERE agent_id = ?1 AND hash <> ?2 AND hash NOT IN
+           (SELECT hash FROM api_keys WHERE agent_id = ?1 AND hash <> ?2 ORDER BY created_at DESC, hash LIMIT ?3)`,
+      )
+      .bind(id, hash, MOST_KEYS - 1),
+    db
+      .prepare("UPDATE agents SET not_before = max(?2, not_before + 1) WHERE id = ?1 AND ?2 IS NOT NULL")
+      .bind(id, notBefore),
+    db.prepare(`SELECT ${agentColumns("agents")} FROM agents WHERE id = ?1`).bind(id),
+  ]);
+  const row = reading!.results[0];
+  return { rotated: insertion!.results.length > 0, agent: row && fromRow(row) };
+}
+
+export interface AgentQuery {
+  readonly limit: number;
+  readonly offset: number;
+  readonly status: Status | undefined;
+  readonly after: Place | undefined;
+}
+
+/** One page of all agents, newest first, one row more than the limit if there are more, and how many there are. */
+export async function listAgents(
+  db: D1Database,
+  { limit, offset, status, after }: AgentQuery,
+): Promise<{ agents: Agent[]; total: number }> {
+  const ofStatus = status ? "status = ?1" : "?1 IS NULL";
+  const [page, count] = await db.batch<AgentRow & { total: number }>([
+    db
+      .prepare(
+        `SELECT ${agentColumns("agents")} FROM agents
+         WHERE ${ofStatus} AND (created_at, id) < (?2, ?3) ORDER BY created_at DESC, id DESC LIMIT ?4 OFFSET ?5`,
+      )
+      .bind(status ?? null, after?.createdAt ?? Number.MAX_SAFE_INTEGER, after?.id ?? "", limit + 1, offset),
+    db.prepare(`SELECT coalesce(sum(total), 0) AS total FROM agent_counts WHERE ${ofStatus}`).bind(status ?? null),
+  ]);
+  return { agents: page!.results.map(fromRow), total: count!.results[0]!.total };
+}
+
+/**
+ * One page of the agents whose name, owner or id begins with a text. Each index is read for so many matches and no more;
+ * the total is of those.
+ */
+export async function searchAgents(
+  db: D1Database,
+  q: string,
+  { limit, offset, status, after }: AgentQuery,
+): Promise<{ agents: Agent[]; total: number }> {
+  const { text, id } = searchRanges(q);
+  const by = (column: string) =>
+    `SELECT * FROM (SELECT a.id, a.created_at FROM json_each(?1) s CROSS JOIN agents a
+       ON a.status = s.value AND a.${column} >= ?2 COLLATE NOCASE AND a.${column} < ?3 COLLATE NOCASE LIMIT ${MOST_MATCHES})`;
+  const matches = `${by("name")} UNION ${by("owner_email")} UNION
+    SELECT * FROM (SELECT a.id, a.created_at FROM agents a
+      WHERE a.id >= ?4 AND a.id < ?5 AND a.status IN (SELECT value FROM json_each(?1)) LIMIT ${MOST_MATCHES})`;
+  const ranges = [JSON.stringify(status ? [status] : STATUSES), ...text, ...id];
+  const [page, count] = await db.batch<AgentRow & { total: number }>([
+    db
+      .prepare(
+        `WITH matches AS (${matches}), page AS (
+           SELECT id, created_at FROM matches WHERE (created_at, id) < (?6, ?7)
+           ORDER BY created_at DESC, id DESC LIMIT ?8 OFFSET ?9)
+         SELECT ${agentColumns("a")} FROM page p CROSS JOIN agents a ON a.id = p.id ORDER BY p.created_at DESC, p.id DESC`,
+      )
+      .bind(...ranges, after?.createdAt ?? Number.MAX_SAFE_INTEGER, after?.id ?? "", limit + 1, offset),
+    db.prepare(`SELECT count(*) AS total FROM (${matches})`).bind(...ranges),
+  ]);
+  return { agents: page!.results.map(fromRow), total: count!.results[0]!.total };
 }
 
 /** The statement that keeps when agents last proved themselves. Repeats and late ones change nothing. */

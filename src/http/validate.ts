@@ -12,7 +12,12 @@ export const BODY_LIMIT = 64 * 1024;
 export async function readBody(request: Request, schema: z.ZodMiniType | undefined): Promise<unknown> {
   const text = await readText(request);
   if (!schema) return undefined;
-  if (text === "") throw badRequest("The request needs a JSON body.");
+  if (text === "") {
+    // A body of which nothing is required may be left out.
+    const absent = schema.safeParse(undefined);
+    if (absent.success) return absent.data;
+    throw badRequest("The request needs a JSON body.");
+  }
   if (!/^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(request.headers.get("content-type") ?? "")) {
     throw new ApiError(415, {
       code: "unsupported_media_type",

@@ -1,0 +1,37 @@
+import { newEvent } from "../webhooks/event.ts";
+import { notBeforeAfter, type Agent } from "./agent.ts";
+import { apiKeyHash, newApiKey } from "./api-key.ts";
+import type { ChangeOf } from "./change.ts";
+import { replaceKey } from "./store.ts";
+
+export type RotatedKey =
+  | { readonly result: "rotated"; readonly apiKey: string; readonly previousExpiresAt: number; readonly agent: Agent }
+  | { readonly result: "unknown" | "final" };
+
+/**
+ * Gives an agent a fresh key; the ones before it stay good for the overlap. Without an overlap a key is taken to be in
+ * wrong hands: every session that it opened ends with it. One D1 round trip.
+ */
+export async function rotateKey(
+  db: D1Database,
+  { id, by, now }: ChangeOf,
+  overlapMs: number,
+  pepper: string,
+): Promise<RotatedKey> {
+  const apiKey = newApiKey();
+  const previousExpiresAt = now + overlapMs;
+  const { rotated, agent } = await replaceKey(db, id, {
+    hash: await apiKeyHash(apiKey, pepper),
+    now,
+    previousExpiresAt,
+    notBefore: overlapMs === 0 ? notBeforeAfter(now) : null,
+    event: newEvent("agent.key_rotated", id, now, {
+      agent_id: id,
+      rotated_at: new Date(now).toISOString(),
+      rotated_by: by,
+      previous_key_expires_at: new Date(previousExpiresAt).toISOString(),
+    }),
+  });
+  if (!agent) return { result: "unknown" };
+  return rotated ? { result: "rotated", apiKey, previousExpiresAt, agent } : { result: "final" };
+}

@@ -1,0 +1,112 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { countOperations } from "./support/count-operations.ts";
+import { world, type World } from "./support/world.ts";
+
+const post = (where: World, path: string, json: unknown, token?: string) => () =>
+  where.call(path, { method: "POST", json, ...(token && { token }) });
+
+/** What the issue allows each endpoint: round trips that the answer waits for. */
+describe("what an answer waits for", () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
+  afterEach(() => void vi.useRealTimers());
+
+  it("nothing at all on a proxied read while the isolate remembers the agent; one message goes out behind it", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { token } = await self.agent(["lab:things:read"]);
+    const read = () => self.call("/proxy/lab/things/1", { token });
+    await read();
+    const { result, awaited, later } = await counter.run(read);
+    expect(result.status).toBe(200);
+    expect(awaited).toMatchObject({ d1: 0, kvReads: 0, kvWrites: 0, queueSends: 0, rateLimits: 1 });
+    expect(later).toMatchObject({ d1: 0, kvWrites: 0, queueSends: 1 });
+  });
+
+  it("one D1 round trip on a proxied read that the isolate does not remember, KV asked beside it", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { token } = await self.agent(["lab:things:read"]);
+    await self.call("/proxy/lab/things/1", { token });
+    vi.setSystemTime(Date.now() + 5000);
+    const { result, awaited } = await counter.run(() => self.call("/proxy/lab/things/1", { token }));
+    expect(result.status).toBe(200);
+    expect(awaited).toMatchObject({ d1: 1, kvReads: 2, kvWrites: 0, queueSends: 0 });
+  });
+
+  it("one D1 round trip on a proxied write, however fresh the memory", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { token } = await self.agent(["lab:things:read", "lab:things:write"]);
+    await self.call("/proxy/lab/things/1", { token });
+    const { result, awaited, later } = await counter.run(() =>
+      self.call("/proxy/lab/things/1", { method: "DELETE", token }),
+    );
+    expect(result.status).toBe(200);
+    expect(awaited).toMatchObject({ d1: 1, kvReads: 0, queueSends: 0 });
+    expect(later).toMatchObject({ d1: 0, queueSends: 1 });
+  });
+
+  it("one on register, verify and revoke-tokens, at most two on refresh and on what an admin does", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const admin = await self.admin();
+    const { id, apiKey, token, refreshToken } = await self.agent();
+    const json = { name: "counted", owner_email: "owner@example.com", permissions: ["lab:things:read"] };
+    const put = (path: string, body: unknown) => () =>
+      self.call(path, { method: "PUT", json: body, token: admin.token });
+    const budgets: [work: () => Promise<{ status: number }>, d1: number, more?: object][] = [
+      [post(self, "/agents/register", json), 1],
+      [post(self, "/agents/verify", { agent_id: id, api_key: apiKey }), 1],
+      [post(self, "/agents/refresh", { refresh_token: refreshToken }), 2],
+      [() => self.call(`/agents/${id}`, { token }), 1],
+      [() => self.call(`/agents/${id}/activity`, { token }), 2],
+      [() => self.call("/agents", { token: admin.token }), 2],
+      [() => self.call("/agents?q=count", { token: admin.token }), 2],
+      [() => self.call("/activity", { token: admin.token }), 2],
+      [put(`/agents/${id}/tier`, { tier: "pro" }), 2],
+      [put(`/agents/${id}/permissions`, { permissions: ["lab:notes:read"] }), 2],
+      [post(self, `/agents/${id}/rotate-key`, { overlap_seconds: 60 }, token), 2],
+      [post(self, "/agents/revoke-tokens", {}, token), 2],
+      [put(`/agents/${id}/status`, { status: "suspended" }), 2],
+      [() => self.call(`/agents/${id}`, { method: "DELETE", token: admin.token }), 2],
+    ];
+    for (const [index, [work, d1]] of budgets.entries()) {
+      const { result, awaited, later } = await counter.run(work);
+      expect([index, result.status]).toEqual([index, index === 0 ? 201 : 200]);
+      expect({ index, ...awaited }).toMatchObject({ index, d1, kvReads: 0, kvWrites: 0, queueSends: 0 });
+      expect(later.d1).toBe(0);
+    }
+  });
+
+  it("the same for an unknown agent, a wrong key and an agent that is not active", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const admin = await self.admin();
+    const { id, apiKey } = await self.agent();
+    const other = await self.agent();
+    const suspended = await self.agent();
+    await self.call(`/agents/${suspended.id}/status`, {
+      method: "PUT",
+      token: admin.token,
+      json: { status: "suspended" },
+    });
+    const hashed = vi.spyOn(crypto.subtle, "sign");
+    const work = [];
+    for (const attempt of [
+      { agent_id: "agt_000000000000000000000000", api_key: apiKey },
+      { agent_id: id, api_key: other.apiKey },
+      { agent_id: id, api_key: "ak_no" },
+      { agent_id: suspended.id, api_key: suspended.apiKey },
+    ]) {
+      hashed.mockClear();
+      const { result, awaited, later, statements } = await counter.run(post(self, "/agents/verify", attempt));
+      expect(result.status).toBe(401);
+      const { request_id: _, ...body } = result.body;
+      const { rowsRead: _rows, ...counts } = awaited;
+      work.push({ counts, later, sql: statements.map(({ sql }) => sql), hashed: hashed.mock.calls.length, body });
+    }
+    hashed.mockRestore();
+    expect(work[0]).toMatchObject({ counts: { d1: 1, rowsWritten: 0 }, hashed: 2, later: { queueSends: 1 } });
+    for (const one of work) expect(one).toEqual(work[0]);
+  });
+});

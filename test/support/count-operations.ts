@@ -1,0 +1,140 @@
+import { testEnv } from "./world.ts";
+
+/** What a piece of work did to the stores. */
+export interface Operations {
+  /** Round trips: a batch is one. */
+  d1: number;
+  kvReads: number;
+  kvWrites: number;
+  queueSends: number;
+  rateLimits: number;
+  rowsRead: number;
+  rowsWritten: number;
+}
+
+export interface Statement {
+  readonly sql: string;
+  readonly bindings: readonly unknown[];
+}
+
+export interface Counted<T> {
+  readonly result: T;
+  /** What the answer waited for. */
+  readonly awaited: Operations;
+  /** What went on after it. */
+  readonly later: Operations;
+  readonly statements: readonly Statement[];
+}
+
+interface Operation extends Partial<Operations> {
+  finished: boolean;
+}
+
+const NONE: Operations = {
+  d1: 0,
+  kvReads: 0,
+  kvWrites: 0,
+  queueSends: 0,
+  rateLimits: 0,
+  rowsRead: 0,
+  rowsWritten: 0,
+};
+
+/**
+ * Wraps the bindings so that what is done to them can be counted: `world(counter.overrides)`, then `counter.run(…)`.
+ *
+ * Operations on KV and queues are held until the work is done, or for a moment: what is unfinished when the work is done
+ * was not awaited by it. Nothing may touch D1 behind an answer, so D1 is not held.
+ */
+export function countOperations(base: Record<string, unknown> = {}) {
+  const env = { ...testEnv(), ...base };
+  let operations: Operation[] = [];
+  let statements: Statement[] = [];
+  let release = () => {};
+  let gate = Promise.resolve();
+
+  async function counted<T>(what: Partial<Operations>, hold: boolean, work: () => Promise<T>): Promise<T> {
+    const operation: Operation = { ...what, finished: false };
+    operations.push(operation);
+    if (hold) await Promise.race([gate, scheduler.wait(150)]);
+    try {
+      const result = await work();
+      for (const { meta } of [result].flat() as { meta?: D1Meta }[]) {
+        operation.rowsRead = (operation.rowsRead ?? 0) + (meta?.rows_read ?? 0);
+        operation.rowsWritten = (operation.rowsWritten ?? 0) + (meta?.rows_written ?? 0);
+      }
+      return result;
+    } finally {
+      operation.finished = true;
+    }
+  }
+
+  const inner = new WeakMap<object, { statement: D1PreparedStatement; told: Statement }>();
+  function wrap(statement: D1PreparedStatement, told: Statement): D1PreparedStatement {
+    const all = () => {
+      statements.push(told);
+      return counted({ d1: 1 }, false, () => statement.all());
+    };
+    const wrapped = {
+      bind: (...bindings: unknown[]) => wrap(statement.bind(...bindings), { sql: told.sql, bindings }),
+      all,
+      run: all,
+      first: async () => (await all()).results[0] ?? null,
+    } as unknown as D1PreparedStatement;
+    inner.set(wrapped, { statement, told });
+    return wrapped;
+  }
+
+  const DB = {
+    prepare: (sql: string) => wrap(env.DB.prepare(sql), { sql, bindings: [] }),
+    batch(wrapped: D1PreparedStatement[]) {
+      const all = wrapped.map((one) => inner.get(one)!);
+      statements.push(...all.map(({ told }) => told));
+      return counted({ d1: 1 }, false, () => env.DB.batch(all.map(({ statement }) => statement)));
+    },
+  };
+  const REVOCATIONS = {
+    get: (key: string) => counted({ kvReads: 1 }, true, () => env.REVOCATIONS.get(key)),
+    put: (...args: Parameters<KVNamespace["put"]>) =>
+      counted({ kvWrites: 1 }, true, () => env.REVOCATIONS.put(...args)),
+  };
+  const sends: unknown[] = [];
+  const ACTIVITY = {
+    send: (message: unknown) => counted({ queueSends: 1 }, true, async () => void sends.push(message)),
+  };
+  const limits = Object.entries(env)
+    .filter(([name]) => name.startsWith("RATE_"))
+    .map(([name, binding]) => [
+      name,
+      {
+        limit: (options: RateLimitOptions) =>
+          counted({ rateLimits: 1 }, false, () => (binding as unknown as RateLimit).limit(options)),
+      },
+    ]);
+
+  return {
+    overrides: { ...base, DB, REVOCATIONS, ACTIVITY, ...Object.fromEntries(limits) } as Record<string, unknown>,
+    /** What was sent to the activity queue. */
+    sends,
+    async run<T>(work: () => Promise<T>): Promise<Counted<T>> {
+      operations = [];
+      statements = [];
+      ({ promise: gate, resolve: release } = Promise.withResolvers<void>());
+      const result = await work();
+      const awaited = operations.filter(({ finished }) => finished);
+      const begun = new Set(awaited);
+      const totals = sum(awaited);
+      release();
+      while (operations.some(({ finished }) => !finished)) await scheduler.wait(1);
+      return { result, awaited: totals, later: sum(operations.filter((one) => !begun.has(one))), statements };
+    },
+  };
+}
+
+function sum(operations: readonly Operation[]): Operations {
+  const total = { ...NONE };
+  for (const operation of operations) {
+    for (const name of Object.keys(NONE) as (keyof Operations)[]) total[name] += operation[name] ?? 0;
+  }
+  return total;
+}
