@@ -30,6 +30,7 @@ export function insertActivities(
       message,
     })),
   );
+  const ofBatch = "id IN (SELECT value ->> 'id' FROM json_each(?1)) AND batch = ?2";
   return [
     db
       .prepare(
@@ -43,9 +44,9 @@ export function insertActivities(
       .prepare(
         `INSERT INTO activity_counts (agent_id, status, total)
          SELECT agent_id, status, COUNT(*) FROM (
-           SELECT a.agent_id, a.status FROM json_each(?1) JOIN activity a ON a.id = value ->> 'id' WHERE a.batch = ?2
+           SELECT agent_id, status FROM activity WHERE ${ofBatch}
            UNION ALL
-           SELECT '', a.status FROM json_each(?1) JOIN activity a ON a.id = value ->> 'id' WHERE a.batch = ?2
+           SELECT '', status FROM activity WHERE ${ofBatch}
          ) WHERE true GROUP BY agent_id, status
          ON CONFLICT (agent_id, status) DO UPDATE SET total = total + excluded.total`,
       )

@@ -155,3 +155,57 @@ describe("an agent's permissions", () => {
     expect((await set(self, admin, "agt_none", ["lab:notes:read"])).status).toBe(404);
   });
 });
+
+describe("an agent's tier", () => {
+  it("is set by admins, told of, and one of three", async () => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    const events = await listen(self, agent.id, ["agent.tier_updated"]);
+    const { status, body } = await put(self, admin, `/agents/${agent.id}/tier`, { tier: "enterprise" });
+    expect(status).toBe(200);
+    expect(body.agent.tier).toBe("enterprise");
+    expect(Object.keys(body).sort()).toEqual(["agent", "message", "success"]);
+    expect((await put(self, admin, `/agents/${agent.id}/tier`, { tier: "enterprise" })).status).toBe(200);
+    expect(await events()).toEqual(["agent.tier_updated"]);
+    expect((await put(self, agent, `/agents/${agent.id}/tier`, { tier: "free" })).status).toBe(403);
+    expect((await put(self, admin, `/agents/${agent.id}/tier`, { tier: "gold" })).status).toBe(400);
+    expect((await put(self, admin, "/agents/agt_none/tier", { tier: "pro" })).status).toBe(404);
+  });
+});
+
+describe("deleting an agent", () => {
+  it("ends it with its keys, sessions and webhooks, and is told to those who listen to all", async () => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    await listen(self, agent.id, ["agent.deleted"]);
+    await self.env.DB.prepare(
+      `INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at, all_agents)
+       VALUES (?1, ?2, 'https://x.example', '["agent.deleted"]', 's', 0, 0, 1)`,
+    )
+      .bind(`wh_all_${admin.id}`, admin.id)
+      .run();
+    const { status, body } = await self.call(`/agents/${agent.id}`, { method: "DELETE", token: admin.token });
+    expect(status).toBe(200);
+    expect(Object.keys(body).sort()).toEqual(["message", "success"]);
+    expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(401);
+    expect((await verify(self, agent)).body.error).toBe("Invalid credentials");
+    expect((await refresh(self, agent)).status).toBe(401);
+    for (const table of ["api_keys", "refresh_families", "webhooks"]) {
+      const row = await self.env.DB.prepare(`SELECT COUNT(*) AS n FROM ${table} WHERE agent_id = ?1`)
+        .bind(agent.id)
+        .first<{ n: number }>();
+      expect([table, row!.n]).toEqual([table, 0]);
+    }
+    const { results } = await self.env.DB.prepare("SELECT data FROM events WHERE agent_id = ?1 AND event = ?2")
+      .bind(agent.id, "agent.deleted")
+      .all<{ data: string }>();
+    expect(JSON.parse(results[0]!.data)).toMatchObject({ agent_id: agent.id, deleted_by: admin.id });
+    expect((await self.call(`/agents/${agent.id}`, { method: "DELETE", token: admin.token })).status).toBe(404);
+  });
+
+  it("is for admins only", async () => {
+    const self = world();
+    const agent = await self.agent();
+    expect((await self.call(`/agents/${agent.id}`, { method: "DELETE", token: agent.token })).status).toBe(403);
+  });
+});

@@ -59,9 +59,9 @@ export function countOperations(base: Record<string, unknown> = {}) {
     if (hold) await Promise.race([gate, scheduler.wait(150)]);
     try {
       const result = await work();
-      for (const { meta } of [result].flat() as { meta?: D1Meta }[]) {
-        operation.rowsRead = (operation.rowsRead ?? 0) + (meta?.rows_read ?? 0);
-        operation.rowsWritten = (operation.rowsWritten ?? 0) + (meta?.rows_written ?? 0);
+      for (const one of [result].flat() as ({ meta?: D1Meta } | null | undefined)[]) {
+        operation.rowsRead = (operation.rowsRead ?? 0) + (one?.meta?.rows_read ?? 0);
+        operation.rowsWritten = (operation.rowsWritten ?? 0) + (one?.meta?.rows_written ?? 0);
       }
       return result;
     } finally {
