@@ -70,14 +70,12 @@ export function loadServices(
       rules: settings.rules,
     };
     const own = service(definition, settings, catalogue);
-    try {
-      for (const [earlier, rule] of overlaps(own.table().rules)) {
-        faults.push(
-          `UPSTREAMS.${name}: the rules "${earlier.source}" and "${rule.source}" overlap: a request could match both. Give one parameter a type or a choice.`,
-        );
-      }
-    } catch (error) {
-      faults.push(`UPSTREAMS.${name}: ${(error as Error).message}.`);
+    const wrong = settings.rules.flatMap((rule) => faultIn({ ...definition, rules: [rule] }, catalogue));
+    faults.push(...wrong.map((fault) => `UPSTREAMS.${name}: ${fault}.`));
+    for (const [earlier, rule] of wrong.length === 0 ? overlaps(own.table().rules) : []) {
+      faults.push(
+        `UPSTREAMS.${name}: the rules "${earlier.source}" and "${rule.source}" overlap: a request could match both. Give one parameter a type or a choice.`,
+      );
     }
     const namesake = [...services.keys()].find((other) => secretName(other, "TOKEN") === secretName(name, "TOKEN"));
     if (namesake) {
@@ -88,6 +86,15 @@ export function loadServices(
     services.set(name, own);
   }
   return { services, catalogue, faults };
+}
+
+function faultIn(definition: ServiceDefinition, catalogue: Catalogue): string[] {
+  try {
+    compileTable(definition, catalogue);
+    return [];
+  } catch (error) {
+    return [(error as Error).message];
+  }
 }
 
 function service(definition: ServiceDefinition, settings: UpstreamSettings | undefined, catalogue: Catalogue): Service {

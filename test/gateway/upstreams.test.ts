@@ -1,0 +1,155 @@
+import { describe, expect, it } from "vitest";
+import { meaningOf } from "../../src/gateway/decide.ts";
+import { BUILT_IN_SERVICES, loadServices } from "../../src/gateway/services.ts";
+import { overlaps } from "../../src/gateway/table.ts";
+import { upstreamSettings } from "../../src/gateway/upstream-settings.ts";
+import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
+import { world } from "../support/world.ts";
+
+const ORDERS = {
+  base_url: "https://orders.example.com/api",
+  resources: { orders: ["read", "write"], reports: ["read", "run"] },
+  rules: ["GET /orders orders", "* /orders/{id:int} orders", "POST /reports/{name}/run reports:run"],
+};
+
+/** What the settings say, with the services that they make. */
+function load(env: Record<string, unknown>, ownOrigin?: string) {
+  const { upstreams, faults } = upstreamSettings(env);
+  const loaded = loadServices(upstreams, BUILT_IN_CATALOGUE, ownOrigin);
+  return { ...loaded, faults: [...faults, ...loaded.faults] };
+}
+const orders = (change: Record<string, unknown>) => load({ UPSTREAMS: { orders: { ...ORDERS, ...change } } }).faults;
+
+describe("an operator's upstream", () => {
+  const { services, catalogue, faults } = load({ UPSTREAMS: { orders: ORDERS } });
+  const ask = (method: string, target: string) =>
+    meaningOf(services, { service: "orders", method, target, headers: new Headers() });
+
+  it("adds itself to the catalogue and is judged like any other service", () => {
+    expect(faults).toEqual([]);
+    expect(listService(catalogue, "orders")).toEqual([
+      "orders:orders:read",
+      "orders:orders:write",
+      "orders:reports:read",
+      "orders:reports:run",
+    ]);
+    expect(ask("GET", "/orders")).toMatchObject({ required: ["orders:orders:read"], write: false });
+    expect(ask("HEAD", "/orders/7")).toMatchObject({ required: ["orders:orders:read"] });
+    expect(ask("PATCH", "/orders/7")).toMatchObject({ required: ["orders:orders:write"], write: true });
+    expect(ask("POST", "/reports/daily/run")).toMatchObject({ required: ["orders:reports:run"], write: true });
+    expect(ask("GET", "/orders/x")).toMatchObject({ rule: null, required: ["orders:*:*"], write: true });
+  });
+
+  it.each([
+    ["two rules that overlap", { rules: ["GET /orders/{id} orders", "* /orders/{name...} orders:write"] }, "overlap"],
+    ["the same rule twice", { rules: ["GET /orders orders", "GET /orders orders"] }, '"GET /orders orders" overlap'],
+    [
+      "a permission that is not in its catalogue",
+      { rules: ["GET /a invoices:read"] },
+      '"GET /a invoices:read": the catalogue has no orders:invoices:read',
+    ],
+    [
+      "a default that is not in its catalogue",
+      { rules: ["DELETE /a reports"] },
+      "the catalogue has no orders:reports:write",
+    ],
+    [
+      "a permission of another service",
+      { rules: ["GET /a github:repos:read"] },
+      "github:repos:read is not a permission of orders",
+    ],
+    ["a wildcard", { rules: ["GET /a orders:*"] }, "orders:* is not a permission of orders"],
+    ["too few parts", { rules: ["GET /a"] }, 'rule "GET /a": a rule has three parts'],
+    ["an unknown method", { rules: ["FETCH /a orders"] }, "FETCH is not a method"],
+    ["a path without a slash", { rules: ["GET a orders"] }, "does not begin with /"],
+    ["an unknown type", { rules: ["GET /{id:number} orders"] }, "a type is int"],
+    ["a half parameter", { rules: ["GET /a{id} orders"] }, 'the segment "a{id}"'],
+    ["a tail in the middle", { rules: ["GET /{a...}/b orders"] }, "may only stand at the end"],
+    ["an empty segment", { rules: ["GET /a//b orders"] }, 'the segment ""'],
+    ["a dot segment", { rules: ["GET /a/../b orders"] }, 'the segment ".."'],
+    ["an encoded segment", { rules: ["GET /a%2Fb orders"] }, 'the segment "a%2Fb"'],
+    ["no rules", { rules: [] }, "orders.rules"],
+    ["no resources", { resources: undefined }, "base_url, resources and rules are all needed"],
+    ["a resource that cannot be granted", { resources: { "Or:ders": ["read"] } }, "orders.resources"],
+    ["a base URL with a query", { base_url: "https://a.example/?x=1" }, "orders.base_url"],
+    ["a base URL with a user", { base_url: "https://u:p@a.example" }, "orders.base_url"],
+    ["a base URL that is not canonical", { base_url: "https://a.example/x/../y" }, "orders.base_url"],
+    ["a base URL of another kind", { base_url: "ftp://a.example" }, "orders.base_url"],
+    ["an unknown scheme", { credential: { scheme: "digest" } }, "orders.credential"],
+    [
+      "a header that frames the request",
+      { credential: { scheme: "header", name: "Content-Length" } },
+      "orders.credential.name",
+    ],
+    ["a header with a line break", { credential: { scheme: "header", name: "a\nb" } }, "orders.credential.name"],
+    ["a secret in the settings", { credential: { scheme: "bearer", token: "s" } }, "orders.credential"],
+    ["an unknown key", { tokn: 1 }, "orders"],
+    ["an endless timeout", { timeout_ms: 1e9 }, "orders.timeout_ms"],
+  ])("with %s is a fault that names it", (_, change, expected) => {
+    const told = orders(change).join("\n");
+    expect(told).toContain("UPSTREAMS.orders");
+    expect(told).toContain(expected);
+  });
+
+  it("is told every rule that is wrong, at once", () => {
+    const told = orders({ rules: ["GET /a nothing", "GET /ok orders", "FETCH /b orders"] });
+    expect(told).toHaveLength(2);
+    expect(told.join()).toContain('"GET /a nothing"');
+    expect(told.join()).toContain('"FETCH /b orders"');
+  });
+
+  it("cannot take a built-in service's place, nor share its secrets' names", () => {
+    expect(load({ UPSTREAMS: { github: ORDERS } }).faults.join()).toContain("UPSTREAMS.github: only base_url");
+    const both = load({ UPSTREAMS: { "my-api": ORDERS, my_api: ORDERS } }).faults.join();
+    expect(both).toContain("UPSTREAM_MY_API_TOKEN");
+  });
+
+  it("cannot be the gateway itself", () => {
+    const told = load({ UPSTREAMS: { orders: ORDERS } }, "https://orders.example.com").faults.join();
+    expect(told).toContain("UPSTREAMS.orders.base_url: is the gateway's own origin");
+  });
+
+  it("stops the whole deployment while it is wrong, saying what to mend", async () => {
+    const { call } = world({ UPSTREAMS: { orders: { ...ORDERS, rules: ["GET /a nothing"] } } });
+    const { status, body } = await call("/health");
+    expect(status).toBe(503);
+    expect(JSON.stringify(body.details)).toContain('rule \\"GET /a nothing\\"');
+  });
+});
+
+describe("a built-in service", () => {
+  it.each(BUILT_IN_SERVICES.map(({ name }) => name))("%s has a base URL that can be set", async (name) => {
+    const { services, faults } = load({ [`UPSTREAMS.${name}.base_url`]: "http://127.0.0.1:9001" });
+    expect(faults).toEqual([]);
+    expect(services.get(name)).toMatchObject({ origin: "http://127.0.0.1:9001", basePath: "" });
+    const table = load({ UPSTREAMS: { [name]: { base_url: "http://127.0.0.1:9001/enterprise", timeout_ms: 5 } } });
+    expect(table.services.get(name)).toMatchObject({ basePath: "/enterprise", timeoutMs: 5 });
+  });
+
+  it.each(BUILT_IN_SERVICES.map(({ name }) => name))(
+    "%s has a table without faults and without rules that overlap",
+    (name) => {
+      const { services, faults } = load({});
+      expect(faults).toEqual([]);
+      const { rules } = services.get(name)!.table();
+      expect(rules.length).toBeGreaterThan(0);
+      expect(overlaps(rules).map((pair) => pair.map(({ source }) => source))).toEqual([]);
+    },
+  );
+});
+
+describe("settings in flat form", () => {
+  it("win over the table, key by key", () => {
+    const { services, faults } = load({
+      UPSTREAMS: JSON.stringify({ orders: ORDERS }),
+      "UPSTREAMS.orders.base_url": "http://127.0.0.1:9001",
+      "UPSTREAMS.orders.credential": '{"scheme":"header","name":"X-Key"}',
+    });
+    expect(faults).toEqual([]);
+    expect(services.get("orders")).toMatchObject({
+      origin: "http://127.0.0.1:9001",
+      credential: { scheme: "header", name: "X-Key" },
+    });
+    expect(load({ "UPSTREAMS.orders.rules.x": "1" }).faults.join()).toContain("UPSTREAMS.orders.rules.x");
+  });
+});
