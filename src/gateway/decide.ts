@@ -2,7 +2,7 @@ import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { beyond } from "../permissions/match.ts";
 import { LONGEST_CHECKED_BODY, type BodyFault } from "./body.ts";
-import { canonicalSegments, splitTarget, type PathFault, type Segment } from "./path.ts";
+import { canonicalPath, splitTarget, type CanonicalPath, type PathFault } from "./path.ts";
 import { readQuery } from "./query.ts";
 import { METHODS } from "./rule.ts";
 import type { Service } from "./services.ts";
@@ -72,7 +72,7 @@ export function meaningOf(
   { service: serviceName, method, target, headers }: Ask,
 ): Meaning | Refusal {
   const { path: rawPath, query } = splitTarget(target);
-  const canonical = target.includes("#") ? "fragment" : canonicalSegments(rawPath);
+  const canonical = target.includes("#") ? "fragment" : canonicalPath(rawPath);
   if (typeof canonical === "string") return refuse(400, canonical, `${FAULTS[canonical]} Nothing was forwarded.`);
 
   const service = services.get(serviceName);
@@ -93,10 +93,11 @@ export function meaningOf(
       ? refuse(400, reading.code, `The query parameter "${reading.parameter}" is not plainly encoded.`)
       : refusedParameter(reading.parameter, "query parameter");
   }
-  const segments = withPrefix(canonical, definition.pathPrefix);
-  const matched = definition.jsonSuffix ? withoutJsonSuffix(segments) : segments;
+  const { texts, encoded } = withPrefix(canonical, definition.pathPrefix);
+  const matched = definition.jsonSuffix ? withoutJsonSuffix(texts) : texts;
   const rule = findRule(table, method, matched);
-  if (!slashesAllowed(rule, matched)) return refuse(400, "encoded_slash", FAULTS.encoded_slash);
+  if (encoded.includes("%2F") && !slashesAllowed(rule, matched))
+    return refuse(400, "encoded_slash", FAULTS.encoded_slash);
 
   const covered = rule !== undefined && reading.embedded !== null;
   const required = covered ? union(rule.required, reading.embedded) : [wholeService(service.name)];
@@ -105,7 +106,7 @@ export function meaningOf(
     service,
     method,
     write: required.some((permission) => !permission.endsWith(":read")),
-    path: `/${segments.map((segment) => segment.encoded).join("/")}`,
+    path: encoded,
     query,
     rule: covered ? rule.source : null,
     required,
@@ -115,16 +116,15 @@ export function meaningOf(
 const union = (some: readonly string[], more: readonly string[]): readonly string[] =>
   more.length === 0 ? some : [...new Set([...some, ...more])];
 
-function withPrefix(segments: readonly Segment[], prefix: string | undefined): readonly Segment[] {
-  const text = prefix?.slice(1);
-  return !text || segments[0]?.text === text ? segments : [{ text, encoded: text }, ...segments];
+function withPrefix(path: CanonicalPath, prefix: string | undefined): CanonicalPath {
+  if (!prefix || path.texts[0] === prefix.slice(1)) return path;
+  const { texts, encoded } = path;
+  return { texts: [prefix.slice(1), ...texts], encoded: encoded === "/" ? prefix : prefix + encoded };
 }
 
-function withoutJsonSuffix(segments: readonly Segment[]): readonly Segment[] {
-  const last = segments.at(-1);
-  return last && /.\.json$/.test(last.text)
-    ? [...segments.slice(0, -1), { ...last, text: last.text.slice(0, -".json".length) }]
-    : segments;
+function withoutJsonSuffix(texts: readonly string[]): readonly string[] {
+  const last = texts.at(-1);
+  return last && /.\.json$/.test(last) ? [...texts.slice(0, -1), last.slice(0, -".json".length)] : texts;
 }
 
 /** The required permissions that the grants do not reach: none means allowed. */

@@ -1,7 +1,7 @@
-/** One segment of a path: as it is matched, and as it is sent. */
-export interface Segment {
-  /** Percent-decoded. Holds a `/` only where the path said `%2F`. */
-  readonly text: string;
+/** A path with one meaning: as it is matched, and as it is sent. */
+export interface CanonicalPath {
+  /** Percent-decoded segments. One holds a `/` only where the path said `%2F`. */
+  readonly texts: readonly string[];
   /** Normalised after RFC 3986 §6.2.2: what the upstream's URL is built from. */
   readonly encoded: string;
 }
@@ -20,29 +20,28 @@ export type PathFault =
   | "path_too_long";
 
 const LONGEST_PATH = 8192;
-const PLAIN = /^[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*$/;
+/** Nothing in it is encoded, begins or ends with a dot, or is empty: most paths, which are canonical as they are. */
+const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*)+$/;
 const PCHAR = /^[A-Za-z0-9._~!$&'()*+,;=:@-]$/;
 const UNRESERVED = /^[A-Za-z0-9._~-]$/;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const ENCODED_AGAIN = /%[0-9A-Fa-f]{2}/;
 
 /**
- * The segments of a raw path (`/repos/octo/hello`), or why it is not canonical.
+ * The one meaning of a raw path (`/repos/octo/hello`), or why it has none.
  *
  * Everything that two parsers may read differently is refused instead of repaired: dot segments in any encoding,
  * double encoding, back-slashes, control characters, empty segments, `;` parameters, and segments that end in a dot or
  * a space, which some servers strip. `%2F` is kept for the rule to judge.
  */
-export function canonicalSegments(rawPath: string): Segment[] | PathFault {
+export function canonicalPath(rawPath: string): CanonicalPath | PathFault {
   if (rawPath.length > LONGEST_PATH) return "path_too_long";
-  if (rawPath === "" || rawPath === "/") return [];
+  if (rawPath === "" || rawPath === "/") return { texts: [], encoded: "/" };
+  if (PLAIN.test(rawPath)) return { texts: rawPath.slice(1).split("/"), encoded: rawPath };
   if (!rawPath.startsWith("/")) return "empty_segment";
-  const segments: Segment[] = [];
+  const texts: string[] = [];
+  let path = "";
   for (const raw of rawPath.slice(1).split("/")) {
-    if (PLAIN.test(raw)) {
-      segments.push({ text: raw, encoded: raw });
-      continue;
-    }
     const encoded = normalise(raw);
     if (encoded === undefined) return "bad_encoding";
     let text: string;
@@ -53,9 +52,10 @@ export function canonicalSegments(rawPath: string): Segment[] | PathFault {
     }
     const fault = faultIn(text);
     if (fault) return fault;
-    segments.push({ text, encoded });
+    texts.push(text);
+    path += `/${encoded}`;
   }
-  return segments;
+  return { texts, encoded: path };
 }
 
 function faultIn(text: string): PathFault | undefined {

@@ -1,5 +1,4 @@
 import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
-import type { Segment } from "./path.ts";
 import type { ServiceDefinition } from "./definition.ts";
 import { overlap, parseRule, permissions, takes, type Matcher, type Rule } from "./rule.ts";
 
@@ -98,27 +97,27 @@ function child(node: Node, matcher: Matcher): Node {
 }
 
 /** The rule that takes exactly this method and path, or nothing: then the path is uncovered. */
-export function findRule(table: Table, method: string, segments: readonly Segment[]): Rule | undefined {
-  return search(table.root, method, segments, 0);
+export function findRule(table: Table, method: string, texts: readonly string[]): Rule | undefined {
+  return search(table.root, method, texts, 0);
 }
 
-function search(node: Node, method: string, segments: readonly Segment[], from: number): Rule | undefined {
-  const segment = segments[from];
-  if (!segment) return node.ends.get(method);
-  const literal = node.literals.get(segment.text);
-  const found = literal && search(literal, method, segments, from + 1);
+function search(node: Node, method: string, texts: readonly string[], from: number): Rule | undefined {
+  const text = texts[from];
+  if (text === undefined) return node.ends.get(method);
+  const literal = node.literals.get(text);
+  const found = literal && search(literal, method, texts, from + 1);
   if (found) return found;
   for (const { matcher, node: next } of node.parameters) {
-    const rule = takes(matcher, segment.text) ? search(next, method, segments, from + 1) : undefined;
+    const rule = takes(matcher, text) ? search(next, method, texts, from + 1) : undefined;
     if (rule) return rule;
   }
   return node.tails.get(method);
 }
 
 /** Whether a `%2F` in this path stands where the rule takes free text. */
-export function slashesAllowed(rule: Rule | undefined, segments: readonly Segment[]): boolean {
-  return segments.every((segment, index) => {
-    if (!segment.text.includes("/")) return true;
+export function slashesAllowed(rule: Rule | undefined, texts: readonly string[]): boolean {
+  return texts.every((text, index) => {
+    if (!text.includes("/")) return true;
     if (!rule) return false;
     const matcher = rule.segments[Math.min(index, rule.segments.length - 1)];
     return matcher?.kind === "text" || matcher?.kind === "tail";
