@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import { explainIssue } from "./explain-issue.ts";
 import type { SecretPart } from "./gateway/definition.ts";
 import { loadServices, secretName, type Service } from "./gateway/services.ts";
 import { upstreamSettings } from "./gateway/upstream-settings.ts";
@@ -123,14 +124,14 @@ export function loadConfig(env: object): Config {
 
 function readConfig(env: Record<string, unknown>): Config | ConfigError {
   const faults: string[] = [];
-  const parsed = settings.safeParse(env);
+  const parsed = settings.safeParse(env, { error: explainIssue });
   for (const issue of parsed.error?.issues ?? []) {
     const name = String(issue.path[0]);
     const at = issue.path.length > 1 ? ` (at ${issue.path.slice(1).join(".")})` : "";
     faults.push(
       env[name] === undefined
         ? `${name} is not set. ${HELP[name] ?? ""}`.trim()
-        : `${name}${at} is not valid: ${issue.message}. ${HELP[name] ?? ""}`.trim(),
+        : `${name}${at} ${issue.message}. ${HELP[name] ?? ""}`.trim(),
     );
   }
   const development = env.ENVIRONMENT === "development";

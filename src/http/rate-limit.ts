@@ -2,7 +2,7 @@ import type { Agent, Tier } from "../agents/agent.ts";
 import { ApiError } from "./errors.ts";
 
 /** Seconds that every limit counts over; wrangler.toml's `period`. */
-const PERIOD = 60;
+export const PERIOD = 60;
 
 /** Requests a period, as wrangler.toml binds them; the test of the configuration holds the two together. */
 export const TIER_LIMITS: Readonly<Record<Tier, number>> = { free: 60, pro: 300, enterprise: 1000 };
@@ -12,16 +12,18 @@ export const VERIFY_LIMIT = 30;
 const tierBinding = (env: Env, tier: Tier): RateLimit =>
   ({ free: env.RATE_FREE, pro: env.RATE_PRO, enterprise: env.RATE_ENTERPRISE })[tier];
 
-/** @throws {ApiError} 429 once an agent has used up its tier. */
-export async function limitAgent(env: Env, agent: Agent): Promise<void> {
-  const { success } = await tierBinding(env, agent.tier).limit({ key: agent.id });
-  if (!success) throw limited(TIER_LIMITS[agent.tier], `${agent.tier} tier`, { tier: agent.tier });
-}
-
-/** For refreshes, which are counted apart from the agent's other requests. @throws {ApiError} 429 */
-export async function limitRefresh(env: Env, agent: Pick<Agent, "id" | "tier">): Promise<void> {
-  const { success } = await tierBinding(env, agent.tier).limit({ key: `refresh:${agent.id}` });
-  if (!success) throw limited(TIER_LIMITS[agent.tier], `${agent.tier} tier`, { tier: agent.tier });
+/**
+ * Counts one request of an agent against its tier. Refreshes are counted apart, so that a busy agent can keep its session.
+ *
+ * @throws {ApiError} 429 once the tier is used up.
+ */
+export async function limitAgent(
+  env: Env,
+  { id, tier }: Pick<Agent, "id" | "tier">,
+  what: "request" | "refresh" = "request",
+): Promise<void> {
+  const { success } = await tierBinding(env, tier).limit({ key: what === "request" ? id : `${what}:${id}` });
+  if (!success) throw limited(TIER_LIMITS[tier], `${tier} tier`, { tier });
 }
 
 /** For what strangers may call. @throws {ApiError} 429 once an address has used up its share. */

@@ -1,4 +1,5 @@
 import type * as z from "zod/mini";
+import { explainIssue } from "../explain-issue.ts";
 import { ApiError, badRequest } from "./errors.ts";
 
 /** Bodies of AgentAuth's own endpoints; proxied bodies have no limit. Bytes. */
@@ -46,14 +47,14 @@ export function readQuery(url: URL, schema: z.ZodMiniType | undefined): unknown 
 }
 
 function check(schema: z.ZodMiniType, value: unknown, message: string): unknown {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: explainIssue });
   if (parsed.success) return parsed.data;
   const details = parsed.error.issues.slice(0, 100).map((issue) => ({
-    field: issue.path.join(".") || "(body)",
+    field: issue.path.join(".").slice(0, 100) || "(body)",
     message: issue.message,
   }));
   const first = details[0];
-  throw badRequest(first ? `${message} ${first.field}: ${first.message}.` : message, details);
+  throw badRequest(first ? `${message} ${first.field} ${first.message}.` : message, details);
 }
 
 /** The body as text, given up as soon as it is longer than allowed. */

@@ -1,7 +1,7 @@
 import { note } from "../activity/record.ts";
 import { toWire } from "../agents/agent.ts";
 import { ApiError, unauthorized } from "../http/errors.ts";
-import { limitGuesses, limitRefresh } from "../http/rate-limit.ts";
+import { limitAgent, limitGuesses } from "../http/rate-limit.ts";
 import { route } from "../http/route.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { tokenSettings } from "./issuer.ts";
@@ -63,7 +63,7 @@ export const tokenRoutes = [
       // A guess costs one read and no write. A limit after the rotation would cost the caller its token, so it stands before.
       const owner = await ownerOfRefreshToken(env.DB, hash);
       if (!owner) throw refused("unknown");
-      await limitRefresh(env, owner);
+      await limitAgent(env, owner, "refresh");
       const result = await refresh(env.DB, body.refresh_token, hash, config, tokenSettings(config, request), now);
       switch (result.outcome) {
         case "rotated":

@@ -1,0 +1,30 @@
+import type * as z from "zod/mini";
+
+const ENTRIES: Record<string, string> = { string: "characters", array: "entries" };
+const KINDS: Record<string, string> = { object: "an object", array: "an array", int: "a whole number" };
+const FORMATS: Record<string, string> = { email: "an e-mail address", url: "a URL" };
+
+/**
+ * What a value must be, as the rest of a sentence that begins with its name. `zod/mini` brings no messages of its own, and
+ * never is the value that was sent repeated.
+ */
+export const explainIssue: z.core.$ZodErrorMap = (issue) => {
+  switch (issue.code) {
+    case "invalid_type":
+      return issue.input === undefined ? "is required" : `must be ${KINDS[issue.expected] ?? `a ${issue.expected}`}`;
+    case "invalid_value":
+      return `must be ${issue.values.length > 1 ? "one of " : ""}${issue.values.join(", ")}`;
+    case "too_small":
+      return ENTRIES[issue.origin]
+        ? `must have ${issue.minimum} or more ${ENTRIES[issue.origin]}`
+        : `must be at least ${issue.minimum}`;
+    case "too_big":
+      return ENTRIES[issue.origin]
+        ? `must have ${issue.maximum} or fewer ${ENTRIES[issue.origin]}`
+        : `must be at most ${issue.maximum}`;
+    case "invalid_format":
+      return `must be ${FORMATS[issue.format] ?? "in the form that is documented"}`;
+    default:
+      return "is not as documented";
+  }
+};

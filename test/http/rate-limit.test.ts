@@ -1,0 +1,110 @@
+import { describe, expect, it } from "vitest";
+import { world, type Answer } from "../support/world.ts";
+
+/** Calls until it is refused. A minute may end in between, hence twice the limit at the most. */
+async function callsUntilRefused(limit: number, call: (n: number) => Promise<Answer>): Promise<Answer> {
+  for (let n = 0; n < 2 * limit + 2; n++) {
+    const answer = await call(n);
+    if (answer.status === 429) {
+      expect(n).toBeGreaterThanOrEqual(limit - 1);
+      return answer;
+    }
+  }
+  throw new Error(`never refused within ${2 * limit + 2} calls`);
+}
+
+function expectRefusal({ headers, body }: Answer, told: object, policy: string): void {
+  expect(body).toMatchObject({ error: "Rate limit exceeded", code: "rate_limited", status: 429, ...told });
+  expect(body.retry_after).toBe(60);
+  expect(headers.get("retry-after")).toBe("60");
+  expect(headers.get("ratelimit-policy")).toBe(policy);
+}
+
+describe("the limit of a tier", () => {
+  it("stops an agent at the gateway, and follows a change of tier", async () => {
+    const self = world({ STANDING_TTL_SECONDS: "0" });
+    const [agent, other, admin] = [await self.agent(), await self.agent(), await self.admin()];
+    const call = () => self.call("/proxy/lab/things/1", { token: agent.token });
+    const refused = await callsUntilRefused(60, call);
+    expectRefusal(refused, { tier: "free", limit: 60 }, '"free";q=60;w=60');
+    expect((await self.call("/proxy/lab/things/1", { token: other.token })).status).toBe(200);
+    await self.call(`/agents/${agent.id}/tier`, { method: "PUT", token: admin.token, json: { tier: "pro" } });
+    expect((await call()).status).toBe(200);
+  });
+
+  it("stops an agent at its own endpoints, where it still may refresh", async () => {
+    const self = world();
+    const agent = await self.agent();
+    const refused = await callsUntilRefused(60, () => self.call(`/agents/${agent.id}`, { token: agent.token }));
+    expectRefusal(refused, { tier: "free", limit: 60 }, '"free";q=60;w=60');
+    const refreshed = await self.call("/agents/refresh", {
+      method: "POST",
+      json: { refresh_token: agent.refreshToken },
+    });
+    expect(refreshed.status).toBe(200);
+  });
+
+  it("stops refreshes before they cost the caller its token", async () => {
+    const self = world();
+    const agent = await self.agent();
+    let token = agent.refreshToken;
+    const refused = await callsUntilRefused(60, async () => {
+      const answer = await self.call("/agents/refresh", { method: "POST", json: { refresh_token: token } });
+      if (answer.status === 200) token = answer.body.token.refresh_token;
+      return answer;
+    });
+    expectRefusal(refused, { tier: "free", limit: 60 }, '"free";q=60;w=60');
+    const row = await self.env.DB.prepare(
+      `SELECT COUNT(*) AS unused FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
+       WHERE f.agent_id = ?1 AND t.used_at IS NULL AND f.revoked_at IS NULL`,
+    )
+      .bind(agent.id)
+      .first<{ unused: number }>();
+    expect(row!.unused).toBe(1);
+  });
+});
+
+describe("the limit of an address", () => {
+  it.each([
+    ["/agents/register", { name: "n" }],
+    ["/agents/verify", { agent_id: "agt_x", api_key: "" }],
+    ["/agents/refresh", { refresh_token: "rt_guess" }],
+  ])("stops guesses on %s, before the body is looked at, and no other address", async (path, json) => {
+    const self = world();
+    const ip = `198.51.100.${path.length}`;
+    const refused = await callsUntilRefused(300, () => self.call(path, { method: "POST", json, ip }));
+    expectRefusal(refused, { tier: null, limit: 300 }, '"address";q=300;w=60');
+    expect((await self.call(path, { method: "POST", json, ip: "198.51.100.250" })).status).not.toBe(429);
+  });
+});
+
+describe("guesses at one agent's key", () => {
+  it("are stopped from wherever they come; who has the key still gets in", async () => {
+    const self = world();
+    const { id, apiKey } = await self.agent();
+    self.sent.length = 0;
+    const guess = (n: number) =>
+      self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: "ak_x" }, ip: `203.0.113.${n}` });
+    const refused = await callsUntilRefused(30, guess);
+    expectRefusal(refused, { tier: null, limit: 30 }, '"agent";q=30;w=60');
+    expect(
+      (await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } })).status,
+    ).toBe(200);
+    expect(self.sent.filter(({ status }) => status === "failure").length).toBeLessThanOrEqual(60);
+  });
+
+  it("leave no row for an agent that does not exist", async () => {
+    const self = world();
+    const json = { agent_id: "agt_nobody", api_key: "ak_x" };
+    expect((await self.call("/agents/verify", { method: "POST", json })).status).toBe(401);
+    await self.drain();
+    const row = await self.env.DB.prepare("SELECT COUNT(*) AS n FROM activity WHERE agent_id = 'agt_nobody'").first<{
+      n: number;
+    }>();
+    expect(row!.n).toBe(0);
+    const counted = await self.env.DB.prepare(
+      "SELECT COUNT(*) AS n FROM activity_counts WHERE agent_id = 'agt_nobody'",
+    ).first<{ n: number }>();
+    expect(counted!.n).toBe(0);
+  });
+});

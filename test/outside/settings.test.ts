@@ -1,0 +1,31 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "smol-toml";
+import { describe, expect, it } from "vitest";
+import { ADDRESS_LIMIT, PERIOD, TIER_LIMITS, VERIFY_LIMIT } from "../../src/http/rate-limit.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
+
+describe("what stands in two places", () => {
+  it("is the same in schema.sql and the migrations", () => {
+    const migrations = readdirSync(join(ROOT, "migrations")).toSorted();
+    expect(migrations.map((name) => read(`migrations/${name}`)).join("")).toBe(read("schema.sql"));
+  });
+
+  it("is the same in the rate limits of wrangler.toml and in what a refused caller is told", () => {
+    const { ratelimits } = parse(read("wrangler.toml")) as {
+      ratelimits: { name: string; namespace_id: string; simple: { limit: number; period: number } }[];
+    };
+    const limits = Object.fromEntries(ratelimits.map(({ name, simple }) => [name, simple]));
+    const told = (limit: number) => ({ limit, period: PERIOD });
+    expect(limits).toEqual({
+      RATE_FREE: told(TIER_LIMITS.free),
+      RATE_PRO: told(TIER_LIMITS.pro),
+      RATE_ENTERPRISE: told(TIER_LIMITS.enterprise),
+      RATE_ADDRESS: told(ADDRESS_LIMIT),
+      RATE_VERIFY: told(VERIFY_LIMIT),
+    });
+    expect(new Set(ratelimits.map(({ namespace_id }) => namespace_id)).size).toBe(ratelimits.length);
+  });
+});
