@@ -1,11 +1,16 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
 import type { CredentialScheme, SecretPart, ServiceDefinition } from "./definition.ts";
 import { github } from "./services/github.ts";
+import { hubspot } from "./services/hubspot.ts";
+import { salesforce } from "./services/salesforce.ts";
+import { slack } from "./services/slack.ts";
+import { stripe } from "./services/stripe.ts";
+import { zendesk } from "./services/zendesk.ts";
 import { compileTable, overlaps, type Table } from "./table.ts";
 import type { UpstreamSettings } from "./upstream-settings.ts";
 
 /** The services that need no configuration but their credential. */
-export const BUILT_IN_SERVICES: readonly ServiceDefinition[] = [github];
+export const BUILT_IN_SERVICES: readonly ServiceDefinition[] = [zendesk, slack, hubspot, github, salesforce, stripe];
 
 /** A service as the gateway uses it. */
 export interface Service {

@@ -1,0 +1,69 @@
+import type { ServiceDefinition } from "../definition.ts";
+
+/** The three spellings of one object API. */
+const OBJECTS = ["/crm/v3/objects", "/crm/objects/v3", "/crm/objects/{version:month}"];
+/** And of its associations, which have a fourth version. */
+const ASSOCIATED = [...OBJECTS, "/crm/v4/objects", "/crm/objects/v4"];
+const ASSOCIATIONS = ["/crm/v3/associations", "/crm/v4/associations", "/crm/associations/{version:month}"];
+
+/** Each type by its names in a path. Other cases and spellings are uncovered. */
+const TYPES = {
+  contacts: "{type:contacts|contact|0-1}",
+  companies: "{type:companies|company|0-2}",
+  deals: "{type:deals|deal|0-3}",
+} as const;
+
+type Type = keyof typeof TYPES;
+
+const reading = (type: Type, path: string): string[] => [
+  `GET ${path} ${type}`,
+  `GET ${path}/{id} ${type}`,
+  // Reads that carry their question in a body.
+  `POST ${path}/search ${type}:read`,
+  `POST ${path}/batch/read ${type}:read`,
+];
+
+const writing = (type: Type, path: string): string[] => [
+  `POST ${path} ${type}`,
+  `PATCH,DELETE ${path}/{id} ${type}`,
+  `POST ${path}/batch/{what:create|update|upsert|archive} ${type}`,
+  `POST ${path}/{what:merge|gdpr-delete} ${type}`,
+];
+
+/** Reading an association shows that both ends exist; changing one is uncovered. */
+function associations(from: Type, to: Type): string[] {
+  const both = from === to ? `${from}:read` : `${from}:read+${to}:read`;
+  return [
+    ...ASSOCIATED.map((base) => `GET ${base}/${TYPES[from]}/{id}/associations/${TYPES[to]} ${both}`),
+    ...ASSOCIATIONS.map((base) => `POST ${base}/${TYPES[from]}/${TYPES[to]}/batch/read ${both}`),
+  ];
+}
+
+const names = Object.keys(TYPES) as Type[];
+
+/** HubSpot CRM objects, from HubSpot's public API descriptions. */
+export const hubspot: ServiceDefinition = {
+  name: "hubspot",
+  baseUrl: "https://api.hubapi.com",
+  credential: { scheme: "bearer" },
+  embeds: {
+    associations: Object.fromEntries(
+      names.flatMap((type) =>
+        TYPES[type]
+          .slice("{type:".length, -1)
+          .split("|")
+          .map((alias) => [alias, type]),
+      ),
+    ),
+  },
+  // An object that is created with associations changes the objects at their other ends.
+  refusedBodyParameters: ["associations", "inputs.associations"],
+  bodyLinks: ["/paging/next/link", "/paging/prev/link"],
+  rules: [
+    ...names.flatMap((type) => OBJECTS.flatMap((base) => reading(type, `${base}/${TYPES[type]}`))),
+    ...(["contacts", "deals"] as const).flatMap((type) =>
+      OBJECTS.flatMap((base) => writing(type, `${base}/${TYPES[type]}`)),
+    ),
+    ...names.flatMap((from) => names.flatMap((to) => associations(from, to))),
+  ],
+};

@@ -1,0 +1,41 @@
+import type { ServiceDefinition } from "../definition.ts";
+
+/**
+ * Stripe, from the resources of the `stripe` package. The catalogue reads only, so every POST and DELETE is uncovered, and so are
+ * refunds, disputes and payment methods. Give it a restricted, read-only key.
+ */
+export const stripe: ServiceDefinition = {
+  name: "stripe",
+  baseUrl: "https://api.stripe.com",
+  credential: { scheme: "bearer" },
+  requestHeaders: ["stripe-version"],
+  defaultHeaders: { "stripe-version": "2026-10-28.endive" },
+  refusedParameters: ["_stripe_account"],
+  // `expand` follows references, up to four deep: every step counts, and one that is not listed is uncovered.
+  embeds: {
+    expand: {
+      data: "",
+      lines: "invoices",
+      invoice: "invoices",
+      latest_invoice: "invoices",
+      customer: "customers",
+      charge: "payments",
+      latest_charge: "payments",
+      payment_intent: "payments",
+    },
+  },
+  bodyLinks: ["/next_page_url", "/url"],
+  rules: [
+    // `{id}` takes `search` too: it finds what its listing lists.
+    "GET /v1/charges payments",
+    "GET /v1/charges/{id} payments",
+    "GET /v1/payment_intents payments",
+    "GET /v1/payment_intents/{id} payments",
+    "GET /v1/payment_intents/{id}/amount_details_line_items payments",
+    "GET /v1/customers customers",
+    "GET /v1/customers/{id} customers",
+    "GET /v1/invoices invoices",
+    "GET /v1/invoices/{id} invoices",
+    "GET /v1/invoices/{id}/lines invoices",
+  ],
+};

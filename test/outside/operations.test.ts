@@ -1,0 +1,34 @@
+import { describe, expect, it } from "vitest";
+import { classify, readOperations, SERVICES } from "../../scripts/operations.ts";
+
+/** The least that a file holds: half a file would pass otherwise. */
+const LEAST: Record<string, number> = {
+  zendesk: 250,
+  slack: 500,
+  hubspot: 750,
+  github: 1200,
+  salesforce: 180,
+  stripe: 600,
+};
+
+describe.each(SERVICES)("every operation that %s publishes", (service) => {
+  const operations = readOperations(service);
+
+  it("is taken for what was reviewed, and for nothing more", () => {
+    expect(operations.length).toBeGreaterThanOrEqual(LEAST[service]!);
+    const differing = operations
+      .map((one) => ({ ...one, now: classify(service, one) }))
+      .filter(({ classification, now }) => classification !== now)
+      .map(({ method, path, classification, now }) => `${method} ${path}: reviewed as ${classification}, is ${now}`);
+    expect(differing).toEqual([]);
+  });
+
+  it("writes with writing permissions only, but for reads that carry a body", () => {
+    const reading = operations.filter(
+      ({ method, classification }) =>
+        !["GET", "HEAD"].includes(method) && /:read/.test(classification) && !/:write/.test(classification),
+    );
+    const expected = /\/search$|\/batch\/read$|\/autocomplete$|^\/api\/(chat|conversations)\./;
+    expect(reading.filter(({ path }) => !expected.test(path))).toEqual([]);
+  });
+});

@@ -1,0 +1,73 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fail, ROOT } from "../scripts/local.ts";
+import { readOperations, writeOperations } from "../scripts/operations.ts";
+
+/** Reads the vendors' descriptions and rewrites vendor/operations. */
+type Found = { method: string; path: string; group: string };
+
+const github = (): Found[] => {
+  const file = join(ROOT, "vendor/node_modules/@octokit/openapi/generated/api.github.com.json");
+  if (!existsSync(file)) fail("GitHub's description is not installed. Run `npm ci --prefix vendor` first.");
+  const { paths } = JSON.parse(readFileSync(file, "utf8")) as {
+    paths: Record<string, Record<string, { "x-github"?: { category?: string; subcategory?: string } }>>;
+  };
+  return Object.entries(paths).flatMap(([path, item]) =>
+    Object.entries(item)
+      .filter(([method]) => /^(get|put|post|patch|delete)$/.test(method))
+      .map(([method, { "x-github": about }]) => ({
+        method: method.toUpperCase(),
+        path,
+        group: `${about?.category}/${about?.subcategory}`,
+      })),
+  );
+};
+
+/** The text of every file below a folder whose name matches. */
+function texts(folder: string, name: RegExp): string[] {
+  return readdirSync(join(ROOT, "node_modules", folder), { recursive: true, encoding: "utf8" })
+    .filter((file) => name.test(file))
+    .map((file) => readFileSync(join(ROOT, "node_modules", folder, file), "utf8"));
+}
+
+const stripe = (): Found[] =>
+  texts("stripe/esm/resources", /\.js$/).flatMap((text) =>
+    [...text.matchAll(/_makeRequest\('(GET|POST|DELETE)', [`']([^`']+)[`']/g)].map(([, method = "", template = ""]) => {
+      const path = template.replace(/\$\{encodeURIComponent\((\w+)\)\}/g, "{$1}");
+      return { method, path, group: path.split("/")[2] ?? "" };
+    }),
+  );
+
+const slack = (): Found[] =>
+  texts("@slack/web-api/dist", /^methods\.js$/).flatMap((text) =>
+    [...text.matchAll(/bindApiCall\w*\(this, '([\w.]+)'\)/g)].flatMap(([, name = ""]) =>
+      // Slack takes GET for all of them, writes included.
+      ["GET", "POST"].map((method) => ({ method, path: `/api/${name}`, group: name.split(".")[0] ?? "" })),
+    ),
+  );
+
+const hubspot = (): Found[] =>
+  texts("@hubspot/api-client/lib/codegen", /apis[\\/]\w+\.js$/)
+    .flatMap((text) =>
+      [...text.matchAll(/localVarPath = '([^']+)'[^;]*?;?[\s\S]*?HttpMethod\.(\w+)\)/g)].flatMap(
+        ([, path = "", method = ""]) => {
+          const types = /\{objectType\}/.test(path) ? ["contacts", "companies", "deals", "{objectType}"] : [undefined];
+          return types.map((type) => ({ method, path: type ? path.replace("{objectType}", type) : path }));
+        },
+      ),
+    )
+    .map(({ method, path }) => ({
+      method,
+      path,
+      group: /^\/crm\/(?:v\d\/objects|objects\/[^/]+)\/([^/]+)/.exec(path)?.[1] ?? path.split("/")[1] ?? "",
+    }));
+
+/** No description to be had from a package: the lines of the file are the list, kept by hand. */
+const asListed = (service: string): Found[] => readOperations(service);
+
+for (const [service, read] of Object.entries({ github, stripe, slack, hubspot })) {
+  const found = read();
+  writeOperations(service, found);
+  console.log(`${service}: ${found.length} operations`);
+}
+for (const service of ["zendesk", "salesforce"]) writeOperations(service, asListed(service));
