@@ -33,6 +33,8 @@ export async function credentialFor(
   const secret = (part: SecretPart) => config.secret(name, part);
   const token = secret("TOKEN");
   const keep = (headers: Credential["headers"], ...secrets: string[]): Credential => {
+    // In lower case they stand in the place of whatever else has their name.
+    headers = headers.map(([header, value]) => [header.toLowerCase(), value]);
     const credential = { headers, needles: needlesOf(secrets), origin };
     fixed.set(service, credential);
     return credential;

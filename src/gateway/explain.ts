@@ -1,6 +1,6 @@
 import type { Config } from "../config.ts";
 import { meaningOf, missing } from "./decide.ts";
-import { requestHeaders } from "./headers.ts";
+import { droppedHeaders } from "./headers.ts";
 
 /** A request that is only asked about. */
 export interface Question {
@@ -48,7 +48,7 @@ export function explain(
   if (meaning.decision === "refuse") {
     const { code, message, parameter } = meaning;
     const definition = services.get(service)?.definition;
-    const dropped = [...unusable, ...(definition ? requestHeaders(headers, definition).dropped : headers.keys())];
+    const dropped = [...unusable, ...(definition ? droppedHeaders(headers, definition) : headers.keys())];
     return {
       explanation: {
         service,
@@ -75,7 +75,7 @@ export function explain(
       all_required: required,
       decision: allowed ? "allow" : "deny",
       code: allowed ? "allowed" : "insufficient_permissions",
-      dropped: [...unusable, ...requestHeaders(headers, meaning.service.definition).dropped],
+      dropped: [...unusable, ...droppedHeaders(headers, meaning.service.definition)],
     },
     reasons: {
       rule,

@@ -2,24 +2,29 @@ import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { requestHeaders, responseHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
-import { pass, type BodyEnd } from "./pass.ts";
+import { pass, readWhole, type BodyEnd } from "./pass.ts";
 import type { Service } from "./services.ts";
 
 /** An upstream that gave no answer that could be passed on. */
 export interface UpstreamFailure {
-  readonly failure: "timeout" | "unreachable";
-  readonly cause: unknown;
+  readonly failure: "timeout" | "unreachable" | NonNullable<BodyEnd>;
+  /** Where its answer had begun. */
+  readonly upstreamStatus?: number;
+  readonly cause?: unknown;
 }
 
 export interface Forwarded {
   readonly response: Response;
   readonly upstreamStatus: number;
-  /** Settles when the body has gone through: with nothing, or with what broke it off. */
-  readonly done: Promise<BodyEnd>;
+  /** How the body ended; undefined for one that is whole already. */
+  readonly done: Promise<BodyEnd> | undefined;
 }
 
 /** A body of a kind that is not text is searched for the credential up to this length, in bytes. */
 const LONGEST_SEARCHED = 1024 * 1024;
+
+/** Up to this length, in bytes, a body that is searched or changed is read whole before the answer begins: nothing is gained by streaming it. */
+const LONGEST_WHOLE = 64 * 1024;
 
 /**
  * Sends a judged request to its upstream and passes the answer on, both bodies streamed.
@@ -37,14 +42,20 @@ export async function forward(
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = meaning;
   const url = upstreamUrl(meaning, credential.origin);
-  const { headers } = requestHeaders(request.headers, service.definition);
-  for (const [name, value] of credential.headers) headers.set(name, value);
+  const headers = requestHeaders(request.headers, service.definition);
+  for (const [name, value] of credential.headers) headers[name] = value;
 
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(), service.timeoutMs);
   let answer: Response;
   try {
-    answer = await fetch(url, { method: meaning.method, headers, body, redirect: "manual", signal: timeout.signal });
+    answer = await fetch(url.href, {
+      method: meaning.method,
+      headers,
+      body,
+      redirect: "manual",
+      signal: timeout.signal,
+    });
   } catch (cause) {
     return { failure: timeout.signal.aborted ? "timeout" : "unreachable", cause };
   } finally {
@@ -52,23 +63,29 @@ export async function forward(
   }
   if (answer.status === 401) credential.spent?.();
 
+  const { definition } = service;
+  const { status, headers: received } = answer;
   const link = (text: string) => throughGateway(text, url, service, request.url);
-  const answerHeaders = responseHeaders(answer.headers, service.definition, credential.needles, link);
-  const init = { status: answer.status, statusText: answer.statusText, headers: answerHeaders };
-  if (!answer.body) {
-    return { response: new Response(null, init), upstreamStatus: answer.status, done: Promise.resolve(undefined) };
-  }
+  const answerHeaders = responseHeaders(received, definition, credential.needles, link);
+  const init = { status, statusText: answer.statusText, headers: answerHeaders };
+  if (!answer.body) return { response: new Response(null, init), upstreamStatus: status, done: undefined };
 
-  const { needles } = credential;
-  const { bodyLinks } = service.definition;
-  const rewritten = bodyLinks !== undefined && answer.status !== 206 && isJson(answer.headers);
-  if (rewritten) for (const name of ["content-length", ...DIGESTS]) answerHeaders.delete(name);
-  const { readable, writable } = passage(answer.headers, rewritten);
-  const done = pass(answer.body, writable, {
-    needles: isSearched(answer.headers) ? needles : [],
-    links: rewritten ? linkRewriter(bodyLinks, link) : undefined,
-  });
-  return { response: new Response(readable, init), upstreamStatus: answer.status, done };
+  const needles = isSearched(received) ? credential.needles : [];
+  const links =
+    definition.bodyLinks && status !== 206 && isJson(received) ? linkRewriter(definition.bodyLinks, link) : undefined;
+  if (links) for (const name of ["content-length", ...DIGESTS]) delete answerHeaders[name];
+
+  const length = lengthOf(received);
+  if ((links || needles.length > 0) && length !== undefined && length <= LONGEST_WHOLE) {
+    const whole = await readWhole(answer, { needles, links });
+    return "failure" in whole
+      ? { ...whole, upstreamStatus: status }
+      : { response: new Response(whole.body, init), upstreamStatus: status, done: undefined };
+  }
+  const { readable, writable } =
+    length === undefined || links ? new IdentityTransformStream() : new FixedLengthStream(length);
+  const done = pass(answer.body, writable, { needles, links });
+  return { response: new Response(readable, init), upstreamStatus: status, done };
 }
 
 /** What tells of the bytes of a body that are no longer those. */
@@ -86,20 +103,21 @@ function isSearched(headers: Headers): boolean {
   return length !== null && Number(length) <= LONGEST_SEARCHED;
 }
 
-/** A pipe that keeps the length where it is known: an encoded body has another length once it is read. */
-function passage(headers: Headers, rewritten: boolean): { readable: ReadableStream; writable: WritableStream } {
+/** The length of the body as it is read: an encoded one has another than its header says. */
+function lengthOf(headers: Headers): number | undefined {
   const length = headers.get("content-length");
-  return length !== null && /^\d+$/.test(length) && !headers.has("content-encoding") && !rewritten
-    ? new FixedLengthStream(BigInt(length))
-    : new IdentityTransformStream();
+  return length !== null && /^\d{1,15}$/.test(length) && !headers.has("content-encoding") ? Number(length) : undefined;
 }
 
 /** A link of the upstream's as one through the gateway, from the root if it was; a link to anywhere else as it is. */
 function throughGateway(text: string, base: URL, service: Service, gatewayUrl: string): string {
+  const own = base.origin + service.basePath;
+  const through = `/proxy/${service.name}`;
+  if (text.startsWith(`${own}/`)) return new URL(gatewayUrl).origin + through + text.slice(own.length);
   const url = URL.parse(text, base);
   if (!url || url.origin !== base.origin) return text;
   const inside = url.pathname === service.basePath || url.pathname.startsWith(`${service.basePath}/`);
   if (!inside) return text;
   const rest = url.pathname.slice(service.basePath.length) + url.search + url.hash;
-  return `${/^\/[^/\\]/.test(text) ? "" : new URL(gatewayUrl).origin}/proxy/${service.name}${rest}`;
+  return (/^\/[^/\\]/.test(text) ? "" : new URL(gatewayUrl).origin) + through + rest;
 }

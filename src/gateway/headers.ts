@@ -43,34 +43,31 @@ const HIDDEN = new Set([
 const USER_AGENT = "AgentAuth-Gateway/1";
 
 /**
- * The headers to forward, without the credential.
+ * The headers to forward, lower case, without the credential.
  *
  * `Content-Length` is not among them: the runtime sets it for a body whose length it knows.
  */
-export function requestHeaders(sent: Headers, definition: ServiceDefinition): { headers: Headers; dropped: string[] } {
-  const headers = new Headers(definition.defaultHeaders);
-  headers.set("user-agent", USER_AGENT);
+export function requestHeaders(sent: Headers, definition: ServiceDefinition): Record<string, string> {
+  const headers: Record<string, string> = { ...definition.defaultHeaders, "user-agent": USER_AGENT };
   const named = connectionNamed(sent);
-  const dropped: string[] = [];
-  for (const [name, value] of sent) {
-    const allowed = FORWARDED.has(name) || definition.requestHeaders?.includes(name);
-    if (allowed && !named.has(name)) headers.set(name, value);
-    else if (name !== "content-length") dropped.push(name);
-  }
-  return { headers, dropped };
+  for (const [name, value] of sent) if (isForwarded(name, named, definition)) headers[name] = value;
+  return headers;
+}
+
+/** The names of the headers that are not forwarded. */
+export function droppedHeaders(sent: Headers, definition: ServiceDefinition): string[] {
+  const named = connectionNamed(sent);
+  return [...sent.keys()].filter((name) => name !== "content-length" && !isForwarded(name, named, definition));
+}
+
+function isForwarded(name: string, named: readonly string[], { requestHeaders: own }: ServiceDefinition): boolean {
+  return (FORWARDED.has(name) || own?.includes(name) === true) && !named.includes(name);
 }
 
 /** What `Connection` names is for the next hop only, whatever else it is called (RFC 9110 §7.6.1). */
-function connectionNamed(headers: Headers): Set<string> {
+function connectionNamed(headers: Headers): readonly string[] {
   const named = headers.get("connection");
-  return new Set(
-    named
-      ? named
-          .toLowerCase()
-          .split(",")
-          .map((name) => name.trim())
-      : [],
-  );
+  return named ? named.split(",").map((name) => name.trim().toLowerCase()) : [];
 }
 
 /**
@@ -82,30 +79,39 @@ export function responseHeaders(
   definition: ServiceDefinition,
   needles: readonly string[],
   rewriteLink: (url: string) => string,
-): Headers {
-  const headers = new Headers();
+): Record<string, string> {
+  const headers: Record<string, string> = {};
   const named = connectionNamed(received);
+  const hidden = definition.hiddenResponseHeaders;
+  let values = "";
   for (const [name, value] of received) {
-    if (HIDDEN.has(name) || name.startsWith("access-control-") || definition.hiddenResponseHeaders?.includes(name))
+    if (HIDDEN.has(name) || name.startsWith("access-control-") || hidden?.includes(name) || named.includes(name))
       continue;
-    if (named.has(name) || holdsNeedle(value, needles)) continue;
-    headers.append(name, rewriteHeader(name, value, rewriteLink));
+    headers[name] = value;
+    values += `${value}\n`;
   }
+  if (holdsNeedle(values, needles)) {
+    for (const [name, value] of Object.entries(headers)) if (holdsNeedle(value, needles)) delete headers[name];
+  }
+  for (const name of LINKS)
+    if (headers[name] !== undefined) headers[name] = rewriteHeader(name, headers[name], rewriteLink);
   // An answer to one agent is never another's: not in a shared cache, whatever the upstream said.
-  headers.set("cache-control", privateCache(received.get("cache-control")));
-  headers.append("vary", "Authorization");
+  headers["cache-control"] = privateCache(headers["cache-control"]);
+  headers.vary = headers.vary ? `${headers.vary}, Authorization` : "Authorization";
   // Tells a refusal of the upstream's from one of the gateway's: only the latter is about the agent's token.
-  headers.set("x-agentauth-upstream", definition.name);
+  headers["x-agentauth-upstream"] = definition.name;
   return headers;
 }
 
+const LINKS = ["link", "location", "content-location"];
+
 function rewriteHeader(name: string, value: string, rewriteLink: (url: string) => string): string {
-  if (name === "link") return value.replace(/<([^<>]*)>/g, (_, url: string) => `<${rewriteLink(url)}>`);
-  if (name === "location" || name === "content-location") return rewriteLink(value);
-  return value;
+  return name === "link"
+    ? value.replace(/<([^<>]*)>/g, (_, url: string) => `<${rewriteLink(url)}>`)
+    : rewriteLink(value);
 }
 
-function privateCache(value: string | null): string {
+function privateCache(value: string | undefined): string {
   if (!value) return "private, no-cache";
   const kept = value
     .split(",")

@@ -4,8 +4,31 @@ import type { LinkRewriter } from "./links.ts";
 /** How a body ended: well, or with what broke it off. */
 export type BodyEnd = "credential_echo" | "broken_off" | undefined;
 
-/** Bytes that are read at once, at most. */
-const PIECE = 32 * 1024;
+/** Bytes that are read at once: few at first, since most answers are short, and more while they fill the buffer. */
+const FIRST_PIECE = 4 * 1024;
+const LARGEST_PIECE = 32 * 1024;
+
+/** What is done to a body on its way. */
+export interface Passage {
+  readonly needles: readonly string[];
+  readonly links: LinkRewriter | undefined;
+}
+
+/** Reads a short body at once: one that breaks off or holds the credential is no answer at all. */
+export async function readWhole(
+  answer: Response,
+  { needles, links }: Passage,
+): Promise<{ body: BodyInit } | { failure: NonNullable<BodyEnd>; cause?: unknown }> {
+  let bytes: ArrayBuffer;
+  try {
+    bytes = await answer.arrayBuffer();
+  } catch (cause) {
+    return { failure: "broken_off", cause };
+  }
+  const body = new Uint8Array(bytes);
+  if (needles.length > 0 && echoSearch(needles)(body) === "echo") return { failure: "credential_echo" };
+  return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
+}
 
 /**
  * Passes an upstream's body on to the agent. Never rejects; a body that breaks off breaks off on the other side too.
@@ -16,7 +39,7 @@ const PIECE = 32 * 1024;
 export async function pass(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { needles, links }: { needles: readonly string[]; links: LinkRewriter | undefined },
+  { needles, links }: Passage,
 ): Promise<BodyEnd> {
   if (needles.length === 0 && !links) {
     return body.pipeTo(writable).then(
@@ -29,11 +52,13 @@ export async function pass(
   const search = needles.length > 0 ? echoSearch(needles) : undefined;
   let echoed = false;
   try {
-    let buffer = new ArrayBuffer(PIECE + Math.max(0, ...needles.map((needle) => needle.length)));
+    const longest = Math.max(0, ...needles.map((needle) => needle.length));
+    let piece = FIRST_PIECE;
+    let buffer = new ArrayBuffer(piece + longest);
     let held = new Uint8Array();
     for (;;) {
       new Uint8Array(buffer).set(held);
-      const { value, done } = await reader.read(new Uint8Array(buffer, held.length, PIECE));
+      const { value, done } = await reader.read(new Uint8Array(buffer, held.length, piece));
       if (done) break;
       buffer = value.buffer as ArrayBuffer;
       const read = new Uint8Array(buffer, 0, held.length + value.byteLength);
@@ -43,11 +68,12 @@ export async function pass(
         throw new Error("the answer held the credential");
       }
       const clear = read.subarray(0, verdict.clear);
-      for (const piece of links ? links.push(clear) : [clear]) if (piece.length > 0) await writer.write(piece);
+      for (const part of links ? links.push(clear) : [clear]) if (part.length > 0) await writer.write(part);
       held = read.slice(clear.length);
+      if (value.byteLength === piece && piece < LARGEST_PIECE) buffer = new ArrayBuffer((piece *= 2) + longest);
     }
-    for (const piece of links ? [...links.push(held), links.rest()] : [held]) {
-      if (piece.length > 0) await writer.write(piece);
+    for (const part of links ? [...links.push(held), links.rest()] : [held]) {
+      if (part.length > 0) await writer.write(part);
     }
     await writer.close();
     return undefined;

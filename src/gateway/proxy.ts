@@ -9,7 +9,7 @@ import { wholeService } from "../permissions/grammar.ts";
 import { credentialFor, type CredentialFault } from "./credentials.ts";
 import { checkedBody } from "./body.ts";
 import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
-import { forward } from "./forward.ts";
+import { forward, type UpstreamFailure } from "./forward.ts";
 import type { BodyEnd } from "./pass.ts";
 import { isRead } from "./rule.ts";
 
@@ -45,13 +45,18 @@ export async function proxy(call: RequestContext): Promise<Response> {
   }
 
   const outcome = await forward(request, sent.body, meaning, credential);
-  if ("failure" in outcome) {
-    record(call, caller, "failure", `${line(meaning)} → ${outcome.failure}`);
-    throw upstreamError(meaning, outcome.failure, outcome.cause);
-  }
+  if ("failure" in outcome) throw upstreamError(call, caller, meaning, outcome);
   const { response, upstreamStatus, done } = outcome;
   record(call, caller, upstreamStatus < 400 ? "success" : "failure", `${line(meaning)} → ${upstreamStatus}`);
-  call.waitUntil(done.then((fault) => fault && brokenOff(call, caller, meaning, upstreamStatus, fault)));
+  if (done) {
+    call.waitUntil(
+      done.then((fault) => {
+        if (!fault) return;
+        record(call, caller, "failure", `${line(meaning)} → ${upstreamStatus}, ${ENDS[fault]}`);
+        if (fault === "credential_echo") logEcho(call, caller, meaning, upstreamStatus);
+      }),
+    );
+  }
   return response;
 }
 
@@ -73,20 +78,21 @@ function bodyOf(request: Request, { method, rule, service }: Meaning) {
   return refusedBodyParameters ? checkedBody(request, refusedBodyParameters, rule !== null) : { body: request.body };
 }
 
-/** The answer began well and did not end so: told in an activity of its own, and, where it leaked, to the operator. */
-function brokenOff(
-  call: RequestContext,
-  caller: Caller,
-  meaning: Meaning,
-  status: number,
-  fault: NonNullable<BodyEnd>,
-): void {
-  const why = fault === "credential_echo" ? "cut off: credential_echo" : "the answer broke off";
-  record(call, caller, "failure", `${line(meaning)} → ${status}, ${why}`);
-  if (fault !== "credential_echo") return;
-  const { requestId: request_id, request } = call;
-  const path = `/proxy/${meaning.service.name}${meaning.path}`;
-  logRefusal({ request_id, method: request.method, path, status, code: fault, agent_id: caller.agent.id });
+const ENDS: Readonly<Record<NonNullable<BodyEnd>, string>> = {
+  broken_off: "the answer broke off",
+  credential_echo: "cut off: credential_echo",
+};
+
+/** The answer is on its way already: nothing else would tell the operator. */
+function logEcho(call: RequestContext, caller: Caller, { service, path }: Meaning, status: number): void {
+  logRefusal({
+    request_id: call.requestId,
+    method: call.request.method,
+    path: `/proxy/${service.name}${path}`,
+    status,
+    code: "credential_echo",
+    agent_id: caller.agent.id,
+  });
 }
 
 const line = (meaning: Meaning) => `${meaning.service.name} ${meaning.method} ${meaning.path}`;
@@ -162,16 +168,27 @@ function noCredential({ service }: Meaning, fault: CredentialFault): ApiError {
   );
 }
 
-function upstreamError({ service }: Meaning, failure: "timeout" | "unreachable", cause: unknown): ApiError {
+function upstreamError(
+  call: RequestContext,
+  caller: Caller,
+  meaning: Meaning,
+  { failure, upstreamStatus, cause }: UpstreamFailure,
+): ApiError {
+  const { service } = meaning;
+  const how = failure === "timeout" || failure === "unreachable" ? failure : `${upstreamStatus}, ${ENDS[failure]}`;
+  record(call, caller, "failure", `${line(meaning)} → ${how}`);
   const late = failure === "timeout";
   return new ApiError(
     late ? 504 : 502,
     {
-      code: late ? "upstream_timeout" : "upstream_unreachable",
+      code: failure === "credential_echo" ? failure : late ? "upstream_timeout" : "upstream_unreachable",
       error: late ? "Gateway timeout" : "Bad gateway",
-      message: late
-        ? `${service.name} did not begin its answer within ${service.timeoutMs / 1000} seconds.`
-        : `${service.name} could not be reached, or broke the connection off.`,
+      message: {
+        timeout: `${service.name} did not begin its answer within ${service.timeoutMs / 1000} seconds.`,
+        unreachable: `${service.name} could not be reached, or broke the connection off.`,
+        broken_off: `${service.name} broke its answer off.`,
+        credential_echo: `The answer of ${service.name} held the credential that the gateway put in, and is not passed on.`,
+      }[failure],
       extra: { upstream: service.name },
     },
     { cause },

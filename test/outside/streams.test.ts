@@ -322,7 +322,7 @@ describe("an upstream that fails", () => {
   });
 
   it("breaking off in the middle: the agent sees that it did", async () => {
-    for (const headers of [{ "content-length": "1000" }, {}]) {
+    for (const headers of [{ "content-length": "100000" }, {}, { "content-type": "image/png" }]) {
       answer = (_, response) => {
         response.writeHead(200, headers);
         response.write("only this\n");
@@ -333,6 +333,20 @@ describe("an upstream that fails", () => {
       expect(await readAll(response)).toEqual({ body: Buffer.from("only this\n"), broken: true });
     }
     await worker.activity(agent, (message) => message === "lab GET /reset → 200, the answer broke off");
+  });
+});
+
+describe("an upstream that breaks off a short answer", () => {
+  it("is 502: the agent gets no half of it", async () => {
+    answer = (_, response) => {
+      response.writeHead(200, { "content-length": "1000", "content-type": "application/json" });
+      response.write("{");
+      setTimeout(() => response.destroy(), 50);
+    };
+    const { status, body } = await call("/lab/half");
+    expect(status).toBe(502);
+    expect(body).toMatchObject({ code: "upstream_unreachable", upstream: "lab" });
+    await worker.activity(agent, (message) => message === "lab GET /half → 200, the answer broke off");
   });
 });
 
@@ -388,6 +402,15 @@ describe("an upstream that sends the credential back", () => {
     expect(got.toString()).not.toContain("credential-of");
     expect(got.toString()).not.toContain(basic.slice(12, 40));
     await worker.activity(agent, (message) => message === "lab GET /echo → 200, cut off: credential_echo");
+  });
+
+  it("in a short answer is 502, without a byte of it", async () => {
+    echo("application/json", JSON.stringify({ authorization: CREDENTIAL }));
+    const got = await call("/lab/echo-short");
+    expect(got.status).toBe(502);
+    expect(got.body).toMatchObject({ code: "credential_echo", upstream: "lab" });
+    expect(JSON.stringify(got.body)).not.toContain("credential-of");
+    await worker.activity(agent, (message) => message === "lab GET /echo-short → 200, cut off: credential_echo");
   });
 
   it("also under gzip", async () => {
