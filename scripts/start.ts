@@ -38,6 +38,8 @@ const worker: ChildProcess = spawn(
     "--inspector-port=0",
     `--persist-to=${STATE_DIR}`,
     "--show-interactive-dev-session=false",
+    // Keeps wrangler from explaining how to do by hand what the interval below does.
+    "--test-scheduled",
     "--log-level=warn",
     "--var",
     `UPSTREAMS.sample:${sampleUpstream}`,
@@ -63,7 +65,7 @@ worker.once("exit", (code) => {
 
 await ready();
 // Cloudflare runs the cron triggers; here this process does, every minute as wrangler.toml says.
-setInterval(() => void fetch(`${BASE_URL}/cdn-cgi/handler/scheduled`).catch(() => undefined), 60_000).unref();
+setInterval(() => void fetch(`${BASE_URL}/cdn-cgi/local/scheduled`).catch(() => undefined), 60_000).unref();
 console.log(`
   AgentAuth is running at ${BASE_URL}
   The sample upstream behind it: ${BASE_URL}/proxy/sample (directly: ${sample.url})

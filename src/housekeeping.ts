@@ -9,7 +9,7 @@ import { sweepSessions } from "./tokens/sweep.ts";
  */
 export type Chore = (env: Env, config: Config, now: number, most: number) => Promise<number>;
 
-export const CHORES: Readonly<Record<string, Chore>> = {
+const CHORES: Readonly<Record<string, Chore>> = {
   sweep_activity: sweepActivity,
   sweep_sessions: sweepSessions,
   sweep_keys: sweepKeys,

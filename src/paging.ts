@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 
 /** Offsets read every row they skip, so they end here; further back, page by the key that the answer's rows carry. */
-export const MOST_OFFSET = 10_000;
+const MOST_OFFSET = 10_000;
 
 const whole = (minimum: number, maximum: number, fallback: number) =>
   z._default(z.coerce.number().check(z.int(), z.minimum(minimum), z.maximum(maximum)), fallback);

@@ -5,7 +5,7 @@ import { fromCursor } from "./page.ts";
 
 const printable = /^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/;
 
-export const nameSchema = z
+const nameSchema = z
   .string()
   .check(z.trim(), z.minLength(3), z.maxLength(100), z.regex(printable, { error: "must not hold control characters" }));
 
@@ -50,7 +50,7 @@ export const agentSchema = z.object({
   updated_at: z.iso.datetime(),
 });
 
-export const credentialsSchema = z.object({ api_key: z.string(), token_type: z.literal("Bearer") });
+const credentialsSchema = z.object({ api_key: z.string(), token_type: z.literal("Bearer") });
 
 export const registered = z.object({
   success: z.literal(true),

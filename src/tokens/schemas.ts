@@ -6,7 +6,7 @@ export const verifyBody = z.object({
   api_key: z.string().check(z.minLength(1), z.maxLength(256)),
 });
 
-export const tokenSchema = z.object({
+const tokenSchema = z.object({
   access_token: z.string(),
   refresh_token: z.string(),
   token_type: z.literal("Bearer"),
