@@ -1,19 +1,12 @@
 import type { ErrorHandler } from "hono";
-import { ApiError, errorResponse } from "./errors.ts";
+import { ApiError, errorResponse, unavailable } from "./errors.ts";
 import type { AppEnv } from "./request.ts";
 import { logRefusal } from "./request-log.ts";
 
 /** The one place where a refusal becomes an answer. What was not foreseen is a 500 that shows no cause. */
 export const errorAnswer: ErrorHandler<AppEnv> = (error, c) => {
   const requestId = c.var.requestId ?? crypto.randomUUID();
-  const known =
-    error instanceof ApiError
-      ? error
-      : new ApiError(500, {
-          code: "internal_error",
-          error: "Internal server error",
-          message: "Something failed here. The request id finds it in the log.",
-        });
+  const known = error instanceof ApiError ? error : unforeseen(error);
   const cause = error instanceof ApiError ? error.cause : error;
   logRefusal({
     request_id: requestId,
@@ -27,6 +20,18 @@ export const errorAnswer: ErrorHandler<AppEnv> = (error, c) => {
   response.headers.set("x-request-id", requestId);
   return response;
 };
+
+/** A database that does not answer passes; a statement that it refuses is a fault of ours. */
+function unforeseen(error: unknown): ApiError {
+  if (error instanceof Error && error.message.startsWith("D1_") && !error.message.includes("SQLITE_")) {
+    return unavailable("database_unavailable", "The database does not answer now. Try again.");
+  }
+  return new ApiError(500, {
+    code: "internal_error",
+    error: "Internal server error",
+    message: "Something failed here. The request id finds it in the log.",
+  });
+}
 
 function describe(cause: unknown): string {
   return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);

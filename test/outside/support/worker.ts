@@ -36,6 +36,11 @@ export interface Worker {
 
 /** Starts a Worker of its own on a free port, with these settings over those of all tests. */
 export async function startWorker(settings: Record<string, string> = {}): Promise<Worker> {
+  return (await startWorkers(1, settings))[0]!;
+}
+
+/** Starts several Workers, each an isolate with a memory and a port of its own, over the same stores. One `stop` stops all. */
+export async function startWorkers(count: number, settings: Record<string, string> = {}): Promise<Worker[]> {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
   const {
     assets: _assets,
@@ -50,24 +55,30 @@ export async function startWorker(settings: Record<string, string> = {}): Promis
     ]),
   );
   const log: string[] = [];
+  const contents = await bundle();
+  const names = Array.from({ length: count }, (_, index) => `agentauth-${index}`);
   const server = new Miniflare(
     convertV4MiniflareOptions({
-      ...options,
-      name: "agentauth",
       host: "127.0.0.1",
       port: 0,
       cf: false,
-      modules: [{ type: "ESModule", path: "index.js", contents: await bundle() }],
-      bindings: {
-        ...(options.bindings as object),
-        ...testSecrets,
-        ENVIRONMENT: "development",
-        REGISTRATION: "open",
-        ...settings,
-      },
-      ratelimits,
-      unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
       handleStructuredLogs: ({ message }: { message: string }) => log.push(message),
+      workers: names.map((name, index) => ({
+        ...options,
+        name,
+        modules: [{ type: "ESModule", path: "index.js", contents }],
+        bindings: {
+          ...(options.bindings as object),
+          ...testSecrets,
+          ENVIRONMENT: "development",
+          REGISTRATION: "open",
+          ...settings,
+        },
+        ratelimits,
+        // A queue has one consumer.
+        queueConsumers: index === 0 ? options.queueConsumers : {},
+        unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+      })),
     } as unknown as Parameters<typeof convertV4MiniflareOptions>[0]),
   );
   await server.ready;
@@ -75,7 +86,13 @@ export async function startWorker(settings: Record<string, string> = {}): Promis
   const schema = readFileSync(join(ROOT, "schema.sql"), "utf8");
   for (const statement of unstable_splitSqlQuery(schema)) await db.prepare(statement).run();
 
-  const direct = await server.unsafeGetDirectURL();
+  return Promise.all(names.map(async (name) => workerAt(await server.unsafeGetDirectURL(name), { server, db, log })));
+}
+
+function workerAt(
+  direct: URL,
+  { server, db, log }: { server: Miniflare; db: Awaited<ReturnType<Miniflare["getD1Database"]>>; log: string[] },
+): Worker {
   const self: Worker = {
     url: direct.origin,
     port: Number(direct.port),
