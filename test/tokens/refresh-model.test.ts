@@ -23,8 +23,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 6,
     arbitrary: fc.record({
       do: fc.constant("refresh" as const),
-      session: fc.nat(2),
-      back: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat(3) }),
+      session: fc.constantFrom(0, 0, 0, 1, 2),
+      back: fc.constantFrom(0, 0, 0, 1, 1, 2, 3),
       times: fc.oneof(
         { weight: 4, arbitrary: fc.constant(1) },
         { weight: 1, arbitrary: fc.integer({ min: 2, max: 5 }) },
@@ -35,7 +35,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       do: fc.constant("wait" as const),
-      ms: fc.constantFrom(1, 500, 9_999, 10_000, 10_001, 60_000, 299_999, 300_000),
+      ms: fc.constantFrom(1, 9_999, 10_000, 10_000, 10_001, 60_000, 299_999, 300_000),
     }),
   },
   {
@@ -100,7 +100,7 @@ describe("any history of refreshes, replays, revocations and time", () => {
     };
 
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 18 }), async (history) => {
+      fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 24 }), async (history) => {
         const agent = await self.agent();
         const model = new Model();
         model.open(agent.refreshToken, Date.now());
@@ -171,7 +171,7 @@ describe("any history of refreshes, replays, revocations and time", () => {
           expect(results.every(({ unused }) => unused === 1)).toBe(true);
         }
       }),
-      { numRuns: 40 },
+      { numRuns: 100 },
     );
   }, 60_000);
 });

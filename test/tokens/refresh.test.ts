@@ -65,6 +65,17 @@ describe("refresh", () => {
     expect(again.body.token.refresh_token).toBe(first.body.token.refresh_token);
   });
 
+  it("does not lengthen the grace with each replay", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    const { refreshToken } = await self.agent();
+    await refresh(self, refreshToken);
+    later(6);
+    expect((await refresh(self, refreshToken)).status).toBe(200);
+    later(6);
+    expect((await refresh(self, refreshToken)).body.code).toBe("refresh_token_reused");
+  });
+
   it("revokes the whole family for a token used again after the grace, and records it once", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
