@@ -1,6 +1,8 @@
+import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../src/config.ts";
 import { keepHouse } from "../src/housekeeping.ts";
+import { countOperations } from "./support/count-operations.ts";
 import { world, type World } from "./support/world.ts";
 
 const DAY_MS = 86_400_000;
@@ -88,6 +90,28 @@ describe("what has expired", () => {
     vi.setSystemTime(Date.now() + 3_600_000);
     await clean(self);
     expect(await families()).toBe(0);
+  });
+});
+
+describe("every chore", () => {
+  it("finds what it drops by an index", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { statements } = await counter.run(() => clean(self));
+    expect(statements.length).toBeGreaterThanOrEqual(5);
+    for (const { sql, bindings } of statements) {
+      const plan = await env.DB.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .bind(...bindings)
+        .all<{ detail: string }>();
+      const scans = plan.results.filter(({ detail }) => /^SCAN (?!\(?subquery|\d+)/.test(detail));
+      expect({
+        sql,
+        scans: scans.filter(({ detail }) => !detail.includes("USING INDEX activity_counts_empty")),
+      }).toEqual({
+        sql,
+        scans: [],
+      });
+    }
   });
 });
 

@@ -32,6 +32,12 @@ export async function limitAddress(env: Env, ipAddress: string): Promise<void> {
   if (!success) throw limited(ADDRESS_LIMIT, "address");
 }
 
+/** For the sessions that one key opens: who does not have the key cannot use its share up. @throws {ApiError} 429 */
+export async function limitKey(env: Env, keyHash: string): Promise<void> {
+  const { success } = await env.RATE_FREE.limit({ key: `verify:${keyHash}` });
+  if (!success) throw limited(TIER_LIMITS.free, "key");
+}
+
 /** For guesses at one agent's key, from wherever they come. @throws {ApiError} 429 */
 export async function limitGuesses(env: Env, agentId: string): Promise<void> {
   const { success } = await env.RATE_VERIFY.limit({ key: agentId.slice(0, 64) });

@@ -1,7 +1,8 @@
 import { note } from "../activity/record.ts";
 import { toWire } from "../agents/agent.ts";
+import { apiKeyHash } from "../agents/api-key.ts";
 import { ApiError, unauthorized } from "../http/errors.ts";
-import { limitAgent, limitGuesses } from "../http/rate-limit.ts";
+import { limitAgent, limitGuesses, limitKey } from "../http/rate-limit.ts";
 import { route } from "../http/route.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { tokenSettings } from "./issuer.ts";
@@ -24,7 +25,9 @@ export const tokenRoutes = [
     answer: verified,
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
-      const attempt = { agentId: body.agent_id, apiKey: body.api_key, ipAddress, now };
+      const keyHash = await apiKeyHash(body.api_key, config.pepper);
+      await limitKey(env, keyHash);
+      const attempt = { agentId: body.agent_id, keyHash, ipAddress, now };
       const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request));
       if (!result) {
         // Only failures count: a stranger who knows an agent's id cannot lock it out.

@@ -1,4 +1,3 @@
-import { apiKeyHash } from "../agents/api-key.ts";
 import type { Agent } from "../agents/agent.ts";
 import type { Config } from "../config.ts";
 import { randomBase62 } from "../crypto/random.ts";
@@ -19,16 +18,13 @@ export interface TokenPair {
  */
 export async function verifyAgent(
   db: D1Database,
-  attempt: { agentId: string; apiKey: string; ipAddress: string; now: number },
+  attempt: { agentId: string; keyHash: string; ipAddress: string; now: number },
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<{ agent: Agent; tokens: TokenPair } | undefined> {
-  const { agentId, apiKey, ipAddress, now } = attempt;
+  const { agentId, keyHash, ipAddress, now } = attempt;
   const refreshToken = newRefreshToken();
-  const [keyHash, refreshHash] = await Promise.all([
-    apiKeyHash(apiKey, config.pepper),
-    refreshTokenHash(refreshToken, config.pepper),
-  ]);
+  const refreshHash = await refreshTokenHash(refreshToken, config.pepper);
   const familyId = `fam_${randomBase62(24)}`;
   const session = await openSession(db, {
     agentId,

@@ -6,7 +6,7 @@ async function callsUntilRefused(limit: number, call: (n: number) => Promise<Ans
   for (let n = 0; n < 2 * limit + 2; n++) {
     const answer = await call(n);
     if (answer.status === 429) {
-      expect(n).toBeGreaterThanOrEqual(limit - 1);
+      expect(n).toBeGreaterThanOrEqual(limit - 2);
       return answer;
     }
   }
@@ -91,6 +91,13 @@ describe("guesses at one agent's key", () => {
       (await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } })).status,
     ).toBe(200);
     expect(self.sent.filter(({ status }) => status === "failure").length).toBeLessThanOrEqual(60);
+  });
+
+  it("are apart from what one key may open", async () => {
+    const self = world();
+    const { id, apiKey } = await self.agent();
+    const verify = () => self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+    expectRefusal(await callsUntilRefused(60, verify), { tier: null, limit: 60 }, '"key";q=60;w=60');
   });
 
   it("leave no row for an agent that does not exist", async () => {
