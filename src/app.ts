@@ -45,5 +45,5 @@ for (const path of bySpecificity) {
 }
 
 // Behind the routes: no service is called as they are.
-app.all("/proxy/:service", (c) => proxy(c.var.context));
-app.all("/proxy/:service/*", (c) => proxy(c.var.context));
+app.all("/proxy/:service", (c) => proxy(c.get("context")));
+app.all("/proxy/:service/*", (c) => proxy(c.get("context")));

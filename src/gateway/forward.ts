@@ -65,7 +65,7 @@ export async function forward(
 
   const { definition } = service;
   const { status, headers: received } = answer;
-  const link = (text: string) => throughGateway(text, url, service, request.url);
+  const link = (text: string) => throughGateway(text, url, service, originOf(request.url));
   const answerHeaders = responseHeaders(received, definition, credential.needles, link);
   const init = { status, statusText: answer.statusText, headers: answerHeaders };
   if (!answer.body) return { response: new Response(null, init), upstreamStatus: status, done: undefined };
@@ -109,15 +109,17 @@ function lengthOf(headers: Headers): number | undefined {
   return length !== null && /^\d{1,15}$/.test(length) && !headers.has("content-encoding") ? Number(length) : undefined;
 }
 
+const originOf = (url: string): string => url.slice(0, url.indexOf("/", url.indexOf("://") + 3));
+
 /** A link of the upstream's as one through the gateway, from the root if it was; a link to anywhere else as it is. */
-function throughGateway(text: string, base: URL, service: Service, gatewayUrl: string): string {
+function throughGateway(text: string, base: URL, service: Service, gatewayOrigin: string): string {
   const own = base.origin + service.basePath;
   const through = `/proxy/${service.name}`;
-  if (text.startsWith(`${own}/`)) return new URL(gatewayUrl).origin + through + text.slice(own.length);
+  if (text.startsWith(`${own}/`)) return gatewayOrigin + through + text.slice(own.length);
   const url = URL.parse(text, base);
   if (!url || url.origin !== base.origin) return text;
   const inside = url.pathname === service.basePath || url.pathname.startsWith(`${service.basePath}/`);
   if (!inside) return text;
   const rest = url.pathname.slice(service.basePath.length) + url.search + url.hash;
-  return (/^\/[^/\\]/.test(text) ? "" : new URL(gatewayUrl).origin) + through + rest;
+  return (/^\/[^/\\]/.test(text) ? "" : gatewayOrigin) + through + rest;
 }

@@ -4,7 +4,13 @@ import type { AppEnv } from "./request.ts";
 
 /** CORS for the origins of `CORS_ORIGINS`, errors included. OPTIONS is answered here and never forwarded. */
 export const cors = createMiddleware<AppEnv>(async (c, next) => {
-  const { corsOrigins } = c.var.context.config;
+  // No browser asks: nothing of the answer is for one to read. Varying by Origin is all that a cache must know.
+  if (c.req.method !== "OPTIONS" && !c.req.raw.headers.has("origin")) {
+    await next();
+    c.res.headers.append("vary", "Origin");
+    return;
+  }
+  const { corsOrigins } = c.get("context").config;
   if (c.req.method === "OPTIONS") {
     await policy(corsOrigins)(c, async () => {});
     // Every success of this API is a JSON object, also the answer to a preflight.
