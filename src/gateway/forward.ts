@@ -68,8 +68,10 @@ export async function forward(
   const link = (text: string) => throughGateway(text, url, service, originOf(request.url));
   const answerHeaders = responseHeaders(received, definition, credential.needles, link);
   const init = { status, statusText: answer.statusText, headers: answerHeaders };
-  if (!answer.body) return { response: new Response(null, init), upstreamStatus: status, done: undefined };
-
+  const ended = { upstreamStatus: status, done: undefined };
+  if (meaning.method === "HEAD" || BODILESS.has(status)) {
+    return { response: new Response(null, init), ...ended };
+  }
   const needles = isSearched(received) ? credential.needles : [];
   const links =
     definition.bodyLinks && status !== 206 && isJson(received) ? linkRewriter(definition.bodyLinks, link) : undefined;
@@ -80,13 +82,17 @@ export async function forward(
     const whole = await readWhole(answer, { needles, links });
     return "failure" in whole
       ? { ...whole, upstreamStatus: status }
-      : { response: new Response(whole.body, init), upstreamStatus: status, done: undefined };
+      : { response: new Response(whole.body, init), ...ended };
   }
+  if (!answer.body) return { response: new Response(null, init), ...ended };
   const { readable, writable } =
     length === undefined || links ? new IdentityTransformStream() : new FixedLengthStream(length);
   const done = pass(answer.body, writable, { needles, links });
   return { response: new Response(readable, init), upstreamStatus: status, done };
 }
+
+/** Statuses whose answers have no body (RFC 9110 §15). */
+const BODILESS = new Set([204, 205, 304]);
 
 /** What tells of the bytes of a body that are no longer those. */
 const DIGESTS = ["content-md5", "digest", "content-digest", "repr-digest"];

@@ -205,8 +205,8 @@ describe("an answer", () => {
     expect((await readAll(response)).body).toHaveLength(0);
   });
 
-  it("304 and 204 have no body", async () => {
-    for (const status of [304, 204]) {
+  it("204, 205 and 304 have no body", async () => {
+    for (const status of [204, 205, 304]) {
       answer = (request, response) => {
         expect(request.headers["if-none-match"]).toBe('"abc"');
         response.writeHead(status, { etag: '"abc"' }).end();
