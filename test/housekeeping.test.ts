@@ -1,7 +1,9 @@
+import { createScheduledController } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../src/config.ts";
 import { keepHouse } from "../src/housekeeping.ts";
+import worker from "../src/index.ts";
 import { countOperations } from "./support/count-operations.ts";
 import { world, type World } from "./support/world.ts";
 
@@ -112,6 +114,17 @@ describe("every chore", () => {
         scans: [],
       });
     }
+  });
+});
+
+describe("the cron trigger", () => {
+  it("keeps house at the time it stands for", async () => {
+    const self = world();
+    const { id } = await self.agent();
+    const families = () => count(self, "refresh_families WHERE agent_id = ?1", id);
+    expect(await families()).toBe(1);
+    await worker.scheduled(createScheduledController({ scheduledTime: Date.now() + 100 * DAY_MS }), self.env);
+    expect(await families()).toBe(0);
   });
 });
 

@@ -131,7 +131,7 @@ export const agentRoutes = [
     answer: schemas.changedAgent,
     async handle(call) {
       const { tier } = call.body;
-      return changeAnswer(call, await setTier(call.env.DB, changeOf(call), tier), `tier set to ${tier}`);
+      return changeAnswer(call, await setTier(call.env.DB, changeOf(call), tier), `tier is ${tier}`);
     },
   }),
 
@@ -147,7 +147,7 @@ export const agentRoutes = [
       const faults = faultsOf(body.permissions, config.catalogue);
       if (faults.length > 0) throw ungrantable(faults);
       const changed = await setPermissions(env.DB, changeOf(call), body.permissions);
-      return changeAnswer(call, changed, `permissions set to ${body.permissions.join(" ")}`);
+      return changeAnswer(call, changed, `permissions are ${body.permissions.join(" ")}`);
     },
   }),
 
@@ -208,16 +208,16 @@ function tellEdge({ env, config, waitUntil }: ChangeCall, agentId: string, notBe
 async function changeStatus(call: ChangeCall, status: Status) {
   const changed = await setStatus(call.env.DB, changeOf(call), status);
   if (changed.result === "changed" && status !== "active") tellEdge(call, changed.agent.id, changed.agent.notBefore);
-  return changeAnswer(call, changed, `status set to ${status}`);
+  return changeAnswer(call, changed, `status is ${status}`);
 }
 
 function changeAnswer(call: ChangeCall, changed: Changed, what: string) {
   if (changed.result === "unknown" || changed.result === "final") throw refusalOf(changed.result);
   const { agent } = changed;
-  if (changed.result === "changed") note(call, agent.id, `${what} by ${call.caller.agent.id}`);
+  if (changed.result === "changed") note(call, agent.id, `${what}, set by ${call.caller.agent.id}`);
   return {
     success: true,
-    message: changed.result === "changed" ? `Agent: ${what}.` : "Nothing to change: it stands so already.",
+    message: changed.result === "changed" ? `The agent's ${what}.` : "Nothing to change: it stands so already.",
     agent: toWire(agent),
   };
 }

@@ -98,7 +98,7 @@ describe("an agent's status", () => {
     expect(again.status).toBe(200);
     expect(again.body.agent.updated_at).toBe(before.body.agent.updated_at);
     expect(await events()).toEqual(["agent.status_updated"]);
-    expect(self.sent.filter(({ message }) => message?.startsWith("status set")).length).toBe(1);
+    expect(self.sent.filter(({ message }) => message?.startsWith("status is")).length).toBe(1);
   });
 
   it("is for admins only, and one of four", async () => {
