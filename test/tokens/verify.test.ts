@@ -1,0 +1,117 @@
+import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from "jose";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { world, type World } from "../support/world.ts";
+
+afterEach(() => void vi.useRealTimers());
+
+const verify = (where: World, id: unknown, apiKey: unknown) =>
+  where.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+
+describe("verify", () => {
+  it("answers with exactly the agent and its tokens", async () => {
+    const self = world();
+    const { id, apiKey } = await self.agent();
+    const { status, body, headers } = await verify(self, id, apiKey);
+    expect(status).toBe(200);
+    expect(Object.keys(body).sort()).toEqual(["agent", "message", "success", "token"]);
+    expect(Object.keys(body.token).sort()).toEqual(["access_token", "expires_in", "refresh_token", "token_type"]);
+    expect(body.token).toMatchObject({ token_type: "Bearer", expires_in: 3600 });
+    expect(headers.get("cache-control")).toBe("no-store");
+  });
+
+  it("gives a token that anybody can verify with the published keys", async () => {
+    const self = world();
+    const { id, token } = await self.agent(["lab:things:read", "github:issues:read"]);
+    const keys = createLocalJWKSet((await self.call("/.well-known/jwks.json")).body);
+    const { payload, protectedHeader } = await jwtVerify(token, keys, {
+      issuer: "https://auth.example.com",
+      audience: "https://auth.example.com",
+      typ: "at+jwt",
+      algorithms: ["ES256"],
+    });
+    expect(protectedHeader).toEqual({ alg: "ES256", typ: "at+jwt", kid: decodeProtectedHeader(token).kid });
+    expect(payload).toMatchObject({
+      sub: id,
+      client_id: id,
+      scope: "lab:things:read github:issues:read",
+      tier: "free",
+      jti: expect.stringMatching(/^\w{22}$/),
+    });
+    expect(payload.exp! - payload.iat!).toBe(3600);
+  });
+
+  it("fails with one body for an unknown agent, a wrong key and an agent that is not active", async () => {
+    const self = world();
+    const [agent, revoked] = [await self.agent(), await self.agent()];
+    await self.call(`/agents/${revoked.id}/revoke`, { method: "POST", token: revoked.token });
+    const bodies = [];
+    for (const [id, key] of [
+      ["agt_000000000000000000000000", agent.apiKey],
+      [agent.id, `${agent.apiKey.slice(0, -1)}_`],
+      [revoked.id, revoked.apiKey],
+      [agent.id, "' OR 1=1 --"],
+    ]) {
+      const { status, headers, body } = await verify(self, id, key);
+      expect([status, headers.get("www-authenticate")]).toEqual([401, 'Bearer realm="agentauth"']);
+      const { request_id, ...rest } = body;
+      expect(request_id).toBeTruthy();
+      bodies.push(rest);
+    }
+    for (const body of bodies) {
+      expect(body).toEqual({
+        error: "Invalid credentials",
+        message: bodies[0].message,
+        status: 401,
+        code: "invalid_credentials",
+      });
+    }
+  });
+
+  it("records a failure on an agent that exists, and tells of it", async () => {
+    const self = world();
+    const { id } = await self.agent();
+    self.sent.length = 0;
+    await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: "ak_x" }, ip: "192.0.2.9" });
+    expect(self.sent).toEqual([
+      expect.objectContaining({
+        agentId: id,
+        status: "failure",
+        ipAddress: "192.0.2.9",
+        message: "verification failed",
+        event: expect.objectContaining({
+          name: "agent.verification_failed",
+          data: { agent_id: id, failed_at: expect.any(String), ip_address: "192.0.2.9" },
+        }),
+      }),
+    ]);
+    expect(JSON.stringify(self.sent)).not.toContain("ak_x");
+  });
+
+  it.each([
+    [undefined, "k"],
+    ["a", undefined],
+    [7, "k"],
+    ["a", {}],
+    ["", "k"],
+    ["a", ""],
+    ["a".repeat(129), "k"],
+    ["a", "k".repeat(257)],
+  ])("gives 400 for %j and %j", async (id, key) => {
+    expect((await verify(world(), id, key)).status).toBe(400);
+  });
+});
+
+describe("an access token", () => {
+  it("ends with its life, however well it is remembered", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world({ ACCESS_TOKEN_TTL_SECONDS: "100" });
+    const { token } = await self.agent();
+    const read = () => self.call("/proxy/lab/things/1", { token });
+    expect((await read()).status).toBe(200);
+    vi.setSystemTime(Date.now() + 98_000);
+    expect((await read()).status).toBe(200);
+    vi.setSystemTime(Date.now() + 2_000);
+    expect((await read()).body.code).toBe("token_expired");
+    expect((await read()).headers.get("www-authenticate")).toContain('error="invalid_token"');
+  });
+});
