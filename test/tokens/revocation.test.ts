@@ -45,6 +45,29 @@ describe("revoke-tokens", () => {
     expect((await self.call(`/agents/${id}`, { token: refreshed.body.token.access_token })).status).toBe(200);
   });
 
+  it("leaves no session alive that was opened at the same time", async () => {
+    const self = world();
+    const admin = await self.admin();
+    for (let round = 0; round < 5; round++) {
+      const { id, apiKey, refreshToken } = await self.agent();
+      const status = (to: string) =>
+        self.call(`/agents/${id}/status`, { method: "PUT", token: admin.token, json: { status: to } });
+      const opened = [
+        ...Array.from({ length: 6 }, () => verify(self, id, apiKey)),
+        self.call("/agents/refresh", { method: "POST", json: { refresh_token: refreshToken } }),
+      ];
+      opened.splice(round, 0, status("suspended"));
+      const answers = (await Promise.all(opened)).filter(({ body }) => body.token);
+      // Back in force, so that it is not the status that refuses.
+      await status("active");
+      for (const { body } of answers) {
+        expect((await self.call(`/agents/${id}`, { token: body.token.access_token })).status).toBe(401);
+        const json = { refresh_token: body.token.refresh_token };
+        expect((await self.call("/agents/refresh", { method: "POST", json })).status).toBe(401);
+      }
+    }
+  });
+
   it("leaves other agents alone", async () => {
     const self = world();
     const [one, other] = [await self.agent(), await self.agent()];
