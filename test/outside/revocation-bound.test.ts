@@ -84,9 +84,15 @@ describe("the bound of a revocation, in two isolates over one database", () => {
         const ended = performance.now();
         await Promise.all(
           everywhere().map(async (where) => {
-            while ((await read(where, agent)) === 200) await wait(0.05);
-            const seconds = (performance.now() - ended) / 1000;
-            expect({ what, inTime: seconds < BOUND + 0.5 }).toEqual({ what, inTime: true });
+            // When the last read that passed was sent: slow answers do not count against the bound.
+            let sent = performance.now();
+            let last = ended;
+            while ((await read(where, agent)) === 200) {
+              last = sent;
+              await wait(0.05);
+              sent = performance.now();
+            }
+            expect({ what, inTime: last - ended <= BOUND * 1000 }).toEqual({ what, inTime: true });
             expect(await read(where, agent)).toBe(401);
           }),
         );
