@@ -23,27 +23,33 @@ export const ROUTES: readonly Route[] = [
   ...healthRoutes,
 ];
 
-export const app = new Hono<AppEnv>();
+/** The app over a table of routes, with the gateway behind it. */
+export function appOf(routes: readonly Route[]): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
 
-app.onError(errorAnswer);
-app.notFound(() => {
-  throw notFound("This path");
-});
+  app.onError(errorAnswer);
+  app.notFound(() => {
+    throw notFound("This path");
+  });
 
-app.use(begin);
-app.use(cors);
+  app.use(begin);
+  app.use(cors);
 
-// A static path wins over a parameter in its place, also for a method that only the latter has.
-const bySpecificity = [...new Set(ROUTES.map(({ path }) => path))].sort(
-  (one, other) => Number(one.includes("{")) - Number(other.includes("{")),
-);
-for (const path of bySpecificity) {
-  const routes = ROUTES.filter((route) => route.path === path);
-  const pattern = path.replace(/\{(\w+)\}/g, ":$1");
-  for (const route of routes) app.on(route.method, pattern, dispatch(route));
-  app.all(pattern, methodNotAllowed(routes.map(({ method }) => method)));
+  // A static path wins over a parameter in its place, also for a method that only the latter has.
+  const bySpecificity = [...new Set(routes.map(({ path }) => path))].sort(
+    (one, other) => Number(one.includes("{")) - Number(other.includes("{")),
+  );
+  for (const path of bySpecificity) {
+    const onPath = routes.filter((route) => route.path === path);
+    const pattern = path.replace(/\{(\w+)\}/g, ":$1");
+    for (const route of onPath) app.on(route.method, pattern, dispatch(route));
+    app.all(pattern, methodNotAllowed(onPath.map(({ method }) => method)));
+  }
+
+  // Behind the routes: no service is called as they are.
+  app.all("/proxy/:service", (c) => proxy(c.get("context")));
+  app.all("/proxy/:service/*", (c) => proxy(c.get("context")));
+  return app;
 }
 
-// Behind the routes: no service is called as they are.
-app.all("/proxy/:service", (c) => proxy(c.get("context")));
-app.all("/proxy/:service/*", (c) => proxy(c.get("context")));
+export const app = appOf(ROUTES);

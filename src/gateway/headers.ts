@@ -17,7 +17,10 @@ const FORWARDED = new Set([
   "range",
 ]);
 
-/** Response headers that no agent sees: hop-by-hop (RFC 9110 §7.6.1), cookies, and what tells of the credential or its browser rules. */
+/**
+ * Response headers that no agent sees: hop-by-hop (RFC 9110 §7.6.1), cookies, what tells of the credential, and what would
+ * set rules in a browser for the gateway's whole origin.
+ */
 const HIDDEN = new Set([
   "connection",
   "keep-alive",
@@ -35,7 +38,19 @@ const HIDDEN = new Set([
   "strict-transport-security",
   "public-key-pins",
   "report-to",
+  "reporting-endpoints",
   "nel",
+  "service-worker-allowed",
+  "service-worker-navigation-preload",
+  "content-security-policy-report-only",
+  "origin-agent-cluster",
+  "accept-ch",
+  "critical-ch",
+  "refresh",
+  "sourcemap",
+  "x-sourcemap",
+  "speculation-rules",
+  "use-as-dictionary",
   "authorization",
   "www-authenticate",
 ]);
@@ -98,6 +113,9 @@ export function responseHeaders(
   // An answer to one agent is never another's: not in a shared cache, whatever the upstream said.
   headers["cache-control"] = privateCache(headers["cache-control"]);
   headers.vary = headers.vary ? `${headers.vary}, Authorization` : "Authorization";
+  // What an upstream answers must not run on the gateway's origin, where other agents' answers and the console are.
+  headers["content-security-policy"] = "default-src 'none'; sandbox";
+  headers["x-content-type-options"] = "nosniff";
   // Tells a refusal of the upstream's from one of the gateway's: only the latter is about the agent's token.
   headers["x-agentauth-upstream"] = definition.name;
   return headers;

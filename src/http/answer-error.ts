@@ -1,5 +1,6 @@
 import type { ErrorHandler } from "hono";
 import { ApiError, errorResponse, unavailable } from "./errors.ts";
+import { harden } from "./harden.ts";
 import type { AppEnv } from "./request.ts";
 import { logRefusal } from "./request-log.ts";
 
@@ -18,6 +19,7 @@ export const errorAnswer: ErrorHandler<AppEnv> = (error, c) => {
   });
   const response = errorResponse(known, requestId);
   response.headers.set("x-request-id", requestId);
+  harden(response.headers);
   return response;
 };
 

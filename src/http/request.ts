@@ -1,6 +1,7 @@
 import { createMiddleware } from "hono/factory";
 import { ConfigError, loadConfig, type Config } from "../config.ts";
 import { ApiError } from "./errors.ts";
+import { harden } from "./harden.ts";
 
 /** What is known of a request before anyone looks at what it asks. */
 export interface RequestContext {
@@ -34,7 +35,9 @@ export const begin = createMiddleware<AppEnv>(async (c, next) => {
     waitUntil: (work) => c.executionCtx.waitUntil(work),
   });
   await next();
-  c.res.headers.set("x-request-id", requestId);
+  const { headers } = c.res;
+  headers.set("x-request-id", requestId);
+  harden(headers);
 });
 
 function configOf(env: Env): Config {

@@ -29,6 +29,32 @@ const BEHAVIOURS: Record<string, Behaviour> = {
     void response
       .writeHead(200, { "content-encoding": "gzip", "content-type": "text/plain" })
       .end(gzipSync("zipped text")),
+  /** A page that would take over the origin that it is shown on. */
+  page: (_, response) =>
+    void response
+      .writeHead(200, {
+        "content-type": "text/html",
+        "content-security-policy": "default-src *; script-src 'unsafe-inline'",
+        "content-security-policy-report-only": "default-src 'self'; report-uri https://evil.example",
+        "x-content-type-options": "sniff",
+        "set-cookie": "session=fixed; Path=/",
+        "strict-transport-security": "max-age=0",
+        "access-control-allow-origin": "https://evil.example",
+        "access-control-allow-credentials": "true",
+        "access-control-expose-headers": "*",
+        "clear-site-data": '"*"',
+        "alt-svc": 'h3="evil.example:443"',
+        "service-worker-allowed": "/",
+        "report-to": "{}",
+        "reporting-endpoints": 'default="https://evil.example"',
+        nel: "{}",
+        refresh: "0; url=https://evil.example",
+        "accept-ch": "Sec-CH-UA-Model",
+        "speculation-rules": '"/rules.json"',
+        "x-oauth-scopes": "repo",
+        "x-kept": "yes",
+      })
+      .end("<script>fetch('/agents')</script>"),
   headers: (_, response) =>
     void response
       .writeHead(200, {

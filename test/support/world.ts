@@ -55,7 +55,7 @@ export function testEnv(overrides: Record<string, unknown> = {}): Cloudflare.Env
 let names = 0;
 
 /** A Worker with its own settings over the real D1, KV and rate limits of the test file. */
-export function world(overrides: Record<string, unknown> = {}): World {
+export function world(overrides: Record<string, unknown> = {}, served = app): World {
   const upstream = inject("upstream");
   const sent: ActivityMessage[] = [];
   const env = testEnv({
@@ -80,7 +80,7 @@ export function world(overrides: Record<string, unknown> = {}): World {
         headers,
         ...(body != null && { body }),
       });
-      const response = await app.fetch(request, env, ctx);
+      const response = await served.fetch(request, env, ctx);
       // A body that nobody reads keeps its pipe, and so the context, open.
       void waitOnExecutionContext(ctx);
       return response;
