@@ -105,7 +105,7 @@ CREATE TABLE webhooks (
   description TEXT,
   is_active INTEGER NOT NULL DEFAULT 1,
   all_agents INTEGER NOT NULL DEFAULT 0,
-  secret TEXT NOT NULL,                   -- JWE-like: key id and AES-GCM ciphertext under WEBHOOK_KEYS
+  secret TEXT NOT NULL,                   -- JSON {kid, iv, data}: AES-GCM under a key of WEBHOOK_KEYS
   previous_secret TEXT,
   previous_secret_expires_at INTEGER,
   failures_in_row INTEGER NOT NULL DEFAULT 0,
@@ -117,6 +117,7 @@ CREATE TABLE webhooks (
 
 CREATE INDEX webhooks_by_agent ON webhooks (agent_id, created_at);
 CREATE INDEX webhooks_for_all ON webhooks (id) WHERE all_agents = 1;
+CREATE INDEX webhooks_by_key ON webhooks (secret ->> '$.kid');
 
 -- The outbox: written in the batch of the change that it tells of, emptied into deliveries.
 CREATE TABLE events (
@@ -136,7 +137,8 @@ CREATE TABLE deliveries (
   body TEXT NOT NULL,
   status TEXT NOT NULL CHECK (status IN ('pending', 'success', 'failed')),
   attempts INTEGER NOT NULL DEFAULT 0,
-  next_attempt_at INTEGER,
+  next_attempt_at INTEGER,                -- null: no more; while an attempt is under way, when its claim ends
+  enqueued_at INTEGER,                    -- when a queue message was last sent for it
   response_status INTEGER,
   response_body TEXT,
   error TEXT,
@@ -145,5 +147,7 @@ CREATE TABLE deliveries (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX deliveries_once ON deliveries (event_id, webhook_id);
-CREATE INDEX deliveries_by_webhook ON deliveries (webhook_id, created_at, id);
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook_id, id);
+CREATE INDEX deliveries_by_status ON deliveries (webhook_id, status, id);
+CREATE INDEX deliveries_by_age ON deliveries (updated_at) WHERE status <> 'pending';
 CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE status = 'pending';

@@ -12,12 +12,14 @@ import { begin, type AppEnv } from "./http/request.ts";
 import type { Route } from "./http/route.ts";
 import { permissionRoutes } from "./permissions/routes.ts";
 import { tokenRoutes } from "./tokens/routes.ts";
+import { webhookRoutes } from "./webhooks/routes.ts";
 
 /** Every endpoint but the gateway: what is mounted, documented and walked by the security tests. */
 export const ROUTES: readonly Route[] = [
   ...agentRoutes,
   ...tokenRoutes,
   ...activityRoutes,
+  ...webhookRoutes,
   ...permissionRoutes,
   ...gatewayRoutes,
   ...healthRoutes,

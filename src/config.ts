@@ -37,6 +37,8 @@ export interface Config {
   readonly activityRetentionDays: number;
   readonly corsOrigins: readonly string[];
   readonly webhookAllowLoopback: boolean;
+  /** Ports beside 443 that webhooks may go to. */
+  readonly webhookPorts: readonly number[];
   readonly signingKeys: readonly SigningKey[];
   readonly webhookKeys: readonly EncryptionKey[];
   readonly pepper: string;
@@ -92,6 +94,10 @@ const settings = z.object({
   ACTIVITY_RETENTION_DAYS: seconds(90, 1),
   CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(z.union([z.literal("*"), origin]))), []),
   WEBHOOK_ALLOW_LOOPBACK: flag,
+  WEBHOOK_PORTS: z._default(
+    z.pipe(z.transform(splitList), z.array(z.coerce.number().check(z.int(), z.minimum(1), z.maximum(65_535)))),
+    [],
+  ),
   SIGNING_KEYS: jwkSet(signingKey),
   WEBHOOK_KEYS: jwkSet(webhookKey),
   SECRET_PEPPER: z.string().check(z.minLength(32)),
@@ -166,6 +172,7 @@ function readConfig(env: Record<string, unknown>): Config | ConfigError {
     activityRetentionDays: data.ACTIVITY_RETENTION_DAYS,
     corsOrigins: data.CORS_ORIGINS,
     webhookAllowLoopback: data.WEBHOOK_ALLOW_LOOPBACK,
+    webhookPorts: data.WEBHOOK_PORTS,
     signingKeys: data.SIGNING_KEYS.keys,
     webhookKeys: data.WEBHOOK_KEYS.keys,
     pepper: data.SECRET_PEPPER,

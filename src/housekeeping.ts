@@ -2,6 +2,8 @@ import { sweepActivity } from "./activity/sweep.ts";
 import { sweepKeys } from "./agents/sweep.ts";
 import type { Config } from "./config.ts";
 import { sweepSessions } from "./tokens/sweep.ts";
+import { drainOutbox, resendForgotten, sweepDeliveries } from "./webhooks/deliveries/fan-out.ts";
+import { resealSecrets } from "./webhooks/reseal.ts";
 
 /**
  * One thing to be done every minute, in bounded steps: a step deals with at most `most` items and says with how many it did.
@@ -13,6 +15,10 @@ const CHORES: Readonly<Record<string, Chore>> = {
   sweep_activity: sweepActivity,
   sweep_sessions: sweepSessions,
   sweep_keys: sweepKeys,
+  drain_outbox: drainOutbox,
+  resend_forgotten_deliveries: resendForgotten,
+  sweep_deliveries: sweepDeliveries,
+  reseal_webhook_secrets: resealSecrets,
 };
 
 /** A database serves one statement at a time: between small steps, requests pass. */

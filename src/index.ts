@@ -3,14 +3,34 @@ import type { ActivityMessage } from "./activity/record.ts";
 import { app } from "./app.ts";
 import { loadConfig } from "./config.ts";
 import { keepHouse } from "./housekeeping.ts";
+import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/deliver.ts";
+import type { DeliveryMessage } from "./webhooks/deliveries/enqueue.ts";
+import { emptyOutbox } from "./webhooks/deliveries/fan-out.ts";
+
+const bodies = <Body>(batch: MessageBatch): Body[] => batch.messages.map(({ body }) => body as Body);
 
 export default {
   fetch: app.fetch,
-  async queue(batch, env) {
-    await consumeActivities(
-      env.DB,
-      batch.messages.map(({ body }) => body as ActivityMessage),
-    );
+  async queue(batch, env, ctx) {
+    switch (batch.queue) {
+      case "agentauth-activity":
+        await consumeActivities(env.DB, bodies<ActivityMessage>(batch));
+        // Whatever announces an event is recorded as activity too, so this is when there is something to send.
+        await emptyOutbox(env, Date.now()).catch((cause: unknown) => {
+          console.error(JSON.stringify({ event: "outbox_not_emptied", cause: String(cause) }));
+        });
+        break;
+      case "agentauth-deliveries": {
+        const messages = batch.messages as readonly Message<DeliveryMessage>[];
+        await consumeDeliveries(messages, env, loadConfig(env), (work) => ctx.waitUntil(work));
+        break;
+      }
+      case "agentauth-deliveries-dead":
+        await consumeDeadDeliveries(env.DB, bodies<DeliveryMessage>(batch), Date.now());
+        break;
+      default:
+        throw new Error(`no consumer for the queue ${batch.queue}`);
+    }
   },
   async scheduled({ scheduledTime }, env) {
     await keepHouse(env, loadConfig(env), scheduledTime);

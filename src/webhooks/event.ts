@@ -13,6 +13,7 @@ export const EVENTS = [
   "agent.key_rotated",
   "token.reuse_detected",
   "gateway.denied",
+  "webhook.disabled",
 ] as const;
 
 export type EventName = (typeof EVENTS)[number];

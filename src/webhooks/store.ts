@@ -1,4 +1,5 @@
-import type { Event } from "./event.ts";
+import type { Event, EventName } from "./event.ts";
+import type { Webhook } from "./webhook.ts";
 
 /**
  * The statement that puts an event into the outbox, for the batch of the change that it tells of.
@@ -21,4 +22,162 @@ export function outboxStatement(
            AND EXISTS (SELECT 1 FROM json_each(w.events) e WHERE e.value = ?3))`,
     )
     .bind(event.id, event.agentId, event.name, event.at, JSON.stringify(event.data), ...bindings);
+}
+
+interface WebhookRow {
+  id: string;
+  agent_id: string;
+  url: string;
+  events: string;
+  description: string | null;
+  is_active: number;
+  all_agents: number;
+  disabled_at: number | null;
+  disabled_reason: string | null;
+  previous_secret_expires_at: number | null;
+  created_at: number;
+  updated_at: number;
+}
+
+const COLUMNS = `id, agent_id, url, events, description, is_active, all_agents, disabled_at, disabled_reason,
+  previous_secret_expires_at, created_at, updated_at`;
+
+function fromRow(row: WebhookRow): Webhook {
+  return {
+    id: row.id,
+    agentId: row.agent_id,
+    url: row.url,
+    events: JSON.parse(row.events) as EventName[],
+    description: row.description,
+    isActive: row.is_active === 1,
+    allAgents: row.all_agents === 1,
+    disabledAt: row.disabled_at,
+    disabledReason: row.disabled_reason,
+    previousSecretExpiresAt: row.previous_secret_expires_at,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+/** Adds a webhook unless its agent has as many as it may. Returns whether it came in. */
+export async function insertWebhook(
+  db: D1Database,
+  { id, agentId, url, events, description, allAgents, createdAt }: Webhook,
+  sealed: string,
+  most: number,
+): Promise<boolean> {
+  const { meta } = await db
+    .prepare(
+      `INSERT INTO webhooks (id, agent_id, url, events, description, all_agents, secret, created_at, updated_at)
+       SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8 WHERE (SELECT count(*) FROM webhooks WHERE agent_id = ?2) < ?9`,
+    )
+    .bind(id, agentId, url, JSON.stringify(events), description, allAgents ? 1 : 0, sealed, createdAt, most)
+    .run();
+  return meta.changes > 0;
+}
+
+/** Whose webhooks one may see: an agent's own, or everybody's. */
+export type Owner = string | "anybody";
+
+const OWNED = "id = ?1 AND (?2 = 'anybody' OR agent_id = ?2)";
+
+export async function listWebhooks(db: D1Database, agentId: string): Promise<Webhook[]> {
+  const { results } = await db
+    .prepare(`SELECT ${COLUMNS} FROM webhooks WHERE agent_id = ?1 ORDER BY created_at, id`)
+    .bind(agentId)
+    .all<WebhookRow>();
+  return results.map(fromRow);
+}
+
+export async function findWebhook(db: D1Database, id: string, owner: Owner): Promise<Webhook | undefined> {
+  const row = await db.prepare(`SELECT ${COLUMNS} FROM webhooks WHERE ${OWNED}`).bind(id, owner).first<WebhookRow>();
+  return row ? fromRow(row) : undefined;
+}
+
+export interface WebhookChange {
+  readonly url?: string | undefined;
+  readonly events?: readonly EventName[] | undefined;
+  readonly description?: string | null | undefined;
+  readonly isActive?: boolean | undefined;
+}
+
+/** Switched on again, a webhook begins with a clean record. */
+export async function updateWebhook(
+  db: D1Database,
+  id: string,
+  owner: Owner,
+  { url, events, description, isActive }: WebhookChange,
+  now: number,
+): Promise<Webhook | undefined> {
+  const row = await db
+    .prepare(
+      `UPDATE webhooks SET url = coalesce(?3, url), events = coalesce(?4, events),
+         description = iif(?5, ?6, description), is_active = coalesce(?7, is_active),
+         failures_in_row = iif(?7 = 1, 0, failures_in_row), disabled_at = iif(?7 = 1, NULL, disabled_at),
+         disabled_reason = iif(?7 = 1, NULL, disabled_reason), updated_at = ?8
+       WHERE ${OWNED} RETURNING ${COLUMNS}`,
+    )
+    .bind(
+      id,
+      owner,
+      url ?? null,
+      events ? JSON.stringify(events) : null,
+      description === undefined ? 0 : 1,
+      description ?? null,
+      isActive === undefined ? null : Number(isActive),
+      now,
+    )
+    .first<WebhookRow>();
+  return row ? fromRow(row) : undefined;
+}
+
+export async function deleteWebhook(db: D1Database, id: string, owner: Owner): Promise<boolean> {
+  const { meta } = await db.prepare(`DELETE FROM webhooks WHERE ${OWNED}`).bind(id, owner).run();
+  return meta.changes > 0;
+}
+
+/** Puts a new secret in; the one in use signs beside it until the overlap ends. */
+export async function replaceSecret(
+  db: D1Database,
+  id: string,
+  owner: Owner,
+  sealed: string,
+  { previousExpiresAt, now }: { previousExpiresAt: number; now: number },
+): Promise<Webhook | undefined> {
+  const row = await db
+    .prepare(
+      `UPDATE webhooks SET previous_secret = iif(?4 > ?5, secret, NULL),
+         previous_secret_expires_at = iif(?4 > ?5, ?4, NULL), secret = ?3, updated_at = ?5
+       WHERE ${OWNED} RETURNING ${COLUMNS}`,
+    )
+    .bind(id, owner, sealed, previousExpiresAt, now)
+    .first<WebhookRow>();
+  return row ? fromRow(row) : undefined;
+}
+
+/** Secrets as they are kept, of webhooks whose secret is under another key than this one. */
+export async function secretsUnderOtherKeys(
+  db: D1Database,
+  kid: string,
+  most: number,
+): Promise<{ id: string; secret: string; previousSecret: string | null }[]> {
+  const select = "SELECT id, secret, previous_secret AS previousSecret FROM webhooks WHERE secret ->> '$.kid'";
+  const { results } = await db
+    .prepare(`${select} < ?1 UNION ALL ${select} > ?1 LIMIT ?2`)
+    .bind(kid, most)
+    .all<{ id: string; secret: string; previousSecret: string | null }>();
+  return results;
+}
+
+/** Replaces a kept secret by the same one under another key, unless it was regenerated meanwhile. */
+export async function reseal(
+  db: D1Database,
+  id: string,
+  before: string,
+  { secret, previousSecret }: { secret: string; previousSecret: string | null },
+): Promise<void> {
+  await db
+    .prepare("UPDATE webhooks SET secret = ?3, previous_secret = ?4 WHERE id = ?1 AND secret = ?2")
+    .bind(id, before, secret, previousSecret)
+    .run();
 }

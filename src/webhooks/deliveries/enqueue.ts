@@ -1,0 +1,30 @@
+import { hopSeconds } from "../schedule.ts";
+
+/** What travels through the queue: everything else stands in D1. */
+export interface DeliveryMessage {
+  readonly deliveryId: string;
+}
+
+/** What one call of the queue takes. */
+const MOST_AT_ONCE = 100;
+
+/**
+ * Asks for deliveries that are due at a time, one message each. Never rejects: what is not asked for here is found by
+ * the minute's sweep.
+ */
+export async function enqueue(
+  queue: Queue<DeliveryMessage>,
+  ids: readonly string[],
+  dueAt: number,
+  now: number,
+): Promise<void> {
+  const delaySeconds = hopSeconds(dueAt, now);
+  try {
+    for (let from = 0; from < ids.length; from += MOST_AT_ONCE) {
+      const part = ids.slice(from, from + MOST_AT_ONCE);
+      await queue.sendBatch(part.map((deliveryId) => ({ body: { deliveryId }, delaySeconds })));
+    }
+  } catch (cause) {
+    console.warn(JSON.stringify({ event: "delivery_not_enqueued", deliveries: ids.length, cause: String(cause) }));
+  }
+}

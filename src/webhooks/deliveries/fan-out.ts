@@ -1,0 +1,54 @@
+import type { Chore } from "../../housekeeping.ts";
+import type { Event } from "../event.ts";
+import { enqueue } from "./enqueue.ts";
+import { deleteFinished, fanOut, oldestEvents, takeForgotten } from "./store.ts";
+
+/** Events of one batch: each needs two statements. */
+const EVENTS_AT_ONCE = 50;
+const MOST_ROUNDS = 20;
+
+const DAY_MS = 86_400_000;
+/** A message is given this long to arrive before another is sent for the same delivery. */
+const OVERDUE_MS = 60_000;
+const MESSAGE_LIFE_MS = 120_000;
+
+/** The body of a delivery: what is signed, and the same at every attempt. */
+export function bodyOf({ id, name, agentId, at, data }: Omit<Event, "name"> & { name: string }): string {
+  return JSON.stringify({ id, event: name, agent_id: agentId, timestamp: new Date(at).toISOString(), data });
+}
+
+/** Empties the outbox into deliveries and asks the queue for them. Returns how many events there were. */
+export async function emptyOutbox(env: Pick<Env, "DB" | "DELIVERIES">, now: number): Promise<number> {
+  let total = 0;
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const events = await oldestEvents(env.DB, EVENTS_AT_ONCE);
+    if (events.length === 0) break;
+    total += events.length;
+    const ids = await fanOut(
+      env.DB,
+      events.map((event) => ({ event, body: bodyOf(event) })),
+      now,
+    );
+    await enqueue(env.DELIVERIES, ids, now, now);
+  }
+  return total;
+}
+
+/** For events whose change went through while nothing behind it did. */
+export const drainOutbox: Chore = (env, _config, now) => emptyOutbox(env, now);
+
+/** For deliveries whose message was lost: a Worker that was killed, a queue that did not take it. */
+export const resendForgotten: Chore = async (env, _config, now, most) => {
+  const ids = await takeForgotten(env.DB, {
+    dueBefore: now - OVERDUE_MS,
+    enqueuedBefore: now - MESSAGE_LIFE_MS,
+    now,
+    most,
+  });
+  await enqueue(env.DELIVERIES, ids, now, now);
+  return ids.length;
+};
+
+/** Deliveries are kept for as long as activity is. */
+export const sweepDeliveries: Chore = (env, config, now, most) =>
+  deleteFinished(env.DB, now - config.activityRetentionDays * DAY_MS, most);

@@ -1,0 +1,46 @@
+export interface TargetPolicy {
+  /** `http://127.0.0.1` and `http://localhost`, any port: for a laptop. */
+  readonly allowLoopback: boolean;
+  /** Beside 443. */
+  readonly ports: readonly number[];
+  /** The gateway's own host, which must not call itself. */
+  readonly ownHost: string | null;
+}
+
+const LONGEST_URL = 2048;
+
+/** Names that lead into a network instead of onto the internet (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
+const INWARD =
+  /(?:^|\.)(?:localhost|local|localdomain|internal|intranet|private|corp|home|lan|home\.arpa|in-addr\.arpa|ip6\.arpa|test|example|invalid|onion|alt|svc|cluster)$/;
+/** Services that answer for any address written into a name: `169.254.169.254.nip.io`. */
+const ADDRESS_IN_NAME = /(?:^|\.)(?:nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|vcap\.me|lacolhost\.com)$/;
+
+/**
+ * Why a webhook must not be sent to a URL; undefined if it may.
+ *
+ * A Worker cannot look a name up before it connects, so this is about what is written. What a name leads to is held by
+ * Cloudflare's network, which Workers reach the internet through, and by `global_fetch_strictly_public`.
+ */
+export function whyNotTarget(text: string, policy: TargetPolicy): string | undefined {
+  if (text.length > LONGEST_URL) return `must not be longer than ${LONGEST_URL} characters`;
+  // The URL parser drops or trims these, so that what is read and what is meant could differ.
+  if (/[\u0000-\u0020\u007f\\]/.test(text)) return "must not hold spaces, control characters or back-slashes";
+  if (!URL.canParse(text)) return "must be an absolute URL, for example https://hooks.example.com/agentauth";
+  const url = new URL(text);
+  if (url.username || url.password || /^[a-z]+:\/\/[^/?#]*@/i.test(text)) return "must not hold credentials";
+  if (url.hash) return "must not have a fragment";
+  // As the parser writes it: decimal, octal, hexadecimal and short spellings of an address are dotted quads by now.
+  const host = url.hostname.replace(/\.$/, "");
+  if (policy.allowLoopback && url.protocol === "http:" && (host === "127.0.0.1" || host === "localhost")) {
+    return undefined;
+  }
+  if (url.protocol !== "https:") return "must begin with https://";
+  if (url.port !== "" && !policy.ports.includes(Number(url.port))) return `must not have the port ${url.port}`;
+  if (host.startsWith("[") || /^[\d.]+$/.test(host)) return "must name a host, not an IP address";
+  if (!host.includes(".")) return "must name a host with its domain";
+  if (!/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.(?:[a-z]{2,}|xn--[a-z0-9-]+)$/.test(host)) return "must name a public host";
+  if (INWARD.test(host) || ADDRESS_IN_NAME.test(host)) return "must name a public host";
+  if (/(?:^|\.)metadata\./.test(host)) return "must not name a metadata service";
+  if (host === policy.ownHost) return "must not lead back to this service";
+  return undefined;
+}
