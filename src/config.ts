@@ -4,6 +4,7 @@ import type { SecretPart } from "./gateway/definition.ts";
 import { loadServices, secretName, type Service } from "./gateway/services.ts";
 import { upstreamSettings } from "./gateway/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE, type Catalogue } from "./permissions/catalogue.ts";
+import { wholeNumber } from "./whole-number.ts";
 
 /** A private signing key (ES256) as it stands in `SIGNING_KEYS`. */
 export interface SigningKey {
@@ -60,9 +61,8 @@ export class ConfigError extends Error {
   }
 }
 
-const seconds = (fallback: number, minimum = 0) =>
-  z._default(z.coerce.number().check(z.int(), z.minimum(minimum), z.maximum(10 * 365 * 86_400)), fallback);
-const flag = z._default(z.stringbool(), false);
+const seconds = (fallback: number, minimum = 0) => z._default(wholeNumber(minimum, 10 * 365 * 86_400), fallback);
+const flag = z._default(z.pipe(z.transform(readFlag), z.boolean()), false);
 const origin = z.string().check(
   z.refine((text) => URL.canParse(text) && new URL(text).origin === text, {
     error: 'must be an origin without a path, for example "https://agentauth.example.com"',
@@ -94,10 +94,7 @@ const settings = z.object({
   ACTIVITY_RETENTION_DAYS: seconds(90, 1),
   CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(z.union([z.literal("*"), origin]))), []),
   WEBHOOK_ALLOW_LOOPBACK: flag,
-  WEBHOOK_PORTS: z._default(
-    z.pipe(z.transform(splitList), z.array(z.coerce.number().check(z.int(), z.minimum(1), z.maximum(65_535)))),
-    [],
-  ),
+  WEBHOOK_PORTS: z._default(z.pipe(z.transform(splitList), z.array(wholeNumber(1, 65_535))), []),
   SIGNING_KEYS: jwkSet(signingKey),
   WEBHOOK_KEYS: jwkSet(webhookKey),
   SECRET_PEPPER: z.string().check(z.minLength(32)),
@@ -197,4 +194,10 @@ function parseJson(value: unknown): unknown {
 
 function splitList(value: unknown): unknown {
   return typeof value === "string" ? value.split(/[\s,]+/).filter(Boolean) : value;
+}
+
+function readFlag(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  const text = value.trim().toLowerCase();
+  return ["true", "1", "yes", "on"].includes(text) || (["false", "0", "no", "off", ""].includes(text) ? false : value);
 }

@@ -1,7 +1,7 @@
 import { notFound } from "../http/errors.ts";
 import { route } from "../http/route.ts";
 import { page } from "../paging.ts";
-import { activityQuery, agentActivity, allActivity, pageQuery } from "./schemas.ts";
+import { activityQuery, pageQuery } from "./schemas.ts";
 import { readActivity, type ActivityPage, type ActivityRow } from "./store.ts";
 
 export const activityRoutes = [
@@ -9,9 +9,7 @@ export const activityRoutes = [
     method: "GET",
     path: "/agents/{id}/activity",
     auth: "self",
-    summary: "What an agent did, newest first",
     query: pageQuery,
-    answer: agentActivity,
     async handle({ env, params, query }) {
       const agentId = params.id ?? "";
       const found = await readActivity(env.DB, { ...query, agentId });
@@ -25,9 +23,7 @@ export const activityRoutes = [
     method: "GET",
     path: "/activity",
     auth: "admin",
-    summary: "What all agents did, newest first",
     query: activityQuery,
-    answer: allActivity,
     async handle({ env, query }) {
       const found = await readActivity(env.DB, { ...query, agentId: query.agent_id });
       return { success: true, ...toPage(found, query) };

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
-import { pagination, paging } from "../paging.ts";
+import { paging } from "../paging.ts";
 
-const ACTIVITY_STATUSES = ["success", "failure"] as const;
+export const ACTIVITY_STATUSES = ["success", "failure"] as const;
 
 /** Pages by offset, or, however far back, by `before`: the id of the last row of the page before. */
 export const pageQuery = z.object({
@@ -13,21 +13,3 @@ export const activityQuery = z.extend(pageQuery, {
   agent_id: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
   status: z.optional(z.enum(ACTIVITY_STATUSES)),
 });
-
-const activityRow = z.object({
-  id: z.string(),
-  agent_id: z.string(),
-  timestamp: z.iso.datetime(),
-  ip_address: z.string(),
-  status: z.enum(ACTIVITY_STATUSES),
-  message: z.nullable(z.string()),
-});
-
-export const agentActivity = z.object({
-  success: z.literal(true),
-  agent_id: z.string(),
-  activity: z.array(activityRow),
-  pagination,
-});
-
-export const allActivity = z.object({ success: z.literal(true), activity: z.array(activityRow), pagination });

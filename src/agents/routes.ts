@@ -21,9 +21,7 @@ export const agentRoutes = [
     path: "/agents/register",
     auth: "registration",
     limited: "address",
-    summary: "Register an agent; its API key is shown here and never again",
     body: schemas.registerBody,
-    answer: schemas.registered,
     status: 201,
     async handle(call) {
       const { env, config, body, caller, now } = call;
@@ -68,9 +66,7 @@ export const agentRoutes = [
     method: "GET",
     path: "/agents",
     auth: "admin",
-    summary: "List agents, newest first; q finds those whose name, owner or id begins with it",
     query: schemas.agentsQuery,
-    answer: schemas.agentList,
     async handle({ env, query }) {
       const { limit, offset, status, q, cursor } = query;
       const wanted = { limit, offset, status, after: cursor ? fromCursor(cursor) : undefined };
@@ -93,8 +89,6 @@ export const agentRoutes = [
     method: "GET",
     path: "/agents/{id}",
     auth: "self",
-    summary: "Read an agent",
-    answer: schemas.oneAgent,
     async handle({ env, caller, params }) {
       const id = params.id ?? "";
       const agent = caller.agent.id === id ? caller.agent : await findAgent(env.DB, id);
@@ -107,8 +101,6 @@ export const agentRoutes = [
     method: "POST",
     path: "/agents/{id}/revoke",
     auth: "self",
-    summary: "Revoke an agent for good, and with it every token and key it has",
-    answer: schemas.changedAgent,
     handle: (call) => changeStatus(call, "revoked"),
   }),
 
@@ -116,9 +108,7 @@ export const agentRoutes = [
     method: "PUT",
     path: "/agents/{id}/status",
     auth: "admin",
-    summary: "Set an agent's status; revoked is final, and leaving active ends its tokens",
     body: schemas.statusBody,
-    answer: schemas.changedAgent,
     handle: (call) => changeStatus(call, call.body.status),
   }),
 
@@ -126,9 +116,7 @@ export const agentRoutes = [
     method: "PUT",
     path: "/agents/{id}/tier",
     auth: "admin",
-    summary: "Set an agent's tier, and with it its rate limit",
     body: schemas.tierBody,
-    answer: schemas.changedAgent,
     async handle(call) {
       const { tier } = call.body;
       return changeAnswer(call, await setTier(call.env.DB, changeOf(call), tier), `tier is ${tier}`);
@@ -139,9 +127,7 @@ export const agentRoutes = [
     method: "PUT",
     path: "/agents/{id}/permissions",
     auth: "admin",
-    summary: "Set what an agent may do; its tokens are narrowed to it at once",
     body: schemas.permissionsBody,
-    answer: schemas.changedAgent,
     async handle(call) {
       const { env, config, body } = call;
       const faults = faultsOf(body.permissions, config.catalogue);
@@ -155,10 +141,7 @@ export const agentRoutes = [
     method: "POST",
     path: "/agents/{id}/rotate-key",
     auth: "self",
-    summary:
-      "Give an agent a fresh API key; the former stays good for the overlap, and with none its sessions end as well",
     body: schemas.rotateKeyBody,
-    answer: schemas.rotatedKey,
     async handle(call) {
       const { env, config, body } = call;
       const rotated = await rotateKey(env.DB, changeOf(call), body.overlap_seconds * 1000, config.pepper);
@@ -182,8 +165,6 @@ export const agentRoutes = [
     method: "DELETE",
     path: "/agents/{id}",
     auth: "admin",
-    summary: "Delete an agent with its keys, sessions and webhooks; its activity stays for its retention",
-    answer: schemas.deletedAgent,
     async handle(call) {
       const of = changeOf(call);
       if (!(await removeAgent(call.env.DB, of))) throw notFound("The agent");

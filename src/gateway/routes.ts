@@ -10,28 +10,12 @@ const question = z.object({
   permissions: z.optional(z.array(z.string())),
 });
 
-const answer = z.object({
-  service: z.string(),
-  method: z.string(),
-  path: z.nullable(z.string()),
-  required: z.nullable(z.string()),
-  all_required: z.array(z.string()),
-  decision: z.enum(["allow", "deny", "refuse"]),
-  code: z.string(),
-  dropped: z.array(z.string()),
-  rule: z.nullable(z.string()),
-  lacking: z.array(z.string()),
-  message: z.string(),
-});
-
 export const gatewayRoutes = [
   route({
     method: "POST",
     path: "/proxy/_explain",
     auth: "admin",
-    summary: "What the gateway would do with a request, and why",
     body: question,
-    answer,
     handle({ config, body }) {
       const { explanation, reasons } = explain(config, body);
       return { ...explanation, ...reasons };

@@ -16,19 +16,19 @@ const headerName = z.string().check(
   }),
 );
 
-const credential = z.discriminatedUnion("scheme", [
-  z.strictObject({ scheme: z.literal("bearer") }),
-  z.strictObject({ scheme: z.literal("basic") }),
-  z.strictObject({
+const SCHEMES = {
+  bearer: z.strictObject({ scheme: z.literal("bearer") }),
+  basic: z.strictObject({ scheme: z.literal("basic") }),
+  header: z.strictObject({
     scheme: z.literal("header"),
     name: headerName,
     prefix: z.optional(z.string().check(z.regex(/^[\x20-\x7e]*$/))),
   }),
-  z.strictObject({
+  headers: z.strictObject({
     scheme: z.literal("headers"),
     headers: z.record(headerName, z.enum(["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET"])),
   }),
-  z.pipe(
+  client_credentials: z.pipe(
     z.strictObject({
       scheme: z.literal("client_credentials"),
       token_url: z.string().check(
@@ -40,8 +40,22 @@ const credential = z.discriminatedUnion("scheme", [
     }),
     z.transform(({ token_url: tokenUrl, ...rest }) => ({ ...rest, tokenUrl })),
   ),
-  z.strictObject({ scheme: z.literal("none") }),
-]);
+  none: z.strictObject({ scheme: z.literal("none") }),
+};
+
+type Scheme = keyof typeof SCHEMES;
+
+const credential = z.pipe(
+  z.looseObject({ scheme: z.enum(Object.keys(SCHEMES) as Scheme[]) }),
+  z.transform((value, context): z.infer<(typeof SCHEMES)[Scheme]> => {
+    const parsed = SCHEMES[value.scheme].safeParse(value);
+    if (parsed.success) return parsed.data;
+    context.issues.push(
+      ...parsed.error.issues.map(({ message, path }) => ({ code: "custom" as const, message, path, input: value })),
+    );
+    return z.NEVER;
+  }),
+);
 
 const upstream = z.strictObject({
   base_url: z.optional(baseUrl),

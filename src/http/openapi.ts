@@ -5,6 +5,8 @@ import type { Auth, Route } from "./route.ts";
 /** What the reference says beside the routes. */
 export interface About {
   readonly version: string;
+  /** By method and path: what a route does, and the schema of what it answers when all is well. */
+  readonly answers: Readonly<Record<string, { summary: string; answer: z.ZodMiniType }>>;
 }
 
 type Json = Record<string, unknown>;
@@ -61,10 +63,14 @@ const ERROR: Json = {
   },
 };
 
-/** The OpenAPI 3.1 description of the service, made from the routes and their schemas: the one source is the code. */
-export function openApiDocument(routes: readonly Route[], { version }: About): Json {
+/**
+ * The OpenAPI 3.1 description of the service, made from the routes and their schemas: the one source is the code.
+ *
+ * @throws {Error} naming a route that nobody describes.
+ */
+export function openApiDocument(routes: readonly Route[], { version, answers }: About): Json {
   const paths: Record<string, Json> = {};
-  for (const route of routes) (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(route);
+  for (const route of routes) (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(route, answers);
   paths["/proxy/{service}/{path}"] = gateway();
   return {
     openapi: "3.1.0",
@@ -99,8 +105,12 @@ export function openApiDocument(routes: readonly Route[], { version }: About): J
   };
 }
 
-function operation(route: Route): Json {
-  const { auth, body, query, answer, summary, status = 200 } = route;
+function operation(route: Route, answers: About["answers"]): Json {
+  const { auth, body, query, status = 200 } = route;
+  const described = answers[`${route.method} ${route.path}`];
+  if (!described)
+    throw new Error(`${route.method} ${route.path} is not described: say in its room's answers.ts what it answers`);
+  const { summary, answer } = described;
   const parameters = [...pathParameters(route.path), ...(query ? queryParameters(query) : [])];
   return {
     operationId: operationId(route),
@@ -173,10 +183,9 @@ function pathParameters(path: string): Json[] {
 }
 
 function queryParameters(query: z.ZodMiniType): Json[] {
-  const { properties = {}, required = [] } = schemaOf(query, "input") as {
-    properties?: Record<string, Json>;
-    required?: string[];
-  };
+  const { required = [] } = schemaOf(query, "input") as { required?: string[] };
+  // What comes as text is described as what it is read as.
+  const { properties = {} } = schemaOf(query, "output") as { properties?: Record<string, Json> };
   return Object.entries(properties).map(([name, schema]) => ({
     name,
     in: "query",
@@ -189,6 +198,7 @@ function queryParameters(query: z.ZodMiniType): Json[] {
 function schemaOf(schema: z.ZodMiniType, io: "input" | "output"): Json {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, {
     io,
+    unrepresentable: "any",
     override: ({ jsonSchema }) => {
       if (jsonSchema.format) delete jsonSchema.pattern;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;

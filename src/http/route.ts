@@ -46,11 +46,8 @@ export interface Route<
   readonly auth: A;
   /** Counted by the sender's address, before anyone asks who is calling: for what strangers may call at a cost. */
   readonly limited?: "address";
-  readonly summary: string;
   readonly body?: B;
   readonly query?: Q;
-  /** The success answer, for the reference and the tests. */
-  readonly answer: Schema;
   readonly status?: 200 | 201;
   readonly handle: (call: Call<A, Output<B>, Output<Q>>) => Promise<object> | object;
 }

@@ -1,16 +1,18 @@
-import { importJWK, type CryptoKey, type JWK } from "jose";
+import type { JWK } from "jose";
 import type { SigningKey } from "../config.ts";
 
 /** The only algorithm that tokens are signed and verified with: every verifier's library knows it, and it is pinned (RFC 8725 §3.1). */
 export const ALGORITHM = "ES256";
 
-const imported = new WeakMap<SigningKey, { private?: Promise<CryptoKey>; public?: Promise<CryptoKey> }>();
+const KEY = { name: "ECDSA", namedCurve: "P-256" };
+
+const slots = new WeakMap<SigningKey, { private?: Promise<CryptoKey>; public?: Promise<CryptoKey> }>();
 
 /** The newest key, which signs. */
 export function signingKey(keys: readonly SigningKey[]): { kid: string; key: Promise<CryptoKey> } {
   const newest = keys[0]!;
   const slot = slotOf(newest);
-  return { kid: newest.kid, key: (slot.private ??= importJWK({ ...newest }, ALGORITHM) as Promise<CryptoKey>) };
+  return { kid: newest.kid, key: (slot.private ??= imported("sign", newest)) };
 }
 
 /** The public half of the key with this id, whichever it is of those configured. */
@@ -18,7 +20,7 @@ export function verificationKey(keys: readonly SigningKey[], kid: string | undef
   const found = keys.find((key) => key.kid === kid);
   if (!found) return undefined;
   const slot = slotOf(found);
-  return (slot.public ??= importJWK({ ...publicHalf(found) }, ALGORITHM) as Promise<CryptoKey>);
+  return (slot.public ??= imported("verify", publicHalf(found)));
 }
 
 /** The JWK Set that verifiers fetch (RFC 7517 §5). */
@@ -30,8 +32,12 @@ function publicHalf({ kty, crv, kid, x, y }: SigningKey): JWK {
   return { kty, crv, kid, x, y, alg: ALGORITHM, use: "sig" };
 }
 
+/** By the platform itself, which needs no code for the key types that are never used here. */
+const imported = (use: "sign" | "verify", jwk: object) =>
+  crypto.subtle.importKey("jwk", jwk as JsonWebKey, KEY, false, [use]);
+
 function slotOf(key: SigningKey) {
-  let slot = imported.get(key);
-  if (!slot) imported.set(key, (slot = {}));
+  let slot = slots.get(key);
+  if (!slot) slots.set(key, (slot = {}));
   return slot;
 }

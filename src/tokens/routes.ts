@@ -10,7 +10,7 @@ import { publicKeySet } from "./keys.ts";
 import { refresh, type RefreshOutcome } from "./refresh.ts";
 import { refreshTokenHash } from "./refresh-token.ts";
 import { revokeTokens, tellEdgeOfAgent, tellEdgeOfSession } from "./revocation.ts";
-import { jwkSet, refreshBody, refreshed, tokensRevoked, verified, verifyBody } from "./schemas.ts";
+import { refreshBody, verifyBody } from "./schemas.ts";
 import { ownerOfRefreshToken } from "./store.ts";
 import { verifyAgent, type TokenPair } from "./verify.ts";
 
@@ -20,9 +20,7 @@ export const tokenRoutes = [
     path: "/agents/verify",
     auth: "none",
     limited: "address",
-    summary: "Exchange an API key for an access token and a refresh token",
     body: verifyBody,
-    answer: verified,
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
       const keyHash = await apiKeyHash(body.api_key, config.pepper);
@@ -57,9 +55,7 @@ export const tokenRoutes = [
     path: "/agents/refresh",
     auth: "none",
     limited: "address",
-    summary: "Exchange a refresh token for the next pair; used again within the grace, it gives the same successor",
     body: refreshBody,
-    answer: refreshed,
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
       const hash = await refreshTokenHash(body.refresh_token, config.pepper);
@@ -101,8 +97,6 @@ export const tokenRoutes = [
     method: "POST",
     path: "/agents/revoke-tokens",
     auth: "bearer",
-    summary: "End every access and refresh token of the calling agent, this one included",
-    answer: tokensRevoked,
     async handle(call) {
       const { env, config, caller, now } = call;
       const notBefore = await revokeTokens(env.DB, caller.agent.id, now);
@@ -123,8 +117,6 @@ export const tokenRoutes = [
     method: "GET",
     path: "/.well-known/jwks.json",
     auth: "none",
-    summary: "The public keys that access tokens are verified with",
-    answer: jwkSet,
     handle: ({ config }) =>
       Response.json(publicKeySet(config.signingKeys), {
         headers: { "Cache-Control": "public, max-age=300, stale-while-revalidate=300" },

@@ -8,19 +8,7 @@ import { enqueue } from "./deliveries/enqueue.ts";
 import { bodyOf } from "./deliveries/fan-out.ts";
 import { beginAnew, insertDelivery, readDeliveries } from "./deliveries/store.ts";
 import { EVENTS } from "./event.ts";
-import {
-  createBody,
-  deliveryList,
-  deliveryQuery,
-  done,
-  eventList,
-  oneDelivery,
-  oneWebhook,
-  regenerateBody,
-  shownWebhook,
-  updateBody,
-  webhookList,
-} from "./schemas.ts";
+import { createBody, deliveryQuery, regenerateBody, updateBody } from "./schemas.ts";
 import { newWebhookSecret, sealSecret } from "./secret.ts";
 import {
   deleteWebhook,
@@ -42,9 +30,7 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks",
     auth: "bearer",
-    summary: "Have events delivered to a URL; its signing secret is shown here and never again",
     body: createBody,
-    answer: shownWebhook,
     status: 201,
     async handle(call) {
       const { env, config, body, caller, now } = call;
@@ -87,8 +73,6 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks",
     auth: "bearer",
-    summary: "List the calling agent's webhooks",
-    answer: webhookList,
     async handle({ env, caller }) {
       const webhooks = await listWebhooks(env.DB, caller.agent.id);
       return { success: true, webhooks: webhooks.map((webhook) => toWire(webhook)) };
@@ -99,8 +83,6 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks/events",
     auth: "none",
-    summary: "The events that a webhook can ask for",
-    answer: eventList,
     handle: () => ({ events: EVENTS }),
   }),
 
@@ -108,8 +90,6 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks/{id}",
     auth: "own",
-    summary: "Read a webhook",
-    answer: oneWebhook,
     async handle({ env, caller, params }) {
       return shown(await findWebhook(env.DB, params.id ?? "", ownerOf(caller)));
     },
@@ -119,9 +99,7 @@ export const webhookRoutes = [
     method: "PUT",
     path: "/webhooks/{id}",
     auth: "own",
-    summary: "Change a webhook, or switch it off and on",
     body: updateBody,
-    answer: oneWebhook,
     async handle(call) {
       const { env, body, caller, params, now } = call;
       const { url, events, description, is_active: isActive } = body;
@@ -137,8 +115,6 @@ export const webhookRoutes = [
     method: "DELETE",
     path: "/webhooks/{id}",
     auth: "own",
-    summary: "Delete a webhook with its deliveries",
-    answer: done,
     async handle(call) {
       const id = call.params.id ?? "";
       if (!(await deleteWebhook(call.env.DB, id, ownerOf(call.caller)))) throw notFound("The webhook");
@@ -151,9 +127,7 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks/{id}/regenerate-secret",
     auth: "own",
-    summary: "Give a webhook a new secret; deliveries are signed with both for overlap_seconds",
     body: regenerateBody,
-    answer: shownWebhook,
     async handle(call) {
       const { env, config, body, caller, params, now } = call;
       const id = params.id ?? "";
@@ -175,9 +149,7 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks/{id}/deliveries",
     auth: "own",
-    summary: "What was sent to a webhook and what it answered, newest first",
     query: deliveryQuery,
-    answer: deliveryList,
     async handle({ env, caller, params, query }) {
       const webhook = await mine(env.DB, params.id ?? "", caller);
       const { deliveries, total } = await readDeliveries(env.DB, webhook.id, query);
@@ -194,8 +166,6 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks/{id}/deliveries/{delivery_id}/redeliver",
     auth: "own",
-    summary: "Begin a finished delivery anew, under the same id",
-    answer: oneDelivery,
     async handle({ env, caller, params, now, waitUntil }) {
       const webhook = await mine(env.DB, params.id ?? "", caller);
       mustBeActive(webhook);
@@ -211,8 +181,6 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks/{id}/test",
     auth: "own",
-    summary: "Send a test event (webhook.test) to a webhook",
-    answer: oneDelivery,
     async handle({ env, caller, params, now, waitUntil }) {
       const webhook = await mine(env.DB, params.id ?? "", caller);
       mustBeActive(webhook);

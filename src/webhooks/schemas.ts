@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { pagination, paging } from "../paging.ts";
+import { paging } from "../paging.ts";
 import { EVENTS } from "./event.ts";
 import { DELIVERY_STATUSES } from "./webhook.ts";
 
@@ -31,49 +31,4 @@ export const regenerateBody = z._default(
   { overlap_seconds: 0 },
 );
 
-const webhook = z.object({
-  id: z.string(),
-  agent_id: z.string(),
-  url: z.string(),
-  events: z.array(z.enum(EVENTS)),
-  secret: z.string(),
-  created_at: z.iso.datetime(),
-});
-
-const state = {
-  is_active: z.boolean(),
-  all_agents: z.boolean(),
-  description: z.nullable(z.string()),
-  disabled_at: z.nullable(z.iso.datetime()),
-  disabled_reason: z.nullable(z.string()),
-  previous_secret_expires_at: z.nullable(z.iso.datetime()),
-  updated_at: z.iso.datetime(),
-};
-
-const delivery = z.object({
-  id: z.string(),
-  webhook_id: z.string(),
-  event_id: z.string(),
-  event: z.string(),
-  agent_id: z.string(),
-  status: z.enum(DELIVERY_STATUSES),
-  attempts: z.int(),
-  next_attempt_at: z.nullable(z.iso.datetime()),
-  response_status: z.nullable(z.int()),
-  response_body: z.nullable(z.string()),
-  error: z.nullable(z.string()),
-  created_at: z.iso.datetime(),
-  updated_at: z.iso.datetime(),
-});
-
-const success = z.literal(true);
-const message = z.string();
-
-export const shownWebhook = z.object({ success, message, webhook });
-export const webhookList = z.object({ success, webhooks: z.array(webhook) });
-export const oneWebhook = z.object({ success, webhook, ...state });
-export const done = z.object({ success, message });
-export const oneDelivery = z.object({ success, message, delivery });
-export const deliveryList = z.object({ success, deliveries: z.array(delivery), pagination });
-export const eventList = z.object({ events: z.array(z.enum(EVENTS)) });
 export const deliveryQuery = z.object({ ...paging, status: z.optional(z.enum(DELIVERY_STATUSES)) });

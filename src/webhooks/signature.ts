@@ -31,7 +31,7 @@ export async function signatureHeaders(message: Message, secrets: readonly strin
   };
 }
 
-async function sign(key: Uint8Array<ArrayBuffer>, text: string): Promise<Uint8Array<ArrayBuffer>> {
+async function sign(key: Uint8Array, text: string): Promise<Uint8Array> {
   const hmac = await crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   return new Uint8Array(await crypto.subtle.sign("HMAC", hmac, new TextEncoder().encode(text)));
 }

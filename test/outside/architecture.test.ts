@@ -116,9 +116,8 @@ describe("the rooms", () => {
   it("leave HTTP to routes.ts, the gateway's front and http/", () => {
     const inward = imports.filter(({ from, to }) => to.startsWith("http/") && room(from) !== "http");
     const allowed = /^app\.ts$|\/routes\.ts$|^gateway\/(proxy|explain)\.ts$/;
-    // Types cost nothing, errors are what a decision may throw, and a page is what a schema may ask for.
-    const lent = ({ from, to, typeOnly }: Import) =>
-      typeOnly || to === "http/errors.ts" || (to === "http/page.ts" && from.endsWith("/schemas.ts"));
+    // Types cost nothing, and errors are what a decision may throw.
+    const lent = ({ to, typeOnly }: Import) => typeOnly || to === "http/errors.ts";
     expect(inward.filter((one) => !lent(one) && !allowed.test(one.from)).map(shown)).toEqual([]);
   });
 
