@@ -108,7 +108,8 @@ describe("every chore", () => {
       const scans = plan.results.filter(({ detail }) => /^SCAN (?!\(?subquery|\d+)/.test(detail));
       expect({
         sql,
-        scans: scans.filter(({ detail }) => !detail.includes("USING INDEX activity_counts_empty")),
+        // The outbox is read from its beginning, in the order of its key, up to a limit.
+        scans: scans.filter(({ detail }) => !/USING INDEX activity_counts_empty|^SCAN events$/.test(detail)),
       }).toEqual({
         sql,
         scans: [],

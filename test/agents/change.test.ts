@@ -24,7 +24,7 @@ const refresh = (where: World, { refreshToken }: Registered) =>
 /** Puts a listener in, so that events reach the outbox. */
 async function listen(where: World, agentId: string, events: string[]): Promise<() => Promise<string[]>> {
   await where.env.DB.prepare(
-    `INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at) VALUES (?1, ?2, 'https://x.example', ?3, 's', 0, 0)`,
+    `INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at) VALUES (?1, ?2, 'https://x.example', ?3, '{"kid":"x"}', 0, 0)`,
   )
     .bind(`wh_${agentId}`, agentId, JSON.stringify(events))
     .run();
@@ -180,7 +180,7 @@ describe("deleting an agent", () => {
     await listen(self, agent.id, ["agent.deleted"]);
     await self.env.DB.prepare(
       `INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at, all_agents)
-       VALUES (?1, ?2, 'https://x.example', '["agent.deleted"]', 's', 0, 0, 1)`,
+       VALUES (?1, ?2, 'https://x.example', '["agent.deleted"]', '{"kid":"x"}', 0, 0, 1)`,
     )
       .bind(`wh_all_${admin.id}`, admin.id)
       .run();
