@@ -100,9 +100,10 @@ async function verify(token: string, settings: AccessTokenSettings, nowMs: numbe
 }
 
 function toClaims({ sub, iat, exp, jti, sid, scope }: JWTPayload): AccessClaims | undefined {
-  if (!sub || iat === undefined || exp === undefined || !jti) return undefined;
-  if (typeof sid !== "string" || typeof scope !== "string") return undefined;
-  return { sub, iat, exp, jti, sid, scope: scope.split(" ").filter(Boolean) };
+  // The library checks that times are numbers and leaves the rest as it came.
+  if (iat === undefined || exp === undefined || !sub || !jti) return undefined;
+  if ([sub, jti, sid, scope].some((claim) => typeof claim !== "string")) return undefined;
+  return { sub, iat, exp, jti, sid: sid as string, scope: (scope as string).split(" ").filter(Boolean) };
 }
 
 function remember(token: string, claims: AccessClaims, settings: AccessTokenSettings["signingKeys"]): void {

@@ -1,0 +1,217 @@
+import { testSecrets } from "../support/secrets.ts";
+import type { Route } from "../../src/http/route.ts";
+import type { Registered, World } from "../support/world.ts";
+import { forgedTokens, type Forgery } from "./forged-tokens.ts";
+
+/** A route as a stranger finds it. The gateway is one for each way through it. */
+export type Visited = Pick<Route, "method" | "path" | "auth">;
+
+/** Reviewed: who may call each endpoint of the contract. What is not named here may not be open to strangers. */
+const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
+  "POST /agents/register": "registration",
+  "POST /agents/verify": "none",
+  "POST /agents/refresh": "none",
+  "POST /agents/revoke-tokens": "bearer",
+  "GET /agents": "admin",
+  "GET /agents/{id}": "self",
+  "POST /agents/{id}/revoke": "self",
+  "GET /agents/{id}/activity": "self",
+  "PUT /agents/{id}/tier": "admin",
+  "PUT /agents/{id}/status": "admin",
+  "PUT /agents/{id}/permissions": "admin",
+  "POST /agents/{id}/rotate-key": "self",
+  "DELETE /agents/{id}": "admin",
+  "GET /activity": "admin",
+  "POST /webhooks": "bearer",
+  "GET /webhooks": "bearer",
+  "GET /webhooks/{id}": "own",
+  "PUT /webhooks/{id}": "own",
+  "DELETE /webhooks/{id}": "own",
+  "POST /webhooks/{id}/regenerate-secret": "own",
+  "GET /webhooks/{id}/deliveries": "own",
+  "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver": "own",
+  "POST /webhooks/{id}/test": "own",
+  "GET /webhooks/events": "none",
+  "GET /permissions/list": "none",
+  "GET /health": "none",
+  "GET /.well-known/jwks.json": "none",
+  "POST /proxy/_explain": "admin",
+};
+
+const GATEWAY: readonly Visited[] = [
+  { method: "GET", path: "/proxy/lab/things/1", auth: "bearer" },
+  { method: "PUT", path: "/proxy/lab/things/1", auth: "bearer" },
+  { method: "GET", path: "/proxy/lab/uncovered", auth: "bearer" },
+  { method: "GET", path: "/proxy/github/repos/o/r/issues", auth: "bearer" },
+  { method: "GET", path: "/proxy/nobody/things", auth: "bearer" },
+];
+
+/** The world must not remember standing (`STANDING_TTL_SECONDS=0`): how long it may is another test's. */
+export interface Cast {
+  readonly victim: Registered;
+  readonly attacker: Registered;
+  readonly admin: Registered;
+  readonly tokens: readonly Forgery[];
+}
+
+/** Agents that can do nothing any more, a stranger among them, and every forged token. */
+export async function cast(self: World): Promise<Cast> {
+  const [admin, victim, attacker] = [await self.admin(), await self.agent(), await self.agent()];
+  const send = async (method: string, path: string, token: string, json?: unknown) => {
+    const { status } = await self.call(path, { method, token, ...(json !== undefined && { json }) });
+    if (status !== 200) throw new Error(`${method} ${path}: ${status}`);
+  };
+  for (const { id } of [admin, victim, attacker])
+    await send("PUT", `/agents/${id}/tier`, admin.token, { tier: "enterprise" });
+
+  const ended = {
+    "a revoked agent's": (one: Registered) => send("POST", `/agents/${one.id}/revoke`, one.token),
+    "a suspended agent's": ({ id }: Registered) =>
+      send("PUT", `/agents/${id}/status`, admin.token, { status: "suspended" }),
+    "an inactive agent's": ({ id }: Registered) =>
+      send("PUT", `/agents/${id}/status`, admin.token, { status: "inactive" }),
+    "a reinstated agent's, from before": async ({ id }: Registered) => {
+      await send("PUT", `/agents/${id}/status`, admin.token, { status: "suspended" });
+      await send("PUT", `/agents/${id}/status`, admin.token, { status: "active" });
+    },
+    "a deleted agent's": ({ id }: Registered) => send("DELETE", `/agents/${id}`, admin.token),
+    "from before not_before": (one: Registered) => send("POST", "/agents/revoke-tokens", one.token),
+    "from before the key was replaced": (one: Registered) =>
+      send("POST", `/agents/${one.id}/rotate-key`, one.token, { overlap_seconds: 0 }),
+    "of a session that ended": async ({ id }: Registered) => {
+      await self.env.DB.prepare("UPDATE refresh_families SET revoked_at = 1 WHERE agent_id = ?1").bind(id).run();
+    },
+  };
+  const tokens = await forgedTokens(victim.token, self.env.SIGNING_KEYS, victim);
+  for (const [name, end] of Object.entries(ended)) {
+    // As powerful as can be: what ends is not how much it may.
+    const one = await self.admin();
+    await end(one);
+    tokens.push({ name, token: one.token, code: "token_revoked" });
+  }
+  return { victim, attacker, admin, tokens };
+}
+
+/** Walks a route table as an attacker and tells of everything that should not have happened. */
+export async function walk(self: World, routes: readonly Visited[], { victim, attacker, admin, tokens }: Cast) {
+  const faults: string[] = [];
+  let calls = 0;
+  const secrets = [...Object.values(testSecrets), victim.apiKey, victim.refreshToken, attacker.apiKey];
+
+  async function send(route: Visited, id: string, token: string | undefined, body?: string) {
+    calls++;
+    const path = route.path.replace("{id}", id).replace(/\{\w+\}/g, "dlv_0");
+    const headers = { "content-type": "application/json" };
+    const init = { method: route.method, headers, ...(token !== undefined && { token }) };
+    const answer = await self.fetch(path, { ...init, ...(body !== undefined && { body }) });
+    return { status: answer.status, headers: answer.headers, text: await answer.text() };
+  }
+  type Sent = Awaited<ReturnType<typeof send>>;
+
+  /** Everything that a refusal must be. */
+  function refused(
+    what: string,
+    { status, headers, text }: Sent,
+    expected: { status: number; code: string; challenge?: string | null },
+    token = "",
+  ) {
+    const body = parse(text);
+    const keys = Object.keys(body).filter((key) => !["required", "granted"].includes(key));
+    const checks: Record<string, unknown> = {
+      status: [status, expected.status],
+      code: [body.code, expected.code],
+      "www-authenticate": [headers.get("www-authenticate"), expected.challenge ?? null],
+      "cache-control": [headers.get("cache-control"), "no-store"],
+      "content-type": [headers.get("content-type")?.split(";")[0], "application/json"],
+      nosniff: [headers.get("x-content-type-options"), "nosniff"],
+      keys: [keys.sort().join(), "code,error,message,request_id,status"],
+      "status in the body": [body.status, expected.status],
+      "upstream asked": [headers.get("x-agentauth-upstream"), null],
+    };
+    for (const [name, pair] of Object.entries(checks)) {
+      const [found, wanted] = pair as [unknown, unknown];
+      if (found !== wanted) faults.push(`${what}: ${name} is ${String(found)}, not ${String(wanted)}`);
+    }
+    const shown = text + JSON.stringify([...headers]);
+    const told = [...secrets, ...(token.length > 20 ? [token] : [])];
+    if (told.some((secret) => shown.includes(secret))) faults.push(`${what}: shows a secret`);
+  }
+
+  for (const route of routes) {
+    const name = `${route.method} ${route.path}`;
+    const gateway = GATEWAY.includes(route);
+    if (!gateway && route.auth !== (CONTRACT[name] ?? "bearer")) {
+      const open = route.auth === "none" || route.auth === "registration";
+      if (CONTRACT[name] || open)
+        faults.push(`${name}: declared ${route.auth}, reviewed as ${CONTRACT[name] ?? "closed"}`);
+    }
+    const wanted = gateway ? route.auth : (CONTRACT[name] ?? route.auth);
+
+    if (wanted === "none") {
+      const bare = await send(route, victim.id, undefined);
+      if (bare.status === 401) faults.push(`${name}: asks a stranger for a token`);
+      for (const { name: kind, token } of tokens) {
+        const sent = await send(route, victim.id, token);
+        const same = sent.status === bare.status && parse(sent.text).code === parse(bare.text).code;
+        if (!same) faults.push(`${name} with ${kind}: ${sent.status} where a stranger gets ${bare.status}`);
+      }
+      continue;
+    }
+
+    const realm = 'Bearer realm="agentauth"';
+    if (wanted !== "registration") {
+      const without = { status: 401, code: "missing_token", challenge: realm };
+      refused(`${name} without a token`, await send(route, victim.id, undefined), without);
+    }
+    for (const { name: kind, token, code } of tokens) {
+      const challenge = code === "missing_token" ? realm : `${realm}, error="invalid_token"`;
+      refused(`${name} with ${kind}`, await send(route, victim.id, token), { status: 401, code, challenge }, token);
+    }
+
+    // That the tokens above were refused for what is wrong with them: a good one gets as far as the body, which is too long.
+    const body = route.method === "GET" ? undefined : "x".repeat(64 * 1024 + 1);
+    if (!gateway) {
+      const good = await send(route, victim.id, wanted === "admin" ? admin.token : victim.token, body);
+      const through = wanted === "own" ? [404, 413] : [200, 413];
+      if (!through.includes(good.status)) faults.push(`${name} with a good token: ${good.status}`);
+    }
+
+    if (wanted === "self" || wanted === "admin") {
+      const denied = { status: 403, code: "insufficient_permissions" };
+      const [theirs, nobodys] = [
+        await send(route, victim.id, attacker.token),
+        await send(route, "agt_000000000000000000000000", attacker.token),
+      ];
+      refused(`${name} of another agent`, theirs, denied, attacker.token);
+      refused(`${name} of an agent that is not`, nobodys, denied, attacker.token);
+      if (faceless(theirs) !== faceless(nobodys)) faults.push(`${name}: tells which agents exist`);
+    }
+    if (wanted === "own") {
+      refused(
+        `${name} of another's`,
+        await send(route, "whk_0", attacker.token, route.method === "GET" ? undefined : "{}"),
+        {
+          status: 404,
+          code: "not_found",
+        },
+      );
+    }
+  }
+  return { faults, calls };
+}
+
+export const visits = (routes: readonly Route[]): readonly Visited[] => [...routes, ...GATEWAY];
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return { code: "not JSON" };
+  }
+}
+
+/** An answer without what differs between any two. */
+function faceless({ status, headers, text }: { status: number; headers: Headers; text: string }): string {
+  const { request_id: _, ...body } = parse(text);
+  return JSON.stringify([status, [...headers].filter(([name]) => name !== "x-request-id"), body]);
+}

@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import { appOf, ROUTES } from "../../src/app.ts";
+import { route, type Route } from "../../src/http/route.ts";
+import { world } from "../support/world.ts";
+import { cast, visits, walk } from "./route-walk.ts";
+
+const SETTINGS = { STANDING_TTL_SECONDS: "0" };
+
+describe("every route", () => {
+  it("refuses every forged, stale and foreign token, exactly, and shows nothing", { timeout: 120_000 }, async () => {
+    const self = world(SETTINGS);
+    const people = await cast(self);
+    const routes = visits(ROUTES);
+    const { faults, calls } = await walk(self, routes, people);
+    expect(faults).toEqual([]);
+    expect(people.tokens.length).toBeGreaterThan(70);
+    expect(calls).toBeGreaterThan(routes.length * people.tokens.length);
+  });
+});
+
+describe("the walk", () => {
+  /** The app over a table in which one route is another. */
+  async function faultsOf(change: (routes: readonly Route[]) => Route[], only: string): Promise<string[]> {
+    const routes = change(ROUTES);
+    const self = world(SETTINGS, appOf(routes));
+    const people = await cast(world(SETTINGS));
+    const some = routes.filter(({ method, path }) => `${method} ${path}` === only);
+    expect(some).toHaveLength(1);
+    return (await walk(self, some, { ...people, tokens: people.tokens.slice(0, 5) })).faults;
+  }
+  const redeclared = (name: string, auth: Route["auth"]) => (routes: readonly Route[]) =>
+    routes.map((one) => (`${one.method} ${one.path}` === name ? { ...one, auth } : one));
+
+  it.each<[string, Route["auth"], RegExp]>([
+    ["GET /activity", "none", /without a token: status is 200, not 401/],
+    ["GET /agents", "bearer", /of another agent: status is 200, not 403/],
+    ["GET /agents/{id}", "bearer", /declared bearer, reviewed as self/],
+    ["PUT /agents/{id}/tier", "self", /declared self, reviewed as admin/],
+    ["POST /agents/verify", "bearer", /asks a stranger for a token/],
+  ])("finds %s declared as %s", async (name, auth, fault) => {
+    expect(await faultsOf(redeclared(name, auth), name)).toContainEqual(expect.stringMatching(fault));
+  });
+
+  it.each<[Route["auth"], RegExp]>([
+    ["none", /declared none, reviewed as closed/],
+    ["registration", /declared registration, reviewed as closed/],
+    ["own", /of another's: status is 200, not 404/],
+  ])("finds an added route that is open by %s", async (auth, fault) => {
+    const added = route({ method: "GET", path: "/added/{id}", auth, handle: () => ({}) });
+    const faults = await faultsOf((routes) => [...routes, added], "GET /added/{id}");
+    expect(faults).toContainEqual(expect.stringMatching(fault));
+  });
+
+  it("finds nothing wrong with an added route that is closed", async () => {
+    const added = route({ method: "GET", path: "/added", auth: "admin", handle: () => ({}) });
+    expect(await faultsOf((routes) => [...routes, added], "GET /added")).toEqual([]);
+  });
+});
+
+describe("a route that does not say who may call it", () => {
+  it("does not compile", () => {
+    // @ts-expect-error `auth` has no default
+    const added = route({ method: "GET", path: "/added", handle: () => ({}) });
+    // @ts-expect-error no such auth
+    route({ method: "GET", path: "/added", auth: "anybody", handle: () => ({}) });
+    expect(added).not.toHaveProperty("auth");
+  });
+
+  it("lets nobody in if it is mounted all the same", async () => {
+    const unsaid = { method: "GET", path: "/added", handle: () => ({}) } as never;
+    const answer = await world({}, appOf([unsaid])).call("/added");
+    expect([answer.status, answer.body.code]).toEqual([401, "missing_token"]);
+  });
+});
