@@ -6,7 +6,7 @@ import { logRefusal } from "../http/request-log.ts";
 import type { RequestContext } from "../http/request.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { wholeService } from "../permissions/grammar.ts";
-import { credentialFor, type CredentialFault } from "./credentials.ts";
+import { credentialFor, type Credential, type CredentialFault } from "./credentials.ts";
 import { checkedBody } from "./body.ts";
 import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
 import { forward, type UpstreamFailure } from "./forward.ts";
@@ -44,7 +44,20 @@ export async function proxy(call: RequestContext): Promise<Response> {
     throw noCredential(meaning, credential);
   }
 
-  const outcome = await forward(request, sent.body, meaning, credential);
+  const answer = answered(call, caller, meaning, sent.body, credential);
+  // What was sent is recorded also when nobody waits for the answer any more.
+  call.waitUntil(answer.catch(() => undefined));
+  return answer;
+}
+
+async function answered(
+  call: RequestContext,
+  caller: Caller,
+  meaning: Meaning,
+  body: BodyInit | null,
+  credential: Credential,
+): Promise<Response> {
+  const outcome = await forward(call.request, body, meaning, credential);
   if ("failure" in outcome) throw upstreamError(call, caller, meaning, outcome);
   const { response, upstreamStatus, done } = outcome;
   record(call, caller, upstreamStatus < 400 ? "success" : "failure", `${line(meaning)} → ${upstreamStatus}`);

@@ -367,6 +367,19 @@ describe("an agent that goes away", () => {
     await gone;
   });
 
+  it("before the answer begins leaves a record of what it did all the same", async () => {
+    const leaving = new AbortController();
+    answer = (request, response) => {
+      request.resume();
+      leaving.abort();
+      setTimeout(() => response.writeHead(200).end("done"), 200);
+    };
+    const headers = { authorization: `Bearer ${agent.token}` };
+    const sent = fetch(`${worker.url}/proxy/lab/left`, { method: "DELETE", headers, signal: leaving.signal });
+    await expect(sent).rejects.toThrow();
+    await worker.activity(agent, (message) => message === "lab DELETE /left → 200");
+  });
+
   it("in the middle of its body ends that upstream", async () => {
     const gone = new Promise<boolean>((resolve) => {
       answer = (request) => void request.on("close", () => resolve(request.complete)).resume();
