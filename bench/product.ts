@@ -1,0 +1,196 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { importJWK, SignJWT } from "jose";
+import workerdPackage from "workerd";
+import { newSecrets } from "../scripts/secrets.ts";
+import { sleep } from "./measure.ts";
+import { start, type Running } from "./processes.ts";
+
+// The package is CommonJS with a default export of its own: the path of its binary.
+const workerd = workerdPackage.default;
+
+export const ROOT = join(import.meta.dirname, "..");
+const WORK = mkdtempSync(join(tmpdir(), "agentauth-bench-"));
+process.once("exit", () => rmSync(WORK, { recursive: true, force: true }));
+
+export const temporary = (name: string): string => join(WORK, name);
+
+/** The credential that the gateway injects; every proxy that is compared injects the same. */
+export const UPSTREAM_TOKEN = "ghp_bench_0123456789abcdefghijklmnopqrst";
+export const AGENT_ID = "agt_benchbenchbenchbenchbench";
+const SESSION_ID = "fam_benchbenchbenchbenchbench";
+export const PERMISSIONS = ["github:issues:read", "github:issues:write", "github:repos:read", "github:repos:write"];
+export const ISSUER = "https://auth.example.com";
+
+const secrets = newSecrets();
+export const signingKey = JSON.parse(secrets.SIGNING_KEYS!).keys[0] as Record<string, string> & { kid: string };
+
+/** What a deployment would be configured with, the upstream being the local one. */
+export function settings(upstreamPort: number, extra: Record<string, string> = {}): Record<string, string> {
+  return {
+    ...secrets,
+    ENVIRONMENT: "development",
+    REGISTRATION: "open",
+    WEBHOOK_ALLOW_LOOPBACK: "true",
+    ISSUER,
+    UPSTREAM_GITHUB_TOKEN: UPSTREAM_TOKEN,
+    "UPSTREAMS.github.base_url": `http://127.0.0.1:${upstreamPort}`,
+    ...extra,
+  };
+}
+
+let built: string | undefined;
+
+/** The one module that `wrangler deploy` would upload. */
+export function bundle(): string {
+  if (built) return built;
+  mkdirSync(join(ROOT, "dist/public"), { recursive: true });
+  const out = temporary("bundle");
+  const done = spawnSync("wrangler", ["deploy", "--dry-run", "--outdir", out], {
+    cwd: ROOT,
+    encoding: "utf8",
+    env: { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" },
+  });
+  if (done.status !== 0) throw new Error(`wrangler deploy --dry-run failed:\n${done.stdout}\n${done.stderr}`);
+  built = readFileSync(
+    join(
+      out,
+      readdirSync(out).find((name) => name.endsWith(".js"))!,
+    ),
+    "utf8",
+  );
+  return built;
+}
+
+const COMPATIBILITY = {
+  date: /^compatibility_date = "(.*)"/m.exec(readFileSync(join(ROOT, "wrangler.toml"), "utf8"))![1]!,
+  flags: ["global_fetch_strictly_public"],
+};
+
+/** Modules and text bindings under a bare workerd: no Miniflare, no simulator, nothing but the runtime. */
+export async function startWorkerd(
+  name: string,
+  port: number,
+  modules: Readonly<Record<string, string>>,
+  bindings: Readonly<Record<string, string>>,
+  flags: readonly string[] = [],
+): Promise<Running> {
+  const directory = temporary(name);
+  mkdirSync(directory, { recursive: true });
+  for (const [file, text] of Object.entries(modules)) writeFileSync(join(directory, file), text);
+  const list = (items: string[]) => `[${items.join(", ")}]`;
+  writeFileSync(
+    join(directory, "config.capnp"),
+    `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [ (name = "main", worker = .main), (name = "internet", network = (allow = ["public", "private", "local"])) ],
+  sockets = [ (name = "http", address = "127.0.0.1:${port}", http = (), service = "main") ]
+);
+const main :Workerd.Worker = (
+  modules = ${list(Object.keys(modules).map((file) => `(name = "${file}", esModule = embed "${file}")`))},
+  bindings = ${list(Object.entries(bindings).map(([key, text]) => `(name = ${JSON.stringify(key)}, text = ${JSON.stringify(text)})`))},
+  compatibilityDate = "${COMPATIBILITY.date}",
+  compatibilityFlags = ${list(COMPATIBILITY.flags.map((flag) => JSON.stringify(flag)))}
+);
+`,
+  );
+  return start(workerd, ["serve", join(directory, "config.capnp"), ...flags], port);
+}
+
+/** The deploy bundle with storage that answers at once: what the product's own code costs, and nothing else. */
+export function startBare(port: number, upstreamPort: number, flags: readonly string[] = []): Promise<Running> {
+  const row = {
+    id: AGENT_ID,
+    name: "bench",
+    owner_email: "bench@example.com",
+    permissions: JSON.stringify(PERMISSIONS),
+    status: "active",
+    tier: "enterprise",
+    not_before: 0,
+    created_at: 0,
+    updated_at: 0,
+    session_ended: 0,
+  };
+  const main = `import worker from "./index.js";
+const row = ${JSON.stringify(row)};
+const result = { results: [row], success: true, meta: {} };
+const statement = { bind: () => statement, first: async () => row, all: async () => result, run: async () => result };
+const queue = { send: async () => {}, sendBatch: async () => {} };
+const rate = { limit: async () => ({ success: true }) };
+const DB = { prepare: () => statement, batch: async (all) => all.map(() => result), withSession: () => DB };
+const REVOCATIONS = { get: async () => null, put: async () => {}, delete: async () => {} };
+let env;
+export default {
+  fetch(request, bound, context) {
+    env ??= { DB, REVOCATIONS, ACTIVITY: queue, DELIVERIES: queue, RATE_FREE: rate, RATE_PRO: rate,
+      RATE_ENTERPRISE: rate, RATE_ADDRESS: rate, RATE_VERIFY: rate, ...bound };
+    return worker.fetch(request, env, context);
+  },
+};
+`;
+  return startWorkerd("bare", port, { "main.js": main, "index.js": bundle() }, settings(upstreamPort), flags);
+}
+
+/** The deploy bundle with Miniflare's D1, KV, queues and rate limits, in a process of its own. */
+export async function startMiniflare(
+  port: number,
+  options: {
+    upstreamPort: number;
+    persist?: string;
+    settings?: Record<string, string>;
+    wrap?: string;
+    sql?: readonly string[];
+  },
+): Promise<Running> {
+  const directory = options.persist ?? mkdtempSync(temporary("miniflare-"));
+  const job = temporary(`miniflare-${port}.json`);
+  const ready = `${job}.ready`;
+  rmSync(ready, { force: true });
+  writeFileSync(
+    job,
+    JSON.stringify({
+      port,
+      persist: directory,
+      script: bundle(),
+      wrap: options.wrap,
+      sql: options.sql ?? [],
+      ready,
+      bindings: settings(options.upstreamPort, options.settings),
+    }),
+  );
+  const running = await start(process.execPath, [join(import.meta.dirname, "miniflare.ts"), job], port);
+  for (let i = 0; i < 600 && !existsSync(ready); i++) await sleep(50);
+  if (!existsSync(ready)) throw new Error("Miniflare did not become ready within 30 seconds");
+  return running;
+}
+
+/** Access tokens as the service signs them, for agents and sessions that exist where they are used. */
+export async function accessTokens(
+  count: number,
+  alg: "ES256" | "RS256" = "ES256",
+  jwk = signingKey,
+): Promise<string[]> {
+  const key = await importJWK({ ...jwk }, alg);
+  const now = Math.floor(Date.now() / 1000);
+  return Promise.all(
+    Array.from({ length: count }, (_, index) =>
+      new SignJWT({ client_id: AGENT_ID, scope: PERMISSIONS.join(" "), tier: "enterprise", sid: SESSION_ID })
+        .setProtectedHeader({ alg, typ: "at+jwt", kid: jwk.kid })
+        .setIssuer(ISSUER)
+        .setSubject(AGENT_ID)
+        .setAudience(ISSUER)
+        .setIssuedAt(now - 10)
+        .setExpirationTime(now + 3600)
+        .setJti(`bench-${index}-${now}`)
+        .sign(key),
+    ),
+  );
+}
+
+/** Rows that make {@link accessTokens} good in a real D1. */
+export const STANDING_SQL = [
+  `INSERT INTO agents (id, name, owner_email, permissions, status, tier, created_at, updated_at) VALUES ('${AGENT_ID}', 'bench', 'bench@example.com', '${JSON.stringify(PERMISSIONS)}', 'active', 'enterprise', 0, 0)`,
+  `INSERT INTO refresh_families (id, agent_id, issued_at, expires_at) VALUES ('${SESSION_ID}', '${AGENT_ID}', 0, 9000000000000)`,
+];

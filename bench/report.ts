@@ -1,0 +1,72 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { chart } from "./chart.ts";
+import type { Claim, PartResult, Table } from "./part.ts";
+
+/** What a part's run left. */
+export interface Result extends PartResult {
+  readonly part: string;
+  readonly effort: string;
+  readonly machine: Readonly<Record<string, string | number>>;
+  readonly seconds: number;
+}
+
+/** Makes the table and the chart from the results in a directory, in the order of the parts. Returns the files' names. */
+export function report(directory: string, parts: readonly string[]): string[] {
+  const results = parts
+    .map((part) => join(directory, `${part}.json`))
+    .filter((file) => existsSync(file))
+    .map((file) => JSON.parse(readFileSync(file, "utf8")) as Result);
+  if (results.length === 0) return [];
+  const files = { "table.md": table(results), "chart.svg": chart(results) };
+  return Object.entries(files).map(([name, text]) => {
+    const file = join(directory, name);
+    writeFileSync(file, text);
+    return file;
+  });
+}
+
+function table(results: readonly Result[]): string {
+  const lines = ["<!-- Made by `npm run bench`. -->", "", machineLine(results), ""];
+  for (const { part, claims, tables, notes, listClaims, machine, seconds, effort } of results) {
+    const when = `${machine.date}, commit ${machine.commit}, ${effort} run of ${seconds} s, load average ${machine.load_average}`;
+    lines.push(`### ${part}`, "", `${when}.`, "");
+    for (const one of tables ?? []) lines.push(...markdown(one), "");
+    if (listClaims !== false && claims.length > 0) lines.push(...markdown(claimsTable(claims)), "");
+    for (const note of notes ?? []) lines.push(`- ${note}`);
+    const missed = claims.filter(({ met }) => met === false);
+    if (listClaims === false) for (const one of missed) lines.push(`- **Missed:** ${sentence(one)}`);
+    lines.push("");
+  }
+  return lines.join("\n").replace(/\n{3,}/g, "\n\n");
+}
+
+const sentence = ({ work, beside, figure, measured, goal, why }: Claim): string =>
+  `${work}, ${figure} / ${beside}: ${text(measured.median)} (goal ${goal})${why ? `. ${why}` : ""}`;
+
+const claimsTable = (claims: readonly Claim[]): Table => ({
+  head: ["work", "beside", "figure", "measured (lowest to highest repeat)", "goal", "met"],
+  rows: claims.map(({ work, beside, figure, measured: { median, low, high }, goal, met, why }) => [
+    work,
+    beside,
+    figure,
+    low === high ? text(median) : `${text(median)} (${text(low)} to ${text(high)})`,
+    goal,
+    met === null ? "" : met ? "yes" : `**no**${why ? `: ${why}` : ""}`,
+  ]),
+});
+
+function markdown({ title, head, rows }: Table): string[] {
+  const line = (cells: readonly (string | number)[]) =>
+    `| ${cells.map((cell) => (typeof cell === "number" ? text(cell) : cell.replaceAll("|", "\\|"))).join(" | ")} |`;
+  return [...(title ? [`**${title}**`, ""] : []), line(head), `|${"---|".repeat(head.length)}`, ...rows.map(line)];
+}
+
+function machineLine(results: readonly Result[]): string {
+  const { machine } = results.at(-1)!;
+  const { date, commit: _commit, load_average: _load, processor, memory_gb, kernel, ...versions } = machine;
+  const listed = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `${date}, ${processor}, ${memory_gb} GB, Linux ${kernel}; ${listed.join(", ")}.`;
+}
+
+const text = (value: number) => (Math.abs(value) >= 1000 ? value.toLocaleString("en-US") : String(value));

@@ -1,0 +1,66 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { machine } from "./machine.ts";
+import type { Bench, Effort, Part } from "./part.ts";
+import { report } from "./report.ts";
+
+/**
+ * `npm run bench -- [--quick | --smoke] [--only=PATTERN] [part …]`. Without a part, all of them.
+ *
+ * Full results stand in `bench/results` and are committed, others in `dist/bench`. The table and the chart are made again
+ * from all the parts' results there.
+ */
+const PARTS: Record<string, () => Promise<Part>> = {
+  proxy: async () => (await import("./parts/proxy.ts")).proxy,
+};
+
+const HERE = import.meta.dirname;
+const args = process.argv.slice(2);
+const effort: Effort = args.includes("--smoke") ? "smoke" : args.includes("--quick") ? "quick" : "full";
+const names = args.filter((arg) => !arg.startsWith("--"));
+const unknown = names.filter((name) => !PARTS[name]);
+if (unknown.length > 0) {
+  console.error(`There is no part ${unknown.join(", ")}. Parts: ${Object.keys(PARTS).join(", ")}.`);
+  process.exit(2);
+}
+
+installPeers();
+const results = effort === "full" ? join(HERE, "results") : join(HERE, "../dist/bench", effort);
+mkdirSync(results, { recursive: true });
+const only = args.find((arg) => arg.startsWith("--only="))?.slice("--only=".length);
+const bench: Bench = {
+  effort,
+  ...(only && { only: new RegExp(only) }),
+  port: Number(process.env.BENCH_PORT ?? 9700),
+  log: (line) => console.log(`  ${line}`),
+};
+let failed = false;
+for (const name of names.length > 0 ? names : Object.keys(PARTS)) {
+  console.log(name);
+  const startedAt = Date.now();
+  try {
+    const part = await PARTS[name]!();
+    const result = await part(bench);
+    const seconds = Math.round((Date.now() - startedAt) / 1000);
+    const file = join(results, `${name}.json`);
+    const saved = { part: name, effort, machine: machine(), seconds, ...result };
+    writeFileSync(file, `${JSON.stringify(saved, null, 1)}\n`);
+    console.log(`  → ${file} (${seconds} s)`);
+  } catch (error) {
+    failed = true;
+    console.error(`  ${name} failed:`, error);
+  }
+}
+for (const file of report(results, Object.keys(PARTS))) console.log(`→ ${file}`);
+process.exit(failed ? 1 : 0);
+
+/** The peers are no dependencies of the product: they are installed here, and only where the lock has changed. */
+function installPeers(): void {
+  const installed = join(HERE, "node_modules/.package-lock.json");
+  const lock = join(HERE, "package-lock.json");
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
+  console.log("npm ci in bench/");
+  const { status } = spawnSync("npm", ["ci"], { cwd: HERE, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
