@@ -13,6 +13,8 @@ import { report } from "./report.ts";
  */
 const PARTS: Record<string, () => Promise<Part>> = {
   proxy: async () => (await import("./parts/proxy.ts")).proxy,
+  decide: async () => (await import("./parts/decide.ts")).decide,
+  startup: async () => (await import("./parts/startup.ts")).startup,
 };
 
 const HERE = import.meta.dirname;

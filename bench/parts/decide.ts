@@ -1,0 +1,115 @@
+import { readOperations } from "../../scripts/operations.ts";
+import { meaningOf, missing, type Ask } from "../../src/gateway/decide.ts";
+import { loadServices } from "../../src/gateway/services.ts";
+import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
+import { ratio, summary } from "../measure.ts";
+import { by, claim, type Part } from "../part.ts";
+
+/** How many rules an operator's own upstream has here. */
+const SIZES = [10, 100, 1000, 10_000];
+/** Requests that are asked of every table, spread evenly over its rules. */
+const ASKS = 1000;
+
+const upstream = (count: number) => ({
+  base_url: "https://many.example",
+  resources: { things: ["read", "write"] },
+  rules: Array.from({ length: count }, (_, i) => `* /section-${i}/{id}/part-${i} things`),
+});
+
+/** Deciding alone, in this process: path → rule → permission, for every operation that GitHub publishes. */
+export const decide: Part = async ({ effort, log }) => {
+  const { services, catalogue } = loadServices(
+    new Map(SIZES.map((size) => [`rules-${size}`, upstream(size)])),
+    BUILT_IN_CATALOGUE,
+  );
+  const headers = new Headers();
+  const operations = readOperations("github");
+  const asks: Record<string, Ask[]> = {
+    github: operations.map(({ method, path }) => ({
+      service: "github",
+      method,
+      target: path.replace(/\{[^{}]*\}/g, "1"),
+      headers,
+    })),
+  };
+  for (const size of SIZES) {
+    asks[`rules-${size}`] = Array.from({ length: ASKS }, (_, i) => {
+      const rule = Math.floor((i * size) / ASKS);
+      return { service: `rules-${size}`, method: "GET", target: `/section-${rule}/12345/part-${rule}`, headers };
+    });
+  }
+  /** The same ten requests over and over: what is left of the growth without the processor's cache misses. */
+  asks["ten of 10,000"] = Array.from({ length: ASKS }, (_, i) => asks["rules-10000"]![(i % 10) * (ASKS / 10)]!);
+  const covered = asks.github!.filter((ask) => {
+    const meaning = meaningOf(services, ask);
+    return meaning.decision === "judge" && meaning.rule !== null;
+  });
+  asks["github covered"] = covered;
+  const grants = new Set(["github:issues:read", "github:repos:*", ...SIZES.map((size) => `rules-${size}:things:read`)]);
+
+  const outcomes = { allowed: 0, denied: 0, uncovered: 0, refused: 0 };
+  for (const ask of asks.github!) {
+    const meaning = meaningOf(services, ask);
+    if (meaning.decision === "refuse") outcomes.refused++;
+    else if (meaning.rule === null) outcomes.uncovered++;
+    else outcomes[missing(meaning, grants, catalogue).length === 0 ? "allowed" : "denied"]++;
+  }
+
+  /** Microseconds a decision, over so many rounds of all the asks. */
+  const cost = (list: readonly Ask[], rounds: number): number => {
+    const began = performance.now();
+    for (let round = 0; round < rounds; round++) {
+      for (const ask of list) {
+        const meaning = meaningOf(services, ask);
+        if (meaning.decision === "judge") missing(meaning, grants, catalogue);
+      }
+    }
+    return ((performance.now() - began) * 1000) / (rounds * list.length);
+  };
+  const repeats = by(effort, 2, 7, 21);
+  const rounds = by(effort, 20, 60, 100);
+  const samples: Record<string, number[]> = {};
+  for (let repeat = -1; repeat < repeats; repeat++) {
+    for (const [name, list] of Object.entries(asks)) {
+      const measured = cost(list, rounds);
+      if (repeat >= 0) (samples[name] ??= []).push(measured);
+    }
+  }
+  const measured = Object.fromEntries(Object.entries(samples).map(([name, list]) => [name, summary(list)]));
+  for (const [name, { median }] of Object.entries(measured)) log(`${name}: ${median} µs`);
+  const few = samples["rules-10"]!;
+  const again = ratio(samples["ten of 10,000"]!, few).median;
+  return {
+    claims: [
+      claim(
+        {
+          work: `${operations.length.toLocaleString("en-US")} GitHub operations`,
+          beside: "",
+          figure: "µs a decision",
+          measured: measured.github!,
+        },
+        2,
+      ),
+      claim(
+        {
+          work: `the ${covered.length} of them that a rule takes`,
+          beside: "",
+          figure: "µs a decision",
+          measured: measured["github covered"]!,
+        },
+        2,
+      ),
+      ...SIZES.slice(1).map((size) => {
+        const work = `an upstream of ${size.toLocaleString("en-US")} rules`;
+        const compared = ratio(samples[`rules-${size}`]!, few);
+        const why = `cache misses of the processor: ten requests of them asked again and again take ${again} times as long`;
+        return claim({ work, beside: "one of 10 rules", figure: "time", measured: compared, why, chart: true }, 1.5);
+      }),
+    ],
+    notes: [
+      `In one process of Node, ${repeats} interleaved repeats of ${rounds} rounds. Of the GitHub operations ${outcomes.allowed} were allowed, ${outcomes.denied} denied, ${outcomes.uncovered} in no rule, ${outcomes.refused} refused.`,
+      `The same number of requests, ${ASKS.toLocaleString("en-US")}, is spread evenly over each upstream's rules.`,
+    ],
+    data: { microseconds: measured, outcomes },
+  };
+};
