@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import { unstable_getMiniflareWorkerOptions } from "wrangler";
+import { unstable_getMiniflareWorkerOptions, unstable_splitSqlQuery } from "wrangler";
 
 /**
  * Runs the deploy bundle in Miniflare with the bindings of wrangler.toml; the rate limits are raised out of the way.
@@ -45,11 +45,8 @@ interface D1 {
   prepare(sql: string): { first(): Promise<unknown>; run(): Promise<unknown> };
 }
 if (!(await db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'agents'").first())) {
-  const schema = readFileSync(join(ROOT, "schema.sql"), "utf8").replace(/--[^\n]*/g, "");
-  // A statement ends where a semicolon stands before an empty line or another CREATE: a trigger's body holds semicolons of its own.
-  for (const statement of schema.split(/;\s*\n(?=\s*(?:CREATE|$))/)) {
-    if (statement.trim()) await db.prepare(statement).run();
-  }
+  const schema = readFileSync(join(ROOT, "schema.sql"), "utf8");
+  for (const statement of unstable_splitSqlQuery(schema)) await db.prepare(statement).run();
 }
 for (const statement of job.sql) await db.prepare(statement).run();
 writeFileSync(job.ready, "");

@@ -64,6 +64,9 @@ export function bundle(): string {
   return built;
 }
 
+/** The module that counts operations, to stand before the bundle. */
+export const counting = (): string => readFileSync(join(import.meta.dirname, "counting.js"), "utf8");
+
 const COMPATIBILITY = {
   date: /^compatibility_date = "(.*)"/m.exec(readFileSync(join(ROOT, "wrangler.toml"), "utf8"))![1]!,
   flags: ["global_fetch_strictly_public"],

@@ -14,6 +14,7 @@ import { report } from "./report.ts";
 const PARTS: Record<string, () => Promise<Part>> = {
   proxy: async () => (await import("./parts/proxy.ts")).proxy,
   decide: async () => (await import("./parts/decide.ts")).decide,
+  cost: async () => (await import("./parts/cost.ts")).cost,
   startup: async () => (await import("./parts/startup.ts")).startup,
 };
 

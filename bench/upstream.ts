@@ -26,11 +26,19 @@ const HEADERS = [
   "Server: github.com",
 ];
 
+const ISSUE =
+  '{"id":1,"number":5,"title":"Found a bug","state":"open","url":"https://api.github.com/repos/octo/hello/issues/5","user":{"login":"octo","id":1}}';
+
+/** A JSON array of issues, exactly so many bytes long. */
+function issues(size: number): string {
+  const list = `[${Array(Math.floor((size - 20) / (ISSUE.length + 1)))
+    .fill(ISSUE)
+    .join()},""]`;
+  return list.replace('""', JSON.stringify("x".repeat(size - list.length)));
+}
+
 const answer = (status: string, size: number): Buffer =>
-  Buffer.concat([
-    Buffer.from(`HTTP/1.1 ${status}\r\n${HEADERS.join("\r\n")}\r\nContent-Length: ${size}\r\n\r\n`),
-    Buffer.alloc(size, '{"id":1,"title":"Found a bug","state":"open"}'),
-  ]);
+  Buffer.from(`HTTP/1.1 ${status}\r\n${HEADERS.join("\r\n")}\r\nContent-Length: ${size}\r\n\r\n${issues(size)}`);
 
 const small = answer("200 OK", 1024);
 const large = answer("200 OK", 1024 * 1024);
