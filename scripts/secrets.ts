@@ -14,7 +14,7 @@ export function newSigningKey(): Jwk {
 }
 
 /** A 256-bit AES-GCM key as a JWK. */
-export function newEncryptionKey(): Jwk {
+export function newEncryptionKey(): Jwk & { kty: "oct"; k: string } {
   return { kty: "oct", kid: keyId(), k: randomBytes(32).toString("base64url") };
 }
 

@@ -69,9 +69,46 @@ const BEHAVIOURS: Record<string, Behaviour> = {
       .end("{}"),
 };
 
+/** A delivery as it arrived at `/hooks/{name}/…`. */
+export interface Arrived {
+  path: string;
+  headers: Record<string, string>;
+  body: string;
+}
+
+const arrived = new Map<string, Arrived[]>();
+
+/**
+ * A receiver of webhooks: `POST /hooks/{name}/{answer,answer,…}` answers with one after the other, the last for ever: a status,
+ * a status and its `Retry-After` (`503~7`), `reset` or `long`. `GET /hooks/{name}` tells what arrived there.
+ */
+async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const [, , name = "", script = "200"] = (request.url ?? "").split("?")[0]!.split("/");
+  const before = arrived.get(name) ?? [];
+  if (request.method === "GET") {
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(before));
+    return;
+  }
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  const { url: path = "", headers } = request;
+  arrived.set(name, [
+    ...before,
+    { path, headers: headers as Record<string, string>, body: Buffer.concat(chunks).toString() },
+  ]);
+  const answers = script.split(",");
+  const answer = answers[Math.min(before.length, answers.length - 1)]!;
+  if (answer === "reset") return void request.socket.destroy();
+  if (answer === "long") return void response.writeHead(200).end("x".repeat(1_000_000));
+  const [status, wait] = answer.split("~");
+  const location = Number(status) >= 300 && Number(status) < 400 ? { location: `/hooks/${name}-elsewhere/200` } : {};
+  response.writeHead(Number(status), { ...location, ...(wait && { "retry-after": wait }) }).end(`answer ${answer}`);
+}
+
 export default async function setup(project: TestProject): Promise<() => void> {
   const server = createServer(async (request, response) => {
     const [, lab, name = "", argument = ""] = (request.url ?? "").split("?")[0]!.split("/");
+    if (lab === "hooks") return receive(request, response);
     const behaviour = lab === "lab" ? BEHAVIOURS[name] : undefined;
     if (behaviour) return behaviour(request, response, argument);
     const chunks: Buffer[] = [];

@@ -4,6 +4,7 @@ import { inject } from "vitest";
 import { consumeActivities } from "../../src/activity/consume.ts";
 import type { ActivityMessage } from "../../src/activity/record.ts";
 import { app } from "../../src/app.ts";
+import type { DeliveryMessage } from "../../src/webhooks/deliveries/enqueue.ts";
 
 /** The operator's own upstream of the tests: served by upstream-server.ts. */
 export const LAB = {
@@ -36,6 +37,8 @@ export interface World {
   env: ReturnType<typeof testEnv>;
   /** What the Worker put into the activity queue, oldest first. */
   sent: ActivityMessage[];
+  /** What it asked the deliveries' queue for, oldest first. */
+  asked: { deliveryId: string; delaySeconds: number }[];
   fetch(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Response>;
   call(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Answer>;
   agent(permissions?: string[]): Promise<Registered>;
@@ -58,16 +61,23 @@ let names = 0;
 export function world(overrides: Record<string, unknown> = {}, served = app): World {
   const upstream = inject("upstream");
   const sent: ActivityMessage[] = [];
+  const asked: World["asked"] = [];
   const env = testEnv({
     "UPSTREAMS.github.base_url": upstream,
     "UPSTREAMS.lab": { base_url: upstream, timeout_ms: 400, ...LAB },
     ACTIVITY: { send: async (message: ActivityMessage) => void sent.push(structuredClone(message)) },
+    DELIVERIES: {
+      async sendBatch(messages: MessageSendRequest<DeliveryMessage>[]) {
+        for (const { body, delaySeconds = 0 } of messages) asked.push({ ...body, delaySeconds });
+      },
+    },
     ...overrides,
   });
 
   const self: World = {
     env,
     sent,
+    asked,
     async fetch(path, { token, json, ip, ...init } = {}) {
       const headers = new Headers(init.headers);
       if (token !== undefined) headers.set("authorization", `Bearer ${token}`);

@@ -1,0 +1,555 @@
+import { createExecutionContext, createMessageBatch, getQueueResult, waitOnExecutionContext } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { Webhook } from "standardwebhooks";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { newEncryptionKey } from "../../scripts/secrets.ts";
+import worker from "../../src/index.ts";
+import { loadConfig } from "../../src/config.ts";
+import { keepHouse } from "../../src/housekeeping.ts";
+import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
+import { attempts, deliveriesOf, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
+import type { Registered, World } from "../support/world.ts";
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+const DELIVERY_KEYS = [
+  "agent_id",
+  "attempts",
+  "created_at",
+  "error",
+  "event",
+  "event_id",
+  "id",
+  "next_attempt_at",
+  "response_body",
+  "response_status",
+  "status",
+  "updated_at",
+  "webhook_id",
+];
+
+afterEach(async () => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  // Webhooks of administrators would hear of the next test's agents.
+  await env.DB.batch([env.DB.prepare("DELETE FROM webhooks"), env.DB.prepare("DELETE FROM events")]);
+});
+
+const setTier = (where: World, admin: Registered, { id }: Registered, tier = "pro") =>
+  where.call(`/agents/${id}/tier`, { method: "PUT", token: admin.token, json: { tier } });
+const post = (where: World, who: Registered, path: string, json?: unknown) =>
+  where.call(path, { method: "POST", token: who.token, ...(json !== undefined && { json }) });
+const now = () => Date.now();
+const later = (ms: number) => vi.setSystemTime(Date.now() + ms);
+const house = (where: World) => keepHouse(where.env, loadConfig(where.env), Date.now());
+
+/** An agent whose tier's changes go to a receiver that answers like this, an administrator to change it, and the first event sent. */
+async function sent(answers: string, where = hookWorld()) {
+  const [agent, admin] = [await where.agent(), await where.admin()];
+  const at = receiver(answers);
+  const { id, secret } = await hook(where, agent, { url: at.url });
+  await setTier(where, admin, agent);
+  await settle(where);
+  const only = async () => (await deliveriesOf(where, agent, id))[0];
+  return { where, agent, admin, at, id, secret, only };
+}
+
+describe("an event", () => {
+  it("arrives once, signed, with the body of the contract", async () => {
+    const { at, agent, secret, only } = await sent("200");
+    const [arrived, ...more] = await at.arrived();
+    expect(more).toEqual([]);
+    const { headers, body } = arrived!;
+    const read = new Webhook(secret).verify(body, headers) as Record<string, unknown>;
+    expect(Object.keys(read).sort()).toEqual(["agent_id", "data", "event", "id", "timestamp"]);
+    expect(read).toMatchObject({
+      id: expect.stringMatching(/^evt_/),
+      event: "agent.tier_updated",
+      agent_id: agent.id,
+      timestamp: expect.stringMatching(/^\d{4}-.*\.\d{3}Z$/),
+      data: { agent_id: agent.id, tier: "pro" },
+    });
+    expect(headers).toMatchObject({
+      "content-type": "application/json",
+      "user-agent": "AgentAuth-Webhooks/1",
+      "x-agentauth-event": "agent.tier_updated",
+      "x-agentauth-signature": expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
+    const delivery = await only();
+    expect(Object.keys(delivery).sort()).toEqual(DELIVERY_KEYS);
+    expect(delivery).toMatchObject({
+      id: headers["webhook-id"],
+      event_id: read.id,
+      status: "success",
+      attempts: 1,
+      next_attempt_at: null,
+      response_status: 200,
+      response_body: "answer 200",
+      error: null,
+    });
+  });
+
+  it("goes to every webhook that listens, and to none that does not", async () => {
+    const self = hookWorld();
+    const [agent, other, admin] = [await self.agent(), await self.agent(), await self.admin()];
+    const places = Array.from({ length: 6 }, () => receiver());
+    const [both, second, otherEvent, otherAgent, all, off] = places as [(typeof places)[0], ...typeof places];
+    await hook(self, agent, { url: both.url, events: ["agent.tier_updated", "agent.revoked"] });
+    await hook(self, agent, { url: second!.url });
+    await hook(self, agent, { url: otherEvent!.url, events: ["agent.revoked"] });
+    await hook(self, other, { url: otherAgent!.url });
+    await hook(self, admin, { url: all!.url, all_agents: true });
+    const silent = await hook(self, agent, { url: off!.url });
+    await self.call(`/webhooks/${silent.id}`, { method: "PUT", token: agent.token, json: { is_active: false } });
+    await setTier(self, admin, agent);
+    await settle(self);
+    const counts = await Promise.all(places.map(async (place) => (await place.arrived()).length));
+    expect(counts).toEqual([1, 1, 0, 0, 1, 0]);
+    const ids = await Promise.all([both, second!, all!].map(async (place) => (await place.arrived())[0]!));
+    expect(new Set(ids.map(({ headers }) => headers["webhook-id"])).size).toBe(3);
+    expect(new Set(ids.map(({ body }) => JSON.parse(body).id)).size).toBe(1);
+  });
+
+  it("is announced for each thing that happens to an agent, with its data", async () => {
+    const self = hookWorld();
+    const admin = await self.admin();
+    const at = receiver();
+    const everything = (await self.call("/webhooks/events")).body.events;
+    await hook(self, admin, { url: at.url, events: everything, all_agents: true });
+    const agent = await self.agent();
+    const admins = (path: string, json?: unknown, method = "PUT") =>
+      self.call(`/agents/${agent.id}${path}`, { method, token: admin.token, ...(json !== undefined && { json }) });
+    await post(self, agent, "/agents/verify", { agent_id: agent.id, api_key: `${agent.apiKey.slice(0, -1)}_` });
+    await self.call("/proxy/lab/things", { method: "POST", token: agent.token });
+    await admins("/tier", { tier: "pro" });
+    await admins("/permissions", { permissions: ["lab:things:read", "lab:notes:read"] });
+    await admins("/rotate-key", { overlap_seconds: 60 }, "POST");
+    await post(self, agent, "/agents/refresh", { refresh_token: agent.refreshToken });
+    later(20_000);
+    await post(self, agent, "/agents/refresh", { refresh_token: agent.refreshToken });
+    await settle(self);
+    await admins("/status", { status: "suspended" });
+    await admins("/revoke", undefined, "POST");
+    await admins("", undefined, "DELETE");
+    await settle(self);
+    const told = (await at.arrived())
+      .map(({ body }) => JSON.parse(body))
+      .filter(({ agent_id }) => agent_id === agent.id);
+    const data = Object.fromEntries(told.map((one) => [one.event, one.data]));
+    expect(Object.keys(data).sort()).toEqual(everything.filter((name: string) => name !== "webhook.disabled").sort());
+    expect(Object.keys(data["agent.registered"]).sort()).toEqual(["agent_id", "created_at", "name", "owner_email"]);
+    expect(Object.keys(data["agent.verified"]).sort()).toEqual(["agent_id", "ip_address", "verified_at"]);
+    expect(data["agent.revoked"]).toEqual({ agent_id: agent.id, revoked_at: expect.any(String), revoked_by: admin.id });
+    expect(data["gateway.denied"]).toMatchObject({ agent_id: agent.id, required: "lab:things:write" });
+    for (const one of told) expect(JSON.stringify(one)).not.toMatch(/ak_|rt_|eyJ|whsec_/);
+  });
+});
+
+describe("the change and its event", () => {
+  it("are not lost apart: what the queue does not take is swept, once", async () => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    const at = receiver();
+    await hook(where, agent, { url: at.url });
+    const broken = hookWorld({
+      ACTIVITY: { send: () => Promise.reject(new Error("no queue")) },
+      DELIVERIES: { sendBatch: () => Promise.reject(new Error("no queue")) },
+    });
+    vi.spyOn(console, "warn").mockImplementation(() => {});
+    expect((await setTier(broken, admin, agent)).status).toBe(200);
+    expect(await at.arrived()).toEqual([]);
+    const events = () =>
+      where.env.DB.prepare("SELECT count(*) AS n FROM events WHERE agent_id = ?").bind(agent.id).first("n");
+    expect(await events()).toBe(1);
+    // The sweep makes the deliveries, and cannot ask for them either.
+    await house(broken);
+    expect(await events()).toBe(0);
+    expect(await at.arrived()).toEqual([]);
+    later(3 * MINUTE);
+    await house(where);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(1);
+    later(3 * MINUTE);
+    await house(where);
+    expect(where.asked).toEqual([]);
+  });
+
+  it("are both undone where the change fails", async () => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    await hook(where, agent, { url: receiver().url, events: ["agent.status_updated", "agent.revoked"] });
+    const status = (to: string) =>
+      where.call(`/agents/${agent.id}/status`, { method: "PUT", token: admin.token, json: { status: to } });
+    expect((await status("revoked")).status).toBe(200);
+    const events = () =>
+      where.env.DB.prepare("SELECT count(*) AS n FROM events WHERE agent_id = ?").bind(agent.id).first("n");
+    const before = await events();
+    expect((await status("active")).status).toBe(409);
+    expect(await events()).toBe(before);
+  });
+
+  it("give one delivery, also when two workers empty the outbox at once", async () => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    const at = receiver();
+    const { id } = await hook(where, agent, { url: at.url });
+    await setTier(where, admin, agent);
+    await Promise.all([settle(where), settle(where), house(where)]);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(1);
+    expect(await deliveriesOf(where, agent, id)).toHaveLength(1);
+  });
+});
+
+describe("a delivery that the queue brings twice", () => {
+  it("is attempted once, also at the same moment, and is one row", async () => {
+    const { where, agent, admin, at, id } = await sent("200");
+    await setTier(where, admin, agent, "enterprise");
+    await settleAllButAttempts(where);
+    const messages = where.asked.splice(0);
+    expect(messages).toHaveLength(1);
+    where.asked.push(...messages, ...messages, ...messages);
+    await attempts(where);
+    where.asked.push(...messages);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(2);
+    expect(await deliveriesOf(where, agent, id)).toHaveLength(2);
+  });
+
+  it("is attempted again by another consumer where the first died in the middle", async () => {
+    const { where, agent, admin, at, id } = await sent("200");
+    await setTier(where, admin, agent, "enterprise");
+    await settleAllButAttempts(where);
+    const { deliveryId } = where.asked.splice(0)[0]!;
+    // As a consumer leaves it that claimed it and was killed.
+    await where.env.DB.prepare("UPDATE deliveries SET attempts = 1, next_attempt_at = ?2 WHERE id = ?1")
+      .bind(deliveryId, now() + MINUTE)
+      .run();
+    await deliver(where.env, loadConfig(where.env), deliveryId);
+    expect(await at.arrived()).toHaveLength(1);
+    later(3 * MINUTE);
+    await house(where);
+    await attempts(where);
+    const arrived = await at.arrived();
+    expect(arrived).toHaveLength(2);
+    expect(arrived[1]!.headers["webhook-id"]).toBe(deliveryId);
+    expect((await deliveriesOf(where, agent, id))[0]).toMatchObject({ id: deliveryId, status: "success", attempts: 2 });
+  });
+});
+
+async function settleAllButAttempts(where: World): Promise<void> {
+  const wanted = where.asked;
+  await keepHouse(where.env, loadConfig(where.env), Date.now());
+  expect(wanted.length).toBeGreaterThan(0);
+}
+
+describe("a receiver that fails", () => {
+  it("is tried on the schedule, under one id, each time freshly signed, until it takes it", async () => {
+    const { where, at, secret, only } = await sent("500,reset,302,200");
+    const waits = [5_000, 5 * MINUTE, 30 * MINUTE];
+    for (const wait of waits) {
+      const { status, next_attempt_at } = await only();
+      expect(status).toBe("pending");
+      const due = Date.parse(next_attempt_at) - now();
+      expect(due).toBeGreaterThan(wait * 0.9 - 1000);
+      expect(due).toBeLessThan(wait * 1.1 + 1);
+      expect(where.asked.map(({ delaySeconds }) => delaySeconds)).toEqual([Math.ceil(due / 1000)]);
+      later(due + 1);
+      await attempts(where);
+    }
+    expect(await only()).toMatchObject({ status: "success", attempts: 4, next_attempt_at: null, response_status: 200 });
+    const arrived = await at.arrived();
+    expect(new Set(arrived.map(({ headers }) => headers["webhook-id"])).size).toBe(1);
+    expect(new Set(arrived.map(({ body }) => body)).size).toBe(1);
+    expect(new Set(arrived.map(({ headers }) => headers["webhook-timestamp"])).size).toBe(4);
+    // The library judges the last one's timestamp against the clock of its attempt.
+    expect(new Webhook(secret).verify(arrived[3]!.body, arrived[3]!.headers)).toBeTruthy();
+    expect(await at.elsewhere()).toEqual([]);
+  });
+
+  it.each([
+    ["500", { response_status: 500, error: null }],
+    ["302", { response_status: 302, error: null }],
+    ["reset", { response_status: null, error: "the connection failed" }],
+  ])("by %s is seen by its owner", async (answer, told) => {
+    const { only } = await sent(`${answer}`);
+    expect(await only()).toMatchObject({ status: "pending", attempts: 1, ...told });
+  });
+
+  it("is left alone for as long as it asks", async () => {
+    const { where, at, only } = await sent("503~3600,200");
+    const due = Date.parse((await only()).next_attempt_at) - now();
+    expect(Math.abs(due - HOUR)).toBeLessThan(5000);
+    expect(where.asked[0]!.delaySeconds).toBe(Math.ceil(due / 1000));
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(1);
+    later(due + 1);
+    await house(where);
+    later(3 * MINUTE);
+    await house(where);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(2);
+  });
+
+  it("waits longer than a message can in hops", async () => {
+    const { where, at, only } = await sent("500");
+    await where.env.DB.prepare("UPDATE deliveries SET attempts = 7, next_attempt_at = ?2 WHERE id = ?1")
+      .bind((await only()).id, now())
+      .run();
+    await attempts(where);
+    expect(where.asked.map(({ delaySeconds }) => delaySeconds)).toEqual([12 * 3600]);
+    later(12 * HOUR);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(2);
+    const { delaySeconds } = where.asked[0]!;
+    expect(delaySeconds).toBeLessThanOrEqual(12 * 3600);
+    expect(delaySeconds).toBeGreaterThan(0);
+    later(delaySeconds * 1000);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(3);
+  });
+
+  it("is given up after ten attempts, and can be begun anew by hand, under the same id", async () => {
+    const { where, agent, at, id, only } = await sent(`${"500,".repeat(10)}200`);
+    for (let round = 0; round < 40 && (await only()).status === "pending"; round++) {
+      later(Math.max(0, Date.parse((await only()).next_attempt_at) - now()) + 1);
+      await attempts(where);
+    }
+    const failed = await only();
+    expect(failed).toMatchObject({ status: "failed", attempts: 10, next_attempt_at: null, response_status: 500 });
+    expect(await at.arrived()).toHaveLength(10);
+    expect(where.asked).toEqual([]);
+    const again = await post(where, agent, `/webhooks/${id}/deliveries/${failed.id}/redeliver`);
+    expect([again.status, Object.keys(again.body).sort()]).toEqual([200, ["delivery", "message", "success"]]);
+    expect(again.body.delivery).toMatchObject({ id: failed.id, status: "pending", attempts: 0 });
+    const twice = await post(where, agent, `/webhooks/${id}/deliveries/${failed.id}/redeliver`);
+    expect([twice.status, twice.body.code]).toEqual([409, "delivery_pending"]);
+    await attempts(where);
+    expect(await only()).toMatchObject({ id: failed.id, status: "success", attempts: 1 });
+    const ids = (await at.arrived()).map(({ headers }) => headers["webhook-id"]);
+    expect(new Set(ids)).toEqual(new Set([failed.id]));
+  });
+
+  it("that says 410 is switched off, and its owner is told", async () => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    const [gone, told] = [receiver("410"), receiver()];
+    const { id } = await hook(where, agent, { url: gone.url });
+    await hook(where, agent, { url: told.url, events: ["webhook.disabled"] });
+    await setTier(where, admin, agent);
+    await settle(where);
+    await settle(where);
+    expect((await where.call(`/webhooks/${id}`, { token: agent.token })).body).toMatchObject({
+      is_active: false,
+      disabled_at: expect.any(String),
+      disabled_reason: "the receiver answered 410 Gone",
+    });
+    const [event] = (await told.arrived()).map(({ body }) => JSON.parse(body));
+    expect(event).toMatchObject({ event: "webhook.disabled", data: { webhook_id: id, agent_id: agent.id } });
+    await setTier(where, admin, agent, "enterprise");
+    await settle(where);
+    expect(await gone.arrived()).toHaveLength(1);
+  });
+
+  it("is switched off after five deliveries in a row were given up, but not where one arrived between them", async () => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    const at = receiver("500,500,500,500,200,500");
+    const { id } = await hook(where, agent, { url: at.url });
+    const active = async () => (await where.call(`/webhooks/${id}`, { token: admin.token })).body.is_active;
+    const states = [];
+    for (let n = 0; n < 10; n++) {
+      await post(where, admin, `/webhooks/${id}/test`);
+      // As if this were the last attempt of the schedule.
+      await where.env.DB.prepare("UPDATE deliveries SET attempts = 9 WHERE webhook_id = ? AND status = 'pending'")
+        .bind(id)
+        .run();
+      await attempts(where);
+      states.push(await active());
+    }
+    expect(states).toEqual([true, true, true, true, true, true, true, true, true, false]);
+    await where.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json: { is_active: true } });
+    expect((await where.call(`/webhooks/${id}`, { token: agent.token })).body).toMatchObject({
+      is_active: true,
+      disabled_at: null,
+      disabled_reason: null,
+    });
+  });
+
+  it("keeps of a long answer its first kilobyte", async () => {
+    const { only } = await sent("long");
+    const { status, response_body } = await only();
+    expect([status, response_body.length]).toEqual(["success", 1024]);
+  });
+});
+
+describe("a delivery on its way", () => {
+  it("is signed with both secrets during an overlap, and with the new one alone after it", async () => {
+    const { where, agent, admin, at, id, secret } = await sent("200");
+    const { body } = await post(where, agent, `/webhooks/${id}/regenerate-secret`, { overlap_seconds: 600 });
+    const fresh: string = body.webhook.secret;
+    const last = async (tier: string) => {
+      await setTier(where, admin, agent, tier);
+      await settle(where);
+      return (await at.arrived()).at(-1)!;
+    };
+    const during = await last("enterprise");
+    for (const one of [secret, fresh]) expect(new Webhook(one).verify(during.body, during.headers)).toBeTruthy();
+    later(601_000);
+    const after = await last("free");
+    expect(new Webhook(fresh).verify(after.body, after.headers)).toBeTruthy();
+    expect(() => new Webhook(secret).verify(after.body, after.headers)).toThrow("No matching signature");
+  });
+
+  it("is not sent where its webhook was switched off meanwhile", async () => {
+    const { where, agent, at, id, only } = await sent("500,200");
+    await where.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json: { is_active: false } });
+    later(10_000);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(1);
+    expect(await only()).toMatchObject({ status: "failed", error: "not sent: the webhook is switched off" });
+  });
+
+  it("goes to its webhook's URL of the moment, if it may still go there", async () => {
+    const { where, agent, at, id, only } = await sent("500,200");
+    const moved = receiver();
+    await where.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json: { url: moved.url } });
+    later(10_000);
+    await attempts(where);
+    expect([(await at.arrived()).length, (await moved.arrived()).length]).toEqual([1, 1]);
+    expect((await only()).status).toBe("success");
+  });
+
+  it("is checked again for where it goes, at every attempt", async () => {
+    const { where, at, only } = await sent("500,200");
+    const strict = hookWorld({ WEBHOOK_ALLOW_LOOPBACK: "false" });
+    later(10_000);
+    strict.asked.push(...where.asked.splice(0));
+    await attempts(strict);
+    expect(await at.arrived()).toHaveLength(1);
+    expect(await only()).toMatchObject({ status: "failed", error: "not sent: the URL must begin with https://" });
+  });
+
+  it("whose secret's key is gone fails, and the log says which key", async () => {
+    const { where, only } = await sent("500,200");
+    const rotated = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [newEncryptionKey()] }) });
+    const errors = vi.spyOn(console, "error").mockImplementation(() => {});
+    later(10_000);
+    rotated.asked.push(...where.asked.splice(0));
+    await attempts(rotated);
+    expect(await only()).toMatchObject({ status: "failed", error: "not sent: the secret could not be decrypted" });
+    expect(errors.mock.calls.flat().join()).toContain("webhook_secret_unreadable");
+  });
+
+  it("of a deleted webhook is not sent", async () => {
+    const { where, agent, at, id } = await sent("500,200");
+    await where.call(`/webhooks/${id}`, { method: "DELETE", token: agent.token });
+    later(10_000);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(1);
+  });
+});
+
+describe("a test event", () => {
+  it("is sent to that webhook alone, whatever it listens to", async () => {
+    const where = hookWorld();
+    const agent = await where.agent();
+    const [at, other] = [receiver(), receiver()];
+    const { id, secret } = await hook(where, agent, { url: at.url });
+    await hook(where, agent, { url: other.url });
+    const { status, body } = await post(where, agent, `/webhooks/${id}/test`);
+    expect(status).toBe(200);
+    expect(Object.keys(body).sort()).toEqual(["delivery", "message", "success"]);
+    expect(body.delivery).toMatchObject({ status: "pending", event: "webhook.test", webhook_id: id });
+    await attempts(where);
+    const [arrived] = await at.arrived();
+    expect(new Webhook(secret).verify(arrived!.body, arrived!.headers)).toMatchObject({ event: "webhook.test" });
+    expect(await other.arrived()).toEqual([]);
+  });
+});
+
+describe("the deliveries of a webhook", () => {
+  it("are listed newest first, by page and by status", async () => {
+    const where = hookWorld();
+    const agent = await where.agent();
+    const { id } = await hook(where, agent, { url: receiver("500,500,200").url });
+    for (let n = 0; n < 5; n++) {
+      await post(where, agent, `/webhooks/${id}/test`);
+      await attempts(where);
+      later(1000);
+    }
+    const read = async (query: string) =>
+      (await where.call(`/webhooks/${id}/deliveries${query}`, { token: agent.token })).body;
+    const all = await read("");
+    expect(Object.keys(all).sort()).toEqual(["deliveries", "pagination", "success"]);
+    expect(all.pagination).toEqual({ total: 5, limit: 50, offset: 0, has_more: false });
+    const created = all.deliveries.map((one: { created_at: string }) => one.created_at);
+    expect(created).toEqual(created.toSorted().toReversed());
+    expect((await read("?status=pending")).deliveries).toHaveLength(2);
+    expect((await read("?status=success&limit=2")).pagination).toEqual({
+      total: 3,
+      limit: 2,
+      offset: 0,
+      has_more: true,
+    });
+    expect((await read("?limit=2&offset=4")).deliveries).toEqual([all.deliveries[4]]);
+    expect((await where.call(`/webhooks/${id}/deliveries?status=lost`, { token: agent.token })).status).toBe(400);
+  });
+
+  it("are kept for as long as activity is", async () => {
+    const { where, id } = await sent("200");
+    const kept = () => env.DB.prepare("SELECT count(*) AS n FROM deliveries WHERE webhook_id = ?").bind(id).first("n");
+    later(89 * 24 * HOUR);
+    await house(where);
+    expect(await kept()).toBe(1);
+    later(2 * 24 * HOUR);
+    await house(where);
+    expect(await kept()).toBe(0);
+  });
+});
+
+describe("the queues' consumers", () => {
+  const batchOf = (queue: string, ids: readonly string[]) =>
+    createMessageBatch(
+      queue,
+      ids.map((deliveryId, index) => ({ id: `m${index}`, timestamp: new Date(), attempts: 1, body: { deliveryId } })),
+    );
+
+  it("attempt what the deliveries' queue brings", async () => {
+    const where = hookWorld();
+    const agent = await where.agent();
+    const at = receiver();
+    const { id } = await hook(where, agent, { url: at.url });
+    const { body } = await post(where, agent, `/webhooks/${id}/test`);
+    const [batch, ctx] = [batchOf("agentauth-deliveries", [body.delivery.id, "msg_unknown"]), createExecutionContext()];
+    await worker.queue(batch, where.env, ctx);
+    expect((await getQueueResult(batch, ctx)).retryMessages).toEqual([]);
+    expect(await at.arrived()).toHaveLength(1);
+  });
+
+  it("ask for a message again when the database does not answer", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    const where = hookWorld({
+      DB: { prepare: () => ({ bind: () => ({}) }), batch: () => Promise.reject(new Error("D1_ERROR")) },
+    });
+    const [batch, ctx] = [batchOf("agentauth-deliveries", ["msg_1"]), createExecutionContext()];
+    await worker.queue(batch, where.env, ctx);
+    const { retryMessages } = await getQueueResult(batch, ctx);
+    expect(retryMessages.map(({ msgId }) => msgId)).toEqual(["m0"]);
+  });
+
+  it("mark what the queue gave up as failed: visible, and redeliverable", async () => {
+    const { where, agent, id, only, at } = await sent("500,200");
+    const { id: deliveryId } = await only();
+    const [batch, ctx] = [batchOf("agentauth-deliveries-dead", [deliveryId]), createExecutionContext()];
+    await worker.queue(batch, where.env, ctx);
+    await waitOnExecutionContext(ctx);
+    expect(await only()).toMatchObject({ status: "failed", error: "given up by the queue", next_attempt_at: null });
+    where.asked.length = 0;
+    expect((await post(where, agent, `/webhooks/${id}/deliveries/${deliveryId}/redeliver`)).status).toBe(200);
+    await attempts(where);
+    expect(await only()).toMatchObject({ status: "success" });
+    expect(await at.arrived()).toHaveLength(2);
+  });
+});
