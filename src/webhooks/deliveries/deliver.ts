@@ -12,7 +12,7 @@ const CLAIM_MS = 60_000;
 /** Deliveries in a row that did not arrive, after all their attempts, before their webhook is switched off. */
 const MOST_FAILURES = 5;
 /** How long a batch waits for slow receivers. They go on behind it, and the next batch comes. */
-const PATIENCE_MS = 1000;
+const PATIENCE_MS = 100;
 /** When the database does not answer. */
 const RETRY_SECONDS = 30;
 

@@ -29,18 +29,32 @@ export interface Worker {
   admin(): Promise<Agent>;
   /** Waits until the queue has written the row that `found` accepts. */
   activity(agent: Agent, found: (message: string) => boolean): Promise<string>;
+  /** One statement in its database. */
+  sql(statement: string, ...bindings: unknown[]): Promise<Record<string, unknown>[]>;
+  /** The minute's cron trigger. */
+  keepHouse(): Promise<void>;
+  /** Ends workerd as a power failure does. `stop` it all the same. */
+  kill(): void;
   /** What the Worker logged. */
   readonly log: string[];
   stop(): Promise<void>;
 }
 
 /** Starts a Worker of its own on a free port, with these settings over those of all tests. */
-export async function startWorker(settings: Record<string, string> = {}): Promise<Worker> {
-  return (await startWorkers(1, settings))[0]!;
+export async function startWorker(settings: Record<string, string> = {}, stateDir?: string): Promise<Worker> {
+  return (await startWorkers(1, settings, stateDir))[0]!;
 }
 
-/** Starts several Workers, each an isolate with a memory and a port of its own, over the same stores. One `stop` stops all. */
-export async function startWorkers(count: number, settings: Record<string, string> = {}): Promise<Worker[]> {
+/**
+ * Starts several Workers, each an isolate with a memory and a port of its own, over the same stores. One `stop` stops all.
+ *
+ * @param stateDir where the stores are kept, to be found again by another start; without it they are gone with `stop`.
+ */
+export async function startWorkers(
+  count: number,
+  settings: Record<string, string> = {},
+  stateDir?: string,
+): Promise<Worker[]> {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
   const {
     assets: _assets,
@@ -62,6 +76,7 @@ export async function startWorkers(count: number, settings: Record<string, strin
       host: "127.0.0.1",
       port: 0,
       cf: false,
+      ...(stateDir && { resourcePersistencePath: stateDir }),
       handleStructuredLogs: ({ message }: { message: string }) => log.push(message),
       workers: names.map((name, index) => ({
         ...options,
@@ -84,14 +99,22 @@ export async function startWorkers(count: number, settings: Record<string, strin
   await server.ready;
   const db = await server.getD1Database("DB");
   const schema = readFileSync(join(ROOT, "schema.sql"), "utf8");
-  for (const statement of unstable_splitSqlQuery(schema)) await db.prepare(statement).run();
+  const isMade = await db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'agents'").first();
+  for (const statement of isMade ? [] : unstable_splitSqlQuery(schema)) await db.prepare(statement).run();
 
-  return Promise.all(names.map(async (name) => workerAt(await server.unsafeGetDirectURL(name), { server, db, log })));
+  return Promise.all(
+    names.map(async (name) => workerAt(await server.unsafeGetDirectURL(name), { name, server, db, log })),
+  );
 }
 
 function workerAt(
   direct: URL,
-  { server, db, log }: { server: Miniflare; db: Awaited<ReturnType<Miniflare["getD1Database"]>>; log: string[] },
+  {
+    name,
+    server,
+    db,
+    log,
+  }: { name: string; server: Miniflare; db: Awaited<ReturnType<Miniflare["getD1Database"]>>; log: string[] },
 ): Worker {
   const self: Worker = {
     url: direct.origin,
@@ -121,6 +144,18 @@ function workerAt(
       return { id: agent.agent_id, apiKey: proof.api_key, token: access_token, refreshToken: refresh_token };
     },
     admin: () => self.agent(["*:*:*"], testSecrets.ADMIN_BOOTSTRAP_TOKEN),
+    async sql(statement, ...bindings) {
+      return (
+        await db
+          .prepare(statement)
+          .bind(...bindings)
+          .all()
+      ).results;
+    },
+    async keepHouse() {
+      await (await server.getWorker(name)).scheduled({ cron: "* * * * *" });
+    },
+    kill: () => void process.kill(self.pid, "SIGKILL"),
     async activity({ id }, found) {
       for (const until = Date.now() + 10_000; Date.now() < until;) {
         const { results } = await db.prepare("SELECT message FROM activity WHERE agent_id = ?").bind(id).all();
