@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { demoWebhooks } from "./demo-webhooks.ts";
 import { BASE_URL, readDevVars, SAMPLE_URL_FILE } from "./local.ts";
 import { call, check, end, say, step, until, type Answer } from "./transcript.ts";
 
@@ -59,6 +60,8 @@ const activity = await until("the activity has come through the queue", async ()
   return page.body.pagination?.total >= 4 ? page : undefined;
 });
 for (const row of activity.body.activity) say(`${row.timestamp}  ${row.status.padEnd(7)}  ${row.message}`);
+
+await demoWebhooks(tokens.access_token, agentId, adminToken);
 
 step("The agent's session is renewed, and its refresh token with it");
 const refreshed = await call("POST", "/agents/refresh", { body: { refresh_token: tokens.refresh_token } });

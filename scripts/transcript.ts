@@ -20,9 +20,13 @@ export function check(claim: string, holds: boolean): void {
   if (!holds) failures++;
 }
 
-/** Tries until there is a result, for ten seconds at the most. */
-export async function until<Result>(claim: string, attempt: () => Promise<Result | undefined>): Promise<Result> {
-  for (const deadline = Date.now() + 10_000; Date.now() < deadline;) {
+/** Tries until there is a result, for so many seconds at the most. */
+export async function until<Result>(
+  claim: string,
+  attempt: () => Promise<Result | undefined>,
+  seconds = 10,
+): Promise<Result> {
+  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline;) {
     const result = await attempt();
     if (result !== undefined) {
       check(claim, true);
@@ -31,7 +35,7 @@ export async function until<Result>(claim: string, attempt: () => Promise<Result
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
   check(claim, false);
-  return end(`Waited ten seconds in vain for: ${claim}.`);
+  return end(`Waited ${seconds} seconds in vain for: ${claim}.`);
 }
 
 export interface Answer {

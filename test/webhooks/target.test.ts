@@ -221,7 +221,7 @@ describe("where a webhook may go", () => {
         const read = new URL(text);
         expect([read.protocol, read.username, read.password]).toEqual(["https:", "", ""]);
         expect(["", "8443"]).toContain(read.port);
-        expect(read.hostname).toMatch(/\.[a-z][a-z0-9-]+$/);
+        expect(read.hostname).toMatch(/\.[a-z][a-z0-9-]+\.?$/);
         expect(read.hostname).not.toMatch(/^\[|^[\d.]+$/);
       }),
       { numRuns: 2000 },
