@@ -9,6 +9,11 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/** What still runs when this process ends, however it ends, ends with it. */
+const children = new Set<ChildProcess>();
+process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+
 /** Starts a server and waits until it listens on its port of 127.0.0.1. */
 export async function start(
   command: string,
@@ -18,6 +23,8 @@ export async function start(
 ): Promise<Running> {
   if (await listens(port)) throw new Error(`port ${port} is in use`);
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
+  children.add(child);
+  child.once("exit", () => children.delete(child));
   let complaint = "";
   child.stderr!.on("data", (chunk) => (complaint = (complaint + chunk).slice(-4000)));
   child.once("error", (error) => (complaint += error.message));

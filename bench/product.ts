@@ -103,7 +103,12 @@ const main :Workerd.Worker = (
 }
 
 /** The deploy bundle with storage that answers at once: what the product's own code costs, and nothing else. */
-export function startBare(port: number, upstreamPort: number, flags: readonly string[] = []): Promise<Running> {
+export function startBare(
+  port: number,
+  upstreamPort: number,
+  flags: readonly string[] = [],
+  script = bundle(),
+): Promise<Running> {
   const row = {
     id: AGENT_ID,
     name: "bench",
@@ -133,7 +138,7 @@ export default {
   },
 };
 `;
-  return startWorkerd("bare", port, { "main.js": main, "index.js": bundle() }, settings(upstreamPort), flags);
+  return startWorkerd("bare", port, { "main.js": main, "index.js": script }, settings(upstreamPort), flags);
 }
 
 /** The deploy bundle with Miniflare's D1, KV, queues and rate limits, in a process of its own. */
