@@ -36,7 +36,9 @@ const upstream = await start(process.execPath, [join(import.meta.dirname, "upstr
 const server = await startBare(port + 1, port, [`--inspector-addr=127.0.0.1:${inspector}`], readable);
 const load = startLoad();
 try {
-  const [target] = (await (await fetch(`http://127.0.0.1:${inspector}/json`)).json()) as { webSocketDebuggerUrl: string }[];
+  const [target] = (await (await fetch(`http://127.0.0.1:${inspector}/json`)).json()) as {
+    webSocketDebuggerUrl: string;
+  }[];
   const socket = new WebSocket(target!.webSocketDebuggerUrl);
   await new Promise((resolve) => socket.addEventListener("open", resolve, { once: true }));
   let last = 0;
@@ -77,9 +79,13 @@ try {
     own.set(name, (own.get(name) ?? 0) + profile.timeDeltas[index]!);
     total += profile.timeDeltas[index]!;
   });
-  console.log(`${((cpu * 1000) / Number(count)).toFixed(0)} µs CPU a request, ${((elapsedMs * 1000) / Number(count)).toFixed(0)} µs elapsed`);
+  console.log(
+    `${((cpu * 1000) / Number(count)).toFixed(0)} µs CPU a request, ${((elapsedMs * 1000) / Number(count)).toFixed(0)} µs elapsed`,
+  );
   for (const [name, time] of [...own].toSorted(([, one], [, other]) => other - one).slice(0, 45)) {
-    console.log(`${((time / total) * 100).toFixed(1).padStart(5)} %  ${(time / Number(count)).toFixed(1).padStart(6)} µs  ${name}`);
+    console.log(
+      `${((time / total) * 100).toFixed(1).padStart(5)} %  ${(time / Number(count)).toFixed(1).padStart(6)} µs  ${name}`,
+    );
   }
   socket.close();
 } finally {

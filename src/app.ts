@@ -3,12 +3,12 @@ import { activityRoutes } from "./activity/routes.ts";
 import { agentRoutes } from "./agents/routes.ts";
 import { proxy } from "./gateway/proxy.ts";
 import { gatewayRoutes } from "./gateway/routes.ts";
-import { errorAnswer } from "./http/answer-error.ts";
+import { answerError, errorAnswer } from "./http/answer-error.ts";
 import { cors } from "./http/cors.ts";
 import { dispatch, methodNotAllowed } from "./http/dispatch.ts";
 import { healthRoutes } from "./http/health.ts";
 import { notFound } from "./http/errors.ts";
-import { begin, type AppEnv } from "./http/request.ts";
+import { begin, contextOf, type AppEnv } from "./http/request.ts";
 import type { Route } from "./http/route.ts";
 import { permissionRoutes } from "./permissions/routes.ts";
 import { tokenRoutes } from "./tokens/routes.ts";
@@ -55,3 +55,27 @@ export function appOf(routes: readonly Route[]): Hono<AppEnv> {
 }
 
 export const app = appOf(ROUTES);
+
+/** What is the gateway's alone: a service's path, and none of the routes below /proxy. */
+const GATEWAY_PATH = /^[^:]+:\/\/[^/]+\/proxy\/[a-z0-9]/;
+const PLAIN_METHODS = new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]);
+
+/**
+ * The app's answer. Most requests are for the gateway, from no browser: for these the router and CORS have nothing to say,
+ * and are spared. It answers as the app does.
+ */
+export async function answer(request: Request, env: Env, executionCtx: ExecutionContext): Promise<Response> {
+  if (!PLAIN_METHODS.has(request.method) || !GATEWAY_PATH.test(request.url) || request.headers.has("origin")) {
+    return app.fetch(request, env, executionCtx);
+  }
+  const requestId = crypto.randomUUID();
+  let response: Response;
+  try {
+    response = await proxy(contextOf(request, env, executionCtx, requestId));
+    response.headers.set("x-request-id", requestId);
+  } catch (error) {
+    response = answerError(error, request, requestId);
+  }
+  response.headers.append("vary", "Origin");
+  return response;
+}

@@ -1,6 +1,6 @@
 import { consumeActivities } from "./activity/consume.ts";
 import type { ActivityMessage } from "./activity/record.ts";
-import { app } from "./app.ts";
+import { answer } from "./app.ts";
 import { loadConfig } from "./config.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/deliver.ts";
@@ -10,7 +10,7 @@ import { emptyOutbox } from "./webhooks/deliveries/fan-out.ts";
 const bodies = <Body>(batch: MessageBatch): Body[] => batch.messages.map(({ body }) => body as Body);
 
 export default {
-  fetch: app.fetch,
+  fetch: answer,
   async queue(batch, env, ctx) {
     switch (batch.queue) {
       case "agentauth-activity":

@@ -9,12 +9,13 @@ export function needlesOf(secrets: readonly string[]): readonly string[] {
   const needles = new Set<string>();
   for (const secret of secrets) {
     const bytes = bytesOf(secret);
-    const plain = decoder.decode(bytes);
     const percent = encodeURIComponent(secret);
+    // As a text, and one byte a character: the same for a secret in ASCII.
+    const plain = [secret, latin1.decode(bytes)];
     const found = [
-      plain,
-      JSON.stringify(plain).slice(1, -1),
-      plain.replaceAll("/", "\\/"),
+      ...plain,
+      ...plain.map((text) => JSON.stringify(text).slice(1, -1)),
+      ...plain.map((text) => text.replaceAll("/", "\\/")),
       percent,
       percent.replace(/%../g, (code) => code.toLowerCase()),
     ];
@@ -33,7 +34,13 @@ export function needlesOf(secrets: readonly string[]): readonly string[] {
 export const holdsNeedle = (text: string, needles: readonly string[]): boolean =>
   needles.some((needle) => text.includes(needle));
 
-const decoder = new TextDecoder("latin1");
+/** Whether a body, or a piece of one, holds a needle. Every ASCII byte is itself in UTF-8, also in the midst of what is none. */
+export const bodyHoldsNeedle = (bytes: Uint8Array, needles: readonly string[]): boolean =>
+  holdsNeedle(utf8.decode(bytes), needles);
+
+// Six times as fast as latin1 in workerd.
+const utf8 = new TextDecoder();
+const latin1 = new TextDecoder("latin1");
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** What of a text may be passed on, or that it holds a needle. */
@@ -49,13 +56,14 @@ export function echoSearch(needles: readonly string[]): (bytes: Uint8Array) => E
   const longest = Math.max(...needles.map((needle) => needle.length));
   const starts = new Set(needles.map((needle) => needle.charCodeAt(0)));
   return (bytes) => {
-    const text = decoder.decode(bytes);
-    if (holdsNeedle(text, needles)) return "echo";
-    for (let at = Math.max(0, text.length - longest + 1); at < text.length; at++) {
-      if (!starts.has(text.charCodeAt(at))) continue;
-      const end = text.slice(at);
-      if (needles.some((needle) => needle.startsWith(end))) return { clear: at };
+    if (bodyHoldsNeedle(bytes, needles)) return "echo";
+    const from = Math.max(0, bytes.length - longest + 1);
+    const tail = latin1.decode(bytes.subarray(from));
+    for (let at = 0; at < tail.length; at++) {
+      if (!starts.has(tail.charCodeAt(at))) continue;
+      const end = tail.slice(at);
+      if (needles.some((needle) => needle.startsWith(end))) return { clear: from + at };
     }
-    return { clear: text.length };
+    return { clear: bytes.length };
   };
 }

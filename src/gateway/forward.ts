@@ -45,22 +45,18 @@ export async function forward(
   const headers = requestHeaders(request.headers, service.definition);
   for (const [name, value] of credential.headers) headers[name] = value;
 
-  const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(), service.timeoutMs);
-  let answer: Response;
+  let timer: number | null = null;
+  // What comes after all is given up with the request: a signal to abort it would cost every request more than its timer.
+  const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, service.timeoutMs)));
+  let answer: Response | undefined;
   try {
-    answer = await fetch(url.href, {
-      method: meaning.method,
-      headers,
-      body,
-      redirect: "manual",
-      signal: timeout.signal,
-    });
+    answer = await Promise.race([fetch(url.href, { method: meaning.method, headers, body, redirect: "manual" }), late]);
   } catch (cause) {
-    return { failure: timeout.signal.aborted ? "timeout" : "unreachable", cause };
+    return { failure: "unreachable", cause };
   } finally {
     clearTimeout(timer);
   }
+  if (!answer) return { failure: "timeout" };
   if (answer.status === 401) credential.spent?.();
 
   const { definition } = service;

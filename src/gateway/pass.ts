@@ -1,4 +1,4 @@
-import { echoSearch } from "./echo.ts";
+import { bodyHoldsNeedle, echoSearch } from "./echo.ts";
 import type { LinkRewriter } from "./links.ts";
 
 /** How a body ended: well, or with what broke it off. */
@@ -6,7 +6,7 @@ export type BodyEnd = "credential_echo" | "broken_off" | undefined;
 
 /** Bytes that are read at once: few at first, since most answers are short, and more while they fill the buffer. */
 const FIRST_PIECE = 4 * 1024;
-const LARGEST_PIECE = 32 * 1024;
+const LARGEST_PIECE = 128 * 1024;
 
 /** What is done to a body on its way. */
 export interface Passage {
@@ -26,7 +26,7 @@ export async function readWhole(
     return { failure: "broken_off", cause };
   }
   const body = new Uint8Array(bytes);
-  if (needles.length > 0 && echoSearch(needles)(body) === "echo") return { failure: "credential_echo" };
+  if (bodyHoldsNeedle(body, needles)) return { failure: "credential_echo" };
   return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
 }
 

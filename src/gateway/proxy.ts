@@ -46,8 +46,8 @@ export async function proxy(call: RequestContext): Promise<Response> {
 
   const answer = answered(call, caller, meaning, sent.body, credential);
   // What was sent is recorded also when nobody waits for the answer any more.
-  call.waitUntil(answer.catch(() => undefined));
-  return answer;
+  call.waitUntil(answer.then(({ recorded }) => recorded).catch(() => undefined));
+  return (await answer).response;
 }
 
 async function answered(
@@ -56,11 +56,12 @@ async function answered(
   meaning: Meaning,
   body: BodyInit | null,
   credential: Credential,
-): Promise<Response> {
+): Promise<{ response: Response; recorded: Promise<void> }> {
   const outcome = await forward(call.request, body, meaning, credential);
   if ("failure" in outcome) throw upstreamError(call, caller, meaning, outcome);
   const { response, upstreamStatus, done } = outcome;
-  record(call, caller, upstreamStatus < 400 ? "success" : "failure", `${line(meaning)} → ${upstreamStatus}`);
+  const status = upstreamStatus < 400 ? "success" : "failure";
+  const recorded = activityOf(call, caller, status, `${line(meaning)} → ${upstreamStatus}`);
   if (done) {
     call.waitUntil(
       done.then((fault) => {
@@ -70,7 +71,7 @@ async function answered(
       }),
     );
   }
-  return response;
+  return { response, recorded };
 }
 
 /** Takes the service and the raw rest from a URL's own text: one string for both, and none that was parsed again. */
@@ -110,9 +111,17 @@ function logEcho(call: RequestContext, caller: Caller, { service, path }: Meanin
 
 const line = (meaning: Meaning) => `${meaning.service.name} ${meaning.method} ${meaning.path}`;
 
-function record(call: RequestContext, caller: Caller, status: "success" | "failure", message: string): void {
-  const { env, now, ipAddress } = call;
-  call.waitUntil(recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message }));
+function activityOf(
+  { env, now, ipAddress }: RequestContext,
+  caller: Caller,
+  status: "success" | "failure",
+  message: string,
+): Promise<void> {
+  return recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message });
+}
+
+function record(call: RequestContext, ...activity: [Caller, "failure", string]): void {
+  call.waitUntil(activityOf(call, ...activity));
 }
 
 const TITLES: Readonly<Record<Refusal["status"], string>> = {

@@ -4,15 +4,17 @@ import { harden } from "./harden.ts";
 import type { AppEnv } from "./request.ts";
 import { logRefusal } from "./request-log.ts";
 
+export const errorAnswer: ErrorHandler<AppEnv> = (error, c) =>
+  answerError(error, c.req.raw, c.var.requestId ?? crypto.randomUUID());
+
 /** The one place where a refusal becomes an answer. What was not foreseen is a 500 that shows no cause. */
-export const errorAnswer: ErrorHandler<AppEnv> = (error, c) => {
-  const requestId = c.var.requestId ?? crypto.randomUUID();
+export function answerError(error: unknown, { method, url }: Request, requestId: string): Response {
   const known = error instanceof ApiError ? error : unforeseen(error);
   const cause = error instanceof ApiError ? error.cause : error;
   logRefusal({
     request_id: requestId,
-    method: c.req.method,
-    path: new URL(c.req.url).pathname,
+    method,
+    path: new URL(url).pathname,
     status: known.status,
     code: known.fields.code,
     ...(cause !== undefined && { cause: describe(cause) }),
@@ -21,7 +23,7 @@ export const errorAnswer: ErrorHandler<AppEnv> = (error, c) => {
   response.headers.set("x-request-id", requestId);
   harden(response.headers);
   return response;
-};
+}
 
 /** A database that does not answer passes; a statement that it refuses is a fault of ours. */
 function unforeseen(error: unknown): ApiError {

@@ -21,19 +21,32 @@ export interface AppEnv {
   Variables: { requestId: string; context: RequestContext };
 }
 
-/** Reads the configuration and gives the request its id and its time. A deployment that is not set up answers nothing else. */
+/**
+ * Reads the configuration and gives the request its id and its time.
+ *
+ * @throws {ApiError} 503: a deployment that is not set up answers nothing else.
+ */
+export function contextOf(
+  request: Request,
+  env: Env,
+  executionCtx: Pick<ExecutionContext, "waitUntil">,
+  requestId: string,
+): RequestContext {
+  return {
+    request,
+    env,
+    config: configOf(env),
+    requestId,
+    ipAddress: request.headers.get("cf-connecting-ip") ?? "",
+    now: Date.now(),
+    waitUntil: (work) => executionCtx.waitUntil(work),
+  };
+}
+
 export const begin = createMiddleware<AppEnv>(async (c, next) => {
   const requestId = crypto.randomUUID();
   c.set("requestId", requestId);
-  c.set("context", {
-    request: c.req.raw,
-    env: c.env,
-    config: configOf(c.env),
-    requestId,
-    ipAddress: c.req.raw.headers.get("cf-connecting-ip") ?? "",
-    now: Date.now(),
-    waitUntil: (work) => c.executionCtx.waitUntil(work),
-  });
+  c.set("context", contextOf(c.req.raw, c.env, c.executionCtx, requestId));
   await next();
   const { headers } = c.res;
   headers.set("x-request-id", requestId);

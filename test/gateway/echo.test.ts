@@ -57,6 +57,16 @@ describe("an answer that holds the credential", () => {
     });
   }
 
+  it("is cut amid bytes that are no UTF-8, too, wherever the chunks end", async () => {
+    const noise = fc.uint8Array({ maxLength: 30, min: 0x70 });
+    await fc.assert(
+      fc.asyncProperty(noise, noise, fc.integer({ min: 1, max: 80 }), async (before, after, size) => {
+        const whole = new Uint8Array([...before, ...encode(SECRET), ...after]);
+        expect((await through(cutInto(whole, size))).cut).toBe(true);
+      }),
+    );
+  });
+
   it("is found at every offset of longer base64", async () => {
     for (let offset = 0; offset < 9; offset++) {
       const { cut } = await through([encode(btoa("#".repeat(offset) + SECRET + "#".repeat(9 - offset)))]);

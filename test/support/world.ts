@@ -3,7 +3,7 @@ import { env as boundEnv } from "cloudflare:workers";
 import { inject } from "vitest";
 import { consumeActivities } from "../../src/activity/consume.ts";
 import type { ActivityMessage } from "../../src/activity/record.ts";
-import { app } from "../../src/app.ts";
+import { answer } from "../../src/app.ts";
 import type { DeliveryMessage } from "../../src/webhooks/deliveries/enqueue.ts";
 
 /** The operator's own upstream of the tests: served by upstream-server.ts. */
@@ -57,8 +57,12 @@ export function testEnv(overrides: Record<string, unknown> = {}): Cloudflare.Env
 
 let names = 0;
 
+interface Served {
+  fetch(request: Request, env: Env, context: ExecutionContext): Response | Promise<Response>;
+}
+
 /** A Worker with its own settings over the real D1, KV and rate limits of the test file. */
-export function world(overrides: Record<string, unknown> = {}, served = app): World {
+export function world(overrides: Record<string, unknown> = {}, served: Served = { fetch: answer }): World {
   const upstream = inject("upstream");
   const sent: ActivityMessage[] = [];
   const asked: World["asked"] = [];
