@@ -22,9 +22,18 @@ export default defineConfig({
         test: {
           name: "worker",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/outside/**"],
+          exclude: ["test/outside/**", "test/conformance/**"],
           globalSetup: ["./test/support/upstream-server.ts"],
           setupFiles: ["./test/support/migrate.ts"],
+        },
+      },
+      {
+        test: {
+          name: "conformance",
+          include: ["test/conformance/**/*.test.ts"],
+          globalSetup: ["./test/conformance/target.ts"],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
         },
       },
       {

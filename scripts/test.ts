@@ -27,7 +27,7 @@ const vitest = (project: string): Check => {
 };
 
 const LANES: readonly (readonly Check[])[] = [
-  [vitest("worker"), vitest("outside")],
+  [vitest("worker"), vitest("conformance"), vitest("outside")],
   [
     check("binding types", "npm", "run", "--silent", "types", "--", "--check"),
     check("types", "npm", "run", "--silent", "check:types"),

@@ -1,0 +1,145 @@
+import { expect } from "vitest";
+import {
+  admin,
+  atLeast,
+  call,
+  credentialsOf,
+  exactly,
+  isActivity,
+  isAgent,
+  isCredentials,
+  isError,
+  isPagination,
+  newAgent,
+  register,
+} from "./client.ts";
+import type { Check, Endpoint } from "./contract.ts";
+
+const byAdmin = (method: string, path: string, json?: unknown) => call(method, path, { token: admin.token, json });
+
+/** Activity comes through a queue. */
+async function activityOf(id: string): Promise<ReturnType<typeof byAdmin>> {
+  for (let tries = 0; ; tries++) {
+    const answer = await byAdmin("GET", `/agents/${id}/activity`);
+    if (answer.body.activity?.length > 0 || tries === 100) return answer;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+async function change(field: string, value: unknown, shown = value): Promise<void> {
+  const { id } = await newAgent();
+  const answer = await byAdmin("PUT", `/agents/${id}/${field}`, { [field]: value });
+  atLeast(answer, 200, "success message agent");
+  isAgent(answer.body.agent);
+  expect(answer.body.agent[field]).toEqual(shown);
+  isError(await byAdmin("PUT", `/agents/${id}/${field}`, { [field]: "nonsense" }), 400);
+  isError(await byAdmin("PUT", `/agents/${id}/${field}`, {}), 400);
+  isError(await byAdmin("PUT", `/agents/agt_000000000000000000000000/${field}`, { [field]: value }), 404);
+}
+
+export const agentEndpoints = {
+  async "POST /agents/register"() {
+    const answer = await register(["github:issues:read", "slack:messages:*"]);
+    exactly(answer, 201, "success message agent credentials");
+    isAgent(answer.body.agent);
+    isCredentials(answer.body.credentials);
+    expect(answer.body.agent.permissions).toEqual(["github:issues:read", "slack:messages:*"]);
+    const bad = { name: "ab", owner_email: "nobody", permissions: ["github:nothing:read", "*:tickets:read"] };
+    isError(await byAdmin("POST", "/agents/register", bad), 400);
+    const unknown = {
+      name: "Conformance",
+      owner_email: "c@example.com",
+      permissions: ["github:nothing:read", "*:tickets:read"],
+    };
+    const refused = await byAdmin("POST", "/agents/register", unknown);
+    isError(refused, 400);
+    const named = refused.body.details.map((one: { permission?: string }) => one.permission);
+    expect(named).toEqual(unknown.permissions);
+  },
+
+  async "GET /agents"() {
+    const { id } = await newAgent();
+    const answer = await byAdmin("GET", `/agents?limit=1&offset=0&status=active&q=${id}`);
+    atLeast(answer, 200, "success agents total limit offset has_more");
+    expect(answer.body).toMatchObject({ total: 1, limit: 1, offset: 0, has_more: false });
+    expect(answer.body.agents.map((one: { agent_id: string }) => one.agent_id)).toEqual([id]);
+    isAgent(answer.body.agents[0]);
+    isError(await byAdmin("GET", "/agents?limit=101"), 400);
+    isError(await byAdmin("GET", "/agents?status=nonsense"), 400);
+  },
+
+  async "GET /agents/{id}"() {
+    const { id, token } = await newAgent();
+    const own = await call("GET", `/agents/${id}`, { token });
+    atLeast(own, 200, "success agent");
+    isAgent(own.body.agent);
+    expect(own.body.agent.agent_id).toBe(id);
+    expect((await byAdmin("GET", `/agents/${id}`)).body.agent).toEqual(own.body.agent);
+    isError(await byAdmin("GET", "/agents/agt_000000000000000000000000"), 404);
+  },
+
+  async "POST /agents/{id}/revoke"() {
+    const { id, token, refreshToken, apiKey } = await newAgent();
+    const answer = await call("POST", `/agents/${id}/revoke`, { token });
+    atLeast(answer, 200, "success message agent");
+    isAgent(answer.body.agent);
+    expect(answer.body.agent.status).toBe("revoked");
+    isError(await call("GET", `/agents/${id}`, { token }), 401);
+    isError(await call("POST", "/agents/refresh", { json: { refresh_token: refreshToken } }), 401);
+    isError(await call("POST", "/agents/verify", { json: { agent_id: id, api_key: apiKey } }), 401);
+    isError(await byAdmin("PUT", `/agents/${id}/status`, { status: "active" }), 409);
+  },
+
+  async "GET /agents/{id}/activity"() {
+    const { id, token } = await newAgent();
+    const answer = await activityOf(id);
+    exactly(answer, 200, "success agent_id activity pagination");
+    expect(answer.body.agent_id).toBe(id);
+    for (const row of answer.body.activity) isActivity(row);
+    isPagination(answer.body.pagination);
+    expect(answer.body.pagination).toMatchObject({ limit: 50, offset: 0 });
+    const page = await call("GET", `/agents/${id}/activity?limit=1&offset=0`, { token });
+    exactly(page, 200, "success agent_id activity pagination");
+    expect(page.body.activity.length).toBeLessThanOrEqual(1);
+    for (const query of ["limit=0", "limit=101", "limit=x", "offset=-1"]) {
+      isError(await call("GET", `/agents/${id}/activity?${query}`, { token }), 400);
+    }
+  },
+
+  "PUT /agents/{id}/tier": () => change("tier", "pro"),
+  "PUT /agents/{id}/status": () => change("status", "suspended"),
+  "PUT /agents/{id}/permissions": () => change("permissions", ["github:*:*"]),
+
+  async "POST /agents/{id}/rotate-key"() {
+    const { id, token, apiKey } = await newAgent();
+    const answer = await call("POST", `/agents/${id}/rotate-key`, { token, json: { overlap_seconds: 60 } });
+    atLeast(answer, 200, "success message credentials previous_key_expires_at");
+    isCredentials(answer.body.credentials);
+    expect(Date.parse(answer.body.previous_key_expires_at)).toBeGreaterThan(Date.now() - 60_000);
+    for (const key of [apiKey, answer.body.credentials.api_key]) {
+      expect((await call("POST", "/agents/verify", { json: { agent_id: id, api_key: key } })).status).toBe(200);
+    }
+  },
+
+  async "DELETE /agents/{id}"() {
+    const { agent_id: id, api_key } = credentialsOf(await register());
+    exactly(await byAdmin("DELETE", `/agents/${id}`), 200, "success message");
+    isError(await byAdmin("GET", `/agents/${id}`), 404);
+    isError(await byAdmin("DELETE", `/agents/${id}`), 404);
+    isError(await call("POST", "/agents/verify", { json: { agent_id: id, api_key } }), 401);
+  },
+
+  async "GET /activity"() {
+    const { id } = await newAgent();
+    await activityOf(id);
+    const answer = await byAdmin("GET", `/activity?agent_id=${id}&status=success&limit=5`);
+    atLeast(answer, 200, "success activity pagination");
+    isPagination(answer.body.pagination);
+    for (const row of answer.body.activity) {
+      isActivity(row);
+      expect([row.agent_id, row.status]).toEqual([id, "success"]);
+    }
+    atLeast(await byAdmin("GET", "/activity"), 200, "success activity pagination");
+    isError(await byAdmin("GET", "/activity?status=nonsense"), 400);
+  },
+} satisfies Partial<Record<Endpoint, Check>>;

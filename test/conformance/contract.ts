@@ -1,0 +1,44 @@
+/** Who may call: nobody in particular, any agent, the agent itself, an administrator, the owner of the webhook. */
+export type Auth = "none" | "bearer" | "self" | "admin" | "own";
+
+/** Every endpoint of the wire contract but the gateway itself. */
+export const ENDPOINTS = {
+  "POST /agents/register": "none",
+  "POST /agents/verify": "none",
+  "POST /agents/refresh": "none",
+  "POST /agents/revoke-tokens": "bearer",
+  "GET /agents": "admin",
+  "GET /agents/{id}": "self",
+  "POST /agents/{id}/revoke": "self",
+  "GET /agents/{id}/activity": "self",
+  "PUT /agents/{id}/tier": "admin",
+  "PUT /agents/{id}/status": "admin",
+  "PUT /agents/{id}/permissions": "admin",
+  "POST /agents/{id}/rotate-key": "self",
+  "DELETE /agents/{id}": "admin",
+  "GET /activity": "admin",
+  "POST /webhooks": "bearer",
+  "GET /webhooks": "bearer",
+  "GET /webhooks/{id}": "own",
+  "PUT /webhooks/{id}": "own",
+  "DELETE /webhooks/{id}": "own",
+  "POST /webhooks/{id}/regenerate-secret": "own",
+  "GET /webhooks/{id}/deliveries": "own",
+  "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver": "own",
+  "POST /webhooks/{id}/test": "own",
+  "GET /webhooks/events": "none",
+  "GET /permissions/list": "none",
+  "GET /health": "none",
+  "GET /.well-known/jwks.json": "none",
+} as const satisfies Record<string, Auth>;
+
+export type Endpoint = keyof typeof ENDPOINTS;
+
+/** What an endpoint must do for whoever may call it. */
+export type Check = () => Promise<void>;
+
+/** The method and the path of an endpoint, with ids in their places. */
+export function requestOf(endpoint: string, ids: Record<string, string> = {}): { method: string; path: string } {
+  const [method = "", path = ""] = endpoint.split(" ");
+  return { method, path: path.replace(/\{(\w+)\}/g, (_, name: string) => ids[name] ?? `none-${name}`) };
+}

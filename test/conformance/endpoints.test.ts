@@ -1,0 +1,69 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { agentEndpoints } from "./agents.ts";
+import { call, isError, newAgent, RECEIVER, withAdmin, type Agent } from "./client.ts";
+import { ENDPOINTS, requestOf, type Auth, type Check, type Endpoint } from "./contract.ts";
+import { serviceEndpoints } from "./service.ts";
+import { tokenEndpoints } from "./tokens.ts";
+import { webhookEndpoints } from "./webhooks.ts";
+
+/** Complete: an endpoint without its check does not compile. */
+const CHECKS: Record<Endpoint, Check> = {
+  ...agentEndpoints,
+  ...tokenEndpoints,
+  ...webhookEndpoints,
+  ...serviceEndpoints,
+};
+
+withAdmin();
+
+describe("every endpoint", () => {
+  it.each(Object.entries(CHECKS))("%s", (_, check) => check());
+});
+
+describe("who may call", () => {
+  let owner: Agent;
+  let stranger: Agent;
+  let ids: Record<string, string>;
+  beforeAll(async () => {
+    [owner, stranger] = [await newAgent(), await newAgent()];
+    const json = { url: RECEIVER, events: ["agent.verified"] };
+    const { body } = await call("POST", "/webhooks", { token: owner.token, json });
+    ids = { agent: owner.id, webhook: body.webhook.id };
+  });
+
+  const at = (endpoint: string) => {
+    const id = endpoint.includes("/webhooks/") ? ids.webhook : ids.agent;
+    return requestOf(endpoint, { ...(id && { id }) });
+  };
+  const closed = Object.entries(ENDPOINTS).filter(([, auth]) => auth !== "none");
+
+  it.each(closed)("%s: not without a good token", async (endpoint) => {
+    const { method, path } = at(endpoint);
+    const bare = await call(method, path);
+    isError(bare, 401);
+    expect(bare.headers.get("www-authenticate")).toMatch(/^Bearer\b/);
+    const { refreshToken, token } = owner;
+    const bad = ["garbage", "", refreshToken, `${token.slice(0, -4)}AAAA`, token.split(".").slice(0, 2).join(".")];
+    for (const sent of bad) isError(await call(method, path, { token: sent }), 401);
+    for (const scheme of ["Basic", "Token", "DPoP"]) {
+      isError(await call(method, path, { headers: { authorization: `${scheme} ${token}` } }), 401);
+    }
+  });
+
+  const NOT_THEIRS: Partial<Record<Auth, number>> = { self: 403, admin: 403, own: 404 };
+
+  it.each(closed.filter(([, auth]) => NOT_THEIRS[auth]))("%s: not by another agent", async (endpoint, auth) => {
+    const { method, path } = at(endpoint);
+    const json = { tier: "pro", status: "active", permissions: ["*:*:*"], is_active: false };
+    const refused = await call(method, path, { token: stranger.token, ...(method === "PUT" && { json }) });
+    isError(refused, NOT_THEIRS[auth]!);
+    if (auth !== "own") expect(refused.body).toMatchObject({ error: "Insufficient permissions", required: "*:*:*" });
+  });
+
+  it("matches the scheme without regard to case", async () => {
+    for (const scheme of ["bearer", "BEARER", "Bearer"]) {
+      const headers = { authorization: `${scheme} ${owner.token}` };
+      expect((await call("GET", `/agents/${owner.id}`, { headers })).status).toBe(200);
+    }
+  });
+});

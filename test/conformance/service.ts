@@ -1,0 +1,33 @@
+import { expect } from "vitest";
+import { atLeast, call, exactly } from "./client.ts";
+import type { Check, Endpoint } from "./contract.ts";
+
+/** What every deployment can grant; its configuration may add to it. */
+const CATALOGUE = {
+  zendesk: ["tickets:read", "tickets:write", "users:read", "users:write"],
+  slack: ["messages:read", "messages:write", "channels:read", "channels:write"],
+  hubspot: ["contacts:read", "contacts:write", "deals:read", "deals:write", "companies:read"],
+  github: ["repos:read", "repos:write", "issues:read", "issues:write", "pull_requests:read"],
+  salesforce: ["accounts:read", "accounts:write", "leads:read", "leads:write"],
+  stripe: ["payments:read", "customers:read", "invoices:read"],
+};
+
+export const serviceEndpoints = {
+  async "GET /permissions/list"() {
+    const answer = await call("GET", "/permissions/list");
+    atLeast(answer, 200, "permissions format examples wildcards");
+    for (const [service, names] of Object.entries(CATALOGUE)) {
+      expect(answer.body.permissions[service].toSorted()).toEqual(names.map((name) => `${service}:${name}`).sort());
+    }
+    expect(answer.body.format).toEqual(expect.any(String));
+    expect(answer.body.examples).toEqual(expect.arrayContaining([expect.stringMatching(/^\w+:\w+:\w+$/)]));
+    expect(Object.keys(answer.body.wildcards).sort()).toEqual(["admin", "resource", "service"]);
+  },
+
+  async "GET /health"() {
+    const answer = await call("GET", "/health");
+    exactly(answer, 200, "status database timestamp");
+    expect(answer.body).toMatchObject({ status: "healthy", database: "connected" });
+    expect(Math.abs(Date.parse(answer.body.timestamp) - Date.now())).toBeLessThan(300_000);
+  },
+} satisfies Partial<Record<Endpoint, Check>>;
