@@ -27,7 +27,7 @@ const vitest = (project: string): Check => {
 };
 
 const LANES: readonly (readonly Check[])[] = [
-  [vitest("worker"), vitest("conformance"), vitest("outside")],
+  [vitest("worker"), vitest("conformance")],
   [
     check("binding types", "npm", "run", "--silent", "types", "--", "--check"),
     check("types", "npm", "run", "--silent", "check:types"),
@@ -35,6 +35,7 @@ const LANES: readonly (readonly Check[])[] = [
     check("format", "npm", "run", "--silent", "check:format"),
     check("OpenAPI", "npm", "run", "--silent", "openapi", "--", "--check"),
     check("size", "npm", "run", "--silent", "size"),
+    vitest("outside"),
   ],
 ];
 

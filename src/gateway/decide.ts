@@ -8,7 +8,7 @@ import { METHODS } from "./rule.ts";
 import type { Service } from "./services.ts";
 import { findRule, slashesAllowed } from "./table.ts";
 
-export type RefusalCode =
+type RefusalCode =
   | PathFault
   | BodyFault["code"]
   | "unknown_service"

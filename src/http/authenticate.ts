@@ -22,7 +22,7 @@ export interface Caller {
 type AuthenticationContext = Pick<RequestContext, "request" | "env" | "config" | "now">;
 
 /** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
-export function bearerToken(request: Request): string | undefined {
+function bearerToken(request: Request): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
 }
 

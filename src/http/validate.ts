@@ -3,7 +3,7 @@ import { explainIssue } from "../explain-issue.ts";
 import { ApiError, badRequest } from "./errors.ts";
 
 /** Bodies of AgentAuth's own endpoints; proxied bodies have no limit. Bytes. */
-export const BODY_LIMIT = 64 * 1024;
+const BODY_LIMIT = 64 * 1024;
 
 /**
  * Reads and checks a JSON body.

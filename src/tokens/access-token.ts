@@ -22,7 +22,7 @@ export interface AccessTokenSettings {
 }
 
 /** The longest token that is looked at: fifty of the longest permissions and the other claims fit. */
-export const LONGEST_TOKEN = 8192;
+const LONGEST_TOKEN = 8192;
 
 /** Signs an access token as a JWT of RFC 9068. `issuedAt` is in seconds. */
 export async function issueAccessToken(

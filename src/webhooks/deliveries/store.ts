@@ -3,42 +3,10 @@ import { announce } from "../outbox.ts";
 import type { AttemptResult } from "../schedule.ts";
 import type { Delivery, DeliveryStatus } from "../webhook.ts";
 
-interface DeliveryRow {
-  id: string;
-  webhook_id: string;
-  event_id: string;
-  event: string;
-  agent_id: string;
-  status: DeliveryStatus;
-  attempts: number;
-  next_attempt_at: number | null;
-  response_status: number | null;
-  response_body: string | null;
-  error: string | null;
-  created_at: number;
-  updated_at: number;
-}
-
-const COLUMNS = `id, webhook_id, event_id, event, agent_id, status, attempts, next_attempt_at, response_status, response_body,
-  error, created_at, updated_at`;
-
-function fromRow(row: DeliveryRow): Delivery {
-  return {
-    id: row.id,
-    webhookId: row.webhook_id,
-    eventId: row.event_id,
-    event: row.event,
-    agentId: row.agent_id,
-    status: row.status,
-    attempts: row.attempts,
-    nextAttemptAt: row.next_attempt_at,
-    responseStatus: row.response_status,
-    responseBody: row.response_body,
-    error: row.error,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-  };
-}
+/** A delivery's columns under the names that it has here. */
+const COLUMNS = `id, webhook_id AS webhookId, event_id AS eventId, event, agent_id AS agentId, status, attempts,
+  next_attempt_at AS nextAttemptAt, response_status AS responseStatus, response_body AS responseBody, error,
+  created_at AS createdAt, updated_at AS updatedAt`;
 
 /** The oldest events that wait in the outbox. */
 export async function oldestEvents(db: D1Database, most: number): Promise<Event[]> {
@@ -104,8 +72,8 @@ export async function insertDelivery(
        RETURNING ${COLUMNS}`,
     )
     .bind(webhookId, event.id, event.name, event.agentId, body, now)
-    .first<DeliveryRow>();
-  return row ? fromRow(row) : undefined;
+    .first<Delivery>();
+  return row ?? undefined;
 }
 
 /** A delivery whose attempt is this consumer's to make, and where it goes. */
@@ -147,7 +115,7 @@ export async function claim(
       .bind(id),
     db.prepare("SELECT next_attempt_at AS dueAt FROM deliveries WHERE id = ?1 AND status = 'pending'").bind(id),
   ]);
-  const row = claimed!.results[0] as (DeliveryRow & { body: string }) | undefined;
+  const row = claimed!.results[0] as (Delivery & { body: string }) | undefined;
   const webhook = target!.results[0] as
     | {
         agent_id: string;
@@ -160,7 +128,7 @@ export async function claim(
     | undefined;
   if (!row || !webhook) return left!.results[0] as { dueAt: number } | undefined;
   return {
-    delivery: fromRow(row),
+    delivery: row,
     body: row.body,
     url: webhook.url,
     ownerId: webhook.agent_id,
@@ -274,7 +242,7 @@ export async function beginAnew(
   webhookId: string,
   now: number,
 ): Promise<{ delivery: Delivery; begun: boolean } | undefined> {
-  const [begun, found] = await db.batch<DeliveryRow>([
+  const [begun, found] = await db.batch<Delivery>([
     db
       .prepare(
         `UPDATE deliveries SET status = 'pending', attempts = 0, next_attempt_at = ?3, enqueued_at = ?3, error = NULL,
@@ -285,7 +253,7 @@ export async function beginAnew(
     db.prepare(`SELECT ${COLUMNS} FROM deliveries WHERE id = ?1 AND webhook_id = ?2`).bind(id, webhookId),
   ]);
   const row = found!.results[0];
-  return row && { delivery: fromRow(row), begun: begun!.meta.changes > 0 };
+  return row && { delivery: row, begun: begun!.meta.changes > 0 };
 }
 
 /** A total is counted up to here. */
@@ -298,7 +266,7 @@ export async function readDeliveries(
   { status, limit, offset }: { status?: DeliveryStatus | undefined; limit: number; offset: number },
 ): Promise<{ deliveries: Delivery[]; total: number }> {
   const where = `webhook_id = ?1${status ? " AND status = ?2" : ""}`;
-  const [page, count] = await db.batch<DeliveryRow & { total: number }>([
+  const [page, count] = await db.batch<Delivery & { total: number }>([
     db
       .prepare(`SELECT ${COLUMNS} FROM deliveries WHERE ${where} ORDER BY id DESC LIMIT ?3 OFFSET ?4`)
       .bind(webhookId, status ?? null, limit, offset),
@@ -306,7 +274,7 @@ export async function readDeliveries(
       .prepare(`SELECT count(*) AS total FROM (SELECT 1 FROM deliveries WHERE ${where} LIMIT ${MOST_COUNTED})`)
       .bind(...(status ? [webhookId, status] : [webhookId])),
   ]);
-  return { deliveries: page!.results.map(fromRow), total: count!.results[0]?.total ?? 0 };
+  return { deliveries: page!.results, total: count!.results[0]?.total ?? 0 };
 }
 
 /** Deletes at most so many finished deliveries from before a time. Returns how many. */
