@@ -174,6 +174,22 @@ export async function startMiniflare(
   return running;
 }
 
+/** The deploy bundle on Node with better-sqlite3 in the place of D1: the same storage as the Node peers have. */
+export function startOnNode(port: number): Promise<Running> {
+  const file = temporary(`ours-on-node-${port}.mjs`);
+  writeFileSync(file, bundle());
+  const ours = {
+    bundle: file,
+    database: join(mkdtempSync(temporary("ours-on-node-")), "database.sqlite"),
+    settings: settings(0),
+  };
+  const script = join(import.meta.dirname, "peers/ours-on-node.ts");
+  return start(process.execPath, [script, String(port)], port, {
+    BENCH_OURS: JSON.stringify(ours),
+    NODE_ENV: "production",
+  });
+}
+
 /** Access tokens as the service signs them, for agents and sessions that exist where they are used. */
 export async function accessTokens(
   count: number,

@@ -13,6 +13,8 @@ import { report } from "./report.ts";
  */
 const PARTS: Record<string, () => Promise<Part>> = {
   proxy: async () => (await import("./parts/proxy.ts")).proxy,
+  verify: async () => (await import("./parts/verify.ts")).verify,
+  refresh: async () => (await import("./parts/refresh.ts")).refresh,
   decide: async () => (await import("./parts/decide.ts")).decide,
   cost: async () => (await import("./parts/cost.ts")).cost,
   startup: async () => (await import("./parts/startup.ts")).startup,

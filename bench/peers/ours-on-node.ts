@@ -1,0 +1,76 @@
+import { readFileSync } from "node:fs";
+import { timingSafeEqual } from "node:crypto";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { serve } from "@hono/node-server";
+import type Database from "better-sqlite3";
+import { openDatabase } from "./sqlite.ts";
+
+/**
+ * AgentAuth's deploy bundle on Node, D1 being better-sqlite3 in the same process, as the peers have it: what is left of a
+ * comparison when workerd and the local simulators are taken out of it.
+ *
+ * `node bench/peers/ours-on-node.ts PORT`, with `BENCH_OURS` = `{bundle, database, settings}`.
+ */
+const { bundle, database, settings } = JSON.parse(process.env.BENCH_OURS!) as Record<"bundle" | "database", string> & {
+  settings: Record<string, string>;
+};
+
+// Of workerd's own, and what Node has under another name.
+Object.assign(crypto.subtle, {
+  timingSafeEqual: (one: ArrayBuffer, other: ArrayBuffer) =>
+    timingSafeEqual(new Uint8Array(one), new Uint8Array(other)),
+});
+
+const sqlite = openDatabase(database);
+sqlite.pragma("foreign_keys = ON");
+sqlite.exec(readFileSync(join(import.meta.dirname, "../../schema.sql"), "utf8"));
+const prepared = new Map<string, Database.Statement>();
+
+function execute(sql: string, values: readonly unknown[]) {
+  let statement = prepared.get(sql);
+  if (!statement) prepared.set(sql, (statement = sqlite.prepare(sql)));
+  const named = Object.fromEntries(values.map((value, index) => [index + 1, value]));
+  const arguments_ = values.length > 0 ? [named] : [];
+  const meta = { changes: 0, rows_read: 0, rows_written: 0 };
+  if (statement.reader) return { success: true, results: statement.all(...arguments_), meta };
+  meta.changes = statement.run(...arguments_).changes;
+  return { success: true, results: [], meta };
+}
+
+interface Statement {
+  readonly sql: string;
+  readonly values: readonly unknown[];
+}
+
+const statement = (sql: string, values: readonly unknown[] = []) => ({
+  sql,
+  values,
+  bind: (...bound: unknown[]) => statement(sql, bound),
+  all: async () => execute(sql, values),
+  run: async () => execute(sql, values),
+  first: async () => execute(sql, values).results[0] ?? null,
+});
+
+const batch = sqlite.transaction((list: readonly Statement[]) => list.map(({ sql, values }) => execute(sql, values)));
+const queue = { send: async () => {}, sendBatch: async () => {} };
+const rate = { limit: async () => ({ success: true }) };
+const env = {
+  ...settings,
+  DB: { prepare: (sql: string) => statement(sql), batch: async (list: readonly Statement[]) => batch(list) },
+  REVOCATIONS: { get: async () => null, put: async () => {}, delete: async () => {} },
+  ACTIVITY: queue,
+  DELIVERIES: queue,
+  RATE_FREE: rate,
+  RATE_PRO: rate,
+  RATE_ENTERPRISE: rate,
+  RATE_ADDRESS: rate,
+  RATE_VERIFY: rate,
+};
+const context = { waitUntil: () => {}, passThroughOnException: () => {}, props: {} };
+const { default: worker } = await import(pathToFileURL(bundle).href);
+serve({
+  fetch: (request) => worker.fetch(request, env, context),
+  port: Number(process.argv[2]),
+  hostname: "127.0.0.1",
+});
