@@ -1,6 +1,7 @@
 /*
  * Stands before the bundle and counts what it asks of its bindings, for requests with the header `x-bench-count`, for the
- * queue's consumers and for the schedule. Other requests pass as they are.
+ * queue's consumers and for the schedule. Other requests pass as they are. `POST /bench/queue/{name}` hands its bodies to the
+ * consumer of that queue, `/bench/scheduled?at=` runs the schedule as of a time.
  *
  * A counted answer has the header `x-bench-operations`: what it waited for, what went on behind it, and each statement
  * with the rows that D1 says it read and wrote. Operations on KV and queues are held until the answer is there, or for a
@@ -119,6 +120,19 @@ async function behind(name, messages, env, context, work) {
   }
 }
 
+/** Does a piece of work that no request does, and answers with its operations. */
+async function alone(env, context, work) {
+  const { env: bound, operations } = counted(env);
+  const waits = waiting(context);
+  await work(bound, waits.context);
+  await settled(waits.promises);
+  return Response.json({
+    awaited: sum(operations),
+    later: none(),
+    statements: operations.flatMap(({ statements }) => statements),
+  });
+}
+
 export default {
   async fetch(request, env, context) {
     if (request.url.endsWith("/bench/totals")) {
@@ -126,9 +140,16 @@ export default {
       totals = {};
       return answer;
     }
-    if (request.url.endsWith("/bench/scheduled")) {
-      await this.scheduled({ scheduledTime: Date.now() }, env, context);
-      return new Response("done");
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/bench/scheduled") {
+      const event = { scheduledTime: Number(searchParams.get("at")), cron: "* * * * *", noRetry: () => {} };
+      return alone(env, context, (bound, waits) => worker.scheduled(event, bound, waits));
+    }
+    if (pathname.startsWith("/bench/queue/")) {
+      const bodies = await request.json();
+      const messages = bodies.map((body, index) => ({ id: String(index), body, ack: () => {}, retry: () => {} }));
+      const batch = { queue: pathname.slice("/bench/queue/".length), messages, ackAll: () => {}, retryAll: () => {} };
+      return alone(env, context, (bound, waits) => worker.queue(batch, bound, waits));
     }
     if (!request.headers.has("x-bench-count")) return worker.fetch(request, env, context);
     const { promise: gate, resolve: release } = Promise.withResolvers();

@@ -1,10 +1,12 @@
 import type { Measured } from "./measure.ts";
 
 /** How much work a run does: `smoke` only shows that the harness works, `quick` is for working on the code. */
-export type Effort = "smoke" | "quick" | "full";
+export type Effort = "smoke" | "quick" | "normal";
 
 export interface Bench {
   readonly effort: Effort;
+  /** Also what takes long: the largest database. */
+  readonly full: boolean;
   /** A hundred ports from here on are the run's own. */
   readonly port: number;
   /** Cells of the proxy's matrix whose name matches; all of them where it is not given. */
@@ -50,8 +52,8 @@ export interface PartResult {
 export type Part = (bench: Bench) => Promise<PartResult>;
 
 /** A number for each effort. */
-export const by = (effort: Effort, smoke: number, quick: number, full: number): number =>
-  ({ smoke, quick, full })[effort];
+export const by = (effort: Effort, smoke: number, quick: number, normal: number): number =>
+  ({ smoke, quick, normal })[effort];
 
 /** A claim that a measured number is at most, or, for `goal` null, just what was measured. */
 export function claim(

@@ -6,9 +6,10 @@ import type { Bench, Effort, Part } from "./part.ts";
 import { report } from "./report.ts";
 
 /**
- * `npm run bench -- [--quick | --smoke] [--only=PATTERN] [part …]`. Without a part, all of them.
+ * `npm run bench -- [--quick | --smoke] [--full] [--only=PATTERN] [part …]`. Without a part, all of them; `--full` adds the
+ * largest database to `scale`.
  *
- * Full results stand in `bench/results` and are committed, others in `dist/bench`. The table and the chart are made again
+ * Results stand in `bench/results` and are committed, those of quick runs in `dist/bench`. The table and the chart are made again
  * from all the parts' results there.
  */
 const PARTS: Record<string, () => Promise<Part>> = {
@@ -17,12 +18,13 @@ const PARTS: Record<string, () => Promise<Part>> = {
   refresh: async () => (await import("./parts/refresh.ts")).refresh,
   decide: async () => (await import("./parts/decide.ts")).decide,
   cost: async () => (await import("./parts/cost.ts")).cost,
+  scale: async () => (await import("./parts/scale.ts")).scale,
   startup: async () => (await import("./parts/startup.ts")).startup,
 };
 
 const HERE = import.meta.dirname;
 const args = process.argv.slice(2);
-const effort: Effort = args.includes("--smoke") ? "smoke" : args.includes("--quick") ? "quick" : "full";
+const effort: Effort = args.includes("--smoke") ? "smoke" : args.includes("--quick") ? "quick" : "normal";
 const names = args.filter((arg) => !arg.startsWith("--"));
 const unknown = names.filter((name) => !PARTS[name]);
 if (unknown.length > 0) {
@@ -31,11 +33,12 @@ if (unknown.length > 0) {
 }
 
 installPeers();
-const results = effort === "full" ? join(HERE, "results") : join(HERE, "../dist/bench", effort);
+const results = effort === "normal" ? join(HERE, "results") : join(HERE, "../dist/bench", effort);
 mkdirSync(results, { recursive: true });
 const only = args.find((arg) => arg.startsWith("--only="))?.slice("--only=".length);
 const bench: Bench = {
   effort,
+  full: args.includes("--full"),
   ...(only && { only: new RegExp(only) }),
   port: Number(process.env.BENCH_PORT ?? 9700),
   log: (line) => console.log(`  ${line}`),

@@ -1,0 +1,294 @@
+import { mkdtempSync } from "node:fs";
+import { client, type Agent, type Operations } from "../client.ts";
+import { fill, type Filled, type Size } from "../fill.ts";
+import { startLoad, type Job } from "../load.ts";
+import { percentile, ratio, significant, summary } from "../measure.ts";
+import { by, claim, type Bench, type Claim, type Part, type Table } from "../part.ts";
+import type { Running } from "../processes.ts";
+import { counting, settings, startMiniflare, temporary } from "../product.ts";
+
+const DAY = 86_400_000;
+const RETENTION_DAYS = 90;
+/** What one run of the schedule deletes at the most: twenty steps of five hundred rows. */
+const SWEPT = 10_000;
+/** Rows of one batch of the activity queue. */
+const BATCH = 100;
+
+/** A filled database behind a Worker. */
+interface Grown extends Filled {
+  readonly size: Size;
+  readonly server: Running;
+  readonly admin: Agent;
+}
+
+/** What one repeat of one work took, in milliseconds. */
+interface Sample {
+  readonly p50: number;
+  readonly p99: number;
+}
+
+type Request = Pick<Job, "heads" | "bodies">;
+
+/** Whether what is asked costs the same in a database a hundred times as large. */
+export const scale: Part = async (bench) => {
+  const { effort, log } = bench;
+  const repeats = by(effort, 1, 5, 11);
+  const count = by(effort, 20, 100, 200);
+  const grown: Grown[] = [];
+  const load = startLoad();
+  try {
+    for (const [index, size] of sizes(bench).entries()) grown.push(await grow(size, bench.port + index, log));
+    const works = Object.keys(requests(grown[0]!));
+    const samples: Record<string, Record<string, Sample[]>> = {};
+    const note = (work: string, size: string, sample: Sample) => ((samples[work] ??= {})[size] ??= []).push(sample);
+    const sampleOf = (times: ArrayLike<number>) => ({ p50: percentile(times, 0.5), p99: percentile(times, 0.99) });
+    for (const work of works) {
+      for (let repeat = -1; repeat < repeats; repeat++) {
+        for (const one of grown) {
+          const request = requests(one)[work]!;
+          const { latencies } = await load.run({
+            ...request,
+            port: one.server.port,
+            count,
+            concurrency: 1,
+            expect: 200,
+          });
+          if (repeat >= 0) note(work, one.size.name, sampleOf(latencies));
+        }
+      }
+      log(`${work}: ${line(samples[work]!)}`);
+    }
+    const rows = await rowsRead(grown, works);
+
+    const inserts = by(effort, 3, 10, 40);
+    const sweeps = by(effort, 1, 3, 12);
+    for (const [work, times, run] of [
+      [`insert ${BATCH} rows of activity`, inserts, insertBatch],
+      [`sweep ${SWEPT.toLocaleString("en-US")} expired rows`, sweeps, sweep],
+    ] as const) {
+      const taken: Record<string, number[]> = {};
+      for (let turn = -1; turn < times; turn++) {
+        for (const one of grown) {
+          const began = performance.now();
+          const operations = await run(one, turn + 1);
+          const took = performance.now() - began;
+          if (turn < 0) continue;
+          (taken[one.size.name] ??= []).push(took);
+          if (turn === times - 1) (rows[work] ??= {})[one.size.name] = operations;
+        }
+      }
+      // Of few runs each is a repeat of its own.
+      for (const [size, list] of Object.entries(taken)) for (const ms of list) note(work, size, { p50: ms, p99: ms });
+      log(`${work}: ${line(samples[work]!)}`);
+    }
+    const list = claims(samples, grown);
+    return {
+      claims: list,
+      tables: [sizeTable(grown), latencyTable(samples, grown), ratioTable(list, grown), rowsTable(rows, grown)],
+      listClaims: false,
+      notes: [
+        `${repeats} interleaved repeats of ${count} requests, one at a time, through the whole Worker in Miniflare, whose own share of each answer is several hundred µs; the databases were filled with SQL, every agent with a key and a session.`,
+        "The listings' totals come from counters that triggers and batches keep: no query counts rows.",
+        `A batch and a sweep are timed ${inserts} and ${sweeps} times each, so that their p99 is their slowest run's neighbour: their ratio is that of single runs.`,
+      ],
+      data: { sizes: grown.map(({ size, bytes }) => ({ ...size, bytes })), samples: condensed(samples), rows },
+    };
+  } finally {
+    load.stop();
+    for (const { server } of grown) await server.stop();
+  }
+};
+
+function sizes({ effort, full }: Bench): Size[] {
+  const of = (agents: number, activity: number): Size => ({
+    name: `${short(agents)} agents, ${short(activity)} activities`,
+    agents,
+    activity,
+  });
+  if (effort === "smoke") return [of(1000, 20_000), of(10_000, 20_000)];
+  if (effort === "quick") return [of(10_000, 200_000), of(100_000, 200_000)];
+  const list = [of(10_000, 1_000_000), of(100_000, 1_000_000), of(1_000_000, 1_000_000)];
+  return full ? [...list, of(1_000_000, 10_000_000)] : list;
+}
+
+const short = (count: number) => (count >= 1_000_000 ? `${count / 1_000_000} M` : `${count / 1000} k`);
+
+async function grow(size: Size, port: number, log: (line: string) => void): Promise<Grown> {
+  const began = Date.now();
+  const persist = mkdtempSync(temporary("scale-"));
+  const options = {
+    upstreamPort: port,
+    persist,
+    wrap: counting(),
+    settings: { ACTIVITY_RETENTION_DAYS: String(RETENTION_DAYS) },
+  };
+  await (await startMiniflare(port, options)).stop();
+  const filled = await fill(persist, size, settings(0).SECRET_PEPPER!);
+  const server = await startMiniflare(port, options);
+  log(`${size.name}: ${(filled.bytes / 2 ** 20).toFixed(0)} MB, made in ${Math.round((Date.now() - began) / 1000)} s`);
+  return { ...filled, size, server, admin: await client(port).admin() };
+}
+
+/** What is asked of each, over its sampled agents. */
+function requests({ sampled, admin, server, oldest, step, size }: Grown): Record<string, Request> {
+  const get = (paths: readonly string[]): Request => ({
+    bodies: [],
+    heads: paths.map(
+      (path) => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nAuthorization: Bearer ${admin.token}`,
+    ),
+  });
+  const middle = oldest + step * Math.floor(size.activity / 2);
+  const before = `act_${middle.toString(16).padStart(12, "0")}${"7".padEnd(20, "0")}`;
+  const ids = sampled.map(({ id }) => id);
+  const verifications = sampled.map(({ id, apiKey }) => JSON.stringify({ agent_id: id, api_key: apiKey }));
+  const head = `POST /agents/verify HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nContent-Type: application/json`;
+  return {
+    "list agents": get(["/agents?limit=50"]),
+    "list agents of a status": get(["/agents?limit=50&status=suspended"]),
+    "search agents": get(["/agents?limit=50&q=agent%2042"]),
+    "get an agent": get(ids.map((id) => `/agents/${id}`)),
+    "verify an API key": { heads: verifications.map(() => head), bodies: verifications },
+    "an agent's activity": get(ids.map((id) => `/agents/${id}/activity?limit=50`)),
+    "all activity": get(["/activity?limit=50"]),
+    "all activity, from the middle": get([`/activity?limit=50&before=${before}`]),
+    "failures only": get(["/activity?limit=50&status=failure"]),
+  };
+}
+
+type Rows = Record<string, Record<string, Operations>>;
+
+/** One counted call of each work on each size. */
+async function rowsRead(grown: readonly Grown[], works: readonly string[]): Promise<Rows> {
+  const rows: Rows = {};
+  for (const work of works) {
+    for (const one of grown) {
+      const { heads, bodies } = requests(one)[work]!;
+      const [method, path] = heads[0]!.split(" ") as [string, string];
+      const json = bodies[0] && JSON.parse(bodies[0]);
+      const token = method === "GET" ? one.admin.token : undefined;
+      const { operations } = await client(one.server.port).counted(path, {
+        method,
+        ...(json && { json }),
+        ...(token && { token }),
+      });
+      (rows[work] ??= {})[one.size.name] = operations;
+    }
+  }
+  return rows;
+}
+
+async function insertBatch({ server, sampled }: Grown, turn: number): Promise<Operations> {
+  const at = Date.now();
+  const json = Array.from({ length: BATCH }, (_, i) => ({
+    id: `act_${at.toString(16).padStart(12, "0")}7${crypto.randomUUID().replaceAll("-", "").slice(0, 19)}`,
+    agentId: sampled[(turn * BATCH + i) % sampled.length]!.id,
+    at,
+    ipAddress: "203.0.113.7",
+    status: "success",
+    message: "github GET /repos/octo/hello/issues/5 → 200",
+  }));
+  const { status, body } = await client(server.port).call("/bench/queue/agentauth-activity", { method: "POST", json });
+  if (status !== 200) throw new Error(`the batch was not taken: ${status} ${JSON.stringify(body)}`);
+  return body as Operations;
+}
+
+/** Runs the schedule as of a moment at which just so many rows more have expired. */
+async function sweep({ server, oldest, step }: Grown, turn: number): Promise<Operations> {
+  const at = oldest + RETENTION_DAYS * DAY + step * SWEPT * (turn + 1);
+  const { status, body } = await client(server.port).call(`/bench/scheduled?at=${at}`, { method: "POST" });
+  if (status !== 200) throw new Error(`the sweep failed: ${status} ${JSON.stringify(body)}`);
+  return body as Operations;
+}
+
+const line = (of: Record<string, Sample[]>) =>
+  Object.entries(of)
+    .map(
+      ([size, list]) =>
+        `${size} p50 ${summary(list.map(({ p50 }) => p50)).median} p99 ${summary(list.map(({ p99 }) => p99)).median} ms`,
+    )
+    .join("; ");
+
+/** Flat is what takes at most 1.3 times as long, at its p99, as in the smallest database. */
+const FLAT = 1.3;
+
+function claims(samples: Record<string, Record<string, Sample[]>>, grown: readonly Grown[]): Claim[] {
+  const [first, ...larger] = grown.map(({ size }) => size.name) as [string, ...string[]];
+  const list: Claim[] = [];
+  for (const [work, of] of Object.entries(samples)) {
+    for (const size of larger) {
+      const column = (which: string) => of[which]!.map(({ p99 }) => p99);
+      const measured = ratio(column(size), column(first));
+      list.push(
+        claim({ work, beside: first, figure: `p99 with ${size}`, measured, chart: size === larger.at(-1) }, FLAT),
+      );
+    }
+  }
+  return list;
+}
+
+function ratioTable(list: readonly Claim[], grown: readonly Grown[]): Table {
+  const columns = [...new Set(list.map(({ figure }) => figure))];
+  const rows: string[][] = [];
+  for (const work of new Set(list.map((one) => one.work))) {
+    const row = [work];
+    for (const column of columns) {
+      const one = list.find(({ work: of, figure }) => of === work && figure === column);
+      const { median, low, high } = one!.measured;
+      row.push(`${one!.met ? median : `**${median}**`} (${low} to ${high})`);
+    }
+    rows.push(row);
+  }
+  return { title: `p99 beside ${grown[0]!.size.name}, goal ≤ ${FLAT}`, head: ["work", ...columns], rows };
+}
+
+const sizeTable = (grown: readonly Grown[]): Table => ({
+  title: "Database",
+  head: ["", "MB", "bytes an activity and its share of the rest"],
+  rows: grown.map(({ size, bytes }) => [size.name, (bytes / 2 ** 20).toFixed(0), Math.round(bytes / size.activity)]),
+});
+
+function latencyTable(samples: Record<string, Record<string, Sample[]>>, grown: readonly Grown[]): Table {
+  const rows: string[][] = [];
+  for (const [work, of] of Object.entries(samples)) {
+    const cells = [work];
+    for (const { size } of grown) {
+      const middle = (key: keyof Sample) => significant(summary(of[size.name]!.map((one) => one[key])).median);
+      cells.push(`${middle("p50")} / ${middle("p99")}`);
+    }
+    rows.push(cells);
+  }
+  return { title: "p50 / p99 in ms", head: ["work", ...grown.map(({ size }) => size.name)], rows };
+}
+
+/** Every statement of every work: what it reads must not hang on what there is. */
+function rowsTable(rows: Rows, grown: readonly Grown[]): Table {
+  const table: (string | number)[][] = [];
+  for (const [work, of] of Object.entries(rows)) {
+    const cells: (string | number)[] = [work];
+    for (const { size } of grown) {
+      const { statements } = of[size.name]!;
+      const read = statements.reduce((sum, one) => sum + one.rowsRead, 0);
+      const written = statements.reduce((sum, one) => sum + one.rowsWritten, 0);
+      cells.push(`${read.toLocaleString("en-US")} / ${written.toLocaleString("en-US")}`);
+    }
+    table.push(cells);
+  }
+  return {
+    title: "Rows read / written, by D1's own meta (authentication included)",
+    head: ["work", ...grown.map(({ size }) => size.name)],
+    rows: table,
+  };
+}
+
+const condensed = (samples: Record<string, Record<string, Sample[]>>) =>
+  Object.fromEntries(
+    Object.entries(samples).map(([work, of]) => [
+      work,
+      Object.fromEntries(
+        Object.entries(of).map(([size, list]) => [
+          size,
+          { p50_ms: summary(list.map(({ p50 }) => p50)), p99_ms: summary(list.map(({ p99 }) => p99)) },
+        ]),
+      ),
+    ]),
+  );
