@@ -1,7 +1,8 @@
 /*
  * Stands before the bundle and counts what it asks of its bindings, for requests with the header `x-bench-count`, for the
  * queue's consumers and for the schedule. Other requests pass as they are. `POST /bench/queue/{name}` hands its bodies to the
- * consumer of that queue, `/bench/scheduled?at=` runs the schedule as of a time.
+ * consumer of that queue, `/bench/scheduled?at=` runs the schedule as of a time and answers with its operations,
+ * `/bench/behind?at=` adds them to the totals.
  *
  * A counted answer has the header `x-bench-operations`: what it waited for, what went on behind it, and each statement
  * with the rows that D1 says it read and wrote. Operations on KV and queues are held until the answer is there, or for a
@@ -144,6 +145,10 @@ export default {
     if (pathname === "/bench/scheduled") {
       const event = { scheduledTime: Number(searchParams.get("at")), cron: "* * * * *", noRetry: () => {} };
       return alone(env, context, (bound, waits) => worker.scheduled(event, bound, waits));
+    }
+    if (pathname === "/bench/behind") {
+      await this.scheduled({ scheduledTime: Number(searchParams.get("at")) }, env, context);
+      return new Response("done");
     }
     if (pathname.startsWith("/bench/queue/")) {
       const bodies = await request.json();

@@ -17,6 +17,7 @@ const PARTS: Record<string, () => Promise<Part>> = {
   verify: async () => (await import("./parts/verify.ts")).verify,
   refresh: async () => (await import("./parts/refresh.ts")).refresh,
   decide: async () => (await import("./parts/decide.ts")).decide,
+  webhooks: async () => (await import("./parts/webhooks.ts")).webhooks,
   cost: async () => (await import("./parts/cost.ts")).cost,
   scale: async () => (await import("./parts/scale.ts")).scale,
   startup: async () => (await import("./parts/startup.ts")).startup,

@@ -2,16 +2,10 @@ import { join } from "node:path";
 import { ROUTES } from "../../src/app.ts";
 import { sleep, significant } from "../measure.ts";
 import type { Part } from "../part.ts";
+import { PRICES } from "../prices.ts";
 import { start } from "../processes.ts";
 import { counting, ROOT, startMiniflare } from "../product.ts";
 import { client, type Operations, type Totals } from "../client.ts";
-
-/**
- * Dollars a million, beyond what the paid plan includes, as Cloudflare publishes them:
- * https://developers.cloudflare.com/workers/platform/pricing/ (requests, KV), …/d1/platform/pricing/ and
- * …/queues/platform/pricing/. A message is written, read and deleted: three operations. Rate limits cost nothing.
- */
-const PRICES = { request: 0.3, rowRead: 0.001, rowWritten: 1, kvRead: 0.5, kvWrite: 5, message: 3 * 0.4 };
 
 /** Messages of activity that are sent to learn what one costs behind the answer, and how many come in one batch. */
 const MESSAGES = 1000;
