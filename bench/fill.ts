@@ -40,8 +40,8 @@ export function databaseFile(directory: string): string {
 }
 
 /**
- * Fills a database of this schema that nobody has open: agents with a key and a session each, activity of the last 89
- * days evenly over them. Indexes and triggers are put back afterwards, so that it takes a minute and not an hour.
+ * Fills a database of this schema that nobody has open: agents with a key and a session each and every tenth with a
+ * webhook, activity of the last 89 days evenly over them. Indexes and triggers are put back afterwards, so that it takes a minute and not an hour.
  */
 export async function fill(directory: string, { agents, activity }: Size, pepper: string): Promise<Filled> {
   const file = databaseFile(directory);
@@ -71,6 +71,10 @@ export async function fill(directory: string, { agents, activity }: Size, pepper
       SELECT 'fam_' || lower(hex(randomblob(12))) AS fam, id, ${Math.floor(now / 1000)}, ${now + 30 * DAY} FROM numbered ORDER BY fam;
     INSERT INTO refresh_tokens (hash, family_id, expires_at)
       SELECT lower(hex(randomblob(32))) AS hash, id, ${now + 30 * DAY} FROM refresh_families ORDER BY hash;
+    INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at)
+      SELECT 'wh_' || lower(hex(randomblob(12))) AS wh, id, 'https://hooks.example.com/' || i, '["agent.verified","gateway.denied"]',
+        '{"kid":"none","iv":"","data":""}', ${now}, ${now}
+      FROM numbered WHERE i % 10 = 0 ORDER BY wh;
   `);
 
   const sampled: Sampled[] = [];

@@ -87,7 +87,7 @@ export const scale: Part = async (bench) => {
       tables: [sizeTable(grown), latencyTable(samples, grown), ratioTable(list, grown), rowsTable(rows, grown)],
       listClaims: false,
       notes: [
-        `${repeats} interleaved repeats of ${count} requests, one at a time, through the whole Worker in Miniflare, whose own share of each answer is several hundred µs; the databases were filled with SQL, every agent with a key and a session.`,
+        `${repeats} interleaved repeats of ${count} requests, one at a time, through the whole Worker in Miniflare, whose own share of each answer is several hundred µs; the databases were filled with SQL, every agent with a key and a session, one in ten with a webhook.`,
         "The listings' totals come from counters that triggers and batches keep: no query counts rows.",
         `A batch and a sweep are timed ${inserts} and ${sweeps} times each, so that their p99 is their slowest run's neighbour: their ratio is that of single runs.`,
       ],

@@ -2,6 +2,15 @@ import type { Event, EventName } from "./event.ts";
 import type { Webhook } from "./webhook.ts";
 
 /**
+ * The active webhooks that an event (?3) of an agent (?2) goes to, as `w`: its own, and those for all agents. Found through
+ * the indexes: an `OR` of the two would read every webhook that there is.
+ */
+export const LISTENERS = `(
+    SELECT * FROM webhooks WHERE agent_id = ?2
+    UNION ALL SELECT * FROM webhooks WHERE all_agents = 1 AND agent_id <> ?2
+  ) w WHERE w.is_active = 1 AND EXISTS (SELECT 1 FROM json_each(w.events) e WHERE e.value = ?3)`;
+
+/**
  * The statement that puts an event into the outbox, for the batch of the change that it tells of.
  *
  * Nothing is written where nobody listens. `only` is a condition on the change itself, for changes that may turn out not
@@ -17,9 +26,7 @@ export function outboxStatement(
     .prepare(
       `INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
        SELECT ?1, ?2, ?3, ?4, ?5
-       WHERE (${only}) AND EXISTS (
-         SELECT 1 FROM webhooks w WHERE w.is_active = 1 AND (w.agent_id = ?2 OR w.all_agents = 1)
-           AND EXISTS (SELECT 1 FROM json_each(w.events) e WHERE e.value = ?3))`,
+       WHERE (${only}) AND EXISTS (SELECT 1 FROM ${LISTENERS})`,
     )
     .bind(event.id, event.agentId, event.name, event.at, JSON.stringify(event.data), ...bindings);
 }

@@ -1,5 +1,6 @@
 import type { Event, EventName } from "../event.ts";
 import { announce } from "../outbox.ts";
+import { LISTENERS } from "../store.ts";
 import type { AttemptResult } from "../schedule.ts";
 import type { Delivery, DeliveryStatus } from "../webhook.ts";
 
@@ -42,9 +43,7 @@ export async function fanOut(
           `INSERT OR IGNORE INTO deliveries (id, webhook_id, event_id, event, agent_id, body, status, next_attempt_at,
              enqueued_at, created_at, updated_at)
            SELECT ${NEW_ID("?5")}, w.id, ?1, ?3, ?2, ?4, 'pending', ?5, ?5, ?5, ?5
-           FROM webhooks w WHERE w.is_active = 1 AND (w.agent_id = ?2 OR w.all_agents = 1)
-             AND EXISTS (SELECT 1 FROM json_each(w.events) e WHERE e.value = ?3)
-             AND EXISTS (SELECT 1 FROM events WHERE id = ?1)
+           FROM ${LISTENERS} AND EXISTS (SELECT 1 FROM events WHERE id = ?1)
            RETURNING id`,
         )
         .bind(event.id, event.agentId, event.name, body, now),
