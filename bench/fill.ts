@@ -43,7 +43,11 @@ export function databaseFile(directory: string): string {
  * Fills a database of this schema that nobody has open: agents with a key and a session each and every tenth with a
  * webhook, activity of the last 89 days evenly over them. Indexes and triggers are put back afterwards, so that it takes a minute and not an hour.
  */
-export async function fill(directory: string, { agents, activity }: Size, pepper: string): Promise<Filled> {
+export async function fill(
+  directory: string,
+  { agents, activity }: Size,
+  secrets: Readonly<Record<string, string>>,
+): Promise<Filled> {
   const file = databaseFile(directory);
   const db = new Database(file);
   db.pragma("synchronous = OFF");
@@ -55,6 +59,8 @@ export async function fill(directory: string, { agents, activity }: Size, pepper
   for (const { type, name } of later) db.exec(`DROP ${type} ${name}`);
 
   const now = Date.now();
+  // Under another key than the newest, the schedule would encrypt them anew.
+  const { kid } = JSON.parse(secrets.WEBHOOK_KEYS!).keys[0] as { kid: string };
   const count = (n: number) => `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ${n})`;
   db.exec(`
     CREATE TEMP TABLE numbered (i INTEGER PRIMARY KEY, id TEXT);
@@ -73,7 +79,7 @@ export async function fill(directory: string, { agents, activity }: Size, pepper
       SELECT lower(hex(randomblob(32))) AS hash, id, ${now + 30 * DAY} FROM refresh_families ORDER BY hash;
     INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at)
       SELECT 'wh_' || lower(hex(randomblob(12))) AS wh, id, 'https://hooks.example.com/' || i, '["agent.verified","gateway.denied"]',
-        '{"kid":"none","iv":"","data":""}', ${now}, ${now}
+        '{"kid":"${kid}","iv":"","data":""}', ${now}, ${now}
       FROM numbered WHERE i % 10 = 0 ORDER BY wh;
   `);
 
@@ -84,7 +90,7 @@ export async function fill(directory: string, { agents, activity }: Size, pepper
   for (let i = 0; i < SAMPLED; i++) {
     const { id } = pick.get(Math.floor((i * agents) / SAMPLED)) as { id: string };
     const apiKey = newApiKey();
-    setKey.run(await apiKeyHash(apiKey, pepper), id);
+    setKey.run(await apiKeyHash(apiKey, secrets.SECRET_PEPPER!), id);
     sampled.push({ id, apiKey });
   }
   db.exec("DROP INDEX for_keys");

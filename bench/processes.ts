@@ -11,7 +11,7 @@ export interface Running {
 
 /** What still runs when this process ends, however it ends, ends with it. */
 const children = new Set<ChildProcess>();
-process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+process.once("exit", () => children.forEach((child) => child.kill("SIGTERM")));
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 /** Starts a server and waits until it listens on its port of 127.0.0.1. */

@@ -123,7 +123,7 @@ async function grow(size: Size, port: number, log: (line: string) => void): Prom
     settings: { ACTIVITY_RETENTION_DAYS: String(RETENTION_DAYS) },
   };
   await (await startMiniflare(port, options)).stop();
-  const filled = await fill(persist, size, settings(0).SECRET_PEPPER!);
+  const filled = await fill(persist, size, settings(0));
   const server = await startMiniflare(port, options);
   log(`${size.name}: ${(filled.bytes / 2 ** 20).toFixed(0)} MB, made in ${Math.round((Date.now() - began) / 1000)} s`);
   return { ...filled, size, server, admin: await client(port).admin() };
