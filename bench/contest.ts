@@ -63,7 +63,8 @@ export function comparison(
     beside = their,
     judged,
     figures = FIGURES.length,
-  }: { work: string; beside?: string; judged: boolean; figures?: number },
+    why,
+  }: { work: string; beside?: string; judged: boolean; figures?: number; why?: string },
 ): Claim[] {
   const [ours, theirs] = [samples[our]!, samples[their]!];
   return FIGURES.slice(0, figures).map(([figure, key]) => {
@@ -71,7 +72,7 @@ export function comparison(
       ours.map((one) => one[key]),
       theirs.map((one) => one[key]),
     );
-    return claim({ work, beside, figure, measured, chart: judged }, judged ? 1 : null);
+    return claim({ work, beside, figure, measured, chart: judged, ...(why && { why }) }, judged ? 1 : null);
   });
 }
 

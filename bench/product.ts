@@ -175,14 +175,11 @@ export async function startMiniflare(
 }
 
 /** The deploy bundle on Node with better-sqlite3 in the place of D1: the same storage as the Node peers have. */
-export function startOnNode(port: number): Promise<Running> {
+export function startOnNode(port: number, hmacAtOnce = false): Promise<Running> {
   const file = temporary(`ours-on-node-${port}.mjs`);
   writeFileSync(file, bundle());
-  const ours = {
-    bundle: file,
-    database: join(mkdtempSync(temporary("ours-on-node-")), "database.sqlite"),
-    settings: settings(0),
-  };
+  const database = join(mkdtempSync(temporary("ours-on-node-")), "database.sqlite");
+  const ours = { bundle: file, database, settings: settings(0), hmacAtOnce };
   const script = join(import.meta.dirname, "peers/ours-on-node.ts");
   return start(process.execPath, [script, String(port)], port, {
     BENCH_OURS: JSON.stringify(ours),

@@ -35,14 +35,23 @@ function table(results: readonly Result[]): string {
     if (listClaims !== false && claims.length > 0) lines.push(...markdown(claimsTable(claims)), "");
     for (const note of notes ?? []) lines.push(`- ${note}`);
     const missed = claims.filter(({ met }) => met === false);
-    if (listClaims === false) for (const one of missed) lines.push(`- **Missed:** ${sentence(one)}`);
+    if (listClaims === false && missed.length > 0) lines.push(...missedOf(missed));
     lines.push("");
   }
   return lines.join("\n").replace(/\n{3,}/g, "\n\n");
 }
 
-const sentence = ({ work, beside, figure, measured, goal, why }: Claim): string =>
-  `${work}, ${figure} / ${beside}: ${text(measured.median)} (goal ${goal})${why ? `. ${why}` : ""}`;
+/** What misses its goal, by how much, and why: one line for all that have the same reason. */
+function missedOf(missed: readonly Claim[]): string[] {
+  const byReason = new Map<string, Claim[]>();
+  for (const one of missed) byReason.set(one.why ?? "", [...(byReason.get(one.why ?? "") ?? []), one]);
+  return [...byReason].map(([why, list]) => {
+    const each = list.map(
+      ({ work, beside, figure, measured, goal }) => `${work}: ${figure} ${text(measured.median)} × ${beside} (${goal})`,
+    );
+    return `- **Missed${why ? "" : ", without a reason that we know"}:** ${each.join("; ")}.${why ? ` ${why}.` : ""}`;
+  });
+}
 
 const claimsTable = (claims: readonly Claim[]): Table => ({
   head: ["work", "beside", "figure", "measured (lowest to highest repeat)", "goal", "met"],

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { timingSafeEqual } from "node:crypto";
+import { createHmac, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { serve } from "@hono/node-server";
@@ -10,10 +10,14 @@ import { openDatabase } from "./sqlite.ts";
  * AgentAuth's deploy bundle on Node, D1 being better-sqlite3 in the same process, as the peers have it: what is left of a
  * comparison when workerd and the local simulators are taken out of it.
  *
- * `node bench/peers/ours-on-node.ts PORT`, with `BENCH_OURS` = `{bundle, database, settings}`.
+ * `node bench/peers/ours-on-node.ts PORT`, with `BENCH_OURS` = `{bundle, database, settings, hmacAtOnce}`. With `hmacAtOnce`,
+ * HMACs are made on the spot, as workerd makes them: Node's WebCrypto sends each through its thread pool.
  */
-const { bundle, database, settings } = JSON.parse(process.env.BENCH_OURS!) as Record<"bundle" | "database", string> & {
+const { bundle, database, settings, hmacAtOnce } = JSON.parse(process.env.BENCH_OURS!) as {
+  bundle: string;
+  database: string;
   settings: Record<string, string>;
+  hmacAtOnce: boolean;
 };
 
 // Of workerd's own, and what Node has under another name.
@@ -21,6 +25,25 @@ Object.assign(crypto.subtle, {
   timingSafeEqual: (one: ArrayBuffer, other: ArrayBuffer) =>
     timingSafeEqual(new Uint8Array(one), new Uint8Array(other)),
 });
+
+if (hmacAtOnce) {
+  const secrets = new WeakMap<CryptoKey, Uint8Array>();
+  const { importKey, sign } = crypto.subtle;
+  Object.assign(crypto.subtle, {
+    async importKey(...args: Parameters<SubtleCrypto["importKey"]>) {
+      const key = await importKey.apply(crypto.subtle, args);
+      if (args[0] === "raw") secrets.set(key, args[1] as Uint8Array);
+      return key;
+    },
+    async sign(...args: Parameters<SubtleCrypto["sign"]>) {
+      const secret = args[0] === "HMAC" && secrets.get(args[1]);
+      if (!secret) return sign.apply(crypto.subtle, args);
+      return createHmac("sha256", secret)
+        .update(args[2] as Uint8Array)
+        .digest();
+    },
+  });
+}
 
 const sqlite = openDatabase(database);
 sqlite.pragma("foreign_keys = ON");
