@@ -83,7 +83,7 @@ export async function forward(
   if (!answer.body) return { response: new Response(null, init), ...ended };
   const { readable, writable } =
     length === undefined || links ? new IdentityTransformStream() : new FixedLengthStream(length);
-  const done = pass(answer.body, writable, { needles, links });
+  const done = pass(answer.body, writable, { needles, links }, length);
   return { response: new Response(readable, init), upstreamStatus: status, done };
 }
 

@@ -4,7 +4,7 @@ import type { LinkRewriter } from "./links.ts";
 /** How a body ended: well, or with what broke it off. */
 export type BodyEnd = "credential_echo" | "broken_off" | undefined;
 
-/** Bytes that are read at once: few at first, since most answers are short, and more while they fill the buffer. */
+/** Bytes that are read at once: few at first where the length is not known, and more while they fill the buffer. */
 const FIRST_PIECE = 4 * 1024;
 const LARGEST_PIECE = 128 * 1024;
 
@@ -35,11 +35,14 @@ export async function readWhole(
  *
  * Without anything to look for or to change, the runtime does it alone. Otherwise each piece is read into one buffer that
  * is used again, so that memory stays flat however long the body is.
+ *
+ * @param length in bytes, 0 where it is not known: pieces as large as they may be are read from the start of a long one.
  */
 export async function pass(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
   { needles, links }: Passage,
+  length = 0,
 ): Promise<BodyEnd> {
   if (needles.length === 0 && !links) {
     return body.pipeTo(writable).then(
@@ -53,7 +56,7 @@ export async function pass(
   let echoed = false;
   try {
     const longest = Math.max(0, ...needles.map((needle) => needle.length));
-    let piece = FIRST_PIECE;
+    let piece = Math.min(Math.max(FIRST_PIECE, length), LARGEST_PIECE);
     let buffer = new ArrayBuffer(piece + longest);
     let held = new Uint8Array();
     for (;;) {
