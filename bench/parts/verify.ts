@@ -68,7 +68,6 @@ export const verify: Part = async ({ effort, port, log }) => {
         ...comparison(samples, [node, peer], {
           work: `verify, both on Node and better-sqlite3, ${how}`,
           judged: true,
-          why: "a session is six rows and index entries where Better Auth updates one, so that SQLite's checkpoint falls into more of our answers",
         }),
         ...comparison(samples, [simulated, peer], { work: `verify, ours in Miniflare, ${how}`, judged: false }),
         ...comparison(samples, [simulated, node], {
