@@ -35,23 +35,30 @@ function table(results: readonly Result[]): string {
     for (const one of tables ?? []) lines.push(...markdown(one), "");
     if (listClaims !== false && claims.length > 0) lines.push(...markdown(claimsTable(claims)), "");
     for (const note of notes ?? []) lines.push(`- ${note}`);
-    const missed = claims.filter(({ met }) => met === false);
-    if (listClaims === false && missed.length > 0) lines.push(...missedOf(missed));
+    if (listClaims === false) lines.push(...missedOf(claims));
     lines.push("");
   }
   return lines.join("\n").replace(/\n{3,}/g, "\n\n");
 }
 
-/** What misses its goal, by how much, and why: one line for all that have the same reason. */
-function missedOf(missed: readonly Claim[]): string[] {
-  const byReason = new Map<string, Claim[]>();
-  for (const one of missed) byReason.set(one.why ?? "", [...(byReason.get(one.why ?? "") ?? []), one]);
-  return [...byReason].map(([why, list]) => {
-    const each = list.map(
-      ({ work, beside, figure, measured, goal }) =>
-        `${work}: ${figure} ${text(measured.median)} × ${beside} (${goal}${spread(measured, goal)})`,
+/** What misses its goal, by how much, and why: one line for all beside one other that have the same reason. */
+function missedOf(claims: readonly Claim[]): string[] {
+  const groups = new Map<string, Claim[]>();
+  for (const one of claims.filter(({ met }) => met === false)) {
+    const key = `${one.beside}\n${one.goal}\n${one.why}`;
+    groups.set(key, [...(groups.get(key) ?? []), one]);
+  }
+  return [...groups.values()].map((missed) => {
+    const { beside, goal, why } = missed[0]!;
+    const judged = claims.filter((one) => one.beside === beside && one.goal === goal).length;
+    const ratios = missed.map(({ measured }) => measured.median);
+    const most = Math.max(...ratios);
+    const sometimes = missed.filter((one) => spread(one.measured, goal) !== "").length;
+    const range = missed.length === 1 ? text(most) : `${text(Math.min(...ratios))} to ${text(most)}`;
+    return (
+      `- **Missed:** ${missed.length} of ${judged} figures beside ${beside}, with ${range} (goal ${goal}` +
+      `${sometimes > 0 ? `; ${sometimes} of them met in some repeats` : ""})${why ? `. ${why}` : ""}.`
     );
-    return `- **Missed${why ? "" : ", without a reason that we know"}:** ${each.join("; ")}.${why ? ` ${why}.` : ""}`;
   });
 }
 
