@@ -44,6 +44,8 @@ const bench: Bench = {
   port: Number(process.env.BENCH_PORT ?? 9700),
   log: (line) => console.log(`  ${line}`),
 };
+// What is measured is what stood here when the run began.
+const { commit } = machine();
 let failed = false;
 for (const name of names.length > 0 ? names : Object.keys(PARTS)) {
   console.log(name);
@@ -53,7 +55,7 @@ for (const name of names.length > 0 ? names : Object.keys(PARTS)) {
     const result = await part(bench);
     const seconds = Math.round((Date.now() - startedAt) / 1000);
     const file = join(results, `${name}.json`);
-    const saved = { part: name, effort, machine: machine(), seconds, ...result };
+    const saved = { part: name, effort, machine: { ...machine(), commit }, seconds, ...result };
     writeFileSync(file, `${JSON.stringify(saved, null, 1)}\n`);
     console.log(`  → ${file} (${seconds} s)`);
   } catch (error) {
