@@ -1,0 +1,67 @@
+import { AuthenticationError } from "./errors.ts";
+import { reaches, type Permission } from "./permissions.ts";
+import { verifyAccessToken, type VerifiedAgent, type VerifyOptions } from "./verify.ts";
+
+/** Where tokens come from; what is not said is read from `AGENTAUTH_ISSUER` and `AGENTAUTH_AUDIENCE`. */
+export type GuardOptions = Partial<VerifyOptions>;
+
+export type Outcome = { readonly agent: VerifiedAgent } | { readonly refusal: Refusal };
+
+/** A refusal in the shape that AgentAuth's own have. */
+export interface Refusal {
+  readonly status: 401 | 403 | 503;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Whether who sent an `Authorization` header may do something.
+ *
+ * @throws {TypeError} where no issuer is said.
+ */
+export async function guard(
+  authorization: string | null | undefined,
+  permission: Permission,
+  options: GuardOptions,
+): Promise<Outcome> {
+  const env = (globalThis as { process?: { env: Record<string, string | undefined> } }).process?.env ?? {};
+  const { issuer = env.AGENTAUTH_ISSUER, audience = env.AGENTAUTH_AUDIENCE } = options;
+  if (!issuer) throw new TypeError("Say the issuer: requirePermission(permission, { issuer }), or AGENTAUTH_ISSUER.");
+  const token = /^Bearer +([^\s]+) *$/i.exec(authorization ?? "")?.[1];
+  if (!token) {
+    const message = "Send an access token as Authorization: Bearer <access token>.";
+    return refuse(401, "Unauthorized", "missing_token", message, { challenge: "Bearer" });
+  }
+  try {
+    const agent = await verifyAccessToken(token, { ...options, issuer, audience });
+    if (reaches(agent.permissions, permission)) return { agent };
+    return refuse(403, "Insufficient permissions", "insufficient_permissions", `This needs ${permission}.`, {
+      challenge: `Bearer error="insufficient_scope", scope="${permission}"`,
+      required: permission,
+      granted: agent.permissions,
+    });
+  } catch (error) {
+    if (error instanceof AuthenticationError) {
+      const challenge = 'Bearer error="invalid_token"';
+      return refuse(401, "Unauthorized", error.code, error.message, { challenge });
+    }
+    return refuse(503, "Service unavailable", "jwks_unavailable", "Tokens cannot be checked now. Try again.", {});
+  }
+}
+
+function refuse(
+  status: Refusal["status"],
+  error: string,
+  code: string,
+  message: string,
+  { challenge, ...extra }: { challenge?: string; required?: string; granted?: readonly string[] },
+): Outcome {
+  const headers = {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    ...(challenge && { "www-authenticate": challenge }),
+  };
+  return {
+    refusal: { status, headers, body: { error, message, status, code, request_id: crypto.randomUUID(), ...extra } },
+  };
+}

@@ -1,0 +1,16 @@
+export { AgentAuthClient } from "./client.ts";
+export {
+  AgentAuthError,
+  AuthenticationError,
+  ConflictError,
+  ConnectionError,
+  NotFoundError,
+  PermissionDeniedError,
+  RateLimitError,
+  ServerError,
+  ValidationError,
+  type ErrorDetail,
+} from "./errors.ts";
+export type { CallOptions, ClientOptions } from "./options.ts";
+export { Permissions, reaches, type KnownPermission, type Permission, type Service } from "./permissions.ts";
+export type * from "./wire.ts";

@@ -1,0 +1,80 @@
+import { AgentAuthError } from "./errors.ts";
+import type { WebhookEvent } from "./wire.ts";
+
+export type { WebhookEvent };
+
+/** A delivery that is not to be believed: `missing_header`, `stale_timestamp`, `wrong_signature`, `malformed_body`. */
+export class WebhookVerificationError extends AgentAuthError {
+  override readonly name: string = "WebhookVerificationError";
+}
+
+/** A delivery as a framework hands it over. The body must be the raw text, as it came. */
+export interface RawDelivery {
+  readonly body: string;
+  readonly headers: Headers | Readonly<Record<string, string | string[] | undefined>>;
+}
+
+export interface VerifyWebhookOptions {
+  /** How many seconds a delivery may be old, or ahead of this clock; 300. */
+  readonly tolerance?: number;
+}
+
+/**
+ * The event of a delivery, if it is really AgentAuth's (Standard Webhooks). Remember its `webhook-id` header: what arrives
+ * twice has the same.
+ *
+ * @param secret `whsec_…`, as it was shown when the webhook was registered; several during a change of secrets.
+ * @throws {WebhookVerificationError} `missing_header`, `stale_timestamp`, `wrong_signature`, `malformed_body`.
+ */
+export async function verifyWebhook(
+  delivery: Request | RawDelivery,
+  secret: string | readonly string[],
+  { tolerance = 300 }: VerifyWebhookOptions = {},
+): Promise<WebhookEvent> {
+  const headers = new Headers(delivery.headers as HeadersInit);
+  const body = delivery instanceof Request ? await delivery.clone().text() : delivery.body;
+  const [id, timestamp, signatures] = ["id", "timestamp", "signature"].map((name) => headers.get(`webhook-${name}`));
+  if (!id || !timestamp || !signatures) {
+    throw refusal("missing_header", "The delivery lacks webhook-id, webhook-timestamp or webhook-signature.");
+  }
+  const age = Math.abs(Date.now() / 1000 - Number(timestamp));
+  if (!/^\d+$/.test(timestamp) || age > tolerance) {
+    throw refusal("stale_timestamp", `The delivery's timestamp is ${Math.round(age)} seconds away from this clock.`);
+  }
+  const sent = signatures.split(" ").filter((one) => one.startsWith("v1,"));
+  const secrets = typeof secret === "string" ? [secret] : secret;
+  for (const one of secrets) {
+    for (const signature of sent) {
+      if (await isSignedBy(one, signature.slice(3), `${id}.${timestamp}.${body}`)) return eventOf(body);
+    }
+  }
+  throw refusal("wrong_signature", "No signature of the delivery was made with this secret. Was the body changed?");
+}
+
+/** WebCrypto compares in constant time. */
+async function isSignedBy(secret: string, signature: string, text: string): Promise<boolean> {
+  const [key, mac] = [bytesOf(secret.replace(/^whsec_/, "")), bytesOf(signature)];
+  if (!key || !mac) return false;
+  const hmac = { name: "HMAC", hash: "SHA-256" };
+  const imported = await crypto.subtle.importKey("raw", key, hmac, false, ["verify"]);
+  return crypto.subtle.verify("HMAC", imported, mac, new TextEncoder().encode(text));
+}
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
+}
+
+function eventOf(body: string): WebhookEvent {
+  try {
+    return JSON.parse(body) as WebhookEvent;
+  } catch {
+    throw refusal("malformed_body", "The delivery's body is not JSON.");
+  }
+}
+
+const refusal = (code: string, message: string): WebhookVerificationError =>
+  new WebhookVerificationError({ status: 0, code, message });
