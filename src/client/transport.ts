@@ -104,9 +104,14 @@ function codeOf(cause: unknown): string | undefined {
   return typeof code === "string" ? code : inner === undefined ? undefined : codeOf(inner);
 }
 
+function rootOf(cause: unknown): string {
+  const { cause: inner, message } = (cause ?? {}) as { cause?: unknown; message?: unknown };
+  return inner === undefined ? String(message) : rootOf(inner);
+}
+
 function noAnswer(url: string, { timeout }: Transport, late: boolean, cause: unknown): AgentAuthError {
   const { origin } = new URL(url);
-  const why = codeOf(cause) ?? String(cause);
+  const why = codeOf(cause) ?? rootOf(cause);
   const message = late
     ? `${origin} did not answer within ${timeout / 1000} seconds.`
     : `${origin} could not be reached (${why}). Is AgentAuth running there, and is baseUrl right?`;

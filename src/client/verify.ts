@@ -45,12 +45,15 @@ export async function verifyAccessToken(
       algorithms: ["ES256"],
       typ: "at+jwt",
       clockTolerance,
-      requiredClaims: ["sub", "exp", "iat", "jti", "client_id"],
+      requiredClaims: ["sub", "exp", "iat", "jti", "client_id", "scope"],
     });
-    const { sub = "", scope, tier } = payload;
-    const permissions = typeof scope === "string" ? scope.split(" ").filter(Boolean) : [];
-    return { agentId: sub, permissions, tier: tier as Tier, claims: payload };
+    const { sub, jti, scope, tier } = payload;
+    if (typeof sub !== "string" || !sub || !jti || typeof scope !== "string") {
+      throw refusal("invalid_token", "The access token lacks a claim.");
+    }
+    return { agentId: sub, permissions: scope.split(" ").filter(Boolean), tier: tier as Tier, claims: payload };
   } catch (cause) {
+    if (cause instanceof AuthenticationError) throw cause;
     if (cause instanceof errors.JWTExpired) throw refusal("token_expired", "The access token has expired.", cause);
     if (isUnavailable(cause)) {
       const message = `The keys at ${jwksUri} could not be fetched.`;
@@ -66,5 +69,5 @@ function isUnavailable(cause: unknown): boolean {
   return !(cause instanceof errors.JOSEError) || cause.code === "ERR_JOSE_GENERIC";
 }
 
-const refusal = (code: string, message: string, cause: unknown): AuthenticationError =>
+const refusal = (code: string, message: string, cause?: unknown): AuthenticationError =>
   new AuthenticationError({ status: 401, code, message }, { cause });

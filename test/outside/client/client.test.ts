@@ -1,0 +1,393 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  AgentAuthClient,
+  AuthenticationError,
+  ConflictError,
+  ConnectionError,
+  NotFoundError,
+  PermissionDeniedError,
+  RateLimitError,
+  ServerError,
+  ValidationError,
+  type ClientOptions,
+} from "../../../src/client/index.ts";
+import type { Token } from "../../../src/client/wire.ts";
+import { testSecrets } from "../../support/secrets.ts";
+import { startRecorder, type Recorder } from "../support/recorder.ts";
+import { startWorker, type Agent, type Worker } from "../support/worker.ts";
+import { startFront, type Front } from "./front.ts";
+
+/** Seconds. So short that tests can wait for it. */
+const TOKEN_LIFE = 3;
+
+let upstream: Recorder;
+let worker: Worker;
+let brief: Worker;
+let front: Front;
+let admin: Agent;
+
+beforeAll(async () => {
+  upstream = await startRecorder();
+  const lab = { base_url: upstream.url, resources: { things: ["read", "write"] }, rules: ["* /things/{id} things"] };
+  const settings = {
+    ISSUER: "https://auth.example.com",
+    "UPSTREAMS.lab": JSON.stringify(lab),
+    UPSTREAM_LAB_TOKEN: "lab-credential",
+    WEBHOOK_ALLOW_LOOPBACK: "true",
+  };
+  [worker, brief] = await Promise.all([
+    startWorker(settings),
+    startWorker({ ...settings, ACCESS_TOKEN_TTL_SECONDS: String(TOKEN_LIFE), REFRESH_TOKEN_TTL_SECONDS: "6" }),
+  ]);
+  front = await startFront(worker.url);
+  admin = await worker.admin();
+});
+afterAll(async () => {
+  front?.close();
+  upstream?.close();
+  await Promise.all([worker?.stop(), brief?.stop()]);
+});
+beforeEach(() => front.next());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+const client = (options: ClientOptions = {}) => new AgentAuthClient({ baseUrl: worker.url, ...options });
+const asAdmin = (options: ClientOptions = {}) => client({ accessToken: admin.token, ...options });
+const caught = async (work: Promise<unknown>): Promise<any> =>
+  // oxlint-disable-line typescript/no-explicit-any
+  work.then(
+    () => expect.unreachable(),
+    (error: unknown) => error,
+  );
+const wait = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+const quick = () => vi.spyOn(Math, "random").mockReturnValue(0);
+
+describe("the published SDK's calls", () => {
+  it("work unchanged", async () => {
+    const auth = new AgentAuthClient({ baseURL: worker.url });
+    const { agent, credentials } = await auth.registerAgent({
+      name: "Drop-in",
+      owner_email: "owner@example.com",
+      permissions: ["github:issues:read"],
+    });
+    const { token } = await auth.verifyAgent({ agent_id: agent.agent_id, api_key: credentials.api_key });
+    expect(token.token_type).toBe("Bearer");
+    expect((await auth.getAgent(agent.agent_id)).agent).toEqual(agent);
+    const { token: next } = await auth.refreshToken({ refresh_token: token.refresh_token });
+    expect(next.access_token).not.toBe(token.access_token);
+    const { activity, pagination } = await auth.getActivity(agent.agent_id, { limit: 10, offset: 0 });
+    expect([Array.isArray(activity), pagination.limit]).toEqual([true, 10]);
+    const { webhook } = await auth.registerWebhook({ url: "https://hooks.example.com/x", events: ["agent.verified"] });
+    expect(webhook.secret).toMatch(/^whsec_/);
+    expect((await auth.listWebhooks()).webhooks.map(({ id }) => id)).toEqual([webhook.id]);
+    expect((await auth.regenerateWebhookSecret(webhook.id)).webhook.secret).not.toBe(webhook.secret);
+    expect((await auth.deleteWebhook(webhook.id)).success).toBe(true);
+    expect((await auth.getWebhookEvents()).events).toContain("agent.revoked");
+    expect((await auth.listPermissions()).permissions.github).toContain("github:issues:read");
+    expect((await auth.healthCheck()).status).toBe("healthy");
+    const boss = new AgentAuthClient({ baseUrl: worker.url });
+    boss.setAccessToken(admin.token);
+    const { agents, total } = await boss.listAgents({ q: agent.agent_id });
+    expect([agents.length, total]).toEqual([1, 1]);
+    expect((await boss.updateAgentTier(agent.agent_id, "pro")).agent.tier).toBe("pro");
+    expect((await auth.revokeAgent(agent.agent_id)).agent.status).toBe("revoked");
+    await Promise.all([auth.close(), boss.close()]);
+  });
+
+  it("have the rest of the contract beside them", async () => {
+    await using boss = asAdmin();
+    const { agent, credentials } = await boss.registerAgent({ name: "The rest", owner_email: "o@example.com" });
+    const id = agent.agent_id;
+    expect((await boss.updateAgentPermissions(id, ["lab:things:read"])).agent.permissions).toEqual(["lab:things:read"]);
+    expect((await boss.updateAgentTier(id, { tier: "enterprise" })).agent.tier).toBe("enterprise");
+    expect((await boss.updateAgentStatus(id, "suspended")).agent.status).toBe("suspended");
+    expect((await boss.updateAgentStatus(id, "active")).agent.status).toBe("active");
+    await using own = client({ agentId: id, apiKey: credentials.api_key });
+    expect((await own.rotateAgentKey(id, { overlap_seconds: 60 })).credentials.api_key).toMatch(/^ak_/);
+    const { webhook } = await own.registerWebhook({ url: "http://127.0.0.1:9/x", events: ["agent.verified"] });
+    expect((await own.updateWebhook(webhook.id, { description: "changed" })).description).toBe("changed");
+    const { delivery } = await own.testWebhook(webhook.id);
+    expect((await own.listDeliveries(webhook.id, { limit: 1 })).deliveries[0]?.id).toBe(delivery.id);
+    expect((await own.getWebhook(webhook.id)).is_active).toBe(true);
+    const redelivered = await own.redeliver(webhook.id, delivery.id).catch((error: unknown) => error);
+    if (redelivered instanceof Error) expect(redelivered).toBeInstanceOf(ConflictError);
+    expect((await boss.getAllActivity({ agent_id: id })).success).toBe(true);
+    const explained = await boss.explain({ service: "lab", method: "GET", path: "/things/1", permissions: [] });
+    expect(explained).toMatchObject({ required: "lab:things:read", decision: "deny" });
+    expect((await own.revokeTokens()).revoked_at).toMatch(/Z$/);
+    expect((await own.getAgent(id)).agent.agent_id).toBe(id);
+    expect((await boss.deleteAgent(id)).success).toBe(true);
+  });
+});
+
+describe("tokens", () => {
+  const counting = (target: string) => {
+    const calls: string[] = [];
+    const counted: typeof fetch = (input, init) => {
+      calls.push(new URL(String(input)).pathname);
+      return fetch(input, init);
+    };
+    return { calls, options: { baseUrl: target, fetch: counted } };
+  };
+  const made = async () => {
+    const agent = await brief.agent(["lab:things:read"]);
+    return { ...agent, agentId: agent.id };
+  };
+
+  it("are fetched on first use, once for however many calls, and told of", async () => {
+    const { agentId, apiKey } = await made();
+    const { calls, options } = counting(brief.url);
+    const told: Token[] = [];
+    await using own = client({ ...options, agentId, apiKey, onTokens: (token) => void told.push(token) });
+    await Promise.all(Array.from({ length: 20 }, () => own.getAgent(agentId)));
+    expect(calls.filter((path) => path === "/agents/verify")).toHaveLength(1);
+    expect(told.map(({ expires_in }) => expires_in)).toEqual([TOKEN_LIFE]);
+  });
+
+  it.concurrent("are renewed before they expire, so that no call is refused", async () => {
+    const { agentId, apiKey } = await made();
+    const { calls, options } = counting(brief.url);
+    await using own = client({ ...options, agentId, apiKey });
+    await own.getAgent(agentId);
+    await wait(TOKEN_LIFE * 0.95);
+    await own.getAgent(agentId);
+    expect(calls).toEqual(["/agents/verify", `/agents/${agentId}`, "/agents/refresh", `/agents/${agentId}`]);
+  });
+
+  it.concurrent("that have expired cost 100 parallel calls one refresh", async () => {
+    const { agentId, token, refreshToken } = await made();
+    const { calls, options } = counting(brief.url);
+    // Not told when they expire: the server says so.
+    await using own = client({ ...options, accessToken: token, refreshToken });
+    await wait(TOKEN_LIFE + 0.2);
+    const agents = await Promise.all(Array.from({ length: 100 }, () => own.getAgent(agentId)));
+    expect(agents).toHaveLength(100);
+    expect(calls.filter((path) => path === "/agents/refresh")).toHaveLength(1);
+  });
+
+  it("do not mind a clock that is wrong", async () => {
+    const { agentId, apiKey } = await made();
+    const { calls, options } = counting(brief.url);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 86_400_000 });
+    await using own = client({ ...options, agentId, apiKey });
+    for (let n = 0; n < 3; n++) await own.getAgent(agentId);
+    expect(calls.filter((path) => path === "/agents/verify" || path === "/agents/refresh")).toHaveLength(1);
+  });
+
+  it.concurrent("come from the key again where the session has ended, and from nowhere without one", async () => {
+    const { agentId, apiKey, token, refreshToken } = await made();
+    await wait(6.2);
+    await using keyed = client({ baseUrl: brief.url, agentId, apiKey, accessToken: token, refreshToken });
+    expect((await keyed.getAgent(agentId)).agent.agent_id).toBe(agentId);
+    await using keyless = client({ baseUrl: brief.url, accessToken: token, refreshToken });
+    const error = await caught(keyless.getAgent(agentId));
+    expect(error).toBeInstanceOf(AuthenticationError);
+  });
+
+  it("of a revoked agent end with what the server says, after one try", async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    const { calls, options } = counting(worker.url);
+    await using own = client({ ...options, agentId: agent.id, apiKey: agent.apiKey });
+    await own.getAgent(agent.id);
+    await asAdmin().revokeAgent(agent.id);
+    calls.length = 0;
+    const error = await caught(own.getAgent(agent.id));
+    expect([error.name, error.status, error.message]).toEqual(["AuthenticationError", 401, expect.any(String)]);
+    expect(calls).toEqual([`/agents/${agent.id}`, "/agents/refresh", "/agents/verify"]);
+  });
+
+  it("are not given up for the others where one caller gives up", async () => {
+    const { agentId, apiKey } = await made();
+    await using own = client({ baseUrl: brief.url, agentId, apiKey });
+    const leaving = new AbortController();
+    const [gone, stayed] = [own.getAgent(agentId, { signal: leaving.signal }), own.getAgent(agentId)];
+    leaving.abort(new Error("left"));
+    await expect(gone).rejects.toThrow("left");
+    expect((await stayed).agent.agent_id).toBe(agentId);
+  });
+});
+
+describe("what may be sent again", () => {
+  it("is, after errors of the server and the network, and arrives", async () => {
+    quick();
+    await using own = asAdmin({ baseUrl: front.url });
+    for (const answer of [{ status: 500 }, { status: 503 }, "reset"] as const) {
+      front.next(answer, answer, answer);
+      expect((await own.getAgent(admin.id)).agent.agent_id).toBe(admin.id);
+      expect(front.seen).toHaveLength(4);
+    }
+  });
+
+  it("is given up after maxRetries, with the last error", async () => {
+    quick();
+    await using own = asAdmin({ baseUrl: front.url, maxRetries: 1 });
+    front.next({ status: 503 }, { status: 502 }, "pass");
+    const error = await caught(own.getAgent(admin.id));
+    expect(error).toBeInstanceOf(ServerError);
+    expect([error.status, error.code, error.requestId]).toEqual([502, "as_told", "r-1"]);
+    expect(front.seen).toHaveLength(2);
+  });
+
+  it("is not where a second agent could come of it", async () => {
+    quick();
+    await using own = client({ baseUrl: front.url });
+    const body = { name: "Only one", owner_email: "o@example.com" };
+    for (const answer of [{ status: 500 }, "reset"] as const) {
+      front.next(answer);
+      await expect(own.registerAgent(body)).rejects.toThrow();
+      expect(front.seen).toEqual(["POST /agents/register"]);
+    }
+    // A request that was refused for its rate was not acted upon.
+    front.next({ status: 429, headers: { "retry-after": "0" } });
+    expect((await own.registerAgent(body)).success).toBe(true);
+  });
+
+  it("waits for as long as it is told, or leaves that to the caller", async () => {
+    quick();
+    await using own = asAdmin({ baseUrl: front.url });
+    front.next({ status: 429, headers: { "retry-after": "1" } });
+    const began = Date.now();
+    await own.getAgent(admin.id);
+    expect(Date.now() - began).toBeGreaterThanOrEqual(990);
+    front.next({ status: 429, headers: { "retry-after": "3600" } });
+    const error = await caught(own.getAgent(admin.id));
+    expect(error).toBeInstanceOf(RateLimitError);
+    expect([error.retryAfter, front.seen.length]).toEqual([3600, 1]);
+  });
+
+  it("is a refresh whose answer was lost: the session goes on", async () => {
+    quick();
+    const agent = await worker.agent(["lab:things:read"]);
+    await using own = client({ baseUrl: front.url });
+    front.next("reset", "pass");
+    const { token } = await own.refreshToken({ refresh_token: agent.refreshToken });
+    expect(token.refresh_token).not.toBe(agent.refreshToken);
+  });
+});
+
+describe("an error", () => {
+  it("is of the kind that fits, and says what the server said", async () => {
+    await using own = asAdmin();
+    const agent = await worker.agent(["github:issues:read"]);
+    await using other = client({ accessToken: agent.token });
+    const kinds = [
+      [() => own.getAgent("agt_000000000000000000000000"), NotFoundError, 404],
+      [() => own.registerAgent({ name: "x", owner_email: "nobody" }), ValidationError, 400],
+      [() => other.getAgent(admin.id), PermissionDeniedError, 403],
+      [() => client({ accessToken: "garbage" }).getAgent(admin.id), AuthenticationError, 401],
+      [() => client().getAgent(admin.id), AuthenticationError, 401],
+    ] as const;
+    for (const [work, kind, status] of kinds) {
+      const error = await caught(work());
+      expect(error).toBeInstanceOf(kind);
+      expect([error.status, error.code, error.requestId]).toEqual([status, expect.any(String), expect.any(String)]);
+    }
+    const invalid = await caught(own.registerAgent({ name: "x", owner_email: "nobody" }));
+    expect(invalid.details.map(({ field }: { field: string }) => field)).toEqual(["name", "owner_email"]);
+    const denied = await caught(other.getAgent(admin.id));
+    expect([denied.required, denied.granted]).toEqual(["*:*:*", ["github:issues:read"]]);
+    await own.revokeAgent(agent.id);
+    const final = await caught(own.updateAgentStatus(agent.id, "active"));
+    expect(final).toBeInstanceOf(ConflictError);
+  });
+
+  it("says that nothing answers, and at once where that is so", async () => {
+    quick();
+    const gone = await startFront(worker.url);
+    gone.close();
+    const error = await caught(client({ baseUrl: gone.url }).healthCheck());
+    expect(error).toBeInstanceOf(ConnectionError);
+    expect(error.code).toBe("connection_failed");
+    expect(error.message).toContain(`${gone.url} could not be reached (ECONNREFUSED)`);
+  });
+
+  it("says that something else answers", async () => {
+    await using own = asAdmin({ baseUrl: front.url });
+    front.next({ status: 404, headers: { "content-type": "text/html" }, body: "<h1>Not found</h1>" });
+    const error = await caught(own.getAgent(admin.id));
+    expect([error.name, error.code]).toEqual(["ConnectionError", "not_agentauth"]);
+    expect(error.message).toContain("Check baseUrl");
+    front.next({ status: 200, headers: { "content-type": "text/html" }, body: "<h1>Welcome</h1>" });
+    expect((await caught(own.getAgent(admin.id))).code).toBe("not_agentauth");
+  });
+
+  it("says that it took too long", async () => {
+    await using own = asAdmin({ baseUrl: front.url, timeout: 100, maxRetries: 0 });
+    front.next("hang");
+    const error = await caught(own.getAgent(admin.id));
+    expect([error.code, error.message]).toEqual(["timeout", `${front.url} did not answer within 0.1 seconds.`]);
+  });
+
+  it.each([undefined, "", "auth.example.com", "ftp://auth.example.com"])("says that %j is no baseUrl", (baseUrl) => {
+    expect(() => new AgentAuthClient({ baseUrl } as ClientOptions)).toThrow(/^baseUrl must be an http\(s\) URL/);
+  });
+
+  it("never holds a secret", async () => {
+    const secrets = [admin.token, admin.apiKey, testSecrets.UPSTREAM_GITHUB_TOKEN];
+    const failed = [
+      () => client({ accessToken: admin.token, baseUrl: "http://127.0.0.1:9", maxRetries: 0 }).getAgent("x"),
+      () => client({ agentId: admin.id, apiKey: `${admin.apiKey}x` }).getAgent("x"),
+      () => asAdmin().getAgent("agt_0"),
+    ];
+    for (const work of failed) {
+      const error = await caught(work());
+      const text = JSON.stringify({ ...error, message: error.message, stack: error.stack, cause: String(error.cause) });
+      expect(secrets.filter((secret) => text.includes(secret))).toEqual([]);
+    }
+  });
+});
+
+describe("a signal", () => {
+  it("ends a call that is under way, or that waits to be sent again", async () => {
+    await using own = asAdmin({ baseUrl: front.url });
+    for (const answer of ["hang", { status: 503, headers: { "retry-after": "30" } }] as const) {
+      front.next(answer);
+      const ending = AbortSignal.timeout(150);
+      const began = Date.now();
+      await expect(own.getAgent(admin.id, { signal: ending })).rejects.toThrow(/timeout/i);
+      expect(Date.now() - began).toBeLessThan(2000);
+    }
+  });
+
+  it("of the client's own ends everything when it is closed", async () => {
+    const own = asAdmin({ baseUrl: front.url });
+    front.next("hang");
+    const hanging = caught(own.getAgent(admin.id));
+    await wait(0.05);
+    await own.close();
+    expect((await hanging).code).toBe("closed");
+    expect((await caught(own.getAgent(admin.id))).code).toBe("closed");
+  });
+});
+
+describe("a listing", () => {
+  it("of 10,000 activities comes whole, in order, page by page", { timeout: 60_000 }, async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    await worker.sql(
+      `INSERT INTO activity (id, agent_id, at, ip_address, status, message, batch)
+       SELECT printf('act_%032x', value), ?1, 1700000000000 + value, '', 'success', 'call ' || value, 'seed'
+       FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 10000) SELECT value FROM n)`,
+      agent.id,
+    );
+    await using own = client({ accessToken: agent.token });
+    const seen = new Set<string>();
+    let last = "~";
+    for await (const { id } of own.activity(agent.id)) {
+      expect(id < last).toBe(true);
+      last = id;
+      seen.add(id);
+    }
+    expect(seen.size).toBeGreaterThanOrEqual(10_000);
+  });
+
+  it("of agents goes on from page to page", async () => {
+    await using own = asAdmin();
+    await Promise.all(Array.from({ length: 7 }, () => worker.agent(["lab:things:read"])));
+    const ids: string[] = [];
+    for await (const { agent_id } of own.agents({ limit: 3, status: "active" })) ids.push(agent_id);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids.length).toBeGreaterThanOrEqual(7);
+  });
+});
