@@ -1,4 +1,4 @@
-import { guard, type GuardOptions } from "./guard.ts";
+import { guard, type GuardOptions, type Outcome } from "./guard.ts";
 import type { Permission } from "./permissions.ts";
 import type { VerifiedAgent } from "./verify.ts";
 
@@ -22,18 +22,21 @@ export interface ExpressResponse {
  * `app.get("/tickets", requirePermission("zendesk:tickets:read", { issuer }), (request, response) => …)`
  */
 export function requirePermission(permission: Permission, options: GuardOptions = {}) {
-  return (request: ExpressRequest, response: ExpressResponse, next: (error?: unknown) => void): void => {
-    guard(request.headers.authorization, permission, options).then((outcome) => {
-      if ("refusal" in outcome) {
-        const { status, headers, body } = outcome.refusal;
-        response
-          .status(status)
-          .set({ ...headers })
-          .json(body);
-        return;
-      }
-      request.agent = outcome.agent;
-      next();
-    }, next);
+  return async (request: ExpressRequest, response: ExpressResponse, next: (error?: unknown) => void): Promise<void> => {
+    let outcome: Outcome;
+    try {
+      outcome = await guard(request.headers.authorization, permission, options);
+    } catch (error) {
+      next(error);
+      return;
+    }
+    if ("refusal" in outcome) {
+      const { status, headers, body } = outcome.refusal;
+      response.status(status);
+      response.set({ ...headers }).json(body);
+      return;
+    }
+    request.agent = outcome.agent;
+    next();
   };
 }
