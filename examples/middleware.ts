@@ -1,0 +1,23 @@
+import express from "express";
+import { Hono } from "hono";
+import { requirePermission as forExpress } from "agentauth/client/express";
+import { requirePermission as forHono } from "agentauth/client/hono";
+import { requirePermission as forNext } from "agentauth/client/next";
+
+const issuer = process.env.AGENTAUTH_URL ?? "http://127.0.0.1:8787";
+
+// Hono
+export const hono = new Hono().get("/tickets", forHono("zendesk:tickets:read", { issuer }), (c) =>
+  c.json({ agent: c.get("agent").agentId }),
+);
+
+// Express
+export const app = express();
+app.get("/tickets", forExpress("zendesk:tickets:read", { issuer }), (_request, response) => {
+  response.json({ ok: true });
+});
+
+// Next.js: app/tickets/route.ts
+export const GET = forNext("zendesk:tickets:read", { issuer })((request) =>
+  Response.json({ agent: request.agent.agentId }),
+);

@@ -1,0 +1,193 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AgentAuthClient } from "../../../src/client/index.ts";
+import { SAMPLE_RULES, startSampleUpstream } from "../../../scripts/sample-upstream.ts";
+import { startRecorder, type Recorder } from "../support/recorder.ts";
+import { startWorker, type Agent, type Worker } from "../support/worker.ts";
+
+const ROOT = join(import.meta.dirname, "../../..");
+const BIN = join(ROOT, "node_modules/.bin");
+const env = { ...process.env, PATH: `${BIN}:${process.env.PATH}`, NODE_NO_WARNINGS: "1" };
+const run = async (cwd: string, command: string, args: readonly string[], more: Record<string, string> = {}) => {
+  const outcome = promisify(execFile)(command, args, { cwd, env: { ...env, ...more } });
+  // What a compiler has to say stands in its output.
+  const { stdout } = await outcome.catch((error: Error & { stdout: string }) => {
+    throw new Error(`${error.message}\n${error.stdout}`);
+  });
+  return stdout;
+};
+
+let fresh: string;
+let worker: Worker;
+let agent: Agent;
+let github: Recorder;
+let stripe: Recorder;
+let sample: Awaited<ReturnType<typeof startSampleUpstream>>;
+
+beforeAll(async () => {
+  const size = await run(ROOT, "node", ["scripts/build-client.ts"]);
+  expect(size).toMatch(/^SDK \.\/client: \d\.\d+ KB minified/);
+  fresh = mkdtempSync(join(tmpdir(), "agentauth-package-"));
+  const packed = await run(ROOT, "npm", ["pack", "./dist/npm", "--pack-destination", fresh, "--json"]);
+  const tarball = (JSON.parse(packed) as [{ filename: string }])[0].filename;
+  await run(fresh, "tar", ["-xzf", tarball]);
+  mkdirSync(join(fresh, "node_modules"));
+  symlinkSync(join(fresh, "package"), join(fresh, "node_modules/agentauth"));
+  for (const name of ["jose", "hono"]) symlinkSync(join(ROOT, "node_modules", name), join(fresh, "node_modules", name));
+  sample = await startSampleUpstream("sample-credential");
+  const json = { "content-type": "application/json" };
+  github = await startRecorder((_, response) => void response.writeHead(200, json).end('{"title":"From GitHub"}'));
+  const customers = '{"data":[{"id":"cus_1"}],"has_more":false}';
+  stripe = await startRecorder((_, response) => void response.writeHead(200, json).end(customers));
+  worker = await startWorker({
+    WEBHOOK_ALLOW_LOOPBACK: "true",
+    "UPSTREAMS.sample": JSON.stringify({ base_url: sample.url, ...SAMPLE_RULES }),
+    UPSTREAM_SAMPLE_TOKEN: "sample-credential",
+    "UPSTREAMS.github.base_url": github.url,
+    UPSTREAM_GITHUB_TOKEN: "ghp_of-the-company",
+    "UPSTREAMS.stripe.base_url": stripe.url,
+    UPSTREAM_STRIPE_TOKEN: "rk_of-the-company",
+  });
+  agent = await worker.agent(["sample:orders:read", "github:issues:read", "stripe:customers:read"]);
+}, 120_000);
+afterAll(async () => {
+  rmSync(fresh, { recursive: true, force: true });
+  for (const one of [github, stripe]) one?.close();
+  sample?.server.close();
+  await worker?.stop();
+});
+
+describe("the package", () => {
+  it("is clean to publint and to are-the-types-wrong", async () => {
+    expect(await run(ROOT, "publint", ["dist/npm", "--strict"])).toContain("All good!");
+    const found = await run(fresh, "attw", [
+      "--pack",
+      join(ROOT, "dist/npm"),
+      "--profile",
+      "node16",
+      "--format",
+      "json",
+    ]);
+    expect(JSON.parse(found).problems ?? {}).toEqual({});
+  });
+
+  it("depends on nothing but jose, which its main entry does not import", () => {
+    const manifest = JSON.parse(readFileSync(join(fresh, "package/package.json"), "utf8"));
+    expect(Object.keys(manifest.dependencies)).toEqual(["jose"]);
+    for (const name of ["index", "client", "errors", "permissions", "proxy", "session", "transport", "webhook"]) {
+      for (const extension of ["js", "cjs"]) {
+        const text = readFileSync(join(fresh, `package/client/${name}.${extension}`), "utf8");
+        const imported = [...text.matchAll(/(?:from |require\()"([^"]+)"/g)].map(([, one]) => one);
+        expect(imported.filter((one) => !one!.startsWith("./"))).toEqual([]);
+      }
+    }
+  });
+
+  const use = `const client = new AgentAuthClient({ baseUrl: process.env.URL, agentId: process.env.ID, apiKey: process.env.KEY });
+client.proxy("sample")("/orders/1").then((answer) => answer.json()).then(({ item }) => console.log(item, typeof verifyWebhook));`;
+
+  it.each([
+    [
+      "esm.mjs",
+      `import { AgentAuthClient } from "agentauth/client";\nimport { verifyWebhook } from "agentauth/client/webhook";`,
+    ],
+    [
+      "cjs.cjs",
+      `const { AgentAuthClient } = require("agentauth/client");\nconst { verifyWebhook } = require("agentauth/client/webhook");`,
+    ],
+  ])("works from a fresh folder as %s", async (file, imports) => {
+    writeFileSync(join(fresh, file), `${imports}\n${use}`);
+    const output = await run(fresh, "node", [file], { URL: worker.url, ID: agent.id, KEY: agent.apiKey });
+    expect(output.trim()).toBe("lamp function");
+  });
+
+  it.each([
+    ["node16", "node16", "app.ts"],
+    ["node16", "node16", "app.cts"],
+    ["esnext", "bundler", "app.ts"],
+  ])("has its types under module %s, moduleResolution %s, in %s", async (module, moduleResolution, file) => {
+    const text = `import { AgentAuthClient, Permissions, type Permission } from "agentauth/client";
+import { verifyWebhook } from "agentauth/client/webhook";
+export const good: Permission[] = [Permissions.Zendesk.Tickets.Read, "orders:orders:read", "github:*:*", "*:*:*"];
+// @ts-expect-error not a permission
+export const bad: Permission = "invalid:permission";
+export const client = new AgentAuthClient({ baseUrl: "https://agentauth.example.com" });
+export const id: Promise<string> = client.getAgent("agt_x").then(({ agent }) => agent.agent_id);
+export const event: Promise<string> = verifyWebhook({ body: "", headers: {} }, "whsec_").then((one) => one.agent_id);
+`;
+    writeFileSync(join(fresh, file), text);
+    writeFileSync(join(fresh, "package.json"), JSON.stringify({ type: "module" }));
+    const lib = ["es2022", "dom"];
+    const compilerOptions = { noEmit: true, strict: true, target: "es2022", lib, types: [], module, moduleResolution };
+    writeFileSync(join(fresh, "tsconfig.json"), JSON.stringify({ compilerOptions, files: [file] }));
+    expect(await run(fresh, "tsc", ["-p", "tsconfig.json"])).toBe("");
+  });
+});
+
+describe("the examples", () => {
+  const example = (name: string, more: Record<string, string> = {}) =>
+    run(ROOT, "node", [`examples/${name}.ts`], {
+      AGENTAUTH_URL: worker.url,
+      AGENT_ID: agent.id,
+      API_KEY: agent.apiKey,
+      ...more,
+    });
+
+  it("quick-start.ts registers, calls, is denied and reads its activity", async () => {
+    const output = await example("quick-start");
+    expect(output).toContain("{ id: 1, item: 'lamp' }");
+    expect(output).toContain("403");
+    expect(output).toContain("required: 'sample:orders:write'");
+  });
+
+  it("octokit.ts, stripe.ts and any-sdk.ts call through the gateway", async () => {
+    expect(await example("octokit")).toBe("From GitHub\n");
+    expect(await example("stripe")).toBe("[ 'cus_1' ]\n");
+    expect(await example("any-sdk")).toContain("lamp");
+    expect(github.seen[0]!.headers).toContainEqual(["authorization", "Bearer ghp_of-the-company"]);
+    expect(stripe.seen[0]!.headers).toContainEqual(["authorization", "Bearer rk_of-the-company"]);
+  });
+
+  it("middleware.ts guards a Hono, an Express and a Next.js route", async () => {
+    const check = `const { hono, GET } = await import("./examples/middleware.ts");
+      console.log((await hono.request("/tickets")).status, (await GET(new Request("http://x/"), {})).status);`;
+    const output = await run(ROOT, "node", ["--input-type=module", "-e", check], { AGENTAUTH_URL: worker.url });
+    expect(output.trim()).toBe("401 401");
+  });
+
+  it("webhook-receiver.ts verifies a delivery", async () => {
+    await using client = new AgentAuthClient({ baseUrl: worker.url, agentId: agent.id, apiKey: agent.apiKey });
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}/hook`;
+    const { webhook } = await client.registerWebhook({ url, events: ["agent.verified"] });
+    const receiver = execFile("node", ["examples/webhook-receiver.ts"], {
+      cwd: ROOT,
+      env: { ...env, PORT: String(port), WEBHOOK_SECRET: webhook.secret },
+    });
+    let output = "";
+    receiver.stdout!.on("data", (chunk: string) => (output += chunk));
+    try {
+      for (let n = 0; n < 50 && !(await fetch(url, { method: "POST" }).catch(() => undefined)); n++) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      await client.testWebhook(webhook.id);
+      await expect.poll(() => output, { timeout: 10_000 }).toContain("webhook.test");
+    } finally {
+      receiver.kill();
+    }
+  });
+});
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
