@@ -111,7 +111,7 @@ export function errorOf(response: Response, body: unknown, url: string): AgentAu
 }
 
 /** `Retry-After` in seconds (RFC 9110 §10.2.3). */
-export function retryAfterOf(headers: Headers): number | undefined {
+function retryAfterOf(headers: Headers): number | undefined {
   const value = headers.get("retry-after");
   if (!value) return undefined;
   const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;

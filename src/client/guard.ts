@@ -8,7 +8,7 @@ export type GuardOptions = Partial<VerifyOptions>;
 export type Outcome = { readonly agent: VerifiedAgent } | { readonly refusal: Refusal };
 
 /** A refusal in the shape that AgentAuth's own have. */
-export interface Refusal {
+interface Refusal {
   readonly status: 401 | 403 | 503;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Readonly<Record<string, unknown>>;

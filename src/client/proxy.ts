@@ -20,6 +20,8 @@ export function proxyFetch(
       const headers = new Headers(init?.headers ?? from?.headers);
       // What the SDK has for a credential means nothing here, and is nobody's to see.
       headers.delete("authorization");
+      // Fetch counts for itself, and some refuse to be told.
+      headers.delete("content-length");
       if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
       return send(from ? new Request(url, from) : url, { ...init, headers });
     };

@@ -66,11 +66,11 @@ describe("Permissions", () => {
     expect(new Set(listed).size).toBe(listed.length);
     for (const one of listed) expect(whyNotGrantable(one, BUILT_IN_CATALOGUE)).toBeUndefined();
     const concrete = Object.keys(BUILT_IN_CATALOGUE).flatMap((service) => listService(BUILT_IN_CATALOGUE, service));
-    const wildcards = Object.entries(BUILT_IN_CATALOGUE).flatMap(([service, resources]) => [
-      `${service}:*:*`,
-      ...Object.keys(resources).map((resource) => `${service}:${resource}:*`),
-    ]);
-    expect(listed.toSorted()).toEqual([...concrete, ...wildcards, "*:*:*"].sort());
+    const resources = Object.entries(BUILT_IN_CATALOGUE).flatMap(([service, named]) =>
+      Object.keys(named).map((resource) => `${service}:${resource}:*`),
+    );
+    const services = Object.keys(BUILT_IN_CATALOGUE).map((service) => `${service}:*:*`);
+    expect(listed.toSorted()).toEqual([...concrete, ...resources, ...services, "*:*:*"].sort());
   });
 
   it("are completed to their literal types", () => {

@@ -1,0 +1,264 @@
+import { Client as HubSpot } from "@hubspot/api-client";
+import { Octokit } from "@octokit/rest";
+import { WebClient } from "@slack/web-api";
+import jsforce from "jsforce";
+import { createClient as createZendesk } from "node-zendesk";
+import type { IncomingMessage } from "node:http";
+import { Stripe } from "stripe";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { AgentAuthClient } from "../../src/client/index.ts";
+import { startRecorder, type Recorder } from "./support/recorder.ts";
+import { startWorker, type Agent, type Worker } from "./support/worker.ts";
+
+/** The vendors' own clients, pointed at the gateway by their own settings, before servers that answer as the vendors do. */
+interface Reply {
+  readonly body: unknown;
+  readonly headers?: Record<string, string>;
+  readonly status?: number;
+}
+
+const SECRETS = {
+  UPSTREAM_GITHUB_TOKEN: "ghp_of-the-company",
+  UPSTREAM_STRIPE_TOKEN: "rk_of-the-company",
+  UPSTREAM_SLACK_TOKEN: "xoxb-of-the-company",
+  UPSTREAM_HUBSPOT_TOKEN: "pat-of-the-company",
+  UPSTREAM_ZENDESK_TOKEN: "zendesk-of-the-company",
+  UPSTREAM_SALESFORCE_TOKEN: "00D-of-the-company",
+};
+
+let upstream: Recorder;
+let worker: Worker;
+let reply: (request: IncomingMessage, url: URL) => Reply = () => ({ body: {} });
+
+beforeAll(async () => {
+  upstream = await startRecorder((request, response) => {
+    const { body, headers, status = 200 } = reply(request, new URL(request.url!, upstream.url));
+    response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
+  });
+  worker = await startWorker({
+    ...SECRETS,
+    "UPSTREAMS.github.base_url": upstream.url,
+    "UPSTREAMS.stripe.base_url": upstream.url,
+    "UPSTREAMS.slack.base_url": `${upstream.url}/api`,
+    "UPSTREAMS.hubspot.base_url": upstream.url,
+    "UPSTREAMS.zendesk.base_url": upstream.url,
+    "UPSTREAMS.salesforce.base_url": upstream.url,
+  });
+});
+afterAll(async () => {
+  upstream?.close();
+  await worker?.stop();
+});
+beforeEach(() => {
+  upstream.seen.length = 0;
+});
+
+const asked = () => upstream.seen.map(({ method, target }) => `${method} ${target.split("?")[0]}`);
+/** The company's credential was sent each time, and nothing of the agent's. */
+function expectCredential(agent: Agent, secret: string): void {
+  expect(upstream.seen.length).toBeGreaterThan(0);
+  for (const { headers } of upstream.seen) {
+    const sent = headers.map(([, value]) => value).join(" ");
+    expect(sent).toContain(secret);
+    expect(sent).not.toContain(agent.token);
+  }
+}
+// oxlint-disable-next-line typescript/no-explicit-any -- each client throws errors of its own kind
+const caught = (work: PromiseLike<unknown>): Promise<any> =>
+  Promise.resolve(work).then(
+    () => expect.unreachable(),
+    (error: unknown) => error,
+  );
+
+describe("@octokit/rest", () => {
+  it("reads, writes, pages by rewritten links and is told what it may not", async () => {
+    const agent = await worker.agent(["github:issues:*"]);
+    const octokit = new Octokit({ baseUrl: `${worker.url}/proxy/github`, auth: agent.token });
+    const of = { owner: "o", repo: "r" };
+    reply = () => ({ body: { number: 5, title: "read" } });
+    expect((await octokit.rest.issues.get({ ...of, issue_number: 5 })).data.title).toBe("read");
+    await octokit.rest.issues.create({ ...of, title: "made" });
+    expect(JSON.parse(upstream.seen.at(-1)!.body)).toEqual({ title: "made" });
+    reply = (_, { searchParams }) => {
+      const page = Number(searchParams.get("page") ?? 1);
+      const next = `<${upstream.url}/repos/o/r/issues?page=${page + 1}>; rel="next"`;
+      return { body: [{ number: page }], ...(page < 3 && { headers: { link: next } }) };
+    };
+    const all = await octokit.paginate(octokit.rest.issues.listForRepo, of);
+    expect(all.map(({ number }) => number)).toEqual([1, 2, 3]);
+    expectCredential(agent, SECRETS.UPSTREAM_GITHUB_TOKEN);
+    const denied = await caught(octokit.rest.pulls.list(of));
+    expect([denied.name, denied.status]).toEqual(["HttpError", 403]);
+    expect(denied.response.data).toMatchObject({ required: "github:pull_requests:read", granted: ["github:issues:*"] });
+  });
+});
+
+describe("stripe", () => {
+  it("reads, pages by its cursor and is told that it may not write", async () => {
+    const agent = await worker.agent(["stripe:customers:read"]);
+    const client = new AgentAuthClient({ baseUrl: worker.url, accessToken: agent.token });
+    const httpClient = Stripe.createFetchHttpClient(client.proxy("stripe"));
+    const stripe = new Stripe("sk_not_used", { httpClient, maxNetworkRetries: 0 });
+    reply = () => ({ body: { id: "cus_1", object: "customer" } });
+    expect((await stripe.customers.retrieve("cus_1")).id).toBe("cus_1");
+    reply = (_, { searchParams }) => {
+      const after = Number(searchParams.get("starting_after")?.slice(4) ?? 0);
+      const data = [{ id: `cus_${after + 1}`, object: "customer" }];
+      return { body: { object: "list", url: "/v1/customers", has_more: after < 2, data } };
+    };
+    const ids: string[] = [];
+    for await (const { id } of stripe.customers.list({ limit: 1 })) ids.push(id);
+    expect(ids).toEqual(["cus_1", "cus_2", "cus_3"]);
+    expectCredential(agent, SECRETS.UPSTREAM_STRIPE_TOKEN);
+    const before = upstream.seen.length;
+    const denied = await caught(stripe.customers.create({ name: "No" }, { idempotencyKey: "once" }));
+    expect(denied.statusCode).toBe(403);
+    expect(upstream.seen).toHaveLength(before);
+  });
+
+  it("has its Idempotency-Key passed on", async () => {
+    const agent = await worker.agent(["stripe:*:*"]);
+    const client = new AgentAuthClient({ baseUrl: worker.url, accessToken: agent.token });
+    const httpClient = Stripe.createFetchHttpClient(client.proxy("stripe"));
+    const stripe = new Stripe("sk_not_used", { httpClient, maxNetworkRetries: 0 });
+    reply = () => ({ body: { id: "cus_9", object: "customer" } });
+    await stripe.customers.create({ name: "Made" }, { idempotencyKey: "once-only" });
+    expect(upstream.seen.at(-1)!.headers).toContainEqual(["idempotency-key", "once-only"]);
+    expect(upstream.seen.at(-1)!.body).toBe("name=Made");
+  });
+});
+
+describe("@slack/web-api", () => {
+  it("reads, writes, pages by its cursor and is told what it may not", async () => {
+    const agent = await worker.agent(["slack:channels:read", "slack:messages:write"]);
+    const slackApiUrl = `${worker.url}/proxy/slack/api/`;
+    const slack = new WebClient(agent.token, { slackApiUrl, retryConfig: { retries: 0 } });
+    reply = () => ({ body: { ok: true, channel: { id: "C1", name: "general" } } });
+    expect((await slack.conversations.info({ channel: "C1" })).channel?.name).toBe("general");
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- no window: Slack
+    await slack.chat.postMessage({ channel: "C1", text: "hello" });
+    expect(upstream.seen.at(-1)!.body).toContain("text=hello");
+    let page = 0;
+    reply = () => ({
+      body: {
+        ok: true,
+        channels: [{ id: `C${++page}` }],
+        response_metadata: { next_cursor: page < 3 ? `p${page}` : "" },
+      },
+    });
+    const ids: string[] = [];
+    for await (const one of slack.paginate("conversations.list")) {
+      ids.push(...(one as unknown as { channels: { id: string }[] }).channels.map(({ id }) => id));
+    }
+    expect(ids).toEqual(["C1", "C2", "C3"]);
+    expectCredential(agent, SECRETS.UPSTREAM_SLACK_TOKEN);
+    const before = upstream.seen.length;
+    const denied = await caught(slack.conversations.history({ channel: "C1" }));
+    expect(denied).toBeInstanceOf(Error);
+    expect(JSON.stringify({ ...denied, message: denied.message })).toMatch(/403|Insufficient permissions/);
+    expect(upstream.seen).toHaveLength(before);
+  });
+});
+
+describe("@hubspot/api-client", () => {
+  it("reads, writes, pages and is told what it may not", async () => {
+    const agent = await worker.agent(["hubspot:contacts:*"]);
+    const hubspot = new HubSpot({ accessToken: agent.token, basePath: `${worker.url}/proxy/hubspot` });
+    const contact = { id: "1", properties: { email: "a@example.com" }, createdAt: "2026-01-01T00:00:00Z" };
+    reply = ({ method }) => ({ body: contact, status: method === "POST" ? 201 : 200 });
+    expect((await hubspot.crm.contacts.basicApi.getById("1")).id).toBe("1");
+    await hubspot.crm.contacts.basicApi.create({ properties: { email: "b@example.com" } } as never);
+    expect(JSON.parse(upstream.seen.at(-1)!.body)).toMatchObject({ properties: { email: "b@example.com" } });
+    reply = (_, { searchParams }) => {
+      const after = Number(searchParams.get("after") ?? 0) + 1;
+      const link = `${upstream.url}/crm/v3/objects/contacts?after=${after}`;
+      return {
+        body: {
+          results: [{ ...contact, id: String(after) }],
+          ...(after < 3 && { paging: { next: { after: String(after), link } } }),
+        },
+      };
+    };
+    expect((await hubspot.crm.contacts.getAll(1)).map(({ id }) => id)).toEqual(["1", "2", "3"]);
+    expectCredential(agent, SECRETS.UPSTREAM_HUBSPOT_TOKEN);
+    const denied = await caught(hubspot.crm.deals.basicApi.getPage());
+    expect(denied.code).toBe(403);
+    expect(JSON.stringify(denied.body)).toContain("hubspot:deals:read");
+  });
+});
+
+describe("node-zendesk", () => {
+  it("reads, writes, pages by rewritten links and is told what it may not", async () => {
+    const agent = await worker.agent(["zendesk:tickets:*"]);
+    const endpointUri = `${worker.url}/proxy/zendesk/api/v2`;
+    const zendesk = createZendesk({
+      endpointUri,
+      useOAuth: true,
+      token: agent.token,
+      username: "",
+      subdomain: "",
+    } as never);
+    reply = () => ({ body: { ticket: { id: 1, subject: "read" } } });
+    const shown = (await zendesk.tickets.show(1)) as unknown as { result?: { subject: string } };
+    expect(JSON.stringify(shown)).toContain("read");
+    await zendesk.tickets.create({ ticket: { subject: "made", comment: { body: "x" } } } as never);
+    expect(JSON.parse(upstream.seen.at(-1)!.body)).toMatchObject({ ticket: { subject: "made" } });
+    reply = (_, { searchParams }) => {
+      const page = Number(searchParams.get("page[after]") ?? 0) + 1;
+      const next = `${upstream.url}/api/v2/tickets.json?page%5Bafter%5D=${page}&page%5Bsize%5D=1`;
+      return {
+        body: {
+          tickets: [{ id: page }],
+          meta: { has_more: page < 3 },
+          links: { next: page < 3 ? next : null, prev: null },
+          next_page: page < 3 ? next : null,
+        },
+      };
+    };
+    const all = (await zendesk.tickets.list()) as unknown as { id: number }[];
+    expect(all.map(({ id }) => id)).toEqual([1, 2, 3]);
+    expectCredential(agent, SECRETS.UPSTREAM_ZENDESK_TOKEN);
+    const before = upstream.seen.length;
+    const denied = await caught(zendesk.users.show(1));
+    expect(denied.message).toContain("Zendesk Error (403): Forbidden");
+    expect(upstream.seen).toHaveLength(before);
+  });
+});
+
+describe("jsforce", () => {
+  it("reads, writes, pages by rewritten links and is told what it may not", async () => {
+    const agent = await worker.agent(["salesforce:accounts:*"]);
+    const wide = await worker.agent(["salesforce:*:*"]);
+    const connection = (token: string) =>
+      new jsforce.Connection({ instanceUrl: `${worker.url}/proxy/salesforce`, accessToken: token, version: "60.0" });
+    const own = connection(agent.token);
+    reply = () => ({
+      body: { Id: "001000000000001AAA", Name: "Acme", id: "001000000000001AAA", success: true, errors: [] },
+    });
+    expect((await own.sobject("Account").retrieve("001000000000001AAA")).Name).toBe("Acme");
+    expect((await own.sobject("Account").create({ Name: "Acme" })).success).toBe(true);
+    expectCredential(agent, SECRETS.UPSTREAM_SALESFORCE_TOKEN);
+    expect(asked()[0]).toBe("GET /services/data/v60.0/sobjects/Account/001000000000001AAA");
+    const before = upstream.seen.length;
+    const denied = await caught(own.sobject("Lead").retrieve("00Q000000000001AAA"));
+    expect(JSON.stringify({ ...denied, message: denied.message })).toMatch(/salesforce:leads:read|Insufficient/);
+    expect(upstream.seen).toHaveLength(before);
+    // Queries reach any object: only the whole service covers them.
+    reply = ({ url = "" }) => {
+      const page = Number(/query\/01g-(\d)/.exec(url)?.[1] ?? 0) + 1;
+      const nextRecordsUrl = `/services/data/v60.0/query/01g-${page}`;
+      return {
+        body: { totalSize: 3, done: page === 3, records: [{ Name: `n${page}` }], ...(page < 3 && { nextRecordsUrl }) },
+      };
+    };
+    const names: string[] = [];
+    const queries = connection(wide.token);
+    let result = await queries.query<{ Name: string }>("SELECT Name FROM Account");
+    names.push(...result.records.map(({ Name }) => Name));
+    while (!result.done) {
+      result = await queries.queryMore<{ Name: string }>(result.nextRecordsUrl!);
+      names.push(...result.records.map(({ Name }) => Name));
+    }
+    expect(names).toEqual(["n1", "n2", "n3"]);
+  });
+});
