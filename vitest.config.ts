@@ -21,6 +21,8 @@ export default defineConfig({
         ],
         test: {
           name: "worker",
+          isolate: false,
+          maxWorkers: 1,
           include: ["test/**/*.test.ts"],
           exclude: ["test/outside/**", "test/conformance/**"],
           globalSetup: ["./test/support/upstream-server.ts"],

@@ -27,15 +27,17 @@ const vitest = (project: string): Check => {
 };
 
 const LANES: readonly (readonly Check[])[] = [
-  [vitest("worker"), vitest("conformance")],
+  [vitest("outside")],
   [
     check("binding types", "npm", "run", "--silent", "types", "--", "--check"),
     check("types", "npm", "run", "--silent", "check:types"),
     check("lint", "npm", "run", "--silent", "check:lint"),
     check("format", "npm", "run", "--silent", "check:format"),
+    check("dead code", "npm", "run", "--silent", "check:dead"),
     check("OpenAPI", "npm", "run", "--silent", "openapi", "--", "--check"),
     check("size", "npm", "run", "--silent", "size"),
-    vitest("outside"),
+    vitest("worker"),
+    vitest("conformance"),
   ],
 ];
 
