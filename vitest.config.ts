@@ -41,6 +41,7 @@ export default defineConfig({
       {
         test: {
           name: "outside",
+          maxWorkers: 2,
           include: ["test/outside/**/*.test.ts"],
           testTimeout: 30_000,
           hookTimeout: 60_000,

@@ -4,6 +4,7 @@ import { requestHeaders, responseHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
 import { pass, readWhole, type BodyEnd } from "./pass.ts";
 import type { Service } from "./services.ts";
+import { deadline, pipeOf, uploadOf } from "./upload.ts";
 
 /** An upstream that gave no answer that could be passed on. */
 export interface UpstreamFailure {
@@ -45,16 +46,16 @@ export async function forward(
   const headers = requestHeaders(request.headers, service.definition);
   for (const [name, value] of credential.headers) headers[name] = value;
 
-  let timer: number | null = null;
-  // What comes after all is given up with the request: a signal to abort it would cost every request more than its timer.
-  const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, service.timeoutMs)));
+  const upload = uploadOf(body, lengthOf(request.headers));
+  const { late, stop } = deadline(service.timeoutMs, upload?.sent);
+  const init: RequestInit = { method: meaning.method, headers, body: upload?.body ?? body, redirect: "manual" };
   let answer: Response | undefined;
   try {
-    answer = await Promise.race([fetch(url.href, { method: meaning.method, headers, body, redirect: "manual" }), late]);
+    answer = await Promise.race([fetch(url.href, init), late]);
   } catch (cause) {
     return { failure: "unreachable", cause };
   } finally {
-    clearTimeout(timer);
+    stop();
   }
   if (!answer) return { failure: "timeout" };
   if (answer.status === 401) credential.spent?.();
@@ -63,10 +64,10 @@ export async function forward(
   const { status, headers: received } = answer;
   const link = (text: string) => throughGateway(text, url, service, originOf(request.url));
   const answerHeaders = responseHeaders(received, definition, credential.needles, link);
-  const init = { status, statusText: answer.statusText, headers: answerHeaders };
+  const head = { status, statusText: answer.statusText, headers: answerHeaders };
   const ended = { upstreamStatus: status, done: undefined };
   if (meaning.method === "HEAD" || BODILESS.has(status)) {
-    return { response: new Response(null, init), ...ended };
+    return { response: new Response(null, head), ...ended };
   }
   const needles = isSearched(received) ? credential.needles : [];
   const links =
@@ -78,13 +79,12 @@ export async function forward(
     const whole = await readWhole(answer, { needles, links });
     return "failure" in whole
       ? { ...whole, upstreamStatus: status }
-      : { response: new Response(whole.body, init), ...ended };
+      : { response: new Response(whole.body, head), ...ended };
   }
-  if (!answer.body) return { response: new Response(null, init), ...ended };
-  const { readable, writable } =
-    length === undefined || links ? new IdentityTransformStream() : new FixedLengthStream(length);
+  if (!answer.body) return { response: new Response(null, head), ...ended };
+  const { readable, writable } = pipeOf(links ? undefined : length);
   const done = pass(answer.body, writable, { needles, links }, length);
-  return { response: new Response(readable, init), upstreamStatus: status, done };
+  return { response: new Response(readable, head), upstreamStatus: status, done };
 }
 
 /** Statuses whose answers have no body (RFC 9110 §15). */

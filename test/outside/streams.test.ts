@@ -96,8 +96,7 @@ const memory = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${worker.p
 async function peakDuring(work: () => Promise<void>): Promise<number> {
   let peak = memory();
   const timer = setInterval(() => (peak = Math.max(peak, memory())), 10);
-  await work();
-  clearInterval(timer);
+  await work().finally(() => clearInterval(timer));
   return peak;
 }
 
@@ -159,6 +158,47 @@ describe("a body of 100 MB", () => {
       expect(length).toBe(headers["content-length"]);
       expect(peak - before).toBeLessThan(50);
     }
+  });
+});
+
+describe("an upload", () => {
+  const slowly = (pieces: number) => (request: ReturnType<typeof httpRequest>) => {
+    let left = pieces;
+    const timer = setInterval(() => {
+      request.write(block.subarray(0, 64 * 1024));
+      if (--left > 0) return;
+      clearInterval(timer);
+      request.end();
+    }, 100);
+    request.on("close", () => clearInterval(timer));
+  };
+
+  it.each([{}, { "content-length": String(8 * 64 * 1024) }])(
+    "may take longer than the upstream's answer may, %o",
+    async (headers) => {
+      answer = async (request, response) => {
+        let length = 0;
+        for await (const chunk of request) length += (chunk as Buffer).length;
+        response.end(String(length));
+      };
+      const response = await open("/lab/slow", { method: "PUT", headers, body: slowly(8) });
+      expect(response.statusCode).toBe(200);
+      expect((await readAll(response)).body.toString()).toBe(String(8 * 64 * 1024));
+    },
+  );
+
+  it("that an upstream refuses before its end has that answer", async () => {
+    answer = (_, response) => response.writeHead(422, { connection: "close" }).end("no");
+    const response = await open("/lab/refused", { method: "PUT", body: slowly(8) });
+    expect(response.statusCode).toBe(422);
+    response.destroy();
+  });
+
+  it("whose upstream does not answer after its end is 504", async () => {
+    answer = (request) => request.resume();
+    const response = await open("/lab/never", { method: "PUT", body: slowly(3) });
+    expect(response.statusCode).toBe(504);
+    await readAll(response);
   });
 });
 
