@@ -12,9 +12,6 @@ import { rotateKey } from "./rotate-key.ts";
 import * as schemas from "./schemas.ts";
 import { findAgent, listAgents, searchAgents } from "./store.ts";
 
-/** What an agent gets that asks for nothing in particular. */
-const DEFAULT_PERMISSIONS: readonly string[] = ["zendesk:tickets:read"];
-
 export const agentRoutes = [
   route({
     method: "POST",
@@ -25,7 +22,8 @@ export const agentRoutes = [
     status: 201,
     async handle(call) {
       const { env, config, body, caller, now } = call;
-      const permissions = body.permissions ?? DEFAULT_PERMISSIONS;
+      // Who asks for nothing gets nothing.
+      const permissions = body.permissions ?? [];
       const verdict = judgeRegistration(permissions, caller, config.registration, config.catalogue);
       switch (verdict.verdict) {
         case "malformed":
