@@ -59,6 +59,9 @@ function stop(code: number): void {
 }
 process.once("SIGINT", () => stop(0));
 process.once("SIGTERM", () => stop(0));
+// A signal to npm ends npm and its shell, which do not pass it on.
+const shell = process.ppid;
+if (process.env.npm_lifecycle_event === "start") setInterval(() => process.ppid !== shell && stop(0), 500).unref();
 worker.once("exit", (code) => {
   if (!stopping) fail(`The gateway stopped (exit code ${code}). What it printed above says why.`);
 });
