@@ -48,14 +48,22 @@ export type Refreshed =
   | { readonly outcome: "rotated" | "replayed"; readonly record: RefreshRecord; readonly tokens: TokenPair }
   | Exclude<RefreshOutcome, { outcome: "rotated" | "replayed" }>;
 
+export interface RefreshAttempt {
+  readonly refreshToken: string;
+  readonly hash: string;
+  /** Whose it is. */
+  readonly agentId: string;
+  readonly ipAddress: string;
+  /** Milliseconds. */
+  readonly now: number;
+}
+
 /** Exchanges a refresh token for the next pair. One D1 round trip. */
 export async function refresh(
   db: D1Database,
-  refreshToken: string,
-  hash: string,
+  { refreshToken, hash, agentId, ipAddress, now }: RefreshAttempt,
   config: Config,
   settings: AccessTokenSettings,
-  now: number,
 ): Promise<Refreshed> {
   const graceMs = config.refreshGrace * 1000;
   const successor = await successorOf(refreshToken, config.pepper);
@@ -65,6 +73,8 @@ export async function refresh(
     now,
     successorExpiresAt: now + config.refreshTokenTtl * 1000,
     graceMs,
+    agentId,
+    ipAddress,
   });
   const decided = decideRefresh(record, now, graceMs);
   if (decided.outcome !== "rotated" && decided.outcome !== "replayed") return decided;

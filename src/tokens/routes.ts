@@ -63,7 +63,8 @@ export const tokenRoutes = [
       const owner = await ownerOfRefreshToken(env.DB, hash);
       if (!owner) throw refused("unknown");
       await limitAgent(env, owner, "refresh");
-      const result = await refresh(env.DB, body.refresh_token, hash, config, tokenSettings(config, request), now);
+      const attempt = { refreshToken: body.refresh_token, hash, agentId: owner.id, ipAddress, now };
+      const result = await refresh(env.DB, attempt, config, tokenSettings(config, request));
       switch (result.outcome) {
         case "rotated":
         case "replayed":
@@ -73,14 +74,7 @@ export const tokenRoutes = [
           const { familyId } = result.record;
           const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
           call.waitUntil(tellEdgeOfSession(edge, familyId, now));
-          note(call, owner.id, "refresh token used again: the session was revoked", {
-            status: "failure",
-            event: newEvent("token.reuse_detected", owner.id, now, {
-              agent_id: owner.id,
-              detected_at: new Date(now).toISOString(),
-              ip_address: ipAddress,
-            }),
-          });
+          note(call, owner.id, "refresh token used again: the session was revoked", { status: "failure" });
           throw refused("reused");
         }
         case "expired":

@@ -150,20 +150,24 @@ export interface Rotation {
   /** Milliseconds. */
   readonly successorExpiresAt: number;
   readonly graceMs: number;
+  readonly agentId: string;
+  readonly ipAddress: string;
 }
 
 /**
  * Takes one step in a refresh family, in one batch: reads the token as it is, spends it and brings its successor in if it
- * was unspent and good, revokes the family if it was spent longer ago than the grace.
+ * was unspent and good, revokes the family, and announces it, if it was spent longer ago than the grace.
  *
  * The successor is derived, so a second insert of it is the first one again and a family cannot fork.
  *
  * @returns the token as it was before the step, from which `decideRefresh` tells what was done.
  */
 export async function rotate(db: D1Database, step: Rotation): Promise<RefreshRecord | undefined> {
-  const { hash, successorHash, now, successorExpiresAt, graceMs } = step;
+  const { hash, successorHash, now, successorExpiresAt, graceMs, agentId, ipAddress } = step;
   const session = "refresh_tokens t JOIN refresh_families f ON f.id = t.family_id JOIN agents a ON a.id = f.agent_id";
-  const alive = "f.revoked_at IS NULL AND f.expires_at > ?2 AND a.status = 'active' AND f.issued_at >= a.not_before";
+  const aliveAt = (time: string) =>
+    `f.revoked_at IS NULL AND f.expires_at > ${time} AND a.status = 'active' AND f.issued_at >= a.not_before`;
+  const alive = aliveAt("?2");
   const [before] = await db.batch<AgentRow & FamilyColumns>([
     db
       .prepare(
@@ -172,6 +176,18 @@ export async function rotate(db: D1Database, step: Rotation): Promise<RefreshRec
          FROM ${session} WHERE t.hash = ?1`,
       )
       .bind(hash),
+    announce(
+      db,
+      newEvent("token.reuse_detected", agentId, now, {
+        agent_id: agentId,
+        detected_at: new Date(now).toISOString(),
+        ip_address: ipAddress,
+      }),
+      {
+        sql: `EXISTS (SELECT 1 FROM ${session} WHERE t.hash = ?6 AND ${aliveAt("?7")} AND ?7 - t.used_at > ?8)`,
+        bindings: [hash, now, graceMs],
+      },
+    ),
     db
       .prepare(
         `UPDATE refresh_families SET revoked_at = ?2

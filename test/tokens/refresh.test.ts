@@ -82,8 +82,9 @@ describe("refresh", () => {
     const { id, token, refreshToken } = await self.agent();
     const other = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: "ak_wrong" } });
     expect(other.status).toBe(401);
+    const hook = { url: "https://hooks.example.com/", events: ["token.reuse_detected"] };
+    expect((await self.call("/webhooks", { method: "POST", token, json: hook })).status).toBe(201);
     const next = await refresh(self, refreshToken);
-    self.sent.length = 0;
     later(11);
     const reused = await refresh(self, refreshToken);
     expect(reused.status).toBe(401);
@@ -94,8 +95,16 @@ describe("refresh", () => {
       expect((await self.call(`/agents/${id}`, { token: access })).status).toBe(401);
     }
     await refresh(self, refreshToken);
-    const events = self.sent.flatMap(({ event }) => (event ? [event.name] : []));
-    expect(events).toEqual(["token.reuse_detected"]);
+    const { results } = await self.env.DB.prepare("SELECT event, data FROM events").all<{
+      event: string;
+      data: string;
+    }>();
+    expect(results.map(({ event }) => event)).toEqual(["token.reuse_detected"]);
+    expect(JSON.parse(results[0]!.data)).toEqual({
+      agent_id: id,
+      detected_at: new Date().toISOString(),
+      ip_address: expect.any(String),
+    });
   });
 
   it("leaves the agent's other sessions alone when one family is revoked", async () => {
