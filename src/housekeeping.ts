@@ -1,6 +1,7 @@
 import { sweepActivity } from "./activity/sweep.ts";
 import { sweepKeys } from "./agents/sweep.ts";
 import type { Config } from "./config.ts";
+import { logFailure } from "./failure-log.ts";
 import { sweepSessions } from "./tokens/sweep.ts";
 import { drainOutbox, resendForgotten, sweepDeliveries } from "./webhooks/deliveries/fan-out.ts";
 import { resealSecrets } from "./webhooks/reseal.ts";
@@ -34,7 +35,7 @@ export async function keepHouse(env: Env, config: Config, now: number, chores = 
           if ((await chore(env, config, now, STEP)) < STEP) return;
         }
       } catch (cause) {
-        console.error(JSON.stringify({ event: "chore_failed", chore: name, cause: String(cause) }));
+        logFailure("chore_failed", cause, { chore: name });
       }
     }),
   );

@@ -1,7 +1,8 @@
-import { consumeActivities } from "./activity/consume.ts";
+import { consumeActivityBatch } from "./activity/consume.ts";
 import type { ActivityMessage } from "./activity/record.ts";
 import { answer } from "./app.ts";
 import { loadConfig } from "./config.ts";
+import { logFailure } from "./failure-log.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/deliver.ts";
 import type { DeliveryMessage } from "./webhooks/deliveries/enqueue.ts";
@@ -14,11 +15,9 @@ export default {
   async queue(batch, env, ctx) {
     switch (batch.queue) {
       case "agentauth-activity":
-        await consumeActivities(env.DB, bodies<ActivityMessage>(batch));
+        await consumeActivityBatch(env.DB, batch.messages as readonly Message<ActivityMessage>[]);
         // Whatever announces an event is recorded as activity too, so this is when there is something to send.
-        await emptyOutbox(env, Date.now()).catch((cause: unknown) => {
-          console.error(JSON.stringify({ event: "outbox_not_emptied", cause: String(cause) }));
-        });
+        await emptyOutbox(env, Date.now()).catch((cause: unknown) => logFailure("outbox_not_emptied", cause));
         break;
       case "agentauth-deliveries": {
         const messages = batch.messages as readonly Message<DeliveryMessage>[];

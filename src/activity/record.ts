@@ -1,4 +1,5 @@
 import { timeOrderedId } from "../crypto/random.ts";
+import { logFailure } from "../failure-log.ts";
 import type { Event } from "../webhooks/event.ts";
 
 /** What happened, as it travels through the queue. */
@@ -36,9 +37,7 @@ export async function recordActivity(
   try {
     await queue.send({ ...activity, message, id: timeOrderedId(ID_PREFIX, activity.at) });
   } catch (cause) {
-    console.error(
-      JSON.stringify({ event: "activity_lost", agent_id: activity.agentId, message, cause: String(cause) }),
-    );
+    logFailure("activity_lost", cause, { agent_id: activity.agentId, message });
   }
 }
 

@@ -1,3 +1,4 @@
+import { logFailure } from "../failure-log.ts";
 import { route } from "./route.ts";
 import { ping } from "./store.ts";
 
@@ -11,7 +12,7 @@ export const healthRoutes = [
       try {
         await ping(env.DB);
       } catch (cause) {
-        console.error(JSON.stringify({ event: "unhealthy", request_id: requestId, cause: String(cause) }));
+        logFailure("unhealthy", cause, { request_id: requestId });
         return Response.json(
           { status: "unhealthy", database: "disconnected", timestamp },
           { status: 503, headers: { "Retry-After": "5" } },

@@ -1,4 +1,5 @@
 import { notBeforeAfter } from "../agents/agent.ts";
+import { logFailure } from "../failure-log.ts";
 import { endTokens, putAgentRevocation, putSessionRevocation } from "./store.ts";
 
 /**
@@ -16,7 +17,7 @@ async function tell(writing: Promise<void>, key: string): Promise<void> {
   try {
     await writing;
   } catch (cause) {
-    console.error(JSON.stringify({ event: "edge_not_told", of: key, cause: String(cause) }));
+    logFailure("edge_not_told", cause, { of: key });
   }
 }
 

@@ -1,3 +1,4 @@
+import { logFailure } from "../../failure-log.ts";
 import { hopSeconds } from "../schedule.ts";
 
 /** What travels through the queue: everything else stands in D1. */
@@ -25,6 +26,6 @@ export async function enqueue(
       await queue.sendBatch(part.map((deliveryId) => ({ body: { deliveryId }, delaySeconds })));
     }
   } catch (cause) {
-    console.warn(JSON.stringify({ event: "delivery_not_enqueued", deliveries: ids.length, cause: String(cause) }));
+    logFailure("delivery_not_enqueued", cause, { deliveries: ids.length });
   }
 }
