@@ -99,7 +99,7 @@ CREATE INDEX activity_counts_empty ON activity_counts (total) WHERE total = 0;
 
 CREATE TABLE webhooks (
   id TEXT PRIMARY KEY,
-  agent_id TEXT NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
+  agent_id TEXT NOT NULL,                 -- its agent may be deleted: see orphaned_at
   url TEXT NOT NULL,
   events TEXT NOT NULL,                   -- JSON array of event names
   description TEXT,
@@ -111,13 +111,16 @@ CREATE TABLE webhooks (
   failures_in_row INTEGER NOT NULL DEFAULT 0,
   disabled_at INTEGER,
   disabled_reason TEXT,
+  orphaned_at INTEGER,                    -- when its agent was deleted: it goes once it has been told
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX webhooks_by_agent ON webhooks (agent_id, created_at);
 CREATE INDEX webhooks_for_all ON webhooks (id) WHERE all_agents = 1;
+CREATE INDEX webhooks_orphaned ON webhooks (orphaned_at) WHERE orphaned_at IS NOT NULL;
 CREATE INDEX webhooks_by_key ON webhooks (secret ->> '$.kid');
+CREATE INDEX webhooks_by_previous_key ON webhooks (previous_secret ->> '$.kid') WHERE previous_secret IS NOT NULL;
 
 -- The outbox: written in the batch of the change that it tells of, emptied into deliveries.
 CREATE TABLE events (

@@ -8,8 +8,6 @@ import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/
 import type { DeliveryMessage } from "./webhooks/deliveries/enqueue.ts";
 import { emptyOutbox } from "./webhooks/deliveries/fan-out.ts";
 
-const bodies = <Body>(batch: MessageBatch): Body[] => batch.messages.map(({ body }) => body as Body);
-
 export default {
   fetch: answer,
   async queue(batch, env, ctx) {
@@ -25,7 +23,7 @@ export default {
         break;
       }
       case "agentauth-deliveries-dead":
-        await consumeDeadDeliveries(env.DB, bodies<DeliveryMessage>(batch), Date.now());
+        await consumeDeadDeliveries(env.DB, batch.messages as readonly Message<DeliveryMessage>[], Date.now());
         break;
       default:
         throw new Error(`no consumer for the queue ${batch.queue}`);

@@ -58,7 +58,7 @@ async function setColumn(
   return judge(changed, agent, agent?.status !== "revoked");
 }
 
-/** Deletes an agent with its keys, sessions and webhooks. Says whether there was one. */
+/** Deletes an agent with its keys and sessions; its webhooks hear of it and go. Says whether there was one. */
 export function removeAgent(db: D1Database, { id, by, now }: ChangeOf): Promise<boolean> {
   const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: by };
   return deleteAgent(db, id, newEvent("agent.deleted", id, now, data));

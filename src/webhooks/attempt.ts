@@ -2,7 +2,7 @@ import { readRetryAfter, type AttemptResult } from "./schedule.ts";
 import { signatureHeaders, type Message } from "./signature.ts";
 import { whyNotTarget, type TargetPolicy } from "./target.ts";
 
-/** How long a receiver may take, its answer's beginning included. */
+/** How long a receiver may take, its answer's beginning included, in milliseconds. */
 const TIMEOUT_MS = 15_000;
 /** How much of an answer is kept for its owner to read, in bytes. */
 const KEPT_BYTES = 1024;
@@ -12,8 +12,10 @@ export async function attempt(
   url: string,
   message: Message,
   secrets: readonly string[],
+  attempts: number,
   policy: TargetPolicy,
   now: number,
+  timeoutMs = TIMEOUT_MS,
 ): Promise<AttemptResult> {
   const fault = whyNotTarget(url, policy);
   if (fault) return { error: `not sent: the URL ${fault}`, final: true };
@@ -23,19 +25,19 @@ export async function attempt(
       headers: {
         "content-type": "application/json",
         "user-agent": "AgentAuth-Webhooks/1",
-        ...(await signatureHeaders(message, secrets)),
+        ...(await signatureHeaders(message, secrets, attempts)),
       },
       body: message.body,
       // Another host was not checked, and a redirected POST may arrive as a GET.
       redirect: "manual",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     const { status } = response;
     const retryAfter = readRetryAfter(response.headers.get("retry-after"), now);
     return { status, retryAfter, body: await beginning(response) };
   } catch (cause) {
     const late = cause instanceof Error && cause.name === "TimeoutError";
-    return { error: late ? `no answer within ${TIMEOUT_MS / 1000} seconds` : "the connection failed" };
+    return { error: late ? `no answer within ${timeoutMs / 1000} seconds` : "the connection failed" };
   }
 }
 

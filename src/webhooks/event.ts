@@ -30,3 +30,11 @@ export interface Event {
 export function newEvent(name: EventName, agentId: string, at: number, data: Event["data"]): Event {
   return { id: timeOrderedId("evt_", at), agentId, name, at, data };
 }
+
+/** What a delivery tells: an event, or the test that is none. */
+export type Told = Omit<Event, "name"> & { readonly name: string };
+
+/** The body of a delivery: what is signed, and the same at every attempt. */
+export function bodyOf({ id, name, agentId, at, data }: Told): string {
+  return JSON.stringify({ id, event: name, agent_id: agentId, timestamp: new Date(at).toISOString(), data });
+}

@@ -5,7 +5,6 @@ import { ApiError, badRequest, forbidden, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request.ts";
 import { route } from "../http/route.ts";
 import { enqueue } from "./deliveries/enqueue.ts";
-import { bodyOf } from "./deliveries/fan-out.ts";
 import { beginAnew, insertDelivery, readDeliveries } from "./deliveries/store.ts";
 import { EVENTS } from "./event.ts";
 import { createBody, deliveryQuery, regenerateBody, updateBody } from "./schemas.ts";
@@ -117,8 +116,9 @@ export const webhookRoutes = [
     auth: "own",
     async handle(call) {
       const id = call.params.id ?? "";
-      if (!(await deleteWebhook(call.env.DB, id, ownerOf(call.caller)))) throw notFound("The webhook");
-      note(call, call.caller.agent.id, `webhook ${id} deleted`);
+      const owner = await deleteWebhook(call.env.DB, id, ownerOf(call.caller));
+      if (owner === null) throw notFound("The webhook");
+      note(call, owner, `webhook ${id} deleted`);
       return { success: true, message: "Webhook deleted." };
     },
   }),
@@ -171,7 +171,7 @@ export const webhookRoutes = [
       mustBeActive(webhook);
       const found = await beginAnew(env.DB, params.delivery_id ?? "", webhook.id, now);
       if (!found) throw notFound("The delivery");
-      if (!found.begun) throw conflict("delivery_pending", "The delivery is still under way. Wait until it has ended.");
+      if (!found.begun) throw conflict("delivery_pending", "An attempt is under way or due. Ask again in a minute.");
       waitUntil(enqueue(env.DELIVERIES, [found.delivery.id], now, now));
       return { success: true, message: "Delivery begun anew.", delivery: deliveryToWire(found.delivery) };
     },
@@ -187,7 +187,7 @@ export const webhookRoutes = [
       const { agentId, id: webhookId } = webhook;
       const data = { agent_id: agentId, webhook_id: webhookId };
       const event = { id: timeOrderedId("evt_", now), name: "webhook.test", agentId, at: now, data };
-      const delivery = await insertDelivery(env.DB, { webhookId, event, body: bodyOf(event), now });
+      const delivery = await insertDelivery(env.DB, webhookId, event, now);
       if (!delivery) throw notFound("The webhook");
       waitUntil(enqueue(env.DELIVERIES, [delivery.id], now, now));
       return { success: true, message: "Test event on its way.", delivery: deliveryToWire(delivery) };
@@ -210,8 +210,8 @@ function shown(webhook: Webhook | undefined) {
 }
 
 /** @throws {ApiError} 400 */
-function checkTarget({ config }: RequestContext, url: string): void {
-  const fault = whyNotTarget(url, targetPolicy(config));
+function checkTarget({ config, request }: RequestContext, url: string): void {
+  const fault = whyNotTarget(url, targetPolicy(config, request.url));
   if (fault) throw badRequest(`A webhook cannot be sent there: url ${fault}.`, [{ field: "url", message: fault }]);
 }
 

@@ -67,7 +67,7 @@ export function hopSeconds(dueAt: number, now: number): number {
 /** `Retry-After` in milliseconds: seconds or a date (RFC 9110 §10.2.3); undefined for anything else. */
 export function readRetryAfter(value: string | null, now: number): number | undefined {
   if (value === null) return undefined;
-  if (/^\d{1,9}$/.test(value.trim())) return Number(value) * SECOND;
+  if (/^\d+$/.test(value.trim())) return Number(value) * SECOND;
   const date = Date.parse(value);
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }

@@ -11,10 +11,18 @@ export interface Message {
 
 /**
  * The headers that prove a delivery: those of Standard Webhooks, signed once by each secret, newest first, and those of the
- * older scheme, which has room for one signature only: the newest secret's.
+ * older scheme. That has room for one signature only: the attempts of a delivery take turns, so that during an overlap a
+ * receiver that knows only one of the secrets gets it with the second attempt at the latest.
+ *
+ * @param attempts how many there have been, this one included.
  */
-export async function signatureHeaders(message: Message, secrets: readonly string[]): Promise<Record<string, string>> {
+export async function signatureHeaders(
+  message: Message,
+  secrets: readonly string[],
+  attempts: number,
+): Promise<Record<string, string>> {
   const { id, event, timestamp, body } = message;
+  const older = secrets[(attempts - 1) % secrets.length];
   const standard = await Promise.all(
     secrets.map(async (secret) => {
       const key = fromBase64(secret.slice("whsec_".length));
@@ -27,7 +35,7 @@ export async function signatureHeaders(message: Message, secrets: readonly strin
     "webhook-signature": standard.join(" "),
     "x-agentauth-event": event,
     "x-agentauth-timestamp": String(timestamp),
-    "x-agentauth-signature": toHex(await sign(new TextEncoder().encode(secrets[0]), body)),
+    "x-agentauth-signature": toHex(await sign(new TextEncoder().encode(older), body)),
   };
 }
 

@@ -1,5 +1,10 @@
+import { ADMIN } from "../permissions/grammar.ts";
 import type { Event, EventName } from "./event.ts";
 import type { Webhook } from "./webhook.ts";
+
+/** That a webhook `w` is for all agents, and its owner an administrator still. */
+export const FOR_ALL = `w.all_agents = 1 AND EXISTS (SELECT 1 FROM agents a
+    WHERE a.id = w.agent_id AND a.status = 'active' AND instr(a.permissions, '"${ADMIN}"'))`;
 
 /**
  * The active webhooks that an event (?3) of an agent (?2) goes to, as `w`: its own, and those for all agents. Found through
@@ -7,7 +12,7 @@ import type { Webhook } from "./webhook.ts";
  */
 export const LISTENERS = `(
     SELECT * FROM webhooks WHERE agent_id = ?2
-    UNION ALL SELECT * FROM webhooks WHERE all_agents = 1 AND agent_id <> ?2
+    UNION ALL SELECT * FROM webhooks w WHERE ${FOR_ALL} AND agent_id <> ?2
   ) w WHERE w.is_active = 1 AND EXISTS (SELECT 1 FROM json_each(w.events) e WHERE e.value = ?3)`;
 
 /**
@@ -31,42 +36,25 @@ export function outboxStatement(
     .bind(event.id, event.agentId, event.name, event.at, JSON.stringify(event.data), ...bindings);
 }
 
-interface WebhookRow {
-  id: string;
-  agent_id: string;
-  url: string;
-  events: string;
-  description: string | null;
-  is_active: number;
-  all_agents: number;
-  disabled_at: number | null;
-  disabled_reason: string | null;
-  previous_secret_expires_at: number | null;
-  created_at: number;
-  updated_at: number;
-}
+type WebhookRow = Omit<Webhook, "events" | "isActive" | "allAgents"> & {
+  readonly events: string;
+  readonly isActive: number;
+  readonly allAgents: number;
+};
 
-const COLUMNS = `id, agent_id, url, events, description, is_active, all_agents, disabled_at, disabled_reason,
-  previous_secret_expires_at, created_at, updated_at`;
+/** A webhook's columns under the names that it has here. */
+const COLUMNS = `id, agent_id AS agentId, url, events, description, is_active AS isActive, all_agents AS allAgents,
+  disabled_at AS disabledAt, disabled_reason AS disabledReason, previous_secret_expires_at AS previousSecretExpiresAt,
+  created_at AS createdAt, updated_at AS updatedAt`;
 
-function fromRow(row: WebhookRow): Webhook {
-  return {
-    id: row.id,
-    agentId: row.agent_id,
-    url: row.url,
-    events: JSON.parse(row.events) as EventName[],
-    description: row.description,
-    isActive: row.is_active === 1,
-    allAgents: row.all_agents === 1,
-    disabledAt: row.disabled_at,
-    disabledReason: row.disabled_reason,
-    previousSecretExpiresAt: row.previous_secret_expires_at,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-  };
-}
+const fromRow = (row: WebhookRow): Webhook => ({
+  ...row,
+  events: JSON.parse(row.events) as EventName[],
+  isActive: row.isActive === 1,
+  allAgents: row.allAgents === 1,
+});
 
-/** Adds a webhook unless its agent has as many as it may. Returns whether it came in. */
+/** Adds a webhook unless its agent is gone or has as many as it may. Returns whether it came in. */
 export async function insertWebhook(
   db: D1Database,
   { id, agentId, url, events, description, allAgents, createdAt }: Webhook,
@@ -76,7 +64,8 @@ export async function insertWebhook(
   const { meta } = await db
     .prepare(
       `INSERT INTO webhooks (id, agent_id, url, events, description, all_agents, secret, created_at, updated_at)
-       SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8 WHERE (SELECT count(*) FROM webhooks WHERE agent_id = ?2) < ?9`,
+       SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8, ?8 FROM agents
+       WHERE id = ?2 AND (SELECT count(*) FROM webhooks WHERE agent_id = ?2) < ?9`,
     )
     .bind(id, agentId, url, JSON.stringify(events), description, allAgents ? 1 : 0, sealed, createdAt, most)
     .run();
@@ -86,7 +75,7 @@ export async function insertWebhook(
 /** Whose webhooks one may see: an agent's own, or everybody's. */
 export type Owner = string | "anybody";
 
-const OWNED = "id = ?1 AND (?2 = 'anybody' OR agent_id = ?2)";
+const OWNED = "id = ?1 AND (?2 = 'anybody' OR agent_id = ?2) AND orphaned_at IS NULL";
 
 export async function listWebhooks(db: D1Database, agentId: string): Promise<Webhook[]> {
   const { results } = await db
@@ -138,9 +127,28 @@ export async function updateWebhook(
   return row ? fromRow(row) : undefined;
 }
 
-export async function deleteWebhook(db: D1Database, id: string, owner: Owner): Promise<boolean> {
-  const { meta } = await db.prepare(`DELETE FROM webhooks WHERE ${OWNED}`).bind(id, owner).run();
-  return meta.changes > 0;
+/** Returns whose it was, where there was one. */
+export function deleteWebhook(db: D1Database, id: string, owner: Owner): Promise<string | null> {
+  return db.prepare(`DELETE FROM webhooks WHERE ${OWNED} RETURNING agent_id`).bind(id, owner).first("agent_id");
+}
+
+/** The statement that leaves a deleted agent's webhooks without an owner: nobody sees them any more. */
+export function orphanStatement(db: D1Database, agentId: string, now: number): D1PreparedStatement {
+  return db.prepare("UPDATE webhooks SET orphaned_at = ?2 WHERE agent_id = ?1").bind(agentId, now);
+}
+
+/** Deletes at most so many webhooks of deleted agents that have nothing left to tell. Returns how many. */
+export async function deleteOrphans(db: D1Database, now: number, most: number): Promise<number> {
+  const { meta } = await db
+    .prepare(
+      `DELETE FROM webhooks WHERE id IN (
+         SELECT id FROM webhooks w WHERE orphaned_at < ?1
+           AND NOT EXISTS (SELECT 1 FROM events WHERE id < 'evt_' || printf('%012x', w.orphaned_at + 1))
+           AND NOT EXISTS (SELECT 1 FROM deliveries WHERE webhook_id = w.id AND status = 'pending') LIMIT ?2)`,
+    )
+    .bind(now, most)
+    .run();
+  return meta.changes;
 }
 
 /** Puts a new secret in; the one in use signs beside it until the overlap ends. */
@@ -162,17 +170,25 @@ export async function replaceSecret(
   return row ? fromRow(row) : undefined;
 }
 
-/** Secrets as they are kept, of webhooks whose secret is under another key than this one. */
-export async function secretsUnderOtherKeys(
-  db: D1Database,
-  kid: string,
-  most: number,
-): Promise<{ id: string; secret: string; previousSecret: string | null }[]> {
-  const select = "SELECT id, secret, previous_secret AS previousSecret FROM webhooks WHERE secret ->> '$.kid'";
+export interface KeptSecrets {
+  readonly id: string;
+  readonly secret: string;
+  readonly previousSecret: string | null;
+  readonly previousSecretExpiresAt: number | null;
+}
+
+/** Secrets as they are kept, of webhooks that have one under another key than this one. */
+export async function secretsUnderOtherKeys(db: D1Database, kid: string, most: number): Promise<KeptSecrets[]> {
+  const under = (column: string, other: "<" | ">") =>
+    `SELECT id FROM webhooks WHERE ${column} IS NOT NULL AND ${column} ->> '$.kid' ${other} ?1`;
+  const ids = ["secret", "previous_secret"].flatMap((column) => [under(column, "<"), under(column, ">")]);
   const { results } = await db
-    .prepare(`${select} < ?1 UNION ALL ${select} > ?1 LIMIT ?2`)
+    .prepare(
+      `SELECT id, secret, previous_secret AS previousSecret, previous_secret_expires_at AS previousSecretExpiresAt
+       FROM webhooks WHERE id IN (${ids.join(" UNION ALL ")}) LIMIT ?2`,
+    )
     .bind(kid, most)
-    .all<{ id: string; secret: string; previousSecret: string | null }>();
+    .all<KeptSecrets>();
   return results;
 }
 
@@ -184,7 +200,11 @@ export async function reseal(
   { secret, previousSecret }: { secret: string; previousSecret: string | null },
 ): Promise<void> {
   await db
-    .prepare("UPDATE webhooks SET secret = ?3, previous_secret = ?4 WHERE id = ?1 AND secret = ?2")
+    .prepare(
+      `UPDATE webhooks SET secret = ?3, previous_secret = ?4,
+         previous_secret_expires_at = iif(?4 IS NULL, NULL, previous_secret_expires_at)
+       WHERE id = ?1 AND secret = ?2`,
+    )
     .bind(id, before, secret, previousSecret)
     .run();
 }

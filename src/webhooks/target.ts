@@ -3,17 +3,20 @@ export interface TargetPolicy {
   readonly allowLoopback: boolean;
   /** Beside 443. */
   readonly ports: readonly number[];
+  /** The gateway's own port on a laptop. */
+  readonly ownPort: string | null;
   /** The gateway's own host, which must not call itself. */
   readonly ownHost: string | null;
 }
 
 const LONGEST_URL = 2048;
+const OWN = "must not lead back to this service";
 
 /** Names that lead into a network instead of onto the internet (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
 const INWARD =
   /(?:^|\.)(?:localhost|local|localdomain|internal|intranet|private|corp|home|lan|home\.arpa|in-addr\.arpa|ip6\.arpa|test|example|invalid|onion|alt|svc|cluster)$/;
-/** Services that answer for any address written into a name: `169.254.169.254.nip.io`. */
-const ADDRESS_IN_NAME = /(?:^|\.)(?:nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|vcap\.me|lacolhost\.com)$/;
+/** Well-known services that answer for any address written into a name: `169.254.169.254.nip.io`. */
+const ADDRESS_IN_NAME = /(?:^|\.)(?:(?:nip|sslip|xip)\.io|(?:localtest|lvh|vcap)\.me|lacolhost\.com)$/;
 
 /**
  * Why a webhook must not be sent to a URL; undefined if it may.
@@ -32,7 +35,7 @@ export function whyNotTarget(text: string, policy: TargetPolicy): string | undef
   // As the parser writes it: decimal, octal, hexadecimal and short spellings of an address are dotted quads by now.
   const host = url.hostname.replace(/\.$/, "");
   if (policy.allowLoopback && url.protocol === "http:" && (host === "127.0.0.1" || host === "localhost")) {
-    return undefined;
+    return url.port === policy.ownPort ? OWN : undefined;
   }
   if (url.protocol !== "https:") return "must begin with https://";
   if (url.port !== "" && !policy.ports.includes(Number(url.port))) return `must not have the port ${url.port}`;
@@ -41,6 +44,6 @@ export function whyNotTarget(text: string, policy: TargetPolicy): string | undef
   if (!/^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.(?:[a-z]{2,}|xn--[a-z0-9-]+)$/.test(host)) return "must name a public host";
   if (INWARD.test(host) || ADDRESS_IN_NAME.test(host)) return "must name a public host";
   if (/(?:^|\.)metadata\./.test(host)) return "must not name a metadata service";
-  if (host === policy.ownHost) return "must not lead back to this service";
+  if (host === policy.ownHost) return OWN;
   return undefined;
 }

@@ -20,21 +20,21 @@ export interface Webhook {
 export const DELIVERY_STATUSES = ["pending", "success", "failed"] as const;
 export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
 
-/** One event on its way to one webhook. Times are milliseconds. */
+/** One event on its way to one webhook, under the names that it is kept and shown by. Times are milliseconds. */
 export interface Delivery {
   readonly id: string;
-  readonly webhookId: string;
-  readonly eventId: string;
+  readonly webhook_id: string;
+  readonly event_id: string;
   readonly event: string;
-  readonly agentId: string;
+  readonly agent_id: string;
   readonly status: DeliveryStatus;
   readonly attempts: number;
-  readonly nextAttemptAt: number | null;
-  readonly responseStatus: number | null;
-  readonly responseBody: string | null;
+  readonly next_attempt_at: number | null;
+  readonly response_status: number | null;
+  readonly response_body: string | null;
   readonly error: string | null;
-  readonly createdAt: number;
-  readonly updatedAt: number;
+  readonly created_at: number;
+  readonly updated_at: number;
 }
 
 const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
@@ -60,17 +60,17 @@ export function stateToWire(webhook: Webhook) {
 export function deliveryToWire(delivery: Delivery) {
   return {
     id: delivery.id,
-    webhook_id: delivery.webhookId,
-    event_id: delivery.eventId,
+    webhook_id: delivery.webhook_id,
+    event_id: delivery.event_id,
     event: delivery.event,
-    agent_id: delivery.agentId,
+    agent_id: delivery.agent_id,
     status: delivery.status,
     attempts: delivery.attempts,
-    next_attempt_at: iso(delivery.nextAttemptAt),
-    response_status: delivery.responseStatus,
-    response_body: delivery.responseBody,
+    next_attempt_at: iso(delivery.next_attempt_at),
+    response_status: delivery.response_status,
+    response_body: delivery.response_body,
     error: delivery.error,
-    created_at: iso(delivery.createdAt),
-    updated_at: iso(delivery.updatedAt),
+    created_at: iso(delivery.created_at),
+    updated_at: iso(delivery.updated_at),
   };
 }

@@ -25,6 +25,16 @@ export function receiver(answers = "200") {
 export const hookWorld = (overrides: Record<string, unknown> = {}): World =>
   world({ WEBHOOK_ALLOW_LOOPBACK: "true", ACCESS_TOKEN_TTL_SECONDS: "2000000", ...overrides });
 
+/** As a receiver of the older scheme reads it: hex HMAC-SHA-256 of the raw body, keyed with the whole secret string. */
+export async function olderSignature(secret: string, body: string): Promise<string> {
+  const bytes = new TextEncoder();
+  const key = await crypto.subtle.importKey("raw", bytes.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, [
+    "sign",
+  ]);
+  const mac = await crypto.subtle.sign("HMAC", key, bytes.encode(body));
+  return Array.from(new Uint8Array(mac), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Registers a webhook. */
 export async function hook(
   where: World,

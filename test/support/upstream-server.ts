@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import type { TestProject } from "vitest/node";
 
@@ -78,9 +78,33 @@ export interface Arrived {
 
 const arrived = new Map<string, Arrived[]>();
 
+const HEAD = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n";
+
+/** Answers that do not come to an end, whatever is left of them written to the socket. */
+const SLOW: Record<string, (socket: Socket) => void> = {
+  hang: () => {},
+  "no-body": (socket) => void socket.write(`${HEAD}\r\n`),
+  "drip-headers": (socket) => drip(socket, HEAD, "x-drop: 1\r\n"),
+  "drip-body": (socket) => drip(socket, `${HEAD}\r\n`, "x"),
+  endless: (socket) => {
+    socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+    const more = () => {
+      while (!socket.destroyed && socket.write(`ffff\r\n${"x".repeat(0xffff)}\r\n`));
+    };
+    socket.on("drain", more).on("error", () => {});
+    more();
+  },
+};
+
+function drip(socket: Socket, beginning: string, drop: string): void {
+  socket.write(beginning);
+  const dripping = setInterval(() => socket.write(drop), 30);
+  socket.on("close", () => clearInterval(dripping)).on("error", () => {});
+}
+
 /**
  * A receiver of webhooks: `POST /hooks/{name}/{answer,answer,…}` answers with one after the other, the last for ever: a status,
- * a status and its `Retry-After` (`503~7`), `reset` or `long`. `GET /hooks/{name}` tells what arrived there.
+ * a status and its `Retry-After` (`503~7`), `reset`, `long` or one of `SLOW`. `GET /hooks/{name}` tells what arrived there.
  */
 async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const [, , name = "", script = "200"] = (request.url ?? "").split("?")[0]!.split("/");
@@ -100,6 +124,7 @@ async function receive(request: IncomingMessage, response: ServerResponse): Prom
   const answer = answers[Math.min(before.length, answers.length - 1)]!;
   if (answer === "reset") return void request.socket.destroy();
   if (answer === "long") return void response.writeHead(200).end("x".repeat(1_000_000));
+  if (answer in SLOW) return SLOW[answer]!(request.socket);
   const [status, wait] = answer.split("~");
   const location = Number(status) >= 300 && Number(status) < 400 ? { location: `/hooks/${name}-elsewhere/200` } : {};
   response.writeHead(Number(status), { ...location, ...(wait && { "retry-after": wait }) }).end(`answer ${answer}`);

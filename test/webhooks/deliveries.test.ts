@@ -7,7 +7,8 @@ import worker from "../../src/index.ts";
 import { loadConfig } from "../../src/config.ts";
 import { keepHouse } from "../../src/housekeeping.ts";
 import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
-import { attempts, deliveriesOf, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
+import { attempts, deliveriesOf, hook, hookWorld, olderSignature, receiver, settle } from "../support/receiver.ts";
+import type { Arrived } from "../support/upstream-server.ts";
 import type { Registered, World } from "../support/world.ts";
 
 const MINUTE = 60_000;
@@ -254,7 +255,9 @@ describe("a receiver that fails", () => {
       const due = Date.parse(next_attempt_at) - now();
       expect(due).toBeGreaterThan(wait * 0.9 - 1000);
       expect(due).toBeLessThan(wait * 1.1 + 1);
-      expect(where.asked.map(({ delaySeconds }) => delaySeconds)).toEqual([Math.ceil(due / 1000)]);
+      expect(where.asked).toHaveLength(1);
+      const early = where.asked[0]!.delaySeconds * 1000 - due;
+      expect([early >= 0, early < 2000]).toEqual([true, true]);
       later(due + 1);
       await attempts(where);
     }
@@ -331,6 +334,21 @@ describe("a receiver that fails", () => {
     expect(new Set(ids)).toEqual(new Set([failed.id]));
   });
 
+  it("that was mended need not wait for the schedule: what is not due within a minute can be begun anew", async () => {
+    const { where, agent, at, id, only } = await sent("500,500,200");
+    const again = async () => post(where, agent, `/webhooks/${id}/deliveries/${(await only()).id}/redeliver`);
+    expect((await again()).body.code).toBe("delivery_pending");
+    later(10_000);
+    await attempts(where);
+    expect((await again()).body.delivery).toMatchObject({ status: "pending", attempts: 0 });
+    await attempts(where);
+    expect(await only()).toMatchObject({ status: "success", attempts: 1 });
+    later(6 * MINUTE);
+    await house(where);
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(3);
+  });
+
   it("that says 410 is switched off, and its owner is told", async () => {
     const where = hookWorld();
     const [agent, admin] = [await where.agent(), await where.admin()];
@@ -347,6 +365,11 @@ describe("a receiver that fails", () => {
     });
     const [event] = (await told.arrived()).map(({ body }) => JSON.parse(body));
     expect(event).toMatchObject({ event: "webhook.disabled", data: { webhook_id: id, agent_id: agent.id } });
+    await where.drain();
+    const { activity } = (await where.call(`/agents/${agent.id}/activity`, { token: agent.token })).body;
+    expect(activity.map(({ message }: { message: string }) => message)).toContain(
+      `webhook ${id} switched off: the receiver answered 410 Gone`,
+    );
     await setTier(where, admin, agent, "enterprise");
     await settle(where);
     expect(await gone.arrived()).toHaveLength(1);
@@ -396,10 +419,28 @@ describe("a delivery on its way", () => {
     };
     const during = await last("enterprise");
     for (const one of [secret, fresh]) expect(new Webhook(one).verify(during.body, during.headers)).toBeTruthy();
+    expect(during.headers["x-agentauth-signature"]).toBe(await olderSignature(fresh, during.body));
     later(601_000);
     const after = await last("free");
     expect(new Webhook(fresh).verify(after.body, after.headers)).toBeTruthy();
     expect(() => new Webhook(secret).verify(after.body, after.headers)).toThrow("No matching signature");
+  });
+
+  it("comes to a receiver of the older scheme with its second attempt, whichever secret of an overlap it knows", async () => {
+    const { where, agent, at, id, secret } = await sent("401,200");
+    const { body } = await post(where, agent, `/webhooks/${id}/regenerate-secret`, { overlap_seconds: 600 });
+    later(10_000);
+    await attempts(where);
+    await post(where, agent, `/webhooks/${id}/deliveries/${(await deliveriesOf(where, agent, id))[0].id}/redeliver`);
+    await attempts(where);
+    const [alone, second, first] = await at.arrived();
+    const signed = ({ headers }: Arrived) => headers["x-agentauth-signature"];
+    const by = (one: string) => olderSignature(one, alone!.body);
+    expect([signed(alone!), signed(second!), signed(first!)]).toEqual([
+      await by(secret),
+      await by(secret),
+      await by(body.webhook.secret),
+    ]);
   });
 
   it("is not sent where its webhook was switched off meanwhile", async () => {
@@ -431,15 +472,35 @@ describe("a delivery on its way", () => {
     expect(await only()).toMatchObject({ status: "failed", error: "not sent: the URL must begin with https://" });
   });
 
-  it("whose secret's key is gone fails, and the log says which key", async () => {
-    const { where, only } = await sent("500,200");
+  it("whose secret's key is gone waits for it to be put back, and the log says which key", async () => {
+    const { where, at, only } = await sent("500,200");
     const rotated = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [newEncryptionKey()] }) });
     const errors = vi.spyOn(console, "error").mockImplementation(() => {});
     later(10_000);
     rotated.asked.push(...where.asked.splice(0));
     await attempts(rotated);
-    expect(await only()).toMatchObject({ status: "failed", error: "not sent: the secret could not be decrypted" });
+    expect(await only()).toMatchObject({ status: "pending", error: "not sent: the secret could not be decrypted" });
     expect(errors.mock.calls.flat().join()).toContain("webhook_secret_unreadable");
+    expect(await at.arrived()).toHaveLength(1);
+    later(6 * MINUTE);
+    where.asked.push(...rotated.asked.splice(0));
+    await attempts(where);
+    expect(await only()).toMatchObject({ status: "success", attempts: 3 });
+  });
+
+  it("goes out under the new secret alone where only the former one's key is gone", async () => {
+    const { where, agent, at, id } = await sent("500,200");
+    const [before, added] = [loadConfig(where.env).webhookKeys[0]!, newEncryptionKey()];
+    const both = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [added, before] }) });
+    const { body } = await post(both, agent, `/webhooks/${id}/regenerate-secret`, { overlap_seconds: 600 });
+    const retired = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [added] }) });
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    later(10_000);
+    retired.asked.push(...where.asked.splice(0));
+    await attempts(retired);
+    const { headers, body: text } = (await at.arrived())[1]!;
+    expect(headers["webhook-signature"]).not.toContain(" ");
+    expect(new Webhook(body.webhook.secret).verify(text, headers)).toBeTruthy();
   });
 
   it("of a deleted webhook is not sent", async () => {
@@ -510,10 +571,15 @@ describe("the deliveries of a webhook", () => {
 });
 
 describe("the queues' consumers", () => {
-  const batchOf = (queue: string, ids: readonly string[]) =>
+  const batchOfBodies = (queue: string, bodies: readonly unknown[]) =>
     createMessageBatch(
       queue,
-      ids.map((deliveryId, index) => ({ id: `m${index}`, timestamp: new Date(), attempts: 1, body: { deliveryId } })),
+      bodies.map((body, index) => ({ id: `m${index}`, timestamp: new Date(), attempts: 1, body })),
+    );
+  const batchOf = (queue: string, ids: readonly string[]) =>
+    batchOfBodies(
+      queue,
+      ids.map((deliveryId) => ({ deliveryId })),
     );
 
   it("attempt what the deliveries' queue brings", async () => {
@@ -526,6 +592,21 @@ describe("the queues' consumers", () => {
     await worker.queue(batch, where.env, ctx);
     expect((await getQueueResult(batch, ctx)).retryMessages).toEqual([]);
     expect(await at.arrived()).toHaveLength(1);
+  });
+
+  it("let no message take others down that cannot be read", async () => {
+    const errors = vi.spyOn(console, "error").mockImplementation(() => {});
+    const where = hookWorld();
+    const agent = await where.agent();
+    const { id } = await hook(where, agent, { url: receiver().url });
+    const { body } = await post(where, agent, `/webhooks/${id}/test`);
+    const bodies = [null, { deliveryId: body.delivery.id }, {}];
+    const [batch, ctx] = [batchOfBodies("agentauth-deliveries", bodies), createExecutionContext()];
+    await worker.queue(batch as MessageBatch, where.env, ctx);
+    const { retryMessages } = await getQueueResult(batch, ctx);
+    expect(retryMessages.map(({ msgId }) => msgId)).toEqual(["m0", "m2"]);
+    expect(errors).toHaveBeenCalledTimes(2);
+    expect((await deliveriesOf(where, agent, id))[0].status).toBe("success");
   });
 
   it("ask for a message again when the database does not answer", async () => {
@@ -542,9 +623,15 @@ describe("the queues' consumers", () => {
   it("mark what the queue gave up as failed: visible, and redeliverable", async () => {
     const { where, agent, id, only, at } = await sent("500,200");
     const { id: deliveryId } = await only();
-    const [batch, ctx] = [batchOf("agentauth-deliveries-dead", [deliveryId]), createExecutionContext()];
-    await worker.queue(batch, where.env, ctx);
-    await waitOnExecutionContext(ctx);
+    const dead = async (...bodies: unknown[]) => {
+      const [batch, ctx] = [batchOfBodies("agentauth-deliveries-dead", bodies), createExecutionContext()];
+      await worker.queue(batch as MessageBatch, where.env, ctx);
+      await waitOnExecutionContext(ctx);
+    };
+    await dead({ deliveryId });
+    expect(await only(), "another message asks for it in 5 seconds").toMatchObject({ status: "pending" });
+    later(10_000);
+    await dead(null, {}, { deliveryId: 7 }, { deliveryId });
     expect(await only()).toMatchObject({ status: "failed", error: "given up by the queue", next_attempt_at: null });
     where.asked.length = 0;
     expect((await post(where, agent, `/webhooks/${id}/deliveries/${deliveryId}/redeliver`)).status).toBe(200);

@@ -191,6 +191,10 @@ describe("DELETE /webhooks/{id}", () => {
     expect([status, Object.keys(body).sort()]).toEqual([200, ["message", "success"]]);
     expect((await send("GET", `/webhooks/${id}`, agent)).status).toBe(404);
     expect((await send("DELETE", `/webhooks/${id}`, agent)).status).toBe(404);
+    const other = await hook(self, agent, { url: URL });
+    self.sent.length = 0;
+    expect((await send("DELETE", `/webhooks/${other.id}`, admin)).status).toBe(200);
+    expect(self.sent).toMatchObject([{ agentId: agent.id, message: `webhook ${other.id} deleted` }]);
     const left = await self.env.DB.prepare("SELECT count(*) AS n FROM deliveries WHERE webhook_id = ?")
       .bind(id)
       .first();
@@ -250,5 +254,21 @@ describe("an encryption key", () => {
     for (const row of results) expect(await openSecret(row.secret, row.id, [fresh])).toMatch(/^whsec_/);
     const former = results.find((row) => row.id === id)!.previous_secret!;
     expect(await openSecret(former, id, [fresh])).toBe(secret);
+
+    // A secret that is regenerated between the promotion of a key and the next housekeeping leaves its former one behind.
+    const again = newEncryptionKey();
+    const promoted = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [again, fresh] }) });
+    const overlap = { method: "POST", token: agent.token, json: { overlap_seconds: 600 } };
+    await promoted.call(`/webhooks/${id}/regenerate-secret`, overlap);
+    const seconds = (later: number) => keepHouse(promoted.env, loadConfig(promoted.env), Date.now() + later * 1000);
+    const previous = () =>
+      self.env.DB.prepare("SELECT previous_secret FROM webhooks WHERE id = ?")
+        .bind(id)
+        .first<string>("previous_secret");
+    await seconds(0);
+    expect(await openSecret((await previous())!, id, [again])).toMatch(/^whsec_/);
+    await self.env.DB.prepare("UPDATE webhooks SET previous_secret = json_set(previous_secret, '$.kid', 'gone')").run();
+    await seconds(601);
+    expect(await previous()).toBeNull();
   });
 });

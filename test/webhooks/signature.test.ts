@@ -3,35 +3,29 @@ import { describe, expect, it } from "vitest";
 import { newEncryptionKey } from "../../scripts/secrets.ts";
 import { signatureHeaders } from "../../src/webhooks/signature.ts";
 import { newWebhookSecret, openSecret, sealSecret } from "../../src/webhooks/secret.ts";
+import { olderSignature } from "../support/receiver.ts";
 
 const now = Math.floor(Date.now() / 1000);
 const message = { id: "msg_1", event: "agent.revoked", timestamp: now, body: '{"id":"evt_1","naïve":"✓"}' };
-
-/** As a receiver of the older scheme reads it: hex HMAC-SHA-256 of the raw body, keyed with the whole secret string. */
-async function olderSignature(secret: string, body: string): Promise<string> {
-  const bytes = new TextEncoder();
-  const key = await crypto.subtle.importKey("raw", bytes.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, [
-    "sign",
-  ]);
-  const mac = await crypto.subtle.sign("HMAC", key, bytes.encode(body));
-  return Array.from(new Uint8Array(mac), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 describe("a signed delivery", () => {
   const [secret, former, other] = [newWebhookSecret(), newWebhookSecret(), newWebhookSecret()];
 
   it("is verified by the public library, and by no other secret", async () => {
-    const headers = await signatureHeaders(message, [secret]);
+    const headers = await signatureHeaders(message, [secret], 1);
     expect(new Webhook(secret).verify(message.body, headers)).toEqual(JSON.parse(message.body));
     expect(() => new Webhook(other).verify(message.body, headers)).toThrow("No matching signature");
   });
 
-  it("is verified by both secrets during an overlap, and by the older scheme with the newest", async () => {
-    const headers = await signatureHeaders(message, [secret, former]);
+  it("is verified by both secrets during an overlap, and by the older scheme with each in turn", async () => {
+    const headers = await signatureHeaders(message, [secret, former], 1);
     expect(headers["webhook-signature"]).toMatch(/^v1,[A-Za-z0-9+/]{43}= v1,[A-Za-z0-9+/]{43}=$/);
     for (const good of [secret, former]) expect(new Webhook(good).verify(message.body, headers)).toBeTruthy();
     expect(() => new Webhook(other).verify(message.body, headers)).toThrow();
     expect(headers["x-agentauth-signature"]).toBe(await olderSignature(secret, message.body));
+    const second = await signatureHeaders(message, [secret, former], 2);
+    expect(second["webhook-signature"]).toBe(headers["webhook-signature"]);
+    expect(second["x-agentauth-signature"]).toBe(await olderSignature(former, message.body));
     expect(headers["x-agentauth-event"]).toBe(message.event);
     expect(headers["x-agentauth-timestamp"]).toBe(String(now));
   });
@@ -41,14 +35,14 @@ describe("a signed delivery", () => {
     ["id", { id: "msg_2" }],
     ["timestamp", { timestamp: now + 1 }],
   ])("is not verified with another %s", async (_, change) => {
-    const headers = await signatureHeaders(message, [secret]);
+    const headers = await signatureHeaders(message, [secret], 1);
     const changed = { ...message, ...change };
     const claimed = { ...headers, "webhook-id": changed.id, "webhook-timestamp": String(changed.timestamp) };
     expect(() => new Webhook(secret).verify(changed.body, claimed)).toThrow("No matching signature");
   });
 
   it("is too old for the library after five minutes", async () => {
-    const headers = await signatureHeaders({ ...message, timestamp: now - 301 }, [secret]);
+    const headers = await signatureHeaders({ ...message, timestamp: now - 301 }, [secret], 1);
     expect(() => new Webhook(secret).verify(message.body, headers)).toThrow("too old");
   });
 });

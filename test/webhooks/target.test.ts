@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { whyNotTarget, type TargetPolicy } from "../../src/webhooks/target.ts";
 
-const DEPLOYED: TargetPolicy = { allowLoopback: false, ports: [8443], ownHost: "auth.example.com" };
+const DEPLOYED: TargetPolicy = { allowLoopback: false, ports: [8443], ownPort: "8787", ownHost: "auth.example.com" };
 const LAPTOP: TargetPolicy = { ...DEPLOYED, allowLoopback: true };
 
 /** Ways around such checks, from public lists of server-side request forgery. */
@@ -192,6 +192,9 @@ describe("where a webhook may go", () => {
     ["http://localhost.example.com/", "must begin with https://"],
     ["http://user@localhost/", "must not hold credentials"],
     ["https://127.0.0.1/", "must name a host, not an IP address"],
+    ["http://127.0.0.1:8787/agents/verify", "must not lead back to this service"],
+    ["http://LOCALHOST.:8787/", "must not lead back to this service"],
+    ["http://2130706433:8787/", "must not lead back to this service"],
   ])("on a laptop %s: %s", (url, fault) => {
     expect(whyNotTarget(url, LAPTOP)).toBe(fault);
   });

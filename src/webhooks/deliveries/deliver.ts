@@ -1,4 +1,6 @@
+import { recordActivity } from "../../activity/record.ts";
 import type { Config } from "../../config.ts";
+import { logFailure } from "../../failure-log.ts";
 import { attempt } from "../attempt.ts";
 import { newEvent } from "../event.ts";
 import { nextStep, type AttemptResult } from "../schedule.ts";
@@ -7,8 +9,6 @@ import { targetPolicy } from "../target-policy.ts";
 import { enqueue, type DeliveryMessage } from "./enqueue.ts";
 import { claim, recordDead, recordFailure, recordRetry, recordSuccess, recordUnsent, type Claim } from "./store.ts";
 
-/** An attempt takes 15 seconds at the most; whoever holds a claim for longer is dead. */
-const CLAIM_MS = 60_000;
 /** Deliveries in a row that did not arrive, after all their attempts, before their webhook is switched off. */
 const MOST_FAILURES = 5;
 /** How long a batch waits for slow receivers. They go on behind it, and the next batch comes. */
@@ -16,22 +16,16 @@ const PATIENCE_MS = 100;
 /** When the database does not answer. */
 const RETRY_SECONDS = 30;
 
+type DeliveryEnv = Pick<Env, "ACTIVITY" | "DB" | "DELIVERIES">;
+
 /** Makes the attempt that a message asks for, and decides what follows. @throws {Error} if the database does not answer. */
-export async function deliver(
-  env: Pick<Env, "DB" | "DELIVERIES">,
-  config: Config,
-  deliveryId: string,
-  now = Date.now(),
-): Promise<void> {
-  const claimed = await claim(env.DB, deliveryId, now, CLAIM_MS);
+export async function deliver(env: DeliveryEnv, config: Config, deliveryId: string, now = Date.now()): Promise<void> {
+  const claimed = await claim(env.DB, deliveryId, now);
   if (!claimed) return;
-  if (!("delivery" in claimed)) {
-    // It waits longer than a message can, or another message's attempt is under way.
-    if (claimed.dueAt > now + CLAIM_MS) await enqueue(env.DELIVERIES, [deliveryId], claimed.dueAt, now);
-    return;
-  }
-  const { delivery } = claimed;
-  if (!claimed.webhookActive) return recordUnsent(env.DB, delivery, "not sent: the webhook is switched off", now);
+  // It waits longer than a message can.
+  if (!("delivery" in claimed)) return enqueue(env.DELIVERIES, [deliveryId], claimed.dueAt, now);
+  const { delivery, withheld } = claimed;
+  if (withheld) return recordUnsent(env.DB, delivery, `not sent: ${withheld}`, now);
 
   const result = await send(claimed, config, now);
   const after = Math.max(now, Date.now());
@@ -47,12 +41,15 @@ export async function deliver(
       const { ownerId } = claimed;
       const disabled = newEvent("webhook.disabled", ownerId, after, {
         agent_id: ownerId,
-        webhook_id: delivery.webhookId,
+        webhook_id: delivery.webhook_id,
         disabled_at: new Date(after).toISOString(),
         reason,
       });
       const most = next.gone ? 1 : MOST_FAILURES;
-      return recordFailure(env.DB, delivery, result, { reason, most, disabled, now: after });
+      if (await recordFailure(env.DB, delivery, result, { reason, most, disabled, now: after })) {
+        const message = `webhook ${delivery.webhook_id} switched off: ${reason}`;
+        await recordActivity(env.ACTIVITY, { agentId: ownerId, at: after, ipAddress: "", status: "failure", message });
+      }
     }
   }
 }
@@ -61,17 +58,18 @@ async function send(claimed: Claim, config: Config, now: number): Promise<Attemp
   const { delivery, body, url, previousSecret, previousSecretExpiresAt } = claimed;
   const kept = [claimed.secret];
   if (previousSecret !== null && (previousSecretExpiresAt ?? 0) > now) kept.push(previousSecret);
-  let secrets: string[];
-  try {
-    secrets = await Promise.all(kept.map((one) => openSecret(one, delivery.webhookId, config.webhookKeys)));
-  } catch (cause) {
-    console.error(
-      JSON.stringify({ event: "webhook_secret_unreadable", webhook_id: delivery.webhookId, cause: String(cause) }),
-    );
-    return { error: "not sent: the secret could not be decrypted", final: true };
+  const secrets: string[] = [];
+  for (const one of kept) {
+    try {
+      secrets.push(await openSecret(one, delivery.webhook_id, config.webhookKeys));
+    } catch (cause) {
+      logFailure("webhook_secret_unreadable", cause, { webhook_id: delivery.webhook_id });
+      // The operator may put the key back. Without the former secret alone, the delivery is good.
+      if (one === claimed.secret) return { error: "not sent: the secret could not be decrypted" };
+    }
   }
   const message = { id: delivery.id, event: delivery.event, timestamp: Math.floor(now / 1000), body };
-  return attempt(url, message, secrets, targetPolicy(config), now);
+  return attempt(url, message, secrets, delivery.attempts, targetPolicy(config), now);
 }
 
 /**
@@ -80,7 +78,7 @@ async function send(claimed: Claim, config: Config, now: number): Promise<Attemp
  */
 export async function consumeDeliveries(
   messages: readonly Message<DeliveryMessage>[],
-  env: Pick<Env, "DB" | "DELIVERIES">,
+  env: DeliveryEnv,
   config: Config,
   waitUntil: (work: Promise<unknown>) => void,
 ): Promise<void> {
@@ -90,7 +88,7 @@ export async function consumeDeliveries(
       try {
         await deliver(env, config, message.body.deliveryId);
       } catch (cause) {
-        console.error(JSON.stringify({ event: "delivery_not_attempted", cause: String(cause) }));
+        logFailure("delivery_not_attempted", cause);
         // Once the batch has been answered for, the minute's sweep finds what is left.
         if (!answered) message.retry({ delaySeconds: RETRY_SECONDS });
       }
@@ -104,12 +102,12 @@ export async function consumeDeliveries(
 /** What the queue gave up after all its retries: visible as failed, and redeliverable. */
 export async function consumeDeadDeliveries(
   db: D1Database,
-  messages: readonly DeliveryMessage[],
+  messages: readonly Message<DeliveryMessage>[],
   now: number,
 ): Promise<void> {
   await recordDead(
     db,
-    messages.map(({ deliveryId }) => deliveryId),
+    messages.map(({ body }) => body?.deliveryId),
     now,
   );
 }

@@ -1,6 +1,6 @@
 import type { Chore } from "../../housekeeping.ts";
-import type { Event } from "../event.ts";
 import { enqueue } from "./enqueue.ts";
+import { deleteOrphans } from "../store.ts";
 import { deleteFinished, fanOut, oldestEvents, takeForgotten } from "./store.ts";
 
 /** Events of one batch: each needs two statements. */
@@ -12,11 +12,6 @@ const DAY_MS = 86_400_000;
 const OVERDUE_MS = 60_000;
 const MESSAGE_LIFE_MS = 120_000;
 
-/** The body of a delivery: what is signed, and the same at every attempt. */
-export function bodyOf({ id, name, agentId, at, data }: Omit<Event, "name"> & { name: string }): string {
-  return JSON.stringify({ id, event: name, agent_id: agentId, timestamp: new Date(at).toISOString(), data });
-}
-
 /** Empties the outbox into deliveries and asks the queue for them. Returns how many events there were. */
 export async function emptyOutbox(env: Pick<Env, "DB" | "DELIVERIES">, now: number): Promise<number> {
   let total = 0;
@@ -24,12 +19,7 @@ export async function emptyOutbox(env: Pick<Env, "DB" | "DELIVERIES">, now: numb
     const events = await oldestEvents(env.DB, EVENTS_AT_ONCE);
     if (events.length === 0) break;
     total += events.length;
-    const ids = await fanOut(
-      env.DB,
-      events.map((event) => ({ event, body: bodyOf(event) })),
-      now,
-    );
-    await enqueue(env.DELIVERIES, ids, now, now);
+    await enqueue(env.DELIVERIES, await fanOut(env.DB, events, now), now, now);
   }
   return total;
 }
@@ -49,6 +39,9 @@ export const resendForgotten: Chore = async (env, _config, now, most) => {
   return ids.length;
 };
 
-/** Deliveries are kept for as long as activity is. */
-export const sweepDeliveries: Chore = (env, config, now, most) =>
-  deleteFinished(env.DB, now - config.activityRetentionDays * DAY_MS, most);
+/** Deliveries are kept for as long as activity is, a deleted agent's webhooks until the last of theirs has ended. */
+export const sweepDeliveries: Chore = async (env, config, now, most) =>
+  Math.max(
+    await deleteFinished(env.DB, now - config.activityRetentionDays * DAY_MS, most),
+    await deleteOrphans(env.DB, now, most),
+  );

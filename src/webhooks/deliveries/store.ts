@@ -1,13 +1,12 @@
-import type { Event, EventName } from "../event.ts";
+import { bodyOf, type Event, type EventName, type Told } from "../event.ts";
 import { announce } from "../outbox.ts";
-import { LISTENERS } from "../store.ts";
+import { FOR_ALL, LISTENERS } from "../store.ts";
 import type { AttemptResult } from "../schedule.ts";
 import type { Delivery, DeliveryStatus } from "../webhook.ts";
 
-/** A delivery's columns under the names that it has here. */
-const COLUMNS = `id, webhook_id AS webhookId, event_id AS eventId, event, agent_id AS agentId, status, attempts,
-  next_attempt_at AS nextAttemptAt, response_status AS responseStatus, response_body AS responseBody, error,
-  created_at AS createdAt, updated_at AS updatedAt`;
+/** What a delivery is, but for its body. */
+const COLUMNS = `id, webhook_id, event_id, event, agent_id, status, attempts, next_attempt_at, response_status, response_body,
+  error, created_at, updated_at`;
 
 /** The oldest events that wait in the outbox. */
 export async function oldestEvents(db: D1Database, most: number): Promise<Event[]> {
@@ -24,29 +23,27 @@ export async function oldestEvents(db: D1Database, most: number): Promise<Event[
   }));
 }
 
-/** An id that sorts by its time, made where only the database knows how many are needed. */
-const NEW_ID = (now: string) => `'msg_' || printf('%012x', ${now}) || lower(hex(randomblob(10)))`;
+/**
+ * An event (?1, named ?3, of agent ?2) with its body (?4) becomes a delivery (at ?5) to each webhook `w`. The id sorts by its
+ * time, and is made where only the database knows how many are needed.
+ */
+const deliveryTo = (webhooks: string, returned: string) =>
+  `INSERT OR IGNORE INTO deliveries (id, webhook_id, event_id, event, agent_id, body, status, next_attempt_at, enqueued_at,
+     created_at, updated_at)
+   SELECT 'msg_' || printf('%012x', ?5) || lower(hex(randomblob(10))), w.id, ?1, ?3, ?2, ?4, 'pending', ?5, ?5, ?5, ?5
+   FROM ${webhooks} RETURNING ${returned}`;
+
+const toldAt = (event: Told, now: number) => [event.id, event.agentId, event.name, bodyOf(event), now];
 
 /**
  * Turns events into deliveries, one for each webhook that listens, and takes them out of the outbox. One batch; an event that
  * another run has taken already gives nothing. Returns the deliveries' ids.
  */
-export async function fanOut(
-  db: D1Database,
-  events: readonly { readonly event: Event; readonly body: string }[],
-  now: number,
-): Promise<string[]> {
+export async function fanOut(db: D1Database, events: readonly Event[], now: number): Promise<string[]> {
+  const toListeners = deliveryTo(`${LISTENERS} AND EXISTS (SELECT 1 FROM events WHERE id = ?1)`, "id");
   const results = await db.batch<{ id: string }>(
-    events.flatMap(({ event, body }) => [
-      db
-        .prepare(
-          `INSERT OR IGNORE INTO deliveries (id, webhook_id, event_id, event, agent_id, body, status, next_attempt_at,
-             enqueued_at, created_at, updated_at)
-           SELECT ${NEW_ID("?5")}, w.id, ?1, ?3, ?2, ?4, 'pending', ?5, ?5, ?5, ?5
-           FROM ${LISTENERS} AND EXISTS (SELECT 1 FROM events WHERE id = ?1)
-           RETURNING id`,
-        )
-        .bind(event.id, event.agentId, event.name, body, now),
+    events.flatMap((event) => [
+      db.prepare(toListeners).bind(...toldAt(event, now)),
       db.prepare("DELETE FROM events WHERE id = ?1").bind(event.id),
     ]),
   );
@@ -54,25 +51,11 @@ export async function fanOut(
 }
 
 /** Adds one delivery of an owner's own making. */
-export async function insertDelivery(
-  db: D1Database,
-  {
-    webhookId,
-    event,
-    body,
-    now,
-  }: { webhookId: string; event: Omit<Event, "name"> & { name: string }; body: string; now: number },
-): Promise<Delivery | undefined> {
-  const row = await db
-    .prepare(
-      `INSERT INTO deliveries (id, webhook_id, event_id, event, agent_id, body, status, next_attempt_at, enqueued_at,
-         created_at, updated_at)
-       SELECT ${NEW_ID("?6")}, w.id, ?2, ?3, ?4, ?5, 'pending', ?6, ?6, ?6, ?6 FROM webhooks w WHERE w.id = ?1
-       RETURNING ${COLUMNS}`,
-    )
-    .bind(webhookId, event.id, event.name, event.agentId, body, now)
+export function insertDelivery(db: D1Database, webhookId: string, event: Told, now: number): Promise<Delivery | null> {
+  return db
+    .prepare(deliveryTo("webhooks w WHERE w.id = ?6", COLUMNS))
+    .bind(...toldAt(event, now), webhookId)
     .first<Delivery>();
-  return row ?? undefined;
 }
 
 /** A delivery whose attempt is this consumer's to make, and where it goes. */
@@ -81,61 +64,45 @@ export interface Claim {
   readonly body: string;
   readonly url: string;
   readonly ownerId: string;
-  readonly webhookActive: boolean;
+  /** Why it must not be sent. */
+  readonly withheld: string | null;
   readonly secret: string;
   readonly previousSecret: string | null;
   readonly previousSecretExpiresAt: number | null;
 }
 
+/** An attempt takes 15 seconds at the most; whoever holds a claim for longer is dead. */
+const CLAIM_MS = 60_000;
+
 /**
  * Takes a delivery that is due: of all messages that ask for it at once, one gets it. The claim ends by itself, so that a
  * consumer that dies leaves it due again.
  *
- * @returns the claim; or when the delivery is due, for one that waits; or nothing where nothing is to be done.
+ * @returns the claim; or when the delivery is due, for one that waits for longer than a claim; or nothing where nothing is to be done.
  */
-export async function claim(
-  db: D1Database,
-  id: string,
-  now: number,
-  claimMs: number,
-): Promise<Claim | { dueAt: number } | undefined> {
-  const [claimed, target, left] = await db.batch<never>([
+export async function claim(db: D1Database, id: string, now: number): Promise<Claim | { dueAt: number } | undefined> {
+  const [claimed, target] = await db.batch<never>([
     db
       .prepare(
         `UPDATE deliveries SET attempts = attempts + 1, next_attempt_at = ?2 + ?3, updated_at = ?2
          WHERE id = ?1 AND status = 'pending' AND next_attempt_at <= ?2 RETURNING ${COLUMNS}, body`,
       )
-      .bind(id, now, claimMs),
+      .bind(id, now, CLAIM_MS),
     db
       .prepare(
-        `SELECT agent_id, url, is_active, secret, previous_secret, previous_secret_expires_at FROM webhooks
-         WHERE id = (SELECT webhook_id FROM deliveries WHERE id = ?1)`,
+        `SELECT w.agent_id AS ownerId, url, secret, previous_secret AS previousSecret,
+           previous_secret_expires_at AS previousSecretExpiresAt, next_attempt_at AS dueAt,
+           CASE WHEN is_active = 0 THEN 'the webhook is switched off'
+             WHEN w.agent_id <> d.agent_id AND NOT (${FOR_ALL}) THEN 'its owner is no active administrator' END AS withheld
+         FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id WHERE d.id = ?1 AND status = 'pending'`,
       )
       .bind(id),
-    db.prepare("SELECT next_attempt_at AS dueAt FROM deliveries WHERE id = ?1 AND status = 'pending'").bind(id),
   ]);
-  const row = claimed!.results[0] as (Delivery & { body: string }) | undefined;
-  const webhook = target!.results[0] as
-    | {
-        agent_id: string;
-        url: string;
-        is_active: number;
-        secret: string;
-        previous_secret: string | null;
-        previous_secret_expires_at: number | null;
-      }
-    | undefined;
-  if (!row || !webhook) return left!.results[0] as { dueAt: number } | undefined;
-  return {
-    delivery: row,
-    body: row.body,
-    url: webhook.url,
-    ownerId: webhook.agent_id,
-    webhookActive: webhook.is_active === 1,
-    secret: webhook.secret,
-    previousSecret: webhook.previous_secret,
-    previousSecretExpiresAt: webhook.previous_secret_expires_at,
-  };
+  const delivery = claimed!.results[0] as (Delivery & { body: string }) | undefined;
+  const rest = target!.results[0] as (Omit<Claim, "delivery" | "body"> & { dueAt: number }) | undefined;
+  if (delivery && rest) return { ...rest, delivery, body: delivery.body };
+  // One that is due within the time of a claim has an attempt under way, or a message of its own that is about to come.
+  return rest && rest.dueAt > now + CLAIM_MS ? rest : undefined;
 }
 
 /** What an attempt leaves behind, unless the delivery was begun anew meanwhile. `nextAttemptAt` null: no more. */
@@ -165,7 +132,7 @@ export async function recordSuccess(
     afterAttempt(db, delivery, result, { status: "success", nextAttemptAt: null, now }),
     db
       .prepare("UPDATE webhooks SET failures_in_row = 0 WHERE id = ?1 AND failures_in_row > 0")
-      .bind(delivery.webhookId),
+      .bind(delivery.webhook_id),
   ]);
 }
 
@@ -178,41 +145,45 @@ export async function recordRetry(
   await afterAttempt(db, delivery, result, { status: "pending", nextAttemptAt: at, now }).run();
 }
 
-/** The end of a delivery that did not arrive, and of its webhook if that is the last straw: then `disabled` is announced. */
+/**
+ * The end of a delivery that did not arrive, and of its webhook if that is the last straw: then `disabled` is announced.
+ * Returns whether it was.
+ */
 export async function recordFailure(
   db: D1Database,
   delivery: Delivery,
   result: AttemptResult,
   { reason, most, disabled, now }: { reason: string; most: number; disabled: Event; now: number },
-): Promise<void> {
-  const lastStraw = "is_active = 1 AND failures_in_row + 1 >= ";
-  await db.batch([
+): Promise<boolean> {
+  const lastStraw = "is_active = 1 AND failures_in_row >=";
+  const { webhook_id: id } = delivery;
+  const results = await db.batch([
     afterAttempt(db, delivery, result, { status: "failed", nextAttemptAt: null, now }),
+    db.prepare("UPDATE webhooks SET failures_in_row = failures_in_row + 1 WHERE id = ?1").bind(id),
     announce(db, disabled, {
-      sql: `EXISTS (SELECT 1 FROM webhooks WHERE id = ?6 AND ${lastStraw}?7)`,
-      bindings: [delivery.webhookId, most],
+      sql: `EXISTS (SELECT 1 FROM webhooks WHERE id = ?6 AND ${lastStraw} ?7)`,
+      bindings: [id, most],
     }),
     db
       .prepare(
-        `UPDATE webhooks SET failures_in_row = failures_in_row + 1, is_active = iif(${lastStraw}?2, 0, is_active),
-           disabled_at = iif(${lastStraw}?2, ?3, disabled_at), disabled_reason = iif(${lastStraw}?2, ?4, disabled_reason)
-         WHERE id = ?1`,
+        `UPDATE webhooks SET is_active = 0, disabled_at = ?3, disabled_reason = ?4 WHERE id = ?1 AND ${lastStraw} ?2`,
       )
-      .bind(delivery.webhookId, most, now, reason),
+      .bind(id, most, now, reason),
   ]);
+  return results[3]!.meta.changes > 0;
 }
 
-/** The end of a delivery that was not attempted: its webhook was switched off meanwhile. */
+/** The end of a delivery that was not attempted: it is withheld. */
 export async function recordUnsent(db: D1Database, delivery: Delivery, error: string, now: number): Promise<void> {
   await afterAttempt(db, delivery, { error }, { status: "failed", nextAttemptAt: null, now }).run();
 }
 
-/** Marks deliveries whose messages the queue gave up. */
+/** Marks deliveries whose messages the queue gave up, unless another message's attempt is under way or to come. */
 export async function recordDead(db: D1Database, ids: readonly string[], now: number): Promise<void> {
   await db
     .prepare(
       `UPDATE deliveries SET status = 'failed', next_attempt_at = NULL, error = 'given up by the queue', updated_at = ?2
-       WHERE id IN (SELECT value FROM json_each(?1)) AND status = 'pending'`,
+       WHERE id IN (SELECT value FROM json_each(?1)) AND status = 'pending' AND next_attempt_at <= ?2`,
     )
     .bind(JSON.stringify(ids), now)
     .run();
@@ -234,7 +205,7 @@ export async function takeForgotten(
   return results.map(({ id }) => id);
 }
 
-/** Begins a delivery anew, under its own id. Nothing where there is none; `undefined` outcome where it is still under way. */
+/** Begins a delivery anew, under its own id, unless an attempt is under way or near. */
 export async function beginAnew(
   db: D1Database,
   id: string,
@@ -246,9 +217,9 @@ export async function beginAnew(
       .prepare(
         `UPDATE deliveries SET status = 'pending', attempts = 0, next_attempt_at = ?3, enqueued_at = ?3, error = NULL,
            updated_at = ?3
-         WHERE id = ?1 AND webhook_id = ?2 AND status <> 'pending'`,
+         WHERE id = ?1 AND webhook_id = ?2 AND (status <> 'pending' OR next_attempt_at > ?3 + ?4)`,
       )
-      .bind(id, webhookId, now),
+      .bind(id, webhookId, now, CLAIM_MS),
     db.prepare(`SELECT ${COLUMNS} FROM deliveries WHERE id = ?1 AND webhook_id = ?2`).bind(id, webhookId),
   ]);
   const row = found!.results[0];
