@@ -69,7 +69,7 @@ export const webhookAnswers = {
     answer: deliveryList,
   },
   "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver": {
-    summary: "Begin a finished delivery anew, under the same id",
+    summary: "Begin a delivery anew, under the same id, that has ended or waits for longer than a minute",
     answer: oneDelivery,
   },
   "POST /webhooks/{id}/test": { summary: "Send a test event (webhook.test) to a webhook", answer: oneDelivery },

@@ -1,8 +1,88 @@
 import { env } from "cloudflare:workers";
-import { expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
+import { loadConfig } from "../../src/config.ts";
+import { keepHouse } from "../../src/housekeeping.ts";
 import { emptyOutbox } from "../../src/webhooks/deliveries/fan-out.ts";
 import { countOperations } from "../support/count-operations.ts";
-import { hook, hookWorld } from "../support/receiver.ts";
+import { attempts, deliveriesOf, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
+import type { Registered, World } from "../support/world.ts";
+
+afterEach(() => env.DB.batch([env.DB.prepare("DELETE FROM webhooks"), env.DB.prepare("DELETE FROM events")]));
+
+const put = (where: World, by: Registered, of: Registered, what: string, json: unknown) =>
+  where.call(`/agents/${of.id}/${what}`, { method: "PUT", token: by.token, json });
+const told = async ({ arrived }: ReturnType<typeof receiver>) =>
+  (await arrived()).map(({ body }) => JSON.parse(body) as { event: string; agent_id: string });
+
+describe("who was an administrator", () => {
+  it.each([
+    ["narrowed", "permissions", { permissions: ["lab:things:read"] }, { permissions: ["*:*:*"] }],
+    ["suspended", "status", { status: "suspended" }, { status: "active" }],
+  ])("hears of other agents no more once %s, also not what waits or is asked for again", async (_, what, end, back) => {
+    const where = hookWorld();
+    const [agent, other, admin] = [await where.agent(), await where.admin(), await where.admin()];
+    const at = receiver("500,200");
+    const { id } = await hook(where, other, { url: at.url, all_agents: true });
+    await put(where, admin, agent, "tier", { tier: "pro" });
+    await settle(where);
+    expect(await told(at)).toHaveLength(1);
+
+    await put(where, admin, other, what, end);
+    await env.DB.prepare("UPDATE deliveries SET next_attempt_at = 0 WHERE webhook_id = ?").bind(id).run();
+    await attempts(where);
+    const [waiting] = await deliveriesOf(where, admin, id);
+    expect(waiting).toMatchObject({ status: "failed", error: "not sent: its owner is no active administrator" });
+    const again = `/webhooks/${id}/deliveries/${waiting.id}/redeliver`;
+    expect((await where.call(again, { method: "POST", token: admin.token })).status).toBe(200);
+    await put(where, admin, agent, "tier", { tier: "enterprise" });
+    await settle(where);
+    expect(await told(at)).toHaveLength(1);
+
+    // Its own events are its own still.
+    await put(where, admin, other, "tier", { tier: "pro" });
+    await settle(where);
+    expect((await told(at)).map(({ agent_id }) => agent_id)).toEqual([agent.id, other.id]);
+
+    await put(where, admin, other, what, back);
+    await put(where, admin, agent, "tier", { tier: "free" });
+    await settle(where);
+    expect((await told(at)).map(({ agent_id }) => agent_id)).toEqual([agent.id, other.id, agent.id]);
+  });
+});
+
+describe("an agent that is deleted", () => {
+  it("has its webhooks told of it, also by a retry, and then they are gone with their deliveries", async () => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    const at = receiver("500,200");
+    const { id } = await hook(where, agent, { url: at.url, events: ["agent.deleted"] });
+    const { id: silent } = await hook(where, agent, { url: receiver().url });
+    const house = () => keepHouse(where.env, loadConfig(where.env), Date.now() + 1000);
+    const left = async () => {
+      const { results } = await env.DB.prepare(
+        `SELECT id FROM webhooks WHERE id IN (?1, ?2) UNION ALL SELECT event FROM deliveries WHERE webhook_id = ?1`,
+      )
+        .bind(id, silent)
+        .all<{ id: string }>();
+      return results.map((row) => row.id).sort();
+    };
+    expect((await where.call(`/agents/${agent.id}`, { method: "DELETE", token: admin.token })).status).toBe(200);
+    for (const path of [`/webhooks/${id}`, `/webhooks/${id}/deliveries`]) {
+      expect((await where.call(path, { token: admin.token })).status).toBe(404);
+    }
+    await settle(where);
+    await house();
+    expect(await left()).toEqual(["agent.deleted", id].sort());
+    await env.DB.prepare("UPDATE deliveries SET next_attempt_at = 0").run();
+    await attempts(where);
+    expect((await told(at)).map(({ event, agent_id }) => [event, agent_id])).toEqual([
+      ["agent.deleted", agent.id],
+      ["agent.deleted", agent.id],
+    ]);
+    await house();
+    expect(await left()).toEqual([]);
+  });
+});
 
 it("Other agents' webhooks cost an event nothing, however many there are", async () => {
   const counter = countOperations();
