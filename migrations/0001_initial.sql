@@ -111,14 +111,13 @@ CREATE TABLE webhooks (
   failures_in_row INTEGER NOT NULL DEFAULT 0,
   disabled_at INTEGER,
   disabled_reason TEXT,
-  orphaned_at INTEGER,                    -- when its agent was deleted: it goes once it has been told
+  orphaned_at INTEGER,                    -- when its agent was deleted: it goes once that was told, see the triggers
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX webhooks_by_agent ON webhooks (agent_id, created_at);
 CREATE INDEX webhooks_for_all ON webhooks (id) WHERE all_agents = 1;
-CREATE INDEX webhooks_orphaned ON webhooks (orphaned_at) WHERE orphaned_at IS NOT NULL;
 CREATE INDEX webhooks_by_key ON webhooks (secret ->> '$.kid');
 CREATE INDEX webhooks_by_previous_key ON webhooks (previous_secret ->> '$.kid') WHERE previous_secret IS NOT NULL;
 
@@ -154,3 +153,21 @@ CREATE INDEX deliveries_by_webhook ON deliveries (webhook_id, id);
 CREATE INDEX deliveries_by_status ON deliveries (webhook_id, status, id);
 CREATE INDEX deliveries_by_age ON deliveries (updated_at) WHERE status <> 'pending';
 CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE status = 'pending';
+
+-- A deleted agent's webhooks go with it, but for those that want to hear of it: these go when that delivery has ended, or is
+-- not going to be.
+CREATE TRIGGER webhooks_orphaned AFTER DELETE ON agents BEGIN
+  DELETE FROM webhooks WHERE agent_id = old.id
+    AND (is_active = 0 OR NOT EXISTS (SELECT 1 FROM json_each(events) e WHERE e.value = 'agent.deleted'));
+  UPDATE webhooks SET orphaned_at = unixepoch() * 1000 WHERE agent_id = old.id;
+END;
+
+CREATE TRIGGER orphans_told AFTER UPDATE OF status ON deliveries
+WHEN new.event = 'agent.deleted' AND new.status <> 'pending' BEGIN
+  DELETE FROM webhooks WHERE id = new.webhook_id AND agent_id = new.agent_id AND orphaned_at IS NOT NULL;
+END;
+
+CREATE TRIGGER orphans_disabled AFTER UPDATE OF is_active ON webhooks
+WHEN new.orphaned_at IS NOT NULL AND new.is_active = 0 BEGIN
+  DELETE FROM webhooks WHERE id = new.id;
+END;

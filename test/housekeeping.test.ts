@@ -108,8 +108,10 @@ describe("every chore", () => {
       const scans = plan.results.filter(({ detail }) => /^SCAN (?!\(?subquery|\d+)/.test(detail));
       expect({
         sql,
-        // The outbox is read from its beginning, in the order of its key, up to a limit.
-        scans: scans.filter(({ detail }) => !/USING INDEX activity_counts_empty|^SCAN events$/.test(detail)),
+        // The outbox is read from its beginning, in the order of its key, up to a limit; json_each is a list that is given.
+        scans: scans.filter(
+          ({ detail }) => !/USING INDEX activity_counts_empty|^SCAN (events$|json_each )/.test(detail),
+        ),
       }).toEqual({
         sql,
         scans: [],

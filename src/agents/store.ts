@@ -1,5 +1,5 @@
 import type { Event } from "../webhooks/event.ts";
-import { announce, orphanWebhooks } from "../webhooks/outbox.ts";
+import { announce } from "../webhooks/outbox.ts";
 import { agentColumns, fromRow, STATUSES, type Agent, type AgentRow, type Status } from "./agent.ts";
 import { MOST_MATCHES, searchRanges, type Place } from "./page.ts";
 
@@ -108,11 +108,10 @@ export function updateColumn(
   });
 }
 
-/** Deletes an agent, and by their foreign keys its API keys and sessions. Its webhooks hear of it and go. */
+/** Deletes an agent, by their foreign keys its API keys and sessions, and by triggers its webhooks: once they were told. */
 export async function deleteAgent(db: D1Database, id: string, event: Event): Promise<boolean> {
-  const [, , deletion] = await db.batch([
+  const [, deletion] = await db.batch([
     announce(db, event, { sql: "EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2)", bindings: [] }),
-    orphanWebhooks(db, id, event.at),
     db.prepare("DELETE FROM agents WHERE id = ?1 RETURNING id").bind(id),
   ]);
   return deletion!.results.length > 0;

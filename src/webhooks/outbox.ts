@@ -1,5 +1,5 @@
 import type { Event } from "./event.ts";
-import { orphanStatement, outboxStatement } from "./store.ts";
+import { outboxStatement } from "./store.ts";
 
 /**
  * Announces an event together with the change that causes it: the statement goes into the same D1 batch, so that a crash
@@ -14,6 +14,3 @@ export function announce(
 ): D1PreparedStatement {
   return outboxStatement(db, event, only?.sql, only?.bindings);
 }
-
-/** What a deleted agent's webhooks get is their last: the statement goes into the batch that deletes the agent, behind its event. */
-export const orphanWebhooks = orphanStatement;

@@ -132,25 +132,6 @@ export function deleteWebhook(db: D1Database, id: string, owner: Owner): Promise
   return db.prepare(`DELETE FROM webhooks WHERE ${OWNED} RETURNING agent_id`).bind(id, owner).first("agent_id");
 }
 
-/** The statement that leaves a deleted agent's webhooks without an owner: nobody sees them any more. */
-export function orphanStatement(db: D1Database, agentId: string, now: number): D1PreparedStatement {
-  return db.prepare("UPDATE webhooks SET orphaned_at = ?2 WHERE agent_id = ?1").bind(agentId, now);
-}
-
-/** Deletes at most so many webhooks of deleted agents that have nothing left to tell. Returns how many. */
-export async function deleteOrphans(db: D1Database, now: number, most: number): Promise<number> {
-  const { meta } = await db
-    .prepare(
-      `DELETE FROM webhooks WHERE id IN (
-         SELECT id FROM webhooks w WHERE orphaned_at < ?1
-           AND NOT EXISTS (SELECT 1 FROM events WHERE id < 'evt_' || printf('%012x', w.orphaned_at + 1))
-           AND NOT EXISTS (SELECT 1 FROM deliveries WHERE webhook_id = w.id AND status = 'pending') LIMIT ?2)`,
-    )
-    .bind(now, most)
-    .run();
-  return meta.changes;
-}
-
 /** Puts a new secret in; the one in use signs beside it until the overlap ends. */
 export async function replaceSecret(
   db: D1Database,
@@ -177,17 +158,16 @@ export interface KeptSecrets {
   readonly previousSecretExpiresAt: number | null;
 }
 
-/** Secrets as they are kept, of webhooks that have one under another key than this one. */
-export async function secretsUnderOtherKeys(db: D1Database, kid: string, most: number): Promise<KeptSecrets[]> {
-  const under = (column: string, other: "<" | ">") =>
-    `SELECT id FROM webhooks WHERE ${column} IS NOT NULL AND ${column} ->> '$.kid' ${other} ?1`;
-  const ids = ["secret", "previous_secret"].flatMap((column) => [under(column, "<"), under(column, ">")]);
+/** Secrets as they are kept, of webhooks that have one under one of these keys. */
+export async function secretsUnder(db: D1Database, kids: readonly string[], most: number): Promise<KeptSecrets[]> {
+  const under = (column: string) =>
+    `SELECT id FROM webhooks WHERE ${column} IS NOT NULL AND ${column} ->> '$.kid' IN (SELECT value FROM json_each(?1))`;
   const { results } = await db
     .prepare(
       `SELECT id, secret, previous_secret AS previousSecret, previous_secret_expires_at AS previousSecretExpiresAt
-       FROM webhooks WHERE id IN (${ids.join(" UNION ALL ")}) LIMIT ?2`,
+       FROM webhooks WHERE id IN (${under("secret")} UNION ALL ${under("previous_secret")}) LIMIT ?2`,
     )
-    .bind(kid, most)
+    .bind(JSON.stringify(kids), most)
     .all<KeptSecrets>();
   return results;
 }

@@ -1,7 +1,5 @@
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
-import { loadConfig } from "../../src/config.ts";
-import { keepHouse } from "../../src/housekeeping.ts";
 import { emptyOutbox } from "../../src/webhooks/deliveries/fan-out.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { attempts, deliveriesOf, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
@@ -57,7 +55,6 @@ describe("an agent that is deleted", () => {
     const at = receiver("500,200");
     const { id } = await hook(where, agent, { url: at.url, events: ["agent.deleted"] });
     const { id: silent } = await hook(where, agent, { url: receiver().url });
-    const house = () => keepHouse(where.env, loadConfig(where.env), Date.now() + 1000);
     const left = async () => {
       const { results } = await env.DB.prepare(
         `SELECT id FROM webhooks WHERE id IN (?1, ?2) UNION ALL SELECT event FROM deliveries WHERE webhook_id = ?1`,
@@ -71,7 +68,6 @@ describe("an agent that is deleted", () => {
       expect((await where.call(path, { token: admin.token })).status).toBe(404);
     }
     await settle(where);
-    await house();
     expect(await left()).toEqual(["agent.deleted", id].sort());
     await env.DB.prepare("UPDATE deliveries SET next_attempt_at = 0").run();
     await attempts(where);
@@ -79,8 +75,22 @@ describe("an agent that is deleted", () => {
       ["agent.deleted", agent.id],
       ["agent.deleted", agent.id],
     ]);
-    await house();
     expect(await left()).toEqual([]);
+  });
+
+  it("leaves no webhook behind that is switched off while it waits", async () => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    const { id } = await hook(where, agent, {
+      url: receiver("410").url,
+      events: ["agent.deleted", "agent.tier_updated"],
+    });
+    await where.call(`/webhooks/${id}/test`, { method: "POST", token: agent.token });
+    await where.call(`/agents/${agent.id}`, { method: "DELETE", token: admin.token });
+    const kept = () => env.DB.prepare("SELECT count(*) AS n FROM webhooks WHERE id = ?").bind(id).first("n");
+    expect(await kept()).toBe(1);
+    await attempts(where);
+    expect(await kept()).toBe(0);
   });
 });
 

@@ -13,8 +13,6 @@ import { claim, recordDead, recordFailure, recordRetry, recordSuccess, recordUns
 const MOST_FAILURES = 5;
 /** How long a batch waits for slow receivers. They go on behind it, and the next batch comes. */
 const PATIENCE_MS = 100;
-/** When the database does not answer. */
-const RETRY_SECONDS = 30;
 
 type DeliveryEnv = Pick<Env, "ACTIVITY" | "DB" | "DELIVERIES">;
 
@@ -90,7 +88,7 @@ export async function consumeDeliveries(
       } catch (cause) {
         logFailure("delivery_not_attempted", cause);
         // Once the batch has been answered for, the minute's sweep finds what is left.
-        if (!answered) message.retry({ delaySeconds: RETRY_SECONDS });
+        if (!answered) message.retry();
       }
     }),
   );

@@ -1,6 +1,5 @@
 import type { Chore } from "../../housekeeping.ts";
 import { enqueue } from "./enqueue.ts";
-import { deleteOrphans } from "../store.ts";
 import { deleteFinished, fanOut, oldestEvents, takeForgotten } from "./store.ts";
 
 /** Events of one batch: each needs two statements. */
@@ -39,9 +38,6 @@ export const resendForgotten: Chore = async (env, _config, now, most) => {
   return ids.length;
 };
 
-/** Deliveries are kept for as long as activity is, a deleted agent's webhooks until the last of theirs has ended. */
-export const sweepDeliveries: Chore = async (env, config, now, most) =>
-  Math.max(
-    await deleteFinished(env.DB, now - config.activityRetentionDays * DAY_MS, most),
-    await deleteOrphans(env.DB, now, most),
-  );
+/** Deliveries are kept for as long as activity is. */
+export const sweepDeliveries: Chore = (env, config, now, most) =>
+  deleteFinished(env.DB, now - config.activityRetentionDays * DAY_MS, most);
