@@ -2,22 +2,30 @@
 const SHORTEST = 8;
 
 /**
- * The forms in which a secret could come back: as it is, escaped in JSON, percent-encoded, and in base64 (both alphabets) at
- * each of the three offsets that it can have in a longer text.
+ * The forms in which a secret could come back: as it is, escaped in JSON (also as for HTML), percent-encoded (the reserved
+ * characters or all but the unreserved, and as a form's value), and in base64 (both alphabets) at each of the three offsets that
+ * it can have in a longer text.
  */
 export function needlesOf(secrets: readonly string[]): readonly string[] {
   const needles = new Set<string>();
   for (const secret of secrets) {
     const bytes = bytesOf(secret);
-    const percent = encodeURIComponent(secret);
+    const strict = encodeURIComponent(secret).replace(/[!'()*~]/g, hex);
+    const escaped = [
+      encodeURI(secret),
+      encodeURIComponent(secret),
+      strict,
+      strict.replaceAll("%20", "+"),
+      secret.replace(/[<>&'+]/g, (char) => `\\u00${hex(char).slice(1)}`),
+    ];
     // As a text, and one byte a character: the same for a secret in ASCII.
     const plain = [secret, latin1.decode(bytes)];
     const found = [
       ...plain,
       ...plain.map((text) => JSON.stringify(text).slice(1, -1)),
       ...plain.map((text) => text.replaceAll("/", "\\/")),
-      percent,
-      percent.replace(/%../g, (code) => code.toLowerCase()),
+      ...escaped,
+      ...escaped.map((text) => text.replace(/%..|u00../g, (code) => code.toLowerCase())),
     ];
     for (const offset of [0, 1, 2]) {
       // Only the characters that hang on the secret alone: not those shared with its neighbours.
@@ -37,6 +45,8 @@ export const holdsNeedle = (text: string, needles: readonly string[]): boolean =
 /** Whether a body, or a piece of one, holds a needle. Every ASCII byte is itself in UTF-8, also in the midst of what is none. */
 export const bodyHoldsNeedle = (bytes: Uint8Array, needles: readonly string[]): boolean =>
   holdsNeedle(utf8.decode(bytes), needles);
+
+const hex = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
 
 // Six times as fast as latin1 in workerd.
 const utf8 = new TextDecoder();

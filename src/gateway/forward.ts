@@ -1,5 +1,6 @@
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
+import { holdsNeedle } from "./echo.ts";
 import { requestHeaders, responseHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
 import { pass, readWhole, type BodyEnd } from "./pass.ts";
@@ -64,12 +65,14 @@ export async function forward(
   const { status, headers: received } = answer;
   const link = (text: string) => throughGateway(text, url, service, originOf(request.url));
   const answerHeaders = responseHeaders(received, definition, credential.needles, link);
-  const head = { status, statusText: answer.statusText, headers: answerHeaders };
+  const statusText = holdsNeedle(answer.statusText, credential.needles) ? "" : answer.statusText;
+  const head = { status, statusText, headers: answerHeaders };
   const ended = { upstreamStatus: status, done: undefined };
   if (meaning.method === "HEAD" || BODILESS.has(status)) {
     return { response: new Response(null, head), ...ended };
   }
-  const needles = isSearched(received) ? credential.needles : [];
+  const searched = searchedLength(received);
+  const needles = searched > 0 ? credential.needles : [];
   const links =
     definition.bodyLinks && status !== 206 && isJson(received) ? linkRewriter(definition.bodyLinks, link) : undefined;
   if (links) for (const name of ["content-length", ...DIGESTS]) delete answerHeaders[name];
@@ -83,7 +86,7 @@ export async function forward(
   }
   if (!answer.body) return { response: new Response(null, head), ...ended };
   const { readable, writable } = pipeOf(links ? undefined : length);
-  const done = pass(answer.body, writable, { needles, links }, length);
+  const done = pass(answer.body, writable, { needles, links, searched }, length);
   return { response: new Response(readable, head), upstreamStatus: status, done };
 }
 
@@ -96,13 +99,12 @@ const DIGESTS = ["content-md5", "digest", "content-digest", "repr-digest"];
 const isJson = (headers: Headers): boolean =>
   /^application\/(?:[\w.-]+\+)?json\b/i.test(headers.get("content-type") ?? "");
 
-/** Text of any length, and whatever else is short. */
-function isSearched(headers: Headers): boolean {
+/** How much of a body is searched: all of a text, all of what else is short, and the beginning where the length is not told. */
+function searchedLength(headers: Headers): number {
   const type = headers.get("content-type");
   if (type === null || /^text\/|[/+](?:json|xml|javascript|x-www-form-urlencoded)\b|ndjson|yaml/i.test(type))
-    return true;
-  const length = headers.get("content-length");
-  return length !== null && Number(length) <= LONGEST_SEARCHED;
+    return Infinity;
+  return Number(headers.get("content-length") ?? 0) <= LONGEST_SEARCHED ? LONGEST_SEARCHED : 0;
 }
 
 /** The length of the body as it is read: an encoded one has another than its header says. */
@@ -121,7 +123,8 @@ function throughGateway(text: string, base: URL, service: Service, gatewayOrigin
   const url = URL.parse(text, base);
   if (!url || url.origin !== base.origin) return text;
   const inside = url.pathname === service.basePath || url.pathname.startsWith(`${service.basePath}/`);
-  if (!inside) return text;
+  // Whoever takes it from the root would ask the gateway itself.
+  if (!inside) return url.href;
   const rest = url.pathname.slice(service.basePath.length) + url.search + url.hash;
   return (/^\/[^/\\]/.test(text) ? "" : gatewayOrigin) + through + rest;
 }

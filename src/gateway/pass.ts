@@ -12,6 +12,8 @@ const LARGEST_PIECE = 128 * 1024;
 export interface Passage {
   readonly needles: readonly string[];
   readonly links: LinkRewriter | undefined;
+  /** How many bytes of the beginning are searched, at least; all where it is left out. */
+  readonly searched?: number;
 }
 
 /** Reads a short body at once: one that breaks off or holds the credential is no answer at all. */
@@ -30,6 +32,13 @@ export async function readWhole(
   return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
 }
 
+/** The runtime does it alone. */
+const piped = (body: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array>): Promise<BodyEnd> =>
+  body.pipeTo(writable).then(
+    () => undefined,
+    () => "broken_off",
+  );
+
 /**
  * Passes an upstream's body on to the agent. Never rejects; a body that breaks off breaks off on the other side too.
  *
@@ -41,19 +50,15 @@ export async function readWhole(
 export async function pass(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { needles, links }: Passage,
+  { needles, links, searched = Infinity }: Passage,
   length = 0,
 ): Promise<BodyEnd> {
-  if (needles.length === 0 && !links) {
-    return body.pipeTo(writable).then(
-      () => undefined,
-      () => "broken_off",
-    );
-  }
+  if (needles.length === 0 && !links) return piped(body, writable);
   const reader = body.getReader({ mode: "byob" });
   const writer = writable.getWriter();
   const search = needles.length > 0 ? echoSearch(needles) : undefined;
   let echoed = false;
+  let passed = 0;
   try {
     const longest = Math.max(0, ...needles.map((needle) => needle.length));
     let piece = Math.min(Math.max(FIRST_PIECE, length), LARGEST_PIECE);
@@ -73,6 +78,13 @@ export async function pass(
       const clear = read.subarray(0, verdict.clear);
       for (const part of links ? links.push(clear) : [clear]) if (part.length > 0) await writer.write(part);
       held = read.slice(clear.length);
+      passed += clear.length;
+      if (passed > searched && !links) {
+        if (held.length > 0) await writer.write(held);
+        reader.releaseLock();
+        writer.releaseLock();
+        return piped(body, writable);
+      }
       if (value.byteLength === piece && piece < LARGEST_PIECE) buffer = new ArrayBuffer((piece *= 2) + longest);
     }
     for (const part of links ? [...links.push(held), links.rest()] : [held]) {

@@ -37,13 +37,15 @@ beforeAll(async () => {
     "UPSTREAMS.down": JSON.stringify({ ...lab, base_url: "http://127.0.0.1:1" }),
     "UPSTREAMS.nowhere": JSON.stringify({ ...lab, base_url: "http://nowhere.invalid" }),
     "UPSTREAMS.broken": JSON.stringify({ ...lab, base_url: `http://127.0.0.1:${await listen(broken)}` }),
+    "UPSTREAMS.based": JSON.stringify({ ...lab, base_url: `${origin}/api/v3` }),
     "UPSTREAMS.bare": JSON.stringify({ ...lab, base_url: origin }),
     UPSTREAM_LAB_TOKEN: CREDENTIAL,
+    UPSTREAM_BASED_TOKEN: CREDENTIAL,
     UPSTREAM_DOWN_TOKEN: CREDENTIAL,
     UPSTREAM_NOWHERE_TOKEN: CREDENTIAL,
     UPSTREAM_BROKEN_TOKEN: CREDENTIAL,
   });
-  agent = await worker.agent(["lab:*:*", "down:*:*", "nowhere:*:*", "broken:*:*", "bare:*:*"]);
+  agent = await worker.agent(["lab:*:*", "based:*:*", "down:*:*", "nowhere:*:*", "broken:*:*", "bare:*:*"]);
 });
 afterAll(async () => {
   await worker?.stop();
@@ -307,6 +309,18 @@ describe("an answer", () => {
     }
     expect(received - before).toBe(4);
   });
+
+  it("redirects beside the base URL is sent there, and not to the gateway's own paths", async () => {
+    for (const [location, expected] of [
+      ["/agents", `${origin}/agents`],
+      ["/api/v3x", `${origin}/api/v3x`],
+      ["/api/v3/b", "/proxy/based/b"],
+      ["b", `${worker.url}/proxy/based/b`],
+    ]) {
+      answer = (_, response) => void response.writeHead(302, { location }).end();
+      expect((await call("/based/a")).headers.get("location")).toBe(expected);
+    }
+  });
 });
 
 describe("an upstream that fails", () => {
@@ -471,6 +485,25 @@ describe("an upstream that sends the credential back", () => {
     const { body } = await readAll(await open("/lab/echo-gzip"));
     await worker.activity(agent, (message) => message === "lab GET /echo-gzip → 200, cut off: credential_echo");
     expect(body.toString("latin1")).not.toContain("credential-of");
+  });
+
+  it("in the beginning of a file of unknown length is cut off, and the rest of a longer one passes as it is", async () => {
+    const type = { "content-type": "application/octet-stream" };
+    answer = (_, response) => void response.writeHead(200, type).write(`\0${CREDENTIAL}`, () => response.end());
+    expect((await readAll(await open("/lab/echo-file"))).broken).toBe(true);
+    answer = (_, response) => {
+      response.writeHead(200, type);
+      void pour(response, 5);
+    };
+    const { body, broken: cut } = await readAll(await open("/lab/long-file"));
+    expect(cut).toBe(false);
+    expect(body.equals(Buffer.concat(Array<Buffer>(5).fill(block)))).toBe(true);
+  });
+
+  it("beside the status loses that text", async () => {
+    answer = (_, response) => void response.writeHead(200, CREDENTIAL).end("fine");
+    const { statusMessage } = await open("/lab/reason");
+    expect(statusMessage).not.toContain("credential-of");
   });
 
   it("also drop by drop", async () => {
