@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { parse } from "smol-toml";
 import { explain, type Explanation, type Question } from "../src/gateway/explain.ts";
+import { question } from "../src/gateway/routes.ts";
 import { loadServices } from "../src/gateway/services.ts";
 import { upstreamSettings } from "../src/gateway/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
@@ -40,8 +41,8 @@ else if (positionals.length === 3) {
 
 async function explainLines(): Promise<void> {
   let pending = "";
+  // One answer for every line, an empty one included: the n-th is about the n-th.
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
-    if (line.trim() === "") continue;
     pending += `${JSON.stringify(explanationOf(read(line)))}\n`;
     if (pending.length > 65_536) {
       process.stdout.write(pending);
@@ -51,12 +52,13 @@ async function explainLines(): Promise<void> {
   process.stdout.write(pending);
 }
 
-function explanationOf(question: Question | undefined): Explanation {
-  if (question) return explain({ services, catalogue }, question).explanation;
+function explanationOf(question: Question | Unreadable): Explanation {
+  if (!("unreadable" in question)) return explain({ services, catalogue }, question).explanation;
   process.exitCode = 1;
+  const { service, method } = question.unreadable;
   return {
-    service: "",
-    method: "",
+    service: typeof service === "string" ? service : "",
+    method: typeof method === "string" ? method : "",
     path: null,
     required: null,
     all_required: [],
@@ -66,16 +68,21 @@ function explanationOf(question: Question | undefined): Explanation {
   };
 }
 
-/** Undefined for a line that asks nothing. */
-function read(line: string): Question | undefined {
+/** A line that asks nothing, as far as it says something. */
+interface Unreadable {
+  readonly unreadable: { readonly service?: unknown; readonly method?: unknown };
+}
+
+function read(line: string): Question | Unreadable {
+  let value: unknown;
   try {
-    const question = JSON.parse(line) as Question;
-    const { service, method, path, headers = {}, permissions = [] } = question;
-    const texts = [service, method, path, ...Object.values(headers), ...permissions];
-    return texts.every((text) => typeof text === "string") && Array.isArray(permissions) ? question : undefined;
+    value = JSON.parse(line);
   } catch {
-    return undefined;
+    return { unreadable: {} };
   }
+  const parsed = question.safeParse(value);
+  if (parsed.success) return parsed.data;
+  return { unreadable: typeof value === "object" && value !== null ? value : {} };
 }
 
 function declaredSettings(): Record<string, unknown> {

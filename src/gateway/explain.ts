@@ -8,9 +8,9 @@ export interface Question {
   readonly method: string;
   /** Below the service, as raw as it would come over the wire, with its query. */
   readonly path: string;
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly headers?: Readonly<Record<string, string>> | null | undefined;
   /** What the agent would hold; nothing where left out. */
-  readonly permissions?: readonly string[] | undefined;
+  readonly permissions?: readonly string[] | null | undefined;
 }
 
 /** What would happen. */
@@ -41,9 +41,9 @@ export interface Reasons {
 /** Judges a request as the gateway would, by the same functions, and calls nothing. */
 export function explain(
   { services, catalogue }: Pick<Config, "services" | "catalogue">,
-  { service, method, path, headers: sent = {}, permissions = [] }: Question,
+  { service, method, path, headers: sent, permissions }: Question,
 ): { explanation: Explanation; reasons: Reasons } {
-  const { headers, unusable } = readHeaders(sent);
+  const { headers, unusable } = readHeaders(sent ?? {});
   const meaning = meaningOf(services, { service, method, target: path, headers });
   if (meaning.decision === "refuse") {
     const { code, message, parameter } = meaning;
@@ -64,7 +64,7 @@ export function explain(
     };
   }
   const { rule, required } = meaning;
-  const lacking = missing(meaning, new Set(permissions), catalogue);
+  const lacking = missing(meaning, new Set(permissions ?? []), catalogue);
   const allowed = lacking.length === 0;
   return {
     explanation: {

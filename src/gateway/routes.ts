@@ -2,12 +2,13 @@ import * as z from "zod/mini";
 import { route } from "../http/route.ts";
 import { explain } from "./explain.ts";
 
-const question = z.object({
+/** The body of `POST /proxy/_explain`. */
+export const question = z.object({
   service: z.string(),
   method: z.string(),
   path: z.string(),
-  headers: z.optional(z.record(z.string(), z.string())),
-  permissions: z.optional(z.array(z.string())),
+  headers: z.nullish(z.record(z.string(), z.string())),
+  permissions: z.nullish(z.array(z.string())),
 });
 
 export const gatewayRoutes = [

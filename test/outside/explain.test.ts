@@ -58,6 +58,29 @@ describe("npm run explain", () => {
     expect(status).toBe(1);
   });
 
+  it("answers every line, an odd one with what is known of it, and says by its status that there was one", () => {
+    const odd = [
+      "",
+      "{",
+      "null",
+      "[1]",
+      '{"service":"github","method":"GET"}',
+      '{"service":"github","method":1,"path":"/x"}',
+      '{"service":"github","method":"GET","path":"/x","permissions":"github:*:*"}',
+      '{"service":"github","method":"GET","path":"/x","headers":{"accept":1}}',
+    ];
+    const good = '{"service":"github","method":"GET","path":"/repos/o/r","headers":null,"permissions":null,"more":1}';
+    const { status, stderr, answers } = explain(["-"], [...odd, good, good].join("\r\n"));
+    expect([status, stderr]).toEqual([1, ""]);
+    expect(answers.map(({ code }) => code)).toEqual([
+      ...odd.map(() => "bad_line"),
+      "insufficient_permissions",
+      "insufficient_permissions",
+    ]);
+    expect(answers[4]).toMatchObject({ service: "github", method: "GET", path: null, required: null });
+    expect(explain(["-"], `${good}\n`)).toMatchObject({ status: 0, answers: [{ path: "/repos/o/r" }] });
+  });
+
   it("says how it is called where it is called otherwise", () => {
     expect(explain(["github"])).toMatchObject({
       status: 1,
