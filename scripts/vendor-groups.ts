@@ -1,23 +1,32 @@
-import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
+import { actionsOf, BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
 import type { Operation } from "./operations.ts";
 
-/** The vendor's groups that are what the catalogue calls a resource, independent of the gateway's tables. */
-const GROUPS: Readonly<Record<string, RegExp>> = {
-  zendesk: /^(tickets|users)$/,
-  slack: /^(chat|conversations)$/,
-  hubspot: /^(contacts|companies|deals)$/,
-  github: /^(repos|issues|pulls|git|commits|branches|releases|contents)(\/|$)/,
-  salesforce: /^(Account|Lead)$/,
-  stripe: /^(charges|payment_intents|customers|invoices)$/,
+/** What the catalogue calls the vendors' groups, independent of the gateway's tables. */
+const RESOURCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  zendesk: { tickets: "tickets", users: "users" },
+  slack: { chat: "messages", conversations: "channels" },
+  hubspot: { contacts: "contacts", companies: "companies", deals: "deals" },
+  github: {
+    repos: "repos",
+    git: "repos",
+    commits: "repos",
+    branches: "repos",
+    releases: "repos",
+    issues: "issues",
+    pulls: "pull_requests",
+  },
+  salesforce: { Account: "accounts", Lead: "leads" },
+  stripe: { charges: "payments", payment_intents: "payments", customers: "customers", invoices: "invoices" },
 };
 
 export const isRead = ({ classification }: Operation): boolean =>
   classification.split("+").every((permission) => permission.endsWith(":read"));
 
 /** Whether the vendor's own grouping says that an operation is on a resource of the catalogue, with an action that it grants. */
-export function belongs(service: string, { method, group }: Operation): boolean {
-  const resources: Readonly<Record<string, readonly string[]>> =
-    BUILT_IN_CATALOGUE[service as keyof typeof BUILT_IN_CATALOGUE];
-  const writable = Object.values(resources).some((actions) => actions.includes("write"));
-  return (GROUPS[service]?.test(group) ?? false) && (writable || method === "GET" || method === "HEAD");
+export function belongs(service: string, { method, path, group }: Operation): boolean {
+  const reads = method === "GET" || method === "HEAD" || /\/(?:search|batch\/read)$/.test(path);
+  return group.split("+").every((one) => {
+    const resource = RESOURCES[service]?.[one.split("/")[0] ?? ""] ?? "";
+    return actionsOf(BUILT_IN_CATALOGUE, service, resource).includes(reads ? "read" : "write");
+  });
 }
