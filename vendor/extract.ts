@@ -51,16 +51,32 @@ const hubspot = (): Found[] =>
     .flatMap((text) =>
       [...text.matchAll(/localVarPath = '([^']+)'[^;]*?;?[\s\S]*?HttpMethod\.(\w+)\)/g)].flatMap(
         ([, path = "", method = ""]) => {
-          const types = /\{objectType\}/.test(path) ? ["contacts", "companies", "deals", "{objectType}"] : [undefined];
-          return types.map((type) => ({ method, path: type ? path.replace("{objectType}", type) : path }));
+          return typed(path).map((one) => ({ method, path: one }));
         },
       ),
     )
-    .map(({ method, path }) => ({
-      method,
-      path,
-      group: /^\/crm\/(?:v\d\/objects|objects\/[^/]+)\/([^/]+)/.exec(path)?.[1] ?? path.split("/")[1] ?? "",
-    }));
+    .map(({ method, path }) => ({ method, path, group: hubspotGroup(path) }));
+
+/** The type of an object; of an association, those of both its ends. */
+function hubspotGroup(path: string): string {
+  const [, from, to] =
+    /^\/crm\/v\d\/objects\/([^/]+)\/[^/]+\/associations\/(?:default\/)?([^/]+)/.exec(path) ??
+    /^\/crm\/v\d\/associations\/([^/]+)\/([^/]+)\/batch\//.exec(path) ??
+    /^\/crm\/v\d\/objects\/([^/]+)/.exec(path) ??
+    [];
+  return from === undefined ? (path.split("/")[1] ?? "") : to === undefined ? from : `${from}+${to}`;
+}
+
+/** A path once for each of the catalogue's types in the place of a type, and once as it is. */
+function typed(path: string): string[] {
+  const end = /\{(?:objectType|(?:from|to)ObjectType(?!\}\/(?:labels|\{toObjectType\}\/labels)))\}/.exec(
+    /definitions/.test(path) ? "" : path,
+  )?.[0];
+  if (!end) return [path];
+  return ["contacts", "companies", "deals", end.replace("{", "{ ")]
+    .flatMap((type) => typed(path.replace(end, type)))
+    .map((one) => one.replace("{ ", "{"));
+}
 
 /** No description to be had from a package: the lines of the file are the list, kept by hand. */
 const asListed = (service: string): Found[] => readOperations(service);

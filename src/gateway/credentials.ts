@@ -14,7 +14,7 @@ export interface Credential {
   readonly spent?: () => void;
 }
 
-/** Why there is no credential: what is missing in the settings, or why the token endpoint gave none. */
+/** Why there is no credential: what is missing in the settings or no header can carry, or why the token endpoint gave none. */
 export type CredentialFault = { readonly missing: string } | NotBought;
 
 const fixed = new WeakMap<Service, Credential>();
@@ -30,9 +30,11 @@ export async function credentialFor(
   if (known) return known;
   const { credential: scheme, name, origin } = service;
   if (origin === null) return { missing: `UPSTREAMS.${name}.base_url` };
-  const secret = (part: SecretPart) => config.secret(name, part);
+  // A line's end that was pasted with a secret is none of it: no header would carry it, and no echo would show it.
+  const secret = (part: SecretPart) => config.secret(name, part)?.trim();
   const token = secret("TOKEN");
-  const keep = (headers: Credential["headers"], ...secrets: string[]): Credential => {
+  const keep = (headers: Credential["headers"], ...secrets: string[]): Credential | CredentialFault => {
+    if (headers.some(([, value]) => /[^\x20-\x7e]/.test(value))) return missing("TOKEN");
     // In lower case they stand in the place of whatever else has their name.
     headers = headers.map(([header, value]) => [header.toLowerCase(), value]);
     const credential = { headers, needles: needlesOf(secrets), origin };
@@ -87,7 +89,7 @@ export async function credentialFor(
     }
   }
 
-  function bearer(text: string): Credential {
+  function bearer(text: string): Credential | CredentialFault {
     return keep([["authorization", `Bearer ${text}`]], text);
   }
   function missing(part: SecretPart): CredentialFault {

@@ -48,16 +48,17 @@ export interface ServiceDefinition {
   readonly pathPrefix?: `/${string}` | undefined;
   /** One `.json` at the end of the path means nothing to this upstream: matched without, fetched with it. */
   readonly jsonSuffix?: boolean | undefined;
-  /** Request headers that this upstream needs beside those every upstream gets, lower case. */
-  readonly requestHeaders?: readonly string[];
+  /** Request headers that this upstream needs beside those every upstream gets, lower case, and what they may hold. */
+  readonly requestHeaders?: ReadonlyMap<string, RegExp>;
   /** Headers set on every request where the agent did not send its own, lower case. */
   readonly defaultHeaders?: Readonly<Record<string, string>>;
   /** Query parameters refused beside those refused for every upstream, lower case. */
   readonly refusedParameters?: readonly string[];
   /**
    * Query parameters that bring other resources into the answer: parameter (lower case, without `[…]`) → value → the further
-   * permissions, written like those of a rule (`customers`, `users:read+tickets:read`), `""` for none. Values are split at
-   * commas and dots, all occurrences count, and one that is not listed makes the request uncovered.
+   * permissions, written like those of a rule (`customers`, `users:read+tickets:read`), `""` for none. `*` is every value of
+   * letters, digits and `_`. Values are split at commas and dots, all occurrences count, and one that is not listed makes the
+   * request uncovered.
    */
   readonly embeds?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /**
@@ -65,6 +66,8 @@ export interface ServiceDefinition {
    * declared, bodies are read before they are sent: JSON, forms and multipart forms up to a bound.
    */
   readonly refusedBodyParameters?: readonly string[];
+  /** The same for keys that reach beyond the rule: a body that holds one needs the whole service. */
+  readonly widerBodyParameters?: readonly string[];
   /** JSON pointers (RFC 6901) to links in answers, absolute or from the host's root, that are made to lead through the gateway. */
   readonly bodyLinks?: readonly string[];
   /** Response headers kept from the agent beside those kept for every upstream, lower case. */

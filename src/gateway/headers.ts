@@ -1,12 +1,13 @@
 import type { ServiceDefinition } from "./definition.ts";
 import { holdsNeedle } from "./echo.ts";
 
-/** Request headers that every upstream may see. Whatever is not named is dropped. */
+/**
+ * Request headers that every upstream may see. Whatever is not named is dropped. A coding without its name, or a write or a range
+ * without its condition, would mean something else: these are named too.
+ */
 const FORWARDED = new Set([
   "accept",
-  "accept-language",
   "content-encoding",
-  "content-language",
   "content-type",
   "idempotency-key",
   "if-match",
@@ -33,6 +34,9 @@ const HIDDEN = new Set([
   "upgrade",
   "set-cookie",
   "set-cookie2",
+  "x-oauth-scopes",
+  "x-accepted-oauth-scopes",
+  "x-oauth-client-id",
   "clear-site-data",
   "alt-svc",
   "strict-transport-security",
@@ -65,18 +69,25 @@ const USER_AGENT = "AgentAuth-Gateway/1";
 export function requestHeaders(sent: Headers, definition: ServiceDefinition): Record<string, string> {
   const headers: Record<string, string> = { ...definition.defaultHeaders, "user-agent": USER_AGENT };
   const named = connectionNamed(sent);
-  for (const [name, value] of sent) if (isForwarded(name, named, definition)) headers[name] = value;
+  for (const [name, value] of sent) if (isForwarded(name, value, named, definition)) headers[name] = value;
   return headers;
 }
 
 /** The names of the headers that are not forwarded. */
 export function droppedHeaders(sent: Headers, definition: ServiceDefinition): string[] {
   const named = connectionNamed(sent);
-  return [...sent.keys()].filter((name) => name !== "content-length" && !isForwarded(name, named, definition));
+  return [...sent]
+    .filter(([name, value]) => name !== "content-length" && !isForwarded(name, value, named, definition))
+    .map(([name]) => name);
 }
 
-function isForwarded(name: string, named: readonly string[], { requestHeaders: own }: ServiceDefinition): boolean {
-  return (FORWARDED.has(name) || own?.includes(name) === true) && !named.includes(name);
+function isForwarded(
+  name: string,
+  value: string,
+  named: readonly string[],
+  { requestHeaders: own }: ServiceDefinition,
+): boolean {
+  return (FORWARDED.has(name) || own?.get(name)?.test(value) === true) && !named.includes(name);
 }
 
 /** What `Connection` names is for the next hop only, whatever else it is called (RFC 9110 §7.6.1). */

@@ -6,6 +6,7 @@ import { logRefusal } from "../http/request-log.ts";
 import type { RequestContext } from "../http/request.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { wholeService } from "../permissions/grammar.ts";
+import { reaches } from "../permissions/match.ts";
 import { credentialFor, type Credential, type CredentialFault } from "./credentials.ts";
 import { checkedBody } from "./body.ts";
 import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
@@ -33,8 +34,13 @@ export async function proxy(call: RequestContext): Promise<Response> {
   const lacking = missing(meaning, caller.permissions, config.catalogue);
   if (lacking.length > 0) throw denied(call, meaning, caller, lacking);
 
-  const sent = await bodyOf(request, meaning);
+  const whole = wholeService(meaning.service.name);
+  const wider = reaches(caller.permissions, whole, config.catalogue)
+    ? []
+    : (meaning.service.definition.widerBodyParameters ?? []);
+  const sent = await bodyOf(request, meaning, wider);
   if ("code" in sent) {
+    if (sent.parameter && wider.includes(sent.parameter)) throw denied(call, meaning, caller, [whole], sent.parameter);
     record(call, caller, "failure", `${line(meaning)} → refused, ${sent.code}`);
     throw refusal(bodyRefusal(sent));
   }
@@ -85,11 +91,11 @@ function askOf({ url, method, headers }: Request): Ask {
   return { service, method, target, headers };
 }
 
-/** The body as it is sent: streamed, unless keys of it are refused. A read has none. */
-function bodyOf(request: Request, { method, rule, service }: Meaning) {
+/** The body as it is sent: streamed, unless keys of it are looked at. A read has none. */
+function bodyOf(request: Request, { method, rule, service }: Meaning, wider: readonly string[]) {
   if (isRead(method) || !request.body) return { body: null };
-  const { refusedBodyParameters } = service.definition;
-  return refusedBodyParameters ? checkedBody(request, refusedBodyParameters, rule !== null) : { body: request.body };
+  const keys = [...(service.definition.refusedBodyParameters ?? []), ...wider];
+  return keys.length > 0 ? checkedBody(request, keys, rule !== null) : { body: request.body };
 }
 
 const ENDS: Readonly<Record<NonNullable<BodyEnd>, string>> = {
@@ -139,7 +145,13 @@ function refusal({ status, code, message }: Refusal): ApiError {
 }
 
 /** A covered path whose permission is lacking and an uncovered path answer alike: with what would be needed. */
-function denied(call: RequestContext, meaning: Meaning, caller: Caller, lacking: readonly string[]): ApiError {
+function denied(
+  call: RequestContext,
+  meaning: Meaning,
+  caller: Caller,
+  lacking: readonly string[],
+  parameter?: string,
+): ApiError {
   const { env, now, ipAddress } = call;
   const required = lacking[0] ?? wholeService(meaning.service.name);
   const message = `${line(meaning)} → denied, needs ${lacking.join(" and ")}`;
@@ -157,8 +169,8 @@ function denied(call: RequestContext, meaning: Meaning, caller: Caller, lacking:
   );
   return forbidden(
     "insufficient_permissions",
-    meaning.rule === null
-      ? `Nothing in the catalogue covers this request, so it needs ${required}.`
+    meaning.rule === null || parameter
+      ? `Nothing in the catalogue covers this request${parameter ? ` with ${parameter} in its body` : ""}, so it needs ${required}.`
       : `This request needs ${lacking.join(" and ")}. Ask the agent's administrator for it, then verify again.`,
     { required, granted: [...caller.permissions] },
   );
@@ -175,7 +187,7 @@ function noCredential({ service }: Meaning, fault: CredentialFault): ApiError {
         message: `The gateway is not set up for ${service.name}. Ask its administrator to set its credential.`,
         extra: { upstream: service.name },
       },
-      { cause: `${fault.missing} is not set` },
+      { cause: `${fault.missing} is not set, or holds what is not ASCII` },
     );
   }
   return new ApiError(

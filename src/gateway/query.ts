@@ -50,8 +50,10 @@ export function readQuery(query: string, refused: readonly string[], embeds: Emb
     if (!values || end === -1) continue;
     const value = decode(pair.slice(end + 1));
     if (value === undefined) return { code: "bad_query", parameter: name };
-    for (const part of value.split(/[,.]/)) {
-      const needs = part.trim() === "" ? [] : values.get(part.trim());
+    const plain = values.get("*");
+    for (const untrimmed of value.split(plain ? "," : /[,.]/)) {
+      const part = untrimmed.trim();
+      const needs = part === "" ? [] : (values.get(part) ?? (/^\w+$/.test(part) ? plain : undefined));
       if (needs) embedded.push(...needs);
       else unknown = true;
     }

@@ -15,7 +15,7 @@ const TYPES: Readonly<Record<string, RegExp>> = {
   /** A record's id of 15 characters, or of 18 with their checksum. */
   record: /^[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?$/,
   /** The name of a custom field. */
-  custom: /^[A-Za-z]\w{0,39}__c$/i,
+  custom: /^[A-Za-z]\w{0,56}__c$/i,
 };
 
 /** The pairs of types, in alphabetical order, that share a text. All others share none, which a test shows. */

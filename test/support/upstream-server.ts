@@ -55,6 +55,10 @@ const BEHAVIOURS: Record<string, Behaviour> = {
         "x-kept": "yes",
       })
       .end("<script>fetch('/agents')</script>"),
+  credential: ({ headers: { authorization = "" } }, response) => {
+    response.writeHead(200, { "content-type": "text/plain", "content-length": authorization.length });
+    response.end(authorization);
+  },
   headers: (_, response) =>
     void response
       .writeHead(200, {

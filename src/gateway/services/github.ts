@@ -137,12 +137,12 @@ export const github: ServiceDefinition = {
   name: "github",
   baseUrl: "https://api.github.com",
   credential: { scheme: "bearer" },
-  requestHeaders: ["x-github-api-version"],
+  requestHeaders: new Map([["x-github-api-version", /^/]]),
   defaultHeaders: {
     accept: "application/vnd.github+json",
     "x-github-api-version": "2022-11-28",
   },
-  hiddenResponseHeaders: ["x-oauth-scopes", "x-accepted-oauth-scopes", "github-authentication-token-expiration"],
+  hiddenResponseHeaders: ["github-authentication-token-expiration"],
   rules: [
     "GET /issues issues",
     "GET /user/issues issues",

@@ -30,16 +30,27 @@ const writing = (type: Type, path: string): string[] => [
   `POST ${path}/{what:merge|gdpr-delete} ${type}`,
 ];
 
-/** Reading an association shows that both ends exist; changing one is uncovered. */
+const names = Object.keys(TYPES) as Type[];
+const WRITABLE = ["contacts", "deals"] as const;
+
+/** An association is on both its ends: whoever reads or changes it needs both. */
 function associations(from: Type, to: Type): string[] {
-  const both = from === to ? `${from}:read` : `${from}:read+${to}:read`;
+  const both = (action: string) => (from === to ? `${from}:${action}` : `${from}:${action}+${to}:${action}`);
+  const ends = `${TYPES[from]}/{id}/associations`;
+  const batch = `${TYPES[from]}/${TYPES[to]}/batch`;
   return [
-    ...ASSOCIATED.map((base) => `GET ${base}/${TYPES[from]}/{id}/associations/${TYPES[to]} ${both}`),
-    ...ASSOCIATIONS.map((base) => `POST ${base}/${TYPES[from]}/${TYPES[to]}/batch/read ${both}`),
+    ...ASSOCIATED.map((base) => `GET ${base}/${ends}/${TYPES[to]} ${both("read")}`),
+    ...ASSOCIATIONS.map((base) => `POST ${base}/${batch}/read ${both("read")}`),
+    ...([from, to].includes("companies")
+      ? []
+      : [
+          ...ASSOCIATED.map((base) => `PUT,DELETE ${base}/${ends}/${TYPES[to]}/{to_id} ${both("write")}`),
+          ...ASSOCIATED.map((base) => `PUT ${base}/${ends}/default/${TYPES[to]}/{to_id} ${both("write")}`),
+          ...ASSOCIATIONS.map((base) => `POST ${base}/${batch}/{what:archive|create} ${both("write")}`),
+          ...ASSOCIATIONS.map((base) => `POST ${base}/${batch}/associate/default ${both("write")}`),
+        ]),
   ];
 }
-
-const names = Object.keys(TYPES) as Type[];
 
 /** HubSpot CRM objects, from HubSpot's public API descriptions. */
 export const hubspot: ServiceDefinition = {
@@ -56,14 +67,12 @@ export const hubspot: ServiceDefinition = {
       ),
     ),
   },
-  // An object that is created with associations changes the objects at their other ends.
-  refusedBodyParameters: ["associations", "inputs.associations"],
+  // An object that is created with associations changes the objects at their other ends, of whatever type they are.
+  widerBodyParameters: ["associations", "inputs.associations"],
   bodyLinks: ["/paging/next/link", "/paging/prev/link"],
   rules: [
     ...names.flatMap((type) => OBJECTS.flatMap((base) => reading(type, `${base}/${TYPES[type]}`))),
-    ...(["contacts", "deals"] as const).flatMap((type) =>
-      OBJECTS.flatMap((base) => writing(type, `${base}/${TYPES[type]}`)),
-    ),
+    ...WRITABLE.flatMap((type) => OBJECTS.flatMap((base) => writing(type, `${base}/${TYPES[type]}`))),
     ...names.flatMap((from) => names.flatMap((to) => associations(from, to))),
   ],
 };

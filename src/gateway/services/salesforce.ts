@@ -4,7 +4,7 @@ const record = (name: string, resource: string): string[] => {
   const path = `/services/data/{version:version}/sobjects/${name}`;
   return [
     `GET,POST ${path} ${resource}`,
-    `GET ${path}/{what:deleted|describe|updated} ${resource}`,
+    `GET ${path}/describe ${resource}`,
     `GET,PATCH,DELETE ${path}/{id:record} ${resource}`,
     // By an external id. `/{id}/{name}` has the same shape and walks to another object: uncovered.
     `GET,PATCH,DELETE ${path}/{field:custom}/{value} ${resource}`,
@@ -22,6 +22,9 @@ export const salesforce: ServiceDefinition = {
     tokenUrl: "/services/oauth2/token",
     instanceDomain: "my.salesforce.com",
   },
+  requestHeaders: new Map([["sforce-query-options", /^/]]),
+  // Fields of the record itself. `Owner.Email` is not.
+  embeds: { fields: { "*": "" } },
   bodyLinks: ["/nextRecordsUrl"],
   rules: [...record("Account", "accounts"), ...record("Lead", "leads")],
 };

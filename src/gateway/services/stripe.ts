@@ -8,7 +8,8 @@ export const stripe: ServiceDefinition = {
   name: "stripe",
   baseUrl: "https://api.stripe.com",
   credential: { scheme: "bearer" },
-  requestHeaders: ["stripe-version"],
+  // Before 2022-11-15 a charge holds its refunds, and before 2020-08-27 a customer its cards and subscriptions.
+  requestHeaders: new Map([["stripe-version", /^20(?:22-1[12]|2[3-9]-\d\d|[3-9]\d-\d\d)-[\w.;= -]+$/]]),
   defaultHeaders: { "stripe-version": "2026-10-28.endive" },
   refusedParameters: ["_stripe_account"],
   // `expand` follows references, up to four deep: every step counts, and one that is not listed is uncovered.
@@ -24,7 +25,6 @@ export const stripe: ServiceDefinition = {
       payment_intent: "payments",
     },
   },
-  bodyLinks: ["/next_page_url", "/url"],
   rules: [
     // `{id}` takes `search` too: it finds what its listing lists.
     "GET /v1/charges payments",

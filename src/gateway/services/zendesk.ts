@@ -42,7 +42,7 @@ GET /ticket_audits tickets
 GET /ticket_metrics tickets
 GET /ticket_metrics/{id:int} tickets
 GET /incremental/tickets tickets
-GET /incremental/tickets/cursor tickets
+GET /incremental/tickets/{how:cursor|sample} tickets
 GET /views/{id:int}/tickets tickets
 GET /organizations/{id:int}/{what:tickets|requests} tickets
 GET /organizations/{id:int}/tickets/count tickets
@@ -64,7 +64,7 @@ GET /deleted_users users
 GET /deleted_users/count users
 GET,DELETE /deleted_users/{id:int} users
 GET /incremental/users users
-GET /incremental/users/cursor users
+GET /incremental/users/{how:cursor|sample} users
 GET /groups/{id:int}/users users
 GET /groups/{id:int}/users/count users
 GET /organizations/{id:int}/users users

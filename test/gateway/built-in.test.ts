@@ -1,0 +1,84 @@
+import { describe, expect, inject, it } from "vitest";
+import { world } from "../support/world.ts";
+
+const upstream = inject("upstream");
+const at = (name: string, token = `${name}-credential-of-the-company`) => ({
+  [`UPSTREAMS.${name}.base_url`]: upstream,
+  [`UPSTREAM_${name.toUpperCase()}_TOKEN`]: token,
+});
+
+describe("a HubSpot object that is created with associations", () => {
+  const path = "/proxy/hubspot/crm/v3/objects/contacts";
+  const json = { properties: { email: "a@example.com" }, associations: [{ to: { id: "7" } }] };
+
+  it("needs the whole service: its other end may be of any type", async () => {
+    const { agent, call } = world(at("hubspot"));
+    const { token } = await agent(["hubspot:contacts:write", "hubspot:deals:write"]);
+    const { status, body } = await call(path, { method: "POST", token, json });
+    expect(status).toBe(403);
+    expect(body).toMatchObject({ code: "insufficient_permissions", required: "hubspot:*:*" });
+    expect(body.message).toContain("associations in its body");
+    const batch = { inputs: [json] };
+    expect((await call(`${path}/batch/create`, { method: "POST", token, json: batch })).status).toBe(403);
+    expect((await call(path, { method: "POST", token, json: { ...json, associations: [] } })).status).toBe(200);
+  });
+
+  it("is created by who holds the service, as is what no rule covers", async () => {
+    const { agent, call } = world(at("hubspot"));
+    const { token } = await agent(["hubspot:*:*"]);
+    for (const one of [path, "/proxy/hubspot/crm/v3/objects/notes"]) {
+      const { status, body } = await call(one, { method: "POST", token, json });
+      expect(status).toBe(200);
+      expect(JSON.parse(body.body)).toEqual(json);
+    }
+  });
+});
+
+describe("Stripe's version", () => {
+  it.each([
+    ["2026-10-28.endive", "2026-10-28.endive"],
+    ["2024-06-20", "2024-06-20"],
+    ["2026-10-28.preview; feature=v1", "2026-10-28.preview; feature=v1"],
+    ["2022-08-01", "2026-10-28.endive"],
+    ["2019-12-03", "2026-10-28.endive"],
+    ["2026-10-28.endive, 2019-12-03", "2026-10-28.endive"],
+    ["latest", "2026-10-28.endive"],
+  ])("%s is sent as %s: older ones put other resources into an answer", async (sent, got) => {
+    const { agent, call } = world(at("stripe"));
+    const { token } = await agent(["stripe:payments:read"]);
+    const { body } = await call("/proxy/stripe/v1/charges", { token, headers: { "stripe-version": sent } });
+    expect(body.headers["stripe-version"]).toBe(got);
+  });
+});
+
+describe("what tells of the credential's scopes", () => {
+  it("is kept from the agent whatever the upstream is", async () => {
+    const { agent, call } = world();
+    const { token } = await agent();
+    const { headers } = await call("/proxy/lab/lab/headers/x", { token });
+    expect(headers.get("x-ratelimit-remaining")).toBe("42");
+    expect(headers.get("x-oauth-scopes")).toBeNull();
+  });
+});
+
+describe("a credential", () => {
+  it("is what was meant where a line's end was pasted with it, also to the search for it", async () => {
+    const { agent, call } = world({ UPSTREAM_LAB_TOKEN: "pasted-credential-of-the-company\n" });
+    const { token } = await agent();
+    const { body } = await call("/proxy/lab/things/7", { token });
+    expect([...body.headers.authorization].toReversed().join("")).toBe("Bearer pasted-credential-of-the-company");
+    const echo = await call("/proxy/lab/lab/credential/x", { token });
+    expect([echo.status, echo.body.code]).toEqual([502, "credential_echo"]);
+  });
+
+  it.each(["two\nlines-of-the-company", "größe-of-the-company", "nul\0of-the-company"])(
+    "that no header can carry is 503, and told to nobody: %j",
+    async (secret) => {
+      const { agent, call } = world({ UPSTREAM_LAB_TOKEN: secret });
+      const { token } = await agent();
+      const { status, body } = await call("/proxy/lab/things/7", { token });
+      expect([status, body.code]).toEqual([503, "upstream_not_configured"]);
+      expect(JSON.stringify(body)).not.toContain("of-the-company");
+    },
+  );
+});
