@@ -9,7 +9,7 @@ import { deadline, pipeOf, uploadOf } from "./upload.ts";
 
 /** An upstream that gave no answer that could be passed on. */
 export interface UpstreamFailure {
-  readonly failure: "timeout" | "unreachable" | NonNullable<BodyEnd>;
+  readonly failure: "timeout" | "unreachable" | "encoded" | NonNullable<BodyEnd>;
   /** Where its answer had begun. */
   readonly upstreamStatus?: number;
   readonly cause?: unknown;
@@ -59,6 +59,8 @@ export async function forward(
     stop();
   }
   if (!answer) return { failure: "timeout" };
+  // A switch of protocols that nobody asked for.
+  if (answer.status < 200) return { failure: "unreachable" };
   if (answer.status === 401) credential.spent?.();
 
   const { definition } = service;
@@ -73,6 +75,10 @@ export async function forward(
   }
   const searched = searchedLength(received);
   const needles = searched > 0 ? credential.needles : [];
+  if (needles.length > 0 && !DECODED.test(received.get("content-encoding") ?? "")) {
+    await answer.body?.cancel();
+    return { failure: "encoded", upstreamStatus: status };
+  }
   const links =
     definition.bodyLinks && status !== 206 && isJson(received) ? linkRewriter(definition.bodyLinks, link) : undefined;
   if (links) for (const name of ["content-length", ...DIGESTS]) delete answerHeaders[name];
@@ -89,6 +95,9 @@ export async function forward(
   const done = pass(answer.body, writable, { needles, links, searched }, length);
   return { response: new Response(readable, head), upstreamStatus: status, done };
 }
+
+/** The codings that the runtime undoes where a body is read, in just these letters: under any other the credential would not be found. */
+const DECODED = /^(?:gzip|br|identity)?$/;
 
 /** Statuses whose answers have no body (RFC 9110 §15). */
 const BODILESS = new Set([204, 205, 304]);

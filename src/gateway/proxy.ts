@@ -209,16 +209,18 @@ function upstreamError(
   { failure, upstreamStatus, cause }: UpstreamFailure,
 ): ApiError {
   const { service } = meaning;
-  const how = failure === "timeout" || failure === "unreachable" ? failure : `${upstreamStatus}, ${ENDS[failure]}`;
+  const how = failure in ENDS ? `${upstreamStatus}, ${ENDS[failure as keyof typeof ENDS]}` : failure;
   record(call, caller, "failure", `${line(meaning)} → ${how}`);
   const late = failure === "timeout";
   return new ApiError(
     late ? 504 : 502,
     {
-      code: failure === "credential_echo" ? failure : late ? "upstream_timeout" : "upstream_unreachable",
+      code:
+        failure === "credential_echo" ? failure : `upstream_${late || failure === "encoded" ? failure : "unreachable"}`,
       error: late ? "Gateway timeout" : "Bad gateway",
       message: {
         timeout: `${service.name} did not begin its answer within ${service.timeoutMs / 1000} seconds.`,
+        encoded: `${service.name} answered in a Content-Encoding in which its credential could not be found.`,
         unreachable: `${service.name} could not be reached, or broke the connection off.`,
         broken_off: `${service.name} broke its answer off.`,
         credential_echo: `The answer of ${service.name} held the credential that the gateway put in, and is not passed on.`,

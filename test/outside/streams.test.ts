@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTcpServer, type AddressInfo, type Server } from "node:net";
-import { gunzipSync, gzipSync } from "node:zlib";
+import { brotliCompressSync, brotliDecompressSync, deflateSync, gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
 
@@ -16,6 +16,7 @@ let agent: Agent;
 let server: Server;
 let origin: string;
 let broken: Server;
+let switching: Server;
 let answer: (request: IncomingMessage, response: ServerResponse) => unknown;
 let received = 0;
 
@@ -31,6 +32,11 @@ beforeAll(async () => {
   origin = `http://127.0.0.1:${await listen(server)}`;
   // Speaks something else than HTTP.
   broken = createTcpServer((socket) => void socket.on("error", () => undefined).end("SSH-2.0-OpenSSH_9.9\r\n"));
+  // Speaks another protocol from here on, as nobody asked it to.
+  switching = createTcpServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
+  });
   const lab = { resources: { things: ["read", "write"] }, rules: ["* /{path...} things"] };
   worker = await startWorker({
     "UPSTREAMS.lab": JSON.stringify({ ...lab, base_url: origin, timeout_ms: 500 }),
@@ -38,19 +44,30 @@ beforeAll(async () => {
     "UPSTREAMS.nowhere": JSON.stringify({ ...lab, base_url: "http://nowhere.invalid" }),
     "UPSTREAMS.broken": JSON.stringify({ ...lab, base_url: `http://127.0.0.1:${await listen(broken)}` }),
     "UPSTREAMS.based": JSON.stringify({ ...lab, base_url: `${origin}/api/v3` }),
+    "UPSTREAMS.switching": JSON.stringify({ ...lab, base_url: `http://127.0.0.1:${await listen(switching)}` }),
     "UPSTREAMS.bare": JSON.stringify({ ...lab, base_url: origin }),
     UPSTREAM_LAB_TOKEN: CREDENTIAL,
     UPSTREAM_BASED_TOKEN: CREDENTIAL,
+    UPSTREAM_SWITCHING_TOKEN: CREDENTIAL,
     UPSTREAM_DOWN_TOKEN: CREDENTIAL,
     UPSTREAM_NOWHERE_TOKEN: CREDENTIAL,
     UPSTREAM_BROKEN_TOKEN: CREDENTIAL,
   });
-  agent = await worker.agent(["lab:*:*", "based:*:*", "down:*:*", "nowhere:*:*", "broken:*:*", "bare:*:*"]);
+  agent = await worker.agent([
+    "lab:*:*",
+    "based:*:*",
+    "switching:*:*",
+    "down:*:*",
+    "nowhere:*:*",
+    "broken:*:*",
+    "bare:*:*",
+  ]);
 });
 afterAll(async () => {
   await worker?.stop();
   server?.close();
   broken?.close();
+  switching?.close();
 });
 
 const call = (path: string, init: Parameters<Worker["call"]>[1] = {}) =>
@@ -331,6 +348,7 @@ describe("an upstream that fails", () => {
     ["down", "/down/x", "down GET /x → unreachable"],
     ["no host", "/nowhere/x", "nowhere GET /x → unreachable"],
     ["not HTTP", "/broken/x", "broken GET /x → unreachable"],
+    ["switching protocols", "/switching/x", "switching GET /x → unreachable"],
   ])("%s: 502 naming it", async (_, path, activity) => {
     const got = await call(path);
     expect(got.status).toBe(502);
@@ -505,6 +523,24 @@ describe("an upstream that sends the credential back", () => {
     const { statusMessage } = await open("/lab/reason");
     expect(statusMessage).not.toContain("credential-of");
   });
+
+  it.each(["br", "identity"])("is found under %s too", async (coding) => {
+    const text = `{"authorization":"${CREDENTIAL}"}`;
+    echo("application/json", coding === "identity" ? text : brotliCompressSync(text), { "content-encoding": coding });
+    const { body } = await readAll(await open("/lab/echo-br"));
+    expect(body.toString()).not.toContain("credential-of");
+    if (coding !== "identity") expect(() => brotliDecompressSync(body)).toThrow();
+  });
+
+  it.each(["deflate", "x-gzip", "gzip, gzip", "BR", "zstd"])(
+    "could not be found under %s, which is 502",
+    async (coding) => {
+      echo("application/json", deflateSync(`{"authorization":"${CREDENTIAL}"}`), { "content-encoding": coding });
+      const got = await call("/lab/echo-coded");
+      expect([got.status, got.body.code, got.body.upstream]).toEqual([502, "upstream_encoded", "lab"]);
+      await worker.activity(agent, (message) => message === "lab GET /echo-coded → encoded");
+    },
+  );
 
   it("also drop by drop", async () => {
     answer = async (_, response) => {
