@@ -1,5 +1,5 @@
 import { actionsOf, BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
-import type { Operation } from "./operations.ts";
+import { readOperations, SERVICES, type Operation } from "./operations.ts";
 
 /** What the catalogue calls the vendors' groups, independent of the gateway's tables. */
 const RESOURCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -19,14 +19,49 @@ const RESOURCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   stripe: { charges: "payments", payment_intents: "payments", customers: "customers", invoices: "invoices" },
 };
 
-export const isRead = ({ classification }: Operation): boolean =>
+const isRead = ({ classification }: Operation): boolean =>
   classification.split("+").every((permission) => permission.endsWith(":read"));
 
 /** Whether the vendor's own grouping says that an operation is on a resource of the catalogue, with an action that it grants. */
-export function belongs(service: string, { method, path, group }: Operation): boolean {
+function belongs(service: string, { method, path, group }: Operation): boolean {
   const reads = method === "GET" || method === "HEAD" || /\/(?:search|batch\/read)$/.test(path);
   return group.split("+").every((one) => {
     const resource = RESOURCES[service]?.[one.split("/")[0] ?? ""] ?? "";
     return actionsOf(BUILT_IN_CATALOGUE, service, resource).includes(reads ? "read" : "write");
   });
+}
+
+const isCovered = ({ classification }: Operation): boolean => classification.includes(":");
+
+/** The operations that the gateway and the vendor's grouping disagree about. */
+export const differing = (): (Operation & { service: string })[] =>
+  SERVICES.flatMap((service) =>
+    readOperations(service)
+      .filter((one) => isCovered(one) !== belongs(service, one))
+      .map((one) => ({ service, ...one })),
+  );
+
+/** A row for each service, in Markdown. */
+export function coverageTable(): string {
+  const rows = SERVICES.map((service) => {
+    const operations = readOperations(service);
+    const covered = operations.filter(isCovered);
+    const reads = covered.filter(isRead);
+    const disagreed = differing().filter((one) => one.service === service);
+    const beyond = disagreed.filter(isCovered);
+    const counts = [
+      operations.length,
+      reads.length,
+      covered.length - reads.length,
+      operations.length - covered.length,
+      beyond.length,
+      disagreed.length - beyond.length,
+    ];
+    return `| ${service} | ${counts.join(" | ")} |`;
+  });
+  return [
+    "| service | operations | read | write | uncovered | granted beyond the vendor's group | in the group, yet uncovered |",
+    "|---|---:|---:|---:|---:|---:|---:|",
+    ...rows,
+  ].join("\n");
 }
