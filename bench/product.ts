@@ -108,6 +108,7 @@ export function startBare(
   upstreamPort: number,
   flags: readonly string[] = [],
   script = bundle(),
+  extra: Record<string, string> = {},
 ): Promise<Running> {
   const row = {
     id: AGENT_ID,
@@ -138,7 +139,8 @@ export default {
   },
 };
 `;
-  return startWorkerd("bare", port, { "main.js": main, "index.js": script }, settings(upstreamPort), flags);
+  const modules = { "main.js": main, "index.js": script };
+  return startWorkerd(`bare-${port}`, port, modules, settings(upstreamPort, extra), flags);
 }
 
 /** The deploy bundle with Miniflare's D1, KV, queues and rate limits, in a process of its own. */
