@@ -31,8 +31,8 @@ export async function checkedBody(
   refused: readonly string[],
   covered: boolean,
 ): Promise<{ body: ArrayBuffer | string | null } | BodyFault> {
-  const bytes = await readAll(request);
-  if (!bytes) return { code: "body_too_large" };
+  const bytes = await readAll(request).catch(() => null);
+  if (!bytes) return { code: bytes === null ? "bad_body" : "body_too_large" };
   if (bytes.byteLength === 0) return { body: null };
   const [type = "", ...attributes] = (request.headers.get("content-type") ?? "")
     .toLowerCase()
@@ -60,7 +60,7 @@ export async function checkedBody(
   return held === undefined ? { body: bytes } : { code: "parameter_refused", parameter: held };
 }
 
-/** Undefined where it is longer than may be looked at. */
+/** Undefined where it is longer than may be looked at. Rejects where it breaks off or is framed wrongly. */
 async function readAll(request: Request): Promise<ArrayBuffer | undefined> {
   const chunks: Uint8Array[] = [];
   let length = 0;

@@ -88,6 +88,11 @@ describe("a body whose keys are looked at", () => {
     expect(await check('{"token":1}', "application/json", false)).toEqual(refusal("token"));
   });
 
+  it("is refused where it breaks off", async () => {
+    const broken = new ReadableStream({ pull: (controller) => controller.error(new Error("lost")) });
+    expect(await check(broken, "application/json")).toEqual({ code: "bad_body" });
+  });
+
   it("is bounded, whether or not a length is told", async () => {
     const long = "x".repeat(LONGEST_CHECKED_BODY + 1);
     expect(await check(long, "application/json")).toEqual({ code: "body_too_large" });
