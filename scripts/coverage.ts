@@ -1,9 +1,10 @@
+import { SERVICES } from "./operations.ts";
 import { coverageTable, differing } from "./vendor-groups.ts";
 
 /** Prints the table of what the gateway covers, from vendor/operations; with `--list` every operation in its last two columns. */
 console.log(coverageTable());
-if (process.argv.includes("--list")) {
-  for (const { service, method, path, group, classification } of differing()) {
+for (const service of process.argv.includes("--list") ? SERVICES : []) {
+  for (const { method, path, group, classification } of differing(service)) {
     console.log(service, method, path, group, classification);
   }
 }

@@ -2,20 +2,17 @@
 const SHORTEST = 8;
 
 /**
- * The forms in which a secret could come back: as it is, escaped in JSON (also as for HTML), percent-encoded (the reserved
- * characters or all but the unreserved, and as a form's value), and in base64 (both alphabets) at each of the three offsets that
- * it can have in a longer text.
+ * The forms in which a secret could come back: as it is, escaped in JSON (also as for HTML), percent-encoded, and in base64
+ * (both alphabets) at each of the three offsets that it can have in a longer text.
  */
 export function needlesOf(secrets: readonly string[]): readonly string[] {
   const needles = new Set<string>();
   for (const secret of secrets) {
     const bytes = bytesOf(secret);
-    const strict = encodeURIComponent(secret).replace(/[!'()*~]/g, hex);
+    const percent = encodeURIComponent(secret);
     const escaped = [
-      encodeURI(secret),
-      encodeURIComponent(secret),
-      strict,
-      strict.replaceAll("%20", "+"),
+      percent,
+      percent.replace(/[!'()*]/g, hex),
       secret.replace(/[<>&'+]/g, (char) => `\\u00${hex(char).slice(1)}`),
     ];
     // As a text, and one byte a character: the same for a secret in ASCII.

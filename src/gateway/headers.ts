@@ -22,42 +22,8 @@ const FORWARDED = new Set([
  * Response headers that no agent sees: hop-by-hop (RFC 9110 §7.6.1), cookies, what tells of the credential, and what would
  * set rules in a browser for the gateway's whole origin.
  */
-const HIDDEN = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authentication-info",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-  "set-cookie",
-  "set-cookie2",
-  "x-oauth-scopes",
-  "x-accepted-oauth-scopes",
-  "x-oauth-client-id",
-  "clear-site-data",
-  "alt-svc",
-  "strict-transport-security",
-  "public-key-pins",
-  "report-to",
-  "reporting-endpoints",
-  "nel",
-  "service-worker-allowed",
-  "service-worker-navigation-preload",
-  "content-security-policy-report-only",
-  "origin-agent-cluster",
-  "accept-ch",
-  "critical-ch",
-  "refresh",
-  "sourcemap",
-  "x-sourcemap",
-  "speculation-rules",
-  "use-as-dictionary",
-  "authorization",
-  "www-authenticate",
-]);
+const HIDDEN =
+  /^(?:keep-alive|connection|proxy-.*|te|trailer|transfer-encoding|upgrade|set-cookie2?|x-(?:accepted-)?oauth-.*|clear-site-data|alt-svc|strict-transport-security|public-key-pins|report.*|nel|service-worker-.*|content-security-policy-.*|origin-agent-cluster|(?:accept|critical)-ch|refresh|(?:x-)?sourcemap|speculation-rules|use-as-dictionary|(?:www-)?auth.*|access-control-.*)$/;
 
 const USER_AGENT = "AgentAuth-Gateway/1";
 
@@ -111,8 +77,7 @@ export function responseHeaders(
   const hidden = definition.hiddenResponseHeaders;
   let values = "";
   for (const [name, value] of received) {
-    if (HIDDEN.has(name) || name.startsWith("access-control-") || hidden?.includes(name) || named.includes(name))
-      continue;
+    if (HIDDEN.test(name) || hidden?.includes(name) || named.includes(name)) continue;
     headers[name] = value;
     values += `${value}\n`;
   }

@@ -170,7 +170,7 @@ function denied(
   return forbidden(
     "insufficient_permissions",
     meaning.rule === null || parameter
-      ? `Nothing in the catalogue covers this request${parameter ? ` with ${parameter} in its body` : ""}, so it needs ${required}.`
+      ? `Nothing in the catalogue covers ${parameter ?? "this request"}, so it needs ${required}.`
       : `This request needs ${lacking.join(" and ")}. Ask the agent's administrator for it, then verify again.`,
     { required, granted: [...caller.permissions] },
   );
@@ -215,8 +215,7 @@ function upstreamError(
   return new ApiError(
     late ? 504 : 502,
     {
-      code:
-        failure === "credential_echo" ? failure : `upstream_${late || failure === "encoded" ? failure : "unreachable"}`,
+      code: failure === "credential_echo" ? failure : `upstream_${failure === "broken_off" ? "unreachable" : failure}`,
       error: late ? "Gateway timeout" : "Bad gateway",
       message: {
         timeout: `${service.name} did not begin its answer within ${service.timeoutMs / 1000} seconds.`,

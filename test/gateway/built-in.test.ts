@@ -17,7 +17,7 @@ describe("a HubSpot object that is created with associations", () => {
     const { status, body } = await call(path, { method: "POST", token, json });
     expect(status).toBe(403);
     expect(body).toMatchObject({ code: "insufficient_permissions", required: "hubspot:*:*" });
-    expect(body.message).toContain("associations in its body");
+    expect(body.message).toContain("covers associations, so it needs hubspot:*:*");
     const batch = { inputs: [json] };
     expect((await call(`${path}/batch/create`, { method: "POST", token, json: batch })).status).toBe(403);
     expect((await call(path, { method: "POST", token, json: { ...json, associations: [] } })).status).toBe(200);

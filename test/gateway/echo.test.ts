@@ -38,7 +38,6 @@ const FORMS: Record<string, string> = {
   "in JSON": JSON.stringify({ authorization: `Bearer ${SECRET}` }),
   "in JSON with escaped slashes": JSON.stringify(SECRET).replaceAll("/", "\\/"),
   "percent-encoded": encodeURIComponent(SECRET),
-  "percent-encoded but for what is reserved": encodeURI(`${SECRET} `),
   "in JSON for HTML": SECRET.replaceAll("+", "\\u002B"),
   "in JSON for HTML, in lower case": SECRET.replaceAll("+", "\\u002b"),
   "percent-encoded in lower case": encodeURIComponent(SECRET).replace(/%../g, (code) => code.toLowerCase()),

@@ -35,20 +35,19 @@ const WRITABLE = ["contacts", "deals"] as const;
 
 /** An association is on both its ends: whoever reads or changes it needs both. */
 function associations(from: Type, to: Type): string[] {
-  const both = (action: string) => (from === to ? `${from}:${action}` : `${from}:${action}+${to}:${action}`);
-  const ends = `${TYPES[from]}/{id}/associations`;
-  const batch = `${TYPES[from]}/${TYPES[to]}/batch`;
+  const both = (action: string) => [...new Set([from, to])].map((type) => `${type}:${action}`).join("+");
+  const rules = (methods: string, sort: string, end: string, batch: string, needs: string) => [
+    ...ASSOCIATED.map(
+      (base) => `${methods} ${base}/${TYPES[from]}/{id}/associations${sort}/${TYPES[to]}${end} ${needs}`,
+    ),
+    ...ASSOCIATIONS.map((base) => `POST ${base}/${TYPES[from]}/${TYPES[to]}/batch/${batch} ${needs}`),
+  ];
+  const reading = rules("GET", "", "", "read", both("read"));
+  if ([from, to].includes("companies")) return reading;
   return [
-    ...ASSOCIATED.map((base) => `GET ${base}/${ends}/${TYPES[to]} ${both("read")}`),
-    ...ASSOCIATIONS.map((base) => `POST ${base}/${batch}/read ${both("read")}`),
-    ...([from, to].includes("companies")
-      ? []
-      : [
-          ...ASSOCIATED.map((base) => `PUT,DELETE ${base}/${ends}/${TYPES[to]}/{to_id} ${both("write")}`),
-          ...ASSOCIATED.map((base) => `PUT ${base}/${ends}/default/${TYPES[to]}/{to_id} ${both("write")}`),
-          ...ASSOCIATIONS.map((base) => `POST ${base}/${batch}/{what:archive|create} ${both("write")}`),
-          ...ASSOCIATIONS.map((base) => `POST ${base}/${batch}/associate/default ${both("write")}`),
-        ]),
+    ...reading,
+    ...rules("PUT,DELETE", "", "/{to_id}", "{what:archive|create}", both("write")),
+    ...rules("PUT", "/default", "/{to_id}", "associate/default", both("write")),
   ];
 }
 
