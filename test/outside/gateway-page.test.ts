@@ -1,0 +1,88 @@
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "smol-toml";
+import { describe, expect, it } from "vitest";
+import { coverageTable } from "../../scripts/vendor-groups.ts";
+import { explain } from "../../src/gateway/explain.ts";
+import { BUILT_IN_SERVICES, loadServices } from "../../src/gateway/services.ts";
+import { upstreamSettings } from "../../src/gateway/upstream-settings.ts";
+import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
+const page = read("docs/gateway.md");
+const block = (language: string) => new RegExp(`\`\`\`${language}\n([^]*?)\n\`\`\``).exec(page)![1]!;
+
+/** The operator's example, whether it stands in a page or, behind `#`, in the settings. */
+function judge(toml: string, method: string, path: string) {
+  const { upstreams, faults } = upstreamSettings((parse(toml) as { vars: Record<string, unknown> }).vars);
+  const { services, catalogue, faults: more } = loadServices(upstreams, BUILT_IN_CATALOGUE);
+  expect([...faults, ...more]).toEqual([]);
+  return explain({ services, catalogue }, { service: "orders", method, path }).explanation.required;
+}
+
+describe("docs/gateway.md", () => {
+  it("has the counts that the code has, and so has every other page that states them", () => {
+    expect(page).toContain(`\n${coverageTable()}\n`);
+    for (const other of ["README.md"]) {
+      if (read(other).includes("| service | operations |")) expect(read(other)).toContain(`\n${coverageTable()}\n`);
+    }
+  });
+
+  it("points the vendors' clients as the tests do", () => {
+    const source = read("test/outside/support/vendor-clients.ts").trim();
+    expect(block("ts")).toBe(source.replace("../../../src/client/index.ts", "agentauth/client"));
+  });
+
+  it.each([
+    ["the page", block("toml")],
+    [
+      "wrangler.toml",
+      read("wrangler.toml")
+        .match(/^# ?(?:\[vars\.UPSTREAMS|(?:\w+ = )).*$/gm)!
+        .join("\n")
+        .replace(/^# ?/gm, ""),
+    ],
+  ])("has an upstream that works: %s", (_, toml) => {
+    expect(judge(toml, "GET", "/orders")).toBe("orders:orders:read");
+    expect(judge(toml, "POST", "/orders")).toBe("orders:orders:write");
+    expect(judge(toml, "DELETE", "/orders/7")).toBe("orders:orders:write");
+    expect(judge(toml, "POST", "/orders/search")).toBe("orders:orders:read");
+    expect(judge(toml, "GET", "/secrets")).toBeNull();
+  });
+
+  it("shows what explain answers", () => {
+    const command = /npm run --silent explain -- (github .*)/.exec(page)![1]!;
+    const args = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
+    const { stdout } = spawnSync("node", ["scripts/explain.ts", ...args], { cwd: ROOT, encoding: "utf8" });
+    expect(block("json")).toBe(stdout.trim());
+  });
+
+  it("names every code of a refusal", () => {
+    const source = readdirSync(join(ROOT, "src/gateway"))
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => read(`src/gateway/${name}`))
+      .join("\n");
+    const faults = [...source.matchAll(/^ {2}\| "(\w+)"/gm)].map(([, code]) => code!);
+    const codes = [...source.matchAll(/code: "(\w+)"/g)].map(([, code]) => code!);
+    expect(faults).toContain("dot_segment");
+    expect(codes).toContain("upstream_not_configured");
+    for (const code of new Set([...faults, ...codes])) {
+      if (code !== "custom") expect(page, code).toContain(`\`${code}\``);
+    }
+  });
+
+  it("names every value that embeds, and every link that is rewritten", () => {
+    for (const { name, embeds = {}, bodyLinks = [] } of BUILT_IN_SERVICES) {
+      for (const [parameter, values] of Object.entries(embeds)) {
+        const row = new RegExp(`^\\| ${name} \\| \`${parameter}\` \\| (.*) \\|$`, "m").exec(page)?.[1];
+        const aliases = (value: string) => name === "hubspot" && !value.endsWith("s");
+        for (const value of Object.keys(values)) {
+          if (value !== "*" && value !== "data" && !aliases(value)) expect(row, value).toContain(`\`${value}\``);
+        }
+      }
+      for (const link of bodyLinks) expect(page).toMatch(link.split("/")[1]!);
+    }
+  });
+});
