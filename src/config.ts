@@ -63,27 +63,28 @@ export class ConfigError extends Error {
 
 const seconds = (fallback: number, minimum = 0) => z._default(wholeNumber(minimum, 10 * 365 * 86_400), fallback);
 const flag = z._default(z.pipe(z.transform(readFlag), z.boolean()), false);
-const origin = z.string().check(
-  z.refine((text) => URL.canParse(text) && new URL(text).origin === text, {
-    error: 'must be an origin without a path, for example "https://agentauth.example.com"',
-  }),
-);
+const originOr = (other: string) =>
+  z.string().check(
+    z.refine((text) => text === other || URL.parse(text)?.origin === text, {
+      error: 'must be an origin without a path, for example "https://agentauth.example.com"',
+    }),
+  );
 const jwkSet = <Key extends z.ZodMiniType>(key: Key) =>
   z.pipe(z.transform(parseJson), z.object({ keys: z.array(key).check(z.minLength(1)) }));
 
 const signingKey = z.object({
-  kty: z.literal("EC"),
-  crv: z.literal("P-256"),
+  kty: z.enum(["EC"]),
+  crv: z.enum(["P-256"]),
   kid: z.string().check(z.minLength(1)),
   x: z.string(),
   y: z.string(),
   d: z.string(),
 });
-const webhookKey = z.object({ kty: z.literal("oct"), kid: z.string().check(z.minLength(1)), k: z.string() });
+const webhookKey = z.object({ kty: z.enum(["oct"]), kid: z.string().check(z.minLength(1)), k: z.string() });
 
 const settings = z.object({
   ENVIRONMENT: z.optional(z.string()),
-  ISSUER: z.optional(z.union([z.literal(""), origin])),
+  ISSUER: z.optional(originOr("")),
   AUDIENCE: z.optional(z.string()),
   REGISTRATION: z._default(z.enum(["open", "approval", "admin"]), "approval"),
   ACCESS_TOKEN_TTL_SECONDS: seconds(3600, 1),
@@ -92,7 +93,7 @@ const settings = z.object({
   REFRESH_GRACE_SECONDS: seconds(10),
   STANDING_TTL_SECONDS: seconds(5),
   ACTIVITY_RETENTION_DAYS: seconds(90, 1),
-  CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(z.union([z.literal("*"), origin]))), []),
+  CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(originOr("*"))), []),
   WEBHOOK_ALLOW_LOOPBACK: flag,
   WEBHOOK_PORTS: z._default(z.pipe(z.transform(splitList), z.array(wholeNumber(1, 65_535))), []),
   SIGNING_KEYS: jwkSet(signingKey),

@@ -17,20 +17,20 @@ const headerName = z.string().check(
 );
 
 const SCHEMES = {
-  bearer: z.strictObject({ scheme: z.literal("bearer") }),
-  basic: z.strictObject({ scheme: z.literal("basic") }),
+  bearer: z.strictObject({ scheme: z.enum(["bearer"]) }),
+  basic: z.strictObject({ scheme: z.enum(["basic"]) }),
   header: z.strictObject({
-    scheme: z.literal("header"),
+    scheme: z.enum(["header"]),
     name: headerName,
     prefix: z.optional(z.string().check(z.regex(/^[\x20-\x7e]*$/))),
   }),
   headers: z.strictObject({
-    scheme: z.literal("headers"),
+    scheme: z.enum(["headers"]),
     headers: z.record(headerName, z.enum(["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET"])),
   }),
   client_credentials: z.pipe(
     z.strictObject({
-      scheme: z.literal("client_credentials"),
+      scheme: z.enum(["client_credentials"]),
       token_url: z.string().check(
         z.refine((text) => /^\/[^/\\]/.test(text) || /^https?:$/.test(URL.parse(text)?.protocol ?? ""), {
           error: "must be an http(s) URL, or a path at the base URL's origin",
@@ -40,7 +40,7 @@ const SCHEMES = {
     }),
     z.transform(({ token_url: tokenUrl, ...rest }) => ({ ...rest, tokenUrl })),
   ),
-  none: z.strictObject({ scheme: z.literal("none") }),
+  none: z.strictObject({ scheme: z.enum(["none"]) }),
 };
 
 type Scheme = keyof typeof SCHEMES;
