@@ -24,8 +24,8 @@ const MEETING = new Set(["int record"]);
 export type Matcher =
   | { readonly kind: "literal"; readonly text: string }
   | { readonly kind: "any" }
-  /** Any one segment, `%2F` allowed. */
-  | { readonly kind: "text" }
+  /** Any one segment, `%2F` allowed, but for these words behind one: an upstream that decodes it first would read another path. */
+  | { readonly kind: "text"; readonly not: readonly string[] }
   /** One or more segments, `%2F` allowed. Only at the end. */
   | { readonly kind: "tail" }
   | { readonly kind: "type"; readonly name: string; readonly pattern: RegExp }
@@ -46,7 +46,7 @@ export interface Rule {
  *
  * - METHODS: `GET`, `POST,PUT`, or `*` for all. GET covers HEAD.
  * - PATH: whole segments. `{name}` one segment, `{name:int}` one of the types, `{name:a|b}` a choice, `{name:text}` one segment that may
- *   hold `%2F`, `{name...}` the rest of the path.
+ *   hold `%2F`, `{name:text!a|b}` the same without `%2Fa` and `%2Fb`, `{name...}` the rest of the path.
  * - PERMISSION: `issues:read`, several joined by `+`, or `issues` alone: read for GET and HEAD, write for the others.
  *
  * One line may become two rules, a reading and a writing one.
@@ -112,7 +112,8 @@ function parsePath(path: string): Matcher[] {
       return { kind: "tail" };
     }
     if (!type) return { kind: "any" };
-    if (type === "text") return { kind: "text" };
+    const [kind, not = ""] = type.split("!");
+    if (kind === "text") return { kind, not: not.split("|") };
     const pattern = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
     if (pattern) return { kind: "type", name: type, pattern };
     const choices = type.split("|");
@@ -155,6 +156,7 @@ export function takes(matcher: Matcher, text: string): boolean {
     case "any":
       return !text.includes("/");
     case "text":
+      return !text.split("/").some((part, index) => index > 0 && matcher.not.includes(part));
     case "tail":
       return true;
     case "type":

@@ -91,6 +91,21 @@ describe("an operator's upstream", () => {
     expect(told).toContain(expected);
   });
 
+  it("keeps words out of a text that would make another path of it, decoded", () => {
+    const rules = ["GET /files/{name:text!keys|admin} orders", "GET /files/{name}/keys reports"];
+    const { services: own, faults: wrong } = load({ UPSTREAMS: { orders: { ...ORDERS, rules } } });
+    expect(wrong).toEqual([]);
+    const taken = (target: string) => {
+      const meaning = meaningOf(own, { service: "orders", method: "GET", target, headers: new Headers() });
+      return meaning.decision === "refuse" ? meaning.code : meaning.required[0];
+    };
+    expect(taken("/files/a%2Fb")).toBe("orders:orders:read");
+    expect(taken("/files/keys")).toBe("orders:orders:read");
+    expect(taken("/files/a/keys")).toBe("orders:reports:read");
+    expect(taken("/files/a%2Fkeys")).toBe("encoded_slash");
+    expect(taken("/files/a%2Fb%2fadmin%2Fc")).toBe("encoded_slash");
+  });
+
   it("is told every rule that is wrong, at once", () => {
     const told = orders({ rules: ["GET /a nothing", "GET /ok orders", "FETCH /b orders"] });
     expect(told).toHaveLength(2);

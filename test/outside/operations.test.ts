@@ -23,6 +23,21 @@ describe.each(SERVICES)("every operation that %s publishes", (service) => {
     expect(differing).toEqual([]);
   });
 
+  it("cannot be reached by a path that becomes it once its %2F are decoded", () => {
+    const hidden = operations.flatMap(({ method, path, classification }) =>
+      [...path.matchAll(/(?<=.)\//g)].flatMap(({ index }) => {
+        const parts = [
+          `${path.slice(0, index)}%2F${path.slice(index + 1)}`,
+          path.slice(0, index) + path.slice(index).replaceAll("/", "%2F"),
+        ];
+        return parts
+          .map((one) => ({ method, path: one, taken: classify(service, { method, path: one }) }))
+          .filter(({ taken }) => !taken.startsWith("refused") && taken !== classification);
+      }),
+    );
+    expect(hidden).toEqual([]);
+  });
+
   it("writes with writing permissions only, but for reads that carry a body", () => {
     const reading = operations.filter(
       ({ method, classification }) =>
