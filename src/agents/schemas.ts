@@ -3,7 +3,8 @@ import { paging } from "../paging.ts";
 import { STATUSES, TIERS } from "./agent.ts";
 import { fromCursor } from "./page.ts";
 
-const printable = /^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/;
+/** No control characters, no halves of a surrogate pair, and nothing that turns the direction of what stands beside it. */
+const printable = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*$/u;
 
 const nameSchema = z
   .string()

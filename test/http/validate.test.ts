@@ -23,6 +23,14 @@ describe("a body that is not as it must be", () => {
       { field: "name", message: "must not hold control characters" },
     ],
     [
+      { ...good, name: "half \ud83d of a pair" },
+      { field: "name", message: "must not hold control characters" },
+    ],
+    [
+      { ...good, name: "\u202eevil" },
+      { field: "name", message: "must not hold control characters" },
+    ],
+    [
       { ...good, owner_email: "nobody" },
       { field: "owner_email", message: "must be an e-mail address" },
     ],
@@ -52,7 +60,11 @@ describe("a body that is not as it must be", () => {
     const { token } = await self.admin();
     const told = async (query: string) => (await self.call(`/agents?${query}`, { token })).body.details[0];
     expect(await told("limit=0")).toEqual({ field: "limit", message: "must be at least 1" });
-    expect(await told("limit=many")).toEqual({ field: "limit", message: "must be a number" });
+    for (const odd of ["many", "", "1e1", "0x10", "5.0", "+5", "%2B5", "%205", "5%0a", "٣", "Infinity"]) {
+      expect([odd, await told(`limit=${odd}`)]).toEqual([odd, { field: "limit", message: "must be a number" }]);
+    }
+    expect(await told("limit=-1")).toEqual({ field: "limit", message: "must be at least 1" });
+    expect(await told(`limit=${"9".repeat(400)}`)).toMatchObject({ field: "limit" });
     expect(await told("offset=10001")).toEqual({ field: "offset", message: "must be at most 10000" });
     expect(await told("status=gone")).toEqual({
       field: "status",
