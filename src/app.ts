@@ -30,9 +30,8 @@ export function appOf(routes: readonly Route[]): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
 
   app.onError(errorAnswer);
-  app.notFound(() => {
-    throw notFound("This path");
-  });
+  // Answered, not thrown: a throw here would pass the middleware by, and leave their headers out.
+  app.notFound((c) => errorAnswer(notFound("This path"), c));
 
   app.use(begin);
   app.use(cors);
