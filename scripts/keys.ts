@@ -51,8 +51,10 @@ Then keep the file where you keep passwords: Cloudflare does not show a secret a
 function show(file: string): void {
   const vars = read(file);
   for (const { setting, use } of Object.values(KINDS)) {
-    keySet(vars, setting, file).keys.forEach(({ kid }, index) => {
-      console.log(`${setting}  ${kid}  ${index === 0 ? use : "good, not in use"}`);
+    keySet(vars, setting, file).keys.forEach(({ kid, superseded }, index) => {
+      const role =
+        index === 0 ? use : superseded ? "was in use, still good: to be retired" : "published, not in use yet";
+      console.log(`${setting}  ${kid}  ${role}`);
     });
   }
 }
@@ -62,7 +64,8 @@ function step(name: "publish" | "promote" | "retire", kind: string | undefined, 
   const { setting, fresh } = KINDS[kind];
   const before = keySet(read(file), setting, file);
   try {
-    const after = name === "publish" ? publish<{ kid: string }>(before, fresh()) : { promote, retire }[name](before);
+    const after =
+      name === "publish" ? publish<KeySet["keys"][number]>(before, fresh()) : { promote, retire }[name](before);
     replace(file, setting, JSON.stringify(after));
   } catch (error) {
     if (error instanceof KeyStepError) fail(error.message);
@@ -84,9 +87,9 @@ function read(file: string): Record<string, string | undefined> {
   return parseEnv(readFileSync(file, "utf8"));
 }
 
-function keySet(vars: Record<string, string | undefined>, setting: string, file: string): KeySet<{ kid: string }> {
+function keySet(vars: Record<string, string | undefined>, setting: string, file: string): KeySet {
   try {
-    const set = JSON.parse(vars[setting] ?? "") as KeySet<{ kid: string }>;
+    const set = JSON.parse(vars[setting] ?? "") as KeySet;
     if (Array.isArray(set.keys) && set.keys.every(({ kid }) => typeof kid === "string")) return set;
   } catch {
     // Told below: the text itself is a secret.
@@ -98,10 +101,15 @@ function keySet(vars: Record<string, string | undefined>, setting: string, file:
 function replace(file: string, setting: string, value: string): void {
   const lines = readFileSync(file, "utf8").split("\n");
   const at = lines.findIndex((line) => line.startsWith(`${setting}=`));
+  if (at < 0) fail(`${basename(file)} has no line that begins with ${setting}= : nothing was changed.`);
   lines[at] = envLine(setting, value).trimEnd();
   write(file, lines.join("\n"));
 }
 
 function write(file: string, text: string): void {
-  writeFileSync(file, text, { mode: 0o600 });
+  try {
+    writeFileSync(file, text, { mode: 0o600 });
+  } catch (error) {
+    fail(`${file} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }

@@ -50,6 +50,12 @@ describe("replacing the signing key", () => {
     const one: KeySet = { keys: [old] };
     expect(() => promote(one)).toThrow(KeyStepError);
     expect(() => retire(one)).toThrow(KeyStepError);
-    expect(() => publish({ keys: [old, fresh] }, old)).toThrow(KeyStepError);
+    const published = publish(one, fresh);
+    expect(() => publish(published, old)).toThrow("promote the published one next");
+    expect(() => retire(published)).toThrow("promote the published one next");
+    const promoted = promote(published);
+    expect(() => promote(promoted)).toThrow("retire the old one next");
+    expect(() => publish(promoted, old)).toThrow("retire the old one next");
+    expect(retire(promoted).keys).toEqual([fresh]);
   });
 });
