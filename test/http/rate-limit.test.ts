@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { world, type Answer } from "../support/world.ts";
 
 /** Calls until it is refused. A minute may end in between, hence twice the limit at the most. */
@@ -21,14 +21,18 @@ function expectRefusal({ headers, body }: Answer, told: object, policy: string):
 }
 
 describe("the limit of a tier", () => {
-  it("stops an agent at the gateway, and follows a change of tier", async () => {
-    const self = world({ STANDING_TTL_SECONDS: "0" });
+  afterEach(() => void vi.useRealTimers());
+
+  it("stops an agent at the gateway, and follows a change of tier within the bound", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world({ STANDING_TTL_SECONDS: "5" });
     const [agent, other, admin] = [await self.agent(), await self.agent(), await self.admin()];
     const call = () => self.call("/proxy/lab/things/1", { token: agent.token });
     const refused = await callsUntilRefused(60, call);
     expectRefusal(refused, { tier: "free", limit: 60 }, '"free";q=60;w=60');
     expect((await self.call("/proxy/lab/things/1", { token: other.token })).status).toBe(200);
     await self.call(`/agents/${agent.id}/tier`, { method: "PUT", token: admin.token, json: { tier: "pro" } });
+    vi.setSystemTime(Date.now() + 5000);
     expect((await call()).status).toBe(200);
   });
 
@@ -75,6 +79,10 @@ describe("the limit of an address", () => {
     const refused = await callsUntilRefused(300, () => self.call(path, { method: "POST", json, ip }));
     expectRefusal(refused, { tier: null, limit: 300 }, '"address";q=300;w=60');
     expect((await self.call(path, { method: "POST", json, ip: "198.51.100.250" })).status).not.toBe(429);
+    for (const name of ["x-forwarded-for", "x-real-ip", "forwarded", "true-client-ip"]) {
+      const claimed = { method: "POST", json, ip, headers: { [name]: "198.51.100.251" } };
+      expect([name, (await self.call(path, claimed)).status]).toEqual([name, 429]);
+    }
   });
 });
 

@@ -43,7 +43,7 @@ async function forger(): Promise<Signer> {
 export async function forgedTokens(
   good: string,
   signingKeys: string,
-  others: { refreshToken: string; apiKey: string },
+  others: { refreshToken: string; apiKey: string; foreign: string },
 ): Promise<Forgery[]> {
   const own = (JSON.parse(signingKeys) as { keys: (JWK & { kid: string; d: string })[] }).keys[0]!;
   const { d: _, ...published } = own;
@@ -108,7 +108,13 @@ export async function forgedTokens(
     invalid("an unknown crit", await sign({ ...header, crit: ["exp2"], exp2: 1 }, claims, us)),
     invalid("an empty crit", await sign({ ...header, crit: [] }, claims, us)),
     invalid("b64 false", await sign({ ...header, crit: ["b64"], b64: false }, claims, us)),
-    invalid("ES384 in the header", await sign({ ...header, alg: "ES384" }, claims, us)),
+    ...(await Promise.all(
+      ["ES384", "ES256K", "RS256", "PS256", "EdDSA", "HS256", "es256", ["ES256"], null].map(async (alg) =>
+        invalid(`${JSON.stringify(alg)} in the header`, await sign({ ...header, alg }, claims, us)),
+      ),
+    )),
+    invalid("an unknown kid, signed with our key", await sign({ ...header, kid: "unknown" }, claims, us)),
+    invalid("no kid, signed with our key", await sign({ alg: header.alg, typ: header.typ }, claims, us)),
 
     ...["none", "None", "NONE", "nOnE", ""].flatMap((alg) => [
       invalid(`alg ${alg || "empty"}`, `${base64url.encode(JSON.stringify({ ...header, alg }))}.${raised}.`),
@@ -148,6 +154,11 @@ export async function forgedTokens(
       name: "an agent that never was",
       code: "token_revoked",
       token: await sign(header, { ...admin, sub: "agt_0" }, us),
+    },
+    {
+      name: "another agent's session",
+      code: "token_revoked",
+      token: await sign(header, { ...claims, sid: decodeJwt(others.foreign).sid }, us),
     },
     {
       name: "a session that never was",

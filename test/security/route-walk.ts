@@ -82,7 +82,7 @@ export async function cast(self: World): Promise<Cast> {
       await self.env.DB.prepare("UPDATE refresh_families SET revoked_at = 1 WHERE agent_id = ?1").bind(id).run();
     },
   };
-  const tokens = await forgedTokens(victim.token, self.env.SIGNING_KEYS, victim);
+  const tokens = await forgedTokens(victim.token, self.env.SIGNING_KEYS, { ...victim, foreign: attacker.token });
   for (const [name, end] of Object.entries(ended)) {
     // As powerful as can be: what ends is not how much it may.
     const one = await self.admin();

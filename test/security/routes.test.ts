@@ -1,15 +1,20 @@
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { appOf, ROUTES } from "../../src/app.ts";
 import { route, type Route } from "../../src/http/route.ts";
 import { world } from "../support/world.ts";
-import { cast, visits, walk } from "./route-walk.ts";
+import { cast, visits, walk, type Cast } from "./route-walk.ts";
 
 const SETTINGS = { STANDING_TTL_SECONDS: "0" };
+
+/** A walk changes none of them. */
+let people: Cast;
+beforeAll(async () => {
+  people = await cast(world(SETTINGS));
+});
 
 describe("every route", () => {
   it("refuses every forged, stale and foreign token, exactly, and shows nothing", { timeout: 120_000 }, async () => {
     const self = world(SETTINGS);
-    const people = await cast(self);
     const routes = visits(ROUTES);
     const { faults, calls } = await walk(self, routes, people);
     expect(faults).toEqual([]);
@@ -23,7 +28,6 @@ describe("the walk", () => {
   async function faultsOf(change: (routes: readonly Route[]) => Route[], only: string): Promise<string[]> {
     const routes = change(ROUTES);
     const self = world(SETTINGS, appOf(routes));
-    const people = await cast(world(SETTINGS));
     const some = routes.filter(({ method, path }) => `${method} ${path}` === only);
     expect(some).toHaveLength(1);
     return (await walk(self, some, { ...people, tokens: people.tokens.slice(0, 5) })).faults;
