@@ -2,13 +2,14 @@ import type { ErrorHandler } from "hono";
 import { ApiError, errorResponse, unavailable } from "./errors.ts";
 import { harden } from "./harden.ts";
 import type { AppEnv } from "./request.ts";
-import { logRefusal } from "./request-log.ts";
+import { logRefusal, senderOf } from "./request-log.ts";
 
 export const errorAnswer: ErrorHandler<AppEnv> = (error, c) =>
   answerError(error, c.req.raw, c.var.requestId ?? crypto.randomUUID());
 
 /** The one place where a refusal becomes an answer. What was not foreseen is a 500 that shows no cause. */
-export function answerError(error: unknown, { method, url }: Request, requestId: string): Response {
+export function answerError(error: unknown, request: Request, requestId: string): Response {
+  const { method, url } = request;
   const known = error instanceof ApiError ? error : unforeseen(error);
   const cause = error instanceof ApiError ? error.cause : error;
   logRefusal({
@@ -17,6 +18,7 @@ export function answerError(error: unknown, { method, url }: Request, requestId:
     path: new URL(url).pathname,
     status: known.status,
     code: known.fields.code,
+    agent_id: senderOf(request),
     ...(cause !== undefined && { cause: describe(cause) }),
   });
   const response = errorResponse(known, requestId);

@@ -8,6 +8,7 @@ import { readAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { standingOf } from "../tokens/standing.ts";
 import { unauthorized, unavailable } from "./errors.ts";
+import { keepSender } from "./request-log.ts";
 import type { RequestContext } from "./request.ts";
 
 /** An agent that proved itself with an access token and is in good standing. */
@@ -51,6 +52,7 @@ export async function authenticate(context: AuthenticationContext, maxAge: numbe
     );
   }
   if (claims === "invalid_token") throw invalidToken();
+  keepSender(request, claims.sub);
   const standing = await standingOf({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
   switch (standing.state) {
     case "revoked":

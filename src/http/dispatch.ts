@@ -1,4 +1,5 @@
 import type { Handler } from "hono";
+import { note } from "../activity/record.ts";
 import { authenticate, identifyRegistrar, type Caller } from "./authenticate.ts";
 import { ApiError, forbidden } from "./errors.ts";
 import { limitAddress, limitAgent } from "./rate-limit.ts";
@@ -28,14 +29,18 @@ async function callerFor(auth: Auth, context: RequestContext, params: Record<str
   // AgentAuth's own endpoints never trust the isolate's memory: a revocation ends them with the next request.
   const caller = await authenticate(context, 0);
   await limitAgent(context.env, caller.agent);
-  if (auth === "admin" && !caller.isAdmin) throw needsAdmin(caller, "Only an administrator may do this.");
-  if (auth === "self" && params.id !== caller.agent.id && !caller.isAdmin) {
-    throw needsAdmin(caller, "An agent may only do this to itself.");
+  if (caller.isAdmin) return caller;
+  if (auth === "admin") throw needsAdmin(context, caller, "Only an administrator may do this.");
+  if (auth === "self" && params.id !== caller.agent.id) {
+    throw needsAdmin(context, caller, "An agent may only do this to itself.");
   }
   return caller;
 }
 
-function needsAdmin(caller: Caller, message: string): ApiError {
+/** The owner of the agent is to see what it tried. */
+function needsAdmin(context: RequestContext, caller: Caller, message: string): ApiError {
+  const { method, url } = context.request;
+  note(context, caller.agent.id, `${method} ${new URL(url).pathname} → denied, needs *:*:*`, { status: "failure" });
   return forbidden("insufficient_permissions", message, { required: "*:*:*", granted: [...caller.permissions] });
 }
 

@@ -76,10 +76,12 @@ describe("an agent's activity", () => {
     const agent = await self.agent();
     await self.call("/proxy/lab/things/1", { token: agent.token, ip: "192.0.2.7" });
     await self.call("/proxy/lab/things/1", { token: agent.token, ip: "192.0.2.7", method: "DELETE" });
+    await self.call("/agents?q=secret", { token: agent.token, ip: "192.0.2.7" });
     await deliver(2);
     const { body } = await read(`/agents/${agent.id}/activity`, agent);
-    expect(body.pagination.total).toBe(4);
-    expect(messages(body).slice(0, 2).sort()).toEqual([
+    expect(body.pagination.total).toBe(5);
+    expect(messages(body).slice(0, 3).sort()).toEqual([
+      "GET /agents → denied, needs *:*:*",
       "lab DELETE /things/1 → denied, needs lab:things:write",
       "lab GET /things/1 → 200",
     ]);
@@ -87,7 +89,7 @@ describe("an agent's activity", () => {
   });
 
   it("is its own and the admins'", async () => {
-    expect((await read(`/agents/${busy.id}/activity`, other)).status).toBe(403);
+    expect((await read(`/agents/${busy.id}/activity`, await self.agent())).status).toBe(403);
     expect((await read(`/agents/${busy.id}/activity`, admin)).status).toBe(200);
     expect((await read("/agents/agt_none/activity")).status).toBe(404);
   });
@@ -109,7 +111,7 @@ describe("an agent's activity", () => {
 
 describe("everybody's activity", () => {
   it("is for admins", async () => {
-    expect((await read("/activity", busy)).status).toBe(403);
+    expect((await read("/activity", await self.agent())).status).toBe(403);
     expect((await self.call("/activity")).status).toBe(401);
   });
 

@@ -31,8 +31,13 @@ describe("the log", () => {
       path: "/proxy/lab/things",
       status: 403,
       code: "insufficient_permissions",
-      ...(lastLine().agent_id !== undefined && { agent_id: agent.id }),
+      agent_id: agent.id,
     });
+    const asked = await self.call("/agents", { token: agent.token });
+    expect([asked.status, lastLine().agent_id]).toEqual([403, agent.id]);
+    await self.call("/agents/revoke-tokens", { method: "POST", token: agent.token });
+    await self.call("/agents", { token: agent.token });
+    expect(lastLine()).toMatchObject({ status: 401, code: "token_revoked", agent_id: agent.id });
     await self.call("/agents", { token: "garbage" });
     expect(lastLine()).toMatchObject({ method: "GET", path: "/agents", status: 401, code: "invalid_token" });
     await self.call("/agents/verify", { method: "POST", json: { agent_id: agent.id, api_key: "ak_wrong" } });
