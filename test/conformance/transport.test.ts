@@ -26,10 +26,33 @@ describe("a method that a path does not have", () => {
 });
 
 describe("a path that is not there", () => {
-  it.each(["/", "/nowhere", "/agents/x/y/z", "/webhooks/x/y", "/v1/agents", "/.well-known/nothing", "/%"])(
-    "%s: 404 in JSON",
-    async (path) => isError(await call("GET", path, { token: admin.token }), 404),
-  );
+  it.each([
+    "/",
+    "/nowhere",
+    "/agents/x/y/z",
+    "/webhooks/x/y",
+    "/v1/agents",
+    "/.well-known/nothing",
+    "/%",
+    "/.git/config",
+    "/.dev.vars",
+    "/_headers",
+    "/wrangler.toml",
+  ])("%s: 404 in JSON", async (path) => isError(await call("GET", path, { token: admin.token }), 404));
+});
+
+describe("the reference", () => {
+  it("is served, as what it is, where there are assets", async ({ skip }) => {
+    for (const [path, type] of [
+      ["/docs", "text/html; charset=utf-8"],
+      ["/openapi.json", "application/json"],
+    ] as const) {
+      const { status, headers } = await call("GET", path);
+      skip(status === 404, "a Worker without assets");
+      expect([status, headers.get("content-type")]).toEqual([200, type]);
+      expect(headers.get("x-content-type-options")).toBe("nosniff");
+    }
+  });
 });
 
 describe("a static path", () => {

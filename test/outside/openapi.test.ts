@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { describe, expect, it } from "vitest";
 import { ROUTES } from "../../src/app.ts";
@@ -24,5 +25,28 @@ describe("public/openapi.json", () => {
     );
     const routes = ROUTES.map(({ method, path }) => `${method} ${path}`);
     expect(described.filter((one) => !one.includes("{service}")).toSorted()).toEqual(routes.toSorted());
+  });
+});
+
+describe("/docs", () => {
+  const ROOT = join(import.meta.dirname, "../..");
+  const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
+
+  it("loads what is there, and nothing from elsewhere", () => {
+    const viewer = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
+    const loaded = [...read("public/docs.html").matchAll(/<(?:script|link)\b[^>]*?(?:src|href)="([^"]+)"/g)].map(
+      ([, to]) => to!,
+    );
+    expect(loaded.length).toBeGreaterThanOrEqual(3);
+    for (const to of loaded.filter((one) => one !== "data:,")) {
+      expect(to).toMatch(/^\/docs\/[\w.-]+$/);
+      const file = to.slice("/docs/".length);
+      const gathered = read("scripts/assets.ts").includes(`"${file}"`) && existsSync(join(viewer, file));
+      expect({ to, there: gathered || existsSync(join(ROOT, "public", to)) }).toEqual({ to, there: true });
+    }
+    expect(read("public/docs/reference.js")).toContain('url: "/openapi.json"');
+    expect(read("public/_headers")).toMatch(
+      /^\/docs\*\n\s+Content-Security-Policy: default-src 'none'; script-src 'self';/m,
+    );
   });
 });

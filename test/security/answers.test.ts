@@ -22,6 +22,7 @@ describe("an answer of our own", () => {
     expect(Object.fromEntries(answer.headers)).toMatchObject(OURS);
     expect(answer.headers.get("content-type")).toMatch(/^application\/json\b/);
     expect(answer.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+    expect(["server", "x-powered-by", "via"].filter((name) => answer.headers.has(name))).toEqual([]);
     await answer.text();
   });
 

@@ -1,0 +1,79 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const ROOT = join(import.meta.dirname, "../..");
+const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
+const page = read("docs/security.md");
+
+/** How many requirements each section of ASVS 5.0.0 has, of the chapters that the page walks. */
+const ASVS: readonly (readonly [chapter: number, perSection: readonly number[]])[] = [
+  [4, [5, 5, 2, 4]],
+  [7, [3, 4, 2, 5, 3, 2]],
+  [9, [3, 4]],
+  [10, [2, 3, 5, 16, 5, 2, 3]],
+  [13, [4, 6, 4, 7]],
+  [16, [1, 5, 4, 3, 4]],
+];
+const sections = (chapter: number | string, last: number) =>
+  Array.from({ length: last }, (_, n) => `${chapter}.${n + 1}`);
+const RFC_8725 = sections(3, 12);
+const RFC_9700 = ["2.1", "2.2.1", "2.2.2", "2.3", "2.4", "2.5", "2.6", ...sections(4, 17)];
+
+/** The lines of the table below a heading: what is walked, the verdict, and the rest. */
+function rows(from: string, to?: string): { id: string; verdict: string; rest: string }[] {
+  const start = page.indexOf(`\n## ${from}`);
+  const part = page.slice(start, to ? page.indexOf(`\n## ${to}`, start) : undefined);
+  return [...part.matchAll(/^\| (\d+(?:\.\d+)+)[^|]*\| (\S+) \| (.+) \|$/gm)].map(([, id, verdict, rest]) => ({
+    id: id!,
+    verdict: verdict!,
+    rest: rest!,
+  }));
+}
+
+const tables = {
+  "OWASP ASVS": rows("OWASP ASVS", "RFC 8725"),
+  "RFC 8725": rows("RFC 8725", "RFC 9700"),
+  "RFC 9700": rows("RFC 9700"),
+};
+const citations = (text: string) =>
+  [...text.matchAll(/`(test\/[^`]+)`((?:,? "[^"]+")*)/g)].map(([, file, names]) => ({
+    file: file!,
+    names: [...names!.matchAll(/"([^"]+)"/g)].map(([, name]) => name!),
+  }));
+
+describe("docs/security.md", () => {
+  it("names tests that exist", () => {
+    const cited = citations(page);
+    expect(cited.length).toBeGreaterThan(100);
+    const missing = cited.flatMap(({ file, names }) => {
+      if (!existsSync(join(ROOT, file))) return [file];
+      const source = read(file);
+      return names.filter((name) => !source.includes(name)).map((name) => `${file}: ${name}`);
+    });
+    expect(missing).toEqual([]);
+  });
+
+  it("walks every requirement of its chapters and sections, once, in order", () => {
+    const asvs = ASVS.flatMap(([chapter, perSection]) =>
+      perSection.flatMap((count, section) => sections(`${chapter}.${section + 1}`, count)),
+    );
+    expect(tables["OWASP ASVS"].map(({ id }) => id)).toEqual(asvs);
+    expect(tables["RFC 8725"].map(({ id }) => id)).toEqual(RFC_8725);
+    expect(tables["RFC 9700"].map(({ id }) => id)).toEqual(RFC_9700);
+  });
+
+  it.each(Object.entries(tables))("shows what it says yes to, and says why otherwise: %s", (_, lines) => {
+    for (const { id, verdict, rest } of lines) {
+      expect({ id, verdict: ["yes", "no", "n/a", "operator", "platform"].includes(verdict) }).toEqual({
+        id,
+        verdict: true,
+      });
+      const documents = [...rest.matchAll(/(docs\/[a-z]+\.md), "([^"]+)"/g)];
+      for (const [, file, heading] of documents) expect(read(file!)).toContain(`\n## ${heading}\n`);
+      const named = citations(rest).some(({ names }) => names.length > 0);
+      expect({ id, shown: verdict !== "yes" || named || documents.length > 0 }).toEqual({ id, shown: true });
+      expect(rest.length).toBeGreaterThan(5);
+    }
+  });
+});
