@@ -13,6 +13,16 @@ describe("what stands in two places", () => {
     expect(migrations.map((name) => read(`migrations/${name}`)).join("")).toBe(read("schema.sql"));
   });
 
+  it("is named in docs/storage.md: every table, index and queue", () => {
+    const page = read("docs/storage.md");
+    const made = [...read("schema.sql").matchAll(/^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)/gm)].map(
+      ([, name]) => name!,
+    );
+    const queues = [...read("wrangler.toml").matchAll(/^queue = "([^"]+)"/gm)].map(([, name]) => name!);
+    expect(made.length).toBeGreaterThan(20);
+    expect([...made, ...queues].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+  });
+
   it("is the same in the rate limits of wrangler.toml and in what a refused caller is told", () => {
     const { ratelimits } = parse(read("wrangler.toml")) as {
       ratelimits: { name: string; namespace_id: string; simple: { limit: number; period: number } }[];
