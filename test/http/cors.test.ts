@@ -23,6 +23,28 @@ describe("a browser on an origin that is named", () => {
     expect(answer.headers.get("access-control-expose-headers")).toContain("Retry-After");
     expect(answer.headers.get("vary")).toMatch(/\borigin\b/i);
   });
+
+  it("is told before what it may send", async () => {
+    const asked = { "access-control-request-method": "PUT", "access-control-request-headers": "authorization, x-own" };
+    const { status, headers, body } = await world(settings).call(
+      "/agents/agt_x/tier",
+      from(ORIGIN, { method: "OPTIONS", headers: asked }),
+    );
+    expect([status, body]).toEqual([200, {}]);
+    expect(Object.fromEntries(headers)).toMatchObject({
+      "content-type": "application/json",
+      "access-control-allow-origin": ORIGIN,
+      "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+      "access-control-allow-headers": "authorization, x-own",
+      "access-control-max-age": "600",
+      vary: expect.stringMatching(/origin/i),
+    });
+  });
+
+  it("may be any, where all are named", async () => {
+    const { headers } = await world({ CORS_ORIGINS: "*" }).call("/agents", from("https://anybody.example"));
+    expect(headers.get("access-control-allow-origin")).toBe("*");
+  });
 });
 
 describe("a browser on any other origin", () => {
