@@ -1,10 +1,10 @@
 import * as z from "zod/mini";
-import { explainIssue } from "./explain-issue.ts";
+import { explainIssue } from "./schemas/explain-issue.ts";
 import type { SecretPart } from "./gateway/definition.ts";
 import { loadServices, secretName, type Service } from "./gateway/services.ts";
 import { upstreamSettings } from "./gateway/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE, type Catalogue } from "./permissions/catalogue.ts";
-import { wholeNumber } from "./whole-number.ts";
+import { wholeNumber } from "./schemas/whole-number.ts";
 
 /** A private signing key (ES256) as it stands in `SIGNING_KEYS`. */
 export interface SigningKey {

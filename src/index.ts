@@ -3,7 +3,7 @@ import type { ActivityMessage } from "./activity/record.ts";
 import { answer } from "./app.ts";
 import { loadConfig } from "./config.ts";
 import { logFailure } from "./failure-log.ts";
-import { keepHouse } from "./housekeeping.ts";
+import { keepHouse } from "./housekeeping/keep-house.ts";
 import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/deliver.ts";
 import type { DeliveryMessage } from "./webhooks/deliveries/enqueue.ts";
 import { emptyOutbox } from "./webhooks/deliveries/fan-out.ts";

@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { pagination } from "../pagination.ts";
+import { pagination } from "../schemas/pagination.ts";
 import { ACTIVITY_STATUSES } from "./schemas.ts";
 
 const activityRow = z.object({

@@ -1,6 +1,6 @@
 import { notFound } from "../http/errors.ts";
 import { route } from "../http/route.ts";
-import { page } from "../paging.ts";
+import { page } from "../schemas/paging.ts";
 import { activityQuery, pageQuery } from "./schemas.ts";
 import { readActivity, type ActivityPage, type ActivityRow } from "./store.ts";
 

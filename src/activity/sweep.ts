@@ -1,4 +1,4 @@
-import type { Chore } from "../housekeeping.ts";
+import type { Chore } from "../housekeeping/chore.ts";
 import { deleteActivities } from "./store.ts";
 
 const DAY_MS = 86_400_000;

@@ -1,7 +1,7 @@
 import { note } from "../activity/record.ts";
 import { ApiError, forbidden, notFound } from "../http/errors.ts";
 import { route, type Call } from "../http/route.ts";
-import { page } from "../paging.ts";
+import { page } from "../schemas/paging.ts";
 import { tellEdgeOfAgent } from "../tokens/revocation.ts";
 import { notBeforeAfter, toWire, type Status } from "./agent.ts";
 import { removeAgent, setPermissions, setStatus, setTier, type Changed, type ChangeOf } from "./change.ts";

@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { paging } from "../paging.ts";
+import { paging } from "../schemas/paging.ts";
 import { STATUSES, TIERS } from "./agent.ts";
 import { fromCursor } from "./page.ts";
 

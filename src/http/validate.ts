@@ -1,5 +1,5 @@
 import type * as z from "zod/mini";
-import { explainIssue } from "../explain-issue.ts";
+import { explainIssue } from "../schemas/explain-issue.ts";
 import { ApiError, badRequest } from "./errors.ts";
 
 /** Bodies of AgentAuth's own endpoints; proxied bodies have no limit. Bytes. */

@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { pagination } from "../pagination.ts";
+import { pagination } from "../schemas/pagination.ts";
 import { EVENTS } from "./event.ts";
 import { DELIVERY_STATUSES } from "./webhook.ts";
 

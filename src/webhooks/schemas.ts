@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { paging } from "../paging.ts";
+import { paging } from "../schemas/paging.ts";
 import { EVENTS } from "./event.ts";
 import { DELIVERY_STATUSES } from "./webhook.ts";
 

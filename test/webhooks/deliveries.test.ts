@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { newEncryptionKey } from "../../scripts/secrets.ts";
 import worker from "../../src/index.ts";
 import { loadConfig } from "../../src/config.ts";
-import { keepHouse } from "../../src/housekeeping.ts";
+import { keepHouse } from "../../src/housekeeping/keep-house.ts";
 import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
 import { attempts, deliveriesOf, hook, hookWorld, olderSignature, receiver, settle } from "../support/receiver.ts";
 import type { Arrived } from "../support/upstream-server.ts";

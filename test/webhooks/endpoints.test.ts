@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { newEncryptionKey } from "../../scripts/secrets.ts";
-import { keepHouse } from "../../src/housekeeping.ts";
+import { keepHouse } from "../../src/housekeeping/keep-house.ts";
 import { loadConfig } from "../../src/config.ts";
 import { openSecret } from "../../src/webhooks/secret.ts";
 import { EVENTS } from "../../src/webhooks/event.ts";

@@ -1,4 +1,4 @@
-import type { Chore } from "../../housekeeping.ts";
+import type { Chore } from "../../housekeeping/chore.ts";
 import { enqueue } from "./enqueue.ts";
 import { deleteFinished, fanOut, oldestEvents, takeForgotten } from "./store.ts";
 

@@ -1,16 +1,11 @@
-import { sweepActivity } from "./activity/sweep.ts";
-import { sweepKeys } from "./agents/sweep.ts";
-import type { Config } from "./config.ts";
-import { logFailure } from "./failure-log.ts";
-import { sweepSessions } from "./tokens/sweep.ts";
-import { drainOutbox, resendForgotten, sweepDeliveries } from "./webhooks/deliveries/fan-out.ts";
-import { resealSecrets } from "./webhooks/reseal.ts";
-
-/**
- * One thing to be done every minute, in bounded steps: a step deals with at most `most` items and says with how many it did.
- * Harmless when done twice or cut short.
- */
-export type Chore = (env: Env, config: Config, now: number, most: number) => Promise<number>;
+import { sweepActivity } from "../activity/sweep.ts";
+import { sweepKeys } from "../agents/sweep.ts";
+import type { Config } from "../config.ts";
+import { logFailure } from "../failure-log.ts";
+import { sweepSessions } from "../tokens/sweep.ts";
+import { drainOutbox, resendForgotten, sweepDeliveries } from "../webhooks/deliveries/fan-out.ts";
+import { resealSecrets } from "../webhooks/reseal.ts";
+import type { Chore } from "./chore.ts";
 
 const CHORES: Readonly<Record<string, Chore>> = {
   sweep_activity: sweepActivity,

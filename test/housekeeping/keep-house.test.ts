@@ -1,11 +1,11 @@
 import { createScheduledController } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { loadConfig } from "../src/config.ts";
-import { keepHouse } from "../src/housekeeping.ts";
-import worker from "../src/index.ts";
-import { countOperations } from "./support/count-operations.ts";
-import { world, type World } from "./support/world.ts";
+import { loadConfig } from "../../src/config.ts";
+import { keepHouse } from "../../src/housekeeping/keep-house.ts";
+import worker from "../../src/index.ts";
+import { countOperations } from "../support/count-operations.ts";
+import { world, type World } from "../support/world.ts";
 
 const DAY_MS = 86_400_000;
 
