@@ -1,3 +1,4 @@
+import type { Context } from "hono";
 import { Hono } from "hono/tiny";
 import { activityRoutes } from "./activity/routes.ts";
 import { agentRoutes } from "./agents/routes.ts";
@@ -25,6 +26,16 @@ export const ROUTES: readonly Route[] = [
   ...healthRoutes,
 ];
 
+/** The API's reference and its description. */
+const ASSETS = ["/openapi.json", "/docs", "/docs/:file"];
+
+async function asset({ env, req }: Context<AppEnv>): Promise<Response> {
+  const answer = await env.ASSETS.fetch(req.raw);
+  if (answer.status >= 400) throw notFound("This path");
+  // A copy, whose headers can be completed.
+  return new Response(answer.body, answer);
+}
+
 /** The app over a table of routes, with the gateway behind it. */
 export function appOf(routes: readonly Route[]): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
@@ -45,6 +56,11 @@ export function appOf(routes: readonly Route[]): Hono<AppEnv> {
     const pattern = path.replace(/\{(\w+)\}/g, ":$1");
     for (const route of onPath) app.on(route.method, pattern, dispatch(route));
     app.all(pattern, methodNotAllowed(onPath.map(({ method }) => method)));
+  }
+
+  for (const path of ASSETS) {
+    app.get(path, asset);
+    app.all(path, methodNotAllowed(["GET"]));
   }
 
   // Behind the routes: no service is called as they are.

@@ -53,6 +53,16 @@ describe("the reference", () => {
       expect(headers.get("x-content-type-options")).toBe("nosniff");
     }
   });
+
+  it.each(["/docs", "/openapi.json"])(
+    "%s is read only, and what is not there is refused like anything else",
+    async (path) => {
+      const { headers, ...answer } = await call("POST", path, { json: {} });
+      isError({ headers, ...answer }, 405);
+      expect(headers.get("allow")).toBe("GET, HEAD, OPTIONS");
+      isError(await call("GET", "/docs/nothing.js"), 404);
+    },
+  );
 });
 
 describe("a static path", () => {

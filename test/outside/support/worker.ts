@@ -56,12 +56,7 @@ export async function startWorkers(
   stateDir?: string,
 ): Promise<Worker[]> {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
-  const {
-    assets: _assets,
-    modulesRules: _rules,
-    rootPath: _root,
-    ...options
-  } = workerOptions as Record<string, unknown>;
+  const { modulesRules: _rules, rootPath: _root, ...options } = workerOptions as Record<string, unknown>;
   const ratelimits = Object.fromEntries(
     Object.entries(options.ratelimits as Record<string, object>).map(([name, limit]) => [
       name,
