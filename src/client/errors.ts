@@ -11,7 +11,7 @@ export interface ErrorFields {
   /** Stable, for machines: `validation_error`, `token_expired`, `connection_failed` … */
   code: string;
   message: string;
-  details?: readonly ErrorDetail[] | undefined;
+  details?: readonly ErrorDetail[];
   /** The permission that was lacking. */
   required?: string | undefined;
   granted?: readonly string[] | undefined;
@@ -34,9 +34,9 @@ export class AgentAuthError extends Error {
   declare readonly retryAfter: number | undefined;
 
   constructor(fields: ErrorFields, options?: ErrorOptions) {
-    super(fields.message, options);
-    const { status, code, details = [], required, granted, requestId, retryAfter } = fields;
-    Object.assign(this, { status, code, details, required, granted, requestId, retryAfter });
+    const { message, ...known } = fields;
+    super(message, options);
+    Object.assign(this, { details: [] }, known);
   }
 }
 
@@ -64,7 +64,7 @@ export class ConflictError extends AgentAuthError {
 export class RateLimitError extends AgentAuthError {
   override readonly name: string = "RateLimitError";
 }
-/** 5xx: it failed over there; `requestId` finds it in the log. */
+/** 5xx: it failed over there; `requestId` finds it in the log. `unavailable`: something before AgentAuth answered. */
 export class ServerError extends AgentAuthError {
   override readonly name: string = "ServerError";
 }
@@ -83,37 +83,42 @@ const BY_STATUS: Record<number, typeof AgentAuthError> = {
   429: RateLimitError,
 };
 
-/** The error for an answer of AgentAuth; a `not_agentauth` where its body is not in AgentAuth's shape. */
+/** The error for an answer of AgentAuth, or of something else: then `not_agentauth`, or `unavailable` where it may pass. */
 export function errorOf(response: Response, body: unknown, url: string): AgentAuthError {
   const { status, headers } = response;
-  const fields = body as Record<string, unknown> | null | undefined;
-  if (typeof fields !== "object" || typeof fields?.error !== "string") {
-    const type = headers.get("content-type") ?? "no content type";
-    return new ConnectionError({
-      status,
-      code: "not_agentauth",
-      message: `${url} does not answer as AgentAuth does (${status}, ${type}). Check baseUrl.`,
-    });
-  }
-  const { error, message = error, code = "unknown", details, required, granted } = fields;
-  const requestId = (fields.request_id as string | undefined) ?? headers.get("x-request-id") ?? undefined;
+  const fields = (body ?? {}) as Record<string, unknown>;
   const Kind = BY_STATUS[status] ?? (status >= 500 ? ServerError : AgentAuthError);
+  const retryAfter = retryAfterOf(headers);
+  if (typeof fields.error !== "string") {
+    const what = `${url.split("?")[0]} answered ${status} (${headers.get("content-type") ?? "no content type"})`;
+    // What stands before a deployment, or its platform, has pages of its own for one that is down or busy.
+    if (status === 429 || status >= 500) {
+      const message = `${what}, not AgentAuth itself. Try again later.`;
+      return new Kind({ status, code: "unavailable", message, retryAfter });
+    }
+    const location = headers.get("location");
+    return notAgentAuth(status, location ? `${what}: it redirects to ${location}` : what);
+  }
+  const { error, message = error, code = "unknown", details = [], required, granted, request_id: requestId } = fields;
   return new Kind({
     status,
-    code: String(code),
-    message: String(message),
-    details: details as ErrorDetail[] | undefined,
+    code: code as string,
+    message: message as string,
+    details: details as ErrorDetail[],
     required: required as string | undefined,
     granted: granted as string[] | undefined,
-    requestId,
-    retryAfter: retryAfterOf(headers),
+    requestId: requestId as string | undefined,
+    retryAfter,
   });
 }
+
+export const notAgentAuth = (status: number, what: string): ConnectionError =>
+  new ConnectionError({ status, code: "not_agentauth", message: `${what}, not as AgentAuth does. Check baseUrl.` });
 
 /** `Retry-After` in seconds (RFC 9110 §10.2.3). */
 function retryAfterOf(headers: Headers): number | undefined {
   const value = headers.get("retry-after");
   if (!value) return undefined;
-  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
-  return Number.isNaN(seconds) ? undefined : Math.max(0, Math.ceil(seconds));
+  const seconds = /^\d+$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - Date.now()) / 1000);
+  return seconds >= 0 ? seconds : undefined;
 }

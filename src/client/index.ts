@@ -12,5 +12,5 @@ export {
   type ErrorDetail,
 } from "./errors.ts";
 export type { CallOptions, ClientOptions } from "./options.ts";
-export { Permissions, reaches, type KnownPermission, type Permission, type Service } from "./permissions.ts";
+export { Permissions, type KnownPermission, type Permission, type Service } from "./permissions.ts";
 export type * from "./wire.ts";

@@ -1,6 +1,12 @@
-import { AuthenticationError } from "./errors.ts";
-import { send, type Transport } from "./transport.ts";
-import type { RefreshTokenResponse, Token, VerifyAgentResponse } from "./wire.ts";
+import { AuthenticationError, notAgentAuth } from "./errors.ts";
+import { send, within, type Transport } from "./transport.ts";
+import type {
+  RefreshTokenRequest,
+  RefreshTokenResponse,
+  Token,
+  VerifyAgentRequest,
+  VerifyAgentResponse,
+} from "./wire.ts";
 
 /** What a client may hold. Times are milliseconds by this machine's clock, so that no two clocks are compared. */
 export interface Session {
@@ -21,84 +27,85 @@ export type OnTokens = (token: Token) => void | Promise<void>;
 export function keeper(transport: Transport, session: Session, onTokens: OnTokens | undefined) {
   let renewing: Promise<void> | undefined;
 
-  async function keep(token: Token): Promise<void> {
+  async function kept<Answer extends { token: Token }>(answer: Answer): Promise<Answer> {
+    const token = answer.token as Token | undefined;
+    if (!token?.access_token) throw notAgentAuth(200, `${transport.baseUrl} gave no token`);
     const life = token.expires_in * 1000;
     session.accessToken = token.access_token;
     session.refreshToken = token.refresh_token;
     session.renewAt = Date.now() + Math.max(life * 0.9, life - MARGIN_MS);
     await onTokens?.(token);
-  }
-
-  async function verify(agentId?: string, apiKey?: string, signal?: AbortSignal): Promise<VerifyAgentResponse> {
-    const data = { agent_id: agentId, api_key: apiKey };
-    const call = { method: "POST", path: "/agents/verify", data, repeatable: true, signal };
-    const answer = await send<VerifyAgentResponse>(transport, call);
-    Object.assign(session, { agentId, apiKey });
-    await keep(answer.token);
     return answer;
   }
 
-  async function refresh(refreshToken?: string, signal?: AbortSignal): Promise<RefreshTokenResponse> {
-    // The server gives the same successor again for a moment: a lost answer may be asked for anew.
-    const data = { refresh_token: refreshToken };
-    const call = { method: "POST", path: "/agents/refresh", data, repeatable: true, signal };
-    const answer = await send<RefreshTokenResponse>(transport, call);
-    await keep(answer.token);
-    return answer;
+  type Data<Request> = Partial<Request> | undefined;
+  const verified = (data?: Data<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> =>
+    ask("verify", { agent_id: session.agentId, api_key: session.apiKey, ...data }, signal);
+  // The server gives the same successor again for a moment: a lost answer may be asked for anew.
+  const refreshed = (data?: Data<RefreshTokenRequest>, signal?: AbortSignal): Promise<RefreshTokenResponse> =>
+    ask("refresh", { refresh_token: session.refreshToken, ...data }, signal);
+
+  function ask<Answer>(what: string, data: object, signal?: AbortSignal): Promise<Answer> {
+    return send(transport, { method: "POST", path: `/agents/${what}`, data, repeatable: true, signal });
   }
 
-  const canRenew = (): boolean => Boolean(session.refreshToken || (session.agentId && session.apiKey));
+  const canRenew = (): string | undefined => session.refreshToken || (session.agentId && session.apiKey);
 
   async function renew(): Promise<void> {
-    const { refreshToken, agentId, apiKey } = session;
+    const { accessToken, refreshToken, agentId } = session;
+    let answer: RefreshTokenResponse | undefined;
     if (refreshToken) {
       try {
-        await refresh(refreshToken);
-        return;
+        answer = await refreshed();
       } catch (error) {
         if (!(error instanceof AuthenticationError)) throw error;
         // The session has ended. Who has the key begins another.
-        session.refreshToken = undefined;
-        if (!agentId || !apiKey) throw error;
+        if (session.refreshToken === refreshToken) delete session.refreshToken;
+        if (!canRenew()) throw error;
       }
     }
-    await verify(agentId, apiKey);
+    answer ??= await verified();
+    // Whoever has given the client another identity meanwhile does not get the former one back.
+    if (session.accessToken === accessToken && session.agentId === agentId) await kept(answer);
   }
 
   /** One renewal, however many wait for it; a caller that gives up does not end it for the others. */
   function renewOnce(signal?: AbortSignal): Promise<void> {
+    // Else a renewal that fails would fail unheard.
+    signal?.throwIfAborted();
     renewing ??= renew().finally(() => {
       renewing = undefined;
     });
-    return signal ? unlessAborted(renewing, signal) : renewing;
+    const { closed } = transport;
+    return within([signal ?? closed, closed], () => renewing!);
   }
 
   return {
-    verify,
-    refresh,
+    async verify(data: Data<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> {
+      const answer = await verified(data, signal);
+      await kept(answer);
+      session.agentId = answer.agent.agent_id;
+      session.apiKey = data?.api_key ?? session.apiKey;
+      return answer;
+    },
+    async refresh(data: Data<RefreshTokenRequest>, signal?: AbortSignal): Promise<RefreshTokenResponse> {
+      return kept(await refreshed(data, signal));
+    },
     /** An access token that is good as far as one can tell; undefined for a client without any means. */
     async token(signal?: AbortSignal): Promise<string | undefined> {
-      const isDue = !session.accessToken || (session.renewAt !== undefined && Date.now() >= session.renewAt);
+      // Nothing is later than undefined.
+      const isDue = !session.accessToken || Date.now() >= session.renewAt!;
       if (isDue && canRenew()) await renewOnce(signal);
       return session.accessToken;
     },
     /** Another token than the one that was refused; undefined where there is none to be had. */
     async after(refused: string | undefined, signal?: AbortSignal): Promise<string | undefined> {
-      if (session.accessToken !== refused) return session.accessToken;
+      if (session.accessToken && session.accessToken !== refused) return session.accessToken;
       if (!canRenew()) return undefined;
       await renewOnce(signal);
-      return session.accessToken === refused ? undefined : session.accessToken;
+      return session.accessToken;
     },
   };
 }
 
 export type Keeper = ReturnType<typeof keeper>;
-
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as Error);
-    if (signal.aborted) return stop();
-    signal.addEventListener("abort", stop, { once: true });
-    void work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
-}

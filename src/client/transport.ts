@@ -1,8 +1,12 @@
 import { ConnectionError, errorOf, type AgentAuthError } from "./errors.ts";
 
+/** What is needed of a `fetch`. */
+export type Fetch = (input: string, init?: RequestInit) => Promise<Response>;
+
 export interface Transport {
+  /** Normalised, without a slash at its end. */
   readonly baseUrl: string;
-  readonly fetch: typeof fetch;
+  readonly fetch: Fetch;
   readonly maxRetries: number;
   /** Milliseconds for each attempt. */
   readonly timeout: number;
@@ -32,58 +36,64 @@ const LONGEST_RETRY_AFTER_SECONDS = 60;
  * @throws {AgentAuthError}
  */
 export async function send<Answer>(transport: Transport, call: ApiCall): Promise<Answer> {
-  const { signal = transport.closed } = call;
-  const given = AbortSignal.any([signal, transport.closed]);
+  const { closed, maxRetries } = transport;
+  const signals = [call.signal ?? closed, closed];
   for (let attempt = 0; ; attempt++) {
-    const outcome = await once<Answer>(transport, call, given);
-    if ("answer" in outcome) return outcome.answer;
-    const { error, again } = outcome;
-    if (!again || attempt >= transport.maxRetries) throw error;
-    const wait = waitMs(attempt, error);
-    if (wait === undefined) throw error;
-    await pause(wait, given);
+    try {
+      return (await once(transport, call, signals)) as Answer;
+    } catch (error) {
+      const { status, cause, retryAfter = 0 } = (error ?? {}) as Partial<AgentAuthError>;
+      // A refusal for its rate was not acted upon, nor what was never sent: that may be sent again whatever it is.
+      const isSafe = status === 429 || NEVER_SENT.test(reasonOf(cause));
+      const isTransient = status === 0 || status! >= 500;
+      if (!isSafe && !(isTransient && call.repeatable)) throw error;
+      if (attempt >= maxRetries || retryAfter > LONGEST_RETRY_AFTER_SECONDS) throw error;
+      // Those who were told the same second come back spread over the next.
+      const jittered = Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt);
+      await within(signals, () => new Promise(() => {}), retryAfter * 1000 + jittered);
+    }
   }
 }
 
-type Outcome<Answer> = { answer: Answer } | { error: AgentAuthError; again: boolean };
-
-async function once<Answer>(transport: Transport, call: ApiCall, given: AbortSignal): Promise<Outcome<Answer>> {
-  const { method, token, data } = call;
+async function once(
+  { baseUrl, timeout, fetch }: Transport,
+  { method, path, token, data }: ApiCall,
+  signals: readonly AbortSignal[],
+): Promise<unknown> {
   const body = method === "GET" ? undefined : JSON.stringify(data);
-  const url = transport.baseUrl + call.path + (body === undefined ? search(data) : "");
-  const timeout = AbortSignal.timeout(transport.timeout);
-  let response: Response;
-  let text: string;
-  try {
-    response = await transport.fetch(url, {
-      method,
-      headers: {
-        accept: "application/json",
-        ...(body && { "content-type": "application/json" }),
-        ...(token && { authorization: `Bearer ${token}` }),
-      },
-      redirect: "manual",
-      signal: AbortSignal.any([given, timeout]),
-      ...(body && { body }),
-    });
-    text = await response.text();
-  } catch (cause) {
-    given.throwIfAborted();
-    return { error: noAnswer(url, transport, timeout.aborted, cause), again: neverSent(cause) || call.repeatable };
+  const url = baseUrl + path + (body === undefined ? search(data) : "");
+  const headers = {
+    accept: "application/json",
+    ...(body && { "content-type": "application/json" }),
+    ...(token && { authorization: bearer(token) }),
+  };
+  const asked = async (signal: AbortSignal): Promise<[Response, string]> => {
+    const response = await fetch(url, { method, headers, redirect: "manual", signal, ...(body && { body }) });
+    return [response, await response.text()];
+  };
+  const answered = await within(signals, asked, timeout).catch((cause: unknown) => {
+    for (const one of signals) one.throwIfAborted();
+    const message = `${baseUrl} could not be reached (${reasonOf(cause)}). Is AgentAuth running there? Is baseUrl right?`;
+    throw new ConnectionError({ status: 0, code: "connection_failed", message }, { cause });
+  });
+  if (!answered) {
+    const message = `${baseUrl} did not answer within ${timeout / 1000} seconds. Try again, or raise timeout.`;
+    throw new ConnectionError({ status: 0, code: "timeout", message });
   }
+  const [response, text] = answered;
   const answer = parsed(text);
-  const isObject = typeof answer === "object" && answer !== null;
   // Health answers 503 with an object of its own, which is no error's.
-  if (isObject && (response.ok || "database" in answer)) return { answer: answer as Answer };
-  const error = errorOf(response, answer, url);
-  const { status } = response;
-  // A refusal for its rate was not acted upon: it may be sent again whatever it is.
-  return { error, again: status === 429 || (status >= 500 && call.repeatable) };
+  if (Object(answer) === answer && (response.ok || "database" in (answer as object))) return answer;
+  throw errorOf(response, answer, url);
 }
+
+/** Whatever the token is, for what no header can hold is quoted in an error's message. */
+export const bearer = (token: string): string => `Bearer ${encodeURI(token)}`;
 
 function search(query: object | undefined): string {
-  const pairs = Object.entries(query ?? {}).filter(([, value]) => value !== undefined);
-  return pairs.length > 0 ? `?${new URLSearchParams(pairs)}` : "";
+  // JSON leaves out what is undefined.
+  const text = String(new URLSearchParams(query && (JSON.parse(JSON.stringify(query)) as Record<string, string>)));
+  return text && `?${text}`;
 }
 
 function parsed(text: string): unknown {
@@ -94,51 +104,44 @@ function parsed(text: string): unknown {
   }
 }
 
-/** Whether no connection was made at all (the codes of Node, Deno and Bun). */
-function neverSent(cause: unknown): boolean {
-  return /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ConnectionRefused/.test(codeOf(cause) ?? "");
+/** No connection was made at all (the codes of Node and Bun). */
+const NEVER_SENT = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ConnectionRefused/;
+
+function reasonOf(cause: unknown): string {
+  const { code, cause: inner, message } = (cause ?? {}) as { code?: unknown; cause?: unknown; message?: unknown };
+  return typeof code === "string" ? code : inner ? reasonOf(inner) : String(message);
 }
 
-function codeOf(cause: unknown): string | undefined {
-  const { code, cause: inner } = (cause ?? {}) as { code?: unknown; cause?: unknown };
-  return typeof code === "string" ? code : inner === undefined ? undefined : codeOf(inner);
-}
+/** Longer than anything here; a timer can be about twice as long. */
+const NO_LIMIT_MS = 1e9;
 
-function rootOf(cause: unknown): string {
-  const { cause: inner, message } = (cause ?? {}) as { cause?: unknown; message?: unknown };
-  return inner === undefined ? String(message) : rootOf(inner);
-}
-
-function noAnswer(url: string, { timeout }: Transport, late: boolean, cause: unknown): AgentAuthError {
-  const { origin } = new URL(url);
-  const why = codeOf(cause) ?? rootOf(cause);
-  const message = late
-    ? `${origin} did not answer within ${timeout / 1000} seconds.`
-    : `${origin} could not be reached (${why}). Is AgentAuth running there, and is baseUrl right?`;
-  return new ConnectionError({ status: 0, code: late ? "timeout" : "connection_failed", message }, { cause });
-}
-
-export const closedError = (): AgentAuthError =>
-  new ConnectionError({ status: 0, code: "closed", message: "The client is closed." });
-
-function waitMs(attempt: number, error: AgentAuthError): number | undefined {
-  const asked = error.retryAfter ?? 0;
-  if (asked > LONGEST_RETRY_AFTER_SECONDS) return undefined;
-  const jittered = Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt);
-  // Those who were told the same second come back spread over the next.
-  return asked * 1000 + jittered;
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      clearTimeout(timer);
-      reject(signal.reason as Error);
+/**
+ * What the work comes to; nothing once the time is up; at once the reason of a signal that is aborted. Leaves nothing behind at
+ * the signals, which may live for long: `AbortSignal.any` and `AbortSignal.timeout` do.
+ */
+export function within<T>(
+  signals: readonly AbortSignal[],
+  work: (signal: AbortSignal) => Promise<T>,
+  ms = NO_LIMIT_MS,
+): Promise<T | undefined> {
+  const inner = new AbortController();
+  let stop: () => void;
+  let timer: ReturnType<typeof setTimeout>;
+  return new Promise<T | undefined>((resolve, reject) => {
+    stop = () => {
+      const ended = signals.find(({ aborted }) => aborted);
+      if (ended) reject(ended.reason as Error);
+      else resolve(undefined);
+      inner.abort();
     };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", stop);
+    timer = setTimeout(stop, ms);
+    for (const one of signals) {
+      one.addEventListener("abort", stop);
+      if (one.aborted) stop();
+    }
+    work(inner.signal).then(resolve, reject);
+  }).finally(() => {
+    clearTimeout(timer);
+    for (const one of signals) one.removeEventListener("abort", stop);
   });
 }

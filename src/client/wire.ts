@@ -10,7 +10,7 @@ export interface Agent {
   agent_id: string;
   name: string;
   owner_email: string;
-  permissions: string[];
+  permissions: Permission[];
   status: AgentStatus;
   tier: Tier;
   created_at: Timestamp;
@@ -147,6 +147,11 @@ export interface UpdateWebhookRequest {
   is_active?: boolean | undefined;
 }
 
+export interface OverlapRequest {
+  /** How long the former one stays good. */
+  overlap_seconds?: number | undefined;
+}
+
 export interface DeliveriesQuery {
   limit?: number | undefined;
   offset?: number | undefined;
@@ -159,7 +164,7 @@ export interface ExplainRequest {
   /** As the upstream would get it, below its base URL. */
   path: string;
   headers?: Record<string, string> | undefined;
-  permissions?: string[] | undefined;
+  permissions?: Permission[] | undefined;
 }
 
 interface Done {

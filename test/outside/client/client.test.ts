@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   AgentAuthClient,
@@ -210,6 +211,63 @@ describe("tokens", () => {
   });
 });
 
+describe("what a client holds", () => {
+  const agentOf = async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    return { ...agent, agentId: agent.id };
+  };
+
+  it("is told of by onTokens: what that throws the call throws, and the tokens are there all the same", async () => {
+    const { agentId, apiKey } = await agentOf();
+    let told = 0;
+    const onTokens = () => {
+      if (told++ === 0) throw new Error("disk full");
+    };
+    await using own = client({ agentId, apiKey, onTokens });
+    await expect(own.getAgent(agentId)).rejects.toThrow("disk full");
+    expect((await own.getAgent(agentId)).agent.agent_id).toBe(agentId);
+    expect(told).toBe(1);
+  });
+
+  it("is not given back by a renewal to whom has become somebody else meanwhile", async () => {
+    const [one, other] = [await agentOf(), await agentOf()];
+    const held = Promise.withResolvers<void>();
+    const verifying = Promise.withResolvers<void>();
+    const slow: typeof fetch = async (input, init) => {
+      const answer = await fetch(input, init);
+      if (String(input).endsWith("/verify")) {
+        verifying.resolve();
+        await held.promise;
+      }
+      return answer;
+    };
+    await using own = client({ agentId: one.agentId, apiKey: one.apiKey, fetch: slow });
+    const first = caught(own.getAgent(one.agentId));
+    await verifying.promise;
+    own.setAccessToken(other.token);
+    held.resolve();
+    expect(await first).toBeInstanceOf(PermissionDeniedError);
+    expect(await own.getAccessToken()).toBe(other.token);
+  });
+
+  it("is another agent's wholly after setApiKey, and the fresh key after it was rotated", async () => {
+    const [one, other] = [await agentOf(), await agentOf()];
+    await using own = client({ agentId: one.agentId, apiKey: one.apiKey });
+    await own.getAgent(one.agentId);
+    await own.rotateAgentKey(one.agentId, { overlap_seconds: 0 });
+    own.setAccessToken();
+    expect((await own.getAgent(one.agentId)).agent.agent_id).toBe(one.agentId);
+    own.setApiKey(other.apiKey, other.agentId);
+    expect((await own.getAgent(other.agentId)).agent.agent_id).toBe(other.agentId);
+  });
+
+  it("is not renewed for a call that was given up before it began", async () => {
+    await using own = client({ baseUrl: front.url, agentId: "agt_x", apiKey: "ak_x" });
+    await expect(own.getAgent("agt_x", { signal: AbortSignal.abort(new Error("left")) })).rejects.toThrow("left");
+    expect(front.seen).toEqual([]);
+  });
+});
+
 describe("what may be sent again", () => {
   it("is, after errors of the server and the network, and arrives", async () => {
     quick();
@@ -243,6 +301,39 @@ describe("what may be sent again", () => {
     // A request that was refused for its rate was not acted upon.
     front.next({ status: 429, headers: { "retry-after": "0" } });
     expect((await own.registerAgent(body)).success).toBe(true);
+  });
+
+  it("waits anywhere from nothing to a bound that doubles", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+    const random = vi.spyOn(Math, "random");
+    const at: number[] = [];
+    const refuse: typeof fetch = async () => {
+      at.push(Date.now());
+      return Response.json({ error: "Down" }, { status: 503 });
+    };
+    const own = client({ fetch: refuse, maxRetries: 6 });
+    for (const [luck, expected] of [
+      [0, [0, 0, 0, 0, 0, 0]],
+      [0.5, [250, 500, 1000, 2000, 4000, 4000]],
+    ] as const) {
+      random.mockReturnValue(luck);
+      at.length = 0;
+      const failed = caught(own.healthCheck());
+      await vi.runAllTimersAsync();
+      expect(await failed).toBeInstanceOf(ServerError);
+      expect(at.slice(1).map((time, index) => time - at[index]!)).toEqual(expected);
+    }
+  });
+
+  it("waits until the time that it is told", async () => {
+    quick();
+    await using own = asAdmin({ baseUrl: front.url, maxRetries: 0 });
+    front.next({ status: 503, headers: { "retry-after": new Date(Date.now() + 20_000).toUTCString() } });
+    const { retryAfter } = await caught(own.getAgent(admin.id));
+    expect(retryAfter).toBeGreaterThan(17);
+    expect(retryAfter).toBeLessThanOrEqual(20);
+    front.next({ status: 503, headers: { "retry-after": "soon" } });
+    expect((await caught(own.getAgent(admin.id))).retryAfter).toBeUndefined();
   });
 
   it("waits for as long as it is told, or leaves that to the caller", async () => {
@@ -318,11 +409,50 @@ describe("an error", () => {
     await using own = asAdmin({ baseUrl: front.url, timeout: 100, maxRetries: 0 });
     front.next("hang");
     const error = await caught(own.getAgent(admin.id));
-    expect([error.code, error.message]).toEqual(["timeout", `${front.url} did not answer within 0.1 seconds.`]);
+    expect([error.code, error.message]).toEqual([
+      "timeout",
+      `${front.url} did not answer within 0.1 seconds. Try again, or raise timeout.`,
+    ]);
+  });
+
+  it("says that something before AgentAuth answers for it, and where a redirect leads", async () => {
+    quick();
+    await using own = asAdmin({ baseUrl: front.url, maxRetries: 1 });
+    const html = { headers: { "content-type": "text/html" }, body: "<h1>Bad gateway</h1>" };
+    front.next({ status: 502, ...html }, { status: 502, ...html });
+    const down = await caught(own.listAgents({ q: "somebody" }));
+    expect([down.name, down.code, down.status]).toEqual(["ServerError", "unavailable", 502]);
+    expect(down.message).toBe(`${front.url}/agents answered 502 (text/html), not AgentAuth itself. Try again later.`);
+    front.next({ status: 429, ...html });
+    expect((await own.getAgent(admin.id)).agent.agent_id).toBe(admin.id);
+    front.next({ status: 301, headers: { location: "https://auth.example.com/agents" }, body: "" });
+    const moved = await caught(own.listAgents());
+    expect([moved.code, moved.message]).toEqual([
+      "not_agentauth",
+      expect.stringContaining("https://auth.example.com/"),
+    ]);
+  });
+
+  it("says that another JSON API gives no token", async () => {
+    await using own = client({ baseUrl: front.url, agentId: "agt_x", apiKey: "ak_x" });
+    front.next({ status: 200, body: '{"ok":true}' });
+    expect((await caught(own.getAgent("agt_x"))).code).toBe("not_agentauth");
+  });
+
+  it("says what to do where a client has no means to get a token", async () => {
+    const error = await caught(client({ apiKey: "ak_alone" }).getAgent(admin.id));
+    expect([error.name, error.code]).toEqual(["AuthenticationError", "missing_token"]);
+    expect(error.message).toContain("Give the client agentId and apiKey, or call verifyAgent.");
   });
 
   it.each([undefined, "", "auth.example.com", "ftp://auth.example.com"])("says that %j is no baseUrl", (baseUrl) => {
-    expect(() => new AgentAuthClient({ baseUrl } as ClientOptions)).toThrow(/^baseUrl must be an http\(s\) URL/);
+    expect(() => new AgentAuthClient({ baseUrl } as ClientOptions)).toThrow(/^baseUrl must be a URL such as https:/);
+  });
+
+  it("is not made of how a baseUrl is written", async () => {
+    const { port } = new URL(worker.url);
+    const own = new AgentAuthClient({ baseUrl: `HTTP://user:secret@LOCALHOST:${port}//?x=1#y` });
+    expect((await own.healthCheck()).status).toBe("healthy");
   });
 
   it("never holds a secret", async () => {
@@ -331,10 +461,14 @@ describe("an error", () => {
       () => client({ accessToken: admin.token, baseUrl: "http://127.0.0.1:9", maxRetries: 0 }).getAgent("x"),
       () => client({ agentId: admin.id, apiKey: `${admin.apiKey}x` }).getAgent("x"),
       () => asAdmin().getAgent("agt_0"),
+      // What cannot stand in a header, Fetch quotes in its message.
+      () => client({ accessToken: `${admin.token}\n“${admin.apiKey}”` }).getAgent("agt_0"),
+      () => client({ accessToken: `${admin.token}\n“` }).proxy("lab")("/../x?key=" + admin.apiKey),
+      () => Promise.reject(asAdmin({ apiKey: admin.apiKey })),
     ];
     for (const work of failed) {
       const error = await caught(work());
-      const text = JSON.stringify({ ...error, message: error.message, stack: error.stack, cause: String(error.cause) });
+      const text = `${JSON.stringify(error)} ${inspect(error, { depth: 9, showHidden: true })} ${error}`;
       expect(secrets.filter((secret) => text.includes(secret))).toEqual([]);
     }
   });
@@ -372,7 +506,9 @@ describe("a listing", () => {
        FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 10000) SELECT value FROM n)`,
       agent.id,
     );
-    await using own = client({ accessToken: agent.token });
+    let calls = 0;
+    const counted: typeof fetch = (input, init) => (calls++, fetch(input, init));
+    await using own = client({ accessToken: agent.token, fetch: counted });
     const seen = new Set<string>();
     let last = "~";
     for await (const { id } of own.activity(agent.id)) {
@@ -381,6 +517,11 @@ describe("a listing", () => {
       seen.add(id);
     }
     expect(seen.size).toBeGreaterThanOrEqual(10_000);
+    expect(calls).toBe(Math.ceil(seen.size / 100));
+    const few = own.activity(agent.id);
+    await few.next();
+    await few.return(undefined);
+    expect(calls).toBe(Math.ceil(seen.size / 100) + 1);
   });
 
   it("of agents goes on from page to page", async () => {

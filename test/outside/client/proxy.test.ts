@@ -1,4 +1,5 @@
 import { Octokit } from "@octokit/rest";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AgentAuthClient } from "../../../src/client/index.ts";
 import { startRecorder, type Recorder } from "../support/recorder.ts";
@@ -8,6 +9,7 @@ let upstream: Recorder;
 let worker: Worker;
 let agent: Agent;
 let status = 200;
+let redirect: string | undefined;
 let calls: string[] = [];
 
 const counting: typeof fetch = (input, init) => {
@@ -17,6 +19,7 @@ const counting: typeof fetch = (input, init) => {
 
 beforeAll(async () => {
   upstream = await startRecorder((request, response) => {
+    if (redirect) return void response.writeHead(302, { location: redirect }).end();
     const body = JSON.stringify({ number: 5, title: "An issue", asked: request.url });
     response.writeHead(status, { "content-type": "application/json" }).end(body);
   });
@@ -73,20 +76,25 @@ describe("client.proxy(service)", () => {
     expect(last().target).toBe("/repos/o/r/issues?page=2");
   });
 
-  it.each(["/../../agents", "https://api.github.com/../../../health", "/repos/../../../agents"])(
-    "does not carry the token out of the service: %s",
-    async (path) => {
-      const answer = await own()
-        .proxy("github")(path)
-        .then(
-          ({ status: code }) => code,
-          (error: unknown) => error,
-        );
-      // A URL's dots are folded before anybody sees them: what is left of them stays below the service.
-      if (typeof answer !== "number") expect(answer).toBeInstanceOf(TypeError);
-      expect(calls.filter((path) => !path.startsWith("/proxy/github") && path !== "/agents/verify")).toEqual([]);
-    },
-  );
+  it.each([
+    "/../../agents",
+    "https://api.github.com/../../../health",
+    "/repos/../../../agents",
+    "/..\\..\\agents",
+    "/%2e%2e/%2E./agents",
+    "//evil.example/agents",
+    "http:/evil.example",
+  ])("does not carry the token out of the service: %s", async (path) => {
+    const answer = await own()
+      .proxy("github")(path)
+      .then(
+        ({ status: code }) => code,
+        (error: unknown) => error,
+      );
+    // A URL's dots are folded before anybody sees them: what is left of them stays below the service.
+    if (typeof answer !== "number") expect(answer).toBeInstanceOf(TypeError);
+    expect(calls.filter((path) => !path.startsWith("/proxy/github") && path !== "/agents/verify")).toEqual([]);
+  });
 
   it("renews an expired token, once for all calls, and sends bodies again", async () => {
     const client = new AgentAuthClient({
@@ -107,6 +115,55 @@ describe("client.proxy(service)", () => {
     expect(answers.map(({ status: code }) => code)).toEqual(answers.map(() => 200));
     expect(calls.filter((path) => path === "/agents/refresh")).toHaveLength(1);
     expect(upstream.seen.filter(({ method }) => method === "POST").map((one) => one.body)).toEqual([body, body]);
+  });
+
+  it("asks for a token that is good for the next call where a stream cannot be sent again", async () => {
+    const client = new AgentAuthClient({
+      baseUrl: worker.url,
+      accessToken: "expired-long-ago",
+      refreshToken: (await worker.agent(["github:issues:write"])).refreshToken,
+    });
+    const post = (body: BodyInit | AsyncIterable<Uint8Array>) =>
+      client.proxy("github")("/repos/o/r/issues", { method: "POST", body, duplex: "half" } as RequestInit);
+    const stream = () => new Blob(['{"title":"streamed"}']).stream();
+    expect((await post(stream())).status).toBe(401);
+    expect((await post(stream())).status).toBe(200);
+    client.setAccessToken("expired-long-ago", (await worker.agent(["github:issues:write"])).refreshToken);
+    expect((await post(Readable.from([Buffer.from("{}")]))).status).toBe(401);
+    expect(upstream.seen.map(({ body }) => body)).toEqual(['{"title":"streamed"}']);
+  });
+
+  it("sends neither the SDK's own credential and host, nor ours to where a redirect leads", async () => {
+    const elsewhere = await startRecorder((_, response) => void response.writeHead(200).end("elsewhere"));
+    try {
+      redirect = `${elsewhere.url.replace("127.0.0.1", "localhost")}/archive`;
+      const headers = { authorization: "token mine", host: "api.github.com", "content-length": "999" };
+      const answer = await own().proxy("github")("/repos/o/r/issues", { headers });
+      expect(await answer.text()).toBe("elsewhere");
+      expect(elsewhere.seen[0]!.headers.map(([name]) => name)).not.toContain("authorization");
+      expect(sentHeader("authorization")).toBe("Bearer ghp_of-the-company");
+    } finally {
+      redirect = undefined;
+      elsewhere.close();
+    }
+  });
+
+  it("passes a caller's signal on, and calls nothing once the client is closed", async () => {
+    const client = own();
+    const github = client.proxy("github");
+    const aborted = github("/repos/o/r/issues", { signal: AbortSignal.abort(new Error("left")) });
+    await expect(aborted).rejects.toThrow("left");
+    await client.close();
+    calls = [];
+    await expect(github("/repos/o/r/issues")).rejects.toThrow("The client is closed");
+    expect(calls).toEqual([]);
+  });
+
+  it("is for an SDK without a fetch a base URL and a token", async () => {
+    const token = await own().getAccessToken();
+    const octokit = new Octokit({ baseUrl: `${worker.url}/proxy/github`, auth: token });
+    const { data } = await octokit.rest.issues.get({ owner: "o", repo: "r", issue_number: 5 });
+    expect(data.title).toBe("An issue");
   });
 
   it("leaves an upstream's own 401 alone", async () => {
