@@ -1,13 +1,13 @@
 import { createServer } from "node:http";
-import { verifyWebhook } from "agentauth/client/webhook";
+import { verifyWebhook } from "agentauth/webhook";
 
 const secret = process.env.WEBHOOK_SECRET ?? "";
 
 const server = createServer(async (request, response) => {
-  let body = "";
-  for await (const chunk of request) body += chunk;
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of request) chunks.push(chunk);
   try {
-    const event = await verifyWebhook({ body, headers: request.headers }, secret);
+    const event = await verifyWebhook({ body: Buffer.concat(chunks), headers: request.headers }, secret);
     console.log(event.event, event.data);
     response.writeHead(200).end();
   } catch (error) {

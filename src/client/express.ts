@@ -4,6 +4,15 @@ import type { VerifiedAgent } from "./verify.ts";
 
 export type { GuardOptions, VerifiedAgent };
 
+declare global {
+  namespace Express {
+    interface Request {
+      /** Behind `requirePermission`: who is calling. */
+      agent?: VerifiedAgent;
+    }
+  }
+}
+
 /** What is needed of Express's request, so that its types need not be installed. */
 export interface ExpressRequest {
   readonly headers: { readonly authorization?: string | undefined };

@@ -1,4 +1,4 @@
-import { AuthenticationError } from "./errors.ts";
+import { AuthenticationError, ConnectionError } from "./errors.ts";
 import { reaches, type Permission } from "./permissions.ts";
 import { verifyAccessToken, type VerifiedAgent, type VerifyOptions } from "./verify.ts";
 
@@ -17,7 +17,7 @@ interface Refusal {
 /**
  * Whether who sent an `Authorization` header may do something.
  *
- * @throws {TypeError} where no issuer is said.
+ * @throws {TypeError} where no issuer is said, or it is not a URL.
  */
 export async function guard(
   authorization: string | null | undefined,
@@ -45,7 +45,8 @@ export async function guard(
       const challenge = 'Bearer error="invalid_token"';
       return refuse(401, "Unauthorized", error.code, error.message, { challenge });
     }
-    return refuse(503, "Service unavailable", "jwks_unavailable", "Tokens cannot be checked now. Try again.", {});
+    if (!(error instanceof ConnectionError)) throw error;
+    return refuse(503, "Service unavailable", error.code, error.message, {});
   }
 }
 

@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from "jose";
+import { createRemoteJWKSet, errors, jwtVerify, type JWTVerifyGetKey } from "jose";
 import { AuthenticationError, ConnectionError } from "./errors.ts";
 import type { Tier } from "./wire.ts";
 
@@ -13,13 +13,29 @@ export interface VerifyOptions {
   readonly clockTolerance?: number | undefined;
 }
 
+export { reaches } from "./permissions.ts";
+
+/** What a token says (RFC 9068 §2.2). Times are seconds. */
+export interface AccessTokenClaims {
+  readonly iss: string;
+  readonly sub: string;
+  readonly aud: string | readonly string[];
+  readonly iat: number;
+  readonly exp: number;
+  readonly jti: string;
+  readonly client_id: string;
+  readonly scope: string;
+  readonly tier: Tier;
+  readonly [claim: string]: unknown;
+}
+
 /** The agent that an access token speaks for. */
 export interface VerifiedAgent {
   readonly agentId: string;
   /** What it was granted when the token was signed. */
   readonly permissions: readonly string[];
   readonly tier: Tier;
-  readonly claims: JWTPayload;
+  readonly claims: AccessTokenClaims;
 }
 
 const keySets = new Map<string, JWTVerifyGetKey>();
@@ -29,12 +45,13 @@ const keySets = new Map<string, JWTVerifyGetKey>();
  * are needed and kept. What happened since the token was signed, a revocation for instance, it cannot know: that is what the
  * token's short life is for.
  *
- * @throws {AuthenticationError} `invalid_token`, `token_expired`.
+ * @throws {AuthenticationError} `token_expired`; `invalid_token`, with a message that says which check it fails.
  * @throws {ConnectionError} `jwks_unavailable`: the keys could not be fetched.
+ * @throws {TypeError} where `issuer` or `jwksUri` is not a URL.
  */
 export async function verifyAccessToken(
   token: string,
-  { issuer, audience = issuer, jwksUri = `${issuer}/.well-known/jwks.json`, clockTolerance = 5 }: VerifyOptions,
+  { issuer, audience = issuer, jwksUri = keysOf(issuer), clockTolerance = 5 }: VerifyOptions,
 ): Promise<VerifiedAgent> {
   let keys = keySets.get(jwksUri);
   if (!keys) keySets.set(jwksUri, (keys = createRemoteJWKSet(new URL(jwksUri))));
@@ -51,21 +68,28 @@ export async function verifyAccessToken(
     if (typeof sub !== "string" || !sub || !jti || typeof scope !== "string") {
       throw refusal("invalid_token", "The access token lacks a claim.");
     }
-    return { agentId: sub, permissions: scope.split(" ").filter(Boolean), tier: tier as Tier, claims: payload };
+    return {
+      agentId: sub,
+      permissions: scope.split(" ").filter(Boolean),
+      tier: tier as Tier,
+      claims: payload as unknown as AccessTokenClaims,
+    };
   } catch (cause) {
     if (cause instanceof AuthenticationError) throw cause;
     if (cause instanceof errors.JWTExpired) throw refusal("token_expired", "The access token has expired.", cause);
     if (isUnavailable(cause)) {
-      const message = `The keys at ${jwksUri} could not be fetched.`;
+      const message = `The keys at ${jwksUri} could not be fetched. Is issuer the deployment's ISSUER, or jwksUri needed?`;
       throw new ConnectionError({ status: 0, code: "jwks_unavailable", message }, { cause });
     }
-    throw refusal("invalid_token", "The access token is not valid here.", cause);
+    throw refusal("invalid_token", `The access token is not valid here: ${(cause as Error).message}.`, cause);
   }
 }
 
+const keysOf = (issuer: string): string => `${issuer.replace(/\/$/, "")}/.well-known/jwks.json`;
+
 /** jose says of a token what is wrong with it; what is left has failed on the way to the keys. */
 function isUnavailable(cause: unknown): boolean {
-  if (cause instanceof errors.JWKSTimeout) return true;
+  if (cause instanceof errors.JWKSTimeout || cause instanceof errors.JWKSInvalid) return true;
   return !(cause instanceof errors.JOSEError) || cause.code === "ERR_JOSE_GENERIC";
 }
 

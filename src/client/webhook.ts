@@ -8,10 +8,10 @@ export class WebhookVerificationError extends AgentAuthError {
   override readonly name: string = "WebhookVerificationError";
 }
 
-/** A delivery as a framework hands it over. The body must be the raw text, as it came. */
+/** A delivery as a framework hands it over. The body must be raw, as it came: signed are its bytes, not what they mean. */
 export interface RawDelivery {
-  readonly body: string;
-  readonly headers: Headers | Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string | Uint8Array;
+  readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
 export interface VerifyWebhookOptions {
@@ -21,19 +21,23 @@ export interface VerifyWebhookOptions {
 
 /**
  * The event of a delivery, if it is really AgentAuth's (Standard Webhooks). Remember its `webhook-id` header: what arrives
- * twice has the same.
+ * twice has the same. The headers of the older scheme (`X-AgentAuth-Signature`) are not asked: they leave the time unsigned.
  *
  * @param secret `whsec_…`, as it was shown when the webhook was registered; several during a change of secrets.
  * @throws {WebhookVerificationError} `missing_header`, `stale_timestamp`, `wrong_signature`, `malformed_body`.
+ * @throws {TypeError} where there is no secret, or the body is not raw.
  */
 export async function verifyWebhook(
   delivery: Request | RawDelivery,
   secret: string | readonly string[],
   { tolerance = 300 }: VerifyWebhookOptions = {},
 ): Promise<WebhookEvent> {
-  const headers = new Headers(delivery.headers as HeadersInit);
-  const body = delivery instanceof Request ? await delivery.clone().text() : delivery.body;
-  const [id, timestamp, signatures] = ["id", "timestamp", "signature"].map((name) => headers.get(`webhook-${name}`));
+  const secrets = [secret].flat().filter(Boolean);
+  if (secrets.length === 0) throw new TypeError("Give the webhook's secret: whsec_… as it was shown once.");
+  const body = await rawBody(delivery);
+  const [id, timestamp, signatures] = ["id", "timestamp", "signature"].map((name) =>
+    headerOf(delivery.headers, `webhook-${name}`),
+  );
   if (!id || !timestamp || !signatures) {
     throw refusal("missing_header", "The delivery lacks webhook-id, webhook-timestamp or webhook-signature.");
   }
@@ -42,13 +46,29 @@ export async function verifyWebhook(
     throw refusal("stale_timestamp", `The delivery's timestamp is ${Math.round(age)} seconds away from this clock.`);
   }
   const sent = signatures.split(" ").filter((one) => one.startsWith("v1,"));
-  const secrets = typeof secret === "string" ? [secret] : secret;
   for (const one of secrets) {
     for (const signature of sent) {
       if (await isSignedBy(one, signature.slice(3), `${id}.${timestamp}.${body}`)) return eventOf(body);
     }
   }
   throw refusal("wrong_signature", "No signature of the delivery was made with this secret. Was the body changed?");
+}
+
+async function rawBody(delivery: Request | RawDelivery): Promise<string> {
+  if ("clone" in delivery && !delivery.bodyUsed) return delivery.clone().text();
+  const { body } = delivery;
+  if (typeof body === "string") return body;
+  if (body instanceof Uint8Array) return new TextDecoder().decode(body);
+  throw new TypeError(
+    "verifyWebhook needs the raw body, as it came. With Express: express.raw({ type: 'application/json' }) on this route.",
+  );
+}
+
+/** Frameworks spell names as they like, and have lists; what two headers of one name say is nothing. */
+function headerOf(headers: RawDelivery["headers"], name: string): string | undefined {
+  if (typeof headers.get === "function") return (headers as Headers).get(name) ?? undefined;
+  const value = Object.entries(headers).find(([key]) => key.toLowerCase() === name)?.[1];
+  return typeof value === "string" ? value : undefined;
 }
 
 /** WebCrypto compares in constant time. */

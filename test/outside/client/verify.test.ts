@@ -1,8 +1,8 @@
 import express from "express";
 import { Hono } from "hono";
-import type { Server } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { requirePermission as forExpress, type VerifiedAgent } from "../../../src/client/express.ts";
 import { requirePermission as forHono } from "../../../src/client/hono.ts";
 import { AuthenticationError, ConnectionError } from "../../../src/client/index.ts";
@@ -33,7 +33,7 @@ beforeAll(async () => {
   options = { issuer: ISSUER, jwksUri: `${worker.url}/.well-known/jwks.json` };
   const app = express();
   app.get("/things", forExpress(WANTED, options), (request, response) => {
-    response.json({ id: (request as { agent?: VerifiedAgent }).agent!.agentId });
+    response.json({ id: request.agent!.agentId });
   });
   await new Promise<void>((resolve) => {
     server = app.listen(0, "127.0.0.1", () => resolve());
@@ -66,6 +66,48 @@ describe("verifyAccessToken", () => {
       if (outcome !== "refused") through.push(`${name}: ${outcome}`);
     }
     expect(through).toEqual([]);
+  });
+
+  it("says which check a token fails", async () => {
+    const refused = (change: object) =>
+      verifyAccessToken(agent.token, { ...options, ...change }).catch((error: Error) => error.message);
+    expect(await refused({ issuer: "https://other.example.com" })).toContain('"iss" claim');
+    expect(await refused({ audience: "https://other.example.com" })).toContain('"aud" claim');
+    expect(await verifyAccessToken(agent.token, { ...options, issuer: ISSUER, audience: ISSUER })).toBeDefined();
+  });
+
+  it("fetches the keys once for many tokens, and again for a key that it does not know, not at once", async () => {
+    let fetched = 0;
+    let keys: object = await fetch(options.jwksUri).then((answer) => answer.json());
+    const published = createServer((_, response) => {
+      fetched++;
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(keys));
+    });
+    await new Promise<void>((resolve) => published.listen(0, "127.0.0.1", resolve));
+    const jwksUri = `http://127.0.0.1:${(published.address() as AddressInfo).port}/keys`;
+    const judge = () => verifyAccessToken(agent.token, { issuer: ISSUER, jwksUri });
+    const known = keys;
+    try {
+      keys = { keys: [] };
+      for (let n = 0; n < 3; n++) await expect(judge()).rejects.toBeInstanceOf(AuthenticationError);
+      expect(fetched).toBe(1);
+      keys = known;
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 31_000 });
+      await Promise.all(Array.from({ length: 20 }, judge));
+      expect(fetched).toBe(2);
+    } finally {
+      vi.useRealTimers();
+      published.close();
+    }
+  });
+
+  it("says that what is published are no keys", async () => {
+    const jwksUri = `${worker.url}/health`;
+    const error = await verifyAccessToken(agent.token, { issuer: ISSUER, jwksUri }).catch((cause: unknown) => cause);
+    expect([(error as ConnectionError).code, (error as Error).message]).toEqual([
+      "jwks_unavailable",
+      expect.stringContaining(jwksUri),
+    ]);
   });
 
   it("says that the keys cannot be fetched", async () => {

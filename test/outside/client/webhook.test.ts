@@ -1,6 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { AgentAuthClient } from "../../../src/client/index.ts";
 import { verifyWebhook, WebhookVerificationError } from "../../../src/client/webhook.ts";
 import { startWorker, type Worker } from "../support/worker.ts";
@@ -58,6 +58,42 @@ describe("verifyWebhook", () => {
     expect(await request.json()).toEqual(event);
     expect(await verifyWebhook({ body, headers: headers() }, secret)).toEqual(event);
     expect(await verifyWebhook({ body, headers: request.headers }, ["whsec_AAAA", secret])).toEqual(event);
+    const capitals = Object.fromEntries(
+      Object.entries(headers()).map(([name, value]) => [name.replace(/^w/, "W"), value]),
+    );
+    // As HTTP/2 and some gateways have them.
+    const others = { ":method": "POST", ...capitals };
+    expect(await verifyWebhook({ body: Buffer.from(body), headers: others }, secret)).toEqual(event);
+  });
+
+  it("knows one good signature among several, and not by the older scheme alone", async () => {
+    const { body } = delivery;
+    const both = headers({ "webhook-signature": `v1,AAAA ${delivery.headers["webhook-signature"]}` });
+    expect((await verifyWebhook({ body, headers: both }, secret)).event).toBe("webhook.test");
+    const older = headers({ "webhook-signature": undefined });
+    expect(older["x-agentauth-signature"]).toMatch(/^[0-9a-f]{64}$/);
+    expect(await refused(verifyWebhook({ body, headers: older }, secret))).toBe("missing_header");
+    const last = Number(delivery.headers["webhook-timestamp"]);
+    vi.useFakeTimers({ toFake: ["Date"], now: (last + 3600) * 1000 });
+    try {
+      expect(await refused(verifyWebhook({ body, headers: headers() }, secret))).toBe("stale_timestamp");
+      const old = await verifyWebhook({ body, headers: headers() }, secret, { tolerance: 3600 });
+      expect(old.event).toBe("webhook.test");
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("says what it lacks of a receiver: the raw body, the secret", async () => {
+    const { body } = delivery;
+    const parsed = JSON.parse(body) as string;
+    await expect(verifyWebhook({ body: parsed, headers: headers() }, secret)).rejects.toThrow("express.raw");
+    for (const none of ["", undefined, []] as string[]) {
+      await expect(verifyWebhook({ body, headers: headers() }, none)).rejects.toThrow("Give the webhook's secret");
+    }
+    const read = new Request("https://receiver.example/hook", { method: "POST", body });
+    await read.text();
+    await expect(verifyWebhook(read, secret)).rejects.toThrow("raw body");
   });
 
   it("believes nothing else", async () => {
