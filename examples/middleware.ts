@@ -1,8 +1,8 @@
 import express from "express";
 import { Hono } from "hono";
-import { requirePermission as forExpress } from "agentauth/client/express";
-import { requirePermission as forHono } from "agentauth/client/hono";
-import { requirePermission as forNext } from "agentauth/client/next";
+import { requirePermission as forExpress } from "agentauth/express";
+import { requirePermission as forHono } from "agentauth/hono";
+import { requirePermission as forNext } from "agentauth/next";
 
 const issuer = process.env.AGENTAUTH_URL ?? "http://127.0.0.1:8787";
 

@@ -1,25 +1,27 @@
-import { AgentAuthClient, Permissions, type Permission } from "agentauth/client";
+import { AgentAuthClient, Permissions } from "agentauth/client";
 
 const baseUrl = process.env.AGENTAUTH_URL ?? "http://127.0.0.1:8787";
 
-// The owner registers an agent; its API key is shown this once.
+// The owner registers an agent. Its API key is shown this once.
 const owner = new AgentAuthClient({ baseUrl });
 const { agent, credentials } = await owner.registerAgent({
   name: "Support assistant",
   owner_email: "you@example.com",
-  permissions: ["sample:orders:read" satisfies Permission, Permissions.GitHub.Issues.Read],
+  permissions: ["sample:orders:read", Permissions.GitHub.Issues.Read],
 });
 
-// The agent proves itself on its first call, and keeps its tokens good by itself.
+// The agent calls an API through the gateway. Its tokens keep themselves good.
 const client = new AgentAuthClient({ baseUrl, agentId: agent.agent_id, apiKey: credentials.api_key });
-const orders = client.proxy("sample");
-console.log(await (await orders("/orders/1")).json());
+const sample = client.proxy("sample");
+const allowed = await sample("/orders/1");
+console.log("GET /orders/1:", allowed.status, await allowed.json());
 
-// What it was not granted, it is told.
-const denied = await orders("/orders/1", { method: "DELETE" });
-const { required, granted } = (await denied.json()) as { required: string; granted: string[] };
-console.log(denied.status, { required, granted });
+// What it was not granted, it may not do, and is told what is lacking.
+const denied = await sample("/orders/1", { method: "DELETE" });
+console.log("DELETE /orders/1:", denied.status, await denied.json());
 
+// Everything is on record, within a second or two: calls do not wait for it.
+await new Promise((resolve) => setTimeout(resolve, 2000));
 for await (const { timestamp, status, message } of client.activity(agent.agent_id)) {
   console.log(timestamp, status, message);
 }

@@ -66,15 +66,22 @@ afterAll(async () => {
 describe("the package", () => {
   it("is clean to publint and to are-the-types-wrong", async () => {
     expect(await run(ROOT, "publint", ["dist/npm", "--strict"])).toContain("All good!");
-    const found = await run(fresh, "attw", [
-      "--pack",
-      join(ROOT, "dist/npm"),
-      "--profile",
-      "node16",
-      "--format",
-      "json",
+    const found = JSON.parse(await run(fresh, "attw", ["--pack", join(ROOT, "dist/npm"), "--format", "json"]));
+    expect([found.problems ?? {}, Object.keys(found.analysis.entrypoints)]).toEqual([
+      {},
+      [".", "./client", "./webhook", "./verify", "./hono", "./express", "./next"],
     ]);
-    expect(JSON.parse(found).problems ?? {}).toEqual({});
+  });
+
+  it("is what packing the repository gives, too", async () => {
+    const files = async (...folder: string[]) => {
+      const packed = await run(ROOT, "npm", ["pack", ...folder, "--dry-run", "--json", "--ignore-scripts"]);
+      const [{ files: listed }] = JSON.parse(packed) as [{ files: { path: string }[] }];
+      return listed.map(({ path }) => path.replace("dist/npm/", "")).sort();
+    };
+    expect(await files()).toEqual(await files("./dist/npm"));
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+    expect(scripts.prepack).toContain("build:client");
   });
 
   it("depends on nothing but jose, which its main entry does not import", () => {
@@ -95,11 +102,11 @@ client.proxy("sample")("/orders/1").then((answer) => answer.json()).then(({ item
   it.each([
     [
       "esm.mjs",
-      `import { AgentAuthClient } from "agentauth/client";\nimport { verifyWebhook } from "agentauth/client/webhook";`,
+      `import { AgentAuthClient } from "agentauth/client";\nimport { verifyWebhook } from "agentauth/webhook";`,
     ],
     [
       "cjs.cjs",
-      `const { AgentAuthClient } = require("agentauth/client");\nconst { verifyWebhook } = require("agentauth/client/webhook");`,
+      `const { AgentAuthClient } = require("agentauth/client");\nconst { verifyWebhook } = require("agentauth/webhook");`,
     ],
   ])("works from a fresh folder as %s", async (file, imports) => {
     writeFileSync(join(fresh, file), `${imports}\n${use}`);
@@ -107,26 +114,61 @@ client.proxy("sample")("/orders/1").then((answer) => answer.json()).then(({ item
     expect(output.trim()).toBe("lamp function");
   });
 
-  it.each([
-    ["node16", "node16", "app.ts"],
-    ["node16", "node16", "app.cts"],
-    ["esnext", "bundler", "app.ts"],
-  ])("has its types under module %s, moduleResolution %s, in %s", async (module, moduleResolution, file) => {
+  it.concurrent.each([
+    ["node16", "node16", ["app.ts", "app.cts"]],
+    ["esnext", "bundler", ["app.ts"]],
+  ])("has its types under module %s, moduleResolution %s, in %s", async (module, moduleResolution, files) => {
     const text = `import { AgentAuthClient, Permissions, type Permission } from "agentauth/client";
-import { verifyWebhook } from "agentauth/client/webhook";
+import { verifyWebhook } from "agentauth/webhook";
+import { reaches } from "agentauth/verify";
+import { requirePermission } from "agentauth/next";
+import { requirePermission as forExpress } from "agentauth/express";
 export const good: Permission[] = [Permissions.Zendesk.Tickets.Read, "orders:orders:read", "github:*:*", "*:*:*"];
 // @ts-expect-error not a permission
 export const bad: Permission = "invalid:permission";
 export const client = new AgentAuthClient({ baseUrl: "https://agentauth.example.com" });
 export const id: Promise<string> = client.getAgent("agt_x").then(({ agent }) => agent.agent_id);
 export const event: Promise<string> = verifyWebhook({ body: "", headers: {} }, "whsec_").then((one) => one.agent_id);
+export const GET = requirePermission("orders:orders:read")((request) => Response.json(request.agent.claims.exp));
+export const guard: Function = forExpress("orders:*:*");
+export const allowed: boolean = reaches(["github:*:*"], "github:issues:read");
+export async function dropIn(key: string | undefined): Promise<string[]> {
+  const auth = new AgentAuthClient({ baseURL: "https://agentauth.example.com", apiKey: key });
+  const { agent, credentials } = await auth.registerAgent({
+    name: "Bot", owner_email: "a@example.com", permissions: ["zendesk:tickets:read", "slack:*:*"],
+  });
+  const { token } = await auth.verifyAgent({ agent_id: agent.agent_id, api_key: credentials.api_key });
+  auth.setAccessToken(token.access_token);
+  await auth.refreshToken({ refresh_token: token.refresh_token });
+  const { agents, total } = await auth.listAgents({ limit: 10, offset: 0 });
+  const { activity } = await auth.getActivity(agent.agent_id, { limit: 10, offset: 0 });
+  const { webhook } = await auth.registerWebhook({ url: "https://hooks.example.com", events: ["agent.verified"] });
+  await auth.updateAgentPermissions(agent.agent_id, [...agent.permissions, "github:issues:read"]);
+  // @ts-expect-error no such tier
+  await auth.updateAgentTier(agent.agent_id, "gold");
+  // @ts-expect-error no such event
+  await auth.registerWebhook({ url: webhook.url, events: ["agent.born"] });
+  await auth.close();
+  return [...agents, ...activity].map((one) => one.agent_id).slice(0, total);
+}
 `;
-    writeFileSync(join(fresh, file), text);
+    for (const file of files) writeFileSync(join(fresh, file), text);
     writeFileSync(join(fresh, "package.json"), JSON.stringify({ type: "module" }));
     const lib = ["es2022", "dom"];
-    const compilerOptions = { noEmit: true, strict: true, target: "es2022", lib, types: [], module, moduleResolution };
-    writeFileSync(join(fresh, "tsconfig.json"), JSON.stringify({ compilerOptions, files: [file] }));
-    expect(await run(fresh, "tsc", ["-p", "tsconfig.json"])).toBe("");
+    const exact = { skipDefaultLibCheck: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
+    const compilerOptions = {
+      noEmit: true,
+      strict: true,
+      ...exact,
+      target: "es2022",
+      lib,
+      types: [],
+      module,
+      moduleResolution,
+    };
+    const config = `tsconfig.${moduleResolution}.json`;
+    writeFileSync(join(fresh, config), JSON.stringify({ compilerOptions, files }));
+    expect(await run(fresh, "tsc", ["-p", config])).toBe("");
   });
 });
 
@@ -144,6 +186,7 @@ describe("the examples", () => {
     expect(output).toContain("{ id: 1, item: 'lamp' }");
     expect(output).toContain("403");
     expect(output).toContain("required: 'sample:orders:write'");
+    expect(output).toContain("success sample GET /orders/1");
   });
 
   it("octokit.ts, stripe.ts and any-sdk.ts call through the gateway", async () => {
