@@ -13,8 +13,8 @@ export const hono = new Hono().get("/tickets", forHono("zendesk:tickets:read", {
 
 // Express
 export const app = express();
-app.get("/tickets", forExpress("zendesk:tickets:read", { issuer }), (_request, response) => {
-  response.json({ ok: true });
+app.get("/tickets", forExpress("zendesk:tickets:read", { issuer }), (request, response) => {
+  response.json({ agent: request.agent?.agentId });
 });
 
 // Next.js: app/tickets/route.ts

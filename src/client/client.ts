@@ -95,7 +95,7 @@ export class AgentAuthClient {
     return this.#call("POST", agentPath(agentId, "/revoke"), options);
   }
 
-  /** Deletes an agent with its webhooks and its activity. Administrators only. */
+  /** Deletes an agent with its keys, sessions and webhooks; its activity stays. Administrators only. */
   deleteAgent(agentId: string, options?: CallOptions): Promise<wire.DoneResponse> {
     return this.#call("DELETE", agentPath(agentId), options);
   }
@@ -165,7 +165,7 @@ export class AgentAuthClient {
     } while (before);
   }
 
-  /** Has events delivered to an https URL. The signing secret is in the answer and never shown again. */
+  /** Has events delivered to an https URL. Its secret is in the answer alone. @throws {ConflictError} `too_many_webhooks`. */
   registerWebhook(body: wire.RegisterWebhookRequest, options?: CallOptions): Promise<wire.NewWebhookResponse> {
     return this.#once("/webhooks", options, body);
   }
@@ -212,13 +212,13 @@ export class AgentAuthClient {
     return this.#get(webhookPath(webhookId, "/deliveries"), options, query);
   }
 
-  /** Delivers once more. @throws {ConflictError} `delivery_pending`: it is still under way. */
+  /** Delivers once more. @throws {ConflictError} `delivery_pending`; `webhook_inactive`. */
   redeliver(webhookId: string, deliveryId: string, options?: CallOptions): Promise<wire.DeliveryResponse> {
     const rest = `/deliveries/${encodeURIComponent(deliveryId)}/redeliver`;
     return this.#once(webhookPath(webhookId, rest), options);
   }
 
-  /** Delivers a `webhook.test` event. */
+  /** Delivers a `webhook.test` event. @throws {ConflictError} `webhook_inactive`. */
   testWebhook(webhookId: string, options?: CallOptions): Promise<wire.DeliveryResponse> {
     return this.#once(webhookPath(webhookId, "/test"), options);
   }
