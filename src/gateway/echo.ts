@@ -39,14 +39,55 @@ export function needlesOf(secrets: readonly string[]): readonly string[] {
 export const holdsNeedle = (text: string, needles: readonly string[]): boolean =>
   needles.some((needle) => text.includes(needle));
 
-/** Whether a body, or a piece of one, holds a needle. Every ASCII byte is itself in UTF-8, also in the midst of what is none. */
-export const bodyHoldsNeedle = (bytes: Uint8Array, needles: readonly string[]): boolean =>
-  holdsNeedle(utf8.decode(bytes), needles);
+const searches = new WeakMap<readonly string[], (bytes: Uint8Array) => boolean>();
+
+/** Whether a body, or a piece of one, holds a needle in UTF-8, also in the midst of what is none. */
+export function bodyHoldsNeedle(bytes: Uint8Array, needles: readonly string[]): boolean {
+  if (needles.length === 0) return false;
+  let search = searches.get(needles);
+  if (!search) searches.set(needles, (search = byteSearch(needles)));
+  return search(bytes);
+}
+
+const WORD = 4;
+const HASH_BITS = 13;
+const hashOf = (word: number): number => Math.imul(word, 0x9e3779b1) >>> (32 - HASH_BITS);
+
+/**
+ * Looks at one word of four bytes in several, so far apart that whatever is as long as the shortest needle covers one of them:
+ * where that word stands in no needle, no needle stands there. Otherwise the needle is compared byte by byte.
+ */
+function byteSearch(needles: readonly string[]): (bytes: Uint8Array) => boolean {
+  const all = needles.map(bytesOf);
+  const stride = Math.floor((Math.min(...all.map(({ length }) => length)) - WORD + 1) / WORD);
+  const seen = new Uint8Array(1 << HASH_BITS);
+  const places = new Map<number, [needle: Uint8Array, at: number][]>();
+  for (const needle of all) {
+    // A needle that is longer than the shortest covers a word already with its beginning.
+    for (let at = 0; at < stride * WORD; at++) {
+      const word = new Int32Array(needle.slice(at, at + WORD).buffer)[0]!;
+      seen[hashOf(word)] = 1;
+      places.set(word, [...(places.get(word) ?? []), [needle, at]]);
+    }
+  }
+  return (bytes) => {
+    // Words stand on a buffer's multiples of four.
+    const { buffer, byteOffset, length } = bytes.byteOffset % WORD === 0 ? bytes : bytes.slice();
+    const words = new Int32Array(buffer, byteOffset, Math.floor(length / WORD));
+    for (let index = 0; index < words.length; index += stride) {
+      const word = words[index]!;
+      if (seen[hashOf(word)] === 0) continue;
+      for (const [needle, at] of places.get(word) ?? []) {
+        const from = index * WORD - at;
+        if (needle.every((byte, offset) => bytes[from + offset] === byte)) return true;
+      }
+    }
+    return false;
+  };
+}
 
 const hex = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
 
-// Six times as fast as latin1 in workerd.
-const utf8 = new TextDecoder();
 const latin1 = new TextDecoder("latin1");
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 

@@ -1,7 +1,7 @@
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { holdsNeedle } from "./echo.ts";
-import { requestHeaders, responseHeaders } from "./headers.ts";
+import { cleanResponseHeaders, requestHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
 import { pass, readWhole, type BodyEnd } from "./pass.ts";
 import type { Service } from "./services.ts";
@@ -66,13 +66,14 @@ export async function forward(
   const { definition } = service;
   const { status, headers: received } = answer;
   const link = (text: string) => throughGateway(text, url, service, originOf(request.url));
-  const answerHeaders = responseHeaders(received, definition, credential.needles, link);
   const statusText = holdsNeedle(answer.statusText, credential.needles) ? "" : answer.statusText;
-  const head = { status, statusText, headers: answerHeaders };
+  const answered = (content: BodyInit | null): Response => {
+    const response = new Response(content, { status, statusText, headers: received });
+    cleanResponseHeaders(response.headers, received, definition, credential.needles, link);
+    return response;
+  };
   const ended = { upstreamStatus: status, done: undefined };
-  if (meaning.method === "HEAD" || BODILESS.has(status)) {
-    return { response: new Response(null, head), ...ended };
-  }
+  if (meaning.method === "HEAD" || BODILESS.has(status)) return { response: answered(null), ...ended };
   const searched = searchedLength(received);
   const needles = searched > 0 ? credential.needles : [];
   if (needles.length > 0 && !DECODED.test(received.get("content-encoding") ?? "")) {
@@ -81,19 +82,21 @@ export async function forward(
   }
   const links =
     definition.bodyLinks && status !== 206 && isJson(received) ? linkRewriter(definition.bodyLinks, link) : undefined;
-  if (links) for (const name of ["content-length", ...DIGESTS]) delete answerHeaders[name];
+  const rewritten = (content: BodyInit | null): Response => {
+    const response = answered(content);
+    if (links) for (const name of ["content-length", ...DIGESTS]) response.headers.delete(name);
+    return response;
+  };
 
   const length = lengthOf(received);
   if ((links || needles.length > 0) && length !== undefined && length <= LONGEST_WHOLE) {
     const whole = await readWhole(answer, { needles, links });
-    return "failure" in whole
-      ? { ...whole, upstreamStatus: status }
-      : { response: new Response(whole.body, head), ...ended };
+    return "failure" in whole ? { ...whole, upstreamStatus: status } : { response: rewritten(whole.body), ...ended };
   }
-  if (!answer.body) return { response: new Response(null, head), ...ended };
+  if (!answer.body) return { response: rewritten(null), ...ended };
   const { readable, writable } = pipeOf(links ? undefined : length);
   const done = pass(answer.body, writable, { needles, links, searched }, length);
-  return { response: new Response(readable, head), upstreamStatus: status, done };
+  return { response: rewritten(readable), upstreamStatus: status, done };
 }
 
 /** The codings that the runtime undoes where a body is read, in just these letters: under any other the credential would not be found. */

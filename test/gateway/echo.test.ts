@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { needlesOf } from "../../src/gateway/echo.ts";
+import { bodyHoldsNeedle, needlesOf } from "../../src/gateway/echo.ts";
 import { pass } from "../../src/gateway/pass.ts";
 
 const SECRET = "ghp_a+b/c=d0123456789";
@@ -74,6 +74,41 @@ describe("an answer that holds the credential", () => {
       const { cut } = await through([encode(btoa("#".repeat(offset) + SECRET + "#".repeat(9 - offset)))]);
       expect(cut).toBe(true);
     }
+  });
+});
+
+describe("the search of a body", () => {
+  // The shortest that is looked for, one that fills no words, lengths around a word's, one byte again and again, not ASCII.
+  for (const secret of ["12345678", "123456789", "xoxb-012345", "s".repeat(41), "ghp_0123456789", "pässwörd-€"]) {
+    it(`finds ${secret} at every place, at the beginning and at the end`, () => {
+      const needles = needlesOf([secret]);
+      for (const form of needles) {
+        const bytes = encode(form);
+        for (let before = 0; before < 50; before++) {
+          for (const after of [0, 1, 50]) {
+            const body = new Uint8Array(before + bytes.length + after).fill(0x7a);
+            body.set(bytes, before);
+            expect(bodyHoldsNeedle(body, needles)).toBe(true);
+            body[before + bytes.length - 1]! ^= 1;
+            body[before]! ^= 1;
+            expect(bodyHoldsNeedle(body, [form])).toBe(false);
+          }
+        }
+      }
+    });
+  }
+
+  it("finds it in a view of a longer buffer, and not outside of the view", () => {
+    const bytes = encode(`..${SECRET}..`);
+    for (const [from, held] of [
+      [0, true],
+      [1, true],
+      [2, true],
+      [3, false],
+    ] as const) {
+      expect(bodyHoldsNeedle(bytes.subarray(from), NEEDLES)).toBe(held);
+    }
+    expect(bodyHoldsNeedle(bytes.subarray(0, bytes.length - 3), NEEDLES)).toBe(false);
   });
 });
 
