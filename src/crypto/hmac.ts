@@ -1,21 +1,24 @@
 const encoder = new TextEncoder();
 const keys = new Map<string, Promise<CryptoKey>>();
 
-function hmacKey(secret: string): Promise<CryptoKey> {
-  let key = keys.get(secret);
+type Hash = "SHA-256" | "SHA-512";
+
+function hmacKey(secret: string, hash: Hash): Promise<CryptoKey> {
+  const name = `${hash} ${secret}`;
+  let key = keys.get(name);
   if (!key) {
-    key = crypto.subtle.importKey("raw", encoder.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-    keys.set(secret, key);
+    key = crypto.subtle.importKey("raw", encoder.encode(secret), { name: "HMAC", hash }, false, ["sign"]);
+    keys.set(name, key);
   }
   return key;
 }
 
 /**
- * HMAC-SHA-256 of `purpose` and `text`. The purpose keeps two uses of one secret apart: what is computed for one can
- * never be presented as the other.
+ * HMAC of `purpose` and `text`. The purpose keeps two uses of one secret apart: what is computed for one can never be
+ * presented as the other.
  */
-export async function hmac(secret: string, purpose: string, text: string): Promise<Uint8Array> {
-  const mac = await crypto.subtle.sign("HMAC", await hmacKey(secret), encoder.encode(`${purpose}\0${text}`));
+export async function hmac(secret: string, purpose: string, text: string, hash: Hash = "SHA-256"): Promise<Uint8Array> {
+  const mac = await crypto.subtle.sign("HMAC", await hmacKey(secret, hash), encoder.encode(`${purpose}\0${text}`));
   return new Uint8Array(mac);
 }
 

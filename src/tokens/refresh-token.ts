@@ -7,15 +7,19 @@ export function newRefreshToken(): string {
   return `rt_${base64url.encode(crypto.getRandomValues(new Uint8Array(32)))}`;
 }
 
-/**
- * The one successor of a refresh token. It is derived, so that a repeated refresh gets the identical answer and nothing
- * in plain text is kept; without the pepper nobody can take the step.
- */
-export async function successorOf(refreshToken: string, pepper: string): Promise<string> {
-  return `rt_${base64url.encode(await hmac(pepper, "refresh-successor", refreshToken))}`;
+/** What follows from a refresh token under the pepper. */
+export interface Derived {
+  /** What is kept of it. */
+  readonly hash: string;
+  readonly successor: string;
 }
 
-/** What is kept of a refresh token. */
-export async function refreshTokenHash(refreshToken: string, pepper: string): Promise<string> {
-  return toHex(await hmac(pepper, "refresh-token", refreshToken));
+/**
+ * The one successor of a refresh token is derived, so that a repeated refresh gets the identical answer and nothing in plain
+ * text is kept; without the pepper nobody can take the step. The two halves of HMAC-SHA-512 tell nothing of each other: who
+ * reads what is kept of a token does not have its successor.
+ */
+export async function derivedFrom(refreshToken: string, pepper: string): Promise<Derived> {
+  const mac = await hmac(pepper, "refresh-token", refreshToken, "SHA-512");
+  return { hash: toHex(mac.subarray(0, 32)), successor: `rt_${base64url.encode(mac.subarray(32))}` };
 }

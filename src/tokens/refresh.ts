@@ -1,7 +1,6 @@
 import type { Agent } from "../agents/agent.ts";
 import type { Config } from "../config.ts";
 import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
-import { refreshTokenHash, successorOf } from "./refresh-token.ts";
 import { rotate } from "./store.ts";
 import type { TokenPair } from "./verify.ts";
 
@@ -49,8 +48,10 @@ export type Refreshed =
   | Exclude<RefreshOutcome, { outcome: "rotated" | "replayed" }>;
 
 export interface RefreshAttempt {
-  readonly refreshToken: string;
+  /** What is kept of the token. */
   readonly hash: string;
+  readonly successor: string;
+  readonly successorHash: string;
   /** Whose it is. */
   readonly agentId: string;
   readonly ipAddress: string;
@@ -61,15 +62,14 @@ export interface RefreshAttempt {
 /** Exchanges a refresh token for the next pair. One D1 round trip. */
 export async function refresh(
   db: D1Database,
-  { refreshToken, hash, agentId, ipAddress, now }: RefreshAttempt,
+  { hash, successor, successorHash, agentId, ipAddress, now }: RefreshAttempt,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<Refreshed> {
   const graceMs = config.refreshGrace * 1000;
-  const successor = await successorOf(refreshToken, config.pepper);
   const record = await rotate(db, {
     hash,
-    successorHash: await refreshTokenHash(successor, config.pepper),
+    successorHash,
     now,
     successorExpiresAt: now + config.refreshTokenTtl * 1000,
     graceMs,

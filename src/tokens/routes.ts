@@ -8,7 +8,7 @@ import { newEvent } from "../webhooks/event.ts";
 import { tokenSettings } from "./issuer.ts";
 import { publicKeySet } from "./keys.ts";
 import { refresh, type RefreshOutcome } from "./refresh.ts";
-import { refreshTokenHash } from "./refresh-token.ts";
+import { derivedFrom } from "./refresh-token.ts";
 import { revokeTokens, tellEdgeOfAgent, tellEdgeOfSession } from "./revocation.ts";
 import { refreshBody, verifyBody } from "./schemas.ts";
 import { ownerOfRefreshToken } from "./store.ts";
@@ -58,12 +58,15 @@ export const tokenRoutes = [
     body: refreshBody,
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
-      const hash = await refreshTokenHash(body.refresh_token, config.pepper);
+      const derived = await derivedFrom(body.refresh_token, config.pepper);
       // A guess costs one read and no write. A limit after the rotation would cost the caller its token, so it stands before.
-      const owner = await ownerOfRefreshToken(env.DB, hash);
+      const [owner, next] = await Promise.all([
+        ownerOfRefreshToken(env.DB, derived.hash),
+        derivedFrom(derived.successor, config.pepper),
+      ]);
       if (!owner) throw refused("unknown");
       await limitAgent(env, owner, "refresh");
-      const attempt = { refreshToken: body.refresh_token, hash, agentId: owner.id, ipAddress, now };
+      const attempt = { ...derived, successorHash: next.hash, agentId: owner.id, ipAddress, now };
       const result = await refresh(env.DB, attempt, config, tokenSettings(config, request));
       switch (result.outcome) {
         case "rotated":
