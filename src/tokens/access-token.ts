@@ -1,4 +1,5 @@
-import { errors, jwtVerify, SignJWT, type JWTPayload } from "jose";
+import { jwtVerify, SignJWT, type JWTPayload } from "jose";
+import { JOSEError, JWKSNoMatchingKey, JWTExpired } from "jose/errors";
 import type { SigningKey } from "../config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { ALGORITHM, signingKey, verificationKey } from "./keys.ts";
@@ -79,7 +80,7 @@ async function verify(token: string, settings: AccessTokenSettings, nowMs: numbe
       // Only the configured keys: what a header embeds or points at (jwk, jku, x5u) is never looked at (RFC 8725 §3.10).
       async ({ kid }) => {
         const key = verificationKey(settings.signingKeys, kid);
-        if (!key) throw new errors.JWKSNoMatchingKey();
+        if (!key) throw new JWKSNoMatchingKey();
         return key;
       },
       {
@@ -93,8 +94,8 @@ async function verify(token: string, settings: AccessTokenSettings, nowMs: numbe
     );
     return toClaims(payload) ?? "invalid_token";
   } catch (error) {
-    if (error instanceof errors.JWTExpired) return "token_expired";
-    if (error instanceof errors.JOSEError || error instanceof TypeError) return "invalid_token";
+    if (error instanceof JWTExpired) return "token_expired";
+    if (error instanceof JOSEError || error instanceof TypeError) return "invalid_token";
     throw error;
   }
 }
