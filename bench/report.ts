@@ -19,7 +19,7 @@ export function report(directory: string, parts: readonly string[]): string[] {
     .filter((file) => existsSync(file))
     .map((file) => JSON.parse(readFileSync(file, "utf8")) as Result);
   if (results.length === 0) return [];
-  const files = { "table.md": table(results), "chart.svg": chart(results) };
+  const files = { "table.md": table(results), "chart.svg": chart(results, shortLine(results)) };
   return Object.entries(files).map(([name, text]) => {
     const file = join(directory, name);
     writeFileSync(file, text);
@@ -89,6 +89,12 @@ function machineLine(results: readonly Result[]): string {
   const { date, commit: _commit, load_average: _load, processor, memory_gb, kernel, ...versions } = machine;
   const listed = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return `${date}, ${processor}, ${memory_gb} GB, Linux ${kernel}; ${listed.join(", ")}.`;
+}
+
+/** The machine, the runtimes and the day, as a chart has room for. */
+function shortLine(results: readonly Result[]): string {
+  const { date, commit, processor, memory_gb, node, workerd } = results.at(-1)!.machine;
+  return `${processor}, ${memory_gb} GB; Node ${node}, workerd ${workerd}; ${date}, commit ${commit}. Medians of interleaved repeats.`;
 }
 
 const text = (value: number) => (Math.abs(value) >= 1000 ? value.toLocaleString("en-US") : String(value));
