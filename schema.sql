@@ -64,7 +64,7 @@ CREATE INDEX refresh_families_by_agent ON refresh_families (agent_id);
 CREATE INDEX refresh_families_by_expiry ON refresh_families (expires_at);
 
 CREATE TABLE refresh_tokens (
-  hash TEXT PRIMARY KEY,                  -- HMAC-SHA-256 under SECRET_PEPPER
+  hash TEXT PRIMARY KEY,                  -- half of HMAC-SHA-512 under SECRET_PEPPER
   family_id TEXT NOT NULL REFERENCES refresh_families (id) ON DELETE CASCADE,
   expires_at INTEGER NOT NULL,
   used_at INTEGER                         -- null: the family's newest
