@@ -344,7 +344,7 @@ function absolutes(samples: Samples): Table {
   return {
     title: "CPU a request · p50 · p99",
     head: ["work", ...names],
-    rows: Object.entries(samples).map(([cell, of]) => [cell, ...names.map((name) => shown(of[name]))]),
+    rows: Object.entries(samples).map(([cell, of]) => [cell].concat(names.map((name) => shown(of[name])))),
   };
 }
 

@@ -2,14 +2,15 @@ import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
 import type { ServiceDefinition } from "./definition.ts";
 import { overlap, parseRule, permissions, takes, type Matcher, type Rule } from "./rule.ts";
 
+/** What a node does not have is not there: a table of thousands of rules is looked through at the pace of memory. */
 interface Node {
-  readonly literals: Map<string, Node>;
-  readonly parameters: { matcher: Matcher; node: Node }[];
-  readonly ends: Map<string, Rule>;
-  readonly tails: Map<string, Rule>;
+  literals: Map<string, Node> | undefined;
+  parameters: { matcher: Matcher; node: Node }[] | undefined;
+  ends: Map<string, Rule> | undefined;
+  tails: Map<string, Rule> | undefined;
 }
 
-const emptyNode = (): Node => ({ literals: new Map(), parameters: [], ends: new Map(), tails: new Map() });
+const emptyNode = (): Node => ({ literals: undefined, parameters: undefined, ends: undefined, tails: undefined });
 
 /** A service's rules, arranged so that finding one costs the length of the path and not the number of rules. */
 export interface Table {
@@ -76,21 +77,25 @@ function insert(root: Node, rule: Rule): void {
   let node = root;
   for (const matcher of rule.segments) {
     if (matcher.kind === "tail") {
+      node.tails ??= new Map();
       for (const method of rule.methods) node.tails.set(method, rule);
       return;
     }
     node = child(node, matcher);
   }
+  node.ends ??= new Map();
   for (const method of rule.methods) node.ends.set(method, rule);
 }
 
 function child(node: Node, matcher: Matcher): Node {
   if (matcher.kind === "literal") {
+    node.literals ??= new Map();
     let next = node.literals.get(matcher.text);
     if (!next) node.literals.set(matcher.text, (next = emptyNode()));
     return next;
   }
   const key = JSON.stringify(matcher);
+  node.parameters ??= [];
   let entry = node.parameters.find((one) => JSON.stringify(one.matcher) === key);
   if (!entry) node.parameters.push((entry = { matcher, node: emptyNode() }));
   return entry.node;
@@ -103,15 +108,15 @@ export function findRule(table: Table, method: string, texts: readonly string[])
 
 function search(node: Node, method: string, texts: readonly string[], from: number): Rule | undefined {
   const text = texts[from];
-  if (text === undefined) return node.ends.get(method);
-  const literal = node.literals.get(text);
+  if (text === undefined) return node.ends?.get(method);
+  const literal = node.literals?.get(text);
   const found = literal && search(literal, method, texts, from + 1);
   if (found) return found;
-  for (const { matcher, node: next } of node.parameters) {
+  for (const { matcher, node: next } of node.parameters ?? []) {
     const rule = takes(matcher, text) ? search(next, method, texts, from + 1) : undefined;
     if (rule) return rule;
   }
-  return node.tails.get(method);
+  return node.tails?.get(method);
 }
 
 /** Whether a `%2F` in this path stands where the rule takes free text. */
