@@ -1,4 +1,4 @@
-import type { Context } from "hono";
+import type { Handler } from "hono";
 import { Hono } from "hono/tiny";
 import { activityRoutes } from "./activity/routes.ts";
 import { agentRoutes } from "./agents/routes.ts";
@@ -29,12 +29,12 @@ export const ROUTES: readonly Route[] = [
 /** The API's reference and its description. */
 const ASSETS = ["/openapi.json", "/docs", "/docs/:file"];
 
-async function asset({ env, req }: Context<AppEnv>): Promise<Response> {
+const asset: Handler<AppEnv> = async ({ env, req }) => {
   const answer = await env.ASSETS.fetch(req.raw);
   if (answer.status >= 400) throw notFound("This path");
   // A copy, whose headers can be completed.
   return new Response(answer.body, answer);
-}
+};
 
 /** The app over a table of routes, with the gateway behind it. */
 export function appOf(routes: readonly Route[]): Hono<AppEnv> {
