@@ -30,8 +30,9 @@ export const ROUTES: readonly Route[] = [
 const ASSETS = ["/openapi.json", "/docs", "/docs/:file"];
 
 const asset: Handler<AppEnv> = async ({ env, req }) => {
-  const answer = await env.ASSETS.fetch(req.raw);
-  if (answer.status >= 400) throw notFound("This path");
+  // A Worker that is run without assets has no such path.
+  const answer = await (env.ASSETS as Fetcher | undefined)?.fetch(req.raw);
+  if (!answer || answer.status >= 400) throw notFound("This path");
   // A copy, whose headers can be completed.
   return new Response(answer.body, answer);
 };

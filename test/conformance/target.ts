@@ -18,11 +18,12 @@ export default async function setup(project: TestProject): Promise<(() => Promis
     return undefined;
   }
   const sample = await startSampleUpstream("sample-credential");
-  const worker = await startWorker({
+  const settings = {
     WEBHOOK_ALLOW_LOOPBACK: "true",
     "UPSTREAMS.sample": JSON.stringify({ base_url: sample.url, ...SAMPLE_RULES }),
     UPSTREAM_SAMPLE_TOKEN: "sample-credential",
-  });
+  };
+  const worker = await startWorker(settings, { assets: true });
   project.provide("target", { url: worker.url, bootstrapToken: testSecrets.ADMIN_BOOTSTRAP_TOKEN });
   return async () => {
     await worker.stop();

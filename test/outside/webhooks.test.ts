@@ -117,7 +117,7 @@ describe.concurrent("a Worker that is killed in the middle of its deliveries", (
   it("loses none: each arrives, and what arrives twice has the same id", { timeout: 120_000 }, async () => {
     const stateDir = mkdtempSync(join(tmpdir(), "agentauth-webhooks-"));
     const each = 10;
-    let worker = await startWorker(SETTINGS, stateDir);
+    let worker = await startWorker(SETTINGS, { stateDir });
     try {
       const admin = await worker.admin();
       const urls = Array.from({ length: KILLED / each }, (_, n) => `${origin}/slow/${n}`);
@@ -129,7 +129,7 @@ describe.concurrent("a Worker that is killed in the middle of its deliveries", (
       await worker.stop().catch(() => {});
       const before = arrived("slow").length;
 
-      worker = await startWorker(SETTINGS, stateDir);
+      worker = await startWorker(SETTINGS, { stateDir });
       const events = await worker.sql("SELECT count(*) AS n FROM events");
       const unfinished = await worker.sql("SELECT count(*) AS n FROM deliveries WHERE status = 'pending'");
       const lost = Number(events[0]!.n) + Number(unfinished[0]!.n);

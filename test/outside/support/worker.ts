@@ -40,23 +40,31 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
+export interface Surroundings {
+  /** Where the stores are kept, to be found again by another start; without it they are gone with `stop`. */
+  readonly stateDir?: string;
+  /** With static assets, and so behind the asset server's front, which folds paths before the Worker sees them. */
+  readonly assets?: boolean;
+}
+
 /** Starts a Worker of its own on a free port, with these settings over those of all tests. */
-export async function startWorker(settings: Record<string, string> = {}, stateDir?: string): Promise<Worker> {
-  return (await startWorkers(1, settings, stateDir))[0]!;
+export async function startWorker(
+  settings: Record<string, string> = {},
+  surroundings: Surroundings = {},
+): Promise<Worker> {
+  return (await startWorkers(1, settings, surroundings))[0]!;
 }
 
 /**
  * Starts several Workers, each an isolate with a memory and a port of its own, over the same stores. One `stop` stops all.
- *
- * @param stateDir where the stores are kept, to be found again by another start; without it they are gone with `stop`.
  */
 export async function startWorkers(
   count: number,
   settings: Record<string, string> = {},
-  stateDir?: string,
+  { stateDir, assets: withAssets = false }: Surroundings = {},
 ): Promise<Worker[]> {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
-  const { modulesRules: _rules, rootPath: _root, ...options } = workerOptions as Record<string, unknown>;
+  const { assets, modulesRules: _rules, rootPath: _root, ...options } = workerOptions as Record<string, unknown>;
   const ratelimits = Object.fromEntries(
     Object.entries(options.ratelimits as Record<string, object>).map(([name, limit]) => [
       name,
@@ -75,6 +83,7 @@ export async function startWorkers(
       handleStructuredLogs: ({ message }: { message: string }) => log.push(message),
       workers: names.map((name, index) => ({
         ...options,
+        ...(withAssets && { assets }),
         name,
         modules: [{ type: "ESModule", path: "index.js", contents }],
         bindings: {
