@@ -1,5 +1,4 @@
-import type { Claim } from "./part.ts";
-import type { Result } from "./report.ts";
+import type { Claim, Result } from "./part.ts";
 
 const ROW = 17;
 const LEFT = 400;

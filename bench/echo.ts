@@ -28,7 +28,7 @@ try {
     const added: number[] = [];
     const whole: number[] = [];
     for (let round = -1; round < repeats; round++) {
-      const cpu = [];
+      const cpu: { server: typeof searching; micros: number }[] = [];
       for (const server of round % 2 ? [trusting, searching] : [searching, trusting]) {
         const lines = [`GET /proxy/github${path} HTTP/1.1`, `Host: 127.0.0.1`, `Authorization: Bearer ${token}`];
         const before = cpuOf(server.pid);

@@ -49,6 +49,14 @@ export interface PartResult {
   readonly data: unknown;
 }
 
+/** What a part's run left. */
+export interface Result extends PartResult {
+  readonly part: string;
+  readonly effort: string;
+  readonly machine: Readonly<Record<string, string | number>>;
+  readonly seconds: number;
+}
+
 export type Part = (bench: Bench) => Promise<PartResult>;
 
 /** A number for each effort. */

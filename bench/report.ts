@@ -2,22 +2,11 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chart } from "./chart.ts";
 import type { Measured } from "./measure.ts";
-import type { Claim, PartResult, Table } from "./part.ts";
-
-/** What a part's run left. */
-export interface Result extends PartResult {
-  readonly part: string;
-  readonly effort: string;
-  readonly machine: Readonly<Record<string, string | number>>;
-  readonly seconds: number;
-}
+import type { Claim, Result, Table } from "./part.ts";
 
 /** Makes the table and the chart from the results in a directory, in the order of the parts. Returns the files' names. */
 export function report(directory: string, parts: readonly string[]): string[] {
-  const results = parts
-    .map((part) => join(directory, `${part}.json`))
-    .filter((file) => existsSync(file))
-    .map((file) => JSON.parse(readFileSync(file, "utf8")) as Result);
+  const results = read(directory, parts);
   if (results.length === 0) return [];
   const files = { "table.md": table(results), "chart.svg": chart(results, shortLine(results)) };
   return Object.entries(files).map(([name, text]) => {
@@ -25,6 +14,13 @@ export function report(directory: string, parts: readonly string[]): string[] {
     writeFileSync(file, text);
     return file;
   });
+}
+
+function read(directory: string, parts: readonly string[]): Result[] {
+  return parts
+    .map((part) => join(directory, `${part}.json`))
+    .filter((file) => existsSync(file))
+    .map((file) => JSON.parse(readFileSync(file, "utf8")) as Result);
 }
 
 function table(results: readonly Result[]): string {
@@ -41,6 +37,43 @@ function table(results: readonly Result[]): string {
   return lines.join("\n").replace(/\n{3,}/g, "\n\n");
 }
 
+const GOALS = /(?<=<!-- goals: made by `npm run bench` -->\n)[^]*(?=\n<!-- end of goals -->)/;
+
+/** A page with its table of goals made anew from the results in a directory: each goal, how often it is met, by how much not, and why. */
+export function withGoals(page: string, directory: string, parts: readonly string[]): string {
+  const rows = read(directory, parts).flatMap(({ part, claims }) =>
+    [
+      ...Map.groupBy(
+        claims.filter(({ goal }) => goal),
+        ({ beside, goal }) => `${beside}\n${goal}`,
+      ).values(),
+    ].map((judged) => {
+      const { beside, goal, figure } = judged[0]!;
+      const medians = judged.map(({ measured }) => measured.median);
+      const missed = judged.filter(({ met }) => met === false);
+      const why = [...new Set(missed.map((one) => one.why ?? ""))]
+        .filter(Boolean)
+        .map((one) => one.replace(/[^.]$/, "$&."));
+      return [
+        part,
+        beside || figure,
+        goal,
+        `${judged.length - missed.length} of ${judged.length}`,
+        range(medians),
+        missed.length > 0 ? range(missed.map(({ measured }) => measured.median)) : "",
+        why.join(" "),
+      ];
+    }),
+  );
+  const head = ["part", "beside, or what", "goal", "met", "medians", "of those missed", "why"];
+  return page.replace(GOALS, () => markdown({ head, rows }).join("\n"));
+}
+
+const range = (numbers: readonly number[]): string => {
+  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
+  return least === most ? text(most) : `${text(least)} to ${text(most)}`;
+};
+
 /** What misses its goal, by how much, and why: one line for all beside one other that have the same reason. */
 function missedOf(claims: readonly Claim[]): string[] {
   const groups = new Map<string, Claim[]>();
@@ -51,12 +84,9 @@ function missedOf(claims: readonly Claim[]): string[] {
   return [...groups.values()].map((missed) => {
     const { beside, goal, why } = missed[0]!;
     const judged = claims.filter((one) => one.beside === beside && one.goal === goal).length;
-    const ratios = missed.map(({ measured }) => measured.median);
-    const most = Math.max(...ratios);
     const sometimes = missed.filter((one) => spread(one.measured, goal) !== "").length;
-    const range = missed.length === 1 ? text(most) : `${text(Math.min(...ratios))} to ${text(most)}`;
     return (
-      `- **Missed:** ${missed.length} of ${judged} figures beside ${beside}, with ${range} (goal ${goal}` +
+      `- **Missed:** ${missed.length} of ${judged} figures beside ${beside}, with ${range(missed.map(({ measured }) => measured.median))} (goal ${goal}` +
       `${sometimes > 0 ? `; ${sometimes} of them met in some repeats` : ""})${why ? `. ${why}` : ""}.`
     );
   });

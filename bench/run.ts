@@ -1,9 +1,9 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { machine } from "./machine.ts";
 import type { Bench, Effort, Part } from "./part.ts";
-import { report } from "./report.ts";
+import { report, withGoals } from "./report.ts";
 
 /**
  * `npm run bench -- [--quick | --smoke] [--full] [--only=PATTERN] [part …]`. Without a part, all of them; `--full` adds the
@@ -62,6 +62,10 @@ for (const name of names.length > 0 ? names : Object.keys(PARTS)) {
     failed = true;
     console.error(`  ${name} failed:`, error);
   }
+}
+if (effort === "normal") {
+  const readme = join(HERE, "../README.md");
+  writeFileSync(readme, withGoals(readFileSync(readme, "utf8"), results, Object.keys(PARTS)));
 }
 for (const file of report(results, Object.keys(PARTS))) console.log(`→ ${file}`);
 process.exit(failed ? 1 : 0);

@@ -47,7 +47,7 @@ export async function forward(
   const headers = requestHeaders(request.headers, service.definition);
   for (const [name, value] of credential.headers) headers[name] = value;
 
-  const upload = uploadOf(body, lengthOf(request.headers));
+  const upload = uploadOf(body, request.headers);
   const { late, stop } = deadline(service.timeoutMs, upload?.sent);
   const init: RequestInit = { method: meaning.method, headers, body: upload?.body ?? body, redirect: "manual" };
   let answer: Response | undefined;
