@@ -37,36 +37,32 @@ function table(results: readonly Result[]): string {
   return lines.join("\n").replace(/\n{3,}/g, "\n\n");
 }
 
+/** Where a page has its table of goals. */
 const GOALS = /(?<=<!-- goals: made by `npm run bench` -->\n)[^]*(?=\n<!-- end of goals -->)/;
 
 /** A page with its table of goals made anew from the results in a directory: each goal, how often it is met, by how much not, and why. */
 export function withGoals(page: string, directory: string, parts: readonly string[]): string {
-  const rows = read(directory, parts).flatMap(({ part, claims }) =>
-    [
-      ...Map.groupBy(
-        claims.filter(({ goal }) => goal),
-        ({ beside, goal }) => `${beside}\n${goal}`,
-      ).values(),
-    ].map((judged) => {
-      const { beside, goal, figure } = judged[0]!;
-      const medians = judged.map(({ measured }) => measured.median);
-      const missed = judged.filter(({ met }) => met === false);
-      const why = [...new Set(missed.map((one) => one.why ?? ""))]
-        .filter(Boolean)
-        .map((one) => one.replace(/[^.]$/, "$&."));
-      return [
-        part,
-        beside || figure,
-        goal,
-        `${judged.length - missed.length} of ${judged.length}`,
-        range(medians),
-        missed.length > 0 ? range(missed.map(({ measured }) => measured.median)) : "",
-        why.join(" "),
-      ];
-    }),
-  );
+  const rows = read(directory, parts).flatMap(({ part, claims }) => {
+    const judged = claims.filter(({ goal }) => goal !== "");
+    const groups = Map.groupBy(judged, ({ beside, goal }) => `${beside}\n${goal}`);
+    return [...groups.values()].map((group) => goalRow(part, group));
+  });
   const head = ["part", "beside, or what", "goal", "met", "medians", "of those missed", "why"];
   return page.replace(GOALS, () => markdown({ head, rows }).join("\n"));
+}
+
+/** One goal that several claims are held to. */
+function goalRow(part: string, judged: readonly Claim[]): string[] {
+  const { beside, goal, figure } = judged[0]!;
+  const medians = (some: readonly Claim[]) =>
+    some.length > 0 ? range(some.map(({ measured }) => measured.median)) : "";
+  const missed = judged.filter(({ met }) => met === false);
+  const sometimes = missed.filter((one) => spread(one.measured, goal) !== "").length;
+  const why = new Set(missed.flatMap((one) => one.why ?? []));
+  const sentences = [...why].map((one) => `${one[0]!.toUpperCase()}${one.slice(1)}`.replace(/[^.]$/, "$&."));
+  if (sometimes > 0) sentences.push(`Met in some repeats: ${sometimes} of those missed.`);
+  const met = `${judged.length - missed.length} of ${judged.length}`;
+  return [part, beside || figure, goal, met, medians(judged), medians(missed), sentences.join(" ")];
 }
 
 const range = (numbers: readonly number[]): string => {

@@ -282,7 +282,7 @@ const WHY_NOT_THE_FLOOR = {
 function whyMissed({ beside, work }: Pick<Claim, "beside" | "work">): string {
   const spared = WHY_NOT_THE_FLOOR[work.startsWith("GET 1 MB") ? "1 MB" : "1 KB"];
   if (beside === "workerd floor" || work.startsWith("GET 1 MB")) return spared;
-  return "The Node peers neither search answers nor filter their headers nor log, and one request at a time the floor's ten lines, the least that runs under workerd, take hardly less time than Express (last columns)";
+  return "The Node peers neither search answers nor filter their headers nor log, and one request at a time the floor's ten lines, the least that runs under workerd, take hardly less time than Express";
 }
 
 function claims(samples: Samples): Claim[] {

@@ -88,7 +88,7 @@ export const refresh: Part = async ({ effort, port, log }) => {
         ...comparison(samples, [node, peer], {
           work: `refresh, both on Node and better-sqlite3, ${how}`,
           judged: true,
-          why: "Node sends each of the two HMACs through its thread pool (made on the spot, as in workerd: the lines below), and the token's owner is read and rate-limited before anything is written",
+          why: "Node sends each of the two HMACs through its thread pool (in workerd they are made on the spot), and the token's owner is read and rate-limited before anything is written",
         }),
         ...comparison(samples, [HMAC_AT_ONCE, peer], {
           work: `the same, our HMACs on the spot as in workerd, ${how}`,

@@ -226,7 +226,7 @@ function claims(samples: Record<string, Record<string, Sample[]>>, grown: readon
       );
       const why = work.startsWith("sweep")
         ? "The same rows are read and written; what grows is the file: an expired row is taken out of its agent's place in an index and off its agent's count, on pages that no cache holds. It goes on behind the answers, in steps of 500 rows"
-        : "D1 reads the same rows for them, and where their p50 and their CPU are flat too (above), these are single slow answers of a shared machine";
+        : "D1 reads the same rows for them, and where their p50 and their CPU are flat too, these are single slow answers of a shared machine";
       list.push(
         claim({ work, beside: first, figure: `p99 with ${size}`, measured, why, chart: size === larger.at(-1) }, FLAT),
       );
