@@ -57,7 +57,7 @@ function goalRow(part: string, judged: readonly Claim[]): string[] {
   const medians = (some: readonly Claim[]) =>
     some.length > 0 ? range(some.map(({ measured }) => measured.median)) : "";
   const missed = judged.filter(({ met }) => met === false);
-  const sometimes = missed.filter((one) => spread(one.measured, goal) !== "").length;
+  const sometimes = metSometimes(missed);
   const why = new Set(missed.flatMap((one) => one.why ?? []));
   const sentences = [...why].map((one) => `${one[0]!.toUpperCase()}${one.slice(1)}`.replace(/[^.]$/, "$&."));
   if (sometimes > 0) sentences.push(`Met in some repeats: ${sometimes} of those missed.`);
@@ -80,13 +80,17 @@ function missedOf(claims: readonly Claim[]): string[] {
   return [...groups.values()].map((missed) => {
     const { beside, goal, why } = missed[0]!;
     const judged = claims.filter((one) => one.beside === beside && one.goal === goal).length;
-    const sometimes = missed.filter((one) => spread(one.measured, goal) !== "").length;
+    const sometimes = metSometimes(missed);
     return (
       `- **Missed:** ${missed.length} of ${judged} figures beside ${beside}, with ${range(missed.map(({ measured }) => measured.median))} (goal ${goal}` +
       `${sometimes > 0 ? `; ${sometimes} of them met in some repeats` : ""})${why ? `. ${why}` : ""}.`
     );
   });
 }
+
+/** How many of those missed were met in some repeats. */
+const metSometimes = (missed: readonly Claim[]): number =>
+  missed.filter(({ measured, goal }) => spread(measured, goal) !== "").length;
 
 /** A goal that some repeats met is missed no less, but says something else. */
 const spread = ({ low }: Measured, goal: string): string =>

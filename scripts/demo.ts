@@ -81,11 +81,9 @@ await until("its reads have ended, within STANDING_TTL_SECONDS", async () => {
 end();
 
 /** What the upstream itself was sent last. */
-async function lastRequest(): Promise<{ method: string; authorization: string | null }> {
-  return (await fetch(`${sampleUrl}/_last-request`)).json() as Promise<{
-    method: string;
-    authorization: string | null;
-  }>;
+async function lastRequest() {
+  const response = await fetch(`${sampleUrl}/_last-request`);
+  return (await response.json()) as { method: string; authorization: string | null };
 }
 
 async function verify(registration: Answer): Promise<{ access_token: string; refresh_token: string }> {

@@ -1,7 +1,7 @@
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { holdsNeedle } from "./echo.ts";
-import { cleanResponseHeaders, requestHeaders } from "./headers.ts";
+import { cleanResponseHeaders, contentLength, requestHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
 import { pass, readWhole, type BodyEnd } from "./pass.ts";
 import type { Service } from "./services.ts";
@@ -116,14 +116,12 @@ function searchedLength(headers: Headers): number {
   const type = headers.get("content-type");
   if (type === null || /^text\/|[/+](?:json|xml|javascript|x-www-form-urlencoded)\b|ndjson|yaml/i.test(type))
     return Infinity;
-  return Number(headers.get("content-length") ?? 0) <= LONGEST_SEARCHED ? LONGEST_SEARCHED : 0;
+  return (contentLength(headers) ?? 0) <= LONGEST_SEARCHED ? LONGEST_SEARCHED : 0;
 }
 
 /** The length of the body as it is read: an encoded one has another than its header says. */
-function lengthOf(headers: Headers): number | undefined {
-  const length = headers.get("content-length");
-  return length !== null && /^\d{1,15}$/.test(length) && !headers.has("content-encoding") ? Number(length) : undefined;
-}
+const lengthOf = (headers: Headers): number | undefined =>
+  headers.has("content-encoding") ? undefined : contentLength(headers);
 
 const originOf = (url: string): string => url.slice(0, url.indexOf("/", url.indexOf("://") + 3));
 

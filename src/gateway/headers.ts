@@ -56,6 +56,12 @@ function isForwarded(
   return (FORWARDED.has(name) || own?.get(name)?.test(value) === true) && !named.includes(name);
 }
 
+/** How long a message says that its body is, in bytes; undefined where it says nothing that can be read. */
+export function contentLength(headers: Headers): number | undefined {
+  const length = headers.get("content-length");
+  return length !== null && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
+}
+
 /** What `Connection` names is for the next hop only, whatever else it is called (RFC 9110 §7.6.1). */
 function connectionNamed(headers: Headers): readonly string[] {
   const named = headers.get("connection");

@@ -5,6 +5,7 @@ import { limitAgent } from "../http/rate-limit.ts";
 import { logRefusal } from "../http/request-log.ts";
 import type { RequestContext } from "../http/request.ts";
 import { newEvent } from "../webhooks/event.ts";
+import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { reaches } from "../permissions/match.ts";
 import { credentialFor, type Credential, type CredentialFault } from "./credentials.ts";
@@ -34,13 +35,12 @@ export async function proxy(call: RequestContext): Promise<Response> {
   const lacking = missing(meaning, caller.permissions, config.catalogue);
   if (lacking.length > 0) throw denied(call, meaning, caller, lacking);
 
-  const whole = wholeService(meaning.service.name);
-  const wider = reaches(caller.permissions, whole, config.catalogue)
-    ? []
-    : (meaning.service.definition.widerBodyParameters ?? []);
+  const wider = widerKeys(meaning, caller, config.catalogue);
   const sent = await bodyOf(request, meaning, wider);
   if ("code" in sent) {
-    if (sent.parameter && wider.includes(sent.parameter)) throw denied(call, meaning, caller, [whole], sent.parameter);
+    if (sent.parameter && wider.includes(sent.parameter)) {
+      throw denied(call, meaning, caller, [wholeService(meaning.service.name)], sent.parameter);
+    }
     record(call, caller, "failure", `${line(meaning)} → refused, ${sent.code}`);
     throw refusal(bodyRefusal(sent));
   }
@@ -89,6 +89,13 @@ function askOf({ url, method, headers }: Request): Ask {
   const end = rest.search(/[/?#]/);
   const [service, target] = end === -1 ? [rest, ""] : [rest.slice(0, end), rest.slice(end)];
   return { service, method, target, headers };
+}
+
+/** The keys of a body that need the whole service, of a caller that does not hold it. */
+function widerKeys({ service }: Meaning, { permissions }: Caller, catalogue: Catalogue): readonly string[] {
+  const { widerBodyParameters = [] } = service.definition;
+  const isFree = widerBodyParameters.length === 0 || reaches(permissions, wholeService(service.name), catalogue);
+  return isFree ? [] : widerBodyParameters;
 }
 
 /** The body as it is sent: streamed, unless keys of it are looked at. A read has none. */

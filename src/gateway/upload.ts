@@ -1,11 +1,12 @@
+import { contentLength } from "./headers.ts";
+
 /** Up to this length, in bytes, a body counts as sent with its request. */
 const SHORT = 64 * 1024;
 
 /** A streamed body that tells when all of it has been sent. A short one is sent at once, and needs no telling. */
 export function uploadOf(body: BodyInit | null, headers: Headers): { body: BodyInit; sent: Promise<void> } | undefined {
   if (!(body instanceof ReadableStream)) return undefined;
-  const told = headers.get("content-length");
-  const length = told === null ? undefined : Number(told);
+  const length = contentLength(headers);
   if (length !== undefined && length <= SHORT) return undefined;
   const { readable, writable } = pipeOf(length);
   return { body: readable, sent: body.pipeTo(writable).catch(() => undefined) };
