@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build, transformSync } from "esbuild";
-import { fail, ROOT } from "./local.ts";
+import { fail, ROOT, TSC } from "./local.ts";
 
 /** The budget of the client's main entry, minified with all that it imports, in bytes. */
 const BUDGET = 10_000;
@@ -19,7 +19,7 @@ const FILES = join(OUT, "client");
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(FILES, { recursive: true });
 
-const tsc = spawnSync("tsc", ["-p", "tsconfig.client.json"], { cwd: ROOT, encoding: "utf8" });
+const tsc = spawnSync(process.execPath, [TSC, "-p", "tsconfig.client.json"], { cwd: ROOT, encoding: "utf8" });
 if (tsc.status !== 0) fail(`tsc failed:\n${tsc.stdout}${tsc.stderr}`);
 
 /** Imports of sources as imports of what is made of them. */

@@ -10,6 +10,8 @@ export const BASE_URL = `http://127.0.0.1:${PORT}`;
 /** Where the sample upstream listens: written by `npm start`, read by `npm run demo`. */
 export const SAMPLE_URL_FILE = join(STATE_DIR, "sample-upstream-url");
 export const DEV_VARS = join(ROOT, ".dev.vars");
+/** The native compiler of TypeScript 7. TypeScript 5 stays beside it for its compiler API, which version 7 does not have yet. */
+export const TSC = join(ROOT, "node_modules/typescript-7/bin/tsc");
 
 export function readDevVars(): Record<string, string | undefined> {
   return existsSync(DEV_VARS) ? parseEnv(readFileSync(DEV_VARS, "utf8")) : {};
