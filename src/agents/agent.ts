@@ -78,6 +78,3 @@ export function toWire(agent: Agent) {
     updated_at: new Date(agent.updatedAt).toISOString(),
   };
 }
-
-/** The second from which tokens are good again after everything issued until `now` has been ended. */
-export const notBeforeAfter = (now: number): number => Math.floor(now / 1000) + 1;

@@ -1,5 +1,6 @@
+import type { Authority } from "../access/authority.ts";
 import { newEvent, type Event, type EventName } from "../webhooks/event.ts";
-import { notBeforeAfter, type Agent, type Status, type Tier } from "./agent.ts";
+import type { Agent, Status, Tier } from "./agent.ts";
 import { deleteAgent, updateColumn, updateStatus } from "./store.ts";
 
 /** What became of a wish to change an agent. */
@@ -11,8 +12,8 @@ export type Changed =
 
 export interface ChangeOf {
   readonly id: string;
-  /** Who changes it: the id of the caller. */
-  readonly by: string;
+  /** Who changes it, and what the caller may do it by. */
+  readonly by: Authority;
   /** Milliseconds. */
   readonly now: number;
 }
@@ -25,9 +26,9 @@ export async function setStatus(db: D1Database, { id, by, now }: ChangeOf, statu
   const at = new Date(now).toISOString();
   const events = [event("agent.status_updated", { id, by, now }, { status })];
   if (status === "revoked") {
-    events.push(newEvent("agent.revoked", id, now, { agent_id: id, revoked_at: at, revoked_by: by }));
+    events.push(newEvent("agent.revoked", id, now, { agent_id: id, revoked_at: at, revoked_by: by.agentId }));
   }
-  const { changed, agent } = await updateStatus(db, id, status, { now, notBefore: notBeforeAfter(now), events });
+  const { changed, agent } = await updateStatus(db, id, status, { by, events });
   return judge(changed, agent, agent?.status === status);
 }
 
@@ -49,19 +50,23 @@ export async function setTier(db: D1Database, of: ChangeOf, tier: Tier): Promise
 
 async function setColumn(
   db: D1Database,
-  { id, now }: ChangeOf,
+  { id, by }: ChangeOf,
   column: "permissions" | "tier",
   value: string,
   told: Event,
 ): Promise<Changed> {
-  const { changed, agent } = await updateColumn(db, id, column, value, { now, events: [told] });
+  const { changed, agent } = await updateColumn(db, id, column, value, { by, events: [told] });
   return judge(changed, agent, agent?.status !== "revoked");
 }
 
-/** Deletes an agent with its keys and sessions; its webhooks hear of it and go. Says whether there was one. */
-export function removeAgent(db: D1Database, { id, by, now }: ChangeOf): Promise<boolean> {
-  const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: by };
-  return deleteAgent(db, id, newEvent("agent.deleted", id, now, data));
+/**
+ * Deletes an agent with its keys and sessions; its webhooks hear of it and go.
+ *
+ * @returns the second before which its tokens are over, or undefined if there is no such agent.
+ */
+export function removeAgent(db: D1Database, { id, by, now }: ChangeOf): Promise<number | undefined> {
+  const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: by.agentId };
+  return deleteAgent(db, id, by, newEvent("agent.deleted", id, now, data));
 }
 
 function judge(changed: boolean, agent: Agent | undefined, asWished: boolean): Changed {
@@ -71,5 +76,10 @@ function judge(changed: boolean, agent: Agent | undefined, asWished: boolean): C
 }
 
 function event(name: EventName, { id, by, now }: ChangeOf, data: Record<string, unknown>): Event {
-  return newEvent(name, id, now, { agent_id: id, ...data, updated_at: new Date(now).toISOString(), updated_by: by });
+  return newEvent(name, id, now, {
+    agent_id: id,
+    ...data,
+    updated_at: new Date(now).toISOString(),
+    updated_by: by.agentId,
+  });
 }

@@ -1,3 +1,4 @@
+import { batchAs, type Authority } from "../access/authority.ts";
 import type { Config } from "../config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
@@ -15,7 +16,7 @@ export type Registrar =
   | { readonly kind: "stranger" }
   /** The holder of `ADMIN_BOOTSTRAP_TOKEN`. */
   | { readonly kind: "bootstrap" }
-  | { readonly kind: "agent"; readonly permissions: ReadonlySet<string> };
+  | { readonly kind: "agent"; readonly permissions: ReadonlySet<string>; readonly authority: Authority };
 
 export type RegistrationVerdict =
   | { readonly verdict: "born"; readonly status: "active" | "inactive" }
@@ -54,13 +55,17 @@ export interface Wish {
   readonly permissions: readonly string[];
 }
 
-/** Creates an agent with its first API key, which is shown here and never again. One D1 round trip. */
+/**
+ * Creates an agent with its first API key, which is shown here and never again. One D1 round trip.
+ *
+ * @throws {ApiError} 401 or 403 if the registrar is an agent that lost meanwhile what the registration was judged by.
+ */
 export async function createAgent(
   db: D1Database,
   wish: Wish,
   status: "active" | "inactive",
-  pepper: string,
-  now: number,
+  registrar: Registrar,
+  { pepper, now }: { pepper: string; now: number },
 ): Promise<{ agent: Agent; apiKey: string }> {
   const agent: Agent = {
     id: `agt_${randomBase62(24)}`,
@@ -77,6 +82,8 @@ export async function createAgent(
   const apiKey = newApiKey();
   const { agent_id, name, owner_email, created_at } = toWire(agent);
   const event = newEvent("agent.registered", agent.id, now, { agent_id, name, owner_email, created_at });
-  await db.batch([...insertAgent(db, agent, wish.description, await apiKeyHash(apiKey, pepper)), announce(db, event)]);
+  const authority = registrar.kind === "agent" ? registrar.authority : undefined;
+  const statements = insertAgent(db, agent, wish.description, await apiKeyHash(apiKey, pepper));
+  await batchAs(db, authority, [...statements, announce(db, event)]);
   return { agent, apiKey };
 }

@@ -1,5 +1,5 @@
 import { newEvent } from "../webhooks/event.ts";
-import { notBeforeAfter, type Agent } from "./agent.ts";
+import type { Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";
 import type { ChangeOf } from "./change.ts";
 import { replaceKey } from "./store.ts";
@@ -10,7 +10,7 @@ export type RotatedKey =
 
 /**
  * Gives an agent a fresh key; the ones before it stay good for the overlap. Without an overlap a key is taken to be in
- * wrong hands: every session that it opened ends with it. One D1 round trip.
+ * wrong hands: it is deleted, and every session that it opened ends with it. One D1 round trip.
  */
 export async function rotateKey(
   db: D1Database,
@@ -19,19 +19,18 @@ export async function rotateKey(
   pepper: string,
 ): Promise<RotatedKey> {
   const apiKey = newApiKey();
-  const previousExpiresAt = now + overlapMs;
-  const { rotated, agent } = await replaceKey(db, id, {
+  const { rotatedAt, agent } = await replaceKey(db, id, {
     hash: await apiKeyHash(apiKey, pepper),
-    now,
-    previousExpiresAt,
-    notBefore: overlapMs === 0 ? notBeforeAfter(now) : null,
+    overlapMs,
+    by,
     event: newEvent("agent.key_rotated", id, now, {
       agent_id: id,
       rotated_at: new Date(now).toISOString(),
-      rotated_by: by,
-      previous_key_expires_at: new Date(previousExpiresAt).toISOString(),
+      rotated_by: by.agentId,
+      previous_key_expires_at: new Date(now + overlapMs).toISOString(),
     }),
   });
   if (!agent) return { result: "unknown" };
-  return rotated ? { result: "rotated", apiKey, previousExpiresAt, agent } : { result: "final" };
+  if (rotatedAt === undefined) return { result: "final" };
+  return { result: "rotated", apiKey, previousExpiresAt: rotatedAt + overlapMs, agent };
 }

@@ -3,7 +3,7 @@ import { ApiError, forbidden, notFound } from "../http/errors.ts";
 import { route, type Call } from "../http/route.ts";
 import { page } from "../schemas/paging.ts";
 import { tellEdgeOfAgent } from "../tokens/revocation.ts";
-import { notBeforeAfter, toWire, type Status } from "./agent.ts";
+import { toWire, type Status } from "./agent.ts";
 import { removeAgent, setPermissions, setStatus, setTier, type Changed, type ChangeOf } from "./change.ts";
 import { faultsOf, ungrantable } from "./grants.ts";
 import { fromCursor, toCursor } from "./page.ts";
@@ -46,7 +46,10 @@ export const agentRoutes = [
         description: body.description ?? null,
         permissions,
       };
-      const { agent, apiKey } = await createAgent(env.DB, wish, verdict.status, config.pepper, now);
+      const { agent, apiKey } = await createAgent(env.DB, wish, verdict.status, caller, {
+        pepper: config.pepper,
+        now,
+      });
       note(call, agent.id, "registered");
       return {
         success: true,
@@ -165,9 +168,10 @@ export const agentRoutes = [
     auth: "admin",
     async handle(call) {
       const of = changeOf(call);
-      if (!(await removeAgent(call.env.DB, of))) throw notFound("The agent");
-      tellEdge(call, of.id, notBeforeAfter(call.now));
-      note(call, of.by, `deleted agent ${of.id}`);
+      const notBefore = await removeAgent(call.env.DB, of);
+      if (notBefore === undefined) throw notFound("The agent");
+      tellEdge(call, of.id, notBefore);
+      note(call, of.by.agentId, `deleted agent ${of.id}`);
       return { success: true, message: `Agent ${of.id} is deleted.` };
     },
   }),
@@ -175,9 +179,12 @@ export const agentRoutes = [
 
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
-type ChangeCall = Pick<Call<"self">, "caller" | "params" | "env" | "config" | "now" | "ipAddress" | "waitUntil">;
+type ChangeCall = Pick<
+  Call<"self">,
+  "caller" | "authority" | "params" | "env" | "config" | "now" | "ipAddress" | "waitUntil"
+>;
 
-const changeOf = ({ caller, params, now }: ChangeCall): ChangeOf => ({ id: params.id ?? "", by: caller.agent.id, now });
+const changeOf = ({ authority, params, now }: ChangeCall): ChangeOf => ({ id: params.id ?? "", by: authority, now });
 
 function tellEdge({ env, config, waitUntil }: ChangeCall, agentId: string, notBefore: number): void {
   const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };

@@ -1,3 +1,5 @@
+import { batchAs, type Authority } from "../access/authority.ts";
+import { DATABASE_NOW, NEXT_SECOND } from "../database-time.ts";
 import type { Event } from "../webhooks/event.ts";
 import { announce } from "../webhooks/outbox.ts";
 import { agentColumns, fromRow, STATUSES, type Agent, type AgentRow, type Status } from "./agent.ts";
@@ -44,6 +46,7 @@ interface Change {
   /** SQL over `agents a` that is true where the change really is one; its parameters start at ?6. */
   readonly when: string;
   readonly bindings: readonly unknown[];
+  readonly by: Authority;
   readonly events: readonly Event[];
   readonly update: D1PreparedStatement;
 }
@@ -55,10 +58,10 @@ interface Change {
 async function change(
   db: D1Database,
   id: string,
-  { when, bindings, events, update }: Change,
+  { when, bindings, by, events, update }: Change,
 ): Promise<{ changed: boolean; agent: Agent | undefined }> {
   const only = { sql: `EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2 AND ${when})`, bindings };
-  const results = await db.batch<AgentRow>([
+  const results = await batchAs<AgentRow>(db, by, [
     ...events.map((event) => announce(db, event, only)),
     update,
     db.prepare(`SELECT ${agentColumns("agents")} FROM agents WHERE id = ?1`).bind(id),
@@ -72,19 +75,20 @@ export function updateStatus(
   db: D1Database,
   id: string,
   status: Status,
-  { now, notBefore, events }: { now: number; notBefore: number; events: readonly Event[] },
+  { by, events }: { by: Authority; events: readonly Event[] },
 ) {
   return change(db, id, {
     when: "a.status NOT IN (?6, 'revoked')",
     bindings: [status],
+    by,
     events,
     update: db
       .prepare(
-        `UPDATE agents SET status = ?2, updated_at = ?3,
-           not_before = CASE ?2 WHEN 'active' THEN not_before ELSE max(?4, not_before + 1) END
+        `UPDATE agents SET status = ?2, updated_at = ${DATABASE_NOW},
+           not_before = CASE ?2 WHEN 'active' THEN not_before ELSE max(${NEXT_SECOND}, not_before + 1) END
          WHERE id = ?1 AND status NOT IN (?2, 'revoked')`,
       )
-      .bind(id, status, now, notBefore),
+      .bind(id, status),
   });
 }
 
@@ -94,27 +98,38 @@ export function updateColumn(
   id: string,
   column: "permissions" | "tier",
   value: string,
-  { now, events }: { now: number; events: readonly Event[] },
+  { by, events }: { by: Authority; events: readonly Event[] },
 ) {
   return change(db, id, {
     when: `a.${column} <> ?6 AND a.status <> 'revoked'`,
     bindings: [value],
+    by,
     events,
     update: db
       .prepare(
-        `UPDATE agents SET ${column} = ?2, updated_at = ?3 WHERE id = ?1 AND ${column} <> ?2 AND status <> 'revoked'`,
+        `UPDATE agents SET ${column} = ?2, updated_at = ${DATABASE_NOW}
+         WHERE id = ?1 AND ${column} <> ?2 AND status <> 'revoked'`,
       )
-      .bind(id, value, now),
+      .bind(id, value),
   });
 }
 
-/** Deletes an agent, by their foreign keys its API keys and sessions, and by triggers its webhooks: once they were told. */
-export async function deleteAgent(db: D1Database, id: string, event: Event): Promise<boolean> {
-  const [, deletion] = await db.batch([
+/**
+ * Deletes an agent, by their foreign keys its API keys and sessions, and by triggers its webhooks: once they were told.
+ *
+ * @returns the second before which its tokens are over, or undefined if there is no such agent.
+ */
+export async function deleteAgent(
+  db: D1Database,
+  id: string,
+  by: Authority,
+  event: Event,
+): Promise<number | undefined> {
+  const [, deletion] = await batchAs<{ not_before: number }>(db, by, [
     announce(db, event, { sql: "EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2)", bindings: [] }),
-    db.prepare("DELETE FROM agents WHERE id = ?1 RETURNING id").bind(id),
+    db.prepare(`DELETE FROM agents WHERE id = ?1 RETURNING max(${NEXT_SECOND}, not_before + 1) AS not_before`).bind(id),
   ]);
-  return deletion!.results.length > 0;
+  return deletion!.results[0]?.not_before;
 }
 
 /** How many keys of an agent may be good at once. */
@@ -122,48 +137,66 @@ const MOST_KEYS = 5;
 
 export interface NewKey {
   readonly hash: string;
-  readonly now: number;
-  /** Milliseconds. */
-  readonly previousExpiresAt: number;
-  /** Seconds: where sessions end with the keys that opened them. */
-  readonly notBefore: number | null;
+  /** How long the keys before it stay good, in milliseconds. 0 deletes them, and ends every session of the agent. */
+  readonly overlapMs: number;
+  readonly by: Authority;
   readonly event: Event;
 }
 
-/** Brings a key in and sets an end to the ones before it, unless the agent is revoked. */
+/**
+ * Brings a key in and sets an end to the ones before it, unless the agent is revoked.
+ *
+ * @returns `rotatedAt` in milliseconds, by the database's clock: the overlap is counted from it. Undefined if nothing was changed.
+ */
 export async function replaceKey(
   db: D1Database,
   id: string,
-  { hash, now, previousExpiresAt, notBefore, event }: NewKey,
-): Promise<{ rotated: boolean; agent: Agent | undefined }> {
-  const [, insertion, , , , reading] = await db.batch<AgentRow>([
+  { hash, overlapMs, by, event }: NewKey,
+): Promise<{ rotatedAt: number | undefined; agent: Agent | undefined }> {
+  const former = "agent_id = ?1 AND hash <> ?2";
+  // Former keys are deleted and not given an end that a clock would have to decide. Their sessions go with them.
+  const end =
+    overlapMs === 0
+      ? [
+          db.prepare(`DELETE FROM api_keys WHERE ${former} AND ${ROTATED}`).bind(id, hash),
+          db
+            .prepare(`UPDATE agents SET not_before = max(${NEXT_SECOND}, not_before + 1) WHERE id = ?1 AND ${ROTATED}`)
+            .bind(id, hash),
+        ]
+      : [
+          db
+            .prepare(
+              `UPDATE api_keys SET expires_at = min(fresh.created_at + ?3, coalesce(expires_at, fresh.created_at + ?3))
+               FROM (SELECT created_at FROM api_keys WHERE hash = ?2) fresh WHERE ${former}`,
+            )
+            .bind(id, hash, overlapMs),
+          db
+            .prepare(
+              `DELETE FROM api_keys WHERE ${former} AND hash NOT IN
+                 (SELECT hash FROM api_keys WHERE ${former} ORDER BY created_at DESC, hash LIMIT ?3)`,
+            )
+            .bind(id, hash, MOST_KEYS - 1),
+        ];
+  const results = await batchAs<AgentRow & { created_at: number }>(db, by, [
     announce(db, event, {
       sql: "EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2 AND a.status <> 'revoked')",
       bindings: [],
     }),
     db
       .prepare(
-        `INSERT INTO api_keys (hash, agent_id, created_at) SELECT ?2, id, ?3 FROM agents WHERE id = ?1 AND status <> 'revoked'
-         RETURNING hash`,
+        `INSERT INTO api_keys (hash, agent_id, created_at)
+         SELECT ?2, id, ${DATABASE_NOW} FROM agents WHERE id = ?1 AND status <> 'revoked' RETURNING created_at`,
       )
-      .bind(id, hash, now),
-    db
-      .prepare(`UPDATE api_keys SET expires_at = min(?3, coalesce(expires_at, ?3)) WHERE agent_id = ?1 AND hash <> ?2`)
-      .bind(id, hash, previousExpiresAt),
-    db
-      .prepare(
-        `DELETE FROM api_keys WHERE agent_id = ?1 AND hash <> ?2 AND hash NOT IN
-           (SELECT hash FROM api_keys WHERE agent_id = ?1 AND hash <> ?2 ORDER BY created_at DESC, hash LIMIT ?3)`,
-      )
-      .bind(id, hash, MOST_KEYS - 1),
-    db
-      .prepare("UPDATE agents SET not_before = max(?2, not_before + 1) WHERE id = ?1 AND ?2 IS NOT NULL")
-      .bind(id, notBefore),
+      .bind(id, hash),
+    ...end,
     db.prepare(`SELECT ${agentColumns("agents")} FROM agents WHERE id = ?1`).bind(id),
   ]);
-  const row = reading!.results[0];
-  return { rotated: insertion!.results.length > 0, agent: row && fromRow(row) };
+  const row = results.at(-1)!.results[0];
+  return { rotatedAt: results[1]!.results[0]?.created_at, agent: row && fromRow(row) };
 }
+
+/** That the new key (?2) came in: a revoked agent keeps what it has. */
+const ROTATED = "EXISTS (SELECT 1 FROM api_keys WHERE hash = ?2)";
 
 export interface AgentQuery {
   readonly limit: number;

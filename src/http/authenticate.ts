@@ -1,3 +1,4 @@
+import { tokenRevoked, type Authority } from "../access/authority.ts";
 import type { Agent } from "../agents/agent.ts";
 import type { Registrar } from "../agents/register.ts";
 import type { Config } from "../config.ts";
@@ -30,13 +31,11 @@ function bearerToken(request: Request): string | undefined {
 const narrowed = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
 
 /**
- * Who sent a request.
+ * Who a request's access token says sent it. Asks no store: whether the token still stands is not said here.
  *
- * @param maxAge how old, in milliseconds, what is known of the agent's standing may be; 0 asks the database.
- * @throws {ApiError} 401 for a token that is missing, not ours, expired or ended; 503 where its standing cannot be learnt.
+ * @throws {ApiError} 401 for a token that is missing, not ours or expired.
  */
-export async function authenticate(context: AuthenticationContext, maxAge: number): Promise<Caller> {
-  const { request, env, config, now } = context;
+export async function readClaims({ request, config, now }: AuthenticationContext): Promise<AccessClaims> {
   const token = bearerToken(request);
   if (!token) {
     throw unauthorized(
@@ -53,10 +52,34 @@ export async function authenticate(context: AuthenticationContext, maxAge: numbe
   }
   if (claims === "invalid_token") throw invalidToken();
   keepSender(request, claims.sub);
+  return claims;
+}
+
+/**
+ * Who sent a request.
+ *
+ * @param maxAge how old, in milliseconds, what is known of the agent's standing may be; 0 asks the database.
+ * @throws {ApiError} 401 for a token that is missing, not ours, expired or ended; 503 where its standing cannot be learnt.
+ */
+export async function authenticate(context: AuthenticationContext, maxAge: number): Promise<Caller> {
+  return callerWith(await readClaims(context), context, maxAge);
+}
+
+/**
+ * The sender that a token's claims name, if the token still stands. `exp` is not looked at.
+ *
+ * @param maxAge as for {@link authenticate}.
+ * @throws {ApiError} 401 `token_revoked`, or 503 `standing_unknown`.
+ */
+export async function callerWith(
+  claims: AccessClaims,
+  { env, config, now }: Pick<AuthenticationContext, "env" | "config" | "now">,
+  maxAge: number,
+): Promise<Caller> {
   const standing = await standingOf({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
   switch (standing.state) {
     case "revoked":
-      throw unauthorized("token_revoked", "The access token has been revoked, or its agent is not active.");
+      throw tokenRevoked();
     case "unknown":
       throw unavailable(
         "standing_unknown",
@@ -67,6 +90,14 @@ export async function authenticate(context: AuthenticationContext, maxAge: numbe
       return callerOf(standing.agent, claims, config);
   }
 }
+
+/** A caller's authority, for what it writes. @param holds the permissions of the agent's own that the request needs. */
+export const authorityOf = ({ claims }: Caller, holds: readonly string[]): Authority => ({
+  agentId: claims.sub,
+  sessionId: claims.sid,
+  issuedAt: claims.iat,
+  holds,
+});
 
 /** The permissions are worked out once for a token and a reading of its agent. */
 function callerOf(agent: Agent, claims: AccessClaims, config: Config): Caller {
@@ -87,8 +118,10 @@ export async function identifyRegistrar(context: AuthenticationContext): Promise
   if (token && adminBootstrapToken && (await equalSecrets(pepper, token, adminBootstrapToken))) {
     return { kind: "bootstrap" };
   }
-  const { permissions } = await authenticate(context, 0);
-  return { kind: "agent", permissions };
+  const caller = await authenticate(context, 0);
+  // Nobody is granted more than the registrar holds when the grant is written.
+  const holds = caller.isAdmin ? [ADMIN] : caller.agent.permissions;
+  return { kind: "agent", permissions: caller.permissions, authority: authorityOf(caller, holds) };
 }
 
 function invalidToken() {

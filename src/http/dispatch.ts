@@ -1,40 +1,55 @@
 import type { Handler } from "hono";
+import type { Authority } from "../access/authority.ts";
 import { note } from "../activity/record.ts";
-import { authenticate, identifyRegistrar, type Caller } from "./authenticate.ts";
+import type { Registrar } from "../agents/register.ts";
+import { ADMIN } from "../permissions/grammar.ts";
+import { authenticate, authorityOf, identifyRegistrar, type Caller } from "./authenticate.ts";
 import { ApiError, forbidden } from "./errors.ts";
 import { limitAddress, limitAgent } from "./rate-limit.ts";
 import type { AppEnv, RequestContext } from "./request.ts";
 import type { Auth, Call, Route } from "./route.ts";
-import { readBody, readQuery } from "./validate.ts";
+import { parseBody, readQuery, receiveBody } from "./validate.ts";
 
-/** A declared route as a handler: who calls, how often, with what, and then the work. */
+/**
+ * A declared route as a handler. The body comes first, whether the route has one or not: who calls, what the time is, and
+ * whether the caller may are asked when nothing of the request is outstanding any more. The caller's authority goes along,
+ * for what is written to depend on.
+ */
 export function dispatch(route: Route): Handler<AppEnv> {
   return async (c) => {
-    const { context } = c.var;
+    const { context: arrived } = c.var;
     const params = c.req.param() as Record<string, string>;
-    if (route.limited === "address") await limitAddress(context.env, context.ipAddress);
-    const caller = await callerFor(route.auth, context, params);
+    if (route.limited === "address") await limitAddress(arrived.env, arrived.ipAddress);
+    const received = await receiveBody(arrived.request);
+    const context = { ...arrived, now: Date.now() };
+    const { caller, authority } = await callerFor(route.auth, context, params);
     const query = readQuery(new URL(context.request.url), route.query);
-    const body = await readBody(context.request, route.body);
-    const call = { ...context, params, caller, query, body } as unknown as Call<Auth, never, never>;
+    const body = parseBody(received, context.request.headers.get("content-type"), route.body);
+    const call = { ...context, params, caller, authority, query, body } as unknown as Call<Auth, never, never>;
     const answer = await route.handle(call);
     if (answer instanceof Response) return answer;
     return Response.json(answer, { status: route.status ?? 200, headers: { "Cache-Control": "no-store" } });
   };
 }
 
-async function callerFor(auth: Auth, context: RequestContext, params: Record<string, string>) {
-  if (auth === "none") return undefined;
-  if (auth === "registration") return identifyRegistrar(context);
+async function callerFor(
+  auth: Auth,
+  context: RequestContext,
+  params: Record<string, string>,
+): Promise<{ caller: Caller | Registrar | undefined; authority: Authority | undefined }> {
+  if (auth === "none") return { caller: undefined, authority: undefined };
+  if (auth === "registration") return { caller: await identifyRegistrar(context), authority: undefined };
   // AgentAuth's own endpoints never trust the isolate's memory: a revocation ends them with the next request.
   const caller = await authenticate(context, 0);
   await limitAgent(context.env, caller.agent);
-  if (caller.isAdmin) return caller;
-  if (auth === "admin") throw needsAdmin(context, caller, "Only an administrator may do this.");
-  if (auth === "self" && params.id !== caller.agent.id) {
-    throw needsAdmin(context, caller, "An agent may only do this to itself.");
+  const isOwn = params.id === caller.agent.id;
+  if (!caller.isAdmin) {
+    if (auth === "admin") throw needsAdmin(context, caller, "Only an administrator may do this.");
+    if (auth === "self" && !isOwn) throw needsAdmin(context, caller, "An agent may only do this to itself.");
   }
-  return caller;
+  // What an agent may do anyway does not depend on its being an administrator.
+  const asAdmin = auth === "admin" || (auth === "self" && !isOwn) || (auth === "own" && caller.isAdmin);
+  return { caller, authority: authorityOf(caller, asAdmin ? [ADMIN] : []) };
 }
 
 /** The owner of the agent is to see what it tried. */

@@ -11,7 +11,7 @@ export interface RequestContext {
   readonly requestId: string;
   /** Empty if unknown. */
   readonly ipAddress: string;
-  /** Milliseconds; one time for the whole request. */
+  /** Milliseconds; for a request with a body, the time at which all that is judged of it had arrived. */
   readonly now: number;
   readonly waitUntil: (work: Promise<unknown>) => void;
 }

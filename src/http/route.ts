@@ -1,4 +1,5 @@
 import type * as z from "zod/mini";
+import type { Authority } from "../access/authority.ts";
 import type { Registrar } from "../agents/register.ts";
 import type { Caller } from "./authenticate.ts";
 import type { RequestContext } from "./request.ts";
@@ -24,6 +25,16 @@ interface CallerByAuth {
   own: Caller;
 }
 
+/** What an agent was let in by; a registrar brings its own. */
+interface AuthorityByAuth extends Record<Auth, Authority | undefined> {
+  none: undefined;
+  registration: undefined;
+  bearer: Authority;
+  self: Authority;
+  admin: Authority;
+  own: Authority;
+}
+
 type Schema = z.ZodMiniType;
 type Output<S> = S extends Schema ? z.infer<S> : undefined;
 
@@ -33,6 +44,8 @@ export interface Call<A extends Auth = Auth, B = undefined, Q = undefined> exten
   readonly body: B;
   readonly query: Q;
   readonly caller: CallerByAuth[A];
+  /** For `batchAs`: everything that a handler writes for its caller is written under it. */
+  readonly authority: AuthorityByAuth[A];
 }
 
 export interface Route<

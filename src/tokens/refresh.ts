@@ -14,6 +14,10 @@ export interface RefreshRecord {
   readonly familyIssuedAt: number;
   readonly tokenExpiresAt: number;
   readonly usedAt: number | null;
+  /** The database's time at which the token was read. */
+  readonly now: number;
+  /** What the transaction wrote: the token was spent, or its session ended, or nothing. */
+  readonly step: "rotated" | "reused" | "none";
 }
 
 export type RefreshOutcome =
@@ -29,18 +33,17 @@ export type RefreshOutcome =
   | { readonly outcome: "unknown" };
 
 /**
- * What a refresh comes to. `rotate` writes by the same rules within its one transaction, so that what is decided here from
- * the record it read is what it did.
+ * What a refresh comes to. What the transaction wrote says whether the token was spent or its session ended; what it read says
+ * why nothing was written.
  */
-export function decideRefresh(record: RefreshRecord | undefined, now: number, graceMs: number): RefreshOutcome {
+export function decideRefresh(record: RefreshRecord | undefined): RefreshOutcome {
   if (!record) return { outcome: "unknown" };
-  const { agent, usedAt } = record;
-  if (record.familyRevokedAt !== null || agent.status !== "active" || record.familyIssuedAt < agent.notBefore) {
+  const { agent, familyRevokedAt, familyIssuedAt, familyExpiresAt, usedAt, now, step } = record;
+  if (step !== "none") return { outcome: step, record };
+  if (familyRevokedAt !== null || agent.status !== "active" || familyIssuedAt < agent.notBefore) {
     return { outcome: "ended", record };
   }
-  if (record.familyExpiresAt <= now) return { outcome: "expired", record };
-  if (usedAt !== null) return { outcome: now - usedAt <= graceMs ? "replayed" : "reused", record };
-  return { outcome: record.tokenExpiresAt <= now ? "expired" : "rotated", record };
+  return { outcome: usedAt === null || familyExpiresAt <= now ? "expired" : "replayed", record };
 }
 
 export type Refreshed =
@@ -55,7 +58,7 @@ export interface RefreshAttempt {
   /** Whose it is. */
   readonly agentId: string;
   readonly ipAddress: string;
-  /** Milliseconds. */
+  /** Milliseconds, for the event only. */
   readonly now: number;
 }
 
@@ -66,21 +69,20 @@ export async function refresh(
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<Refreshed> {
-  const graceMs = config.refreshGrace * 1000;
   const record = await rotate(db, {
     hash,
     successorHash,
     now,
-    successorExpiresAt: now + config.refreshTokenTtl * 1000,
-    graceMs,
+    successorLifeMs: config.refreshTokenTtl * 1000,
+    graceMs: config.refreshGrace * 1000,
     agentId,
     ipAddress,
   });
-  const decided = decideRefresh(record, now, graceMs);
+  const decided = decideRefresh(record);
   if (decided.outcome !== "rotated" && decided.outcome !== "replayed") return decided;
-  const { agent, familyId } = decided.record;
+  const { agent, familyId, now: readAt } = decided.record;
   // After a revocation within this very second the agent's not-before is still to come: a token issued before it would be over.
-  const issuedAt = Math.max(Math.floor(now / 1000), agent.notBefore);
+  const issuedAt = Math.max(Math.floor(readAt / 1000), agent.notBefore);
   const accessToken = await issueAccessToken(agent, familyId, issuedAt, settings);
   return { ...decided, tokens: { accessToken, refreshToken: successor, expiresIn: settings.accessTokenTtl } };
 }

@@ -1,15 +1,16 @@
-import { notBeforeAfter } from "../agents/agent.ts";
+import type { Authority } from "../access/authority.ts";
 import { logFailure } from "../failure-log.ts";
 import { endTokens, putAgentRevocation, putSessionRevocation } from "./store.ts";
 
 /**
- * Ends every token and session that an agent has. In force with the return of this call wherever the database is asked;
+ * Ends every token and session that the caller has. In force with the return of this call wherever the database is asked;
  * KV is told beside, by `tellEdge…`.
  *
  * @returns the second before which the agent's tokens are over, or undefined if there is no such agent.
+ * @throws {ApiError} 401 if the caller's own token has ended meanwhile.
  */
-export async function revokeTokens(db: D1Database, agentId: string, now: number): Promise<number | undefined> {
-  return endTokens(db, agentId, notBeforeAfter(now));
+export async function revokeTokens(db: D1Database, by: Authority): Promise<number | undefined> {
+  return endTokens(db, by);
 }
 
 /** The edge's record only hastens a refusal: if it cannot be written, the database still says no. */
@@ -28,7 +29,7 @@ export function tellEdgeOfAgent({ revocations, accessTokenTtl }: Edge, agentId: 
   return tell(putAgentRevocation(revocations, agentId, notBefore, accessTokenTtl), agentId);
 }
 
-/** Tells KV that a session is over. Meant for `waitUntil`: never rejects. */
-export function tellEdgeOfSession({ revocations, accessTokenTtl }: Edge, sessionId: string, now: number) {
-  return tell(putSessionRevocation(revocations, sessionId, notBeforeAfter(now), accessTokenTtl), sessionId);
+/** Tells KV that a session is over, and its tokens of before a second with it. Meant for `waitUntil`: never rejects. */
+export function tellEdgeOfSession({ revocations, accessTokenTtl }: Edge, sessionId: string, notBefore: number) {
+  return tell(putSessionRevocation(revocations, sessionId, notBefore, accessTokenTtl), sessionId);
 }

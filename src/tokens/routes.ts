@@ -74,9 +74,9 @@ export const tokenRoutes = [
           if (result.outcome === "rotated") note(call, owner.id, "token refreshed");
           return { success: true, message: "Token refreshed.", token: toWireToken(result.tokens) };
         case "reused": {
-          const { familyId } = result.record;
+          const { familyId, now: readAt } = result.record;
           const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-          call.waitUntil(tellEdgeOfSession(edge, familyId, now));
+          call.waitUntil(tellEdgeOfSession(edge, familyId, Math.floor(readAt / 1000) + 1));
           note(call, owner.id, "refresh token used again: the session was revoked", { status: "failure" });
           throw refused("reused");
         }
@@ -95,8 +95,8 @@ export const tokenRoutes = [
     path: "/agents/revoke-tokens",
     auth: "bearer",
     async handle(call) {
-      const { env, config, caller, now } = call;
-      const notBefore = await revokeTokens(env.DB, caller.agent.id, now);
+      const { env, config, caller, authority, now } = call;
+      const notBefore = await revokeTokens(env.DB, authority);
       if (notBefore !== undefined) {
         const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
         call.waitUntil(tellEdgeOfAgent(edge, caller.agent.id, notBefore));

@@ -1,4 +1,6 @@
+import { batchAs, type Authority } from "../access/authority.ts";
 import { agentColumns, fromRow, type Agent, type AgentRow } from "../agents/agent.ts";
+import { DATABASE_NOW, MAX_CLOCK_STEP_MS, NEXT_SECOND } from "../database-time.ts";
 import { newEvent } from "../webhooks/event.ts";
 import { announce } from "../webhooks/outbox.ts";
 import type { RefreshRecord } from "./refresh.ts";
@@ -49,12 +51,13 @@ export function putSessionRevocation(
  * Ends all tokens and sessions of an agent. A session that was opened within this second, after an earlier end, already
  * bears the second to come: hence one more than that.
  */
-export async function endTokens(db: D1Database, agentId: string, notBefore: number): Promise<number | undefined> {
-  const row = await db
-    .prepare("UPDATE agents SET not_before = max(?2, not_before + 1) WHERE id = ?1 RETURNING not_before")
-    .bind(agentId, notBefore)
-    .first<{ not_before: number }>();
-  return row?.not_before;
+export async function endTokens(db: D1Database, by: Authority): Promise<number | undefined> {
+  const [update] = await batchAs<{ not_before: number }>(db, by, [
+    db
+      .prepare(`UPDATE agents SET not_before = max(${NEXT_SECOND}, not_before + 1) WHERE id = ?1 RETURNING not_before`)
+      .bind(by.agentId),
+  ]);
+  return update!.results[0]?.not_before;
 }
 
 /** An agent and whether one of its sessions has ended. */
@@ -65,7 +68,7 @@ export async function readStanding(
 ): Promise<StandingRecord | undefined> {
   const row = await db
     .prepare(
-      `SELECT ${agentColumns("a")}, (f.id IS NULL OR f.revoked_at IS NOT NULL) AS session_ended
+      `SELECT ${agentColumns("a")}, (f.id IS NULL OR f.revoked_at IS NOT NULL OR f.issued_at < a.not_before) AS session_ended
        FROM agents a LEFT JOIN refresh_families f ON f.id = ?2 AND f.agent_id = a.id WHERE a.id = ?1`,
     )
     .bind(agentId, sessionId)
@@ -78,10 +81,11 @@ export interface NewSession {
   readonly keyHash: string;
   readonly familyId: string;
   readonly refreshHash: string;
+  /** How long the session and its first refresh token live, in milliseconds. */
+  readonly familyLifeMs: number;
+  readonly tokenLifeMs: number;
+  /** For the event only: the session's times are the database's. */
   readonly now: number;
-  /** Milliseconds. */
-  readonly familyExpiresAt: number;
-  readonly tokenExpiresAt: number;
   readonly ipAddress: string;
 }
 
@@ -93,22 +97,24 @@ export async function openSession(
   db: D1Database,
   session: NewSession,
 ): Promise<{ agent: Agent; issuedAt: number } | undefined> {
-  const { agentId, keyHash, familyId, refreshHash, now, familyExpiresAt, tokenExpiresAt, ipAddress } = session;
+  const { agentId, keyHash, familyId, refreshHash, now, familyLifeMs, tokenLifeMs, ipAddress } = session;
   const opened = { sql: "EXISTS (SELECT 1 FROM refresh_families f WHERE f.id = ?6)", bindings: [familyId] };
   const results = await db.batch<AgentRow & { issued_at: number }>([
     db
       .prepare(
         `INSERT INTO refresh_families (id, agent_id, issued_at, expires_at)
-         SELECT ?3, a.id, max(CAST(?4 / 1000 AS INTEGER), a.not_before), ?5 FROM agents a JOIN api_keys k ON k.agent_id = a.id
-         WHERE a.id = ?1 AND a.status = 'active' AND k.hash = ?2 AND (k.expires_at IS NULL OR k.expires_at > ?4)`,
+         SELECT ?3, a.id, max(${DATABASE_NOW} / 1000, a.not_before), ${DATABASE_NOW} + ?4
+         FROM agents a JOIN api_keys k ON k.agent_id = a.id
+         WHERE a.id = ?1 AND a.status = 'active' AND k.hash = ?2
+           AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`,
       )
-      .bind(agentId, keyHash, familyId, now, familyExpiresAt),
+      .bind(agentId, keyHash, familyId, familyLifeMs),
     db
       .prepare(
         `INSERT INTO refresh_tokens (hash, family_id, expires_at)
-         SELECT ?1, f.id, min(?2, f.expires_at) FROM refresh_families f WHERE f.id = ?3`,
+         SELECT ?1, f.id, min(f.expires_at - ?2 + ?3, f.expires_at) FROM refresh_families f WHERE f.id = ?4`,
       )
-      .bind(refreshHash, tokenExpiresAt, familyId),
+      .bind(refreshHash, familyLifeMs, tokenLifeMs, familyId),
     announce(
       db,
       newEvent("agent.verified", agentId, now, {
@@ -146,36 +152,49 @@ export async function ownerOfRefreshToken(
 export interface Rotation {
   readonly hash: string;
   readonly successorHash: string;
-  readonly now: number;
   /** Milliseconds. */
-  readonly successorExpiresAt: number;
+  readonly successorLifeMs: number;
   readonly graceMs: number;
   readonly agentId: string;
   readonly ipAddress: string;
+  /** For the event only: everything else is decided by the database's time. */
+  readonly now: number;
 }
 
+/** `used_at` of a token whose use after the grace ended its session. */
+const REUSED = 0;
+
 /**
- * Takes one step in a refresh family, in one batch: reads the token as it is, spends it and brings its successor in if it
- * was unspent and good, revokes the family, and announces it, if it was spent longer ago than the grace.
+ * Takes one step in a refresh family, in one batch: reads the token as it is, ends the family and announces it if the token was
+ * used longer ago than the grace, spends it and brings its successor in if it was unused.
+ *
+ * Each statement has its own time, so only one decides on each outcome, and those after it read what it wrote. A use that
+ * seems to lie in the future is recent only within what the database's clock may step back; beyond that it is no excuse.
  *
  * The successor is derived, so a second insert of it is the first one again and a family cannot fork.
  *
- * @returns the token as it was before the step, from which `decideRefresh` tells what was done.
+ * @returns the token as it was before the step, and what the step did.
  */
 export async function rotate(db: D1Database, step: Rotation): Promise<RefreshRecord | undefined> {
-  const { hash, successorHash, now, successorExpiresAt, graceMs, agentId, ipAddress } = step;
+  const { hash, successorHash, now, successorLifeMs, graceMs, agentId, ipAddress } = step;
   const session = "refresh_tokens t JOIN refresh_families f ON f.id = t.family_id JOIN agents a ON a.id = f.agent_id";
-  const aliveAt = (time: string) =>
-    `f.revoked_at IS NULL AND f.expires_at > ${time} AND a.status = 'active' AND f.issued_at >= a.not_before`;
-  const alive = aliveAt("?2");
-  const [before] = await db.batch<AgentRow & FamilyColumns>([
+  const alive = `f.revoked_at IS NULL AND f.expires_at > ${DATABASE_NOW} AND a.status = 'active' AND f.issued_at >= a.not_before`;
+  const [before, reuse, , , spending] = await db.batch<AgentRow & SessionColumns>([
     db
       .prepare(
         `SELECT ${agentColumns("a")}, f.id AS family_id, f.expires_at AS family_expires_at, f.revoked_at AS family_revoked_at,
-                f.issued_at AS family_issued_at, t.expires_at AS token_expires_at, t.used_at
+                f.issued_at AS family_issued_at, t.expires_at AS token_expires_at, t.used_at, ${DATABASE_NOW} AS now
          FROM ${session} WHERE t.hash = ?1`,
       )
       .bind(hash),
+    db
+      .prepare(
+        `UPDATE refresh_tokens SET used_at = ${REUSED}
+         WHERE hash = (SELECT t.hash FROM ${session} WHERE t.hash = ?1 AND ${alive} AND t.used_at IS NOT NULL
+                         AND ${DATABASE_NOW} - t.used_at NOT BETWEEN -${MAX_CLOCK_STEP_MS} AND ?2)
+         RETURNING hash`,
+      )
+      .bind(hash, graceMs),
     announce(
       db,
       newEvent("token.reuse_detected", agentId, now, {
@@ -184,29 +203,31 @@ export async function rotate(db: D1Database, step: Rotation): Promise<RefreshRec
         ip_address: ipAddress,
       }),
       {
-        sql: `EXISTS (SELECT 1 FROM ${session} WHERE t.hash = ?6 AND ${aliveAt("?7")} AND ?7 - t.used_at > ?8)`,
-        bindings: [hash, now, graceMs],
+        sql: `EXISTS (SELECT 1 FROM ${session} WHERE t.hash = ?6 AND t.used_at = ${REUSED} AND f.revoked_at IS NULL)`,
+        bindings: [hash],
       },
     ),
     db
       .prepare(
-        `UPDATE refresh_families SET revoked_at = ?2
-         WHERE id = (SELECT f.id FROM ${session} WHERE t.hash = ?1 AND ${alive} AND ?2 - t.used_at > ?3)`,
+        `UPDATE refresh_families SET revoked_at = ${DATABASE_NOW}
+         WHERE id = (SELECT family_id FROM refresh_tokens WHERE hash = ?1 AND used_at = ${REUSED}) AND revoked_at IS NULL`,
       )
-      .bind(hash, now, graceMs),
+      .bind(hash),
     db
       .prepare(
-        `UPDATE refresh_tokens SET used_at = ?2
+        `UPDATE refresh_tokens SET used_at = ${DATABASE_NOW}
          WHERE hash = (SELECT t.hash FROM ${session}
-                       WHERE t.hash = ?1 AND ${alive} AND t.used_at IS NULL AND t.expires_at > ?2)`,
+                       WHERE t.hash = ?1 AND ${alive} AND t.used_at IS NULL AND t.expires_at > ${DATABASE_NOW})
+         RETURNING hash`,
       )
-      .bind(hash, now),
+      .bind(hash),
     db
       .prepare(
         `INSERT OR IGNORE INTO refresh_tokens (hash, family_id, expires_at)
-         SELECT ?3, f.id, min(?4, f.expires_at) FROM ${session} WHERE t.hash = ?1 AND ${alive} AND t.used_at = ?2`,
+         SELECT ?2, f.id, min(t.used_at + ?3, f.expires_at) FROM ${session}
+         WHERE t.hash = ?1 AND ${alive} AND t.used_at IS NOT NULL`,
       )
-      .bind(hash, now, successorHash, successorExpiresAt),
+      .bind(hash, successorHash, successorLifeMs),
   ]);
   const row = before!.results[0];
   return (
@@ -218,17 +239,20 @@ export async function rotate(db: D1Database, step: Rotation): Promise<RefreshRec
       familyIssuedAt: row.family_issued_at,
       tokenExpiresAt: row.token_expires_at,
       usedAt: row.used_at,
+      now: row.now,
+      step: reuse!.results.length > 0 ? "reused" : spending!.results.length > 0 ? "rotated" : "none",
     }
   );
 }
 
-interface FamilyColumns {
+interface SessionColumns {
   family_id: string;
   family_expires_at: number;
   family_revoked_at: number | null;
   family_issued_at: number;
   token_expires_at: number;
   used_at: number | null;
+  now: number;
 }
 
 /** Drops refresh tokens that expired until a time. Returns how many. */

@@ -32,8 +32,8 @@ export async function verifyAgent(
     familyId,
     refreshHash,
     now,
-    familyExpiresAt: now + config.refreshFamilyTtl * 1000,
-    tokenExpiresAt: now + config.refreshTokenTtl * 1000,
+    familyLifeMs: config.refreshFamilyTtl * 1000,
+    tokenLifeMs: config.refreshTokenTtl * 1000,
     ipAddress,
   });
   if (!session) return undefined;

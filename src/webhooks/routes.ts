@@ -1,6 +1,7 @@
 import { note } from "../activity/record.ts";
 import { timeOrderedId, randomBase62 } from "../crypto/random.ts";
 import type { Caller } from "../http/authenticate.ts";
+import { ADMIN } from "../permissions/grammar.ts";
 import { ApiError, badRequest, forbidden, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request.ts";
 import { route } from "../http/route.ts";
@@ -32,7 +33,7 @@ export const webhookRoutes = [
     body: createBody,
     status: 201,
     async handle(call) {
-      const { env, config, body, caller, now } = call;
+      const { env, config, body, caller, authority, now } = call;
       checkTarget(call, body.url);
       if (body.all_agents && !caller.isAdmin) {
         throw forbidden("insufficient_permissions", "Only an administrator is told of every agent.", {
@@ -56,7 +57,8 @@ export const webhookRoutes = [
       };
       const secret = newWebhookSecret();
       const sealed = await sealSecret(secret, webhook.id, config.webhookKeys);
-      if (!(await insertWebhook(env.DB, webhook, sealed, MOST_WEBHOOKS))) {
+      const by = body.all_agents ? { ...authority, holds: [ADMIN] } : authority;
+      if (!(await insertWebhook(env.DB, webhook, sealed, MOST_WEBHOOKS, by))) {
         throw conflict("too_many_webhooks", `An agent may have ${MOST_WEBHOOKS} webhooks. Delete one first.`);
       }
       note(call, caller.agent.id, `webhook ${webhook.id} registered`);
@@ -100,11 +102,11 @@ export const webhookRoutes = [
     auth: "own",
     body: updateBody,
     async handle(call) {
-      const { env, body, caller, params, now } = call;
+      const { env, body, caller, authority: by, params, now } = call;
       const { url, events, description, is_active: isActive } = body;
       if (url !== undefined) checkTarget(call, url);
       const change = { url, events: events && [...new Set(events)], description, isActive };
-      const webhook = await updateWebhook(env.DB, params.id ?? "", ownerOf(caller), change, now);
+      const webhook = await updateWebhook(env.DB, params.id ?? "", ownerOf(caller), change, { now, by });
       if (webhook) note(call, webhook.agentId, `webhook ${webhook.id} changed`);
       return shown(webhook);
     },
@@ -116,8 +118,8 @@ export const webhookRoutes = [
     auth: "own",
     async handle(call) {
       const id = call.params.id ?? "";
-      const owner = await deleteWebhook(call.env.DB, id, ownerOf(call.caller));
-      if (owner === null) throw notFound("The webhook");
+      const owner = await deleteWebhook(call.env.DB, id, ownerOf(call.caller), call.authority);
+      if (owner === undefined) throw notFound("The webhook");
       note(call, owner, `webhook ${id} deleted`);
       return { success: true, message: "Webhook deleted." };
     },
@@ -129,12 +131,12 @@ export const webhookRoutes = [
     auth: "own",
     body: regenerateBody,
     async handle(call) {
-      const { env, config, body, caller, params, now } = call;
+      const { env, config, body, caller, authority: by, params, now } = call;
       const id = params.id ?? "";
       const secret = newWebhookSecret();
       const sealed = await sealSecret(secret, id, config.webhookKeys);
       const previousExpiresAt = now + body.overlap_seconds * 1000;
-      const webhook = await replaceSecret(env.DB, id, ownerOf(caller), sealed, { previousExpiresAt, now });
+      const webhook = await replaceSecret(env.DB, id, ownerOf(caller), sealed, { previousExpiresAt, now, by });
       if (!webhook) throw notFound("The webhook");
       note(call, webhook.agentId, `secret of webhook ${id} regenerated`);
       return {
@@ -166,10 +168,10 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks/{id}/deliveries/{delivery_id}/redeliver",
     auth: "own",
-    async handle({ env, caller, params, now, waitUntil }) {
+    async handle({ env, caller, authority: by, params, now, waitUntil }) {
       const webhook = await mine(env.DB, params.id ?? "", caller);
       mustBeActive(webhook);
-      const found = await beginAnew(env.DB, params.delivery_id ?? "", webhook.id, now);
+      const found = await beginAnew(env.DB, params.delivery_id ?? "", webhook.id, { now, by });
       if (!found) throw notFound("The delivery");
       if (!found.begun) throw conflict("delivery_pending", "An attempt is under way or due. Ask again in a minute.");
       waitUntil(enqueue(env.DELIVERIES, [found.delivery.id], now, now));
@@ -181,13 +183,13 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks/{id}/test",
     auth: "own",
-    async handle({ env, caller, params, now, waitUntil }) {
+    async handle({ env, caller, authority: by, params, now, waitUntil }) {
       const webhook = await mine(env.DB, params.id ?? "", caller);
       mustBeActive(webhook);
       const { agentId, id: webhookId } = webhook;
       const data = { agent_id: agentId, webhook_id: webhookId };
       const event = { id: timeOrderedId("evt_", now), name: "webhook.test", agentId, at: now, data };
-      const delivery = await insertDelivery(env.DB, webhookId, event, now);
+      const delivery = await insertDelivery(env.DB, webhookId, event, { now, by });
       if (!delivery) throw notFound("The webhook");
       waitUntil(enqueue(env.DELIVERIES, [delivery.id], now, now));
       return { success: true, message: "Test event on its way.", delivery: deliveryToWire(delivery) };

@@ -1,3 +1,4 @@
+import { batchAs, type Authority } from "../access/authority.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import type { Event, EventName } from "./event.ts";
 import type { Webhook } from "./webhook.ts";
@@ -60,16 +61,17 @@ export async function insertWebhook(
   { id, agentId, url, events, description, allAgents, createdAt }: Webhook,
   sealed: string,
   most: number,
+  by: Authority,
 ): Promise<boolean> {
-  const { meta } = await db
+  const insertion = db
     .prepare(
       `INSERT INTO webhooks (id, agent_id, url, events, description, all_agents, secret, created_at, updated_at)
        SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8, ?8 FROM agents
        WHERE id = ?2 AND (SELECT count(*) FROM webhooks WHERE agent_id = ?2) < ?9`,
     )
-    .bind(id, agentId, url, JSON.stringify(events), description, allAgents ? 1 : 0, sealed, createdAt, most)
-    .run();
-  return meta.changes > 0;
+    .bind(id, agentId, url, JSON.stringify(events), description, allAgents ? 1 : 0, sealed, createdAt, most);
+  const [inserted] = await batchAs(db, by, [insertion]);
+  return inserted!.meta.changes > 0;
 }
 
 /** Whose webhooks one may see: an agent's own, or everybody's. */
@@ -103,9 +105,9 @@ export async function updateWebhook(
   id: string,
   owner: Owner,
   { url, events, description, isActive }: WebhookChange,
-  now: number,
+  { now, by }: { now: number; by: Authority },
 ): Promise<Webhook | undefined> {
-  const row = await db
+  const update = db
     .prepare(
       `UPDATE webhooks SET url = coalesce(?3, url), events = coalesce(?4, events),
          description = iif(?5, ?6, description), is_active = coalesce(?7, is_active),
@@ -122,14 +124,26 @@ export async function updateWebhook(
       description ?? null,
       isActive === undefined ? null : Number(isActive),
       now,
-    )
-    .first<WebhookRow>();
-  return row ? fromRow(row) : undefined;
+    );
+  return writtenRow(db, by, update);
 }
 
 /** Returns whose it was, where there was one. */
-export function deleteWebhook(db: D1Database, id: string, owner: Owner): Promise<string | null> {
-  return db.prepare(`DELETE FROM webhooks WHERE ${OWNED} RETURNING agent_id`).bind(id, owner).first("agent_id");
+export async function deleteWebhook(
+  db: D1Database,
+  id: string,
+  owner: Owner,
+  by: Authority,
+): Promise<string | undefined> {
+  const deletion = db.prepare(`DELETE FROM webhooks WHERE ${OWNED} RETURNING agent_id`).bind(id, owner);
+  const [deleted] = await batchAs<{ agent_id: string }>(db, by, [deletion]);
+  return deleted!.results[0]?.agent_id;
+}
+
+async function writtenRow(db: D1Database, by: Authority, statement: D1PreparedStatement): Promise<Webhook | undefined> {
+  const [written] = await batchAs<WebhookRow>(db, by, [statement]);
+  const row = written!.results[0];
+  return row && fromRow(row);
 }
 
 /** Puts a new secret in; the one in use signs beside it until the overlap ends. */
@@ -138,17 +152,16 @@ export async function replaceSecret(
   id: string,
   owner: Owner,
   sealed: string,
-  { previousExpiresAt, now }: { previousExpiresAt: number; now: number },
+  { previousExpiresAt, now, by }: { previousExpiresAt: number; now: number; by: Authority },
 ): Promise<Webhook | undefined> {
-  const row = await db
+  const update = db
     .prepare(
       `UPDATE webhooks SET previous_secret = iif(?4 > ?5, secret, NULL),
          previous_secret_expires_at = iif(?4 > ?5, ?4, NULL), secret = ?3, updated_at = ?5
        WHERE ${OWNED} RETURNING ${COLUMNS}`,
     )
-    .bind(id, owner, sealed, previousExpiresAt, now)
-    .first<WebhookRow>();
-  return row ? fromRow(row) : undefined;
+    .bind(id, owner, sealed, previousExpiresAt, now);
+  return writtenRow(db, by, update);
 }
 
 export interface KeptSecrets {

@@ -5,6 +5,7 @@ import { consumeActivities } from "../../src/activity/consume.ts";
 import type { ActivityMessage } from "../../src/activity/record.ts";
 import { answer } from "../../src/app.ts";
 import type { DeliveryMessage } from "../../src/webhooks/deliveries/enqueue.ts";
+import { withTestClock } from "./database-clock.ts";
 
 /** The operator's own upstream of the tests: served by upstream-server.ts. */
 export const LAB = {
@@ -52,7 +53,8 @@ export function testEnv(overrides: Record<string, unknown> = {}): Cloudflare.Env
   const bindings = Object.entries(boundEnv).filter(
     ([name, value]) => typeof value !== "string" && name !== "UPSTREAMS",
   );
-  return { ...Object.fromEntries(bindings), ...boundEnv.TEST_SETTINGS, ...overrides } as never;
+  const DB = withTestClock(boundEnv.DB);
+  return { ...Object.fromEntries(bindings), DB, ...boundEnv.TEST_SETTINGS, ...overrides } as never;
 }
 
 let names = 0;

@@ -185,16 +185,18 @@ describe("the decision", () => {
     familyIssuedAt: 0,
     tokenExpiresAt: 50_000,
     usedAt: null,
+    now: 20_000,
+    step: "none",
     ...changes,
   });
 
   it.each<[string, RefreshRecord | undefined, string]>([
     ["no token", undefined, "unknown"],
-    ["a good one", record({}), "rotated"],
-    ["used a grace ago", record({ usedAt: 10_000 }), "replayed"],
-    ["used by a clock that runs ahead", record({ usedAt: 20_005 }), "replayed"],
-    ["used longer ago", record({ usedAt: 9_999 }), "reused"],
-    ["expired", record({ tokenExpiresAt: 20_000 }), "expired"],
+    ["one that was spent", record({ step: "rotated" }), "rotated"],
+    ["one whose session was ended for it", record({ step: "reused", usedAt: 9_999 }), "reused"],
+    ["used, and nothing was written", record({ usedAt: 10_000 }), "replayed"],
+    ["unused, and nothing was written", record({ tokenExpiresAt: 20_000 }), "expired"],
+    ["unused, and it expired between two statements", record({ tokenExpiresAt: 20_001 }), "expired"],
     ["of an expired family", record({ familyExpiresAt: 20_000 }), "expired"],
     ["used longer ago, of an expired family", record({ usedAt: 1, familyExpiresAt: 20_000 }), "expired"],
     ["of a revoked family", record({ familyRevokedAt: 5 }), "ended"],
@@ -206,6 +208,6 @@ describe("the decision", () => {
     ],
     ["of an agent that is not active", record({ agent: { ...record({}).agent, status: "inactive" } }), "ended"],
   ])("on %s", (_, given, outcome) => {
-    expect(decideRefresh(given, 20_000, 10_000).outcome).toBe(outcome);
+    expect(decideRefresh(given).outcome).toBe(outcome);
   });
 });

@@ -1,3 +1,4 @@
+import { batchAs, type Authority } from "../../access/authority.ts";
 import { bodyOf, type Event, type EventName, type Told } from "../event.ts";
 import { announce } from "../outbox.ts";
 import { FOR_ALL, LISTENERS } from "../store.ts";
@@ -51,11 +52,17 @@ export async function fanOut(db: D1Database, events: readonly Event[], now: numb
 }
 
 /** Adds one delivery of an owner's own making. */
-export function insertDelivery(db: D1Database, webhookId: string, event: Told, now: number): Promise<Delivery | null> {
-  return db
+export async function insertDelivery(
+  db: D1Database,
+  webhookId: string,
+  event: Told,
+  { now, by }: { now: number; by: Authority },
+): Promise<Delivery | undefined> {
+  const insertion = db
     .prepare(deliveryTo("webhooks w WHERE w.id = ?6", COLUMNS))
-    .bind(...toldAt(event, now), webhookId)
-    .first<Delivery>();
+    .bind(...toldAt(event, now), webhookId);
+  const [inserted] = await batchAs<Delivery>(db, by, [insertion]);
+  return inserted!.results[0];
 }
 
 /** A delivery whose attempt is this consumer's to make, and where it goes. */
@@ -210,9 +217,9 @@ export async function beginAnew(
   db: D1Database,
   id: string,
   webhookId: string,
-  now: number,
+  { now, by }: { now: number; by: Authority },
 ): Promise<{ delivery: Delivery; begun: boolean } | undefined> {
-  const [begun, found] = await db.batch<Delivery>([
+  const [begun, found] = await batchAs<Delivery>(db, by, [
     db
       .prepare(
         `UPDATE deliveries SET status = 'pending', attempts = 0, next_attempt_at = ?3, enqueued_at = ?3, error = NULL,
