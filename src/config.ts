@@ -35,6 +35,8 @@ export interface Config {
   readonly refreshFamilyTtl: number;
   readonly refreshGrace: number;
   readonly standingTtl: number;
+  /** Milliseconds. */
+  readonly bodyTimeoutMs: number;
   readonly activityRetentionDays: number;
   readonly corsOrigins: readonly string[];
   readonly webhookAllowLoopback: boolean;
@@ -92,6 +94,7 @@ const settings = z.object({
   REFRESH_FAMILY_TTL_SECONDS: seconds(7_776_000, 1),
   REFRESH_GRACE_SECONDS: seconds(10),
   STANDING_TTL_SECONDS: seconds(5),
+  BODY_TIMEOUT_MS: z._default(wholeNumber(1000, 86_400_000), 600_000),
   ACTIVITY_RETENTION_DAYS: seconds(90, 1),
   CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(originOr("*"))), []),
   WEBHOOK_ALLOW_LOOPBACK: flag,
@@ -167,6 +170,7 @@ function readConfig(env: Record<string, unknown>): Config | ConfigError {
     refreshFamilyTtl: data.REFRESH_FAMILY_TTL_SECONDS,
     refreshGrace: data.REFRESH_GRACE_SECONDS,
     standingTtl: data.STANDING_TTL_SECONDS,
+    bodyTimeoutMs: data.BODY_TIMEOUT_MS,
     activityRetentionDays: data.ACTIVITY_RETENTION_DAYS,
     corsOrigins: data.CORS_ORIGINS,
     webhookAllowLoopback: data.WEBHOOK_ALLOW_LOOPBACK,

@@ -21,6 +21,7 @@ describe("the configuration", () => {
       refreshFamilyTtl: 7_776_000,
       refreshGrace: 10,
       standingTtl: 5,
+      bodyTimeoutMs: 600_000,
       activityRetentionDays: 90,
       corsOrigins: [],
       webhookAllowLoopback: false,

@@ -1,15 +1,17 @@
 import type { Credential } from "./credentials.ts";
+import { ApiError } from "../http/errors.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { holdsNeedle } from "./echo.ts";
 import { cleanResponseHeaders, contentLength, requestHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
 import { pass, readWhole, type BodyEnd } from "./pass.ts";
 import type { Service } from "./services.ts";
-import { deadline, pipeOf, uploadOf } from "./upload.ts";
+import type { CallerWatch } from "./caller-watch.ts";
+import { deadline, IDLE_BODY_MS, pipeOf, startUpload } from "./upload.ts";
 
 /** An upstream that gave no answer that could be passed on. */
 export interface UpstreamFailure {
-  readonly failure: "timeout" | "unreachable" | "encoded" | NonNullable<BodyEnd>;
+  readonly failure: "timeout" | "unreachable" | "encoded" | Exclude<BodyEnd, "caller_ended" | undefined>;
   /** Where its answer had begun. */
   readonly upstreamStatus?: number;
   readonly cause?: unknown;
@@ -34,26 +36,36 @@ const LONGEST_WHOLE = 64 * 1024;
  * One attempt: whether a request may be repeated is its sender's to know. Redirects are answered, not followed: the next
  * request is checked like any other, and the credential never travels to another host.
  *
- * @param body what to send: the request's own stream, or what its check left.
+ * @param body what to send: the request's own stream, or what was read of it.
+ * @param caller asked again while a body flows.
+ * @param bodyTimeoutMs how long the sender may take for a streamed body, in milliseconds.
+ * @throws {ApiError} if the gateway breaks the request's body off: 408 for a slow sender, or the caller's refusal.
  */
 export async function forward(
   request: Request,
   body: BodyInit | null,
   meaning: Meaning,
   credential: Credential,
+  { caller, bodyTimeoutMs }: { caller: CallerWatch; bodyTimeoutMs: number },
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = meaning;
   const url = upstreamUrl(meaning, credential.origin);
   const headers = requestHeaders(request.headers, service.definition);
   for (const [name, value] of credential.headers) headers[name] = value;
 
-  const upload = uploadOf(body, request.headers);
-  const { late, stop } = deadline(service.timeoutMs, upload?.sent);
+  const upload =
+    body instanceof ReadableStream
+      ? startUpload(body, contentLength(request.headers), caller, { idleMs: IDLE_BODY_MS, totalMs: bodyTimeoutMs })
+      : undefined;
+  // A slow sender is told so before its upstream is given up.
+  const { late, stop } = deadline(service.timeoutMs, upload?.sent, bodyTimeoutMs + IDLE_BODY_MS);
   const init: RequestInit = { method: meaning.method, headers, body: upload?.body ?? body, redirect: "manual" };
   let answer: Response | undefined;
   try {
-    answer = await Promise.race([fetch(url.href, init), late]);
+    const answering = fetch(url.href, init);
+    answer = await Promise.race(upload ? [answering, late, upload.refused] : [answering, late]);
   } catch (cause) {
+    if (cause instanceof ApiError) throw cause;
     return { failure: "unreachable", cause };
   } finally {
     stop();
@@ -95,7 +107,7 @@ export async function forward(
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
   const { readable, writable } = pipeOf(links ? undefined : length);
-  const done = pass(answer.body, writable, { needles, links, searched }, length);
+  const done = pass(answer.body, writable, { needles, links, searched, watch: caller.start }, length);
   return { response: rewritten(readable), upstreamStatus: status, done };
 }
 

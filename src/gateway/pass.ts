@@ -2,7 +2,7 @@ import { bodyHoldsNeedle, echoSearch } from "./echo.ts";
 import type { LinkRewriter } from "./links.ts";
 
 /** How a body ended: well, or with what broke it off. */
-export type BodyEnd = "credential_echo" | "broken_off" | undefined;
+export type BodyEnd = "credential_echo" | "broken_off" | "caller_ended" | undefined;
 
 /** Bytes that are read at once: few at first where the length is not known, and more while they fill the buffer. */
 const FIRST_PIECE = 4 * 1024;
@@ -14,13 +14,15 @@ export interface Passage {
   readonly links: LinkRewriter | undefined;
   /** How many bytes of the beginning are searched, at least; all where it is left out. */
   readonly searched?: number;
+  /** Watches whether the agent may still have the rest, until what it returns is called; calls `abort` when it may not. */
+  readonly watch?: (abort: (refusal: unknown) => void) => () => void;
 }
 
 /** Reads a short body at once: one that breaks off or holds the credential is no answer at all. */
 export async function readWhole(
   answer: Response,
   { needles, links }: Passage,
-): Promise<{ body: BodyInit } | { failure: NonNullable<BodyEnd>; cause?: unknown }> {
+): Promise<{ body: BodyInit } | { failure: "credential_echo" | "broken_off"; cause?: unknown }> {
   let bytes: ArrayBuffer;
   try {
     bytes = await answer.arrayBuffer();
@@ -33,8 +35,12 @@ export async function readWhole(
 }
 
 /** The runtime does it alone. */
-const piped = (body: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array>): Promise<BodyEnd> =>
-  body.pipeTo(writable).then(
+const piped = (
+  body: ReadableStream<Uint8Array>,
+  writable: WritableStream<Uint8Array>,
+  signal: AbortSignal,
+): Promise<BodyEnd> =>
+  body.pipeTo(writable, { signal }).then(
     () => undefined,
     () => "broken_off",
   );
@@ -50,12 +56,30 @@ const piped = (body: ReadableStream<Uint8Array>, writable: WritableStream<Uint8A
 export async function pass(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { needles, links, searched = Infinity }: Passage,
+  passage: Passage,
   length = 0,
 ): Promise<BodyEnd> {
-  if (needles.length === 0 && !links) return piped(body, writable);
+  const cut = new AbortController();
+  const stopWatching = passage.watch?.((refusal) => cut.abort(refusal));
+  const end = await passed(body, writable, passage, length, cut.signal);
+  stopWatching?.();
+  return cut.signal.aborted ? "caller_ended" : end;
+}
+
+async function passed(
+  body: ReadableStream<Uint8Array>,
+  writable: WritableStream<Uint8Array>,
+  { needles, links, searched = Infinity }: Passage,
+  length: number,
+  signal: AbortSignal,
+): Promise<BodyEnd> {
+  if (needles.length === 0 && !links) return piped(body, writable, signal);
   const reader = body.getReader({ mode: "byob" });
   const writer = writable.getWriter();
+  const cut = (): void => {
+    void Promise.allSettled([writer.abort(signal.reason), reader.cancel(signal.reason)]);
+  };
+  signal.addEventListener("abort", cut);
   const search = needles.length > 0 ? echoSearch(needles) : undefined;
   let echoed = false;
   let passed = 0;
@@ -83,7 +107,8 @@ export async function pass(
         if (held.length > 0) await writer.write(held);
         reader.releaseLock();
         writer.releaseLock();
-        return piped(body, writable);
+        signal.removeEventListener("abort", cut);
+        return await piped(body, writable, signal);
       }
       if (value.byteLength === piece && piece < LARGEST_PIECE) buffer = new ArrayBuffer((piece *= 2) + longest);
     }

@@ -1,5 +1,5 @@
 import { recordActivity } from "../activity/record.ts";
-import { authenticate, type Caller } from "../http/authenticate.ts";
+import { authenticate, callerWith, readClaims, type Caller } from "../http/authenticate.ts";
 import { ApiError, forbidden, notFound } from "../http/errors.ts";
 import { limitAgent } from "../http/rate-limit.ts";
 import { logRefusal } from "../http/request-log.ts";
@@ -9,34 +9,48 @@ import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { reaches } from "../permissions/match.ts";
 import { credentialFor, type Credential, type CredentialFault } from "./credentials.ts";
-import { checkedBody } from "./body.ts";
+import { checkedBody, LONGEST_CHECKED_BODY, type BodyFault } from "./body.ts";
+import { watchCaller } from "./caller-watch.ts";
 import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
 import { forward, type UpstreamFailure } from "./forward.ts";
+import { contentLength } from "./headers.ts";
 import type { BodyEnd } from "./pass.ts";
 import { isRead } from "./rule.ts";
+import { IDLE_BODY_MS, MAX_SHORT_BODY, readWholeBody } from "./upload.ts";
 
 /**
- * One request through the gateway: what it means, who sent it, whether that agent may, and then the upstream.
+ * One request through the gateway: what it means, its body where that is short or judged, who sent it, whether that agent may, and
+ * then the upstream. A body that is streamed has its sender asked about again while it flows, and before its end is sent.
  *
  * @throws {ApiError} with a stable code for every refusal.
  */
-export async function proxy(call: RequestContext): Promise<Response> {
-  const { request, env, config } = call;
+export async function proxy(arrived: RequestContext): Promise<Response> {
+  const { request, env, config } = arrived;
   const ask = askOf(request);
   const meaning = meaningOf(config.services, ask);
   if (meaning.decision === "refuse" && meaning.status === 400) throw refusal(meaning);
 
+  const isSent = meaning.decision === "judge" && !isRead(meaning.method) && request.body !== null;
+  let received = isSent && isReadFirst(request, meaning) ? await receive(arrived) : undefined;
+  let call = received ? now(arrived) : arrived;
   // A write must see a revocation at once; a read may be as old as the published bound.
-  const write = meaning.decision === "judge" && meaning.write;
-  const caller = await authenticate(call, write ? 0 : config.standingTtl * 1000);
+  const isStreamed = isSent && !received;
+  const maxAge = (meaning.decision === "judge" && meaning.write) || isStreamed ? 0 : config.standingTtl * 1000;
+  let caller = await authenticate(call, maxAge);
   await limitAgent(env, caller.agent);
   if (meaning.decision === "refuse") throw refusal(meaning);
+  checkGrants(call, meaning, caller);
 
-  const lacking = missing(meaning, caller.permissions, config.catalogue);
-  if (lacking.length > 0) throw denied(call, meaning, caller, lacking);
-
+  const { refusedBodyParameters: refused = [] } = meaning.service.definition;
+  if (isStreamed && refused.length + widerKeys(meaning, caller, config.catalogue).length > 0) {
+    // Too long to be read for strangers.
+    received = await receive(arrived);
+    call = now(arrived);
+    caller = await authenticate(call, 0);
+    checkGrants(call, meaning, caller);
+  }
   const wider = widerKeys(meaning, caller, config.catalogue);
-  const sent = await bodyOf(request, meaning, wider);
+  const sent = await bodyOf(request, received, meaning, [...refused, ...wider]);
   if ("code" in sent) {
     if (sent.parameter && wider.includes(sent.parameter)) {
       throw denied(call, meaning, caller, [wholeService(meaning.service.name)], sent.parameter);
@@ -56,6 +70,14 @@ export async function proxy(call: RequestContext): Promise<Response> {
   return (await answer).response;
 }
 
+const now = (call: RequestContext): RequestContext => ({ ...call, now: Date.now() });
+
+/** @throws {ApiError} 403 for a permission that is lacking. */
+function checkGrants(call: RequestContext, meaning: Meaning, caller: Caller): void {
+  const lacking = missing(meaning, caller.permissions, call.config.catalogue);
+  if (lacking.length > 0) throw denied(call, meaning, caller, lacking);
+}
+
 async function answered(
   call: RequestContext,
   caller: Caller,
@@ -63,7 +85,25 @@ async function answered(
   body: BodyInit | null,
   credential: Credential,
 ): Promise<{ response: Response; recorded: Promise<void> }> {
-  const outcome = await forward(call.request, body, meaning, credential);
+  const { standingTtl, bodyTimeoutMs } = call.config;
+  const watch = watchCaller({
+    askedAt: call.now,
+    maxAge: standingTtl * 1000,
+    async check(isWritten) {
+      const again = now(call);
+      // A body that ends after its token has is judged by the time of its end. What already flows to the agent may end later.
+      const still = isWritten ? await authenticate(again, 0) : await callerWith(caller.claims, again, 0);
+      checkGrants(again, meaning, still);
+    },
+  });
+  const outcome = await forward(call.request, body, meaning, credential, { caller: watch, bodyTimeoutMs }).catch(
+    (cause: unknown) => {
+      if (cause instanceof ApiError) {
+        record(call, caller, "failure", `${line(meaning)} → broken off, ${cause.fields.code}`);
+      }
+      throw cause;
+    },
+  );
   if ("failure" in outcome) throw upstreamError(call, caller, meaning, outcome);
   const { response, upstreamStatus, done } = outcome;
   const status = upstreamStatus < 400 ? "success" : "failure";
@@ -98,16 +138,52 @@ function widerKeys({ service }: Meaning, { permissions }: Caller, catalogue: Cat
   return isFree ? [] : widerBodyParameters;
 }
 
-/** The body as it is sent: streamed, unless keys of it are looked at. A read has none. */
-function bodyOf(request: Request, { method, rule, service }: Meaning, wider: readonly string[]) {
-  if (isRead(method) || !request.body) return { body: null };
-  const keys = [...(service.definition.refusedBodyParameters ?? []), ...wider];
-  return keys.length > 0 ? checkedBody(request, keys, rule !== null) : { body: request.body };
+/** A body that was read whole, or why it could not be. */
+type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: BodyFault | ApiError };
+
+/** Whether a body is read whole before anyone asks who may send it: one that is told to be short, and one that is judged anyway. */
+function isReadFirst({ headers }: Request, { service }: Meaning): boolean {
+  const length = contentLength(headers);
+  return (length !== undefined && length <= MAX_SHORT_BODY) || service.definition.refusedBodyParameters !== undefined;
+}
+
+/**
+ * Reads a body whole. Rejects only for a token that is not good: a stranger's body is not read, and what is wrong with the body of
+ * an agent is said once it is known to be in good standing.
+ */
+async function receive(call: RequestContext): Promise<ReceivedBody> {
+  await readClaims(call);
+  const { request, config } = call;
+  const limits = { idleMs: IDLE_BODY_MS, totalMs: config.bodyTimeoutMs };
+  try {
+    const bytes = await readWholeBody(request.body!, LONGEST_CHECKED_BODY, limits);
+    return bytes ? { bytes } : { fault: { code: "body_too_large" } };
+  } catch (cause) {
+    return { fault: cause instanceof ApiError ? cause : { code: "bad_body" } };
+  }
+}
+
+/** The body as it is sent: streamed if it was not read, and as its check leaves it if it was. A read has none. */
+async function bodyOf(
+  { url, method, headers, body }: Request,
+  received: ReceivedBody | undefined,
+  { rule }: Meaning,
+  keys: readonly string[],
+): Promise<{ body: BodyInit | null } | BodyFault> {
+  if (!received) return { body: isRead(method) ? null : body };
+  if ("fault" in received) {
+    if (received.fault instanceof ApiError) throw received.fault;
+    return received.fault;
+  }
+  const { bytes } = received;
+  if (keys.length === 0) return { body: bytes.byteLength > 0 ? bytes : null };
+  return checkedBody(new Request(url, { method, headers, body: bytes }), keys, rule !== null);
 }
 
 const ENDS: Readonly<Record<NonNullable<BodyEnd>, string>> = {
   broken_off: "the answer broke off",
   credential_echo: "cut off: credential_echo",
+  caller_ended: "cut off: the agent may no longer do this",
 };
 
 /** The answer is on its way already: nothing else would tell the operator. */

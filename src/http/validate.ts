@@ -1,6 +1,6 @@
 import type * as z from "zod/mini";
 import { explainIssue } from "../schemas/explain-issue.ts";
-import { bodyTimer, type StartTimer } from "./body-timer.ts";
+import { bodyTimer, type StartTimer } from "../body-timer.ts";
 import { ApiError, badRequest } from "./errors.ts";
 
 /** Bodies of AgentAuth's own endpoints; proxied bodies have no limit. Bytes. */

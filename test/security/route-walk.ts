@@ -54,40 +54,41 @@ export interface Cast {
   readonly tokens: readonly Forgery[];
 }
 
+async function send(self: World, method: string, path: string, token: string, json?: unknown): Promise<void> {
+  const { status } = await self.call(path, { method, token, ...(json !== undefined && { json }) });
+  if (status !== 200) throw new Error(`${method} ${path}: ${status}`);
+}
+
+/** Every way in which an agent's tokens are ended, by itself or by an administrator. */
+export const ENDS: Readonly<Record<string, (self: World, one: Registered, admin: Registered) => Promise<void>>> = {
+  revoked: (self, { id, token }) => send(self, "POST", `/agents/${id}/revoke`, token),
+  suspended: (self, { id }, admin) => send(self, "PUT", `/agents/${id}/status`, admin.token, { status: "suspended" }),
+  inactive: (self, { id }, admin) => send(self, "PUT", `/agents/${id}/status`, admin.token, { status: "inactive" }),
+  "suspended and reinstated": async (self, { id }, admin) => {
+    await send(self, "PUT", `/agents/${id}/status`, admin.token, { status: "suspended" });
+    await send(self, "PUT", `/agents/${id}/status`, admin.token, { status: "active" });
+  },
+  deleted: (self, { id }, admin) => send(self, "DELETE", `/agents/${id}`, admin.token),
+  "its tokens revoked": (self, { token }) => send(self, "POST", "/agents/revoke-tokens", token),
+  "its key rotated without overlap": (self, { id, token }) =>
+    send(self, "POST", `/agents/${id}/rotate-key`, token, { overlap_seconds: 0 }),
+  "its session ended": async (self, { id }) => {
+    await self.env.DB.prepare("UPDATE refresh_families SET revoked_at = 1 WHERE agent_id = ?1").bind(id).run();
+  },
+};
+
 /** Agents that can do nothing any more, a stranger among them, and every forged token. */
 export async function cast(self: World): Promise<Cast> {
   const [admin, victim, attacker] = [await self.admin(), await self.agent(), await self.agent()];
-  const send = async (method: string, path: string, token: string, json?: unknown) => {
-    const { status } = await self.call(path, { method, token, ...(json !== undefined && { json }) });
-    if (status !== 200) throw new Error(`${method} ${path}: ${status}`);
-  };
   for (const { id } of [admin, victim, attacker])
-    await send("PUT", `/agents/${id}/tier`, admin.token, { tier: "enterprise" });
+    await send(self, "PUT", `/agents/${id}/tier`, admin.token, { tier: "enterprise" });
 
-  const ended = {
-    "a revoked agent's": (one: Registered) => send("POST", `/agents/${one.id}/revoke`, one.token),
-    "a suspended agent's": ({ id }: Registered) =>
-      send("PUT", `/agents/${id}/status`, admin.token, { status: "suspended" }),
-    "an inactive agent's": ({ id }: Registered) =>
-      send("PUT", `/agents/${id}/status`, admin.token, { status: "inactive" }),
-    "a reinstated agent's, from before": async ({ id }: Registered) => {
-      await send("PUT", `/agents/${id}/status`, admin.token, { status: "suspended" });
-      await send("PUT", `/agents/${id}/status`, admin.token, { status: "active" });
-    },
-    "a deleted agent's": ({ id }: Registered) => send("DELETE", `/agents/${id}`, admin.token),
-    "from before not_before": (one: Registered) => send("POST", "/agents/revoke-tokens", one.token),
-    "from before the key was replaced": (one: Registered) =>
-      send("POST", `/agents/${one.id}/rotate-key`, one.token, { overlap_seconds: 0 }),
-    "of a session that ended": async ({ id }: Registered) => {
-      await self.env.DB.prepare("UPDATE refresh_families SET revoked_at = 1 WHERE agent_id = ?1").bind(id).run();
-    },
-  };
   const tokens = await forgedTokens(victim.token, self.env.SIGNING_KEYS, { ...victim, foreign: attacker.token });
-  for (const [name, end] of Object.entries(ended)) {
+  for (const [name, end] of Object.entries(ENDS)) {
     // As powerful as can be: what ends is not how much it may.
     const one = await self.admin();
-    await end(one);
-    tokens.push({ name, token: one.token, code: "token_revoked" });
+    await end(self, one, admin);
+    tokens.push({ name: `of one that was ended: ${name}`, token: one.token, code: "token_revoked" });
   }
   return { victim, attacker, admin, tokens };
 }

@@ -7,7 +7,9 @@ import { vi } from "vitest";
 export function withTestClock(db: D1Database): D1Database {
   return {
     prepare(sql: string) {
-      return db.prepare(vi.isFakeTimers() ? sql.replaceAll("unixepoch('subsec')", `(${Date.now()} / 1000.0)`) : sql);
+      return db.prepare(
+        vi.getMockedSystemTime() ? sql.replaceAll("unixepoch('subsec')", `(${Date.now()} / 1000.0)`) : sql,
+      );
     },
     batch: (statements: D1PreparedStatement[]) => db.batch(statements),
   } as D1Database;

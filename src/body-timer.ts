@@ -1,4 +1,4 @@
-import { ApiError } from "./errors.ts";
+import { ApiError } from "./http/errors.ts";
 
 /** Calls `expire` once after so many milliseconds, unless what it returns is called before. Tests pass one that they drive. */
 export type StartTimer = (ms: number, expire: () => void) => () => void;
