@@ -59,7 +59,8 @@ export async function forward(
       : undefined;
   // A slow sender is told so before its upstream is given up.
   const { late, stop } = deadline(service.timeoutMs, upload?.sent, bodyTimeoutMs + IDLE_BODY_MS);
-  const init: RequestInit = { method: meaning.method, headers, body: upload?.body ?? body, redirect: "manual" };
+  const sent = upload ? { body: upload.body, signal: upload.signal } : { body };
+  const init: RequestInit = { method: meaning.method, headers, ...sent, redirect: "manual" };
   let answer: Response | undefined;
   try {
     const answering = fetch(url.href, init);

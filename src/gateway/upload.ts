@@ -14,6 +14,8 @@ const PIECE = 64 * 1024;
 /** A body on its way to the upstream. */
 export interface Upload {
   readonly body: ReadableStream<Uint8Array>;
+  /** For the request that sends the body: without it the runtime would end a chunked body that is broken off as if it were whole. */
+  readonly signal: AbortSignal;
   /** Resolves when all of it was sent, or no more of it will be. */
   readonly sent: Promise<void>;
   /** Rejects if the gateway breaks the body off: with 408 for a slow sender, or with the caller's refusal. Never resolves. */
@@ -41,8 +43,12 @@ export function startUpload(
   // Whoever has its answer already does not wait for this any more.
   refused.promise.catch(() => undefined);
 
+  const sending = new AbortController();
   let refusal: unknown;
+  let upstreamClosed = false;
   const breakOff = async (cause: unknown): Promise<void> => {
+    // An upstream that reads no more has answered already, and its answer is passed on.
+    if (!upstreamClosed) sending.abort(cause);
     await Promise.allSettled([writer.abort(cause), reader.cancel(cause)]);
   };
   const stopWatching = caller.start((cause) => {
@@ -51,6 +57,14 @@ export function startUpload(
     void breakOff(cause);
   });
 
+  const write = async (piece: Uint8Array): Promise<void> => {
+    try {
+      await writer.write(piece);
+    } catch (cause) {
+      upstreamClosed = refusal === undefined;
+      throw cause;
+    }
+  };
   const copy = async (): Promise<void> => {
     let held: Uint8Array | undefined;
     let spare = new ArrayBuffer(PIECE);
@@ -59,12 +73,12 @@ export function startUpload(
       // A body that is broken off here seems to end.
       if (refusal) throw refusal;
       if (done) break;
-      if (held) await writer.write(held);
+      if (held) await write(held);
       spare = (held?.buffer as ArrayBuffer | undefined) ?? new ArrayBuffer(PIECE);
       held = value;
     }
     await caller.confirm();
-    if (held) await writer.write(held);
+    if (held) await write(held);
     await writer.close();
   };
   const sent = copy()
@@ -76,7 +90,7 @@ export function startUpload(
       timer.stop();
       stopWatching();
     });
-  return { body: readable, sent, refused: refused.promise };
+  return { body: readable, signal: sending.signal, sent, refused: refused.promise };
 }
 
 export const pipeOf = (length: number | undefined) =>

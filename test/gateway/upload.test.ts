@@ -126,6 +126,21 @@ describe("a streamed upload", () => {
     expect(await received).toBe("broken off");
   });
 
+  it.each([undefined, 100])("that breaks off is not whole to its upstream, length %s", async (length) => {
+    const caller: CallerWatch = { ...trusted, confirm: () => Promise.reject(refusal) };
+    const name = `broken-${crypto.randomUUID()}`;
+    const held = heldBody();
+    const upload = startUpload(held.body, length, caller, LIMITS);
+    const init = { method: "POST", body: upload.body, signal: upload.signal };
+    const sending = fetch(`${inject("upstream")}/hooks/${name}/200`, init).catch(() => "broken off");
+    await held.write("x".repeat(50));
+    await held.write("x".repeat(50));
+    void held.end().catch(() => undefined);
+    expect(await sending).toBe("broken off");
+    const arrived = await fetch(`${inject("upstream")}/hooks/${name}`);
+    expect(await arrived.json()).toEqual([]);
+  });
+
   it.each(["sends", "reads"])("breaks off within a minute of its caller's end, while nobody %s", async (who) => {
     const timers = manualTimers();
     let ended = false;

@@ -135,7 +135,7 @@ async function receive(request: IncomingMessage, response: ServerResponse): Prom
 }
 
 export default async function setup(project: TestProject): Promise<() => void> {
-  const server = createServer(async (request, response) => {
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const [, lab, name = "", argument = ""] = (request.url ?? "").split("?")[0]!.split("/");
     if (lab === "hooks") return receive(request, response);
     const behaviour = lab === "lab" ? BEHAVIOURS[name] : undefined;
@@ -155,7 +155,9 @@ export default async function setup(project: TestProject): Promise<() => void> {
     });
     response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(text) });
     response.end(request.method === "HEAD" ? undefined : text);
-  });
+  };
+  // A request whose body breaks off is none.
+  const server = createServer((request, response) => void answer(request, response).catch(() => response.destroy()));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   project.provide("upstream", `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   return () => {
