@@ -59,6 +59,18 @@ describe("what an answer waits for", () => {
     expect(later).toMatchObject({ d1: 0, queueSends: 1 });
   });
 
+  it("one D1 round trip on a proxied write with a body, read whole or streamed", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { token } = await self.agent(["lab:things:write"]);
+    for (const length of [100, 100_000]) {
+      const init = { method: "PUT", token, json: { text: "x".repeat(length) } };
+      const { result, awaited } = await counter.run(() => self.call("/proxy/lab/things/1", init));
+      expect(result.status).toBe(200);
+      expect(awaited).toMatchObject({ d1: 1, kvReads: 0, queueSends: 0 });
+    }
+  });
+
   it("one on register, verify and revoke-tokens, at most two on refresh and on what an admin does", async () => {
     const counter = countOperations();
     const self = world(counter.overrides);

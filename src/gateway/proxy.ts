@@ -9,14 +9,12 @@ import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { reaches } from "../permissions/match.ts";
 import { credentialFor, type Credential, type CredentialFault } from "./credentials.ts";
-import { checkedBody, LONGEST_CHECKED_BODY, type BodyFault } from "./body.ts";
 import { watchCaller } from "./caller-watch.ts";
 import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
 import { forward, type UpstreamFailure } from "./forward.ts";
-import { contentLength } from "./headers.ts";
 import type { BodyEnd } from "./pass.ts";
+import { bodyOf, isReadFirst, receiveBody, type ReceivedBody } from "./request-body.ts";
 import { isRead } from "./rule.ts";
-import { IDLE_BODY_MS, MAX_SHORT_BODY, readWholeBody } from "./upload.ts";
 
 /**
  * One request through the gateway: what it means, its body where that is short or judged, who sent it, whether that agent may, and
@@ -31,7 +29,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   if (meaning.decision === "refuse" && meaning.status === 400) throw refusal(meaning);
 
   const isSent = meaning.decision === "judge" && !isRead(meaning.method) && request.body !== null;
-  let received = isSent && isReadFirst(request, meaning) ? await receive(arrived) : undefined;
+  let received = isSent && isReadFirst(request, meaning.service) ? await receive(arrived) : undefined;
   let call = received ? now(arrived) : arrived;
   // A write must see a revocation at once; a read may be as old as the published bound.
   const isStreamed = isSent && !received;
@@ -51,6 +49,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   }
   const wider = widerKeys(meaning, caller, config.catalogue);
   const sent = await bodyOf(request, received, meaning, [...refused, ...wider]);
+  if (sent instanceof ApiError) throw sent;
   if ("code" in sent) {
     if (sent.parameter && wider.includes(sent.parameter)) {
       throw denied(call, meaning, caller, [wholeService(meaning.service.name)], sent.parameter);
@@ -68,6 +67,12 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   // What was sent is recorded also when nobody waits for the answer any more.
   call.waitUntil(answer.then(({ recorded }) => recorded).catch(() => undefined));
   return (await answer).response;
+}
+
+/** A stranger's body is not read. */
+async function receive(call: RequestContext): Promise<ReceivedBody> {
+  await readClaims(call);
+  return receiveBody(call.request.body!, call.config.bodyTimeoutMs);
 }
 
 const now = (call: RequestContext): RequestContext => ({ ...call, now: Date.now() });
@@ -136,48 +141,6 @@ function widerKeys({ service }: Meaning, { permissions }: Caller, catalogue: Cat
   const { widerBodyParameters = [] } = service.definition;
   const isFree = widerBodyParameters.length === 0 || reaches(permissions, wholeService(service.name), catalogue);
   return isFree ? [] : widerBodyParameters;
-}
-
-/** A body that was read whole, or why it could not be. */
-type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: BodyFault | ApiError };
-
-/** Whether a body is read whole before anyone asks who may send it: one that is told to be short, and one that is judged anyway. */
-function isReadFirst({ headers }: Request, { service }: Meaning): boolean {
-  const length = contentLength(headers);
-  return (length !== undefined && length <= MAX_SHORT_BODY) || service.definition.refusedBodyParameters !== undefined;
-}
-
-/**
- * Reads a body whole. Rejects only for a token that is not good: a stranger's body is not read, and what is wrong with the body of
- * an agent is said once it is known to be in good standing.
- */
-async function receive(call: RequestContext): Promise<ReceivedBody> {
-  await readClaims(call);
-  const { request, config } = call;
-  const limits = { idleMs: IDLE_BODY_MS, totalMs: config.bodyTimeoutMs };
-  try {
-    const bytes = await readWholeBody(request.body!, LONGEST_CHECKED_BODY, limits);
-    return bytes ? { bytes } : { fault: { code: "body_too_large" } };
-  } catch (cause) {
-    return { fault: cause instanceof ApiError ? cause : { code: "bad_body" } };
-  }
-}
-
-/** The body as it is sent: streamed if it was not read, and as its check leaves it if it was. A read has none. */
-async function bodyOf(
-  { url, method, headers, body }: Request,
-  received: ReceivedBody | undefined,
-  { rule }: Meaning,
-  keys: readonly string[],
-): Promise<{ body: BodyInit | null } | BodyFault> {
-  if (!received) return { body: isRead(method) ? null : body };
-  if ("fault" in received) {
-    if (received.fault instanceof ApiError) throw received.fault;
-    return received.fault;
-  }
-  const { bytes } = received;
-  if (keys.length === 0) return { body: bytes.byteLength > 0 ? bytes : null };
-  return checkedBody(new Request(url, { method, headers, body: bytes }), keys, rule !== null);
 }
 
 const ENDS: Readonly<Record<NonNullable<BodyEnd>, string>> = {

@@ -2,9 +2,6 @@ import { bodyTimer, type BodyLimits, type StartTimer } from "../body-timer.ts";
 import { ApiError } from "../http/errors.ts";
 import type { CallerWatch } from "./caller-watch.ts";
 
-/** A body that is told to be at most this long, in bytes, is read whole before its request is judged. */
-export const MAX_SHORT_BODY = 64 * 1024;
-
 /** A sender that sends nothing for this long, in milliseconds, is given up. */
 export const IDLE_BODY_MS = 60_000;
 
@@ -126,40 +123,4 @@ export function deadline(
       clearTimeout(timer);
     },
   };
-}
-
-/**
- * Reads a whole body.
- *
- * @returns undefined if it is longer than `maxLength` bytes.
- * @throws {ApiError} 408 `body_timeout`, or whatever the stream fails with if it breaks off.
- */
-export async function readWholeBody(
-  body: ReadableStream<Uint8Array>,
-  maxLength: number,
-  limits: BodyLimits,
-  start?: StartTimer,
-): Promise<ArrayBuffer | undefined> {
-  const timer = bodyTimer(limits, start);
-  const reader = body.getReader();
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  try {
-    for (;;) {
-      const { value, done } = await timer.read(reader.read());
-      if (done) break;
-      length += value.byteLength;
-      if (length > maxLength) {
-        void reader.cancel().catch(() => undefined);
-        return undefined;
-      }
-      pieces.push(value);
-    }
-  } catch (cause) {
-    void reader.cancel(cause).catch(() => undefined);
-    throw cause;
-  } finally {
-    timer.stop();
-  }
-  return new Blob(pieces).arrayBuffer();
 }

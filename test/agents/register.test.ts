@@ -129,7 +129,11 @@ describe("registration policy", () => {
     expect((await register(self, good, ofAgent)).status).toBe(403);
   });
 
-  const holding = (...permissions: string[]): Registrar => ({ kind: "agent", permissions: new Set(permissions) });
+  const holding = (...permissions: string[]): Registrar => ({
+    kind: "agent",
+    permissions: new Set(permissions),
+    authority: { agentId: "agt_a", sessionId: "fam_a", issuedAt: 0, holds: permissions },
+  });
   it.each<[string, Registrar, "open" | "approval" | "admin", string[], string]>([
     ["a stranger", { kind: "stranger" }, "open", ["github:issues:read"], "active"],
     ["a stranger", { kind: "stranger" }, "approval", ["github:issues:read"], "inactive"],

@@ -2,7 +2,8 @@ import { describe, expect, inject, it } from "vitest";
 import { bodyTimer } from "../../src/body-timer.ts";
 import { watchCaller, type CallerWatch } from "../../src/gateway/caller-watch.ts";
 import { pass } from "../../src/gateway/pass.ts";
-import { readWholeBody, startUpload } from "../../src/gateway/upload.ts";
+import { readWholeBody } from "../../src/gateway/request-body.ts";
+import { startUpload } from "../../src/gateway/upload.ts";
 import { unauthorized } from "../../src/http/errors.ts";
 import { receiveBody } from "../../src/http/validate.ts";
 import { manualTimers } from "../support/manual-timers.ts";
@@ -151,7 +152,7 @@ describe("a streamed upload", () => {
     const held = heldBody();
     const upload = startUpload(held.body, undefined, watch, { idleMs: 1e9, totalMs: 1e9 }, timers.start);
     const received = who === "sends" ? textOf(upload.body).catch(() => "broken off") : undefined;
-    const writing = held.write("a").then(() => who === "reads" && held.write("b"));
+    const writing = held.write("a").then(() => (who === "reads" ? held.write("b") : undefined));
     if (who === "sends") await writing;
     timers.advance(60_000);
     await scheduler.wait(5);

@@ -15,7 +15,7 @@ export function manualTimers() {
     /** Lets so many milliseconds pass, and what is due by then expire. */
     advance(ms: number): void {
       now += ms;
-      for (const timer of [...waiting]) {
+      for (const timer of Array.from(waiting)) {
         if (timer.at > now || !waiting.delete(timer)) continue;
         timer.expire();
       }
