@@ -1,12 +1,12 @@
-import type { Credential } from "./credentials.ts";
 import { ApiError } from "../http/errors.ts";
+import type { CallerWatch } from "./caller-watch.ts";
+import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { holdsNeedle } from "./echo.ts";
 import { cleanResponseHeaders, contentLength, requestHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
 import { pass, readWhole, type BodyEnd } from "./pass.ts";
 import type { Service } from "./services.ts";
-import type { CallerWatch } from "./caller-watch.ts";
 import { deadline, IDLE_BODY_MS, pipeOf, startUpload } from "./upload.ts";
 
 /** An upstream that gave no answer that could be passed on. */

@@ -99,6 +99,9 @@ async function answered(
       // A body that ends after its token has is judged by the time of its end. What already flows to the agent may end later.
       const still = isWritten ? await authenticate(again, 0) : await callerWith(caller.claims, again, 0);
       checkGrants(again, meaning, still);
+      // Streamed past the check of its keys, because its sender held the whole service.
+      const keys = body instanceof ReadableStream ? widerKeys(meaning, still, call.config.catalogue) : [];
+      if (keys.length > 0) throw denied(again, meaning, still, [wholeService(meaning.service.name)], keys[0]);
     },
   });
   const outcome = await forward(call.request, body, meaning, credential, { caller: watch, bodyTimeoutMs }).catch(

@@ -305,6 +305,21 @@ describe("a proxied body that is held", () => {
     },
   );
 
+  it("and streamed because its agent held the whole service breaks off once that is narrowed", async () => {
+    const hubspot = world({
+      ...SETTINGS,
+      "UPSTREAMS.hubspot": { base_url: inject("upstream") },
+      UPSTREAM_HUBSPOT_TOKEN: "pat-real",
+    });
+    const agent = await self.agent(["hubspot:*:*", "hubspot:contacts:write"]);
+    const body = JSON.stringify({ associations: [1], text: "x".repeat(100_000) });
+    const path = "/proxy/hubspot/crm/v3/objects/contacts";
+    const held = await holdBody(hubspot, path, { method: "POST", token: agent.token, body, length: true });
+    const json = { permissions: ["hubspot:contacts:write"] };
+    await self.call(`/agents/${agent.id}/permissions`, { method: "PUT", token: admin.token, json });
+    expect(await held.release()).toEqual({ status: 403, code: "insufficient_permissions" });
+  });
+
   it.each(kinds)("and %s arrives as it is if nothing happened meanwhile", async (_, path, permission, body, length) => {
     const agent = await self.agent([permission]);
     const held = await holdBody(where, path, { method: methodOf(path), token: agent.token, body, length });
