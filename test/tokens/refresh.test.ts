@@ -65,6 +65,23 @@ describe("refresh", () => {
     expect(again.body.token.refresh_token).toBe(first.body.token.refresh_token);
   });
 
+  it.each([
+    [2000, 200],
+    [2001, 401],
+  ])("takes a use that seems to lie %d ms ahead for recent, or not: %d", async (ahead, status) => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    const { id, refreshToken } = await self.agent();
+    await refresh(self, refreshToken);
+    await self.env.DB.prepare(
+      `UPDATE refresh_tokens SET used_at = used_at + ?2
+       WHERE used_at IS NOT NULL AND family_id IN (SELECT id FROM refresh_families WHERE agent_id = ?1)`,
+    )
+      .bind(id, ahead)
+      .run();
+    expect((await refresh(self, refreshToken)).status).toBe(status);
+  });
+
   it("does not lengthen the grace with each replay", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
