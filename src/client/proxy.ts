@@ -47,9 +47,10 @@ export function proxyFetch(service: string, transport: Transport, keeper: Keeper
 
     for (let followed = 0; ; followed++) {
       const response = await answer();
-      const { status, type } = response;
+      const { status } = response;
       const location = response.headers.get("location");
-      const isHidden = type === "opaqueredirect";
+      // Browsers hide a redirect that they do not follow. Not every platform's types know it.
+      const isHidden = (response.type as string) === "opaqueredirect";
       if (redirect === "manual" || !(isHidden || (isRedirect(status) && location !== null))) return response;
       await response.body?.cancel();
       const refuse = (why: string): never => {
