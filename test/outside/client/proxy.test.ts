@@ -271,7 +271,7 @@ describe("a redirect, to client.proxy(service)", () => {
   });
 
   it("that the platform hides is an error, and nothing is followed", async () => {
-    const hidden = { type: "opaqueredirect", status: 0, headers: new Headers(), body: null } as Response;
+    const hidden = { type: "opaqueredirect", status: 0, headers: new Headers(), body: null } as unknown as Response;
     const client = new AgentAuthClient({ baseUrl: worker.url, accessToken: holder.token, fetch: async () => hidden });
     const error = await refused(client.proxy("github")(issues));
     expect(error.message).toContain("this platform does not show");
