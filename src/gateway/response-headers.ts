@@ -64,8 +64,8 @@ export const isReservedResponseHeader = (pattern: string): boolean => RESERVED.t
 function nameFor(name: string, { responseHeaders = [], hiddenResponseHeaders = [] }: ServiceDefinition) {
   if (STANDARD.has(name)) return name;
   if (RENAMED.test(name)) return `x-upstream-${name.replace(/^x-/, "")}`;
-  if (RESERVED.test(name) || hiddenResponseHeaders.includes(name)) return undefined;
-  return CUSTOM.test(name) || responseHeaders.some((pattern) => matches(name, pattern)) ? name : undefined;
+  const isOwn = CUSTOM.test(name) || responseHeaders.some((pattern) => matches(name, pattern));
+  return isOwn && !RESERVED.test(name) && !hiddenResponseHeaders.includes(name) ? name : undefined;
 }
 
 const matches = (name: string, pattern: string): boolean =>

@@ -31,7 +31,7 @@ export function resolveLink(text: string, { service, fetched, gatewayOrigin, iss
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return undefined;
   if (url.origin !== fetched.origin) {
     const own = issuer === null ? [gatewayOrigin] : [gatewayOrigin, issuer];
-    return own.some((origin) => isSameHost(url, new URL(origin))) ? undefined : url.href;
+    return own.some((origin) => isSameHost(url, origin)) ? undefined : url.href;
   }
   const { basePath, name } = service;
   const isInside = url.pathname === basePath || url.pathname.startsWith(`${basePath}/`);
@@ -46,11 +46,13 @@ export function resolveLink(text: string, { service, fetched, gatewayOrigin, iss
 }
 
 /**
- * Whether two URLs name the same host and port in any spelling. The default ports of http and https count as one, as do the
+ * Whether a URL names the host and port of an origin in any spelling. The default ports of http and https count as one, as do the
  * names of the loopback interface, because clients that follow from one to the other may keep their token.
  */
-function isSameHost(one: URL, other: URL): boolean {
-  return authorityOf(one) === authorityOf(other);
+function isSameHost(url: URL, origin: string): boolean {
+  const own = URL.parse(origin);
+  // A request whose Host is no host has no origin to compare with.
+  return own === null || authorityOf(url) === authorityOf(own);
 }
 
 const LOOPBACK =

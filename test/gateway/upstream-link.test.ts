@@ -104,6 +104,10 @@ describe("a link to the gateway itself", () => {
     expect(resolveLink(text, { ...scope(), gatewayOrigin })).toBeUndefined();
   });
 
+  it("is none where the Host that was called is none", () => {
+    expect(resolveLink("https://files.example/x", { ...scope(), gatewayOrigin: "http://[::1" })).toBeUndefined();
+  });
+
   it("is not mistaken for another host or port", () => {
     for (const text of [
       "https://gateway.example.evil/x",
