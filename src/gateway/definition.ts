@@ -70,6 +70,8 @@ export interface ServiceDefinition {
   readonly widerBodyParameters?: readonly string[];
   /** JSON pointers (RFC 6901) to links in answers, absolute or from the host's root, that are made to lead through the gateway. */
   readonly bodyLinks?: readonly string[];
-  /** Response headers kept from the agent beside those kept for every upstream, lower case. */
+  /** Response headers that pass beside those that pass for every upstream, lower case; `stripe-*` is all that begin so. */
+  readonly responseHeaders?: readonly string[];
+  /** Response headers kept from the agent although their family passes, lower case. */
   readonly hiddenResponseHeaders?: readonly string[];
 }

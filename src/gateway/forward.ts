@@ -3,15 +3,21 @@ import type { CallerWatch } from "./caller-watch.ts";
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { holdsNeedle } from "./echo.ts";
-import { cleanResponseHeaders, contentLength, requestHeaders } from "./headers.ts";
+import { contentLength, requestHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
-import { pass, readWhole, type BodyEnd } from "./pass.ts";
-import type { Service } from "./services.ts";
+import { maxDecodedLength, pass, readWhole, type BodyEnd } from "./pass.ts";
+import { setResponseHeaders } from "./response-headers.ts";
 import { deadline, IDLE_BODY_MS, pipeOf, startUpload } from "./upload.ts";
+import { resolveLink } from "./upstream-link.ts";
 
 /** An upstream that gave no answer that could be passed on. */
 export interface UpstreamFailure {
-  readonly failure: "timeout" | "unreachable" | "encoded" | Exclude<BodyEnd, "caller_ended" | undefined>;
+  readonly failure:
+    | "timeout"
+    | "unreachable"
+    | "encoded"
+    | "bad_redirect"
+    | Exclude<BodyEnd, "too_large" | "caller_ended" | undefined>;
   /** Where its answer had begun. */
   readonly upstreamStatus?: number;
   readonly cause?: unknown;
@@ -39,6 +45,7 @@ const LONGEST_WHOLE = 64 * 1024;
  * @param body what to send: the request's own stream, or what was read of it.
  * @param caller asked again while a body flows.
  * @param bodyTimeoutMs how long the sender may take for a streamed body, in milliseconds.
+ * @param issuer the gateway's public origin, where it is configured.
  * @throws {ApiError} if the gateway breaks the request's body off: 408 for a slow sender, or the caller's refusal.
  */
 export async function forward(
@@ -46,7 +53,7 @@ export async function forward(
   body: BodyInit | null,
   meaning: Meaning,
   credential: Credential,
-  { caller, bodyTimeoutMs }: { caller: CallerWatch; bodyTimeoutMs: number },
+  { caller, bodyTimeoutMs, issuer }: { caller: CallerWatch; bodyTimeoutMs: number; issuer: string | null },
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = meaning;
   const url = upstreamUrl(meaning, credential.origin);
@@ -78,11 +85,18 @@ export async function forward(
 
   const { definition } = service;
   const { status, headers: received } = answer;
-  const link = (text: string) => throughGateway(text, url, service, originOf(request.url));
+  const scope = { service, fetched: url, gatewayOrigin: originOf(request.url), issuer };
+  const resolve = (text: string) => resolveLink(text, scope);
+  const location = received.get("location");
+  // Without its Location a redirect is an answer that no client understands, and nothing says why.
+  if (isRedirect(status) && location !== null && resolve(location) === undefined) {
+    await answer.body?.cancel();
+    return { failure: "bad_redirect", upstreamStatus: status };
+  }
   const statusText = holdsNeedle(answer.statusText, credential.needles) ? "" : answer.statusText;
   const answered = (content: BodyInit | null): Response => {
     const response = new Response(content, { status, statusText, headers: received });
-    cleanResponseHeaders(response.headers, received, definition, credential.needles, link);
+    setResponseHeaders(response.headers, received, definition, credential.needles, resolve);
     return response;
   };
   const ended = { upstreamStatus: status, done: undefined };
@@ -94,7 +108,9 @@ export async function forward(
     return { failure: "encoded", upstreamStatus: status };
   }
   const links =
-    definition.bodyLinks && status !== 206 && isJson(received) ? linkRewriter(definition.bodyLinks, link) : undefined;
+    definition.bodyLinks && status !== 206 && isJson(received)
+      ? linkRewriter(definition.bodyLinks, resolve)
+      : undefined;
   const rewritten = (content: BodyInit | null): Response => {
     const response = answered(content);
     if (links) for (const name of ["content-length", ...DIGESTS]) response.headers.delete(name);
@@ -108,7 +124,8 @@ export async function forward(
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
   const { readable, writable } = pipeOf(links ? undefined : length);
-  const done = pass(answer.body, writable, { needles, links, searched, watch: caller.start }, length);
+  const maxLength = maxDecodedLength(received);
+  const done = pass(answer.body, writable, { needles, links, searched, maxLength, watch: caller.start }, length);
   return { response: rewritten(readable), upstreamStatus: status, done };
 }
 
@@ -120,6 +137,8 @@ const BODILESS = new Set([204, 205, 304]);
 
 /** What tells of the bytes of a body that are no longer those. */
 const DIGESTS = ["content-md5", "digest", "content-digest", "repr-digest"];
+
+const isRedirect = (status: number): boolean => status >= 300 && status < 400 && status !== 304;
 
 const isJson = (headers: Headers): boolean =>
   /^application\/(?:[\w.-]+\+)?json\b/i.test(headers.get("content-type") ?? "");
@@ -137,17 +156,3 @@ const lengthOf = (headers: Headers): number | undefined =>
   headers.has("content-encoding") ? undefined : contentLength(headers);
 
 const originOf = (url: string): string => url.slice(0, url.indexOf("/", url.indexOf("://") + 3));
-
-/** A link of the upstream's as one through the gateway, from the root if it was; a link to anywhere else as it is. */
-function throughGateway(text: string, base: URL, service: Service, gatewayOrigin: string): string {
-  const own = base.origin + service.basePath;
-  const through = `/proxy/${service.name}`;
-  if (text.startsWith(`${own}/`)) return gatewayOrigin + through + text.slice(own.length);
-  const url = URL.parse(text, base);
-  if (!url || url.origin !== base.origin) return text;
-  const inside = url.pathname === service.basePath || url.pathname.startsWith(`${service.basePath}/`);
-  // Whoever takes it from the root would ask the gateway itself.
-  if (!inside) return url.href;
-  const rest = url.pathname.slice(service.basePath.length) + url.search + url.hash;
-  return (/^\/[^/\\]/.test(text) ? "" : gatewayOrigin) + through + rest;
-}

@@ -1,5 +1,4 @@
 import type { ServiceDefinition } from "./definition.ts";
-import { holdsNeedle } from "./echo.ts";
 
 /**
  * Request headers that every upstream may see. Whatever is not named is dropped. A coding without its name, or a write or a range
@@ -17,13 +16,6 @@ const FORWARDED = new Set([
   "if-unmodified-since",
   "range",
 ]);
-
-/**
- * Response headers that no agent sees: hop-by-hop (RFC 9110 §7.6.1), cookies, what tells of the credential, and what would
- * set rules in a browser for the gateway's whole origin.
- */
-const HIDDEN =
-  /^(?:keep-alive|connection|proxy-.*|te|trailer|transfer-encoding|upgrade|set-cookie2?|x-(?:accepted-)?oauth-.*|clear-site-data|alt-svc|strict-transport-security|public-key-pins|report.*|nel|service-worker-.*|content-security-policy-.*|origin-agent-cluster|(?:accept|critical)-ch|refresh|(?:x-)?sourcemap|speculation-rules|use-as-dictionary|(?:www-)?auth.*|access-control-.*)$/;
 
 const USER_AGENT = "AgentAuth-Gateway/1";
 
@@ -63,60 +55,7 @@ export function contentLength(headers: Headers): number | undefined {
 }
 
 /** What `Connection` names is for the next hop only, whatever else it is called (RFC 9110 §7.6.1). */
-function connectionNamed(headers: Headers): readonly string[] {
+export function connectionNamed(headers: Headers): readonly string[] {
   const named = headers.get("connection");
   return named ? named.split(",").map((name) => name.trim().toLowerCase()) : [];
-}
-
-/**
- * Makes the upstream's headers those that the agent may see: none that tell of the credential, none that hold it, pagination
- * and redirect links rewritten to lead through the gateway.
- *
- * @param headers the runtime's own copy of `received`, which costs half of one made here.
- */
-export function cleanResponseHeaders(
-  headers: Headers,
-  received: Headers,
-  { name: service, hiddenResponseHeaders: hidden }: ServiceDefinition,
-  needles: readonly string[],
-  rewriteLink: (url: string) => string,
-): void {
-  const named = connectionNamed(received);
-  let values = "";
-  received.forEach((value, name) => {
-    if (HIDDEN.test(name) || hidden?.includes(name) || named.includes(name)) {
-      headers.delete(name);
-      return;
-    }
-    values += `${value}\n`;
-    if (LINKS.has(name)) headers.set(name, rewriteHeader(name, value, rewriteLink));
-  });
-  if (holdsNeedle(values, needles)) {
-    for (const [name, value] of received) if (holdsNeedle(value, needles)) headers.delete(name);
-  }
-  // An answer to one agent is never another's: not in a shared cache, whatever the upstream said.
-  headers.set("cache-control", privateCache(headers.get("cache-control")));
-  headers.append("vary", "Authorization");
-  // What an upstream answers must not run on the gateway's origin, where other agents' answers and the console are.
-  headers.set("content-security-policy", "default-src 'none'; sandbox");
-  headers.set("x-content-type-options", "nosniff");
-  // Tells a refusal of the upstream's from one of the gateway's: only the latter is about the agent's token.
-  headers.set("x-agentauth-upstream", service);
-}
-
-const LINKS = new Set(["link", "location", "content-location"]);
-
-function rewriteHeader(name: string, value: string, rewriteLink: (url: string) => string): string {
-  return name === "link"
-    ? value.replace(/<([^<>]*)>/g, (_, url: string) => `<${rewriteLink(url)}>`)
-    : rewriteLink(value);
-}
-
-function privateCache(value: string | null): string {
-  if (!value) return "private, no-cache";
-  const kept = value
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => !/^(public|private|s-maxage=.*|no-cache="?.*)$/i.test(part) || /^no-cache$/i.test(part));
-  return ["private", ...kept].join(", ");
 }

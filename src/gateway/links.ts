@@ -6,8 +6,14 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const COMMA = 0x2c;
 
-/** A text that is held back until it is whole; a longer one is neither key nor link. */
+/** A text, in bytes, that is held back until it is whole. A longer one is no key that a pointer names, and no link that passes. */
 const LONGEST_TEXT = 16 * 1024;
+
+/**
+ * What comes in the place of a link that the agent may not get. No client can call it, so that whoever follows it fails: null
+ * would say that there is no further page.
+ */
+const NO_LINK = new TextEncoder().encode('"about:invalid"');
 
 export interface LinkRewriter {
   /** What to pass on, given the next piece: slices of it, and links in the place of others. */
@@ -20,8 +26,11 @@ export interface LinkRewriter {
  * Rewrites the links at these pointers (RFC 6901) in a JSON answer that comes in pieces; every other byte stays as it is.
  *
  * Nothing but one key or one link is ever held back, so that an answer of any size streams. Only objects are looked into.
+ *
+ * @param resolve the link that comes in place of one; if it returns undefined, or the text is no JSON string or longer than a link
+ *   may be, `about:invalid` does.
  */
-export function linkRewriter(pointers: readonly string[], rewrite: (url: string) => string): LinkRewriter {
+export function linkRewriter(pointers: readonly string[], resolve: (url: string) => string | undefined): LinkRewriter {
   const wanted = new Set(pointers);
   const deepest = Math.max(...pointers.map((pointer) => pointer.split("/").length - 1));
   /** By depth, down to the deepest that matters: whether it is an object, and the pointer of its member that is being read. */
@@ -32,6 +41,8 @@ export function linkRewriter(pointers: readonly string[], rewrite: (url: string)
   let inText = false;
   let escaped = false;
   let held: number[] | undefined;
+  /** In a text that something else has come in place of already. */
+  let skipping = false;
 
   /** What comes in the place of a text that has ended; undefined where it stays. */
   function replacement(text: readonly number[]): Uint8Array | undefined {
@@ -41,7 +52,10 @@ export function linkRewriter(pointers: readonly string[], rewrite: (url: string)
         value === undefined ? undefined : `${places[depth - 1]}/${value.replaceAll("~", "~0").replaceAll("/", "~1")}`;
       return undefined;
     }
-    const link = value === undefined ? value : rewrite(value);
+    // An empty text is how some say that there is no link.
+    if (value === "") return undefined;
+    const link = value === undefined ? undefined : resolve(value);
+    if (link === undefined) return NO_LINK;
     return link === value ? undefined : new TextEncoder().encode(JSON.stringify(link));
   }
 
@@ -59,6 +73,7 @@ export function linkRewriter(pointers: readonly string[], rewrite: (url: string)
           escaped = byte === BACKSLASH && !escaped;
           if (held && (ends || held.length > LONGEST_TEXT)) {
             const link = replacement(held);
+            skipping = link !== undefined && !ends;
             if (link || heldFrom < 0) {
               if (heldFrom > sent) passed.push(chunk.subarray(sent, heldFrom));
               passed.push(link ?? Uint8Array.from(held));
@@ -66,7 +81,9 @@ export function linkRewriter(pointers: readonly string[], rewrite: (url: string)
             }
             held = undefined;
           }
-          if (ends) inText = keyNext = false;
+          if (!ends) continue;
+          if (skipping) sent = at + 1;
+          inText = keyNext = skipping = false;
         } else if (byte === QUOTE) {
           inText = true;
           const matters = keyNext ? places[depth - 1] !== undefined : wanted.has(places[depth] ?? "");
@@ -84,7 +101,7 @@ export function linkRewriter(pointers: readonly string[], rewrite: (url: string)
           keyNext = objects[depth] === true;
         }
       }
-      const end = held ? Math.max(0, heldFrom) : chunk.length;
+      const end = held ? Math.max(0, heldFrom) : skipping ? sent : chunk.length;
       if (end > sent) passed.push(chunk.subarray(sent, end));
       return passed;
     },

@@ -1,8 +1,9 @@
 import { bodyHoldsNeedle, echoSearch } from "./echo.ts";
+import { contentLength } from "./headers.ts";
 import type { LinkRewriter } from "./links.ts";
 
 /** How a body ended: well, or with what broke it off. */
-export type BodyEnd = "credential_echo" | "broken_off" | "caller_ended" | undefined;
+export type BodyEnd = "credential_echo" | "broken_off" | "too_large" | "caller_ended" | undefined;
 
 /** Bytes that are read at once: few at first where the length is not known, and more while they fill the buffer. */
 const FIRST_PIECE = 4 * 1024;
@@ -16,6 +17,24 @@ export interface Passage {
   readonly searched?: number;
   /** Watches whether the agent may still have the rest, until what it returns is called; calls `abort` when it may not. */
   readonly watch?: (abort: (refusal: unknown) => void) => () => void;
+  /** How many bytes may be read, decoded; any number where it is left out. */
+  readonly maxLength?: number;
+}
+
+/** A body under a Content-Encoding may be this long when it is decoded, in bytes, however short it was on the way. */
+const MAX_DECODED_LENGTH = 64 * 1024 * 1024;
+
+/** A longer one may be this many times as long as on the way. Text compresses to a tenth, repetitive text to a thirtieth; gzip can reach 1,032. */
+const MAX_EXPANSION = 30;
+
+/**
+ * Returns how long a body may be once the runtime has decoded it, in bytes: reading one costs CPU for each byte that comes out, and
+ * a megabyte of gzip holds a gigabyte. Any length if there is no coding: then the upstream has to send every byte itself.
+ */
+export function maxDecodedLength(headers: Headers): number {
+  const coding = headers.get("content-encoding");
+  if (coding === null || coding === "" || coding === "identity") return Infinity;
+  return Math.max(MAX_DECODED_LENGTH, MAX_EXPANSION * (contentLength(headers) ?? 0));
 }
 
 /** Reads a short body at once: one that breaks off or holds the credential is no answer at all. */
@@ -69,7 +88,7 @@ export async function pass(
 async function passed(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { needles, links, searched = Infinity }: Passage,
+  { needles, links, searched = Infinity, maxLength = Infinity }: Passage,
   length: number,
   signal: AbortSignal,
 ): Promise<BodyEnd> {
@@ -80,8 +99,9 @@ async function passed(
     void Promise.allSettled([writer.abort(signal.reason), reader.cancel(signal.reason)]);
   };
   signal.addEventListener("abort", cut);
-  const search = needles.length > 0 ? echoSearch(needles) : undefined;
-  let echoed = false;
+  let search = needles.length > 0 ? echoSearch(needles) : undefined;
+  let fault: NonNullable<BodyEnd> = "broken_off";
+  let received = 0;
   let passed = 0;
   try {
     const longest = Math.max(0, ...needles.map((needle) => needle.length));
@@ -93,10 +113,15 @@ async function passed(
       const { value, done } = await reader.read(new Uint8Array(buffer, held.length, piece));
       if (done) break;
       buffer = value.buffer as ArrayBuffer;
+      received += value.byteLength;
+      if (received > maxLength) {
+        fault = "too_large";
+        throw new Error(`the answer is longer than ${maxLength} bytes when it is decoded`);
+      }
       const read = new Uint8Array(buffer, 0, held.length + value.byteLength);
       const verdict = search?.(read) ?? { clear: read.length };
       if (verdict === "echo") {
-        echoed = true;
+        fault = "credential_echo";
         throw new Error("the answer held the credential");
       }
       const clear = read.subarray(0, verdict.clear);
@@ -105,6 +130,11 @@ async function passed(
       passed += clear.length;
       if (passed > searched && !links) {
         if (held.length > 0) await writer.write(held);
+        held = new Uint8Array();
+        search = undefined;
+      }
+      // The runtime alone does not count what it decodes.
+      if (!search && !links && maxLength === Infinity) {
         reader.releaseLock();
         writer.releaseLock();
         signal.removeEventListener("abort", cut);
@@ -119,6 +149,6 @@ async function passed(
     return undefined;
   } catch (cause) {
     await Promise.allSettled([reader.cancel(cause), writer.abort(cause)]);
-    return echoed ? "credential_echo" : "broken_off";
+    return fault;
   }
 }

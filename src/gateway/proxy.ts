@@ -104,7 +104,7 @@ async function answered(
       if (keys.length > 0) throw denied(again, meaning, still, [wholeService(meaning.service.name)], keys[0]);
     },
   });
-  const outcome = await forward(call.request, body, meaning, credential, { caller: watch, bodyTimeoutMs }).catch(
+  const outcome = await forward(call.request, body, meaning, credential, { caller: watch, bodyTimeoutMs, issuer: call.config.issuer }).catch(
     (cause: unknown) => {
       if (cause instanceof ApiError) {
         record(call, caller, "failure", `${line(meaning)} → broken off, ${cause.fields.code}`);
@@ -121,7 +121,7 @@ async function answered(
       done.then((fault) => {
         if (!fault) return;
         record(call, caller, "failure", `${line(meaning)} → ${upstreamStatus}, ${ENDS[fault]}`);
-        if (fault === "credential_echo") logEcho(call, caller, meaning, upstreamStatus);
+        if (fault !== "broken_off") logCut(call, caller, meaning, upstreamStatus, fault);
       }),
     );
   }
@@ -150,16 +150,23 @@ const ENDS: Readonly<Record<NonNullable<BodyEnd>, string>> = {
   broken_off: "the answer broke off",
   credential_echo: "cut off: credential_echo",
   caller_ended: "cut off: the agent may no longer do this",
+  too_large: "cut off: upstream_too_large",
 };
 
 /** The answer is on its way already: nothing else would tell the operator. */
-function logEcho(call: RequestContext, caller: Caller, { service, path }: Meaning, status: number): void {
+function logCut(
+  call: RequestContext,
+  caller: Caller,
+  { service, path }: Meaning,
+  status: number,
+  fault: "credential_echo" | "too_large",
+): void {
   logRefusal({
     request_id: call.requestId,
     method: call.request.method,
     path: `/proxy/${service.name}${path}`,
     status,
-    code: "credential_echo",
+    code: fault === "too_large" ? "upstream_too_large" : fault,
     agent_id: caller.agent.id,
   });
 }
@@ -269,6 +276,7 @@ function upstreamError(
       message: {
         timeout: `${service.name} did not begin its answer within ${service.timeoutMs / 1000} seconds.`,
         encoded: `${service.name} answered in a Content-Encoding in which its credential could not be found.`,
+        bad_redirect: `${service.name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
         unreachable: `${service.name} could not be reached, or broke the connection off.`,
         broken_off: `${service.name} broke its answer off.`,
         credential_echo: `The answer of ${service.name} held the credential that the gateway put in, and is not passed on.`,

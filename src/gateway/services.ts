@@ -55,7 +55,7 @@ export function loadServices(
     const settings = upstreams.get(definition.name);
     if (settings?.rules || settings?.resources) {
       faults.push(
-        `UPSTREAMS.${definition.name}: only base_url, credential and timeout_ms of a built-in service can be set.`,
+        `UPSTREAMS.${definition.name}: only base_url, credential, timeout_ms and response_headers of a built-in service can be set.`,
       );
     }
     services.set(definition.name, service(definition, settings, catalogue));
@@ -107,6 +107,8 @@ function service(definition: ServiceDefinition, settings: UpstreamSettings | und
   const base = baseUrl === undefined ? null : new URL(baseUrl);
   const basePath = base?.pathname.replace(/\/$/, "") ?? "";
   const prefix = definition.pathPrefix;
+  const { responseHeaders = [] } = definition;
+  const more = settings?.response_headers?.map((name) => name.toLowerCase()) ?? [];
   let table: Table | undefined;
   return {
     name: definition.name,
@@ -114,7 +116,7 @@ function service(definition: ServiceDefinition, settings: UpstreamSettings | und
     // A base URL that ends in the prefix that every path gets means it once.
     basePath: prefix && basePath.endsWith(prefix) ? basePath.slice(0, -prefix.length) : basePath,
     credential: settings?.credential ?? definition.credential,
-    definition,
+    definition: more.length > 0 ? { ...definition, responseHeaders: [...responseHeaders, ...more] } : definition,
     timeoutMs: settings?.timeout_ms ?? DEFAULT_TIMEOUT_MS,
     // Most isolates serve few of the services: a table is read when its first request comes.
     table: () => (table ??= compileTable(definition, catalogue)),

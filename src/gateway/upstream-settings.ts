@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { NAME_PATTERN } from "../permissions/grammar.ts";
+import { isReservedResponseHeader } from "./response-headers.ts";
 
 const name = z.string().check(z.regex(NAME_PATTERN));
 
@@ -13,6 +14,15 @@ const baseUrl = z.string().check(
 const headerName = z.string().check(
   z.regex(/^(?!(?:host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect)$)[a-z0-9-]+$/i, {
     error: "must be a header that can carry a credential",
+  }),
+);
+
+/** A response header that passes beside those that pass for every upstream; `X-Foo-*` is all that begin so. */
+const responseHeader = z.string().check(
+  z.regex(/^[a-z0-9][a-z0-9-]*\*?$/i, { error: "must be the name of a header, or its beginning and *" }),
+  z.refine((pattern) => !isReservedResponseHeader(pattern.toLowerCase()), {
+    error:
+      "names a header that no agent gets: of cookies, credentials, browsers, caches, one hop or the gateway itself",
   }),
 );
 
@@ -62,6 +72,7 @@ const upstream = z.strictObject({
   credential: z.optional(credential),
   resources: z.optional(z.record(name, z.array(name).check(z.minLength(1)))),
   rules: z.optional(z.array(z.string()).check(z.minLength(1))),
+  response_headers: z.optional(z.array(responseHeader)),
   timeout_ms: z.optional(z.number().check(z.int(), z.minimum(1), z.maximum(600_000))),
 });
 

@@ -3,7 +3,10 @@ import { describe, expect, it } from "vitest";
 import { linkRewriter } from "../../src/gateway/links.ts";
 
 const POINTERS = ["/next_page", "/links/next", "/paging/next/link", "/odd~1key"];
-const rewrite = (url: string) => url.replace("https://upstream.example", "https://gateway.example/proxy/lab");
+const rewrite = (url: string) =>
+  url.startsWith("https://gateway.example")
+    ? undefined
+    : url.replace("https://upstream.example", "https://gateway.example/proxy/lab");
 
 /** Sends a text through, cut into pieces of these sizes. */
 function through(text: string, sizes: readonly number[] = [text.length]): string {
@@ -89,6 +92,26 @@ describe("links in an answer", () => {
 
   it("are not looked for in a text that is too long to be one", () => {
     const long = JSON.stringify({ next_page: "x".repeat(100_000), [`${"k".repeat(50_000)}`]: UP, links: { next: UP } });
-    expect(through(long, [1000])).toBe(long.replace(`"next":"${UP}"`, `"next":"${HERE}"`));
+    expect(through(long, [1000])).toBe(
+      long.replace(`"next":"${UP}"`, `"next":"${HERE}"`).replace("x".repeat(100_000), "about:invalid"),
+    );
+  });
+
+  it.each([
+    ["is not passed on", '"https://gateway.example/agents"'],
+    ["is longer than one may be", `"${" ".repeat(20_000)}https://gateway.example/agents"`],
+    ["is longer than one may be, in escapes", `"${"\\u0020".repeat(3000)}https://gateway.example/agents"`],
+    ["is no JSON string", '"https://\ngateway.example/agents"'],
+    ["holds an escape that JSON has not", '"https://\\x67ateway.example/agents"'],
+  ])("become one that no client can call where the link %s", (_, text) => {
+    for (const sizes of [[1 << 20], [7], [1000]]) {
+      expect(through(`{"next_page": ${text}, "links":{"next":"${UP}"}}`, sizes)).toBe(
+        `{"next_page": "about:invalid", "links":{"next":"${HERE}"}}`,
+      );
+    }
+  });
+
+  it("stay empty where the link is empty", () => {
+    expect(through('{"next_page":"","links":{"next":null}}')).toBe('{"next_page":"","links":{"next":null}}');
   });
 });

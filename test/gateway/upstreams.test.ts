@@ -85,6 +85,14 @@ describe("an operator's upstream", () => {
     ["a secret in the settings", { credential: { scheme: "bearer", token: "s" } }, "orders.credential"],
     ["an unknown key", { tokn: 1 }, "orders"],
     ["an endless timeout", { timeout_ms: 1e9 }, "orders.timeout_ms"],
+    [
+      "cookies for its agents",
+      { response_headers: ["X-Ok", "Set-Cookie"] },
+      "orders.response_headers.1: names a header",
+    ],
+    ["rules for browsers", { response_headers: ["Content-Security-*"] }, "orders.response_headers.0: names a header"],
+    ["a header of the gateway's", { response_headers: ["X-AgentAuth-*"] }, "orders.response_headers.0: names a header"],
+    ["what is no header", { response_headers: ["*"] }, "orders.response_headers.0: must be the name"],
   ])("with %s is a fault that names it", (_, change, expected) => {
     const told = orders(change).join("\n");
     expect(told).toContain("UPSTREAMS.orders");
@@ -104,6 +112,18 @@ describe("an operator's upstream", () => {
     expect(taken("/files/a/keys")).toBe("orders:reports:read");
     expect(taken("/files/a%2Fkeys")).toBe("encoded_slash");
     expect(taken("/files/a%2Fb%2fadmin%2Fc")).toBe("encoded_slash");
+  });
+
+  it("says which response headers pass beside those that always do", () => {
+    const { services: own, faults: wrong } = load({
+      UPSTREAMS: {
+        orders: { ...ORDERS, response_headers: ["HAL-Docs", "Acme-*"] },
+        github: { response_headers: ["HAL-*"] },
+      },
+    });
+    expect(wrong).toEqual([]);
+    expect(own.get("orders")!.definition.responseHeaders).toEqual(["hal-docs", "acme-*"]);
+    expect(own.get("github")!.definition.responseHeaders).toEqual(["hal-*"]);
   });
 
   it("is told every rule that is wrong, at once", () => {

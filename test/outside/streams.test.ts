@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTcpServer, type AddressInfo, type Server } from "node:net";
-import { brotliCompressSync, brotliDecompressSync, deflateSync, gunzipSync, gzipSync } from "node:zlib";
+import { Readable } from "node:stream";
+import { brotliCompressSync, brotliDecompressSync, createGzip, deflateSync, gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
 
@@ -39,6 +40,7 @@ beforeAll(async () => {
   });
   const lab = { resources: { things: ["read", "write"] }, rules: ["* /{path...} things"] };
   worker = await startWorker({
+    ISSUER: "https://auth.example.com",
     "UPSTREAMS.lab": JSON.stringify({ ...lab, base_url: origin, timeout_ms: 500 }),
     "UPSTREAMS.down": JSON.stringify({ ...lab, base_url: "http://127.0.0.1:1" }),
     "UPSTREAMS.nowhere": JSON.stringify({ ...lab, base_url: "http://nowhere.invalid" }),
@@ -46,7 +48,10 @@ beforeAll(async () => {
     "UPSTREAMS.based": JSON.stringify({ ...lab, base_url: `${origin}/api/v3` }),
     "UPSTREAMS.switching": JSON.stringify({ ...lab, base_url: `http://127.0.0.1:${await listen(switching)}` }),
     "UPSTREAMS.bare": JSON.stringify({ ...lab, base_url: origin }),
+    "UPSTREAMS.zendesk.base_url": origin,
+    "UPSTREAMS.open": JSON.stringify({ ...lab, base_url: origin, credential: { scheme: "none" } }),
     UPSTREAM_LAB_TOKEN: CREDENTIAL,
+    UPSTREAM_ZENDESK_TOKEN: CREDENTIAL,
     UPSTREAM_BASED_TOKEN: CREDENTIAL,
     UPSTREAM_SWITCHING_TOKEN: CREDENTIAL,
     UPSTREAM_DOWN_TOKEN: CREDENTIAL,
@@ -61,6 +66,8 @@ beforeAll(async () => {
     "nowhere:*:*",
     "broken:*:*",
     "bare:*:*",
+    "zendesk:*:*",
+    "open:*:*",
   ]);
 });
 afterAll(async () => {
@@ -317,7 +324,7 @@ describe("an answer", () => {
       [`${origin}/elsewhere?a=1`, `${worker.url}/proxy/lab/elsewhere?a=1`],
       ["/elsewhere", "/proxy/lab/elsewhere"],
       ["https://files.example/signed?sig=1", "https://files.example/signed?sig=1"],
-      ["//files.example/x", "//files.example/x"],
+      ["//files.example/x", "http://files.example/x"],
     ]) {
       answer = (_, response) => void response.writeHead(302, { location }).end();
       const { status, headers } = await call("/lab/moved");
@@ -325,6 +332,33 @@ describe("an answer", () => {
       expect(headers.get("location")).toBe(expected);
     }
     expect(received - before).toBe(4);
+  });
+
+  it("that redirects where no request may go is 502, and nothing of where", async () => {
+    for (const location of [
+      `${worker.url}/agents/revoke-tokens`,
+      "https://auth.example.com/x",
+      "/a//b",
+      "javascript:x",
+    ]) {
+      answer = (_, response) => void response.writeHead(307, { location }).end("moved");
+      const { status, headers, body } = await call("/lab/astray");
+      expect([status, body.code, body.upstream]).toEqual([502, "upstream_bad_redirect", "lab"]);
+      expect(headers.get("location")).toBeNull();
+    }
+    await worker.activity(agent, (message) => message === "lab GET /astray → bad_redirect");
+  });
+
+  it("that creates something keeps its status where its Location may not pass", async () => {
+    const headers = {
+      location: `${worker.url}/agents`,
+      "content-location": "/a//b",
+      link: `<${worker.url}/x>; rel="next"`,
+    };
+    answer = (_, response) => void response.writeHead(201, headers).end("{}");
+    const got = await call("/lab/created", { method: "POST", json: {} });
+    expect(got.status).toBe(201);
+    for (const name of Object.keys(headers)) expect(got.headers.get(name)).toBeNull();
   });
 
   it("redirects beside the base URL is sent there, and not to the gateway's own paths", async () => {
@@ -578,6 +612,68 @@ describe("an upstream that sends the credential back", () => {
     const log = worker.log.join("");
     expect(log).toContain('"code":"credential_echo"');
     expect(log).not.toContain("credential-of-the-company");
+  });
+});
+
+/** Milliseconds of CPU that the Worker's process has taken. */
+const cpu = () => {
+  const fields = readFileSync(`/proc/${worker.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+};
+
+describe("a body that is much longer when it is decoded", () => {
+  /** So many megabytes of spaces under gzip, which makes a thousandth of them. */
+  async function gzipped(megabytes: number): Promise<Buffer> {
+    const spaces = Buffer.alloc(MEGABYTE, " ");
+    const chunks: Buffer[] = [];
+    for await (const chunk of Readable.from(Array<Buffer>(megabytes).fill(spaces)).pipe(createGzip()))
+      chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+  const send = (body: Buffer, type: string, hasLength = true) => {
+    answer = (_, response) => {
+      const length = hasLength && { "content-length": body.length };
+      response.writeHead(200, { "content-type": type, "content-encoding": "gzip", ...length });
+      response.write(body.subarray(0, 1000));
+      response.end(body.subarray(1000));
+    };
+  };
+  const gzip = { headers: { "accept-encoding": "gzip" } };
+
+  it.each([
+    ["is searched", "/lab/bomb", "application/json", true],
+    ["is searched and of unknown length", "/lab/bomb", "application/json", false],
+    ["is searched at its beginning", "/lab/bomb", "application/octet-stream", false],
+    ["is searched for links", "/zendesk/api/v2/tickets", "application/json", true],
+  ])("is cut off where it %s", async (_, path, type, hasLength) => {
+    const bomb = await gzipped(512);
+    send(bomb, type, hasLength);
+    const before = cpu();
+    const { body, broken: cut } = await readAll(await open(path, gzip));
+    console.info(`${path} ${type}: ${bomb.length} bytes of gzip, ${cpu() - before} ms of CPU`);
+    expect(cut).toBe(true);
+    // It ends soon after 64 MB: not after 512.
+    expect(body.length).toBeLessThan(bomb.length / 4);
+    const request = path.replace("/", "").replace("/", " GET /");
+    await worker.activity(agent, (message) => message === `${request} → 200, cut off: upstream_too_large`);
+    expect(worker.log.join("")).toContain('"code":"upstream_too_large"');
+  });
+
+  it("passes where it is of a size that answers have", async () => {
+    const body = await gzipped(60);
+    send(body, "application/json");
+    const response = await open("/lab/long-json", gzip);
+    expect(gunzipSync((await readAll(response)).body)).toHaveLength(60 * MEGABYTE);
+  });
+
+  it("passes as it is, neither decoded nor encoded, where nothing looks at it", async () => {
+    const bomb = await gzipped(512);
+    send(bomb, "application/octet-stream");
+    const before = cpu();
+    const { body } = await readAll(await open("/open/bomb", gzip));
+    expect(body.equals(bomb)).toBe(true);
+    // Decoding it takes two seconds.
+    expect(cpu() - before).toBeLessThan(500);
   });
 });
 

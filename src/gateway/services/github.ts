@@ -115,7 +115,8 @@ export const github: ServiceDefinition = {
     accept: "application/vnd.github+json",
     "x-github-api-version": "2022-11-28",
   },
-  hiddenResponseHeaders: ["github-authentication-token-expiration"],
+  // Tells which organizations the credential lacks, with a link that would authorize it.
+  hiddenResponseHeaders: ["x-github-sso"],
   rules: [
     "GET /issues issues",
     "GET /user/issues issues",

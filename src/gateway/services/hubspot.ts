@@ -68,6 +68,7 @@ export const hubspot: ServiceDefinition = {
   },
   // An object that is created with associations changes the objects at their other ends, of whatever type they are.
   widerBodyParameters: ["associations", "inputs.associations"],
+  responseHeaders: ["hubspot-*"],
   bodyLinks: ["/paging/next/link", "/paging/prev/link"],
   rules: [
     ...names.flatMap((type) => OBJECTS.flatMap((base) => reading(type, `${base}/${TYPES[type]}`))),

@@ -25,6 +25,7 @@ export const salesforce: ServiceDefinition = {
   requestHeaders: new Map([["sforce-query-options", /^/]]),
   // Fields of the record itself. `Owner.Email` is not.
   embeds: { fields: { "*": "" } },
+  responseHeaders: ["sforce-*"],
   bodyLinks: ["/nextRecordsUrl"],
   rules: [...record("Account", "accounts"), ...record("Lead", "leads")],
 };

@@ -11,6 +11,7 @@ export const stripe: ServiceDefinition = {
   // Before 2022-11-15 a charge holds its refunds, and before 2020-08-27 a customer its cards and subscriptions.
   requestHeaders: new Map([["stripe-version", /^20(?:22-1[12]|2[3-9]-\d\d|[3-9]\d-\d\d)-[\w.;= -]+$/]]),
   defaultHeaders: { "stripe-version": "2026-10-28.endive" },
+  responseHeaders: ["stripe-*", "original-request"],
   refusedParameters: ["_stripe_account"],
   // `expand` follows references, up to four deep: every step counts, and one that is not listed is uncovered.
   embeds: {

@@ -95,6 +95,7 @@ export const zendesk: ServiceDefinition = {
       identities: "users",
     },
   },
+  responseHeaders: ["zendesk-*"],
   bodyLinks: ["/next_page", "/previous_page", "/links/next", "/links/prev", "/after_url", "/before_url"],
   rules: RULES.trim()
     .split(/\n+/)
