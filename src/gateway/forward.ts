@@ -1,3 +1,4 @@
+import type { BodyToSend } from "./body.ts";
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { holdsNeedle } from "./echo.ts";
@@ -34,17 +35,18 @@ const LONGEST_WHOLE = 64 * 1024;
  * One attempt: whether a request may be repeated is its sender's to know. Redirects are answered, not followed: the next
  * request is checked like any other, and the credential never travels to another host.
  *
- * @param body what to send: the request's own stream, or what its check left.
+ * @param sent what to send: the request's own stream, or what its check left, under the type that it was judged by.
  */
 export async function forward(
   request: Request,
-  body: BodyInit | null,
+  { body, contentType }: BodyToSend,
   meaning: Meaning,
   credential: Credential,
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = meaning;
   const url = upstreamUrl(meaning, credential.origin);
   const headers = requestHeaders(request.headers, service.definition);
+  if (contentType !== undefined) headers["content-type"] = contentType;
   for (const [name, value] of credential.headers) headers[name] = value;
 
   const upload = uploadOf(body, request.headers);

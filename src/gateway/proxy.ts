@@ -9,7 +9,7 @@ import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { reaches } from "../permissions/match.ts";
 import { credentialFor, type Credential, type CredentialFault } from "./credentials.ts";
-import { checkedBody } from "./body.ts";
+import { bodyToSend, type BodyFault, type BodyToSend } from "./body.ts";
 import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
 import { forward, type UpstreamFailure } from "./forward.ts";
 import type { BodyEnd } from "./pass.ts";
@@ -50,7 +50,7 @@ export async function proxy(call: RequestContext): Promise<Response> {
     throw noCredential(meaning, credential);
   }
 
-  const answer = answered(call, caller, meaning, sent.body, credential);
+  const answer = answered(call, caller, meaning, sent, credential);
   // What was sent is recorded also when nobody waits for the answer any more.
   call.waitUntil(answer.then(({ recorded }) => recorded).catch(() => undefined));
   return (await answer).response;
@@ -60,10 +60,10 @@ async function answered(
   call: RequestContext,
   caller: Caller,
   meaning: Meaning,
-  body: BodyInit | null,
+  sent: BodyToSend,
   credential: Credential,
 ): Promise<{ response: Response; recorded: Promise<void> }> {
-  const outcome = await forward(call.request, body, meaning, credential);
+  const outcome = await forward(call.request, sent, meaning, credential);
   if ("failure" in outcome) throw upstreamError(call, caller, meaning, outcome);
   const { response, upstreamStatus, done } = outcome;
   const status = upstreamStatus < 400 ? "success" : "failure";
@@ -98,11 +98,15 @@ function widerKeys({ service }: Meaning, { permissions }: Caller, catalogue: Cat
   return isFree ? [] : widerBodyParameters;
 }
 
-/** The body as it is sent: streamed, unless keys of it are looked at. A read has none. */
-function bodyOf(request: Request, { method, rule, service }: Meaning, wider: readonly string[]) {
-  if (isRead(method) || !request.body) return { body: null };
+/** The body as it is sent: streamed, unless names in it are looked at. A read has none. */
+async function bodyOf(
+  request: Request,
+  { method, rule, service }: Meaning,
+  wider: readonly string[],
+): Promise<BodyToSend | BodyFault> {
+  if (isRead(method)) return { body: null };
   const keys = [...(service.definition.refusedBodyParameters ?? []), ...wider];
-  return keys.length > 0 ? checkedBody(request, keys, rule !== null) : { body: request.body };
+  return bodyToSend(request, { forms: service.table().formNames, keys, isCovered: rule !== null });
 }
 
 const ENDS: Readonly<Record<NonNullable<BodyEnd>, string>> = {
