@@ -119,11 +119,11 @@ export function judgeBody(
     ? judgeJson(bytes, JSON_TYPE, keys)
     : null;
   if (json) return json;
-  const fields = parseForm(bytes);
-  if (typeof fields === "string") return { code: "bad_body", reason: fields };
-  const parameter = firstFound(fields, ([name]) => refused(name));
+  const form = parseForm(bytes);
+  if (typeof form === "string") return { code: "bad_body", reason: form };
+  const parameter = firstFound(form.names, refused);
   return parameter === undefined
-    ? { body: formatForm(fields), contentType: formatMediaType(type) }
+    ? { body: formatForm(form.fields), contentType: formatMediaType(type) }
     : { code: "parameter_refused", parameter };
 }
 

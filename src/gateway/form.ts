@@ -6,9 +6,10 @@ export type FormFields = readonly (readonly [name: string, value: string | undef
 /**
  * Parses a form. Only `&` separates. Characters that should have been encoded but can be read in one way only are taken as they are.
  *
- * @returns the fields, or a sentence that says what is wrong.
+ * @returns the fields, with the names that the sender may have meant to give, where `;` separates too; or a sentence that says what
+ * is wrong.
  */
-export function parseForm(body: ArrayBuffer): FormFields | string {
+export function parseForm(body: ArrayBuffer): { fields: FormFields; names: readonly string[] } | string {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
@@ -26,7 +27,8 @@ export function parseForm(body: ArrayBuffer): FormFields | string {
     if (end !== -1 && value === undefined) return `the value of ${name.slice(0, 40)} is not percent-encoded UTF-8`;
     fields.push([name, value]);
   }
-  return fields;
+  const names = text.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "");
+  return { fields, names };
 }
 
 /** Writes fields as a form in which nothing but what separates them is left unencoded: `;` in a value separates nothing. */
