@@ -24,7 +24,7 @@ export default defineConfig({
           isolate: false,
           maxWorkers: 1,
           include: ["test/**/*.test.ts"],
-          exclude: ["test/outside/**", "test/conformance/**"],
+          exclude: ["test/outside/**", "test/conformance/**", "test/differential/**"],
           globalSetup: ["./test/support/upstream-server.ts"],
           setupFiles: ["./test/support/migrate.ts"],
         },
@@ -36,6 +36,13 @@ export default defineConfig({
           globalSetup: ["./test/conformance/target.ts"],
           testTimeout: 30_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "differential",
+          include: ["test/differential/**/*.test.ts"],
+          testTimeout: 120_000,
         },
       },
       {

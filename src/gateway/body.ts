@@ -1,14 +1,40 @@
-import { parameterName } from "./query.ts";
+import { formatForm, parseForm } from "./form.ts";
+import { endToEndHeader } from "./headers.ts";
+import { formatMediaType, isUtf8, parseMediaType, type MediaType } from "./media-type.ts";
+import { formatMultipart, parseMultipart } from "./multipart.ts";
+import { watchedNameIn, watchNames, type WatchedNames } from "./parameter-name.ts";
 
-/** What a body must fit in where its keys are looked at, in bytes. */
-export const LONGEST_CHECKED_BODY = 1024 * 1024;
+/** The longest body that is read to be checked, in bytes. */
+export const MAX_CHECKED_BODY = 1024 * 1024;
 
 /** Why a body is not sent on. */
 export interface BodyFault {
   readonly code: "body_too_large" | "body_type_refused" | "bad_body" | "parameter_refused";
   /** The key that is refused. */
   readonly parameter?: string;
+  /** What is wrong with the body, as the end of a sentence. */
+  readonly reason?: string;
 }
+
+/** A body as it is sent, with the `Content-Type` that it was judged by: no other may go with it. */
+export interface BodyToSend {
+  readonly body: BodyInit | null;
+  /** Undefined where there is no body; then the header stays as it came. */
+  readonly contentType?: string;
+}
+
+/** What a service says of bodies. */
+export interface BodyRules {
+  /** Names that no form may hold, urlencoded or multipart. */
+  readonly forms: WatchedNames;
+  /** Keys that neither JSON nor a form may hold: `token`, or `inputs.associations` below a JSON key. */
+  readonly keys: readonly string[];
+  /** Whether a rule of the table matches the request. Where none does, bodies that are neither JSON nor a form pass as they are. */
+  readonly isCovered: boolean;
+}
+
+/** What happens to a body of a certain type: it is sent on as it comes, or read whole and judged. */
+export type BodyTreatment = { readonly kind: "stream" | "json" | "form" | "multipart"; readonly type: MediaType };
 
 // Of ES2025: numbers keep the digits that they were written with.
 declare global {
@@ -17,100 +43,135 @@ declare global {
   }
 }
 
+/** What a body without a type is (RFC 9110 §8.3). Said to the upstream, because Rack would take such a body for a form. */
+const UNTYPED = "application/octet-stream";
+
 /**
- * Reads a whole body and finds the keys that it may not hold.
+ * Decides by the headers whether a body has to be read. The type is the one that goes to the upstream: without the headers that
+ * `Connection` names.
  *
- * JSON is sent as it was understood and not as it came: of two equal keys no upstream can take the one that was not looked
- * at. Forms are searched as text, more widely than any parser would read them.
- *
- * @param covered whether a rule takes the request; beyond the catalogue, bodies of other kinds pass as they are.
- * @returns what to send, null for an empty body.
+ * @returns `body_type_refused`, which an empty body does not deserve, for a type that cannot be parsed, that some upstreams would read as a form though it is none of the
+ * two, or that cannot be checked.
  */
-export async function checkedBody(
-  request: Request,
-  refused: readonly string[],
-  covered: boolean,
-): Promise<{ body: ArrayBuffer | string | null } | BodyFault> {
-  const bytes = await readAll(request).catch(() => null);
-  if (!bytes) return { code: bytes === null ? "bad_body" : "body_too_large" };
+export function bodyTreatment(headers: Headers, { forms, keys, isCovered }: BodyRules): BodyTreatment | BodyFault {
+  const type = parseMediaType(endToEndHeader(headers, "content-type") || UNTYPED);
+  if (!type) return { code: "body_type_refused", reason: "its Content-Type is malformed" };
+  const kind = kindOf(type);
+  const isForm = kind === "form" || kind === "multipart";
+  if (kind === "form-like" && forms.exact.size > 0) {
+    return { code: "body_type_refused", reason: `some upstreams read ${type.type} as a form` };
+  }
+  const isChecked = isForm ? forms.exact.size + keys.length > 0 : keys.length > 0;
+  if (!isChecked) return { kind: "stream", type };
+  if (!isForm && kind !== "json") {
+    return isCovered ? { code: "body_type_refused", reason: `it is ${type.type}` } : { kind: "stream", type };
+  }
+  if (!isUtf8(type)) return { code: "body_type_refused", reason: "its charset is not UTF-8" };
+  const coding = endToEndHeader(headers, "content-encoding") ?? "identity";
+  if (coding.trim().toLowerCase() !== "identity") {
+    return { code: "body_type_refused", reason: "it has a Content-Encoding" };
+  }
+  return { kind, type };
+}
+
+/**
+ * Parses a whole body by one strict grammar, looks for the names that it may not hold, and writes anew what was parsed. In a form, a
+ * key below another (`inputs.associations`) counts by its beginning.
+ *
+ * JSON that comes under the type of a form, which is what `curl -d` sends, is sent as JSON.
+ */
+export function judgeBody(
+  bytes: ArrayBuffer,
+  treatment: BodyTreatment | BodyFault,
+  { forms, keys }: BodyRules,
+): BodyToSend | BodyFault {
   if (bytes.byteLength === 0) return { body: null };
-  const [type = "", ...attributes] = (request.headers.get("content-type") ?? "")
-    .toLowerCase()
-    .split(";")
-    .map((part) => part.trim());
-  const json = /^application\/(?:[\w.-]+\+)?json$/.test(type);
-  const form = type === "application/x-www-form-urlencoded";
-  const multipart = type === "multipart/form-data";
-  const charset = attributes.find((one) => one.startsWith("charset="))?.slice("charset=".length);
-  const encoded = request.headers.get("content-encoding") ?? "identity";
-  if (!(json || form || multipart)) return covered ? { code: "body_type_refused" } : { body: bytes };
-  if ((charset && !/^"?(?:utf-8|us-ascii)"?$/.test(charset)) || encoded.toLowerCase() !== "identity") {
-    return { code: "body_type_refused" };
+  if ("code" in treatment) return treatment;
+  const { kind, type } = treatment;
+  if (kind === "stream") return { body: bytes, contentType: formatMediaType(type) };
+  if (kind === "json")
+    return judgeJson(bytes, type, keys) ?? { code: "bad_body", reason: "it is not valid JSON in UTF-8" };
+  const firsts = keys.map((key) => ({ key, first: watchNames([key.split(".", 1)[0]!]) }));
+  const refused = (name: string): string | undefined =>
+    watchedNameIn(name, forms) ?? firsts.find(({ first }) => watchedNameIn(name, first))?.key;
+  if (kind === "multipart") {
+    const parts = parseMultipart(bytes, type.parameters.get("boundary"));
+    if (typeof parts === "string") return { code: "bad_body", reason: parts };
+    const parameter = firstFound(parts, ({ name }) => refused(name));
+    return parameter === undefined ? formatMultipart(parts) : { code: "parameter_refused", parameter };
   }
-
-  if (json) {
-    const value = parse(bytes);
-    if (value === undefined) return { code: "bad_body" };
-    const held = refused.find((key) => holds(value, key.split(".")));
-    return held === undefined ? { body: JSON.stringify(value) } : { code: "parameter_refused", parameter: held };
-  }
-  const names = form ? formNames(bytes) : partNames(bytes);
-  if (!names) return { code: "bad_body" };
-  const held = refused.find((key) => names.has(key.split(".", 1)[0]!));
-  return held === undefined ? { body: bytes } : { code: "parameter_refused", parameter: held };
+  const json = /^[\s]*[{[]/.test(new TextDecoder().decode(bytes.slice(0, 64)))
+    ? judgeJson(bytes, JSON_TYPE, keys)
+    : null;
+  if (json) return json;
+  const form = parseForm(bytes);
+  if (typeof form === "string") return { code: "bad_body", reason: form };
+  const parameter = firstFound(form.names, refused);
+  return parameter === undefined
+    ? { body: formatForm(form.fields), contentType: formatMediaType(type) }
+    : { code: "parameter_refused", parameter };
 }
 
-/** Undefined where it is longer than may be looked at. Rejects where it breaks off or is framed wrongly. */
-async function readAll(request: Request): Promise<ArrayBuffer | undefined> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of request.body ?? []) {
-    length += chunk.byteLength;
-    if (length > LONGEST_CHECKED_BODY) return undefined;
-    chunks.push(chunk);
-  }
-  return new Blob(chunks).arrayBuffer();
+const JSON_TYPE: MediaType = { type: "application/json", parameters: new Map() };
+
+/**
+ * Rack parses every `multipart/*` that it knows as a form, formidable everything that holds `urlencoded`, and PHP takes for a form
+ * what only begins with its type.
+ */
+function kindOf({ type }: MediaType): BodyTreatment["kind"] | "form-like" | "other" {
+  if (/^application\/(?:[\w.-]+\+)?json$/.test(type)) return "json";
+  if (type === "application/x-www-form-urlencoded") return "form";
+  if (type === "multipart/form-data") return "multipart";
+  return /^multipart\/|url-?encoded|form-?data/.test(type) ? "form-like" : "other";
 }
 
-function parse(bytes: ArrayBuffer): unknown {
+function firstFound<T>(items: readonly T[], find: (item: T) => string | undefined): string | undefined {
+  for (const item of items) {
+    const found = find(item);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Returns undefined if it is not JSON. Of two equal keys the last one is judged and sent. */
+function judgeJson(bytes: ArrayBuffer, type: MediaType, keys: readonly string[]): BodyToSend | BodyFault | undefined {
   try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
-    const reviver = (_: string, value: unknown, context?: { source?: string }) =>
-      typeof value === "number" && context?.source !== undefined ? JSON.rawJSON(context.source) : value;
-    return JSON.parse(text, reviver);
+    const value = parseJson(bytes);
+    const held = keys.find((key) =>
+      holds(
+        value,
+        key.split(".").map((step) => watchNames([step])),
+      ),
+    );
+    if (held !== undefined) return { code: "parameter_refused", parameter: held };
+    return { body: JSON.stringify(value), contentType: formatMediaType(type) };
   } catch {
+    // A SyntaxError, a TypeError for what is not UTF-8, or a RangeError for what is nested too deeply.
     return undefined;
   }
 }
 
-/** Whether a path of keys leads to something in the value, arrays on the way not counted. An empty list is nothing. */
-function holds(value: unknown, keys: readonly string[]): boolean {
-  const [key, ...rest] = keys;
-  if (key === undefined) return !(Array.isArray(value) && value.length === 0);
-  if (Array.isArray(value)) return value.some((one) => holds(one, keys));
-  if (typeof value !== "object" || value === null) return false;
-  return Object.entries(value).some(([name, inner]) => name.trim().toLowerCase() === key && holds(inner, rest));
+function parseJson(bytes: ArrayBuffer): unknown {
+  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+  const reviver = (_: string, value: unknown, context?: { source?: string }) =>
+    typeof value === "number" && context?.source !== undefined ? JSON.rawJSON(context.source) : value;
+  return JSON.parse(text, reviver);
 }
 
-function formNames(bytes: ArrayBuffer): Set<string> | undefined {
-  const names = new Set<string>();
-  for (const pair of new TextDecoder("latin1").decode(bytes).split(/[&;\r\n]/)) {
-    const name = parameterName(pair.split("=", 1)[0]!);
-    if (name === undefined) return undefined;
-    names.add(name);
-  }
-  return names;
+/**
+ * Whether a path of keys leads to something in the value. Lists on the way are looked through; an empty list holds nothing.
+ * Where the path goes on below a key, its value must be a list: an object there may be read as a list of its values.
+ */
+function holds(value: unknown, [key, ...rest]: readonly WatchedNames[]): boolean {
+  if (Array.isArray(value)) return value.some((one) => holds(one, key ? [key, ...rest] : []));
+  if (!key || typeof value !== "object" || value === null) return false;
+  return Object.entries(value).some(
+    ([name, inner]) =>
+      watchedNameIn(name, key) !== undefined && (rest.length === 0 ? isGiven(inner) : isBelow(inner, rest)),
+  );
 }
 
-/** Every `name=` of a multipart body (RFC 7578), also where it stands in a part's content. The extended `name*=` is refused. */
-function partNames(bytes: ArrayBuffer): Set<string> | undefined {
-  const text = new TextDecoder("latin1").decode(bytes);
-  if (/\bname\*|=\?[\w-]+\?[bq]\?/i.test(text)) return undefined;
-  const names = new Set<string>();
-  for (const [, quoted, plain] of text.matchAll(/\bname\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/gi)) {
-    const name = quoted?.replace(/\\(.)/gs, "$1") ?? plain ?? "";
-    names.add(name.toLowerCase());
-    names.add(parameterName(name) ?? "");
-  }
-  return names;
-}
+const isGiven = (value: unknown): boolean => !(Array.isArray(value) && value.length === 0);
+
+const isBelow = (value: unknown, keys: readonly WatchedNames[]): boolean =>
+  Array.isArray(value) ? holds(value, keys) : typeof value === "object" && value !== null;

@@ -1,7 +1,7 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { beyond } from "../permissions/match.ts";
-import { LONGEST_CHECKED_BODY, type BodyFault } from "./body.ts";
+import { MAX_CHECKED_BODY, type BodyFault } from "./body.ts";
 import { canonicalPath, splitTarget, type CanonicalPath, type PathFault } from "./path.ts";
 import { readQuery } from "./query.ts";
 import { METHODS } from "./rule.ts";
@@ -58,7 +58,8 @@ const FAULTS: Readonly<Record<PathFault, string>> = {
   backslash: "The path holds a back-slash.",
   control_character: "The path holds a control character.",
   empty_segment: "The path holds an empty segment (//, or a slash at its end).",
-  dot_segment: "The path holds a dot segment.",
+  dot_segment: "The path holds a dot segment (. or .., alone or before # or ?).",
+  lookalike_character: "The path holds a character that some servers read as a dot, a slash or a percent sign.",
   path_parameter: "The path holds a ; parameter.",
   trailing_dot_or_space: "A segment of the path ends in a dot or a space.",
   encoded_slash: "The path holds %2F where this API takes no free text.",
@@ -87,10 +88,14 @@ export function meaningOf(
   }
   const { definition } = service;
   const table = service.table();
-  const reading = readQuery(query, definition.refusedParameters ?? [], table.embeds);
+  const reading = readQuery(query, table.queryNames, table.embeds);
   if ("code" in reading) {
     return reading.code === "bad_query"
-      ? refuse(400, reading.code, `The query parameter "${reading.parameter}" is not plainly encoded.`)
+      ? refuse(
+          400,
+          reading.code,
+          `The query parameter "${reading.parameter}" is not plainly encoded, or spelled so that upstreams read it differently. Write name, name[] or name[0].`,
+        )
       : refusedParameter(reading.parameter, "query parameter");
   }
   const { texts, encoded } = withPrefix(canonical, definition.pathPrefix);
@@ -148,15 +153,20 @@ export function upstreamUrl({ service, path, query }: Meaning, origin: string): 
 }
 
 const BODY_FAULTS: Readonly<Record<Exclude<BodyFault["code"], "parameter_refused">, [Refusal["status"], string]>> = {
-  body_too_large: [413, `Its bodies are checked, and this one is longer than ${LONGEST_CHECKED_BODY / 1024} KB.`],
-  body_type_refused: [415, "Its bodies are checked: send JSON or a form, in UTF-8 and without Content-Encoding."],
-  bad_body: [400, "The body is not what its Content-Type says."],
+  body_too_large: [413, `This body has to be checked, and it is longer than ${MAX_CHECKED_BODY / 1024} KB.`],
+  body_type_refused: [
+    415,
+    "This body cannot be checked. Send JSON (application/json) or a form (application/x-www-form-urlencoded or multipart/form-data), in UTF-8 and without Content-Encoding.",
+  ],
+  bad_body: [400, "The body is not what its Content-Type says, or could be read in several ways."],
 };
 
 /** The refusal of a body. */
-export function bodyRefusal({ code, parameter }: BodyFault): Refusal {
+export function bodyRefusal({ code, parameter, reason }: BodyFault): Refusal {
   if (code === "parameter_refused") return refusedParameter(parameter ?? "", "body parameter");
-  return refuse(BODY_FAULTS[code][0], code, `${BODY_FAULTS[code][1]} Nothing was forwarded.`);
+  const [status, message] = BODY_FAULTS[code];
+  const why = reason === undefined ? "" : ` What is wrong: ${reason}.`;
+  return refuse(status, code, `${message}${why} Nothing was forwarded.`);
 }
 
 function refusedParameter(parameter: string, what: string): Refusal {

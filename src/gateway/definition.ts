@@ -36,6 +36,27 @@ export type CredentialScheme =
   /** The upstream asks for no credential. */
   | { readonly scheme: "none" };
 
+/**
+ * Parameters that no agent may send unless a service says otherwise: credentials of its own, which some APIs prefer over the header
+ * (RFC 6750 §2.2 and §2.3), and method overrides (Rack::MethodOverride, Salesforce), which would turn a checked read into a write.
+ * `_charset_` names another encoding for the whole form (RFC 7578 §4.6), in which its names would read differently.
+ */
+export const REFUSED_PARAMETERS: readonly string[] = [
+  "token",
+  "access_token",
+  "oauth_token",
+  "key",
+  "api_key",
+  "apikey",
+  "hapikey",
+  "method",
+  "_method",
+  "_httpmethod",
+  "x-http-method-override",
+  "x_http_method_override",
+  "_charset_",
+];
+
 /** Everything the gateway knows of one upstream. Data only: adding a service adds no code. */
 export interface ServiceDefinition {
   readonly name: string;
@@ -52,8 +73,13 @@ export interface ServiceDefinition {
   readonly requestHeaders?: ReadonlyMap<string, RegExp>;
   /** Headers set on every request where the agent did not send its own, lower case. */
   readonly defaultHeaders?: Readonly<Record<string, string>>;
-  /** Query parameters refused beside those refused for every upstream, lower case. */
+  /** Parameters that no query may hold. `REFUSED_PARAMETERS` if left out. */
   readonly refusedParameters?: readonly string[];
+  /**
+   * Parameters that no form may hold, urlencoded or multipart, because upstreams merge forms with the query. `refusedParameters` if
+   * left out. Where there is any, forms are read before they are sent, up to a bound.
+   */
+  readonly refusedFormParameters?: readonly string[];
   /**
    * Query parameters that bring other resources into the answer: parameter (lower case, without `[…]`) → value → the further
    * permissions, written like those of a rule (`customers`, `users:read+tickets:read`), `""` for none. `*` is every value of

@@ -1,5 +1,6 @@
 import { ApiError } from "../http/errors.ts";
 import type { CallerWatch } from "./caller-watch.ts";
+import type { BodyToSend } from "./body.ts";
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
 import { holdsNeedle } from "./echo.ts";
@@ -42,7 +43,7 @@ const LONGEST_WHOLE = 64 * 1024;
  * One attempt: whether a request may be repeated is its sender's to know. Redirects are answered, not followed: the next
  * request is checked like any other, and the credential never travels to another host.
  *
- * @param body what to send: the request's own stream, or what was read of it.
+ * @param sent what to send: the request's own stream, or what was read of it, under the type that it was judged by.
  * @param caller asked again while a body flows.
  * @param bodyTimeoutMs how long the sender may take for a streamed body, in milliseconds.
  * @param issuer the gateway's public origin, where it is configured.
@@ -50,7 +51,7 @@ const LONGEST_WHOLE = 64 * 1024;
  */
 export async function forward(
   request: Request,
-  body: BodyInit | null,
+  { body, contentType }: BodyToSend,
   meaning: Meaning,
   credential: Credential,
   { caller, bodyTimeoutMs, issuer }: { caller: CallerWatch; bodyTimeoutMs: number; issuer: string | null },
@@ -58,6 +59,7 @@ export async function forward(
   const { service } = meaning;
   const url = upstreamUrl(meaning, credential.origin);
   const headers = requestHeaders(request.headers, service.definition);
+  if (contentType !== undefined) headers["content-type"] = contentType;
   for (const [name, value] of credential.headers) headers[name] = value;
 
   const upload =
@@ -66,8 +68,8 @@ export async function forward(
       : undefined;
   // A slow sender is told so before its upstream is given up.
   const { late, stop } = deadline(service.timeoutMs, upload?.sent, bodyTimeoutMs + IDLE_BODY_MS);
-  const sent = upload ? { body: upload.body, signal: upload.signal } : { body };
-  const init: RequestInit = { method: meaning.method, headers, ...sent, redirect: "manual" };
+  const content = upload ? { body: upload.body, signal: upload.signal } : { body };
+  const init: RequestInit = { method: meaning.method, headers, ...content, redirect: "manual" };
   let answer: Response | undefined;
   try {
     const answering = fetch(url.href, init);

@@ -48,6 +48,10 @@ function isForwarded(
   return (FORWARDED.has(name) || own?.get(name)?.test(value) === true) && !named.includes(name);
 }
 
+/** A header as the upstream gets it: null if it is missing, or if `Connection` names it and so takes it off the request. */
+export const endToEndHeader = (headers: Headers, name: string): string | null =>
+  connectionNamed(headers).includes(name) ? null : headers.get(name);
+
 /** How long a message says that its body is, in bytes; undefined where it says nothing that can be read. */
 export function contentLength(headers: Headers): number | undefined {
   const length = headers.get("content-length");

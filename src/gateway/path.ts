@@ -13,6 +13,7 @@ export type PathFault =
   | "control_character"
   | "empty_segment"
   | "dot_segment"
+  | "lookalike_character"
   | "path_parameter"
   | "trailing_dot_or_space"
   | "encoded_slash"
@@ -25,13 +26,18 @@ const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+
 const PCHAR = /^[A-Za-z0-9._~!$&'()*+,;=:@-]$/;
 const UNRESERVED = /^[A-Za-z0-9._~-]$/;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
+/**
+ * Characters that a server which normalises (NFKC) or converts its paths to a smaller character set takes for a dot, a slash, a
+ * back-slash or a percent sign.
+ */
+const LOOKALIKE = /[\u2024\u2025\u2044\u2215\u2216\u29f5\u29f8\ufe52\ufe68\ufe6a\uff05\uff0e\uff0f\uff3c]/;
 const ENCODED_AGAIN = /%[0-9A-Fa-f]{2}/;
 
 /**
  * The one meaning of a raw path (`/repos/octo/hello`), or why it has none.
  *
  * Everything that two parsers may read differently is refused instead of repaired: dot segments in any encoding,
- * double encoding, back-slashes, control characters, empty segments, `;` parameters, and segments that end in a dot or
+ * double encoding, back-slashes, characters that look like dots and slashes, control characters, empty segments, `;` parameters, and segments that end in a dot or
  * a space, which some servers strip. `%2F` is kept for the rule to judge.
  */
 export function canonicalPath(rawPath: string): CanonicalPath | PathFault {
@@ -62,10 +68,12 @@ function faultIn(text: string): PathFault | undefined {
   if (CONTROL.test(text)) return "control_character";
   if (text.includes("\\")) return "backslash";
   if (text.includes(";")) return "path_parameter";
+  if (LOOKALIKE.test(text)) return "lookalike_character";
   if (ENCODED_AGAIN.test(text)) return "double_encoding";
   for (const part of text.split("/")) {
     if (part === "") return "empty_segment";
-    if (part === "." || part === "..") return "dot_segment";
+    // A server that decodes before it parses ends the path at the `#` or the `?`.
+    if (/^\.{1,2}(?:[?#]|$)/.test(part)) return "dot_segment";
     if (part.endsWith(".") || part.endsWith(" ")) return "trailing_dot_or_space";
   }
   return undefined;

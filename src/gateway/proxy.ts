@@ -9,11 +9,12 @@ import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { reaches } from "../permissions/match.ts";
 import { credentialFor, type Credential, type CredentialFault } from "./credentials.ts";
+import type { BodyToSend } from "./body.ts";
 import { watchCaller } from "./caller-watch.ts";
 import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
 import { forward, type UpstreamFailure } from "./forward.ts";
 import type { BodyEnd } from "./pass.ts";
-import { bodyOf, isReadFirst, receiveBody, type ReceivedBody } from "./request-body.ts";
+import { bodyOf, isReadFirst, mustBeRead, receiveBody, type ReceivedBody } from "./request-body.ts";
 import { isRead } from "./rule.ts";
 
 /**
@@ -29,7 +30,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   if (meaning.decision === "refuse" && meaning.status === 400) throw refusal(meaning);
 
   const isSent = meaning.decision === "judge" && !isRead(meaning.method) && request.body !== null;
-  let received = isSent && isReadFirst(request, meaning.service) ? await receive(arrived) : undefined;
+  let received = isSent && isReadFirst(request, meaning) ? await receive(arrived) : undefined;
   let call = received ? now(arrived) : arrived;
   // A write must see a revocation at once; a read may be as old as the published bound.
   const isStreamed = isSent && !received;
@@ -39,8 +40,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   if (meaning.decision === "refuse") throw refusal(meaning);
   checkGrants(call, meaning, caller);
 
-  const { refusedBodyParameters: refused = [] } = meaning.service.definition;
-  if (isStreamed && refused.length + widerKeys(meaning, caller, config.catalogue).length > 0) {
+  if (isStreamed && mustBeRead(request, meaning, widerKeys(meaning, caller, config.catalogue))) {
     // Too long to be read for strangers.
     received = await receive(arrived);
     call = now(arrived);
@@ -48,7 +48,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
     checkGrants(call, meaning, caller);
   }
   const wider = widerKeys(meaning, caller, config.catalogue);
-  const sent = await bodyOf(request, received, meaning, [...refused, ...wider]);
+  const sent = bodyOf(request, received, meaning, wider);
   if (sent instanceof ApiError) throw sent;
   if ("code" in sent) {
     if (sent.parameter && wider.includes(sent.parameter)) {
@@ -63,7 +63,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
     throw noCredential(meaning, credential);
   }
 
-  const answer = answered(call, caller, meaning, sent.body, credential);
+  const answer = answered(call, caller, meaning, sent, credential);
   // What was sent is recorded also when nobody waits for the answer any more.
   call.waitUntil(answer.then(({ recorded }) => recorded).catch(() => undefined));
   return (await answer).response;
@@ -87,7 +87,7 @@ async function answered(
   call: RequestContext,
   caller: Caller,
   meaning: Meaning,
-  body: BodyInit | null,
+  sent: BodyToSend,
   credential: Credential,
 ): Promise<{ response: Response; recorded: Promise<void> }> {
   const { standingTtl, bodyTimeoutMs } = call.config;
@@ -100,18 +100,20 @@ async function answered(
       const still = isWritten ? await authenticate(again, 0) : await callerWith(caller.claims, again, 0);
       checkGrants(again, meaning, still);
       // Streamed past the check of its keys, because its sender held the whole service.
-      const keys = body instanceof ReadableStream ? widerKeys(meaning, still, call.config.catalogue) : [];
+      const keys = sent.body instanceof ReadableStream ? widerKeys(meaning, still, call.config.catalogue) : [];
       if (keys.length > 0) throw denied(again, meaning, still, [wholeService(meaning.service.name)], keys[0]);
     },
   });
-  const outcome = await forward(call.request, body, meaning, credential, { caller: watch, bodyTimeoutMs, issuer: call.config.issuer }).catch(
-    (cause: unknown) => {
-      if (cause instanceof ApiError) {
-        record(call, caller, "failure", `${line(meaning)} → broken off, ${cause.fields.code}`);
-      }
-      throw cause;
-    },
-  );
+  const outcome = await forward(call.request, sent, meaning, credential, {
+    caller: watch,
+    bodyTimeoutMs,
+    issuer: call.config.issuer,
+  }).catch((cause: unknown) => {
+    if (cause instanceof ApiError) {
+      record(call, caller, "failure", `${line(meaning)} → broken off, ${cause.fields.code}`);
+    }
+    throw cause;
+  });
   if ("failure" in outcome) throw upstreamError(call, caller, meaning, outcome);
   const { response, upstreamStatus, done } = outcome;
   const status = upstreamStatus < 400 ? "success" : "failure";
@@ -121,7 +123,7 @@ async function answered(
       done.then((fault) => {
         if (!fault) return;
         record(call, caller, "failure", `${line(meaning)} → ${upstreamStatus}, ${ENDS[fault]}`);
-        if (fault !== "broken_off") logCut(call, caller, meaning, upstreamStatus, fault);
+        if (fault !== "broken_off" && fault !== "caller_ended") logCut(call, caller, meaning, upstreamStatus, fault);
       }),
     );
   }

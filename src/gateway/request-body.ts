@@ -1,10 +1,10 @@
 import { bodyTimer, type BodyLimits, type StartTimer } from "../body-timer.ts";
 import { ApiError } from "../http/errors.ts";
-import { checkedBody, LONGEST_CHECKED_BODY, type BodyFault } from "./body.ts";
+import { bodyTreatment, judgeBody, MAX_CHECKED_BODY, type BodyFault, type BodyRules, type BodyToSend } from "./body.ts";
 import type { Meaning } from "./decide.ts";
 import { contentLength } from "./headers.ts";
+import { formatMediaType } from "./media-type.ts";
 import { isRead } from "./rule.ts";
-import type { Service } from "./services.ts";
 import { IDLE_BODY_MS } from "./upload.ts";
 
 /** A body that was read whole, or why it could not be. */
@@ -14,39 +14,51 @@ export type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: B
 const MAX_SHORT_BODY = 64 * 1024;
 
 /** Whether a body is read whole before anyone asks who may send it: one that is told to be short, and one that is judged anyway. */
-export function isReadFirst({ headers }: Request, { definition }: Service): boolean {
-  const length = contentLength(headers);
-  return (length !== undefined && length <= MAX_SHORT_BODY) || definition.refusedBodyParameters !== undefined;
+export function isReadFirst(request: Request, meaning: Meaning): boolean {
+  const length = contentLength(request.headers);
+  return (length !== undefined && length <= MAX_SHORT_BODY) || mustBeRead(request, meaning, []);
 }
+
+/** Whether a body has to be read whole: because names in it are looked for, or because its type is refused unless it is empty. */
+export function mustBeRead({ headers }: Request, meaning: Meaning, wider: readonly string[]): boolean {
+  const treatment = bodyTreatment(headers, rulesFor(meaning, wider));
+  return "code" in treatment || treatment.kind !== "stream";
+}
+
+const rulesFor = ({ rule, service }: Meaning, wider: readonly string[]): BodyRules => ({
+  forms: service.table().formNames,
+  keys: [...(service.definition.refusedBodyParameters ?? []), ...wider],
+  isCovered: rule !== null,
+});
 
 /** Reads a body whole. Never rejects: what is wrong with it is said once its sender is known to be in good standing. */
 export async function receiveBody(body: ReadableStream<Uint8Array>, bodyTimeoutMs: number): Promise<ReceivedBody> {
   try {
     const limits = { idleMs: IDLE_BODY_MS, totalMs: bodyTimeoutMs };
-    const bytes = await readWholeBody(body, LONGEST_CHECKED_BODY, limits);
+    const bytes = await readWholeBody(body, MAX_CHECKED_BODY, limits);
     return bytes ? { bytes } : { fault: { code: "body_too_large" } };
   } catch (cause) {
-    return { fault: cause instanceof ApiError ? cause : { code: "bad_body" } };
+    return { fault: cause instanceof ApiError ? cause : { code: "bad_body", reason: "it broke off" } };
   }
 }
 
 /**
- * The body as it is sent: streamed if it was not read, and as its check leaves it if it was. A read has none.
+ * Returns the body as it is sent: streamed if it was not read, and as it was parsed if it was. A read has none.
  *
- * @param keys that are looked for; without any, the body is sent as it came.
+ * @param wider the keys that reach beyond what the caller holds.
  * @returns 408 as an error for a body that took too long.
  */
-export async function bodyOf(
-  { url, method, headers, body }: Request,
+export function bodyOf(
+  { method, headers, body }: Request,
   received: ReceivedBody | undefined,
-  { rule }: Meaning,
-  keys: readonly string[],
-): Promise<{ body: BodyInit | null } | BodyFault | ApiError> {
-  if (!received) return { body: isRead(method) ? null : body };
-  if ("fault" in received) return received.fault;
-  const { bytes } = received;
-  if (keys.length === 0) return { body: bytes.byteLength > 0 ? bytes : null };
-  return checkedBody(new Request(url, { method, headers, body: bytes }), keys, rule !== null);
+  meaning: Meaning,
+  wider: readonly string[],
+): BodyToSend | BodyFault | ApiError {
+  if (isRead(method) || !body) return { body: null };
+  const rules = rulesFor(meaning, wider);
+  const treatment = bodyTreatment(headers, rules);
+  if (received) return "fault" in received ? received.fault : judgeBody(received.bytes, treatment, rules);
+  return "code" in treatment ? treatment : { body, contentType: formatMediaType(treatment.type) };
 }
 
 /**

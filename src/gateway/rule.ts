@@ -113,7 +113,7 @@ function parsePath(path: string): Matcher[] {
     }
     if (!type) return { kind: "any" };
     const [kind, not = ""] = type.split("!");
-    if (kind === "text") return { kind, not: not.split("|") };
+    if (kind === "text") return { kind, not: not.toLowerCase().split("|") };
     const pattern = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
     if (pattern) return { kind: "type", name: type, pattern };
     const choices = type.split("|");
@@ -148,6 +148,9 @@ function segmentsMeet(a: Matcher, b: Matcher): boolean {
   return true;
 }
 
+/** A segment as lenient routers compare it: in lower case, and without the format that Rails reads from its end. */
+const withoutFormat = (part: string): string => part.toLowerCase().replace(/\.json$/, "");
+
 /** Whether a matcher takes this one segment. */
 export function takes(matcher: Matcher, text: string): boolean {
   switch (matcher.kind) {
@@ -156,7 +159,7 @@ export function takes(matcher: Matcher, text: string): boolean {
     case "any":
       return !text.includes("/");
     case "text":
-      return !text.split("/").some((part, index) => index > 0 && matcher.not.includes(part));
+      return !text.split("/").some((part, index) => index > 0 && matcher.not.includes(withoutFormat(part)));
     case "tail":
       return true;
     case "type":

@@ -53,7 +53,7 @@ export function loadServices(
   }
   for (const definition of BUILT_IN_SERVICES) {
     const settings = upstreams.get(definition.name);
-    if (settings?.rules || settings?.resources) {
+    if (settings?.rules || settings?.resources || settings?.refuse_parameters) {
       faults.push(
         `UPSTREAMS.${definition.name}: only base_url, credential, timeout_ms and response_headers of a built-in service can be set.`,
       );
@@ -73,6 +73,7 @@ export function loadServices(
       baseUrl: settings.base_url,
       credential: settings.credential ?? { scheme: "bearer" },
       rules: settings.rules,
+      ...(settings.refuse_parameters && { refusedParameters: settings.refuse_parameters }),
     };
     const own = service(definition, settings, catalogue);
     const wrong = settings.rules.flatMap((rule) => faultIn({ ...definition, rules: [rule] }, catalogue));

@@ -1,5 +1,6 @@
 import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
-import type { ServiceDefinition } from "./definition.ts";
+import { REFUSED_PARAMETERS, type ServiceDefinition } from "./definition.ts";
+import { watchNames, type WatchedNames } from "./parameter-name.ts";
 import { overlap, parseRule, permissions, takes, type Matcher, type Rule } from "./rule.ts";
 
 /** What a node does not have is not there: a table of thousands of rules is looked through at the pace of memory. */
@@ -18,6 +19,10 @@ export interface Table {
   readonly root: Node;
   /** Embedding parameter → value → the permissions that it needs beside the rule's. */
   readonly embeds: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
+  /** Parameters of a query that are refused or embed. */
+  readonly queryNames: WatchedNames;
+  /** Parameters of a form that are refused. */
+  readonly formNames: WatchedNames;
 }
 
 /**
@@ -25,7 +30,8 @@ export interface Table {
  *
  * @throws {Error} naming the line that is malformed or asks for a permission that the catalogue does not have.
  */
-export function compileTable({ name, rules: lines, embeds }: ServiceDefinition, catalogue: Catalogue): Table {
+export function compileTable(definition: ServiceDefinition, catalogue: Catalogue): Table {
+  const { name, rules: lines, embeds, refusedParameters = REFUSED_PARAMETERS } = definition;
   const rules: Rule[] = [];
   const root = emptyNode();
   for (const line of lines) {
@@ -44,7 +50,13 @@ export function compileTable({ name, rules: lines, embeds }: ServiceDefinition, 
     });
     return [parameter, new Map(needs)] as const;
   });
-  return { rules, root, embeds: new Map(embedding) };
+  return {
+    rules,
+    root,
+    embeds: new Map(embedding),
+    queryNames: watchNames([...refusedParameters, ...Object.keys(embeds ?? {})]),
+    formNames: watchNames(definition.refusedFormParameters ?? refusedParameters),
+  };
 }
 
 function told<T>(where: string, read: () => T): T {

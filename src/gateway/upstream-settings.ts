@@ -73,6 +73,11 @@ const upstream = z.strictObject({
   resources: z.optional(z.record(name, z.array(name).check(z.minLength(1)))),
   rules: z.optional(z.array(z.string()).check(z.minLength(1))),
   response_headers: z.optional(z.array(responseHeader)),
+  refuse_parameters: z.optional(
+    z.array(
+      z.string().check(z.regex(/^[\w-]*[a-z0-9][\w-]*$/i, { error: "must be a name of letters, digits, _ and -" })),
+    ),
+  ),
   timeout_ms: z.optional(z.number().check(z.int(), z.minimum(1), z.maximum(600_000))),
 });
 

@@ -34,6 +34,38 @@ describe("a HubSpot object that is created with associations", () => {
   });
 });
 
+describe("a body that a Rails upstream merges with the query", () => {
+  const path = "/proxy/zendesk/api/v2/tickets";
+  const ticket = { ticket: { subject: "a", include: "b" } };
+
+  it("loads further resources only for who holds the whole service", async () => {
+    const { agent, call } = world(at("zendesk"));
+    const { token } = await agent(["zendesk:tickets:write"]);
+    const denied = await call(path, { method: "POST", token, json: { ...ticket, include: "organizations" } });
+    expect([denied.status, denied.body.required]).toEqual([403, "zendesk:*:*"]);
+    const refused = await call(path, { method: "POST", token, json: { ...ticket, access_token: "mine" } });
+    expect([refused.status, refused.body.code]).toEqual([400, "parameter_refused"]);
+    const sent = await call(path, { method: "POST", token, json: ticket });
+    expect(JSON.parse(sent.body.body)).toEqual(ticket);
+    const { token: owner } = await agent(["zendesk:*:*"]);
+    const json = { ...ticket, include: "organizations" };
+    expect((await call(path, { method: "POST", token: owner, json })).status).toBe(200);
+  });
+});
+
+describe("a form to Stripe", () => {
+  it("holds what Stripe's forms hold, and nothing that acts as another account, method or version", async () => {
+    const { agent, call } = world(at("stripe"));
+    const { token } = await agent(["stripe:*:*"]);
+    const headers = { "content-type": "application/x-www-form-urlencoded" };
+    const post = (body: string) => call("/proxy/stripe/v1/payouts", { method: "POST", token, headers, body });
+    expect((await post("amount=1&method=instant&token=tok_1")).body.body).toBe("amount=1&method=instant&token=tok_1");
+    for (const name of ["_method", "_stripe_account", "_stripe_version", "key", "[_stripe_account]"]) {
+      expect((await post(`amount=1&${name}=x`)).body.code).toBe("parameter_refused");
+    }
+  });
+});
+
 describe("Stripe's version", () => {
   it.each([
     ["2026-10-28.endive", "2026-10-28.endive"],

@@ -4,6 +4,11 @@ import { startWorker, type Worker } from "./support/worker.ts";
 
 /** Requests that no well-behaved client sends, byte for byte over a socket: what the upstream gets, if anything. */
 const CREDENTIAL = "ghp_the-real-credential-of-the-company";
+const THINGS = {
+  credential: { scheme: "none" },
+  resources: { things: ["read", "write"] },
+  rules: ["GET,POST /things things"],
+};
 let upstream: Recorder;
 let worker: Worker;
 /** Holds every permission that there is to hold for GitHub: what is refused here is refused to anybody. */
@@ -21,10 +26,12 @@ beforeAll(async () => {
       resources: { things: ["read", "write"] },
       rules: ["* /things/{id} things"],
     }),
+    "UPSTREAMS.lenient": JSON.stringify({ ...THINGS, base_url: upstream.url, refuse_parameters: [] }),
+    "UPSTREAMS.strict": JSON.stringify({ ...THINGS, base_url: upstream.url, refuse_parameters: ["shop_id"] }),
     UPSTREAM_GITHUB_TOKEN: CREDENTIAL,
     UPSTREAM_PREFIXED_TOKEN: CREDENTIAL,
   });
-  owner = (await worker.agent(["github:*:*", "prefixed:*:*"])).token;
+  owner = (await worker.agent(["github:*:*", "prefixed:*:*", "lenient:*:*", "strict:*:*"])).token;
   reader = (await worker.agent(["github:issues:read", "prefixed:things:read"])).token;
 });
 afterAll(async () => {
@@ -269,6 +276,93 @@ describe("a query", () => {
   it("passes as it is otherwise, duplicates and all", async () => {
     await send("/proxy/github/repos/o/r/issues?page=2&labels=a,b&labels=c%26token%3D1&q=", { token: reader });
     expect(upstream.seen[0]!.target).toBe("/repos/o/r/issues?page=2&labels=a,b&labels=c%26token%3D1&q=");
+  });
+});
+
+describe("a form", () => {
+  const post = (type: string, body: string, more: readonly string[] = [], path = "/proxy/github/repos/o/r/issues") =>
+    send(path, {
+      method: "POST",
+      headers: [`Content-Type: ${type}`, `Content-Length: ${body.length}`, ...more],
+      body,
+    });
+  const FORM = "application/x-www-form-urlencoded";
+  const part = (disposition: string) =>
+    `--b\r\nContent-Disposition: form-data; ${disposition}\r\n\r\nDELETE\r\n--b--\r\n`;
+
+  it.each(["_method=DELETE", "a=1&[_method]=DELETE", "access.token=x", "oauth_token[=x"])(
+    "%s is refused, since upstreams merge it with the query",
+    async (body) => {
+      for (const path of ["/proxy/github/repos/o/r/issues", "/proxy/prefixed/things/1"]) {
+        const answer = await post(FORM, body, [], path);
+        expect(answer.body).toContain('"code":"parameter_refused"');
+        expect(answer.status).toBe(400);
+      }
+      expect(upstream.seen).toEqual([]);
+    },
+  );
+
+  it.each([
+    ['name="_method"', "parameter_refused"],
+    ["name=_method", "bad_body"],
+    ["name='_method'", "bad_body"],
+    ['name="_method', "bad_body"],
+    ['name="_method\0x"', "bad_body"],
+    ["name==_method", "bad_body"],
+  ])("with the part %j is refused", async (disposition, code) => {
+    const { status, body } = await post("multipart/form-data; boundary=b", part(disposition));
+    expect(body).toContain(`"code":"${code}"`);
+    expect(status).toBe(400);
+    expect(upstream.seen).toEqual([]);
+  });
+
+  it("is sent as it was parsed", async () => {
+    await post(`${FORM}; charset=UTF-8`, "title=a;b&labels[]=x y");
+    await post("multipart/form-data; boundary=b", part('name="title"'));
+    expect(upstream.seen[0]!.body).toBe("title=a%3Bb&labels%5B%5D=x+y");
+    expect(valuesOf(upstream.seen[0], "content-type")).toEqual([`${FORM}; charset=UTF-8`]);
+    const [type] = valuesOf(upstream.seen[1], "content-type");
+    const boundary = /^multipart\/form-data; boundary=(agentauth-[\w-]+)$/.exec(type!)![1]!;
+    expect(upstream.seen[1]!.body).toBe(part('name="title"').replaceAll("--b", `--${boundary}`));
+  });
+
+  it("is judged by the type that the upstream gets", async () => {
+    await post(FORM, "_method=DELETE", ["Connection: Content-Type"]);
+    await post("text/plain", "_method=DELETE", ["Content-Type:"]);
+    await send("/proxy/github/repos/o/r/issues", {
+      method: "POST",
+      headers: ["Content-Length: 14"],
+      body: "_method=DELETE",
+    });
+    for (const seen of upstream.seen) expect(valuesOf(seen, "content-type")).toEqual(["application/octet-stream"]);
+    upstream.seen.splice(0);
+    for (const type of [
+      `${FORM}, x`,
+      `text/plain\r\nContent-Type: ${FORM}`,
+      `${FORM} x`,
+      "multipart/mixed; boundary=b",
+    ]) {
+      expect((await post(type, "_method=DELETE")).status).toBe(415);
+    }
+    expect(upstream.seen).toEqual([]);
+  });
+
+  it("that is JSON, as GitHub's own examples send it, arrives as JSON", async () => {
+    await post(FORM, '{"title": "a&_method=DELETE"}');
+    expect(upstream.seen[0]!.body).toBe('{"title":"a&_method=DELETE"}');
+    expect(valuesOf(upstream.seen[0], "content-type")).toEqual(["application/json"]);
+  });
+
+  it("may hold what the upstream's own settings allow", async () => {
+    expect((await post(FORM, "_method=PUT", [], "/proxy/lenient/things")).status).toBe(200);
+    expect((await post("multipart/mixed; boundary=b", "--b--", [], "/proxy/lenient/things?token=x")).status).toBe(200);
+    expect(upstream.seen.map(({ target, body }) => [target, body])).toEqual([
+      ["/things", "_method=PUT"],
+      ["/things?token=x", "--b--"],
+    ]);
+    expect((await post(FORM, "shop[id]=2", [], "/proxy/strict/things")).status).toBe(400);
+    expect((await send("/proxy/strict/things?shop.id=2")).status).toBe(400);
+    expect((await post(FORM, "token=2", [], "/proxy/strict/things")).status).toBe(200);
   });
 });
 

@@ -110,6 +110,9 @@ export const github: ServiceDefinition = {
   name: "github",
   baseUrl: "https://api.github.com",
   credential: { scheme: "bearer" },
+  // GitHub's API reads JSON (https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#body-parameters) and
+  // documents no method override, but it is a Rails application, whose Rack::MethodOverride reads forms: these are checked. Its
+  // own examples send JSON by `curl -d` under the type of a form; it is sent on as JSON.
   requestHeaders: new Map([["x-github-api-version", /^/]]),
   defaultHeaders: {
     accept: "application/vnd.github+json",

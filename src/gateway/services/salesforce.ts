@@ -23,6 +23,8 @@ export const salesforce: ServiceDefinition = {
     instanceDomain: "my.salesforce.com",
   },
   requestHeaders: new Map([["sforce-query-options", /^/]]),
+  // `_HttpMethod` (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest_resources.htm) is one of the
+  // parameters that are refused everywhere, and a servlet reads parameters from forms too. JSON holds a record's fields only.
   // Fields of the record itself. `Owner.Email` is not.
   embeds: { fields: { "*": "" } },
   responseHeaders: ["sforce-*"],

@@ -23,7 +23,7 @@ export const slack: ServiceDefinition = {
   baseUrl: "https://slack.com/api",
   pathPrefix: "/api",
   credential: { scheme: "bearer" },
-  // Slack takes arguments from the query and the body mixed, a token among them.
+  // Slack takes arguments from the query, a form or JSON alike, a token among them (https://docs.slack.dev/apis/web-api).
   refusedBodyParameters: ["token"],
   rules: Object.entries(METHODS).flatMap(([permission, names]) =>
     names.split(" ").map((name) => `GET,POST /api/${name} ${permission}`),

@@ -1,4 +1,7 @@
-import type { ServiceDefinition } from "../definition.ts";
+import { REFUSED_PARAMETERS, type ServiceDefinition } from "../definition.ts";
+
+/** Stripe.js sends headers of the API as parameters: another account, another version than `requestHeaders` lets through. */
+const HEADERS_AS_PARAMETERS = ["_stripe_account", "_stripe_version"];
 
 /**
  * Stripe, from the resources of the `stripe` package. The catalogue reads only, so every POST and DELETE is uncovered, and so are
@@ -12,7 +15,12 @@ export const stripe: ServiceDefinition = {
   requestHeaders: new Map([["stripe-version", /^20(?:22-1[12]|2[3-9]-\d\d|[3-9]\d-\d\d)-[\w.;= -]+$/]]),
   defaultHeaders: { "stripe-version": "2026-10-28.endive" },
   responseHeaders: ["stripe-*", "original-request"],
-  refusedParameters: ["_stripe_account"],
+  refusedParameters: [...REFUSED_PARAMETERS, ...HEADERS_AS_PARAMETERS],
+  // Stripe's own forms hold a `token` (https://docs.stripe.com/api/external_accounts/create) and a payout's `method`.
+  refusedFormParameters: [
+    ...REFUSED_PARAMETERS.filter((name) => name !== "token" && name !== "method"),
+    ...HEADERS_AS_PARAMETERS,
+  ],
   // `expand` follows references, up to four deep: every step counts, and one that is not listed is uncovered.
   embeds: {
     expand: {

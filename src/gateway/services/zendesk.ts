@@ -96,6 +96,11 @@ export const zendesk: ServiceDefinition = {
     },
   },
   responseHeaders: ["zendesk-*"],
+  // Zendesk is a Rails application: parameters of the query, of forms and of JSON are merged into one set
+  // (https://guides.rubyonrails.org/action_controller_overview.html#json-parameters). There `include` loads other resources beside the
+  // answer, and `access_token` is a credential (RFC 6750 §2.2).
+  refusedBodyParameters: ["access_token"],
+  widerBodyParameters: ["include"],
   bodyLinks: ["/next_page", "/previous_page", "/links/next", "/links/prev", "/after_url", "/before_url"],
   rules: RULES.trim()
     .split(/\n+/)

@@ -1,0 +1,38 @@
+import { decodeFormText, decodeName } from "./parameter-name.ts";
+
+/** The names and values of an `application/x-www-form-urlencoded` body, decoded; undefined for a name without a `=`. */
+export type FormFields = readonly (readonly [name: string, value: string | undefined])[];
+
+/**
+ * Parses a form. Only `&` separates. Characters that should have been encoded but can be read in one way only are taken as they are.
+ *
+ * @returns the fields, with the names that the sender may have meant to give, where `;` separates too; or a sentence that says what
+ * is wrong.
+ */
+export function parseForm(body: ArrayBuffer): { fields: FormFields; names: readonly string[] } | string {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+  } catch {
+    return "it is not UTF-8";
+  }
+  if (/[\u0000-\u001f\u007f]/.test(text)) return "it holds a line break or a control character that is not encoded";
+  const fields: [string, string | undefined][] = [];
+  for (const pair of text.split("&")) {
+    if (pair === "") continue;
+    const end = pair.indexOf("=");
+    const name = decodeName(end === -1 ? pair : pair.slice(0, end));
+    if (name === undefined) return "a name is not plainly percent-encoded";
+    const value = end === -1 ? undefined : decodeFormText(pair.slice(end + 1));
+    if (end !== -1 && value === undefined) return `the value of ${name.slice(0, 40)} is not percent-encoded UTF-8`;
+    fields.push([name, value]);
+  }
+  const names = text.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "");
+  return { fields, names };
+}
+
+/** Writes fields as a form in which nothing but what separates them is left unencoded: `;` in a value separates nothing. */
+export const formatForm = (fields: FormFields): string =>
+  fields.map(([name, value]) => (value === undefined ? encode(name) : `${encode(name)}=${encode(value)}`)).join("&");
+
+const encode = (text: string): string => encodeURIComponent(text).replaceAll("%20", "+");
