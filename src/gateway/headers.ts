@@ -1,5 +1,5 @@
 import type { ServiceDefinition } from "./definition.ts";
-import { holdsNeedle } from "./echo.ts";
+import { containsSecret, inLowerCase, type SecretEncodings } from "./secret-leak.ts";
 
 /**
  * Request headers that every upstream may see. Whatever is not named is dropped. A coding without its name, or a write or a range
@@ -53,8 +53,15 @@ function isForwarded(
   named: readonly string[],
   { requestHeaders: own }: ServiceDefinition,
 ): boolean {
-  return (FORWARDED.has(name) || own?.get(name)?.test(value) === true) && !named.includes(name);
+  if (named.includes(name) || (name === "range" && isSeveralRanges(value))) return false;
+  return FORWARDED.has(name) || own?.get(name)?.test(value) === true;
 }
+
+/**
+ * Whether a `Range` asks for several parts in one answer, in which the credential could stand in pieces. An upstream may answer with the
+ * whole as if nothing had been asked (RFC 9110 §14.2), and so it does where the header is not forwarded.
+ */
+const isSeveralRanges = (value: string): boolean => value.includes(",");
 
 /** How long a message says that its body is, in bytes; undefined where it says nothing that can be read. */
 export function contentLength(headers: Headers): number | undefined {
@@ -78,21 +85,28 @@ export function cleanResponseHeaders(
   headers: Headers,
   received: Headers,
   { name: service, hiddenResponseHeaders: hidden }: ServiceDefinition,
-  needles: readonly string[],
+  secretEncodings: SecretEncodings,
   rewriteLink: (url: string) => string,
 ): void {
   const named = connectionNamed(received);
+  let names = "";
   let values = "";
   received.forEach((value, name) => {
     if (HIDDEN.test(name) || hidden?.includes(name) || named.includes(name)) {
       headers.delete(name);
       return;
     }
-    values += `${value}\n`;
+    // An empty line is nothing that stands in the midst of a secret.
+    names += `${name}\n\n`;
+    values += `${value}\n\n`;
     if (LINKS.has(name)) headers.set(name, rewriteHeader(name, value, rewriteLink));
   });
-  if (holdsNeedle(values, needles)) {
-    for (const [name, value] of received) if (holdsNeedle(value, needles)) headers.delete(name);
+  if (containsSecret(values, secretEncodings) || containsSecret(names, inLowerCase(secretEncodings))) {
+    for (const [name, value] of received) {
+      if (containsSecret(value, secretEncodings) || containsSecret(name, inLowerCase(secretEncodings))) {
+        headers.delete(name);
+      }
+    }
   }
   // An answer to one agent is never another's: not in a shared cache, whatever the upstream said.
   headers.set("cache-control", privateCache(headers.get("cache-control")));

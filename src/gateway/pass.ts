@@ -1,5 +1,5 @@
-import { bodyHoldsNeedle, echoSearch } from "./echo.ts";
 import type { LinkRewriter } from "./links.ts";
+import { containsSecret, secretScanner, type SecretEncodings } from "./secret-leak.ts";
 
 /** How a body ended: well, or with what broke it off. */
 export type BodyEnd = "credential_echo" | "broken_off" | undefined;
@@ -10,16 +10,30 @@ const LARGEST_PIECE = 128 * 1024;
 
 /** What is done to a body on its way. */
 export interface Passage {
-  readonly needles: readonly string[];
+  readonly secretEncodings: SecretEncodings;
   readonly links: LinkRewriter | undefined;
-  /** How many bytes of the beginning are searched, at least; all where it is left out. */
+  /** How many bytes of the beginning are searched, and then as long as there is text; all where it is left out. */
   readonly searched?: number;
 }
 
-/** Reads a short body at once: one that breaks off or holds the credential is no answer at all. */
+/** How many bytes of a piece are looked at to tell text from other kinds of content. */
+const SNIFFED = 1024;
+
+/**
+ * Whether bytes are no text: they have a control character that no text has (the "binary data bytes" of
+ * https://mimesniff.spec.whatwg.org/#binary-data-byte), but for the zeros of UTF-16.
+ */
+const isBinary = (bytes: Uint8Array): boolean =>
+  bytes.subarray(0, SNIFFED).some((byte) => byte < 0x20 && ((1 << byte) & BINARY_DATA_BYTES) !== 0);
+
+const BINARY_DATA_BYTES = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0b, 0x0e, 0x0f]
+  .concat([0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1c, 0x1d, 0x1e, 0x1f])
+  .reduce((set, byte) => set | (1 << byte), 0);
+
+/** Reads a short body at once: one that breaks off or contains the credential is no answer at all. */
 export async function readWhole(
   answer: Response,
-  { needles, links }: Passage,
+  { secretEncodings, links }: Passage,
 ): Promise<{ body: BodyInit } | { failure: NonNullable<BodyEnd>; cause?: unknown }> {
   let bytes: ArrayBuffer;
   try {
@@ -28,7 +42,7 @@ export async function readWhole(
     return { failure: "broken_off", cause };
   }
   const body = new Uint8Array(bytes);
-  if (bodyHoldsNeedle(body, needles)) return { failure: "credential_echo" };
+  if (containsSecret(body, secretEncodings)) return { failure: "credential_echo" };
   return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
 }
 
@@ -50,42 +64,42 @@ const piped = (body: ReadableStream<Uint8Array>, writable: WritableStream<Uint8A
 export async function pass(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { needles, links, searched = Infinity }: Passage,
+  { secretEncodings, links, searched = Infinity }: Passage,
   length = 0,
 ): Promise<BodyEnd> {
-  if (needles.length === 0 && !links) return piped(body, writable);
+  if (secretEncodings.length === 0 && !links) return piped(body, writable);
   const reader = body.getReader({ mode: "byob" });
   const writer = writable.getWriter();
-  const search = needles.length > 0 ? echoSearch(needles) : undefined;
-  let echoed = false;
+  const scan = secretEncodings.length > 0 ? secretScanner(secretEncodings) : undefined;
+  let isLeak = false;
   let passed = 0;
   try {
-    const longest = Math.max(0, ...needles.map((needle) => needle.length));
     let piece = Math.min(Math.max(FIRST_PIECE, length), LARGEST_PIECE);
-    let buffer = new ArrayBuffer(piece + longest);
+    let buffer = new ArrayBuffer(piece);
     let held = new Uint8Array();
     for (;;) {
+      if (buffer.byteLength < held.length + piece) buffer = new ArrayBuffer(held.length + piece);
       new Uint8Array(buffer).set(held);
       const { value, done } = await reader.read(new Uint8Array(buffer, held.length, piece));
       if (done) break;
       buffer = value.buffer as ArrayBuffer;
       const read = new Uint8Array(buffer, 0, held.length + value.byteLength);
-      const verdict = search?.(read) ?? { clear: read.length };
-      if (verdict === "echo") {
-        echoed = true;
-        throw new Error("the answer held the credential");
+      const result = scan?.(read) ?? { clear: read.length };
+      if (result === "secret") {
+        isLeak = true;
+        throw new Error("The answer contains the credential.");
       }
-      const clear = read.subarray(0, verdict.clear);
+      const clear = read.subarray(0, result.clear);
       for (const part of links ? links.push(clear) : [clear]) if (part.length > 0) await writer.write(part);
       held = read.slice(clear.length);
       passed += clear.length;
-      if (passed > searched && !links) {
+      if (passed > searched && !links && isBinary(clear)) {
         if (held.length > 0) await writer.write(held);
         reader.releaseLock();
         writer.releaseLock();
         return piped(body, writable);
       }
-      if (value.byteLength === piece && piece < LARGEST_PIECE) buffer = new ArrayBuffer((piece *= 2) + longest);
+      if (value.byteLength === piece && piece < LARGEST_PIECE) piece *= 2;
     }
     for (const part of links ? [...links.push(held), links.rest()] : [held]) {
       if (part.length > 0) await writer.write(part);
@@ -94,6 +108,6 @@ export async function pass(
     return undefined;
   } catch (cause) {
     await Promise.allSettled([reader.cancel(cause), writer.abort(cause)]);
-    return echoed ? "credential_echo" : "broken_off";
+    return isLeak ? "credential_echo" : "broken_off";
   }
 }
