@@ -1,14 +1,14 @@
 import type { Config } from "../config.ts";
 import { boughtToken, type NotBought } from "./client-credentials.ts";
 import type { SecretPart } from "./definition.ts";
-import { needlesOf } from "./echo.ts";
+import { secretEncodings, type SecretEncodings } from "./secret-leak.ts";
 import { secretName, type Service } from "./services.ts";
 
 /** What is injected, where it may be sent, and the texts that must never come back to the agent. */
 export interface Credential {
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
-  /** The secrets in every form that is looked for; user names and client ids are none. */
-  readonly needles: readonly string[];
+  /** The secrets in every encoding that is looked for; user names and client ids are none. */
+  readonly secretEncodings: SecretEncodings;
   readonly origin: string;
   /** Set where another can be had: tells that the upstream no longer takes this one. */
   readonly spent?: () => void;
@@ -30,14 +30,14 @@ export async function credentialFor(
   if (known) return known;
   const { credential: scheme, name, origin } = service;
   if (origin === null) return { missing: `UPSTREAMS.${name}.base_url` };
-  // A line's end that was pasted with a secret is none of it: no header would carry it, and no echo would show it.
+  // A line's end that was pasted with a secret is none of it: no header would carry it, and no answer would show it.
   const secret = (part: SecretPart) => config.secret(name, part)?.trim();
   const token = secret("TOKEN");
   const keep = (headers: Credential["headers"], ...secrets: string[]): Credential | CredentialFault => {
     if (headers.some(([, value]) => /[^\x20-\x7e]/.test(value))) return missing("TOKEN");
     // In lower case they stand in the place of whatever else has their name.
     headers = headers.map(([header, value]) => [header.toLowerCase(), value]);
-    const credential = { headers, needles: needlesOf(secrets), origin };
+    const credential = { headers, secretEncodings: secretEncodings(secrets), origin };
     fixed.set(service, credential);
     return credential;
   };
@@ -79,7 +79,7 @@ export async function credentialFor(
       if (!credential) {
         credential = {
           headers: [["authorization", `Bearer ${bought.token}`]],
-          needles: needlesOf([bought.token, clientSecret]),
+          secretEncodings: secretEncodings([bought.token, clientSecret]),
           origin: bought.origin,
           spent: bought.forget,
         };

@@ -3,11 +3,11 @@ import type { CallerWatch } from "./caller-watch.ts";
 import type { BodyToSend } from "./body.ts";
 import type { Credential } from "./credentials.ts";
 import { upstreamUrl, type Meaning } from "./decide.ts";
-import { holdsNeedle } from "./echo.ts";
 import { contentLength, requestHeaders } from "./headers.ts";
 import { linkRewriter } from "./links.ts";
 import { maxDecodedLength, pass, readWhole, type BodyEnd } from "./pass.ts";
 import { setResponseHeaders } from "./response-headers.ts";
+import { containsSecret } from "./secret-leak.ts";
 import { deadline, IDLE_BODY_MS, pipeOf, startUpload } from "./upload.ts";
 import { resolveLink } from "./upstream-link.ts";
 
@@ -31,8 +31,8 @@ export interface Forwarded {
   readonly done: Promise<BodyEnd> | undefined;
 }
 
-/** A body of a kind that is not text is searched for the credential up to this length, in bytes. */
-const LONGEST_SEARCHED = 1024 * 1024;
+/** Of a body of a kind that is not text so much is searched for the credential, in bytes, and then as long as it looks like text. */
+const MAX_SEARCHED_BINARY = 1024 * 1024;
 
 /** Up to this length, in bytes, a body that is searched or changed is read whole before the answer begins: nothing is gained by streaming it. */
 const LONGEST_WHOLE = 64 * 1024;
@@ -95,17 +95,17 @@ export async function forward(
     await answer.body?.cancel();
     return { failure: "bad_redirect", upstreamStatus: status };
   }
-  const statusText = holdsNeedle(answer.statusText, credential.needles) ? "" : answer.statusText;
+  const statusText = containsSecret(answer.statusText, credential.secretEncodings) ? "" : answer.statusText;
   const answered = (content: BodyInit | null): Response => {
     const response = new Response(content, { status, statusText, headers: received });
-    setResponseHeaders(response.headers, received, definition, credential.needles, resolve);
+    setResponseHeaders(response.headers, received, definition, credential.secretEncodings, resolve);
     return response;
   };
   const ended = { upstreamStatus: status, done: undefined };
   if (meaning.method === "HEAD" || BODILESS.has(status)) return { response: answered(null), ...ended };
   const searched = searchedLength(received);
-  const needles = searched > 0 ? credential.needles : [];
-  if (needles.length > 0 && !DECODED.test(received.get("content-encoding") ?? "")) {
+  const { secretEncodings } = credential;
+  if (secretEncodings.length > 0 && !DECODED.test(received.get("content-encoding") ?? "")) {
     await answer.body?.cancel();
     return { failure: "encoded", upstreamStatus: status };
   }
@@ -120,14 +120,15 @@ export async function forward(
   };
 
   const length = lengthOf(received);
-  if ((links || needles.length > 0) && length !== undefined && length <= LONGEST_WHOLE) {
-    const whole = await readWhole(answer, { needles, links });
+  if ((links || secretEncodings.length > 0) && length !== undefined && length <= LONGEST_WHOLE) {
+    const whole = await readWhole(answer, { secretEncodings, links });
     return "failure" in whole ? { ...whole, upstreamStatus: status } : { response: rewritten(whole.body), ...ended };
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
   const { readable, writable } = pipeOf(links ? undefined : length);
   const maxLength = maxDecodedLength(received);
-  const done = pass(answer.body, writable, { needles, links, searched, maxLength, watch: caller.start }, length);
+  const passage = { secretEncodings, links, searched, maxLength, watch: caller.start };
+  const done = pass(answer.body, writable, passage, length);
   return { response: rewritten(readable), upstreamStatus: status, done };
 }
 
@@ -145,12 +146,12 @@ const isRedirect = (status: number): boolean => status >= 300 && status < 400 &&
 const isJson = (headers: Headers): boolean =>
   /^application\/(?:[\w.-]+\+)?json\b/i.test(headers.get("content-type") ?? "");
 
-/** How much of a body is searched: all of a text, all of what else is short, and the beginning where the length is not told. */
+/** How many bytes of a body are searched at least: all of a text, and the beginning of what may be none. */
 function searchedLength(headers: Headers): number {
   const type = headers.get("content-type");
-  if (type === null || /^text\/|[/+](?:json|xml|javascript|x-www-form-urlencoded)\b|ndjson|yaml/i.test(type))
-    return Infinity;
-  return (contentLength(headers) ?? 0) <= LONGEST_SEARCHED ? LONGEST_SEARCHED : 0;
+  return type === null || /^text\/|[/+](?:json|xml|javascript|x-www-form-urlencoded)\b|ndjson|yaml/i.test(type)
+    ? Infinity
+    : MAX_SEARCHED_BINARY;
 }
 
 /** The length of the body as it is read: an encoded one has another than its header says. */

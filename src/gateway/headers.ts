@@ -45,12 +45,19 @@ function isForwarded(
   named: readonly string[],
   { requestHeaders: own }: ServiceDefinition,
 ): boolean {
-  return (FORWARDED.has(name) || own?.get(name)?.test(value) === true) && !named.includes(name);
+  if (named.includes(name) || (name === "range" && isSeveralRanges(value))) return false;
+  return FORWARDED.has(name) || own?.get(name)?.test(value) === true;
 }
 
 /** A header as the upstream gets it: null if it is missing, or if `Connection` names it and so takes it off the request. */
 export const endToEndHeader = (headers: Headers, name: string): string | null =>
   connectionNamed(headers).includes(name) ? null : headers.get(name);
+
+/**
+ * Whether a `Range` asks for several parts in one answer, in which the credential could stand in pieces. An upstream may answer with the
+ * whole as if nothing had been asked (RFC 9110 §14.2), and so it does where the header is not forwarded.
+ */
+const isSeveralRanges = (value: string): boolean => value.includes(",");
 
 /** How long a message says that its body is, in bytes; undefined where it says nothing that can be read. */
 export function contentLength(headers: Headers): number | undefined {

@@ -1,6 +1,6 @@
-import { bodyHoldsNeedle, echoSearch } from "./echo.ts";
 import { contentLength } from "./headers.ts";
 import type { LinkRewriter } from "./links.ts";
+import { containsSecret, secretScanner, type SecretEncodings } from "./secret-leak.ts";
 
 /** How a body ended: well, or with what broke it off. */
 export type BodyEnd = "credential_echo" | "broken_off" | "too_large" | "caller_ended" | undefined;
@@ -11,9 +11,9 @@ const LARGEST_PIECE = 128 * 1024;
 
 /** What is done to a body on its way. */
 export interface Passage {
-  readonly needles: readonly string[];
+  readonly secretEncodings: SecretEncodings;
   readonly links: LinkRewriter | undefined;
-  /** How many bytes of the beginning are searched, at least; all where it is left out. */
+  /** How many bytes of the beginning are searched, and then as long as there is text; all where it is left out. */
   readonly searched?: number;
   /** Watches whether the agent may still have the rest, until what it returns is called; calls `abort` when it may not. */
   readonly watch?: (abort: (refusal: unknown) => void) => () => void;
@@ -37,10 +37,24 @@ export function maxDecodedLength(headers: Headers): number {
   return Math.max(MAX_DECODED_LENGTH, MAX_EXPANSION * (contentLength(headers) ?? 0));
 }
 
-/** Reads a short body at once: one that breaks off or holds the credential is no answer at all. */
+/** How many bytes of a piece are looked at to tell text from other kinds of content. */
+const SNIFFED = 1024;
+
+/**
+ * Whether bytes are no text: they have a control character that no text has (the "binary data bytes" of
+ * https://mimesniff.spec.whatwg.org/#binary-data-byte), but for the zeros of UTF-16.
+ */
+const isBinary = (bytes: Uint8Array): boolean =>
+  bytes.subarray(0, SNIFFED).some((byte) => byte < 0x20 && ((1 << byte) & BINARY_DATA_BYTES) !== 0);
+
+const BINARY_DATA_BYTES = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0b, 0x0e, 0x0f]
+  .concat([0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1c, 0x1d, 0x1e, 0x1f])
+  .reduce((set, byte) => set | (1 << byte), 0);
+
+/** Reads a short body at once: one that breaks off or contains the credential is no answer at all. */
 export async function readWhole(
   answer: Response,
-  { needles, links }: Passage,
+  { secretEncodings, links }: Passage,
 ): Promise<{ body: BodyInit } | { failure: "credential_echo" | "broken_off"; cause?: unknown }> {
   let bytes: ArrayBuffer;
   try {
@@ -49,7 +63,7 @@ export async function readWhole(
     return { failure: "broken_off", cause };
   }
   const body = new Uint8Array(bytes);
-  if (bodyHoldsNeedle(body, needles)) return { failure: "credential_echo" };
+  if (containsSecret(body, secretEncodings)) return { failure: "credential_echo" };
   return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
 }
 
@@ -88,27 +102,27 @@ export async function pass(
 async function passed(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { needles, links, searched = Infinity, maxLength = Infinity }: Passage,
+  { secretEncodings, links, searched = Infinity, maxLength = Infinity }: Passage,
   length: number,
   signal: AbortSignal,
 ): Promise<BodyEnd> {
-  if (needles.length === 0 && !links) return piped(body, writable, signal);
+  if (secretEncodings.length === 0 && !links) return piped(body, writable, signal);
   const reader = body.getReader({ mode: "byob" });
   const writer = writable.getWriter();
   const cut = (): void => {
     void Promise.allSettled([writer.abort(signal.reason), reader.cancel(signal.reason)]);
   };
   signal.addEventListener("abort", cut);
-  let search = needles.length > 0 ? echoSearch(needles) : undefined;
+  let scan = secretEncodings.length > 0 ? secretScanner(secretEncodings) : undefined;
   let fault: NonNullable<BodyEnd> = "broken_off";
   let received = 0;
   let passed = 0;
   try {
-    const longest = Math.max(0, ...needles.map((needle) => needle.length));
     let piece = Math.min(Math.max(FIRST_PIECE, length), LARGEST_PIECE);
-    let buffer = new ArrayBuffer(piece + longest);
+    let buffer = new ArrayBuffer(piece);
     let held = new Uint8Array();
     for (;;) {
+      if (buffer.byteLength < held.length + piece) buffer = new ArrayBuffer(held.length + piece);
       new Uint8Array(buffer).set(held);
       const { value, done } = await reader.read(new Uint8Array(buffer, held.length, piece));
       if (done) break;
@@ -119,28 +133,28 @@ async function passed(
         throw new Error(`the answer is longer than ${maxLength} bytes when it is decoded`);
       }
       const read = new Uint8Array(buffer, 0, held.length + value.byteLength);
-      const verdict = search?.(read) ?? { clear: read.length };
-      if (verdict === "echo") {
+      const result = scan?.(read) ?? { clear: read.length };
+      if (result === "secret") {
         fault = "credential_echo";
-        throw new Error("the answer held the credential");
+        throw new Error("The answer contains the credential.");
       }
-      const clear = read.subarray(0, verdict.clear);
+      const clear = read.subarray(0, result.clear);
       for (const part of links ? links.push(clear) : [clear]) if (part.length > 0) await writer.write(part);
       held = read.slice(clear.length);
       passed += clear.length;
-      if (passed > searched && !links) {
+      if (scan && passed > searched && !links && isBinary(clear)) {
         if (held.length > 0) await writer.write(held);
         held = new Uint8Array();
-        search = undefined;
+        scan = undefined;
       }
       // The runtime alone does not count what it decodes.
-      if (!search && !links && maxLength === Infinity) {
+      if (!scan && !links && maxLength === Infinity) {
         reader.releaseLock();
         writer.releaseLock();
         signal.removeEventListener("abort", cut);
         return await piped(body, writable, signal);
       }
-      if (value.byteLength === piece && piece < LARGEST_PIECE) buffer = new ArrayBuffer((piece *= 2) + longest);
+      if (value.byteLength === piece && piece < LARGEST_PIECE) piece *= 2;
     }
     for (const part of links ? [...links.push(held), links.rest()] : [held]) {
       if (part.length > 0) await writer.write(part);

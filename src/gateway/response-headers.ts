@@ -1,6 +1,6 @@
 import { privateCacheControl } from "./cache-control.ts";
 import type { ServiceDefinition } from "./definition.ts";
-import { holdsNeedle } from "./echo.ts";
+import { containsSecret, inLowerCase, type SecretEncodings } from "./secret-leak.ts";
 import { connectionNamed } from "./headers.ts";
 import { rewriteLinkHeader } from "./link-header.ts";
 
@@ -82,23 +82,29 @@ export function setResponseHeaders(
   headers: Headers,
   received: Headers,
   definition: ServiceDefinition,
-  needles: readonly string[],
+  secretEncodings: SecretEncodings,
   resolve: (url: string) => string | undefined,
 ): void {
   const named = connectionNamed(received);
+  let names = "";
   let values = "";
   received.forEach((value, name) => {
     const kept = named.includes(name) ? undefined : nameFor(name, definition);
     if (kept !== name) headers.delete(name);
     if (kept === undefined) return;
-    values += `${value}\n`;
+    // An empty line is nothing that stands in the midst of a secret.
+    names += `${name}\n\n`;
+    values += `${value}\n\n`;
     const passed = rewritten(name, value, resolve);
     if (passed === undefined) headers.delete(name);
     else if (kept !== name || passed !== value) headers.set(kept, passed);
   });
-  if (holdsNeedle(values, needles)) {
+  const inNames = inLowerCase(secretEncodings);
+  if (containsSecret(values, secretEncodings) || containsSecret(names, inNames)) {
     for (const [name, value] of received) {
-      if (holdsNeedle(value, needles)) headers.delete(nameFor(name, definition) ?? name);
+      if (containsSecret(value, secretEncodings) || containsSecret(name, inNames)) {
+        headers.delete(nameFor(name, definition) ?? name);
+      }
     }
   }
   // An answer to one agent is never another's: not in a shared cache, whatever the upstream said.

@@ -57,9 +57,9 @@ describe("a credential goes in", () => {
         ["x-key", "t".repeat(20)],
         ["x-app", "public-client-id"],
       ],
-      needles: expect.not.arrayContaining(["public-client-id"]),
+      secretEncodings: expect.not.arrayContaining(["public-client-id"]),
     });
-    expect(await injected({ scheme: "none" }, {})).toMatchObject({ headers: [], needles: [] });
+    expect(await injected({ scheme: "none" }, {})).toMatchObject({ headers: [], secretEncodings: [] });
   });
 
   it("or is missed by the name of its secret", async () => {
@@ -105,7 +105,7 @@ describe("a credential that is bought (RFC 6749 §4.4)", () => {
     expect(await injected(scheme, SECRETS)).toMatchObject({
       headers: [["authorization", "Bearer bought-1"]],
       origin: INSTANCE,
-      needles: expect.arrayContaining(["bought-1", SECRETS.CLIENT_SECRET]),
+      secretEncodings: expect.arrayContaining(["bought-1", SECRETS.CLIENT_SECRET]),
     });
     const [url, init] = fetched.mock.calls[0]!;
     expect(url).toBe(`${INSTANCE}/services/oauth2/token`);

@@ -284,6 +284,12 @@ describe("an answer", () => {
     }
   });
 
+  it("to a request for several ranges is the whole", async () => {
+    answer = (request, response) => void response.writeHead(200).end(`range: ${request.headers.range}`);
+    const { body } = await call("/lab/ranges", { headers: { range: "bytes=0-19,20-39" } });
+    expect(body).toBe("range: undefined");
+  });
+
   it("206 keeps its range", async () => {
     answer = (request, response) => {
       expect(request.headers.range).toBe("bytes=2-5");
@@ -552,6 +558,23 @@ describe("an upstream that sends the credential back", () => {
     expect(body.equals(Buffer.concat(Array<Buffer>(5).fill(block)))).toBe(true);
   });
 
+  it.each([
+    ["a text that calls itself a file", "application/octet-stream", "line of a text\n"],
+    ["a text of an unusual type", "application/x-subrip", "00:00:01,000 --> 00:00:02,000\n"],
+  ])("far behind the first megabyte of %s is cut off", async (_, type, line) => {
+    echo(type, line.repeat((3 * MEGABYTE) / line.length) + CREDENTIAL);
+    const { body, broken: cut } = await readAll(await open("/lab/echo-text"));
+    expect(cut).toBe(true);
+    expect(body.toString()).not.toContain("credential-of");
+  });
+
+  it("in the first megabyte of a longer file is cut off", async () => {
+    echo("application/octet-stream", `\x01${CREDENTIAL}${"\x01".repeat(3 * MEGABYTE)}`);
+    const { body, broken: cut } = await readAll(await open("/lab/echo-binary"));
+    expect(cut).toBe(true);
+    expect(body.toString()).not.toContain("credential-of");
+  });
+
   it("beside the status loses that text", async () => {
     answer = (_, response) => void response.writeHead(200, CREDENTIAL).end("fine");
     const { statusMessage } = await open("/lab/reason");
@@ -596,12 +619,14 @@ describe("an upstream that sends the credential back", () => {
       "x-echo-base64": basic,
       "x-echo-url": `https://x.example/?t=${encodeURIComponent(CREDENTIAL)}`,
       link: `<${origin}/a?t=${encodeURIComponent(CREDENTIAL)}>; rel="next"`,
+      [`x-${encodeURIComponent(CREDENTIAL)}`]: "in its name",
       "www-authenticate": "Bearer realm=x",
       "set-cookie": "session=1",
       "x-kept": "yes",
     });
     const { headers, body } = await call("/lab/headers");
     expect(body).toBe("fine");
+    expect([...headers.keys()].join()).not.toContain("credential-of");
     for (const name of ["x-echo", "x-echo-base64", "x-echo-url", "link", "www-authenticate", "set-cookie"]) {
       expect(headers.get(name)).toBeNull();
     }

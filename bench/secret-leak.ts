@@ -5,7 +5,7 @@ import { cpuOf, start } from "./processes.ts";
 import { accessTokens, startBare } from "./product.ts";
 
 /**
- * What looking for the credential in answers costs: `node bench/echo.ts [repeats]`.
+ * What looking for the credential in answers costs: `node bench/secret-leak.ts [repeats]`.
  *
  * The deploy bundle twice under a bare workerd, in turns: with the credential that it injects and looks for, and set up to inject
  * none, so that nothing is looked for. JSON of 1 KB (read whole) and of 1 MB (in pieces).

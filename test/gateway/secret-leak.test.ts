@@ -1,17 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bodyHoldsNeedle, needlesOf } from "../../src/gateway/echo.ts";
 import { pass } from "../../src/gateway/pass.ts";
+import { containsSecret, secretEncodings, secretScanner, type SecretEncodings } from "../../src/gateway/secret-leak.ts";
+import { asciiTexts, ENCODERS, picks } from "../support/encoders.ts";
 
 const SECRET = "ghp_a+b/c=d0123456789";
-const NEEDLES = needlesOf([SECRET]);
+const ENCODINGS = secretEncodings([SECRET]);
 
 /** What gets through of a body in these pieces, and whether it was cut. */
 async function through(pieces: readonly Uint8Array[]): Promise<{ text: string; cut: boolean }> {
   const source = new IdentityTransformStream();
   void feed(source.writable, pieces).catch(() => undefined);
   const { readable, writable } = new IdentityTransformStream();
-  const end = pass(source.readable, writable, { needles: NEEDLES, links: undefined });
+  const end = pass(source.readable, writable, { secretEncodings: ENCODINGS, links: undefined });
   const reader = readable.getReader();
   const decoder = new TextDecoder("latin1");
   let text = "";
@@ -30,6 +31,7 @@ async function feed(writable: WritableStream<Uint8Array>, pieces: readonly Uint8
 }
 
 const encode = (text: string) => new TextEncoder().encode(text);
+const bytesOf = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
 const cutInto = (bytes: Uint8Array, size: number) =>
   Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.slice(i * size, (i + 1) * size));
 
@@ -81,17 +83,17 @@ describe("the search of a body", () => {
   // The shortest that is looked for, one that fills no words, lengths around a word's, one byte again and again, not ASCII.
   for (const secret of ["12345678", "123456789", "xoxb-012345", "s".repeat(41), "ghp_0123456789", "pässwörd-€"]) {
     it(`finds ${secret} at every place, at the beginning and at the end`, () => {
-      const needles = needlesOf([secret]);
-      for (const form of needles) {
-        const bytes = encode(form);
+      const encodings = secretEncodings([secret]);
+      for (const form of encodings) {
+        const bytes = bytesOf(form);
         for (let before = 0; before < 50; before++) {
           for (const after of [0, 1, 50]) {
             const body = new Uint8Array(before + bytes.length + after).fill(0x7a);
             body.set(bytes, before);
-            expect(bodyHoldsNeedle(body, needles)).toBe(true);
+            expect(containsSecret(body, encodings)).toBe(true);
             body[before + bytes.length - 1]! ^= 1;
             body[before]! ^= 1;
-            expect(bodyHoldsNeedle(body, [form])).toBe(false);
+            expect(containsSecret(body, [form])).toBe(false);
           }
         }
       }
@@ -106,10 +108,87 @@ describe("the search of a body", () => {
       [2, true],
       [3, false],
     ] as const) {
-      expect(bodyHoldsNeedle(bytes.subarray(from), NEEDLES)).toBe(held);
+      expect(containsSecret(bytes.subarray(from), ENCODINGS)).toBe(held);
     }
-    expect(bodyHoldsNeedle(bytes.subarray(0, bytes.length - 3), NEEDLES)).toBe(false);
+    expect(containsSecret(bytes.subarray(0, bytes.length - 3), ENCODINGS)).toBe(false);
   });
+});
+
+/** What a scanner clears of a body in these pieces, and whether it found the secret. */
+function scanned(bytes: Uint8Array, size: number, encodings: SecretEncodings): { clear: number; found: boolean } {
+  const scan = secretScanner(encodings);
+  let clear = 0;
+  for (let end = Math.min(size, bytes.length); ; end = Math.min(end + size, bytes.length)) {
+    const result = scan(bytes.slice(clear, end));
+    if (result === "secret") return { clear, found: true };
+    clear += result.clear;
+    if (end === bytes.length) return { clear, found: false };
+  }
+}
+
+describe("a secret that an encoder wrote", () => {
+  const around = asciiTexts(0, 90);
+  const seeds = fc.nat();
+
+  it.each(Object.entries(ENCODERS))("as %s is found at every place, wherever the pieces end", (_, encoder) => {
+    fc.assert(
+      fc.property(
+        around,
+        asciiTexts(16, 60),
+        around,
+        seeds,
+        fc.integer({ min: 1, max: 40 }),
+        (before, secret, after, seed, size) => {
+          const encodings = secretEncodings([secret]);
+          const bytes = encoder(before + secret + after, picks(seed));
+          expect(containsSecret(bytes, encodings)).toBe(true);
+          const { clear, found } = scanned(bytes, size, encodings);
+          expect(found).toBe(true);
+          // At most as much of the secret is passed on as stands before the end of a line.
+          expect(clear).toBeLessThanOrEqual(encoder(before + secret.slice(0, 12), picks(seed)).length + 4);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it.each(Object.entries(ENCODERS))("as %s is another one where a single character differs", (_, encoder) => {
+    fc.assert(
+      fc.property(
+        around,
+        asciiTexts(16, 60),
+        around,
+        seeds,
+        fc.integer({ min: 1, max: 40 }),
+        (before, secret, after, seed, size) => {
+          // In base64 the first and the last character share some of their bits with their neighbors.
+          const at = 1 + (seed % (secret.length - 2));
+          const other = secret.slice(0, at) + (secret[at] === "x" ? "y" : "x") + secret.slice(at + 1);
+          const text = before + other + after;
+          fc.pre(!text.includes(secret));
+          const encodings = secretEncodings([secret]);
+          const bytes = encoder(text, picks(seed));
+          expect(containsSecret(bytes, encodings)).toBe(false);
+          expect(scanned(bytes, size, encodings).found).toBe(false);
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+
+  it.each(Object.keys(ENCODERS).filter((name) => !/HTML, by name/.test(name)))(
+    "as %s is found if it is not ASCII",
+    (name) => {
+      for (const secret of ["pässwörd-ß-für-alle", "пароль/для+всех=", "key-🔑-of-the-house"]) {
+        const encodings = secretEncodings([secret]);
+        for (const before of ["", "x", "xy", "-".repeat(55)]) {
+          if (/UTF-(16|32) (?!LE)|UTF-32|UTF-16$/.test(name)) continue;
+          const bytes = ENCODERS[name]!(`${before}${secret}--`, picks(7));
+          expect(containsSecret(bytes, encodings), secret + before).toBe(true);
+        }
+      }
+    },
+  );
 });
 
 describe("an answer that does not", () => {
@@ -125,7 +204,7 @@ describe("an answer that does not", () => {
         ),
         async (pieces) => {
           const whole = pieces.map((piece) => new TextDecoder("latin1").decode(piece)).join("");
-          fc.pre(!NEEDLES.some((needle) => whole.includes(needle)));
+          fc.pre(!ENCODINGS.some((encoding) => whole.includes(encoding)));
           expect(await through(pieces)).toEqual({ text: whole, cut: false });
         },
       ),
@@ -135,10 +214,17 @@ describe("an answer that does not", () => {
   it("is not held back: an event arrives as it was sent", async () => {
     const upstream = new IdentityTransformStream();
     const { readable, writable } = new IdentityTransformStream();
-    void pass(upstream.readable, writable, { needles: NEEDLES, links: undefined });
+    void pass(upstream.readable, writable, { secretEncodings: ENCODINGS, links: undefined });
     const writer = upstream.writable.getWriter();
     const reader = readable.getReader();
-    for (const event of ["data: 1\n\n", "data: ghp_\n\n", "data: 3\n\n"]) {
+    for (const event of [
+      "data: 1\n\n",
+      "data: ghp_\n\n",
+      "data: 3\n\n",
+      "a line that ends with g\n",
+      "\tghp_\n",
+      "}\n",
+    ]) {
       void writer.write(encode(event));
       expect(new TextDecoder().decode((await reader.read()).value)).toBe(event);
     }
@@ -147,6 +233,6 @@ describe("an answer that does not", () => {
 
 describe("the forms of a secret", () => {
   it("leave out what is too short to mean anything", () => {
-    expect(needlesOf(["abc"])).toEqual([]);
+    expect(secretEncodings(["abc"])).toEqual([]);
   });
 });

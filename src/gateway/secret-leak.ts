@@ -1,0 +1,401 @@
+import {
+  beginsLineBreak,
+  byteOf,
+  codeOf,
+  INCOMPLETE,
+  lengthOf,
+  escapesBeyondAscii,
+  MARKER_NUMBER,
+  MARKERS,
+  mayFollow,
+  MAX_DEPTH,
+  MAX_ESCAPE,
+  readByte,
+  readDeeper,
+  readLineBreak,
+} from "./escapes.ts";
+
+/** Shorter texts are found by chance. */
+const MIN_LENGTH = 8;
+
+/**
+ * The texts in which a secret can come back, one byte a character: as it is in UTF-8 and in what is mistaken for it, in hexadecimal, and in
+ * base64 (both alphabets) at each of the three offsets that it can have in a longer text.
+ *
+ * {@link containsSecret} and {@link secretScanner} find each of them also where characters of it are escaped and lines are broken.
+ */
+export type SecretEncodings = readonly string[];
+
+export function secretEncodings(secrets: readonly string[]): SecretEncodings {
+  const encodings = new Set<string>();
+  for (const secret of secrets) {
+    const utf8 = toByteString(utf8Encoder.encode(secret));
+    const utf16 = [utf16Of(secret, true).replace(/\0$/, ""), utf16Of(secret, false).replace(/^\0/, "")];
+    const plain = [utf8, toByteString(utf8Encoder.encode(latin1.decode(toBytes(utf8))))];
+    // The zeros of UTF-16 are read as a part of the character beside them.
+    for (const text of utf16) plain.push(text.replaceAll("\0", ""));
+    for (const text of plain) encodings.add(text).add(text.replaceAll(" ", "+"));
+    const hex = Array.from(utf8, (byte) => byte.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+    encodings.add(hex).add(hex.toUpperCase());
+    for (const text of [utf8, ...utf16]) {
+      for (const offset of [0, 1, 2]) {
+        // Only the characters that depend on the secret alone, and not on its neighbors.
+        const from = Math.ceil((offset * 8) / 6);
+        const to = Math.floor(((offset + text.length) * 8) / 6);
+        const base64 = btoa("\0".repeat(offset) + text).slice(from, to);
+        encodings.add(base64).add(base64.replaceAll("+", "-").replaceAll("/", "_"));
+      }
+    }
+  }
+  return [...encodings].filter(({ length }) => length >= MIN_LENGTH);
+}
+
+/** The encodings as they stand in the name of a header, which the runtime turns into lower case. */
+export function inLowerCase(encodings: SecretEncodings): SecretEncodings {
+  let lower = lowerCased.get(encodings);
+  if (!lower) lowerCased.set(encodings, (lower = [...new Set(encodings.map((text) => text.toLowerCase()))]));
+  return lower;
+}
+
+/** Whether a text, or a whole body, contains a secret in one of its encodings. */
+export function containsSecret(text: string | Uint8Array, encodings: SecretEncodings): boolean {
+  if (encodings.length === 0) return false;
+  const bytes = typeof text === "string" ? utf8Encoder.encode(text) : text;
+  const { containsPlain, findEscaped } = searchFor(encodings);
+  return containsPlain(bytes) || findEscaped(bytes, []) === "secret";
+}
+
+/** How many bytes of a text may be passed on, or that it contains a secret. */
+export type ScanResult = { readonly clear: number } | "secret";
+
+/**
+ * Looks for a secret in a body that comes in pieces.
+ *
+ * The returned function is given everything that was not cleared before and what follows it. It clears all but what may be the beginning of a
+ * secret: an event that does not end like one arrives at once.
+ */
+export function secretScanner(encodings: SecretEncodings): (bytes: Uint8Array) => ScanResult {
+  const { containsPlain, findEscaped, findBeginning } = searchFor(encodings);
+  let resumed: readonly Match[] = [];
+  return (bytes) => {
+    if (containsPlain(bytes)) return "secret";
+    const begun = findEscaped(bytes, resumed);
+    if (begun === "secret") return begun;
+    findBeginning(bytes, begun);
+    const { clear } = begun;
+    // What has not been cleared comes again, and is looked at again from its beginning.
+    resumed = begun.resumable
+      .filter(({ start }) => start < clear)
+      .map(({ encoding, matched, start, at, afterBreak }) => {
+        return { encoding, matched, start: start - clear, at: at - clear, afterBreak };
+      });
+    return { clear };
+  };
+}
+
+/** A secret of which at least so many characters stand before a line break is held back until more comes. */
+const MIN_HELD_LINE = 8;
+
+/** How much of an encoding has been matched, and where the rest of it is expected. */
+interface Match {
+  readonly encoding: Uint8Array;
+  readonly matched: number;
+  /** Where the match begins: negative in bytes that were passed on already. */
+  readonly start: number;
+  readonly at: number;
+  /** Whether a line break was the last that was read. */
+  readonly afterBreak: boolean;
+}
+
+/** What may become a secret with the bytes that follow. */
+interface Begun {
+  /** Where the first of them begins that is to be held back. */
+  clear: number;
+  /** Those that go on with the bytes that follow though they were not held back. */
+  resumable: Match[];
+}
+
+/** The byte of an encoding at one place. */
+interface Place {
+  readonly encoding: Uint8Array;
+  readonly index: number;
+}
+
+interface Search {
+  readonly containsPlain: (bytes: Uint8Array) => boolean;
+  readonly findEscaped: (bytes: Uint8Array, resumed: readonly Match[]) => Begun | "secret";
+  readonly findBeginning: (bytes: Uint8Array, begun: Begun) => void;
+}
+
+const searches = new WeakMap<SecretEncodings, Search>();
+const lowerCased = new WeakMap<SecretEncodings, SecretEncodings>();
+
+function searchFor(encodings: SecretEncodings): Search {
+  let search = searches.get(encodings);
+  if (!search) {
+    const all = encodings.map(toBytes);
+    searches.set(encodings, (search = { containsPlain: plainSearch(all), ...escapedSearch(all) }));
+  }
+  return search;
+}
+
+const WORD = 4;
+const HASH_BITS = 13;
+const hashOf = (word: number): number => Math.imul(word, 0x9e3779b1) >>> (32 - HASH_BITS);
+
+/**
+ * Finds encodings that stand in the bytes just as they are.
+ *
+ * It looks at one word of four bytes in several, so far apart that whatever is as long as the shortest encoding covers one of them: where that
+ * word stands in no encoding, no encoding stands there. Otherwise the encoding is compared byte by byte.
+ */
+function plainSearch(encodings: readonly Uint8Array[]): (bytes: Uint8Array) => boolean {
+  const stride = Math.floor((Math.min(...encodings.map(({ length }) => length)) - WORD + 1) / WORD);
+  const seen = new Uint8Array(1 << HASH_BITS);
+  const places = new Map<number, Place[]>();
+  for (const encoding of encodings) {
+    // An encoding that is longer than the shortest covers a word already with its beginning.
+    for (let index = 0; index < stride * WORD; index++) {
+      const word = new Int32Array(encoding.slice(index, index + WORD).buffer)[0]!;
+      seen[hashOf(word)] = 1;
+      places.set(word, [...(places.get(word) ?? []), { encoding, index }]);
+    }
+  }
+  return (bytes) => {
+    const words = new Int32Array(...alignedWords(bytes));
+    for (let at = 0; at < words.length; at += stride) {
+      const word = words[at]!;
+      if (seen[hashOf(word)] === 0) continue;
+      for (const { encoding, index } of places.get(word) ?? []) {
+        const from = at * WORD - index;
+        if (encoding.every((byte, offset) => bytes[from + offset] === byte)) return true;
+      }
+    }
+    return false;
+  };
+}
+
+/** The whole words of some bytes, which stand on a buffer's multiples of four. */
+function alignedWords(bytes: Uint8Array): [buffer: ArrayBufferLike, byteOffset: number, length: number] {
+  const { buffer, byteOffset, length } = bytes.byteOffset % WORD === 0 ? bytes : bytes.slice();
+  return [buffer, byteOffset, Math.floor(length / WORD)];
+}
+
+/** By pair of bytes, whether one of them is a marker. */
+const MARKER_PAIRS = Uint8Array.from({ length: 1 << 16 }, (_, pair) =>
+  (MARKER_NUMBER[pair & 0xff]! | MARKER_NUMBER[pair >> 8]!) === 0 ? 0 : 1,
+);
+
+/** How many bytes are looked at together for markers. */
+const GROUP = 8;
+
+/**
+ * Finds encodings of which at least one character is escaped or one line is broken.
+ *
+ * Every such encoding has a first escape (or line break), and what stands before it is plain. So each marker that may begin an escape
+ * is read; where its character occurs in an encoding, and the bytes before it are those of that encoding, the rest is matched.
+ */
+function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEscaped" | "findBeginning"> {
+  const places: Place[][] = Array.from({ length: 256 }, () => []);
+  for (const encoding of encodings) encoding.forEach((byte, index) => places[byte]!.push({ encoding, index }));
+  const beginnings = places.map((list) => list.filter(({ index }) => index === 0).map(({ encoding }) => encoding));
+  const longest = Math.max(...encodings.map(({ length }) => length));
+  /** By the number of a marker and the byte that follows it, 1 where they may begin an escape that matters, or a line break. */
+  const followers = new Uint8Array((MARKERS.length + 1) << 8);
+  const isWanted = (byte: number) => places[byte]!.length > 0;
+  for (const marker of MARKERS) {
+    const row = followers.subarray(MARKER_NUMBER[marker]! << 8);
+    for (let byte = 0; byte < 256; byte++) row[byte] = mayFollow(marker, byte, isWanted) ? 1 : 0;
+  }
+  const isAscii = encodings.every((encoding) => encoding.every((byte) => byte < 0x80));
+
+  function placesOf(code: number): readonly Place[] {
+    const byte = byteOf(code);
+    if (byte !== undefined) return places[byte]!;
+    return isAscii ? [] : places[bytesOf(code)[0]!]!;
+  }
+
+  /** Matches what follows an escape or a line break; true where a secret ends there. */
+  function continues(bytes: Uint8Array, match: Match, begun: Begun): boolean {
+    const result = matchFrom(bytes, match);
+    if (result === "secret") return true;
+    if (result === "held") {
+      const isPassedOn = match.start < 0;
+      begun.clear = Math.min(begun.clear, isPassedOn ? match.at : match.start);
+      if (isPassedOn) begun.resumable.push(match);
+    } else if (typeof result === "number") {
+      begun.resumable.push({ ...match, matched: result, at: bytes.length, afterBreak: true });
+    }
+    return false;
+  }
+
+  /** Tries a marker as the first escape of a secret, and then as its first line break. */
+  function beginsSecret(bytes: Uint8Array, at: number, begun: Begun): boolean {
+    if (isAscii && escapesBeyondAscii(bytes, at)) return false;
+    let before: number | undefined;
+    let character = readByte(bytes, at);
+    for (let depth = 0; character !== before && character !== INCOMPLETE; depth++) {
+      const code = codeOf(character);
+      const length = lengthOf(character);
+      if (length > 1) {
+        for (const { encoding, index } of placesOf(code)) {
+          const matched = index + matchingBytes(encoding, index, code);
+          if (matched === index || !endsWith(bytes, at, encoding, index)) continue;
+          const match = { encoding, matched, start: at - index, at: at + length, afterBreak: false };
+          if (continues(bytes, match, begun)) return true;
+        }
+      }
+      if (beginsLineBreak(code) && breaksLine(bytes, at, begun)) return true;
+      if (depth === MAX_DEPTH) return false;
+      before = character;
+      character = readDeeper(bytes, at, character, depth);
+    }
+    return false;
+  }
+
+  /** Tries a line break between two characters of a secret of which the first is plain. */
+  function breaksLine(bytes: Uint8Array, at: number, begun: Begun): boolean {
+    const before = at > 0 ? places[bytes[at - 1]!]! : [];
+    const length = before.length > 0 ? readLineBreak(bytes, at) : 0;
+    if (length <= 0) return false;
+    for (const { encoding, index } of before) {
+      const matched = index + 1;
+      if (matched === encoding.length || !endsWith(bytes, at, encoding, matched)) continue;
+      const match = { encoding, matched, start: at - matched, at: at + length, afterBreak: true };
+      if (continues(bytes, match, begun)) return true;
+    }
+    return false;
+  }
+
+  return {
+    findEscaped(bytes, resumed) {
+      const begun: Begun = { clear: bytes.length, resumable: [] };
+      for (const match of resumed) {
+        let { at } = match;
+        while (isBlank(bytes[at]) && bytes[at] !== match.encoding[match.matched]) at++;
+        if (continues(bytes, { ...match, at }, begun)) return "secret";
+      }
+      const [buffer, byteOffset, length] = alignedWords(bytes);
+      const pairs = new Uint16Array(buffer, byteOffset, length * 2);
+      const isMarkerPair = MARKER_PAIRS;
+      const markerNumber = MARKER_NUMBER;
+      for (let from = 0; from < bytes.length; from += GROUP) {
+        const pair = from / 2;
+        if (pair + 3 < pairs.length) {
+          const first = pairs[pair]!;
+          const second = pairs[pair + 1]!;
+          const third = pairs[pair + 2]!;
+          const fourth = pairs[pair + 3]!;
+          if ((isMarkerPair[first]! | isMarkerPair[second]! | isMarkerPair[third]! | isMarkerPair[fourth]!) === 0)
+            continue;
+          // No text has so many zeros at once.
+          if ((first | second | third | fourth) === 0) continue;
+        }
+        const end = Math.min(from + GROUP, bytes.length - 1);
+        for (let at = from; at < end; at++) {
+          const follows = followers[(markerNumber[bytes[at]!]! << 8) | bytes[at + 1]!] === 1;
+          if (follows && beginsSecret(bytes, at, begun)) return "secret";
+        }
+      }
+      return begun;
+    },
+    findBeginning(bytes, begun) {
+      // Whatever begins before this and has not been found is plain and too long, or has an escape that is read already.
+      for (let at = Math.max(0, bytes.length - longest - MAX_ESCAPE); at < begun.clear; at++) {
+        const byte = bytes[at]!;
+        for (const encoding of MARKER_NUMBER[byte] !== 0 ? encodings : beginnings[byte]!) {
+          continues(bytes, { encoding, matched: 0, start: at, at, afterBreak: false }, begun);
+        }
+      }
+    },
+  };
+}
+
+/** Whether the bytes before an offset are the beginning of an encoding, of this length. */
+function endsWith(bytes: Uint8Array, at: number, encoding: Uint8Array, length: number): boolean {
+  for (let back = 1; back <= length; back++) if (bytes[at - back] !== encoding[length - back]) return false;
+  return true;
+}
+
+/**
+ * Matches the rest of an encoding, in which each character may be escaped or not and a line may break before each.
+ *
+ * @returns "secret" for the whole, "held" where the bytes end before it is certain, undefined where something else stands. Where the bytes end
+ * with a line break that few characters stand before, how many characters matched.
+ */
+function matchFrom(bytes: Uint8Array, match: Match): "secret" | "held" | number | undefined {
+  const { encoding } = match;
+  let result: "held" | number | undefined;
+  const states: Pick<Match, "at" | "matched" | "afterBreak">[] = [match];
+  const tried = new Set<number>();
+  for (let state = states.pop(); state; state = states.pop()) {
+    let { at, matched, afterBreak } = state;
+    while (matched < encoding.length && bytes[at] === encoding[matched] && MARKER_NUMBER[bytes[at]!] === 0) {
+      at++;
+      matched++;
+      afterBreak = false;
+    }
+    if (matched === encoding.length) return "secret";
+    if (at === bytes.length) {
+      if (!afterBreak || matched >= MIN_HELD_LINE) result = "held";
+      else result ??= matched;
+      continue;
+    }
+    if (MARKER_NUMBER[bytes[at]!] === 0) continue;
+    // A marker can stand for itself or begin an escape. Each way is tried once, so that no text takes longer than its length.
+    const key = at * encoding.length + matched;
+    if (tried.has(key)) continue;
+    tried.add(key);
+    let before: number | undefined;
+    let character = readByte(bytes, at);
+    for (let depth = 0; character !== before; depth++) {
+      if (character === INCOMPLETE) {
+        result = "held";
+        break;
+      }
+      const code = codeOf(character);
+      const count = matchingBytes(encoding, matched, code);
+      if (count > 0) states.push({ at: at + lengthOf(character), matched: matched + count, afterBreak: false });
+      if (beginsLineBreak(code) && matched > 0 && !afterBreak) {
+        const length = readLineBreak(bytes, at);
+        if (length === INCOMPLETE) result = "held";
+        else if (length > 0) states.push({ at: at + length, matched, afterBreak: true });
+      }
+      if (depth === MAX_DEPTH) break;
+      before = character;
+      character = readDeeper(bytes, at, character, depth);
+    }
+  }
+  return result;
+}
+
+/** How many bytes of an encoding a character is, at that place; 0 where it is another. */
+function matchingBytes(encoding: Uint8Array, index: number, code: number): number {
+  const byte = byteOf(code);
+  if (byte !== undefined) return encoding[index] === byte ? 1 : 0;
+  const bytes = bytesOf(code);
+  return bytes.every((byte, offset) => encoding[index + offset] === byte) ? bytes.length : 0;
+}
+
+/** The bytes in UTF-8 that a code stands for. */
+function bytesOf(code: number): ArrayLike<number> & Iterable<number> & Pick<Uint8Array, "every"> {
+  const byte = byteOf(code);
+  return byte === undefined ? utf8Encoder.encode(String.fromCodePoint(code)) : Uint8Array.of(byte);
+}
+
+/** The indentation of a line. */
+const isBlank = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x09;
+
+const utf8Encoder = new TextEncoder();
+const latin1 = new TextDecoder("latin1");
+
+const toBytes = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
+const toByteString = (bytes: Uint8Array): string => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+
+/** UTF-16, one byte a character. */
+function utf16Of(text: string, littleEndian: boolean): string {
+  const bytes = new Uint8Array(text.length * 2);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < text.length; at++) view.setUint16(at * 2, text.charCodeAt(at), littleEndian);
+  return toByteString(bytes);
+}
