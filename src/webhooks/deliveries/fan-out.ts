@@ -1,7 +1,8 @@
 import type { Chore } from "../../housekeeping/chore.ts";
 import { MAX_EVENTS_PER_MINUTE, newEvent } from "../event.ts";
+import { countsToTell, deleteEventCounts, tellCount } from "../limits/store.ts";
 import { enqueue } from "./enqueue.ts";
-import { countsToTell, deleteEventCounts, fanOut, oldestEvents, takeForgotten, tellCount } from "./store.ts";
+import { fanOut, oldestEvents, takeForgotten } from "./store.ts";
 
 /** Events of one batch: each needs three statements at the most. */
 const EVENTS_AT_ONCE = 33;

@@ -1,4 +1,5 @@
-import { bodyOf, isLimited, MAX_EVENTS_PER_MINUTE, type Event, type EventName, type Told } from "../event.ts";
+import { bodyOf, isLimited, type Event, type EventName, type Told } from "../event.ts";
+import { countEvent, IS_ABOVE_LIMIT, minuteOf, takePlace } from "../limits/store.ts";
 import { announce } from "../outbox.ts";
 import { FOR_ALL, LISTENERS } from "../store.ts";
 import type { AttemptResult } from "../schedule.ts";
@@ -35,9 +36,6 @@ const deliveryTo = (webhooks: string, returned: string) =>
 
 const toldAt = (event: Told, now: number) => [event.id, event.agentId, event.name, bodyOf(event), now];
 
-const MINUTE_MS = 60_000;
-const minuteOf = (ms: number): number => Math.floor(ms / MINUTE_MS);
-
 /**
  * Turns events into deliveries, one for each webhook that listens, and takes them out of the outbox. One batch; an event that
  * another run has taken already gives nothing. Of events that are limited, those above the limit of the minute are counted and
@@ -45,10 +43,8 @@ const minuteOf = (ms: number): number => Math.floor(ms / MINUTE_MS);
  */
 export async function fanOut(db: D1Database, events: readonly Event[], now: number): Promise<string[]> {
   const waits = "EXISTS (SELECT 1 FROM events WHERE id = ?1)";
-  const isAbove = `EXISTS (SELECT 1 FROM event_counts
-    WHERE agent_id = ?2 AND event = ?3 AND minute = ?6 AND total > ${MAX_EVENTS_PER_MINUTE})`;
   const toListeners = deliveryTo(`${LISTENERS} AND ${waits}`, "id");
-  const toListenersWithin = deliveryTo(`${LISTENERS} AND ${waits} AND NOT ${isAbove}`, "id");
+  const toListenersWithin = deliveryTo(`${LISTENERS} AND ${waits} AND NOT ${IS_ABOVE_LIMIT}`, "id");
   const minute = minuteOf(now);
   const results = await db.batch<{ id: string }>(
     events.flatMap((event) => [
@@ -59,80 +55,6 @@ export async function fanOut(db: D1Database, events: readonly Event[], now: numb
     ]),
   );
   return results.flatMap((result) => result.results ?? []).map(({ id }) => id);
-}
-
-/** Counts an event of the outbox, unless another run has taken it. `since` follows until the limit is passed. */
-function countEvent(db: D1Database, id: string, minute: number): D1PreparedStatement {
-  return db
-    .prepare(
-      `INSERT INTO event_counts (agent_id, event, minute, total, since, at, data)
-       SELECT agent_id, event, ?2, 1, at, at, data FROM events WHERE id = ?1
-       ON CONFLICT (agent_id, event, minute) DO UPDATE SET total = total + 1, at = excluded.at, data = excluded.data,
-         since = iif(total <= ${MAX_EVENTS_PER_MINUTE}, excluded.since, since)`,
-    )
-    .bind(id, minute);
-}
-
-/** How many events of one name an agent has caused in a minute. Times are milliseconds. */
-export interface EventCount {
-  readonly agentId: string;
-  readonly name: EventName;
-  readonly minute: number;
-  readonly total: number;
-  /** When the first that was not told happened. */
-  readonly since: number;
-  /** When the newest happened, and its data. */
-  readonly at: number;
-  readonly data: Event["data"];
-}
-
-/** The counts above the limit of minutes that are over at `now`. At most `limit` counts. */
-export async function countsToTell(db: D1Database, now: number, limit: number): Promise<EventCount[]> {
-  const { results } = await db
-    .prepare(
-      `SELECT agent_id AS agentId, event AS name, minute, total, since, at, data FROM event_counts
-       WHERE minute < ?1 AND total > ${MAX_EVENTS_PER_MINUTE} LIMIT ?2`,
-    )
-    .bind(minuteOf(now), limit)
-    .all<Omit<EventCount, "data"> & { data: string }>();
-  return results.map(({ agentId, name, minute, total, since, at, data }) => ({
-    agentId,
-    name,
-    minute,
-    total,
-    since,
-    at,
-    data: JSON.parse(data) as Event["data"],
-  }));
-}
-
-/** Forgets the counts within the limit of minutes that are over at `now`: every event was told. Returns how many. */
-export async function deleteEventCounts(db: D1Database, now: number, limit: number): Promise<number> {
-  const { meta } = await db
-    .prepare(
-      `DELETE FROM event_counts WHERE (agent_id, event, minute) IN (
-         SELECT agent_id, event, minute FROM event_counts WHERE minute < ?1 AND total <= ${MAX_EVENTS_PER_MINUTE} LIMIT ?2)`,
-    )
-    .bind(minuteOf(now), limit)
-    .run();
-  return meta.changes;
-}
-
-/** The statements that end a count, and put the event that tells of it into the outbox, unless another run has. */
-export function tellCount(
-  db: D1Database,
-  { agentId, name, minute, total }: EventCount,
-  event: Event,
-): D1PreparedStatement[] {
-  return [
-    announce(db, event, {
-      sql: "EXISTS (SELECT 1 FROM event_counts WHERE agent_id = ?2 AND event = ?3 AND minute = ?6 AND total = ?7)",
-      bindings: [minute, total],
-    }),
-    db
-      .prepare("DELETE FROM event_counts WHERE agent_id = ?1 AND event = ?2 AND minute = ?3 AND total = ?4")
-      .bind(agentId, name, minute, total),
-  ];
 }
 
 /** Adds one delivery of an owner's own making. */
@@ -157,14 +79,7 @@ export interface Claim {
 }
 
 /** An attempt takes 15 seconds at the most; whoever holds a claim for longer is dead. */
-const CLAIM_MS = 60_000;
-
-/**
- * Attempts a minute to one host, for all webhooks of an owner together: whoever's host it is, it did not ask for them. Those of
- * an administrator's webhooks for all agents have a limit of their own, because they carry what happens to everybody's.
- */
-export const MAX_ATTEMPTS_PER_HOST = 60;
-export const MAX_ATTEMPTS_PER_HOST_FOR_ALL = 1200;
+export const CLAIM_MS = 60_000;
 
 /**
  * Takes a delivery that is due: of all messages that ask for it at once, one gets it. The claim ends by itself, so that a
@@ -174,28 +89,8 @@ export const MAX_ATTEMPTS_PER_HOST_FOR_ALL = 1200;
  * @returns the claim; or when the delivery is due, for one that waits; or nothing where nothing is to be done.
  */
 export async function claim(db: D1Database, id: string, now: number): Promise<Claim | { dueAt: number } | undefined> {
-  const limit = `iif(w.all_agents, ${MAX_ATTEMPTS_PER_HOST_FOR_ALL}, ${MAX_ATTEMPTS_PER_HOST})`;
   const [, postponed, claimed, target] = await db.batch<never>([
-    db
-      .prepare(
-        `INSERT INTO host_attempts (owner_id, host, all_agents, minute, total)
-         SELECT w.agent_id, coalesce(w.host, w.url), w.all_agents, ?3, 1 FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id
-         WHERE d.id = ?1 AND d.status = 'pending' AND d.next_attempt_at <= ?2
-         ON CONFLICT (owner_id, host, all_agents) DO UPDATE SET
-           total = iif(minute >= excluded.minute, total + 1, 1), minute = max(minute, excluded.minute)`,
-      )
-      .bind(id, now, minuteOf(now)),
-    db
-      .prepare(
-        `UPDATE deliveries SET enqueued_at = ?2, updated_at = ?2, next_attempt_at =
-           (h.minute + (h.total - 1) / ${limit}) * ${MINUTE_MS} + abs(random() % ${MINUTE_MS})
-         FROM webhooks w JOIN host_attempts h
-           ON h.owner_id = w.agent_id AND h.host = coalesce(w.host, w.url) AND h.all_agents = w.all_agents
-         WHERE deliveries.id = ?1 AND status = 'pending' AND next_attempt_at <= ?2
-           AND w.id = deliveries.webhook_id AND h.total > ${limit}
-         RETURNING next_attempt_at AS dueAt`,
-      )
-      .bind(id, now),
+    ...takePlace(db, id, now),
     db
       .prepare(
         `UPDATE deliveries SET attempts = attempts + 1, next_attempt_at = ?2 + ?3, updated_at = ?2
@@ -361,83 +256,6 @@ export async function readDeliveries(
       .bind(...(status ? [webhookId, status] : [webhookId])),
   ]);
   return { deliveries: page!.results, total: count!.results[0]?.total ?? 0 };
-}
-
-/** Forgets what was counted of minutes before the last. Returns how many hosts. */
-export async function deleteHostAttempts(db: D1Database, now: number, limit: number): Promise<number> {
-  const { meta } = await db
-    .prepare(
-      `DELETE FROM host_attempts WHERE (owner_id, host, all_agents) IN (
-         SELECT owner_id, host, all_agents FROM host_attempts WHERE minute < ?1 LIMIT ?2)`,
-    )
-    .bind(minuteOf(now) - 1, limit)
-    .run();
-  return meta.changes;
-}
-
-/** Deliveries of a webhook that may wait, and bytes of its deliveries that are kept. The indexes of `delivery_totals` name both. */
-export const MAX_PENDING = 500;
-export const MAX_KEPT_BYTES = 1_000_000;
-/** The same of an administrator's webhook for all agents. What waits there is not bounded: nobody else can register one. */
-export const MAX_KEPT_BYTES_FOR_ALL = 64_000_000;
-
-/** A webhook with more deliveries than it may have. */
-export interface Surplus {
-  readonly webhookId: string;
-  /** How many that wait are too many. */
-  readonly pending: number;
-  /** How many bytes are too many. */
-  readonly bytes: number;
-}
-
-/** Webhooks with too many deliveries, at most so many. */
-export async function webhooksWithSurplus(db: D1Database, limit: number): Promise<Surplus[]> {
-  const large = `SELECT t.webhook_id, t.pending - ${MAX_PENDING} AS pending, 0 AS bytes
-      FROM delivery_totals t JOIN webhooks w ON w.id = t.webhook_id
-      WHERE t.pending > ${MAX_PENDING} AND w.all_agents = 0
-    UNION ALL SELECT t.webhook_id, 0, t.bytes - iif(w.all_agents, ${MAX_KEPT_BYTES_FOR_ALL}, ${MAX_KEPT_BYTES})
-      FROM delivery_totals t JOIN webhooks w ON w.id = t.webhook_id
-      WHERE t.bytes > ${MAX_KEPT_BYTES} AND (w.all_agents = 0 OR t.bytes > ${MAX_KEPT_BYTES_FOR_ALL})`;
-  // By chance: one whose surplus cannot go yet keeps no other from its turn.
-  const { results } = await db
-    .prepare(
-      `SELECT webhook_id AS webhookId, sum(pending) AS pending, sum(bytes) AS bytes FROM (${large})
-       GROUP BY webhook_id ORDER BY random() LIMIT ?1`,
-    )
-    .bind(limit)
-    .all<Surplus>();
-  return results;
-}
-
-/**
- * Ends the oldest deliveries that wait and are too many, and deletes the oldest that have ended until what is kept fits. An attempt
- * that is under way is left alone. Returns how many deliveries it dealt with.
- */
-export async function trim(db: D1Database, { webhookId, pending, bytes }: Surplus, now: number, limit: number) {
-  const [ended, deleted] = await db.batch([
-    db
-      .prepare(
-        `UPDATE deliveries SET status = 'failed', next_attempt_at = NULL, error = ?3, updated_at = ?4 WHERE id IN (
-           SELECT id FROM deliveries WHERE webhook_id = ?1 AND status = 'pending' AND (attempts = 0 OR updated_at <= ?4 - ${CLAIM_MS})
-           ORDER BY id LIMIT ?2)`,
-      )
-      .bind(
-        webhookId,
-        Math.min(pending, limit),
-        `given up: more than ${MAX_PENDING} deliveries wait for this webhook`,
-        now,
-      ),
-    db
-      .prepare(
-        `DELETE FROM deliveries WHERE id IN (SELECT id FROM (
-           SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM (
-             SELECT id, length(CAST(body AS BLOB)) + 1024 AS size FROM deliveries
-             WHERE webhook_id = ?1 AND status <> 'pending' ORDER BY id LIMIT ?3))
-         WHERE before < ?2)`,
-      )
-      .bind(webhookId, bytes, limit),
-  ]);
-  return ended!.meta.changes + deleted!.meta.changes;
 }
 
 /** Deletes at most so many finished deliveries from before a time. Returns how many. */

@@ -1,5 +1,6 @@
 import type { Chore } from "../../housekeeping/chore.ts";
-import { deleteFinished, deleteHostAttempts, trim, webhooksWithSurplus } from "./store.ts";
+import { deleteHostAttempts, trim, webhooksWithSurplus } from "../limits/store.ts";
+import { CLAIM_MS, deleteFinished } from "./store.ts";
 
 const DAY_MS = 86_400_000;
 /** Webhooks that one step trims. */
@@ -13,7 +14,10 @@ export const sweepDeliveries: Chore = (env, config, now, most) =>
 export const trimDeliveries: Chore = async (env, _config, now, most) => {
   const surplus = await webhooksWithSurplus(env.DB, MAX_WEBHOOKS);
   let total = 0;
-  for (const one of surplus) total += await trim(env.DB, one, now, Math.ceil(most / MAX_WEBHOOKS));
+  for (const one of surplus) {
+    const limit = Math.ceil(most / MAX_WEBHOOKS);
+    total += await trim(env.DB, one, { now, claimedBefore: now - CLAIM_MS, limit });
+  }
   // Each gets its part of a step: whether that was enough shows the next one.
   return total > 0 ? most : 0;
 };
