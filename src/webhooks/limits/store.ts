@@ -137,7 +137,7 @@ export async function deleteHostAttempts(db: D1Database, now: number, limit: num
 export const MAX_PENDING = 500;
 export const MAX_KEPT_BYTES = 1_000_000;
 /** The same of an administrator's webhook for all agents. What waits there is not bounded: nobody else can register one. */
-export const MAX_KEPT_BYTES_FOR_ALL = 64_000_000;
+const MAX_KEPT_BYTES_FOR_ALL = 64_000_000;
 
 /** A webhook with more deliveries than it may have. */
 export interface Surplus {
