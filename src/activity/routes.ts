@@ -15,7 +15,7 @@ export const activityRoutes = [
       const found = await readActivity(env.DB, { ...query, agentId });
       // What a deleted agent did can still be read.
       if (!found.agentExists && found.total === 0) throw notFound("The agent");
-      return { success: true, agent_id: agentId, ...toPage(found, query, caller) };
+      return { success: true, agent_id: agentId, ...toPage(found, query, { showAddresses: caller.isAdmin }) };
     },
   }),
 
@@ -24,9 +24,9 @@ export const activityRoutes = [
     path: "/activity",
     auth: "admin",
     query: activityQuery,
-    async handle({ env, query, caller }) {
+    async handle({ env, query }) {
       const found = await readActivity(env.DB, { ...query, agentId: query.agent_id });
-      return { success: true, ...toPage(found, query, caller) };
+      return { success: true, ...toPage(found, query, { showAddresses: true }) };
     },
   }),
 ];
@@ -34,10 +34,10 @@ export const activityRoutes = [
 function toPage(
   found: ActivityPage,
   { limit, offset }: { limit: number; offset: number },
-  { isAdmin }: { isAdmin: boolean },
+  { showAddresses }: { showAddresses: boolean },
 ) {
   const { rows, hasMore } = page(found.rows, { limit });
-  const activity = rows.map((row) => toWire(row, row.by_other === 0 || isAdmin));
+  const activity = rows.map((row) => toWire(row, row.by_other === 0 || showAddresses));
   return { activity, pagination: { total: found.total, limit, offset, has_more: hasMore } };
 }
 
