@@ -10,12 +10,12 @@ export const activityRoutes = [
     path: "/agents/{id}/activity",
     auth: "self",
     query: pageQuery,
-    async handle({ env, params, query }) {
+    async handle({ env, params, query, caller }) {
       const agentId = params.id ?? "";
       const found = await readActivity(env.DB, { ...query, agentId });
       // What a deleted agent did can still be read.
       if (!found.agentExists && found.total === 0) throw notFound("The agent");
-      return { success: true, agent_id: agentId, ...toPage(found, query) };
+      return { success: true, agent_id: agentId, ...toPage(found, query, { showAddresses: caller.isAdmin }) };
     },
   }),
 
@@ -26,22 +26,28 @@ export const activityRoutes = [
     query: activityQuery,
     async handle({ env, query }) {
       const found = await readActivity(env.DB, { ...query, agentId: query.agent_id });
-      return { success: true, ...toPage(found, query) };
+      return { success: true, ...toPage(found, query, { showAddresses: true }) };
     },
   }),
 ];
 
-function toPage(found: ActivityPage, { limit, offset }: { limit: number; offset: number }) {
+function toPage(
+  found: ActivityPage,
+  { limit, offset }: { limit: number; offset: number },
+  { showAddresses }: { showAddresses: boolean },
+) {
   const { rows, hasMore } = page(found.rows, { limit });
-  return { activity: rows.map(toWire), pagination: { total: found.total, limit, offset, has_more: hasMore } };
+  const activity = rows.map((row) => toWire(row, row.by_other === 0 || showAddresses));
+  return { activity, pagination: { total: found.total, limit, offset, has_more: hasMore } };
 }
 
-function toWire(row: ActivityRow) {
+/** @param showAddress An agent does not learn from where an administrator, or another agent, acted on it. */
+function toWire(row: ActivityRow, showAddress: boolean) {
   return {
     id: row.id,
     agent_id: row.agent_id,
     timestamp: new Date(row.at).toISOString(),
-    ip_address: row.ip_address,
+    ip_address: showAddress ? row.ip_address : "",
     status: row.status,
     message: row.message,
   };

@@ -35,7 +35,7 @@ export interface Activity {
   id: string;
   agent_id: string;
   timestamp: Timestamp;
-  /** Empty if unknown. */
+  /** Empty if unknown, or if somebody else acted on the agent and the caller is no administrator. */
   ip_address: string;
   status: "success" | "failure";
   message: string | null;

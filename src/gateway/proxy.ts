@@ -4,7 +4,7 @@ import { ApiError, forbidden, notFound } from "../http/errors.ts";
 import { limitAgent } from "../http/rate-limit.ts";
 import { logRefusal } from "../http/request-log.ts";
 import type { RequestContext } from "../http/request.ts";
-import { newEvent } from "../webhooks/event.ts";
+import { newEvent, quotePath } from "../webhooks/event.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { reaches } from "../permissions/match.ts";
@@ -181,7 +181,7 @@ function activityOf(
   status: "success" | "failure",
   message: string,
 ): Promise<void> {
-  return recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message });
+  return recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message, known: true });
 }
 
 function record(call: RequestContext, ...activity: [Caller, "failure", string]): void {
@@ -213,18 +213,21 @@ function denied(
   const { env, now, ipAddress } = call;
   const required = lacking[0] ?? wholeService(meaning.service.name);
   const message = `${line(meaning)} → denied, needs ${lacking.join(" and ")}`;
-  const event = newEvent("gateway.denied", caller.agent.id, now, {
-    agent_id: caller.agent.id,
-    denied_at: new Date(now).toISOString(),
-    service: meaning.service.name,
-    method: meaning.method,
-    path: meaning.path,
-    required,
-    ip_address: ipAddress,
-  });
-  call.waitUntil(
-    recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status: "failure", message, event }),
-  );
+  const agentId = caller.agent.id;
+  const recordDenial = async () => {
+    const event = newEvent("gateway.denied", agentId, now, {
+      agent_id: agentId,
+      denied_at: new Date(now).toISOString(),
+      service: meaning.service.name,
+      method: meaning.method,
+      ...(await quotePath(meaning.path)),
+      required,
+      ip_address: ipAddress,
+    });
+    const activity = { agentId, at: now, ipAddress, status: "failure", message, known: true } as const;
+    await recordActivity(env.ACTIVITY, { ...activity, event });
+  };
+  call.waitUntil(recordDenial());
   return forbidden(
     "insufficient_permissions",
     meaning.rule === null || parameter

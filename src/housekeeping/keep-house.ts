@@ -1,19 +1,25 @@
-import { sweepActivity } from "../activity/sweep.ts";
+import { countFailedVerifications, sweepActivity, sweepFailedVerifications } from "../activity/sweep.ts";
 import { sweepKeys } from "../agents/sweep.ts";
 import type { Config } from "../config.ts";
 import { logFailure } from "../failure-log.ts";
 import { sweepSessions } from "../tokens/sweep.ts";
-import { drainOutbox, resendForgotten, sweepDeliveries } from "../webhooks/deliveries/fan-out.ts";
+import { drainOutbox, resendForgotten, sweepEventCounts } from "../webhooks/deliveries/fan-out.ts";
+import { sweepDeliveries, sweepHostAttempts, trimDeliveries } from "../webhooks/deliveries/sweep.ts";
 import { resealSecrets } from "../webhooks/reseal.ts";
 import type { Chore } from "./chore.ts";
 
 const CHORES: Readonly<Record<string, Chore>> = {
   sweep_activity: sweepActivity,
+  count_failed_verifications: countFailedVerifications,
+  sweep_failed_verifications: sweepFailedVerifications,
   sweep_sessions: sweepSessions,
   sweep_keys: sweepKeys,
   drain_outbox: drainOutbox,
+  sweep_event_counts: sweepEventCounts,
   resend_forgotten_deliveries: resendForgotten,
   sweep_deliveries: sweepDeliveries,
+  trim_deliveries: trimDeliveries,
+  sweep_host_attempts: sweepHostAttempts,
   reseal_webhook_secrets: resealSecrets,
 };
 

@@ -32,6 +32,8 @@ export const tokenRoutes = [
         await limitGuesses(env, body.agent_id);
         note(call, body.agent_id, "verification failed", {
           status: "failure",
+          known: false,
+          failedVerification: true,
           event: newEvent("agent.verification_failed", body.agent_id, now, {
             agent_id: body.agent_id,
             failed_at: new Date(now).toISOString(),

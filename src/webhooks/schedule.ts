@@ -47,14 +47,21 @@ export type NextStep =
  * What follows an attempt. 2xx is success; everything else, redirects included, is a failure.
  *
  * @param attempts how many there have been, this one included.
+ * @param maxAttempts after how many the delivery has failed.
  * @param random between 0 and 1.
  */
-export function nextStep(attempts: number, result: AttemptResult, now: number, random: number): NextStep {
+export function nextStep(
+  attempts: number,
+  result: AttemptResult,
+  now: number,
+  random: number,
+  maxAttempts = SCHEDULE.length,
+): NextStep {
   const { status = 0, retryAfter = 0, final = false } = result;
   if (status >= 200 && status < 300) return { step: "succeeded" };
   if (status === 410) return { step: "failed", gone: true };
   const wait = SCHEDULE[attempts];
-  if (wait === undefined || final) return { step: "failed", gone: false };
+  if (wait === undefined || attempts >= maxAttempts || final) return { step: "failed", gone: false };
   const jittered = wait * (1 + JITTER * (2 * random - 1));
   return { step: "retry", at: now + Math.round(Math.max(jittered, Math.min(retryAfter, LONGEST_RETRY_AFTER))) };
 }

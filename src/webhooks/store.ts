@@ -1,6 +1,7 @@
 import { batchAs, type Authority } from "../access/authority.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import type { Event, EventName } from "./event.ts";
+import { hostOf } from "./target.ts";
 import type { Webhook } from "./webhook.ts";
 
 /** That a webhook `w` is for all agents, and its owner an administrator still. */
@@ -65,11 +66,22 @@ export async function insertWebhook(
 ): Promise<boolean> {
   const insertion = db
     .prepare(
-      `INSERT INTO webhooks (id, agent_id, url, events, description, all_agents, secret, created_at, updated_at)
-       SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8, ?8 FROM agents
+      `INSERT INTO webhooks (id, agent_id, url, events, description, all_agents, secret, created_at, updated_at, host)
+       SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?10 FROM agents
        WHERE id = ?2 AND (SELECT count(*) FROM webhooks WHERE agent_id = ?2) < ?9`,
     )
-    .bind(id, agentId, url, JSON.stringify(events), description, allAgents ? 1 : 0, sealed, createdAt, most);
+    .bind(
+      id,
+      agentId,
+      url,
+      JSON.stringify(events),
+      description,
+      allAgents ? 1 : 0,
+      sealed,
+      createdAt,
+      most,
+      hostOf(url),
+    );
   const [inserted] = await batchAs(db, by, [insertion]);
   return inserted!.meta.changes > 0;
 }
@@ -109,7 +121,7 @@ export async function updateWebhook(
 ): Promise<Webhook | undefined> {
   const update = db
     .prepare(
-      `UPDATE webhooks SET url = coalesce(?3, url), events = coalesce(?4, events),
+      `UPDATE webhooks SET url = coalesce(?3, url), host = coalesce(?9, host), events = coalesce(?4, events),
          description = iif(?5, ?6, description), is_active = coalesce(?7, is_active),
          failures_in_row = iif(?7 = 1, 0, failures_in_row), disabled_at = iif(?7 = 1, NULL, disabled_at),
          disabled_reason = iif(?7 = 1, NULL, disabled_reason), updated_at = ?8
@@ -124,6 +136,7 @@ export async function updateWebhook(
       description ?? null,
       isActive === undefined ? null : Number(isActive),
       now,
+      url === undefined ? null : hostOf(url),
     );
   return writtenRow(db, by, update);
 }

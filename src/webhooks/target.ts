@@ -18,6 +18,11 @@ const INWARD =
 /** Well-known services that answer for any address written into a name: `169.254.169.254.nip.io`. */
 const ADDRESS_IN_NAME = /(?:^|\.)(?:(?:nip|sslip|xip)\.io|(?:localtest|lvh|vcap)\.me|lacolhost\.com)$/;
 
+/** The host of a URL that may be a target, one spelling for each: what attempts are counted by. */
+export const hostOf = (url: string): string => hostnameOf(new URL(url));
+
+const hostnameOf = ({ hostname }: URL): string => hostname.replace(/\.$/, "");
+
 /**
  * Why a webhook must not be sent to a URL; undefined if it may.
  *
@@ -33,7 +38,7 @@ export function whyNotTarget(text: string, policy: TargetPolicy): string | undef
   if (url.username || url.password || /^[a-z]+:\/\/[^/?#]*@/i.test(text)) return "must not hold credentials";
   if (url.hash) return "must not have a fragment";
   // As the parser writes it: decimal, octal, hexadecimal and short spellings of an address are dotted quads by now.
-  const host = url.hostname.replace(/\.$/, "");
+  const host = hostnameOf(url);
   if (policy.allowLoopback && url.protocol === "http:" && (host === "127.0.0.1" || host === "localhost")) {
     return url.port === policy.ownPort ? OWN : undefined;
   }

@@ -101,6 +101,111 @@ describe("an agent's activity", () => {
     expect((await read(`/agents/${gone.id}/activity`)).body.pagination.total).toBe(2);
   });
 
+  it("holds what it did just before it was deleted, and its refused calls are still told", async () => {
+    const gone = await self.agent();
+    await self.call("/proxy/lab/things/1", { token: gone.token });
+    await self.call("/proxy/lab/things/1", { token: gone.token, method: "DELETE" });
+    await self.call("/agents/verify", { method: "POST", json: { agent_id: gone.id, api_key: "ak_x" } });
+    expect((await self.call(`/agents/${gone.id}`, { method: "DELETE", token: admin.token })).status).toBe(200);
+    await deliver(2);
+    const { status, body } = await read(`/agents/${gone.id}/activity`);
+    expect(status).toBe(200);
+    expect(body.pagination.total).toBe(4);
+    // A stranger's message cannot say that the agent existed.
+    expect(messages(body).sort()).toEqual([
+      "lab DELETE /things/1 → denied, needs lab:things:write",
+      "lab GET /things/1 → 200",
+      "registered",
+      "verified",
+    ]);
+  });
+
+  it("does not show the agent from where somebody else acted on it; administrators see it", async () => {
+    const [agent, other] = [await self.agent(), await self.agent()];
+    const from = { ip: "203.0.113.77" };
+    const put = (what: string, json: unknown) =>
+      self.call(`/agents/${agent.id}/${what}`, { method: "PUT", token: admin.token, json, ...from });
+    const json = { url: "https://hooks.example.com/", events: ["agent.revoked"] };
+    const { webhook } = (await self.call("/webhooks", { method: "POST", token: agent.token, json, ip: "192.0.2.7" }))
+      .body;
+    const answers = [
+      await put("tier", { tier: "pro" }),
+      await put("permissions", { permissions: ["lab:things:read", "lab:notes:read"] }),
+      await self.call(`/agents/${agent.id}/rotate-key`, {
+        method: "POST",
+        token: admin.token,
+        json: { overlap_seconds: 60 },
+        ...from,
+      }),
+      await self.call(`/webhooks/${webhook.id}`, {
+        method: "PUT",
+        token: admin.token,
+        json: { is_active: false },
+        ...from,
+      }),
+      await self.call(`/webhooks/${webhook.id}/regenerate-secret`, { method: "POST", token: admin.token, ...from }),
+      await self.call(`/webhooks/${webhook.id}`, { method: "DELETE", token: admin.token, ...from }),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+    await self.call(`/agents/${agent.id}/rotate-key`, {
+      method: "POST",
+      token: agent.token,
+      json: { overlap_seconds: 60 },
+      ip: "192.0.2.7",
+    });
+    await self.call("/agents/verify", {
+      method: "POST",
+      json: { agent_id: agent.id, api_key: other.apiKey },
+      ip: "198.51.100.3",
+    });
+    await deliver();
+
+    type Row = { message: string; ip_address: string };
+    const addresses = (body: { activity: Row[] }) =>
+      Object.fromEntries(body.activity.map(({ message, ip_address }) => [message, ip_address]));
+    const own = await read(`/agents/${agent.id}/activity`, agent);
+    expect(JSON.stringify(own.body)).not.toContain(from.ip);
+    expect(addresses(own.body)).toMatchObject({
+      [`tier is pro, set by ${admin.id}`]: "",
+      [`permissions are lab:things:read lab:notes:read, set by ${admin.id}`]: "",
+      [`API key rotated by ${admin.id}`]: "",
+      [`webhook ${webhook.id} changed`]: "",
+      [`webhook ${webhook.id} deleted`]: "",
+      [`secret of webhook ${webhook.id} regenerated`]: "",
+      [`API key rotated by ${agent.id}`]: "192.0.2.7",
+      [`webhook ${webhook.id} registered`]: "192.0.2.7",
+      // A stranger's is of use to the owner.
+      "verification failed": "198.51.100.3",
+    });
+    for (const path of [`/agents/${agent.id}/activity`, `/activity?agent_id=${agent.id}`]) {
+      const seen = addresses((await read(path)).body);
+      expect(seen[`tier is pro, set by ${admin.id}`]).toBe(from.ip);
+      expect(Object.values(seen).filter((address) => address === from.ip)).toHaveLength(6);
+    }
+  });
+
+  it("does not show it from where it was registered, unless nobody in particular did it", async () => {
+    const register = async (token?: string) => {
+      const made = { name: "registered", owner_email: "owner@example.com", permissions: ["lab:things:read"] };
+      const { body } = await self.call("/agents/register", {
+        method: "POST",
+        json: made,
+        ip: "203.0.113.78",
+        ...(token && { token }),
+      });
+      const proof = { agent_id: body.agent.agent_id, api_key: body.credentials.api_key };
+      const verified = await self.call("/agents/verify", { method: "POST", json: proof });
+      await deliver();
+      const { activity } = (
+        await self.call(`/agents/${proof.agent_id}/activity`, { token: verified.body.token.access_token })
+      ).body;
+      return activity.find(({ message }: { message: string }) => message === "registered").ip_address;
+    };
+    expect(await register()).toBe("203.0.113.78");
+    expect(await register(admin.token)).toBe("");
+    expect(await register(self.env.ADMIN_BOOTSTRAP_TOKEN)).toBe("");
+  });
+
   it.each(["limit=0", "limit=101", "offset=-1", "offset=10001", "before=act_x", "before=' OR 1=1"])(
     "refuses %s",
     async (query) => {

@@ -79,7 +79,10 @@ export function countOperations(base: Record<string, unknown> = {}) {
       bind: (...bindings: unknown[]) => wrap(statement.bind(...bindings), { sql: told.sql, bindings }),
       all,
       run: all,
-      first: async () => (await all()).results[0] ?? null,
+      async first(column?: string) {
+        const row = ((await all()).results[0] ?? null) as Record<string, unknown> | null;
+        return row && column !== undefined ? row[column] : row;
+      },
     } as unknown as D1PreparedStatement;
     inner.set(wrapped, { statement, told });
     return wrapped;

@@ -2,7 +2,7 @@ import { recordActivity } from "../../activity/record.ts";
 import type { Config } from "../../config.ts";
 import { logFailure } from "../../failure-log.ts";
 import { attempt } from "../attempt.ts";
-import { newEvent } from "../event.ts";
+import { attemptsFor, newEvent } from "../event.ts";
 import { nextStep, type AttemptResult } from "../schedule.ts";
 import { openSecret } from "../secret.ts";
 import { targetPolicy } from "../target-policy.ts";
@@ -20,14 +20,14 @@ type DeliveryEnv = Pick<Env, "ACTIVITY" | "DB" | "DELIVERIES">;
 export async function deliver(env: DeliveryEnv, config: Config, deliveryId: string, now = Date.now()): Promise<void> {
   const claimed = await claim(env.DB, deliveryId, now);
   if (!claimed) return;
-  // It waits longer than a message can.
+  // It waits longer than a message can, or its host has had its share of this minute.
   if (!("delivery" in claimed)) return enqueue(env.DELIVERIES, [deliveryId], claimed.dueAt, now);
   const { delivery, withheld } = claimed;
   if (withheld) return recordUnsent(env.DB, delivery, `not sent: ${withheld}`, now);
 
   const result = await send(claimed, config, now);
   const after = Math.max(now, Date.now());
-  const next = nextStep(delivery.attempts, result, after, Math.random());
+  const next = nextStep(delivery.attempts, result, after, Math.random(), attemptsFor(delivery.event));
   switch (next.step) {
     case "succeeded":
       return recordSuccess(env.DB, delivery, result, after);
@@ -46,7 +46,15 @@ export async function deliver(env: DeliveryEnv, config: Config, deliveryId: stri
       const most = next.gone ? 1 : MOST_FAILURES;
       if (await recordFailure(env.DB, delivery, result, { reason, most, disabled, now: after })) {
         const message = `webhook ${delivery.webhook_id} switched off: ${reason}`;
-        await recordActivity(env.ACTIVITY, { agentId: ownerId, at: after, ipAddress: "", status: "failure", message });
+        const activity = {
+          agentId: ownerId,
+          at: after,
+          ipAddress: "",
+          status: "failure",
+          message,
+          known: true,
+        } as const;
+        await recordActivity(env.ACTIVITY, activity);
       }
     }
   }

@@ -1,12 +1,15 @@
 import type { Chore } from "../../housekeeping/chore.ts";
+import { MAX_EVENTS_PER_MINUTE, newEvent } from "../event.ts";
+import { countsToTell, deleteEventCounts, tellCount } from "../limits/store.ts";
 import { enqueue } from "./enqueue.ts";
-import { deleteFinished, fanOut, oldestEvents, takeForgotten } from "./store.ts";
+import { fanOut, oldestEvents, takeForgotten } from "./store.ts";
 
-/** Events of one batch: each needs two statements. */
-const EVENTS_AT_ONCE = 50;
-const MOST_ROUNDS = 20;
+/** Events of one batch: each needs three statements at the most. */
+const EVENTS_AT_ONCE = 33;
+const MAX_ROUNDS = 30;
+/** Counts of one batch: each needs two statements. */
+const COUNTS_AT_ONCE = 50;
 
-const DAY_MS = 86_400_000;
 /** A message is given this long to arrive before another is sent for the same delivery. */
 const OVERDUE_MS = 60_000;
 const MESSAGE_LIFE_MS = 120_000;
@@ -14,7 +17,7 @@ const MESSAGE_LIFE_MS = 120_000;
 /** Empties the outbox into deliveries and asks the queue for them. Returns how many events there were. */
 export async function emptyOutbox(env: Pick<Env, "DB" | "DELIVERIES">, now: number): Promise<number> {
   let total = 0;
-  for (let round = 0; round < MOST_ROUNDS; round++) {
+  for (let round = 0; round < MAX_ROUNDS; round++) {
     const events = await oldestEvents(env.DB, EVENTS_AT_ONCE);
     if (events.length === 0) break;
     total += events.length;
@@ -23,8 +26,31 @@ export async function emptyOutbox(env: Pick<Env, "DB" | "DELIVERIES">, now: numb
   return total;
 }
 
-/** For events whose change went through while nothing behind it did. */
-export const drainOutbox: Chore = (env, _config, now) => emptyOutbox(env, now);
+/** For events whose change went through while nothing behind it did, and for those that are told as a count. */
+export const drainOutbox: Chore = async (env, _config, now) => {
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    if ((await tellCounts(env.DB, now)) < COUNTS_AT_ONCE) break;
+  }
+  return emptyOutbox(env, now);
+};
+
+/**
+ * Puts one event into the outbox for each agent and event that was above its limit in a minute that is over: the newest that was
+ * not told, with `count`, how many were not, and `since`, when the first of them happened. Returns how many.
+ */
+async function tellCounts(db: D1Database, now: number): Promise<number> {
+  const counts = await countsToTell(db, now, COUNTS_AT_ONCE);
+  const statements = counts.flatMap((one) => {
+    const since = new Date(one.since).toISOString();
+    const data = { ...one.data, count: one.total - MAX_EVENTS_PER_MINUTE, since };
+    return tellCount(db, one, newEvent(one.name, one.agentId, one.at, data));
+  });
+  if (statements.length > 0) await db.batch(statements);
+  return counts.length;
+}
+
+/** Forgets the counts of minutes in which every event was told. */
+export const sweepEventCounts: Chore = (env, _config, now, most) => deleteEventCounts(env.DB, now, most);
 
 /** For deliveries whose message was lost: a Worker that was killed, a queue that did not take it. */
 export const resendForgotten: Chore = async (env, _config, now, most) => {
@@ -37,7 +63,3 @@ export const resendForgotten: Chore = async (env, _config, now, most) => {
   await enqueue(env.DELIVERIES, ids, now, now);
   return ids.length;
 };
-
-/** Deliveries are kept for as long as activity is. */
-export const sweepDeliveries: Chore = (env, config, now, most) =>
-  deleteFinished(env.DB, now - config.activityRetentionDays * DAY_MS, most);

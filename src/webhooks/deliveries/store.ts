@@ -1,5 +1,6 @@
 import { batchAs, type Authority } from "../../access/authority.ts";
-import { bodyOf, type Event, type EventName, type Told } from "../event.ts";
+import { bodyOf, isLimited, type Event, type EventName, type Told } from "../event.ts";
+import { countEvent, IS_ABOVE_LIMIT, minuteOf, takePlace } from "../limits/store.ts";
 import { announce } from "../outbox.ts";
 import { FOR_ALL, LISTENERS } from "../store.ts";
 import type { AttemptResult } from "../schedule.ts";
@@ -38,13 +39,19 @@ const toldAt = (event: Told, now: number) => [event.id, event.agentId, event.nam
 
 /**
  * Turns events into deliveries, one for each webhook that listens, and takes them out of the outbox. One batch; an event that
- * another run has taken already gives nothing. Returns the deliveries' ids.
+ * another run has taken already gives nothing. Of events that are limited, those above the limit of the minute are counted and
+ * become no delivery. Returns the deliveries' ids.
  */
 export async function fanOut(db: D1Database, events: readonly Event[], now: number): Promise<string[]> {
-  const toListeners = deliveryTo(`${LISTENERS} AND EXISTS (SELECT 1 FROM events WHERE id = ?1)`, "id");
+  const waits = "EXISTS (SELECT 1 FROM events WHERE id = ?1)";
+  const toListeners = deliveryTo(`${LISTENERS} AND ${waits}`, "id");
+  const toListenersWithin = deliveryTo(`${LISTENERS} AND ${waits} AND NOT ${IS_ABOVE_LIMIT}`, "id");
+  const minute = minuteOf(now);
   const results = await db.batch<{ id: string }>(
     events.flatMap((event) => [
-      db.prepare(toListeners).bind(...toldAt(event, now)),
+      ...(isLimited(event)
+        ? [countEvent(db, event.id, minute), db.prepare(toListenersWithin).bind(...toldAt(event, now), minute)]
+        : [db.prepare(toListeners).bind(...toldAt(event, now))]),
       db.prepare("DELETE FROM events WHERE id = ?1").bind(event.id),
     ]),
   );
@@ -79,16 +86,18 @@ export interface Claim {
 }
 
 /** An attempt takes 15 seconds at the most; whoever holds a claim for longer is dead. */
-const CLAIM_MS = 60_000;
+export const CLAIM_MS = 60_000;
 
 /**
  * Takes a delivery that is due: of all messages that ask for it at once, one gets it. The claim ends by itself, so that a
- * consumer that dies leaves it due again.
+ * consumer that dies leaves it due again. A delivery whose host has had its attempts of the minute waits: for a place in the
+ * next minutes, by its turn, at a random moment of the minute.
  *
- * @returns the claim; or when the delivery is due, for one that waits for longer than a claim; or nothing where nothing is to be done.
+ * @returns the claim; or when the delivery is due, for one that waits; or nothing where nothing is to be done.
  */
 export async function claim(db: D1Database, id: string, now: number): Promise<Claim | { dueAt: number } | undefined> {
-  const [claimed, target] = await db.batch<never>([
+  const [, postponed, claimed, target] = await db.batch<never>([
+    ...takePlace(db, id, now),
     db
       .prepare(
         `UPDATE deliveries SET attempts = attempts + 1, next_attempt_at = ?2 + ?3, updated_at = ?2
@@ -105,6 +114,8 @@ export async function claim(db: D1Database, id: string, now: number): Promise<Cl
       )
       .bind(id),
   ]);
+  const waiting = postponed!.results[0] as { dueAt: number } | undefined;
+  if (waiting) return waiting;
   const delivery = claimed!.results[0] as (Delivery & { body: string }) | undefined;
   const rest = target!.results[0] as (Omit<Claim, "delivery" | "body"> & { dueAt: number }) | undefined;
   if (delivery && rest) return { ...rest, delivery, body: delivery.body };
