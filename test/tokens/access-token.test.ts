@@ -23,7 +23,7 @@ const issue = (by = settings()) => issueAccessToken(agent, "fam_1", NOW / 1000, 
 function twinOf(token: string): string {
   const [head, body, signature] = token.split(".") as [string, string, string];
   const bytes = base64url.decode(signature);
-  const s = BigInt(`0x${[...bytes.slice(32)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`);
+  const s = BigInt(`0x${Array.from(bytes.slice(32), (byte) => byte.toString(16).padStart(2, "0")).join("")}`);
   const other = (N - s).toString(16).padStart(64, "0");
   const twin = Uint8Array.from([...bytes.slice(0, 32), ...other.match(/../g)!.map((pair) => parseInt(pair, 16))]);
   return `${head}.${body}.${base64url.encode(twin)}`;
