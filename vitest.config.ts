@@ -13,7 +13,7 @@ export default defineConfig({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
               bindings: {
-                TEST_SETTINGS: { ...testSecrets, ENVIRONMENT: "development", REGISTRATION: "open" },
+                TEST_SETTINGS: { ...testSecrets, ISSUER: "https://auth.example.com", REGISTRATION: "open" },
                 TEST_MIGRATIONS: await readD1Migrations("./migrations"),
               },
             },

@@ -31,7 +31,6 @@ export const signingKey = JSON.parse(secrets.SIGNING_KEYS!).keys[0] as Record<st
 export function settings(upstreamPort: number, extra: Record<string, string> = {}): Record<string, string> {
   return {
     ...secrets,
-    ENVIRONMENT: "development",
     REGISTRATION: "open",
     WEBHOOK_ALLOW_LOOPBACK: "true",
     ISSUER,

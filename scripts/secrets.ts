@@ -36,6 +36,8 @@ export function completeDevVars(): string[] {
   const present = readDevVars();
   const wanted: Record<string, string> = {
     ENVIRONMENT: "development",
+    // Over that of wrangler.toml, which is the deployment's: development is for this machine only.
+    ISSUER: "",
     REGISTRATION: "open",
     WEBHOOK_ALLOW_LOOPBACK: "true",
     ...newSecrets(),

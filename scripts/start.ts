@@ -36,6 +36,8 @@ const worker: ChildProcess = spawn(
     `--ip=127.0.0.1`,
     `--port=${PORT}`,
     "--inspector-port=0",
+    // A route in wrangler.toml would otherwise become the host of every request, and development refuses other hosts.
+    "--infer-origin-from-routes=false",
     `--persist-to=${STATE_DIR}`,
     "--show-interactive-dev-session=false",
     // Keeps wrangler from explaining how to do by hand what the interval below does.
@@ -66,10 +68,10 @@ worker.once("exit", (code) => {
   if (!stopping) fail(`The gateway stopped (exit code ${code}). What it printed above says why.`);
 });
 
-await ready();
-// Cloudflare runs the cron triggers; here this process does, every minute as wrangler.toml says.
-setInterval(() => void fetch(`${BASE_URL}/cdn-cgi/local/scheduled`).catch(() => undefined), 60_000).unref();
-console.log(`
+if (await ready()) {
+  // Cloudflare runs the cron triggers; here this process does, every minute as wrangler.toml says.
+  setInterval(() => void fetch(`${BASE_URL}/cdn-cgi/local/scheduled`).catch(() => undefined), 60_000).unref();
+  console.log(`
   AgentAuth is running at ${BASE_URL}
   The sample upstream behind it: ${BASE_URL}/proxy/sample (directly: ${sample.url})
 
@@ -79,22 +81,26 @@ console.log(`
   Next: run  npm run demo  in another terminal. API reference: ${BASE_URL}/docs
   Stop with Ctrl-C. State is kept in ${STATE_DIR}.
 `);
+}
 
-async function ready(): Promise<void> {
+/** Waits until the gateway is healthy. False once it is known not to become so, which has been told. */
+async function ready(): Promise<boolean> {
   for (let i = 0; i < 240; i++) {
     const answer = await fetch(`${BASE_URL}/health`).catch(() => undefined);
-    if (answer?.ok) return;
+    if (answer?.ok) return true;
     if (answer?.status === 503) {
       const body = (await answer.json()) as { details?: { message: string }[] };
       if (body.details) {
         console.error(`\n${body.details.map(({ message }) => message).join("\n")}\n`);
-        return stop(1);
+        stop(1);
+        return false;
       }
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
   console.error("\nThe gateway did not become healthy within a minute.\n");
   stop(1);
+  return false;
 }
 
 function assertFree(port: number): Promise<void> {

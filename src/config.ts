@@ -3,6 +3,7 @@ import { explainIssue } from "./schemas/explain-issue.ts";
 import type { SecretPart } from "./gateway/definition.ts";
 import { loadServices, secretName, type Service } from "./gateway/services.ts";
 import { upstreamSettings } from "./gateway/upstream-settings.ts";
+import { isLoopbackUrl } from "./loopback.ts";
 import { BUILT_IN_CATALOGUE, type Catalogue } from "./permissions/catalogue.ts";
 import { wholeNumber } from "./schemas/whole-number.ts";
 
@@ -25,6 +26,7 @@ export interface EncryptionKey {
 
 /** The settings of one deployment, checked and frozen. Times are seconds unless a name says otherwise. */
 export interface Config {
+  /** Only this machine is served: hosts and origins other than loopback are refused. */
   readonly development: boolean;
   /** Null in local development: the request's own origin. */
   readonly issuer: string | null;
@@ -144,6 +146,11 @@ function readConfig(env: Record<string, unknown>): Config | ConfigError {
   const development = env.ENVIRONMENT === "development";
   if (!development && !env.ISSUER) {
     faults.push("ISSUER is not set. Put this deployment's public origin into [vars] of wrangler.toml.");
+  }
+  if (development && env.ISSUER && !isLoopbackUrl(String(env.ISSUER))) {
+    faults.push(
+      "ENVIRONMENT is development, and ISSUER is not an origin of this machine. In a deployment, remove ENVIRONMENT; in local development, set ISSUER to '' in .dev.vars.",
+    );
   }
   const bootstrap = parsed.data?.ADMIN_BOOTSTRAP_TOKEN || null;
   if (bootstrap && bootstrap.length < 24) {

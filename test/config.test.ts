@@ -39,6 +39,34 @@ describe("the configuration", () => {
     expect(faultsOf({ ENVIRONMENT: undefined, ISSUER: "https://auth.example.com" })).toEqual([]);
   });
 
+  it.each(["", "http://localhost:8787", "http://127.0.0.1:8787", "https://localhost", "http://[::1]:8787"])(
+    "lets development issue for this machine: %j",
+    (issuer) => {
+      expect(faultsOf({ ENVIRONMENT: "development", ISSUER: issuer })).toEqual([]);
+    },
+  );
+
+  it.each([
+    "https://auth.example.com",
+    "http://localhost.example.com:8787",
+    "http://127.0.0.1.nip.io",
+    "http://10.0.0.1:8787",
+    "http://0.0.0.0:8787",
+  ])("lets development issue for nobody else, whatever else is set: %s", async (issuer) => {
+    const overrides = {
+      ENVIRONMENT: "development",
+      ISSUER: issuer,
+      AUDIENCE: "http://localhost:8787",
+      CORS_ORIGINS: `${issuer}, *`,
+      WEBHOOK_ALLOW_LOOPBACK: "true",
+    };
+    expect(faultsOf(overrides)).toEqual([expect.stringMatching(/ENVIRONMENT is development, and ISSUER is not/)]);
+    for (const path of ["http://localhost:8787/health", `${issuer}/health`, `${issuer}/proxy/lab/things`]) {
+      const { status, body } = await world(overrides).call(path);
+      expect([status, body.code, body.details.length]).toEqual([503, "misconfigured", 1]);
+    }
+  });
+
   it.each([
     ["ISSUER", "https://auth.example.com/path"],
     ["REGISTRATION", "everybody"],

@@ -58,16 +58,19 @@ export const agentAnswers = {
   },
   "GET /agents/{id}": { summary: "Read an agent", answer: oneAgent },
   "POST /agents/{id}/revoke": {
-    summary: "Revoke an agent for good, and with it every token and key it has",
+    summary:
+      "Revoke an agent for good, and with it every token and key it has; proxied reads end within STANDING_TTL_SECONDS",
     answer: changedAgent,
   },
   "PUT /agents/{id}/status": {
-    summary: "Set an agent's status; revoked is final, and leaving active ends its tokens",
+    summary:
+      "Set an agent's status; revoked is final, and leaving active ends its tokens, for proxied reads within STANDING_TTL_SECONDS",
     answer: changedAgent,
   },
   "PUT /agents/{id}/tier": { summary: "Set an agent's tier, and with it its rate limit", answer: changedAgent },
   "PUT /agents/{id}/permissions": {
-    summary: "Set what an agent may do; its tokens are narrowed to it at once",
+    summary:
+      "Set what an agent may do; its tokens are narrowed to it with their next request, proxied reads within STANDING_TTL_SECONDS",
     answer: changedAgent,
   },
   "POST /agents/{id}/rotate-key": {

@@ -32,7 +32,10 @@ export async function setStatus(db: D1Database, { id, by, now }: ChangeOf, statu
   return judge(changed, agent, agent?.status === status);
 }
 
-/** Sets what an agent may do. Tokens in circulation are narrowed to it at once; what is added needs a new token. */
+/**
+ * Sets what an agent may do. Tokens in circulation are narrowed to it with their next request, for reads through the gateway
+ * within `STANDING_TTL_SECONDS`; what is added needs a new token.
+ */
 export async function setPermissions(db: D1Database, of: ChangeOf, permissions: readonly string[]): Promise<Changed> {
   const wanted = [...new Set(permissions)];
   return setColumn(

@@ -1,14 +1,10 @@
 import * as z from "zod/mini";
 import { paging } from "../schemas/paging.ts";
+import { readableLine, readableText } from "../schemas/readable-text.ts";
 import { STATUSES, TIERS } from "./agent.ts";
 import { fromCursor } from "./page.ts";
 
-/** No control characters, no halves of a surrogate pair, and nothing that turns the direction of what stands beside it. */
-const printable = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*$/u;
-
-const nameSchema = z
-  .string()
-  .check(z.trim(), z.minLength(3), z.maxLength(100), z.regex(printable, { error: "must not hold control characters" }));
+const nameSchema = readableLine(3, 100);
 
 const permissionsSchema = z.array(z.string().check(z.maxLength(100))).check(z.minLength(1), z.maxLength(50));
 
@@ -16,7 +12,7 @@ export const registerBody = z.object({
   name: nameSchema,
   owner_email: z.string().check(z.trim(), z.maxLength(255), z.email()),
   permissions: z.optional(z.nullable(permissionsSchema)),
-  description: z.optional(z.nullable(z.string().check(z.maxLength(500)))),
+  description: z.optional(z.nullable(readableText(500))),
 });
 
 export const statusBody = z.object({ status: z.enum(STATUSES) });

@@ -90,7 +90,10 @@ export class AgentAuthClient {
     return this.#get(agentPath(agentId), options);
   }
 
-  /** Revokes an agent for good, and ends its tokens at once: the caller itself, or any for administrators. */
+  /**
+   * Revokes an agent for good: the caller itself, or any for administrators. Its tokens end with their next request, for reads
+   * through the gateway within the deployment's `STANDING_TTL_SECONDS` (5).
+   */
   revokeAgent(agentId: string, options?: CallOptions): Promise<wire.AgentChangeResponse> {
     return this.#call("POST", agentPath(agentId, "/revoke"), options);
   }
@@ -119,7 +122,10 @@ export class AgentAuthClient {
     return this.#call("PUT", agentPath(agentId, "/tier"), options, body);
   }
 
-  /** Administrators only. What is taken away is out of reach at once, what is added comes with the next token. */
+  /**
+   * Administrators only. What is taken away is out of reach with the next request, for reads through the gateway within the
+   * deployment's `STANDING_TTL_SECONDS` (5); what is added comes with the next token.
+   */
   updateAgentPermissions(
     agentId: string,
     permissions: Permission[],

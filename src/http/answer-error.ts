@@ -15,7 +15,8 @@ export function answerError(error: unknown, request: Request, requestId: string)
   logRefusal({
     request_id: requestId,
     method,
-    path: new URL(url).pathname,
+    // A malformed host makes a URL that cannot be parsed; its text could hold a query.
+    path: URL.parse(url)?.pathname ?? "(malformed)",
     status: known.status,
     code: known.fields.code,
     agent_id: senderOf(request),

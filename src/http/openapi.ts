@@ -22,7 +22,7 @@ const TAGS: Readonly<Record<string, string>> = {
 };
 
 const REFUSALS: Readonly<Record<number, string>> = {
-  400: "The body, the query or the path is not as it must be; details names each fault.",
+  400: "The body, the query, the path or the host is not as it must be; details names each fault.",
   401: "No access token, or one that is not good (any more).",
   403: "The caller may not; required and granted say what is lacking.",
   404: "There is no such thing, or it is not the caller's.",
@@ -31,6 +31,7 @@ const REFUSALS: Readonly<Record<number, string>> = {
   409: "It cannot be changed any more.",
   413: "The body is larger than 64 KB.",
   415: "The body is not JSON.",
+  421: "Local development only: the request is for another host, or from a page of another origin.",
   429: "A rate limit is used up; Retry-After says how many seconds to wait.",
   500: "Something failed here; request_id finds it in the log.",
   502: "The upstream could not be reached, or broke off.",
@@ -155,10 +156,10 @@ const SECURITY: Readonly<Record<Auth, Json[]>> = {
   own: BEARER,
 };
 
-function refusalsOf({ auth, body, query, path, method, limited }: Route): number[] {
+function refusalsOf({ auth, body, path, method, limited }: Route): number[] {
   const known = auth !== "none" || limited !== undefined;
   return [
-    ...(body || query || path.includes("{") ? [400] : []),
+    400,
     ...(known ? [401] : []),
     ...(["admin", "self", "registration"].includes(auth) ? [403] : []),
     ...(path.includes("{") || auth === "own" ? [404] : []),
@@ -166,6 +167,7 @@ function refusalsOf({ auth, body, query, path, method, limited }: Route): number
     ...(body ? [408] : []),
     ...(path.startsWith("/agents/{") && method !== "GET" && method !== "DELETE" ? [409] : []),
     ...(body ? [413, 415] : []),
+    421,
     ...(known ? [429] : []),
     500,
     503,
@@ -249,7 +251,7 @@ function gateway(): Json {
           ...(method !== "GET" && { requestBody: { content: { "*/*": { schema: {} } } } }),
           responses: {
             default: { description: "What the upstream answers.", content: { "*/*": { schema: {} } } },
-            ...refusals([400, 401, 403, 404, 429, 502, 503, 504]),
+            ...refusals([400, 401, 403, 404, 421, 429, 502, 503, 504]),
           },
         },
       ]),

@@ -1,4 +1,5 @@
 import type { Agent, Tier } from "../agents/agent.ts";
+import { clientNetwork } from "./client-network.ts";
 import { ApiError } from "./errors.ts";
 
 /** Seconds that every limit counts over; wrangler.toml's `period`. */
@@ -26,9 +27,9 @@ export async function limitAgent(
   if (!success) throw limited(TIER_LIMITS[tier], `${tier} tier`, { tier });
 }
 
-/** For what strangers may call. @throws {ApiError} 429 once an address has used up its share. */
+/** For what strangers may call. @throws {ApiError} 429 once an IPv4 address or an IPv6 /64 has used up its share. */
 export async function limitAddress(env: Env, ipAddress: string): Promise<void> {
-  const { success } = await env.RATE_ADDRESS.limit({ key: ipAddress || "unknown" });
+  const { success } = await env.RATE_ADDRESS.limit({ key: clientNetwork(ipAddress) });
   if (!success) throw limited(ADDRESS_LIMIT, "address");
 }
 

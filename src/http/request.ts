@@ -1,6 +1,7 @@
 import { createMiddleware } from "hono/factory";
 import { ConfigError, loadConfig, type Config } from "../config.ts";
 import { ApiError } from "./errors.ts";
+import { checkHost, checkLocalRequest } from "./host.ts";
 import { harden } from "./harden.ts";
 
 /** What is known of a request before anyone looks at what it asks. */
@@ -22,9 +23,10 @@ export interface AppEnv {
 }
 
 /**
- * Reads the configuration and gives the request its id and its time.
+ * Reads the configuration, checks whom the request is for, and gives it its id and its time. Every request passes here.
  *
- * @throws {ApiError} 503: a deployment that is not set up answers nothing else.
+ * @throws {ApiError} 400 for a malformed host; 503: a deployment that is not set up answers nothing else; 421 in local
+ * development for another host or origin.
  */
 export function contextOf(
   request: Request,
@@ -32,10 +34,13 @@ export function contextOf(
   executionCtx: Pick<ExecutionContext, "waitUntil">,
   requestId: string,
 ): RequestContext {
+  checkHost(request);
+  const config = configOf(env);
+  if (config.development) checkLocalRequest(request, config);
   return {
     request,
     env,
-    config: configOf(env),
+    config,
     requestId,
     ipAddress: request.headers.get("cf-connecting-ip") ?? "",
     now: Date.now(),

@@ -44,8 +44,15 @@ export async function issueAccessToken(
     .sign(await key);
 }
 
-const MOST_REMEMBERED = 5000;
-const remembered = new Map<string, { claims: AccessClaims; settings: AccessTokenSettings["signingKeys"] }>();
+/**
+ * The one spelling of a token in compact serialization (RFC 7515 §3.1): base64url without padding, and without bits behind
+ * the last byte of an ES256 signature (RFC 4648 §3.5), which decoders ignore. Header and payload are signed as they are spelt.
+ */
+const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/;
+
+const MAX_REMEMBERED = 5000;
+/** The claims of tokens, by their text, and what each was verified against. */
+const remembered = new Map<string, { claims: AccessClaims; settings: AccessTokenSettings }>();
 
 /** A token that is not to be trusted. `expired` is only said of one whose signature is ours. */
 export type TokenFault = "invalid_token" | "token_expired";
@@ -53,8 +60,12 @@ export type TokenFault = "invalid_token" | "token_expired";
 /**
  * The claims of an access token, or why it is not one.
  *
- * A token that was verified is remembered by the isolate until it expires, so that the signature costs once. Times are
- * judged anew on every call.
+ * A token that was verified is remembered by the isolate until it expires, so that the signature costs once. It answers for
+ * the keys, issuer and audience that it was verified against, and for no others. Times are judged anew on every call.
+ *
+ * A text has one spelling, but ECDSA has two signatures for one text: (r, s) and (r, n − s), and WebCrypto makes either. Both
+ * are accepted. Whoever has a token can make its twin and gains nothing: the twin has the same claims, and so the same session,
+ * expiry, limits and revocation; it costs one verification and one entry of the memory.
  */
 export async function readAccessToken(
   token: string,
@@ -62,16 +73,19 @@ export async function readAccessToken(
   nowMs: number,
 ): Promise<AccessClaims | TokenFault> {
   const known = remembered.get(token);
-  if (known && known.settings === settings.signingKeys) {
+  if (known && isSameVerifier(known.settings, settings)) {
     if (known.claims.exp * 1000 > nowMs) return known.claims;
     remembered.delete(token);
     return "token_expired";
   }
-  if (token.length > LONGEST_TOKEN) return "invalid_token";
+  if (token.length > LONGEST_TOKEN || !COMPACT_JWS.test(token)) return "invalid_token";
   const claims = await verify(token, settings, nowMs);
-  if (typeof claims === "object") remember(token, claims, settings.signingKeys);
+  if (typeof claims === "object") remember(token, claims, settings);
   return claims;
 }
+
+const isSameVerifier = (one: AccessTokenSettings, other: AccessTokenSettings): boolean =>
+  one.signingKeys === other.signingKeys && one.issuer === other.issuer && one.audience === other.audience;
 
 async function verify(token: string, settings: AccessTokenSettings, nowMs: number): Promise<AccessClaims | TokenFault> {
   try {
@@ -107,8 +121,8 @@ function toClaims({ sub, iat, exp, jti, sid, scope }: JWTPayload): AccessClaims 
   return { sub, iat, exp, jti, sid: sid as string, scope: (scope as string).split(" ").filter(Boolean) };
 }
 
-function remember(token: string, claims: AccessClaims, settings: AccessTokenSettings["signingKeys"]): void {
+function remember(token: string, claims: AccessClaims, settings: AccessTokenSettings): void {
   // The oldest entry goes first: a Map keeps the order of insertion.
-  if (remembered.size >= MOST_REMEMBERED) remembered.delete(remembered.keys().next().value!);
+  if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!);
   remembered.set(token, { claims, settings });
 }

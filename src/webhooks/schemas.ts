@@ -1,11 +1,12 @@
 import * as z from "zod/mini";
 import { paging } from "../schemas/paging.ts";
+import { readableText } from "../schemas/readable-text.ts";
 import { EVENTS } from "./event.ts";
 import { DELIVERY_STATUSES } from "./webhook.ts";
 
 const url = z.string().check(z.minLength(1), z.maxLength(2048));
 const events = z.array(z.enum(EVENTS)).check(z.minLength(1), z.maxLength(EVENTS.length));
-const description = z.nullable(z.string().check(z.maxLength(500)));
+const description = z.nullable(readableText(500));
 
 export const createBody = z.object({
   url,

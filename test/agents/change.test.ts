@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { world, type Registered, type World } from "../support/world.ts";
 
 const AGENT_KEYS = [
@@ -116,9 +116,19 @@ describe("an agent's permissions", () => {
   const set = (where: World, who: Registered, id: string, permissions: unknown) =>
     put(where, who, `/agents/${id}/permissions`, { permissions });
 
-  it("narrow its tokens at once, and add to the next", async () => {
-    const self = world({ STANDING_TTL_SECONDS: "0" });
+  afterEach(() => void vi.useRealTimers());
+
+  it("narrow its tokens with their next request, reads within the bound, and add to the next", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world({ STANDING_TTL_SECONDS: "5" });
     const [agent, admin] = [await self.agent(["lab:things:read", "lab:things:write"]), await self.admin()];
+    const read = async (token: string) => (await self.call("/proxy/lab/files/a", { token })).status;
+    const reader = await self.agent(["lab:things:read"]);
+    expect(await read(reader.token)).toBe(200);
+    expect((await set(self, admin, reader.id, ["lab:notes:read"])).status).toBe(200);
+    vi.setSystemTime(Date.now() + 5000);
+    expect(await read(reader.token)).toBe(403);
+
     const events = await listen(self, agent.id, ["agent.permissions_updated"]);
     const { status, body } = await set(self, admin, agent.id, ["lab:notes:read", "lab:things:read"]);
     expect(status).toBe(200);

@@ -1,6 +1,7 @@
 import { describe, expect, inject, it } from "vitest";
 import { bodyTimer } from "../../src/body-timer.ts";
 import { watchCaller, type CallerWatch } from "../../src/gateway/caller-watch.ts";
+import { secretEncodings } from "../../src/gateway/secret-leak.ts";
 import { pass } from "../../src/gateway/pass.ts";
 import { readWholeBody } from "../../src/gateway/request-body.ts";
 import { startUpload } from "../../src/gateway/upload.ts";
@@ -205,7 +206,7 @@ describe("a streamed answer", () => {
     ["that is searched, and falls silent,", "no-body", [SECRET], Infinity, true],
     ["that is searched, and that nobody reads,", "endless", [SECRET], Infinity, false],
     ["of which only the beginning is searched", "endless", [SECRET], 10, true],
-  ])("%s is cut within a minute of its caller's end", async (_, kind, needles, searched, isRead) => {
+  ])("%s is cut within a minute of its caller's end", async (_, kind, secrets, searched, isRead) => {
     const timers = manualTimers();
     let ended = false;
     const watch = watchCaller(
@@ -216,7 +217,12 @@ describe("a streamed answer", () => {
       method: "POST",
     });
     const { readable, writable } = new IdentityTransformStream();
-    const done = pass(upstream.body!, writable, { needles, links: undefined, searched, watch: watch.start });
+    const done = pass(upstream.body!, writable, {
+      secretEncodings: secretEncodings(secrets),
+      links: undefined,
+      searched,
+      watch: watch.start,
+    });
     const received = isRead ? readable.pipeTo(new WritableStream()).catch(() => "broken off") : undefined;
     timers.advance(60_000);
     await scheduler.wait(20);
@@ -231,9 +237,13 @@ describe("a streamed answer", () => {
   it("that ends by itself leaves no timer behind", async () => {
     const timers = manualTimers();
     const watch = watchCaller({ askedAt: Date.now(), maxAge: 5000, check: async () => undefined }, timers.start);
-    for (const needles of [[], [SECRET]]) {
+    for (const secrets of [[], [SECRET]]) {
       const { readable, writable } = new IdentityTransformStream();
-      const done = pass(new Response("short").body!, writable, { needles, links: undefined, watch: watch.start });
+      const done = pass(new Response("short").body!, writable, {
+        secretEncodings: secretEncodings(secrets),
+        links: undefined,
+        watch: watch.start,
+      });
       expect(await textOf(readable)).toBe("short");
       expect(await done).toBeUndefined();
       expect(timers.pending()).toBe(0);

@@ -96,6 +96,33 @@ describe("the limit of an address", () => {
   });
 });
 
+describe("the limit of an IPv6 address", () => {
+  it("is that of its /64, in every spelling: 450 registrations from one are not all let in", async () => {
+    const self = world();
+    const prefix = `2001:db8:${(Date.now() % 0xffff).toString(16)}:7`;
+    const json = (n: number) => ({ name: `subscriber ${n}`, owner_email: "owner@example.com" });
+    const spellings = (n: number) => [
+      `${prefix}::${n.toString(16)}`,
+      `${prefix.toUpperCase()}:0:0:0:${n.toString(16)}`,
+      `${prefix}:${n.toString(16)}::`,
+      `${prefix}::10.0.${n >> 8}.${n & 255}`,
+      `${prefix}:a:b:c:${n.toString(16)}%eth0`,
+    ];
+    const register = (ip: string, n: number) => self.call("/agents/register", { method: "POST", json: json(n), ip });
+    const answers = await Promise.all(Array.from({ length: 450 }, (_, n) => register(spellings(n)[n % 5]!, n)));
+    const registered = answers.filter(({ status }) => status === 201).length;
+    expect(answers.filter(({ status }) => status !== 201 && status !== 429)).toEqual([]);
+    // A minute may end in between, and each minute lets 300 in.
+    if (registered === 450) for (let n = 450; n < 650; n++) answers.push(await register(spellings(n)[0]!, n));
+    expectRefusal(
+      answers.find(({ status }) => status === 429)!,
+      { tier: null, limit: 300 },
+      '"address";q=300;w=60',
+    );
+    expect((await register(`${prefix.slice(0, -1)}8::1`, 0)).status).toBe(201);
+  }, 30_000);
+});
+
 describe("guesses at one agent's key", () => {
   it("are stopped from wherever they come; who has the key still gets in", async () => {
     const self = world();

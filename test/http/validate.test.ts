@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import { world } from "../support/world.ts";
 
 const good = { name: "An agent", owner_email: "owner@example.com" };
+const invisible = (character: string) =>
+  `must not hold characters that cannot be seen or that turn the direction of a text (${character})`;
 
 describe("a body that is not as it must be", () => {
   it.each([
@@ -20,15 +22,23 @@ describe("a body that is not as it must be", () => {
     ],
     [
       { ...good, name: "line\nbreak" },
-      { field: "name", message: "must not hold control characters" },
+      { field: "name", message: invisible("U+000A") },
     ],
     [
       { ...good, name: "half \ud83d of a pair" },
-      { field: "name", message: "must not hold control characters" },
+      { field: "name", message: invisible("U+D83D") },
     ],
     [
       { ...good, name: "\u202eevil" },
-      { field: "name", message: "must not hold control characters" },
+      { field: "name", message: invisible("U+202E") },
+    ],
+    [
+      { ...good, name: "\u2800\u3000\u0301\u2800" },
+      { field: "name", message: "must hold a letter, a number or a symbol" },
+    ],
+    [
+      { ...good, description: "reads\u200b orders" },
+      { field: "description", message: invisible("U+200B") },
     ],
     [
       { ...good, owner_email: "nobody" },

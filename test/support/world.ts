@@ -40,6 +40,7 @@ export interface World {
   sent: ActivityMessage[];
   /** What it asked the deliveries' queue for, oldest first. */
   asked: { deliveryId: string; delaySeconds: number }[];
+  /** The path is one of `https://auth.example.com`, unless it is a whole URL. */
   fetch(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Response>;
   call(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Answer>;
   agent(permissions?: string[]): Promise<Registered>;
@@ -91,7 +92,7 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
       headers.set("cf-connecting-ip", ip ?? `10.${names % 250}.${Math.floor(Math.random() * 250)}.7`);
       const body = json === undefined ? init.body : JSON.stringify(json);
       const ctx = createExecutionContext();
-      const request = new Request(`https://auth.example.com${path}`, {
+      const request = new Request(/^https?:/.test(path) ? path : `https://auth.example.com${path}`, {
         ...init,
         headers,
         ...(body != null && { body }),

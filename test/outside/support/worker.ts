@@ -89,7 +89,8 @@ export async function startWorkers(
         bindings: {
           ...(options.bindings as object),
           ...testSecrets,
-          ENVIRONMENT: "development",
+          // Development answers this machine only: a Worker with an issuer of its own runs as a deployment does.
+          ...(!settings.ISSUER && { ENVIRONMENT: "development" }),
           REGISTRATION: "open",
           ...settings,
         },

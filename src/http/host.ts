@@ -1,0 +1,50 @@
+import type { Config } from "../config.ts";
+import { isLoopbackHost, isLoopbackUrl } from "../loopback.ts";
+import { ApiError } from "./errors.ts";
+
+/** `uri-host [":" port]` (RFC 9110 §7.2) in ASCII: a name or an IPv4 address, or an IPv6 address in brackets. */
+const HOST = /^(?:[a-z0-9._-]{1,255}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{0,5})?$/i;
+
+/**
+ * Refuses a request whose host is not one. The runtime joins the `Host` header and the target into `request.url` as they
+ * came, so that a `Host` with a slash, a question mark or an `@` would move what is path and what is query.
+ *
+ * @throws {ApiError} 400 `malformed_host` (RFC 9112 §3.2).
+ */
+export function checkHost({ url, headers }: Request): void {
+  const parsed = URL.parse(url);
+  const header = headers.get("host");
+  if (parsed && HOST.test(parsed.host) && parsed.username === "" && (header === null || HOST.test(header))) return;
+  throw new ApiError(400, {
+    code: "malformed_host",
+    error: "Bad request",
+    message:
+      "The Host header is not a host name or an IP address with an optional port. Send exactly one, as RFC 9110 says.",
+  });
+}
+
+/**
+ * Refuses what another website sends to a gateway in local development, which registers anybody and holds the developer's
+ * real credentials. A page can reach 127.0.0.1 under its own name by DNS rebinding, hence the host; and `wrangler dev` lets
+ * a request replace its URL by the header `MF-Original-URL`, hence the origin as well. `CORS_ORIGINS = "*"` names no origin.
+ *
+ * @throws {ApiError} 421 `misdirected_request` (RFC 9110 §15.5.20).
+ */
+export function checkLocalRequest({ url, headers }: Request, { corsOrigins }: Pick<Config, "corsOrigins">): void {
+  const hosts = [url, ...(headers.has("host") ? [`http://${headers.get("host")}`] : [])];
+  if (!hosts.every((one) => isLoopbackHost(URL.parse(one)?.hostname ?? ""))) {
+    throw misdirected("It answers requests for localhost, 127.0.0.1 and [::1] only; this one names another host.");
+  }
+  const origin = headers.get("origin");
+  if (origin !== null && !isLoopbackUrl(origin) && !corsOrigins.includes(origin)) {
+    throw misdirected("It answers pages on localhost, 127.0.0.1 and [::1], and those whose origin CORS_ORIGINS names.");
+  }
+}
+
+function misdirected(message: string): ApiError {
+  return new ApiError(421, {
+    code: "misdirected_request",
+    error: "Misdirected request",
+    message: `This gateway runs in local development (ENVIRONMENT is development). ${message}`,
+  });
+}

@@ -1,0 +1,125 @@
+import { describe, expect, it } from "vitest";
+import { ROUTES } from "../../src/app.ts";
+import { world, type World } from "../support/world.ts";
+
+const NAMED = "https://console.example.com";
+const development = (overrides: Record<string, unknown> = {}): World =>
+  world({ ENVIRONMENT: "development", ISSUER: "", CORS_ORIGINS: `${NAMED}, *`, ...overrides });
+const from = (headers: Record<string, string>) => ({ headers });
+
+/** Every path of the API, the gateway's own in both forms that the app tells apart, and paths that are none. */
+const PATHS = [
+  ...ROUTES.map(({ method, path }) => [method, path.replace(/\{\w+\}/g, "x")] as const),
+  ["GET", "/proxy/lab/things"],
+  ["POST", "/proxy/lab/things"],
+  ["HEAD", "/proxy/lab/things"],
+  ["OPTIONS", "/agents/register"],
+  ["PATCH", "/agents"],
+  ["GET", "/docs"],
+  ["GET", "/openapi.json"],
+  ["GET", "/nowhere"],
+] as const;
+
+const misdirected = { status: 421, code: "misdirected_request" };
+
+describe("local development", () => {
+  it.each([
+    "http://localhost:8787",
+    "http://127.0.0.1:9000",
+    "http://[::1]:8787",
+    "http://LOCALHOST",
+    "https://localhost",
+  ])("answers this machine: %s", async (origin) => {
+    const { status, body } = await development().call(`${origin}/permissions/list`);
+    expect([status, body.code]).toEqual([200, undefined]);
+  });
+
+  it.each([
+    "http://evil.example:8787",
+    "http://localhost.evil.example:8787",
+    "http://localhost.:8787",
+    "http://127.0.0.1.nip.io:8787",
+    "http://evil.localhost:8787",
+    "http://0.0.0.0:8787",
+    "http://127.0.0.2:8787",
+    "http://192.168.0.1:8787",
+    "http://[::ffff:127.0.0.1]:8787",
+    "http://[::]:8787",
+  ])("answers no other host on any path: %s", async (origin) => {
+    const self = development();
+    for (const [method, path] of PATHS) {
+      const response = await self.fetch(origin + path, { method });
+      expect([method, path, response.status]).toEqual([method, path, 421]);
+      if (method !== "HEAD") expect(await response.json()).toMatchObject(misdirected);
+    }
+  });
+
+  it("believes neither the URL nor the Host header alone", async () => {
+    const { call } = development();
+    const { body } = await call("http://127.0.0.1:8787/permissions/list", from({ host: "evil.example:8787" }));
+    expect(body).toMatchObject(misdirected);
+    expect((await call("http://127.0.0.1:8787/health", from({ host: "localhost:8787" }))).status).toBe(200);
+  });
+
+  it.each([
+    "http://evil.example:8787",
+    "https://localhost.evil.example",
+    "http://evil.localhost",
+    "https://console.example.com.evil.example",
+    "http://console.example.com",
+    "chrome-extension://localhost",
+    "null",
+    "",
+    "localhost",
+  ])("answers no page of another origin on any path, whatever the URL says: %j", async (origin) => {
+    const self = development();
+    for (const [method, path] of PATHS) {
+      const response = await self.fetch(`http://127.0.0.1:8787${path}`, { method, ...from({ origin }) });
+      expect([method, path, response.status]).toEqual([method, path, 421]);
+      expect(response.headers.get("access-control-allow-origin")).toBeNull();
+    }
+  });
+
+  it.each(["http://localhost:3000", "http://127.0.0.1:5173", "https://localhost", "http://[::1]:1", NAMED])(
+    "answers a page of this machine or of a named origin: %s",
+    async (origin) => {
+      for (const path of ["/permissions/list", "/health"]) {
+        const { status } = await development().call(`http://127.0.0.1:8787${path}`, from({ origin }));
+        expect(status).toBe(200);
+      }
+    },
+  );
+
+  it("registers nobody and calls nothing out for a rebound name", async () => {
+    const self = development();
+    const json = { name: "rebound", owner_email: "owner@example.com", permissions: ["lab:*:*"] };
+    for (const init of [from({}), from({ origin: "http://evil.example:8787" })]) {
+      const answer = await self.call("http://evil.example:8787/agents/register", { method: "POST", json, ...init });
+      expect(answer.body).toMatchObject(misdirected);
+    }
+    const rows = await self.env.DB.prepare("SELECT COUNT(*) AS n FROM agents WHERE name = 'rebound'").first();
+    expect(rows).toEqual({ n: 0 });
+  });
+
+  it("is the only place where this is so: a deployment is called by every name that leads to it", async () => {
+    const { call } = world({ CORS_ORIGINS: "" });
+    expect((await call("https://agentauth.workers.dev/health", from({ origin: "https://evil.example" }))).status).toBe(
+      200,
+    );
+  });
+});
+
+describe("a malformed host", () => {
+  it.each(["a/b", "a?b", "a#b", "a@b", "a b", "a, b", "[::1", "::1", "a:x", "a:80:90", "a\\b", "%61", ""])(
+    "is a 400 that says so, everywhere: %j",
+    async (host) => {
+      for (const self of [world(), development()]) {
+        for (const path of ["/health", "/nowhere", "/proxy/lab/things", "/openapi.json"]) {
+          const { status, headers, body } = await self.call(path, from({ host }));
+          expect([path, status, body.code]).toEqual([path, 400, "malformed_host"]);
+          expect(body.request_id).toBe(headers.get("x-request-id"));
+        }
+      }
+    },
+  );
+});

@@ -1,0 +1,117 @@
+import { base64url } from "jose";
+import { beforeAll, describe, expect, it } from "vitest";
+import { loadConfig } from "../../src/config.ts";
+import { issueAccessToken, readAccessToken, type AccessTokenSettings } from "../../src/tokens/access-token.ts";
+import { testEnv, world, type Registered } from "../support/world.ts";
+
+/** The order of the group of P-256 (FIPS 186-5): of a signature (r, s), (r, n − s) is one as well. */
+const N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+
+const { signingKeys } = loadConfig(testEnv());
+const NOW = 1_800_000_000_000;
+const settings = (changes: Partial<AccessTokenSettings> = {}): AccessTokenSettings => ({
+  issuer: "https://one.example.com",
+  audience: "https://one.example.com",
+  accessTokenTtl: 3600,
+  signingKeys,
+  ...changes,
+});
+const agent = { id: "agt_1", permissions: ["lab:things:read"], tier: "free" };
+const issue = (by = settings()) => issueAccessToken(agent, "fam_1", NOW / 1000, by);
+
+/** The same token under the other signature. */
+function twinOf(token: string): string {
+  const [head, body, signature] = token.split(".") as [string, string, string];
+  const bytes = base64url.decode(signature);
+  const s = BigInt(`0x${Array.from(bytes.slice(32), (byte) => byte.toString(16).padStart(2, "0")).join("")}`);
+  const other = (N - s).toString(16).padStart(64, "0");
+  const twin = Uint8Array.from([...bytes.slice(0, 32), ...other.match(/../g)!.map((pair) => parseInt(pair, 16))]);
+  return `${head}.${body}.${base64url.encode(twin)}`;
+}
+
+/** Texts that decode to the same three parts. */
+function spellingsOf(token: string): [how: string, text: string][] {
+  const [head, body, signature] = token.split(".") as [string, string, string];
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  const last = alphabet.indexOf(token.at(-1)!);
+  const bits = Array.from({ length: 15 }, (_, n): [string, string] => {
+    return [`bits behind the last byte: ${n + 1}`, token.slice(0, -1) + alphabet[last + n + 1]!];
+  });
+  return [
+    ...bits,
+    ["padding", `${token}==`],
+    ["half the padding", `${token}=`],
+    ["padding of the payload", `${head}.${body}==.${signature}`],
+    ["a space", `${token} `],
+    ["a line break", `${head}.${body}.${signature.slice(0, 40)}\n${signature.slice(40)}`],
+    ["the other alphabet", `${head}.${body}.${signature.replaceAll("-", "+").replaceAll("_", "/").slice(0, 85)}+`],
+    ["percent-encoding", token.replace(".", "%2E")],
+    ["a fourth part", `${token}.`],
+  ];
+}
+
+describe("a token", () => {
+  it("has one spelling, also once it is remembered", async () => {
+    const token = await issue();
+    for (const [how, text] of spellingsOf(token)) {
+      expect([how, await readAccessToken(text, settings(), NOW)]).toEqual([how, "invalid_token"]);
+    }
+    expect(await readAccessToken(token, settings(), NOW)).toMatchObject({ sub: "agt_1", sid: "fam_1" });
+    for (const [how, text] of spellingsOf(token)) {
+      expect([how, await readAccessToken(text, settings(), NOW)]).toEqual([how, "invalid_token"]);
+    }
+  });
+
+  it("is always issued in that spelling", async () => {
+    for (let n = 0; n < 20; n++) expect(await readAccessToken(await issue(), settings(), NOW)).toBeTypeOf("object");
+  });
+
+  it.each([
+    ["another issuer", settings({ issuer: "https://two.example.com" })],
+    ["another audience", settings({ audience: "https://two.example.com" })],
+    ["another set of keys", settings({ signingKeys: loadConfig(testEnv()).signingKeys.slice(1) })],
+  ])("that is remembered does not answer for %s, and still answers for its own", async (_, others) => {
+    const token = await issue();
+    const claims = await readAccessToken(token, settings(), NOW);
+    expect(claims).toMatchObject({ sub: "agt_1" });
+    expect(await readAccessToken(token, others, NOW)).toBe("invalid_token");
+    // The very claims: they come from memory, which the refusal left alone.
+    expect(await readAccessToken(token, settings(), NOW)).toBe(claims);
+    expect(await readAccessToken(token, settings(), NOW + 3_600_000)).toBe("token_expired");
+  });
+});
+
+describe("the twin of a token, with the other signature of the same text", () => {
+  const self = world({ STANDING_TTL_SECONDS: "0" });
+  let held: Registered;
+  let twin: string;
+  beforeAll(async () => {
+    held = await self.agent();
+    twin = twinOf(held.token);
+  });
+  const statuses = async (path: string) => [
+    (await self.call(path, { token: held.token })).status,
+    (await self.call(path, { token: twin })).status,
+  ];
+
+  it("is the same session: it may as much, and ends with it", async () => {
+    expect(twin).not.toBe(held.token);
+    expect(await statuses(`/agents/${held.id}`)).toEqual([200, 200]);
+    expect(await statuses("/proxy/lab/things/1")).toEqual([200, 200]);
+    expect((await self.call("/agents/revoke-tokens", { method: "POST", token: twin })).status).toBe(200);
+    expect(await statuses(`/agents/${held.id}`)).toEqual([401, 401]);
+    expect(await statuses("/proxy/lab/things/1")).toEqual([401, 401]);
+  });
+
+  it("counts against the same limit", async () => {
+    const agent = await self.agent();
+    const tokens = [agent.token, twinOf(agent.token)];
+    const answers = await Promise.all(
+      Array.from({ length: 130 }, (_, n) => self.call(`/agents/${agent.id}`, { token: tokens[n % 2]! })),
+    );
+    // A minute may end in between, hence twice the limit at the most.
+    const passed = answers.filter(({ status }) => status === 200).length;
+    expect(passed).toBeLessThanOrEqual(120);
+    expect(passed).toBeGreaterThanOrEqual(60);
+  }, 30_000);
+});
