@@ -1,5 +1,5 @@
 import { AuthenticationError, ConnectionError } from "./errors.ts";
-import { reaches, type Permission } from "./permissions.ts";
+import { isGranted, type Permission } from "./permissions.ts";
 import { verifyAccessToken, type VerifiedAgent, type VerifyOptions } from "./verify.ts";
 
 /** Where tokens come from; what is not said is read from `AGENTAUTH_ISSUER` and `AGENTAUTH_AUDIENCE`. */
@@ -34,7 +34,7 @@ export async function guard(
   }
   try {
     const agent = await verifyAccessToken(token, { ...options, issuer, audience });
-    if (reaches(agent.permissions, permission)) return { agent };
+    if (isGranted(agent.permissions, permission)) return { agent };
     return refuse(403, "Insufficient permissions", "insufficient_permissions", `This needs ${permission}.`, {
       challenge: `Bearer error="insufficient_scope", scope="${permission}"`,
       required: permission,

@@ -13,4 +13,5 @@ export {
 } from "./errors.ts";
 export type { CallOptions, ClientOptions } from "./options.ts";
 export { Permissions, type KnownPermission, type Permission, type Service } from "./permissions.ts";
+export type { Services } from "./services.ts";
 export type * from "./wire.ts";

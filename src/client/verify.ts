@@ -13,7 +13,9 @@ export interface VerifyOptions {
   readonly clockTolerance?: number | undefined;
 }
 
-export { reaches } from "./permissions.ts";
+export { isGranted } from "./permissions.ts";
+/** @deprecated The former name of `isGranted`. */
+export { isGranted as reaches } from "./permissions.ts";
 
 /** What a token says (RFC 9068 §2.2). Times are seconds. */
 export interface AccessTokenClaims {

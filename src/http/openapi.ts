@@ -7,6 +7,8 @@ export interface About {
   readonly version: string;
   /** By method and path: what a route does, and the schema of what it answers when all is well. */
   readonly answers: Readonly<Record<string, { summary: string; answer: z.ZodMiniType }>>;
+  /** By the name of a webhook event: when it is sent, and the schema of its `data`. */
+  readonly events: Readonly<Record<string, { summary: string; data: z.ZodMiniType }>>;
 }
 
 type Json = Record<string, unknown>;
@@ -68,7 +70,7 @@ const ERROR: Json = {
  *
  * @throws {Error} naming a route that nobody describes.
  */
-export function openApiDocument(routes: readonly Route[], { version, answers }: About): Json {
+export function openApiDocument(routes: readonly Route[], { version, answers, events }: About): Json {
   const paths: Record<string, Json> = {};
   for (const route of routes) (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(route, answers);
   paths["/proxy/{service}/{path}"] = gateway();
@@ -85,6 +87,7 @@ export function openApiDocument(routes: readonly Route[], { version, answers }: 
     security: [{ accessToken: [] }],
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths,
+    webhooks: Object.fromEntries(Object.entries(events).map((event) => [event[0], { post: webhook(...event) }])),
     components: {
       securitySchemes: {
         accessToken: {
@@ -131,6 +134,43 @@ function operation(route: Route, answers: About["answers"]): Json {
         content: { "application/json": { schema: schemaOf(answer, "output") } },
       },
       ...refusals(refusalsOf(route)),
+    },
+  };
+}
+
+/** The delivery of one event (OpenAPI 3.1, `webhooks`). */
+function webhook(name: string, { summary, data }: About["events"][string]): Json {
+  const string = { type: "string" };
+  return {
+    operationId: `webhook${operationName(name)}`,
+    tags: ["webhooks"],
+    summary,
+    description:
+      "AgentAuth sends this to the webhooks that are registered for it, signed as Standard Webhooks describes (webhook-id, webhook-timestamp, webhook-signature).",
+    // The caller is AgentAuth itself, which sends no access token.
+    security: [],
+    requestBody: {
+      required: true,
+      content: {
+        "application/json": {
+          schema: {
+            type: "object",
+            properties: {
+              id: string,
+              event: { type: "string", const: name },
+              agent_id: string,
+              timestamp: { type: "string", format: "date-time" },
+              data: schemaOf(data, "output"),
+            },
+            required: ["id", "event", "agent_id", "timestamp", "data"],
+            additionalProperties: false,
+          },
+        },
+      },
+    },
+    responses: {
+      "2XX": { description: "The delivery is acknowledged." },
+      "4XX": { description: "The delivery is tried again later; 410 disables the webhook." },
     },
   };
 }
@@ -217,8 +257,12 @@ function tagOf(path: string): string {
 
 /** `postAgentsIdRotateKey`: unique because method and path are. */
 function operationId({ method, path }: Route): string {
-  const words = path.split(/[^A-Za-z0-9]+/).filter(Boolean);
-  return method.toLowerCase() + words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
+  return method.toLowerCase() + operationName(path);
+}
+
+function operationName(text: string): string {
+  const words = text.split(/[^A-Za-z0-9]+/).filter(Boolean);
+  return words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
 }
 
 function gateway(): Json {

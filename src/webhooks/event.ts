@@ -1,4 +1,5 @@
 import { timeOrderedId } from "../crypto/random.ts";
+import type { EventData } from "./event-data.ts";
 
 /** Every event that is really fired. */
 export const EVENTS = [
@@ -27,7 +28,13 @@ export interface Event {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-export function newEvent(name: EventName, agentId: string, at: number, data: Event["data"]): Event {
+/** A new event, whose `data` is as `EVENT_DATA` describes it. `at` is milliseconds. */
+export function newEvent<Name extends EventName>(
+  name: Name,
+  agentId: string,
+  at: number,
+  data: EventData[Name],
+): Event {
   return { id: timeOrderedId("evt_", at), agentId, name, at, data };
 }
 
