@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { build, transformSync } from "esbuild";
 import { fail, ROOT, TSC } from "./local.ts";
 
-/** The budget of the client's main entry, minified with all that it imports, in bytes. */
+/** The budget of the client's main entry, minified with all that it imports and gzipped, in bytes. */
 const BUDGET = 10_000;
 const SOURCE = join(ROOT, "src/client");
 const OUT = join(ROOT, "dist/npm");
@@ -72,7 +72,6 @@ const { outputFiles } = await build({
 });
 const bundle = outputFiles[0]!.contents;
 const kb = (bytes: number): string => (bytes / 1000).toFixed(2);
-console.log(
-  `SDK ./client: ${kb(bundle.length)} KB minified, ${kb(gzipSync(bundle, { level: 9 }).length)} KB gzipped (budget ${kb(BUDGET)} KB)`,
-);
-if (bundle.length > BUDGET) fail("The SDK's main entry is over its size budget.");
+const gzipped = gzipSync(bundle, { level: 9 }).length;
+console.log(`SDK ./client: ${kb(bundle.length)} KB minified, ${kb(gzipped)} KB gzipped (budget ${kb(BUDGET)} KB)`);
+if (gzipped > BUDGET) fail("The SDK's main entry is over its size budget.");
