@@ -331,7 +331,7 @@ export class AgentAuthClient {
    * token may: a refusal of the gateway is an answer, not an error.
    */
   proxy(service: Service): typeof fetch {
-    return proxyFetch(service, this.#transport, this.#tokens);
+    return proxyFetch(service, this.#transport, { token: this.#tokens.get, after: this.#tokens.replace });
   }
 
   /**

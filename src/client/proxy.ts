@@ -1,4 +1,4 @@
-import type { TokenManager } from "./session.ts";
+import type { Keeper } from "./session.ts";
 import { bearer, type Transport } from "./transport.ts";
 
 /**
@@ -7,7 +7,7 @@ import { bearer, type Transport } from "./transport.ts";
  * A URL is read for its path and query alone: `https://api.github.com/user`, `/user` and `user` are the same. The answer is
  * the gateway's, as it is: the service's own, or a refusal as JSON (`error`, `code`, `required`, `granted`).
  */
-export function proxyFetch(service: string, transport: Transport, tokens: TokenManager): typeof fetch {
+export function proxyFetch(service: string, transport: Transport, keeper: Keeper): typeof fetch {
   const { baseUrl, fetch: send, closed } = transport;
   const root = `${baseUrl}/proxy/${encodeURIComponent(service)}`;
 
@@ -27,10 +27,10 @@ export function proxyFetch(service: string, transport: Transport, tokens: TokenM
       const asked = request && { method: request.method, redirect: request.redirect };
       return send(url, { ...asked, ...init, headers, signal, ...(body && { body }) });
     };
-    const token = await tokens.get(signal);
+    const token = await keeper.token(signal);
     const response = await attempt(token);
     if (!isRefusal(response)) return response;
-    const fresh = await tokens.replace(token, signal);
+    const fresh = await keeper.after(token, signal);
     if (!fresh || !canRepeat(body)) return response;
     await response.body?.cancel();
     return attempt(fresh);
