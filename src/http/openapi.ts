@@ -141,39 +141,27 @@ function operation(route: Route, answers: About["answers"]): Json {
 /** The delivery of one event (OpenAPI 3.1, `webhooks`). */
 function webhook(name: string, { summary, data }: About["events"][string]): Json {
   const string = { type: "string" };
+  const timestamp = { ...string, format: "date-time" };
+  const properties = { id: string, event: { ...string, const: name }, agent_id: string, timestamp };
+  const all = { ...properties, data: schemaOf(data, "output") };
+  const schema = { type: "object", properties: all, required: Object.keys(all), additionalProperties: false };
   return {
     operationId: `webhook${operationName(name)}`,
     tags: ["webhooks"],
     summary,
-    description:
-      "AgentAuth sends this to the webhooks that are registered for it, signed as Standard Webhooks describes (webhook-id, webhook-timestamp, webhook-signature).",
-    // The caller is AgentAuth itself, which sends no access token.
+    description: DELIVERY,
+    // AgentAuth is the caller, and sends no access token.
     security: [],
-    requestBody: {
-      required: true,
-      content: {
-        "application/json": {
-          schema: {
-            type: "object",
-            properties: {
-              id: string,
-              event: { type: "string", const: name },
-              agent_id: string,
-              timestamp: { type: "string", format: "date-time" },
-              data: schemaOf(data, "output"),
-            },
-            required: ["id", "event", "agent_id", "timestamp", "data"],
-            additionalProperties: false,
-          },
-        },
-      },
-    },
+    requestBody: { required: true, content: { "application/json": { schema } } },
     responses: {
       "2XX": { description: "The delivery is acknowledged." },
       "4XX": { description: "The delivery is tried again later; 410 disables the webhook." },
     },
   };
 }
+
+const DELIVERY =
+  "AgentAuth sends this to the webhooks that are registered for it, signed as Standard Webhooks describes (webhook-id, webhook-timestamp, webhook-signature).";
 
 const WHO: Readonly<Record<Auth, string>> = {
   none: "Anybody may call it.",

@@ -74,6 +74,10 @@ describe("the package", () => {
     ]);
   });
 
+  it("has the types that the API's description says", async () => {
+    expect(await run(ROOT, "node", ["scripts/wire.ts", "--check"])).toContain("src/client/wire.ts is up to date.");
+  });
+
   it("is what packing the repository gives, too", async () => {
     const files = async (...folder: string[]) => {
       const packed = await run(ROOT, "npm", ["pack", ...folder, "--dry-run", "--json", "--ignore-scripts"]);
