@@ -1,5 +1,12 @@
 import { AgentAuthClient, Permissions } from "agentauth/client";
 
+// The services of your own that the gateway leads to, so that their permissions are completed and checked.
+declare module "agentauth/client" {
+  interface Services {
+    sample: { orders: "read" | "write" };
+  }
+}
+
 const baseUrl = process.env.AGENTAUTH_URL ?? "http://127.0.0.1:8787";
 
 // The owner registers an agent. Its API key is shown this once.

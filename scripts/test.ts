@@ -35,6 +35,7 @@ const LANES: readonly (readonly Check[])[] = [
     check("format", "npm", "run", "--silent", "check:format"),
     check("dead code", "npm", "run", "--silent", "check:dead"),
     check("OpenAPI", "npm", "run", "--silent", "openapi", "--", "--check"),
+    check("SDK types", "npm", "run", "--silent", "wire", "--", "--check"),
     check("size", "npm", "run", "--silent", "size"),
     vitest("worker"),
     vitest("conformance"),

@@ -6,7 +6,13 @@ const activityRow = z.object({
   id: z.string(),
   agent_id: z.string(),
   timestamp: z.iso.datetime(),
-  ip_address: z.string(),
+  ip_address: z
+    .string()
+    .check(
+      z.describe(
+        "Empty if it is not known, or if somebody else acted on the agent and the caller is not an administrator.",
+      ),
+    ),
   status: z.enum(ACTIVITY_STATUSES),
   message: z.nullable(z.string()),
 });

@@ -12,7 +12,10 @@ export const agentSchema = z.object({
   updated_at: z.iso.datetime(),
 });
 
-const credentialsSchema = z.object({ api_key: z.string(), token_type: z.literal("Bearer") });
+const credentialsSchema = z.object({
+  api_key: z.string().check(z.describe("Shown in this response and never again.")),
+  token_type: z.literal("Bearer"),
+});
 
 const registered = z.object({
   success: z.literal(true),
@@ -24,7 +27,9 @@ const registered = z.object({
 const oneAgent = z.object({
   success: z.literal(true),
   agent: agentSchema,
-  last_verified_at: z.nullable(z.iso.datetime()),
+  last_verified_at: z
+    .nullable(z.iso.datetime())
+    .check(z.describe("When the agent last proved itself with its API key; null if it never has.")),
 });
 const changedAgent = z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
 const deletedAgent = z.object({ success: z.literal(true), message: z.string() });
@@ -43,7 +48,7 @@ const agentList = z.object({
   limit: z.int(),
   offset: z.int(),
   has_more: z.boolean(),
-  next_cursor: z.nullable(z.string()),
+  next_cursor: z.nullable(z.string()).check(z.describe("The `cursor` of the next page; null on the last one.")),
 });
 
 /** What each route does, and what it answers when all is well. For the reference and the tests: the Worker does not carry it. */

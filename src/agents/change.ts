@@ -1,5 +1,5 @@
 import type { Authority } from "../access/authority.ts";
-import { newEvent, type Event, type EventName } from "../webhooks/event.ts";
+import { newEvent, type Event } from "../webhooks/event.ts";
 import type { Agent, Status, Tier } from "./agent.ts";
 import { deleteAgent, updateColumn, updateStatus } from "./store.ts";
 
@@ -24,7 +24,7 @@ export interface ChangeOf {
  */
 export async function setStatus(db: D1Database, { id, by, now }: ChangeOf, status: Status): Promise<Changed> {
   const at = new Date(now).toISOString();
-  const events = [event("agent.status_updated", { id, by, now }, { status })];
+  const events = [newEvent("agent.status_updated", id, now, { ...updateOf({ id, by, now }), status })];
   if (status === "revoked") {
     events.push(newEvent("agent.revoked", id, now, { agent_id: id, revoked_at: at, revoked_by: by.agentId }));
   }
@@ -43,12 +43,12 @@ export async function setPermissions(db: D1Database, of: ChangeOf, permissions: 
     of,
     "permissions",
     JSON.stringify(wanted),
-    event("agent.permissions_updated", of, { permissions: wanted }),
+    newEvent("agent.permissions_updated", of.id, of.now, { ...updateOf(of), permissions: wanted }),
   );
 }
 
 export async function setTier(db: D1Database, of: ChangeOf, tier: Tier): Promise<Changed> {
-  return setColumn(db, of, "tier", tier, event("agent.tier_updated", of, { tier }));
+  return setColumn(db, of, "tier", tier, newEvent("agent.tier_updated", of.id, of.now, { ...updateOf(of), tier }));
 }
 
 async function setColumn(
@@ -78,11 +78,7 @@ function judge(changed: boolean, agent: Agent | undefined, asWished: boolean): C
   return asWished ? { result: "unchanged", agent } : { result: "final" };
 }
 
-function event(name: EventName, { id, by, now }: ChangeOf, data: Record<string, unknown>): Event {
-  return newEvent(name, id, now, {
-    agent_id: id,
-    ...data,
-    updated_at: new Date(now).toISOString(),
-    updated_by: by.agentId,
-  });
+/** What the data of every event about a change says. */
+function updateOf({ id, by, now }: ChangeOf) {
+  return { agent_id: id, updated_at: new Date(now).toISOString(), updated_by: by.agentId };
 }

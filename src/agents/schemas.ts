@@ -21,17 +21,29 @@ export const permissionsBody = z.object({ permissions: permissionsSchema });
 
 /** How long the keys before a fresh one stay good, in seconds: an hour unless it is said, thirty days at the most. */
 export const rotateKeyBody = z._default(
-  z.object({ overlap_seconds: z._default(z.int().check(z.minimum(0), z.maximum(30 * 86_400)), 3600) }),
+  z.object({
+    overlap_seconds: z._default(
+      z
+        .int()
+        .check(z.minimum(0), z.maximum(30 * 86_400), z.describe("How many seconds the previous API key stays valid.")),
+      3600,
+    ),
+  }),
   { overlap_seconds: 3600 },
 );
 
 export const agentsQuery = z.object({
   ...paging,
   status: z.optional(z.enum(STATUSES)),
-  q: z.optional(z.string().check(z.trim(), z.maxLength(100))),
-  cursor: z.optional(
+  q: z.optional(
     z
       .string()
-      .check(z.refine((text) => fromCursor(text) !== undefined, { error: "must be a next_cursor of this list" })),
+      .check(z.trim(), z.maxLength(100), z.describe("The beginning of a name, of an owner's address or of an id.")),
+  ),
+  cursor: z.optional(
+    z.string().check(
+      z.refine((text) => fromCursor(text) !== undefined, { error: "must be a next_cursor of this list" }),
+      z.describe("The `next_cursor` of the previous page."),
+    ),
   ),
 });

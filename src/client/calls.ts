@@ -1,44 +1,70 @@
-import { AuthenticationError } from "./errors.ts";
+import { AgentAuthError, AuthenticationError, NotFoundError, PermissionDeniedError } from "./errors.ts";
 import type { CallOptions } from "./options.ts";
-import type { Keeper } from "./session.ts";
+import type { TokenManager } from "./session.ts";
 import { send, type Transport } from "./transport.ts";
 
-/**
- * @param data the query of a GET, the body of any other.
- * @param repeatable false: not sent again where nobody knows what became of it.
- */
-export type Call = <Answer>(
-  method: string,
-  path: string,
-  options?: CallOptions,
-  data?: object,
-  repeatable?: boolean,
-) => Promise<Answer>;
+export interface ApiRequest<Answer> {
+  readonly method: string;
+  readonly path: string;
+  /** The query of a GET, the JSON body of any other method. */
+  readonly data?: object | undefined;
+  /** False for a request that must not be sent again while the outcome of an earlier attempt is unknown. Default true. */
+  readonly repeatable?: boolean | undefined;
+  /**
+   * For a request whose second execution fails because the first one succeeded: what it resolves with if this error follows
+   * an attempt whose response was lost. Undefined if the error proves nothing.
+   */
+  readonly resolveRepeated?: ((error: AgentAuthError) => Answer | undefined) | undefined;
+}
 
-/** Calls with a token, and once more with another where it is refused. */
-export const callerOf =
-  (transport: Transport, keeper: Keeper): Call =>
-  async <Answer>(
-    method: string,
-    path: string,
-    { signal }: CallOptions = {},
-    data?: object,
-    repeatable = true,
-  ): Promise<Answer> => {
-    const sent = (token?: string): Promise<Answer> =>
-      send(transport, { method, path, data, token, signal, repeatable });
-    const token = await keeper.token(signal);
+/** Calls one of AgentAuth's own endpoints with the client's token. */
+export type Call = <Answer>(request: ApiRequest<Answer>, options?: CallOptions) => Promise<Answer>;
+
+/**
+ * A `Call` that renews the token once if the server refuses it, and once if the server denies a permission that the agent
+ * holds by now: a token keeps the permissions of the time when it was issued.
+ */
+export const createCall =
+  (transport: Transport, tokens: TokenManager): Call =>
+  async <Answer>(request: ApiRequest<Answer>, { signal }: CallOptions = {}): Promise<Answer> => {
+    const { method, path, data, repeatable = true, resolveRepeated } = request;
+    let isOutcomeUnknown = false;
+    const onOutcomeUnknown = (): void => {
+      isOutcomeUnknown = true;
+    };
+    const attempt = async (token?: string): Promise<Answer> => {
+      try {
+        return await send(transport, { method, path, data, token, signal, repeatable, onOutcomeUnknown });
+      } catch (error) {
+        const answer = isOutcomeUnknown && error instanceof AgentAuthError && resolveRepeated?.(error);
+        if (answer) return answer;
+        throw error;
+      }
+    };
+    const token = await tokens.get(signal);
     try {
-      return await sent(token);
+      return await attempt(token);
     } catch (error) {
-      if (!(error instanceof AuthenticationError)) throw error;
-      const fresh = await keeper.after(token, signal);
-      if (fresh) return sent(fresh);
-      if (token) throw error;
-      const message = "This call needs a token. Give the client agentId and apiKey, or call verifyAgent.";
-      throw new AuthenticationError({ ...error, message }, { cause: error });
+      if (error instanceof AuthenticationError) {
+        const renewed = await tokens.replace(token, signal);
+        if (renewed) return attempt(renewed);
+        if (token) throw error;
+        const message = "This call needs a token. Give the client agentId and apiKey, or call verifyAgent.";
+        throw new AuthenticationError({ ...error, message }, { cause: error });
+      }
+      if (error instanceof PermissionDeniedError) {
+        const renewed = await tokens.replaceIfGranted(token, error.required, signal);
+        if (renewed) return attempt(renewed);
+      }
+      throw error;
     }
   };
+
+/** What a repeated deletion resolves with: 404 says that the lost response was a success. */
+export const resolveRepeatedDelete = (error: AgentAuthError): { success: true; message: string } | undefined =>
+  error instanceof NotFoundError
+    ? { success: true, message: "Deleted. The response to an earlier attempt of this call was lost." }
+    : undefined;
 
 const pathOf =
   (kind: string) =>

@@ -1,78 +1,118 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { agentPath, callerOf, webhookPath, type Call } from "./calls.ts";
-import { ConnectionError } from "./errors.ts";
+import { agentPath, createCall, resolveRepeatedDelete, webhookPath, type Call } from "./calls.ts";
+import { ConnectionError, type AgentAuthError } from "./errors.ts";
 import { proxyFetch } from "./proxy.ts";
 import type { Permission, Service } from "./permissions.ts";
-import { checkedBase, type CallOptions, type ClientOptions } from "./options.ts";
-import { keeper, type Keeper, type Session } from "./session.ts";
+import { normaliseBaseUrl, type CallOptions, type ClientOptions } from "./options.ts";
+import { createTokenManager, type Session, type TokenManager } from "./session.ts";
 import { send, type Transport } from "./transport.ts";
 import type * as wire from "./wire.ts";
+
+/** What `revokeAgent` resolves with. If a lost response made it repeat the call, only these two properties are known. */
+export interface RevokeAgentResponse extends wire.DoneResponse {
+  agent: Pick<wire.Agent, "agent_id" | "status"> & Partial<wire.Agent>;
+}
 
 /**
  * A client of one AgentAuth deployment.
  *
- * Every method that calls it may throw: `AuthenticationError` without good credentials, `PermissionDeniedError` for
- * another's agent or webhook and for what only administrators may, `NotFoundError` for an id that does not exist,
- * `ValidationError` for what is malformed, `RateLimitError`, `ServerError` and `ConnectionError`
- * after `maxRetries`, and the signal's reason where its `signal` is aborted. What a method throws besides stands there.
+ * Every method that calls the deployment may throw:
+ * - `AuthenticationError`: the client has no valid credentials.
+ * - `PermissionDeniedError`: the agent or webhook is another's, or the call is for administrators.
+ * - `NotFoundError`: there is no object with this id.
+ * - `ValidationError`: the request is not valid.
+ * - `RateLimitError`, `ServerError` or `ConnectionError`: the call still fails after `maxRetries`.
+ * - The reason of `signal`, once that is aborted.
+ *
+ * What a method throws besides is said there.
+ *
+ * @example
+ * const client = new AgentAuthClient({ baseUrl: "https://agentauth.example.com", agentId, apiKey });
+ * const response = await client.proxy("github")("/repos/octo/hello/issues/5");
  */
 export class AgentAuthClient {
   readonly #session: Session;
   readonly #transport: Transport;
-  readonly #keeper: Keeper;
+  readonly #tokens: TokenManager;
   readonly #call: Call;
   readonly #closing = new AbortController();
 
-  /** @throws {TypeError} where `baseUrl` is missing or not an http(s) URL. */
+  /** @throws {TypeError} `baseUrl` is missing or is not an http(s) URL. */
   constructor(options: ClientOptions) {
-    const { baseUrl, baseURL, fetch, onTokens, maxRetries = 3, timeout = 10_000, ...session } = options;
+    const {
+      baseUrl,
+      baseURL,
+      fetch,
+      onTokens,
+      onRetry,
+      maxRetries = 3,
+      maxRetryDelay = 30_000,
+      timeout = 10_000,
+      ...session
+    } = options;
     const transport: Transport = {
-      baseUrl: checkedBase(baseUrl ?? baseURL),
-      // Called without a receiver: browsers and Workers refuse their fetch as a method of something else.
+      baseUrl: normaliseBaseUrl(baseUrl ?? baseURL),
+      // Browsers and Workers refuse their fetch as a method of another object, so it is called without one.
       fetch: fetch ?? ((input, init) => globalThis.fetch(input, init)),
       maxRetries,
+      maxRetryDelay,
+      onRetry,
       timeout,
       closed: this.#closing.signal,
     };
     this.#session = session;
     this.#transport = transport;
-    this.#keeper = keeper(transport, session, onTokens);
-    this.#call = callerOf(transport, this.#keeper);
+    this.#tokens = createTokenManager(transport, session, onTokens);
+    this.#call = createCall(transport, this.#tokens);
   }
 
   /**
-   * Registers an agent. Its API key is in the answer and never shown again.
+   * Registers an agent. The response holds its API key, which is never shown again.
    *
    * @throws {ValidationError} `details` names each permission that cannot be granted, and why.
-   * @throws {PermissionDeniedError} for `*:*:*`, and wherever registration is for administrators.
+   * @throws {PermissionDeniedError} The agent would get `*:*:*`, or only administrators may register agents.
    */
   registerAgent(body: wire.RegisterAgentRequest, options?: CallOptions): Promise<wire.RegisterAgentResponse> {
     return this.#once("/agents/register", options, body);
   }
 
-  /** Exchanges an API key, the client's own or another, for tokens to go on with. @throws {AuthenticationError} */
+  /**
+   * Exchanges an API key, the client's own by default, for tokens. The client goes on as that agent.
+   *
+   * @throws {AuthenticationError} The credentials are wrong or the agent is not active. `malformed_api_key`: the key does not
+   * have the form of an API key, which the client sees without asking the server.
+   */
   verifyAgent(body?: Partial<wire.VerifyAgentRequest>, options?: CallOptions): Promise<wire.VerifyAgentResponse> {
-    return this.#keeper.verify(body, options?.signal);
+    return this.#tokens.verify(body, options?.signal);
   }
 
-  /** Exchanges a refresh token, its own or another, for the next pair. @throws {AuthenticationError} The session has ended. */
+  /**
+   * Exchanges a refresh token, the client's own by default, for the next pair of tokens.
+   *
+   * @throws {AuthenticationError} The session has ended.
+   */
   refreshToken(body?: Partial<wire.RefreshTokenRequest>, options?: CallOptions): Promise<wire.RefreshTokenResponse> {
-    return this.#keeper.refresh(body, options?.signal);
+    return this.#tokens.refresh(body, options?.signal);
   }
 
-  /** Ends every token of the calling agent, this client's included. */
+  /** Revokes every token of the calling agent, this client's included. */
   async revokeTokens(options?: CallOptions): Promise<wire.RevokeTokensResponse> {
-    const answer = await this.#call<wire.RevokeTokensResponse>("POST", "/agents/revoke-tokens", options);
+    const request = { method: "POST", path: "/agents/revoke-tokens" };
+    const answer = await this.#call<wire.RevokeTokensResponse>(request, options);
     this.setAccessToken();
     return answer;
   }
 
-  /** One page of all agents, newest first; see `agents` for all of them. Administrators only. */
+  /** One page of all agents, newest first. `agents` iterates over all pages. Administrators only. */
   listAgents(query?: wire.ListAgentsQuery, options?: CallOptions): Promise<wire.AgentListResponse> {
     return this.#get("/agents", options, query);
   }
 
-  /** Every agent, newest first, page by page. Administrators only. */
+  /**
+   * Iterates over all agents, newest first, fetching page by page. Administrators only.
+   *
+   * @example for await (const agent of client.agents({ status: "active" })) console.log(agent.name);
+   */
   async *agents(
     query?: Omit<wire.ListAgentsQuery, "cursor" | "offset">,
     options?: CallOptions,
@@ -85,64 +125,80 @@ export class AgentAuthClient {
     } while (cursor);
   }
 
-  /** An agent: the caller itself, or any for administrators. */
+  /** One agent: the calling agent itself, or for administrators any agent. */
   getAgent(agentId: string, options?: CallOptions): Promise<wire.AgentResponse> {
     return this.#get(agentPath(agentId), options);
   }
 
   /**
-   * Revokes an agent for good: the caller itself, or any for administrators. Its tokens end with their next request, for reads
-   * through the gateway within the deployment's `STANDING_TTL_SECONDS` (5).
+   * Revokes an agent for good: the calling agent itself, or for administrators any agent. Its tokens end with their next request,
+   * for reads through the gateway within the deployment's `STANDING_TTL_SECONDS` (5).
+   *
+   * If the response is lost, the call is repeated; that the agent's own token is revoked by then, or that the agent is gone,
+   * is success.
    */
-  revokeAgent(agentId: string, options?: CallOptions): Promise<wire.AgentChangeResponse> {
-    return this.#call("POST", agentPath(agentId, "/revoke"), options);
+  revokeAgent(agentId: string, options?: CallOptions): Promise<RevokeAgentResponse> {
+    const resolveRepeated = ({ status, code }: AgentAuthError): RevokeAgentResponse | undefined => {
+      if (status !== 404 && code !== "token_revoked") return undefined;
+      const message = "Revoked. The response to an earlier attempt of this call was lost.";
+      return { success: true, message, agent: { agent_id: agentId, status: "revoked" } };
+    };
+    return this.#call({ method: "POST", path: agentPath(agentId, "/revoke"), resolveRepeated }, options);
   }
 
-  /** Deletes an agent with its keys, sessions and webhooks; its activity stays. Administrators only. */
+  /**
+   * Deletes an agent with its keys, sessions and webhooks; its activity stays. Administrators only. If the response is lost,
+   * the call is repeated; that the agent is gone by then is success.
+   */
   deleteAgent(agentId: string, options?: CallOptions): Promise<wire.DoneResponse> {
-    return this.#call("DELETE", agentPath(agentId), options);
+    return this.#delete(agentPath(agentId), options);
   }
 
-  /** Suspends an agent, or lets it in again. Administrators only. @throws {ConflictError} `agent_revoked`: that is final. */
+  /**
+   * Suspends an agent, or activates it again. Administrators only.
+   *
+   * @throws {ConflictError} `agent_revoked`: a revoked agent stays revoked.
+   */
   updateAgentStatus(
     agentId: string,
     status: wire.AgentStatus,
     options?: CallOptions,
   ): Promise<wire.AgentChangeResponse> {
-    return this.#call("PUT", agentPath(agentId, "/status"), options, { status });
+    return this.#put(agentPath(agentId, "/status"), { status }, options);
   }
 
-  /** Changes what an agent may call in a minute. Administrators only. */
+  /** Changes the tier of an agent, and with it its rate limit. Administrators only. */
   updateAgentTier(
     agentId: string,
     tier: wire.Tier | { tier: wire.Tier },
     options?: CallOptions,
   ): Promise<wire.AgentChangeResponse> {
     const body = typeof tier === "string" ? { tier } : tier;
-    return this.#call("PUT", agentPath(agentId, "/tier"), options, body);
+    return this.#put(agentPath(agentId, "/tier"), body, options);
   }
 
   /**
-   * Administrators only. What is taken away is out of reach with the next request, for reads through the gateway within the
-   * deployment's `STANDING_TTL_SECONDS` (5); what is added comes with the next token.
+   * Replaces the permissions of an agent. Administrators only. What is taken away is denied with the next request, for reads
+   * through the gateway within the deployment's `STANDING_TTL_SECONDS` (5); what is added needs a new token, which the SDK gets
+   * when it is first denied.
    */
   updateAgentPermissions(
     agentId: string,
     permissions: Permission[],
     options?: CallOptions,
   ): Promise<wire.AgentChangeResponse> {
-    return this.#call("PUT", agentPath(agentId, "/permissions"), options, { permissions });
+    return this.#put(agentPath(agentId, "/permissions"), { permissions }, options);
   }
 
   /**
-   * Gives an agent a fresh API key, shown in the answer alone; the former stays good for `overlap_seconds` (3600). A client that
-   * rotates its own goes on with the fresh one.
+   * Gives an agent a new API key, which only this response shows. The previous key stays valid for `overlap_seconds`, 3600 by
+   * default. A client that rotates its own key goes on with the new one.
    *
-   * @throws {ConflictError} `agent_revoked`.
+   * @throws {ConflictError} `agent_revoked`: a revoked agent gets no keys.
    */
   async rotateAgentKey(
     agentId: string,
-    body: wire.OverlapRequest = {},
+    body: wire.RotateKeyRequest = {},
     options?: CallOptions,
   ): Promise<wire.RotateKeyResponse> {
     const path = agentPath(agentId, "/rotate-key");
@@ -151,17 +207,21 @@ export class AgentAuthClient {
     return answer;
   }
 
-  /** One page of what an agent did, newest first; see `activity` for all of it. */
+  /** One page of an agent's activity, newest first. `activity` iterates over all pages. */
   getActivity(agentId: string, query?: wire.ActivityQuery, options?: CallOptions): Promise<wire.ActivityResponse> {
     return this.#get(agentPath(agentId, "/activity"), options, query);
   }
 
-  /** One page of what all agents did. Administrators only. */
+  /** One page of the activity of all agents, newest first. Administrators only. */
   getAllActivity(query?: wire.AllActivityQuery, options?: CallOptions): Promise<wire.AllActivityResponse> {
     return this.#get("/activity", options, query);
   }
 
-  /** Everything that an agent did, newest first, page by page. What comes in meanwhile shifts no row. */
+  /**
+   * Iterates over an agent's whole activity, newest first, fetching page by page. Rows that are added meanwhile shift nothing.
+   *
+   * @example for await (const { timestamp, message } of client.activity(agentId)) console.log(timestamp, message);
+   */
   async *activity(agentId: string, options?: CallOptions): AsyncGenerator<wire.Activity> {
     let before: string | undefined;
     do {
@@ -171,39 +231,49 @@ export class AgentAuthClient {
     } while (before);
   }
 
-  /** Has events delivered to an https URL. Its secret is in the answer alone. @throws {ConflictError} `too_many_webhooks`. */
+  /**
+   * Registers a webhook: events are delivered to its https URL. Only this response shows its secret.
+   *
+   * @throws {ConflictError} `too_many_webhooks`.
+   */
   registerWebhook(body: wire.RegisterWebhookRequest, options?: CallOptions): Promise<wire.NewWebhookResponse> {
     return this.#once("/webhooks", options, body);
   }
 
-  /** The caller's webhooks. Their secrets are not shown. */
+  /** The webhooks of the calling agent, without their secrets. */
   listWebhooks(options?: CallOptions): Promise<wire.WebhookListResponse> {
     return this.#get("/webhooks", options);
   }
 
-  /** A webhook, and whether it is still delivered to. */
+  /** One webhook, and whether it is active. */
   getWebhook(webhookId: string, options?: CallOptions): Promise<wire.WebhookResponse> {
     return this.#get(webhookPath(webhookId), options);
   }
 
-  /** Changes what is given of a webhook; `is_active: true` takes up one that was disabled. */
+  /** Changes the given properties of a webhook. `is_active: true` enables one that was disabled. */
   updateWebhook(
     webhookId: string,
     body: wire.UpdateWebhookRequest,
     options?: CallOptions,
   ): Promise<wire.WebhookResponse> {
-    return this.#call("PUT", webhookPath(webhookId), options, body);
+    return this.#put(webhookPath(webhookId), body, options);
   }
 
-  /** Deletes a webhook with its deliveries. */
+  /**
+   * Deletes a webhook with its deliveries. If the response is lost, the call is repeated; that the webhook is gone by then is
+   * success.
+   */
   deleteWebhook(webhookId: string, options?: CallOptions): Promise<wire.DoneResponse> {
-    return this.#call("DELETE", webhookPath(webhookId), options);
+    return this.#delete(webhookPath(webhookId), options);
   }
 
-  /** Gives a webhook a fresh secret, shown in the answer alone. Deliveries are signed with both for `overlap_seconds` (0). */
+  /**
+   * Gives a webhook a new secret, which only this response shows. Deliveries are signed with both secrets for
+   * `overlap_seconds`, 0 by default.
+   */
   regenerateWebhookSecret(
     webhookId: string,
-    body: wire.OverlapRequest = {},
+    body: wire.RegenerateSecretRequest = {},
     options?: CallOptions,
   ): Promise<wire.NewWebhookResponse> {
     return this.#once(webhookPath(webhookId, "/regenerate-secret"), options, body);
@@ -218,18 +288,26 @@ export class AgentAuthClient {
     return this.#get(webhookPath(webhookId, "/deliveries"), options, query);
   }
 
-  /** Delivers once more. @throws {ConflictError} `delivery_pending`; `webhook_inactive`. */
+  /**
+   * Begins a delivery anew, under the same id.
+   *
+   * @throws {ConflictError} `delivery_pending`: an attempt is under way or due. `webhook_inactive`: the webhook is disabled.
+   */
   redeliver(webhookId: string, deliveryId: string, options?: CallOptions): Promise<wire.DeliveryResponse> {
     const rest = `/deliveries/${encodeURIComponent(deliveryId)}/redeliver`;
     return this.#once(webhookPath(webhookId, rest), options);
   }
 
-  /** Delivers a `webhook.test` event. @throws {ConflictError} `webhook_inactive`. */
+  /**
+   * Sends a `webhook.test` event to a webhook.
+   *
+   * @throws {ConflictError} `webhook_inactive`: the webhook is disabled.
+   */
   testWebhook(webhookId: string, options?: CallOptions): Promise<wire.DeliveryResponse> {
     return this.#once(webhookPath(webhookId, "/test"), options);
   }
 
-  /** The events that a webhook can be registered for. Needs no credentials. */
+  /** The names of the events that a webhook can be registered for. Needs no credentials. */
   getWebhookEvents(options?: CallOptions): Promise<wire.WebhookEventsResponse> {
     return this.#open("/webhooks/events", options);
   }
@@ -239,14 +317,14 @@ export class AgentAuthClient {
     return this.#open("/permissions/list", options);
   }
 
-  /** Whether the service and its database answer; `unhealthy` is no error. Needs no credentials. */
+  /** Whether the deployment and its database answer. `unhealthy` is a result, not an error. Needs no credentials. */
   healthCheck(options?: CallOptions): Promise<wire.HealthResponse> {
     return this.#open("/health", options);
   }
 
-  /** What the gateway would do with a request, and why, without doing it. Administrators only. */
+  /** Says what the gateway would do with a request, and why, without sending it. Administrators only. */
   explain(body: wire.ExplainRequest, options?: CallOptions): Promise<wire.ExplainResponse> {
-    return this.#call("POST", "/proxy/_explain", options, body);
+    return this.#call({ method: "POST", path: "/proxy/_explain", data: body }, options);
   }
 
   /**
@@ -255,31 +333,33 @@ export class AgentAuthClient {
    * token may: a refusal of the gateway is an answer, not an error.
    */
   proxy(service: Service): typeof fetch {
-    return proxyFetch(service, this.#transport, this.#keeper);
+    return proxyFetch(service, this.#transport, { token: this.#tokens.get, after: this.#tokens.replace });
   }
 
   /**
-   * An access token that is good as far as one can tell, for an SDK that takes a base URL and a token but no fetch:
-   * `new Some({ baseURL: "https://agentauth.example.com/proxy/some", apiKey: await client.getAccessToken() })`.
+   * An access token, renewed first if it is due, for an SDK that takes a base URL and a token but no fetch. Undefined if the
+   * client has no token and no means to get one.
+   *
+   * @example new Orders({ baseURL: "https://agentauth.example.com/proxy/orders", apiKey: await client.getAccessToken() })
    */
   getAccessToken(options?: CallOptions): Promise<string | undefined> {
-    return this.#keeper.token(options?.signal);
+    return this.#tokens.get(options?.signal);
   }
 
-  /** Uses this access token until it is refused, and then the refresh token where one is given; none forgets both. */
+  /** Replaces both tokens of the client. The access token is used until the server refuses it. Without arguments, forgets both. */
   setAccessToken(accessToken?: string, refreshToken?: string): void {
     Object.assign(this.#session, { accessToken, refreshToken, renewAt: undefined });
   }
 
-  /** Proves itself with this key from now on. Where it is another agent's, the tokens so far are forgotten. */
+  /** Replaces the API key of the client. If it is another agent's, the client forgets its tokens. */
   setApiKey(apiKey: string, agentId = this.#session.agentId): void {
     if (agentId !== this.#session.agentId) this.setAccessToken();
     Object.assign(this.#session, { apiKey, agentId });
   }
 
-  /** Ends what is under way and forgets every token and key. */
+  /** Ends every call in flight and forgets the tokens and the key. Later calls throw `ConnectionError` with the code `closed`. */
   async close(): Promise<void> {
-    const message = "The client is closed. Make another.";
+    const message = "The client is closed. Create another.";
     this.#closing.abort(new ConnectionError({ status: 0, code: "closed", message }));
     this.setAccessToken();
     this.setApiKey("", "");
@@ -290,16 +370,24 @@ export class AgentAuthClient {
   }
 
   #get<Answer>(path: string, options?: CallOptions, query?: object): Promise<Answer> {
-    return this.#call("GET", path, options, query);
+    return this.#call({ method: "GET", path, data: query }, options);
   }
 
-  /** What needs no token. */
+  #put<Answer>(path: string, body: object, options?: CallOptions): Promise<Answer> {
+    return this.#call({ method: "PUT", path, data: body }, options);
+  }
+
+  #delete(path: string, options?: CallOptions): Promise<wire.DoneResponse> {
+    return this.#call({ method: "DELETE", path, resolveRepeated: resolveRepeatedDelete }, options);
+  }
+
+  /** Calls an endpoint that needs no token. */
   #open<Answer>(path: string, options?: CallOptions): Promise<Answer> {
     return send(this.#transport, { method: "GET", path, repeatable: true, signal: options?.signal });
   }
 
-  /** What is not sent again where nobody knows what became of it. */
+  /** Sends a POST that must not be executed twice, so it is not repeated while the outcome of an attempt is unknown. */
   #once<Answer>(path: string, options?: CallOptions, body?: object): Promise<Answer> {
-    return this.#call("POST", path, options, body, false);
+    return this.#call({ method: "POST", path, data: body, repeatable: false }, options);
   }
 }

@@ -1,29 +1,30 @@
+/** One fault of a request. */
 export interface ErrorDetail {
   field?: string;
   permission?: string;
   message: string;
 }
 
-/** What is known of a failure. */
+/** The properties of an `AgentAuthError`. */
 export interface ErrorFields {
-  /** The HTTP status; 0 where there was no answer. */
+  /** The HTTP status; 0 if there was no response. */
   status: number;
-  /** Stable, for machines: `validation_error`, `token_expired`, `connection_failed` … */
+  /** A stable code for programs: `validation_error`, `token_expired`, `connection_failed` … */
   code: string;
   message: string;
   details?: readonly ErrorDetail[];
-  /** The permission that was lacking. */
+  /** The permission that the request needs and the token does not have. */
   required?: string | undefined;
   granted?: readonly string[] | undefined;
-  /** Finds the request in the server's log. */
+  /** The id of the request in the server's log. */
   requestId?: string | undefined;
   /** Seconds to wait. */
   retryAfter?: number | undefined;
 }
 
-/** Everything that this SDK throws of a call. One subclass for each thing that a caller would handle. */
+/** The base class of every error of this SDK. Each subclass is one case that a caller may handle in its own way. */
 export class AgentAuthError extends Error {
-  // Written out: minifiers rename classes.
+  // Written out, because minifiers rename classes.
   override readonly name: string = "AgentAuthError";
   declare readonly status: number;
   declare readonly code: string;
@@ -40,23 +41,23 @@ export class AgentAuthError extends Error {
   }
 }
 
-/** 400, 413, 415: the request is not as it must be; `details` names each fault. */
+/** 400, 413 or 415: the request is not valid. `details` names each fault. */
 export class ValidationError extends AgentAuthError {
   override readonly name: string = "ValidationError";
 }
-/** 401: no token, or one that is not good any more; wrong credentials; a revoked agent. */
+/** 401: the token is missing, expired or revoked, the credentials are wrong, or the agent is not active. */
 export class AuthenticationError extends AgentAuthError {
   override readonly name: string = "AuthenticationError";
 }
-/** 403: `required` and `granted` say what is lacking. */
+/** 403: the agent lacks a permission. `required` names it, `granted` lists what the token grants. */
 export class PermissionDeniedError extends AgentAuthError {
   override readonly name: string = "PermissionDeniedError";
 }
-/** 404: there is no such thing, or it is not the caller's. */
+/** 404: the object does not exist, or it belongs to another agent. */
 export class NotFoundError extends AgentAuthError {
   override readonly name: string = "NotFoundError";
 }
-/** 409: it cannot be changed any more, or not now. */
+/** 409: the state of the object does not allow the change. */
 export class ConflictError extends AgentAuthError {
   override readonly name: string = "ConflictError";
 }
@@ -64,11 +65,11 @@ export class ConflictError extends AgentAuthError {
 export class RateLimitError extends AgentAuthError {
   override readonly name: string = "RateLimitError";
 }
-/** 5xx: it failed over there; `requestId` finds it in the log. `unavailable`: something before AgentAuth answered. */
+/** 5xx: the server failed. The code `unavailable` says that something in front of AgentAuth answered for it. */
 export class ServerError extends AgentAuthError {
   override readonly name: string = "ServerError";
 }
-/** No answer, or none of AgentAuth's: `connection_failed`, `timeout`, `not_agentauth`, `closed`. */
+/** No response, or not one of AgentAuth's. The code is `connection_failed`, `timeout`, `not_agentauth` or `closed`. */
 export class ConnectionError extends AgentAuthError {
   override readonly name: string = "ConnectionError";
 }
@@ -83,15 +84,18 @@ const BY_STATUS: Record<number, typeof AgentAuthError> = {
   429: RateLimitError,
 };
 
-/** The error for an answer of AgentAuth, or of something else: then `not_agentauth`, or `unavailable` where it may pass. */
-export function errorOf(response: Response, body: unknown, url: string): AgentAuthError {
+/**
+ * The error for a response that is no success. If something other than AgentAuth answered, the code is `unavailable` for 429
+ * and 5xx, which may pass, and `not_agentauth` for everything else.
+ */
+export function toError(response: Response, body: unknown, url: string): AgentAuthError {
   const { status, headers } = response;
   const fields = (body ?? {}) as Record<string, unknown>;
   const Kind = BY_STATUS[status] ?? (status >= 500 ? ServerError : AgentAuthError);
   const retryAfter = retryAfterOf(headers);
   if (typeof fields.error !== "string") {
     const what = `${url.split("?")[0]} answered ${status} (${headers.get("content-type") ?? "no content type"})`;
-    // What stands before a deployment, or its platform, has pages of its own for one that is down or busy.
+    // Proxies and platforms answer with pages of their own for a deployment that is down or busy.
     if (status === 429 || status >= 500) {
       const message = `${what}, not AgentAuth itself. Try again later.`;
       return new Kind({ status, code: "unavailable", message, retryAfter });
@@ -112,10 +116,11 @@ export function errorOf(response: Response, body: unknown, url: string): AgentAu
   });
 }
 
+/** The error for a response that AgentAuth would not give. */
 export const notAgentAuth = (status: number, what: string): ConnectionError =>
   new ConnectionError({ status, code: "not_agentauth", message: `${what}, not as AgentAuth does. Check baseUrl.` });
 
-/** `Retry-After` in seconds (RFC 9110 §10.2.3). */
+/** The seconds that `Retry-After` asks to wait, given as a number or as a date (RFC 9110 §10.2.3). */
 function retryAfterOf(headers: Headers): number | undefined {
   const value = headers.get("retry-after");
   if (!value) return undefined;

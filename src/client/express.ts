@@ -7,13 +7,13 @@ export type { GuardOptions, VerifiedAgent };
 declare global {
   namespace Express {
     interface Request {
-      /** Behind `requirePermission`: who is calling. */
+      /** The agent that `requirePermission` has verified. */
       agent?: VerifiedAgent;
     }
   }
 }
 
-/** What is needed of Express's request, so that its types need not be installed. */
+/** The part of Express's request that is needed, so that its types need not be installed. */
 export interface ExpressRequest {
   readonly headers: { readonly authorization?: string | undefined };
   agent?: VerifiedAgent;
@@ -26,9 +26,10 @@ export interface ExpressResponse {
 }
 
 /**
- * Lets only agents pass that hold a permission; `request.agent` says who it is. Others get 401 or 403 in AgentAuth's shape.
+ * Express middleware that passes on only requests whose access token grants a permission, with the agent as `request.agent`.
+ * Others are answered with 401 or 403 in the shape of AgentAuth's errors, or with 503 if the keys cannot be fetched.
  *
- * `app.get("/tickets", requirePermission("zendesk:tickets:read", { issuer }), (request, response) => …)`
+ * @example app.get("/tickets", requirePermission("zendesk:tickets:read", { issuer }), (request, response) => { … });
  */
 export function requirePermission(permission: Permission, options: GuardOptions = {}) {
   return async (request: ExpressRequest, response: ExpressResponse, next: (error?: unknown) => void): Promise<void> => {

@@ -1,13 +1,13 @@
 import { AuthenticationError, ConnectionError } from "./errors.ts";
-import { reaches, type Permission } from "./permissions.ts";
+import { isGranted, type Permission } from "./permissions.ts";
 import { verifyAccessToken, type VerifiedAgent, type VerifyOptions } from "./verify.ts";
 
-/** Where tokens come from; what is not said is read from `AGENTAUTH_ISSUER` and `AGENTAUTH_AUDIENCE`. */
+/** How tokens are verified. `issuer` and `audience` default to `AGENTAUTH_ISSUER` and `AGENTAUTH_AUDIENCE`. */
 export type GuardOptions = Partial<VerifyOptions>;
 
 export type Outcome = { readonly agent: VerifiedAgent } | { readonly refusal: Refusal };
 
-/** A refusal in the shape that AgentAuth's own have. */
+/** A response in the shape of AgentAuth's own errors. */
 interface Refusal {
   readonly status: 401 | 403 | 503;
   readonly headers: Readonly<Record<string, string>>;
@@ -15,9 +15,10 @@ interface Refusal {
 }
 
 /**
- * Whether who sent an `Authorization` header may do something.
+ * Verifies an `Authorization` header and checks that its token grants a permission.
  *
- * @throws {TypeError} where no issuer is said, or it is not a URL.
+ * @returns The agent, or the response to refuse the request with: 401, 403, or 503 if the keys cannot be fetched.
+ * @throws {TypeError} No issuer is given, or it is not a URL.
  */
 export async function guard(
   authorization: string | null | undefined,
@@ -26,7 +27,8 @@ export async function guard(
 ): Promise<Outcome> {
   const env = (globalThis as { process?: { env: Record<string, string | undefined> } }).process?.env ?? {};
   const { issuer = env.AGENTAUTH_ISSUER, audience = env.AGENTAUTH_AUDIENCE } = options;
-  if (!issuer) throw new TypeError("Say the issuer: requirePermission(permission, { issuer }), or AGENTAUTH_ISSUER.");
+  if (!issuer)
+    throw new TypeError("Give the issuer: requirePermission(permission, { issuer }), or set AGENTAUTH_ISSUER.");
   const token = /^Bearer +([^\s]+) *$/i.exec(authorization ?? "")?.[1];
   if (!token) {
     const message = "Send an access token as Authorization: Bearer <access token>.";
@@ -34,7 +36,7 @@ export async function guard(
   }
   try {
     const agent = await verifyAccessToken(token, { ...options, issuer, audience });
-    if (reaches(agent.permissions, permission)) return { agent };
+    if (isGranted(agent.permissions, permission)) return { agent };
     return refuse(403, "Insufficient permissions", "insufficient_permissions", `This needs ${permission}.`, {
       challenge: `Bearer error="insufficient_scope", scope="${permission}"`,
       required: permission,

@@ -6,9 +6,10 @@ import type { VerifiedAgent } from "./verify.ts";
 export type { GuardOptions, VerifiedAgent };
 
 /**
- * Lets only agents pass that hold a permission; `c.get("agent")` says who it is. Others get 401 or 403 in AgentAuth's shape.
+ * Hono middleware that passes on only requests whose access token grants a permission, with the agent as `c.get("agent")`.
+ * Others are answered with 401 or 403 in the shape of AgentAuth's errors, or with 503 if the keys cannot be fetched.
  *
- * `app.get("/tickets", requirePermission("zendesk:tickets:read", { issuer }), (c) => c.json(c.get("agent").agentId))`
+ * @example app.get("/tickets", requirePermission("zendesk:tickets:read", { issuer }), (c) => c.json(c.get("agent").agentId));
  */
 export function requirePermission(
   permission: Permission,

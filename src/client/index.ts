@@ -1,4 +1,4 @@
-export { AgentAuthClient } from "./client.ts";
+export { AgentAuthClient, type RevokeAgentResponse } from "./client.ts";
 export {
   AgentAuthError,
   AuthenticationError,
@@ -12,5 +12,7 @@ export {
   type ErrorDetail,
 } from "./errors.ts";
 export type { CallOptions, ClientOptions } from "./options.ts";
+export type { Retry } from "./transport.ts";
 export { Permissions, type KnownPermission, type Permission, type Service } from "./permissions.ts";
+export type { Services } from "./services.ts";
 export type * from "./wire.ts";

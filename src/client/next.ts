@@ -5,10 +5,11 @@ import type { VerifiedAgent } from "./verify.ts";
 export type { GuardOptions, VerifiedAgent };
 
 /**
- * Wraps a route handler of Next.js: only agents that hold a permission reach it; `request.agent` says who it is. Others get
- * 401 or 403 in AgentAuth's shape.
+ * Wraps a route handler of Next.js, so that only requests whose access token grants a permission reach it, with the agent as
+ * `request.agent`. Others are answered with 401 or 403 in the shape of AgentAuth's errors, or with 503 if the keys cannot be
+ * fetched.
  *
- * `export const GET = requirePermission("zendesk:tickets:read", { issuer })(async (request) => Response.json(request.agent))`
+ * @example export const GET = requirePermission("zendesk:tickets:read", { issuer })((request) => Response.json(request.agent));
  */
 export function requirePermission(permission: Permission, options: GuardOptions = {}) {
   return <Incoming extends Request, Context>(

@@ -1,36 +1,54 @@
 import type { OnTokens } from "./session.ts";
-import type { Fetch } from "./transport.ts";
+import type { Fetch, Retry } from "./transport.ts";
 
 export interface ClientOptions {
-  /** Where AgentAuth answers, for example `https://agentauth.example.com`. */
+  /** The address of the deployment, for example `https://agentauth.example.com`. */
   baseUrl?: string | undefined;
-  /** The same, in the published SDK's spelling. */
+  /** `baseUrl` as the published SDK spells it. */
   baseURL?: string | undefined;
-  /** With `apiKey`: the client proves itself on first use and keeps its tokens good. */
+  /** With `apiKey`: the client proves itself on its first call and keeps its tokens valid. */
   agentId?: string | undefined;
+  /** White space around it is ignored. */
   apiKey?: string | undefined;
   accessToken?: string | undefined;
   refreshToken?: string | undefined;
-  /** How often a call is sent again at the most; 3. */
+  /** How often a failed call is repeated at most. The default is 3. */
   maxRetries?: number | undefined;
-  /** Milliseconds for one attempt; 10,000. */
+  /**
+   * The longest wait before a retry, in milliseconds. If `Retry-After` asks for more, the call throws instead, and
+   * `retryAfter` of the error says how many seconds to wait. The default is 30,000.
+   */
+  maxRetryDelay?: number | undefined;
+  /**
+   * Called before each wait for a retry, for example to log it. If it throws, the call throws the same.
+   *
+   * @example onRetry: ({ path, attempt, delay, error }) => console.warn(`${path}: ${error.code}, retry ${attempt} in ${delay} ms`)
+   */
+  onRetry?: ((retry: Retry) => void) | undefined;
+  /** The time limit of one attempt, in milliseconds. The default is 10,000. */
   timeout?: number | undefined;
+  /** The `fetch` to use instead of the platform's. */
   fetch?: Fetch | undefined;
   /**
-   * Told of every new pair of tokens, to keep it for the next start. The call that needed them waits for it, and throws what it
-   * throws; the client has the tokens all the same.
+   * Called with every new pair of tokens, to store it for the next start. The call that needed the tokens waits for it and
+   * throws what it throws; the client has the tokens all the same.
    */
   onTokens?: OnTokens | undefined;
 }
 
 export interface CallOptions {
+  /** Ends the call when it is aborted; the call then throws the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
-/** As browsers write it, without what a URL may have of credentials, query and slashes at its end. @throws {TypeError} */
-export function checkedBase(text = ""): string {
+/**
+ * The base URL in normal form: without credentials, query, fragment and trailing slashes.
+ *
+ * @throws {TypeError} It is not an http(s) URL.
+ */
+export function normaliseBaseUrl(text = ""): string {
   if (!URL.canParse(text) || !/^\s*https?:/i.test(text)) {
-    // What was given may be a key that took the wrong way.
+    // The message does not quote what was given, which may be a key in the wrong place.
     throw new TypeError("baseUrl must be a URL such as https://agentauth.example.com.");
   }
   const { origin, pathname } = new URL(text);

@@ -1,3 +1,5 @@
+import type { Services } from "./services.ts";
+
 const r = { Read: 0 } as const;
 const rw = { ...r, Write: 0 } as const;
 
@@ -10,75 +12,98 @@ const SERVICES = {
   Stripe: { Payments: r, Customers: r, Invoices: r },
 } as const;
 
-type Services = typeof SERVICES;
+type BuiltIn = typeof SERVICES;
 type NameOf<Key extends string> = Key extends "PullRequests" ? "pull_requests" : Lowercase<Key>;
 
-type OfResource<Prefix extends string, Actions> = {
+type ResourceTree<Prefix extends string, Actions> = {
   readonly [Action in keyof Actions & string]: `${Prefix}:${Lowercase<Action>}`;
 } & { readonly All: `${Prefix}:*` };
 
-type OfService<Name extends string, Resources> = {
-  readonly [Key in keyof Resources & string]: OfResource<`${Name}:${NameOf<Key>}`, Resources[Key]>;
+type ServiceTree<Name extends string, Resources> = {
+  readonly [Key in keyof Resources & string]: ResourceTree<`${Name}:${NameOf<Key>}`, Resources[Key]>;
 } & { readonly All: `${Name}:*:*` };
 
 type PermissionTree = {
-  readonly [Key in keyof Services & string]: OfService<NameOf<Key>, Services[Key]>;
+  readonly [Key in keyof BuiltIn & string]: ServiceTree<NameOf<Key>, BuiltIn[Key]>;
 } & { readonly Admin: "*:*:*" };
 
+/** The name on the wire of a key of `SERVICES`: `PullRequests` is `pull_requests`. */
 const nameOf = (key: string): string => key.replace("lR", "l_R").toLowerCase();
 
 const treeOf = (name: string, parts: object | 0, all: string): object | string =>
-  parts ? { All: name + all, ...mapped(parts, (key, part) => treeOf(`${name}:${nameOf(key)}`, part, ":*")) } : name;
+  parts ? { All: name + all, ...mapValues(parts, (key, part) => treeOf(`${name}:${nameOf(key)}`, part, ":*")) } : name;
 
-const mapped = (parts: object, make: (key: string, part: object) => unknown): object =>
+const mapValues = (parts: object, make: (key: string, part: object) => unknown): object =>
   Object.fromEntries(Object.entries(parts).map(([key, part]) => [key, make(key, part as object)]));
 
 /**
- * The permissions of the services that every deployment knows, to be completed by the editor:
- * `Permissions.Zendesk.Tickets.Read` is `"zendesk:tickets:read"`, `Permissions.HubSpot.All` is `"hubspot:*:*"`,
- * `Permissions.Admin` is `"*:*:*"`: everything, AgentAuth's own administration included.
+ * The permissions of the built-in services as constants, for editors to complete: `Permissions.Zendesk.Tickets.Read` is
+ * `"zendesk:tickets:read"`, `Permissions.HubSpot.All` is `"hubspot:*:*"`. `Permissions.Admin` is `"*:*:*"`: everything,
+ * and AgentAuth's own administration.
  */
 export const Permissions = {
   Admin: "*:*:*",
-  ...mapped(SERVICES, (key, part) => treeOf(nameOf(key), part, ":*:*")),
+  ...mapValues(SERVICES, (key, part) => treeOf(nameOf(key), part, ":*:*")),
 } as PermissionTree;
 
 type Leaves<Tree> = Tree extends string ? Tree : { [Key in keyof Tree]: Leaves<Tree[Key]> }[keyof Tree];
 
-/** A permission that every deployment knows. */
+/** A permission of a built-in service, or `*:*:*`. */
 export type KnownPermission = Leaves<PermissionTree>;
 
-type KnownService = KnownPermission extends infer One
-  ? One extends `${infer Service}:${string}`
-    ? Service
+type DeclaredPermission = {
+  [Service in keyof Services & string]:
+    | `${Service}:*:*`
+    | {
+        [
+          Resource in keyof Services[Service] & string
+        ]: `${Service}:${Resource}:${(Services[Service][Resource] & string) | "*"}`;
+      }[keyof Services[Service] & string];
+}[keyof Services & string];
+
+/**
+ * A permission: `service:resource:action`, `service:resource:*`, `service:*:*` or `*:*:*`, of a built-in service or of one
+ * that is declared in `Services`. Editors complete it, and a misspelt one is a type error.
+ *
+ * If the compiler refuses a permission of a service that your operator has added, declare that service:
+ *
+ * ```ts
+ * declare module "agentauth" {
+ *   interface Services {
+ *     orders: { orders: "read" | "write" };
+ *   }
+ * }
+ * ```
+ *
+ * A text that is known only at run time is taken by assertion: `text as Permission`. The server checks every permission.
+ */
+export type Permission = KnownPermission | DeclaredPermission;
+
+type BuiltInService = KnownPermission extends infer One
+  ? One extends `${infer Name}:${string}`
+    ? Name
     : never
   : never;
 
-// prettier-ignore
-type Letter = "a" | "b" | "c" | "d" | "e" | "f" | "g" | "h" | "i" | "j" | "k" | "l" | "m" | "n" | "o" | "p" | "q" | "r" | "s" | "t" | "u" | "v" | "w" | "x" | "y" | "z";
-
-/**
- * Any text that could be a permission, completed to the known ones: `service:resource:action`, `service:resource:*`,
- * `service:*:*`, `*:*:*`. Operators declare services of their own, so whether a service has a resource the server says.
- */
-export type Permission = KnownPermission | `${Letter}${string}:${Letter}${string}:${string}` | `${Letter}${string}:*:*`;
-
-/** The services that every deployment knows; the operator may declare others. */
-export type Service = Exclude<KnownService, "*"> | (string & {});
+/** The name of a service: a built-in one, a declared one, or any other that an operator has added. */
+export type Service = Exclude<BuiltInService, "*"> | (keyof Services & string) | (string & {});
 
 const leavesOf = (tree: object): unknown[] =>
-  Object.values(tree).flatMap((one) => (typeof one === "string" ? one : leavesOf(one as object)));
+  Object.values(tree).flatMap((part) => (typeof part === "string" ? part : leavesOf(part as object)));
 
 /**
- * Whether a grant reaches a permission, for services that check a token themselves. `service:resource:*` reaches of a built-in
- * service the actions that the catalogue lists, as at the gateway, and of the operator's own every action: what those have,
- * only the server knows.
+ * Whether a list of granted permissions grants one, as the gateway decides it. For services that check tokens themselves.
+ *
+ * For a built-in service, `service:resource:*` grants the actions that the catalogue lists for the resource. For an
+ * operator's own service it grants every action of the resource, because only the server knows that service's catalogue.
+ *
+ * @example isGranted(agent.permissions, "zendesk:tickets:read")
  */
-export function reaches(granted: readonly string[], permission: Permission): boolean {
+export function isGranted(granted: readonly string[], permission: Permission): boolean {
   const [service, resource] = permission.split(":");
   const known = leavesOf(Permissions);
   const isListed = known.includes(permission) || !known.includes(`${service}:*:*`);
-  const wide = new Set<string>(["*:*:*", `${service}:*:*`, permission]);
-  if (isListed) wide.add(`${service}:${resource}:*`);
-  return granted.some((one) => wide.has(one));
+  const granting = new Set<string>(["*:*:*", `${service}:*:*`, permission]);
+  if (isListed) granting.add(`${service}:${resource}:*`);
+  return granted.some((one) => granting.has(one));
 }

@@ -1,6 +1,9 @@
+import { checkApiKey } from "./api-key.ts";
 import { AuthenticationError, notAgentAuth } from "./errors.ts";
-import { send, within, type Transport } from "./transport.ts";
+import { isGranted, type Permission } from "./permissions.ts";
+import { send, withSignals, type Transport } from "./transport.ts";
 import type {
+  AgentResponse,
   RefreshTokenRequest,
   RefreshTokenResponse,
   Token,
@@ -8,104 +11,166 @@ import type {
   VerifyAgentResponse,
 } from "./wire.ts";
 
-/** What a client may hold. Times are milliseconds by this machine's clock, so that no two clocks are compared. */
+/** The identity and the tokens of a client. Times are milliseconds of this machine's clock, never of another's. */
 export interface Session {
   agentId?: string | undefined;
   apiKey?: string | undefined;
   accessToken?: string | undefined;
   refreshToken?: string | undefined;
-  /** When to renew; undefined where nobody knows: then when the server refuses it. */
+  /** When to renew the access token; undefined if its life is not known, and then the server's refusal decides. */
   renewAt?: number | undefined;
 }
 
-/** Tokens are renewed so long before they expire, or after nine tenths of a shorter life. */
-const MARGIN_MS = 60_000;
+/** Tokens are renewed this long before they expire, or after nine tenths of their life if that is later. */
+const RENEWAL_MARGIN_MS = 60_000;
 
 export type OnTokens = (token: Token) => void | Promise<void>;
 
-/** Keeps a session's tokens good: one renewal at a time, whoever needs it. */
-export function keeper(transport: Transport, session: Session, onTokens: OnTokens | undefined) {
+export type TokenManager = ReturnType<typeof createTokenManager>;
+
+/** The part of a token manager that `proxyFetch` needs. */
+export interface Keeper {
+  readonly token: TokenManager["get"];
+  readonly after: TokenManager["replace"];
+}
+
+/** Keeps the tokens of a session valid. At most one renewal is under way at a time, and every caller shares it. */
+export function createTokenManager(transport: Transport, session: Session, onTokens: OnTokens | undefined) {
   let renewing: Promise<void> | undefined;
 
-  async function kept<Answer extends { token: Token }>(answer: Answer): Promise<Answer> {
+  async function storeTokens<Answer extends { token: Token }>(answer: Answer): Promise<Answer> {
     const token = answer.token as Token | undefined;
     if (!token?.access_token) throw notAgentAuth(200, `${transport.baseUrl} gave no token`);
     const life = token.expires_in * 1000;
     session.accessToken = token.access_token;
     session.refreshToken = token.refresh_token;
-    session.renewAt = Date.now() + Math.max(life * 0.9, life - MARGIN_MS);
+    session.renewAt = Date.now() + Math.max(life * 0.9, life - RENEWAL_MARGIN_MS);
     await onTokens?.(token);
     return answer;
   }
 
-  type Data<Request> = Partial<Request> | undefined;
-  const verified = (data?: Data<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> =>
-    ask("verify", { agent_id: session.agentId, api_key: session.apiKey, ...data }, signal);
-  // The server gives the same successor again for a moment: a lost answer may be asked for anew.
-  const refreshed = (data?: Data<RefreshTokenRequest>, signal?: AbortSignal): Promise<RefreshTokenResponse> =>
-    ask("refresh", { refresh_token: session.refreshToken, ...data }, signal);
-
-  function ask<Answer>(what: string, data: object, signal?: AbortSignal): Promise<Answer> {
-    return send(transport, { method: "POST", path: `/agents/${what}`, data, repeatable: true, signal });
+  async function requestVerify(data?: Partial<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> {
+    const { agent_id = session.agentId, api_key = session.apiKey } = data ?? {};
+    // White space comes along with a copied key or with the last line of a file.
+    const apiKey = api_key?.trim();
+    if (apiKey) checkApiKey(apiKey);
+    return post("/agents/verify", { agent_id, api_key: apiKey }, signal);
   }
 
-  const canRenew = (): string | undefined => session.refreshToken || (session.agentId && session.apiKey);
+  // For a moment the server answers a repeated refresh with the same successor, so a lost response can be asked for again.
+  const requestRefresh = (data?: Partial<RefreshTokenRequest>, signal?: AbortSignal): Promise<RefreshTokenResponse> =>
+    post("/agents/refresh", { refresh_token: session.refreshToken, ...data }, signal);
+
+  function post<Answer>(path: string, data: object, signal?: AbortSignal): Promise<Answer> {
+    return send(transport, { method: "POST", path, data, repeatable: true, signal });
+  }
+
+  const canRenew = (): boolean => Boolean(session.refreshToken || (session.agentId && session.apiKey));
 
   async function renew(): Promise<void> {
     const { accessToken, refreshToken, agentId } = session;
     let answer: RefreshTokenResponse | undefined;
     if (refreshToken) {
       try {
-        answer = await refreshed();
+        answer = await requestRefresh();
       } catch (error) {
         if (!(error instanceof AuthenticationError)) throw error;
-        // The session has ended. Who has the key begins another.
+        // The session has ended. With the API key the client opens another.
         if (session.refreshToken === refreshToken) delete session.refreshToken;
         if (!canRenew()) throw error;
       }
     }
-    answer ??= await verified();
-    // Whoever has given the client another identity meanwhile does not get the former one back.
-    if (session.accessToken === accessToken && session.agentId === agentId) await kept(answer);
+    answer ??= await requestVerify();
+    // If the client was given another identity meanwhile, these tokens are not its own any more.
+    if (session.accessToken === accessToken && session.agentId === agentId) await storeTokens(answer);
   }
 
-  /** One renewal, however many wait for it; a caller that gives up does not end it for the others. */
+  /** Shares one renewal among all callers. A caller that gives up does not end it for the others. */
   function renewOnce(signal?: AbortSignal): Promise<void> {
-    // Else a renewal that fails would fail unheard.
+    // Without this the renewal's own failure could go unhandled.
     signal?.throwIfAborted();
     renewing ??= renew().finally(() => {
       renewing = undefined;
     });
     const { closed } = transport;
-    return within([signal ?? closed, closed], () => renewing!);
+    return withSignals([signal ?? closed, closed], () => renewing!);
+  }
+
+  /**
+   * Renews the access token that the server has refused.
+   *
+   * @returns Another access token than the refused one; undefined if the client has no means to get one.
+   * @throws {AgentAuthError} The renewal failed.
+   */
+  async function replace(refused: string | undefined, signal?: AbortSignal): Promise<string | undefined> {
+    if (session.accessToken && session.accessToken !== refused) return session.accessToken;
+    if (!canRenew()) return undefined;
+    await renewOnce(signal);
+    return session.accessToken;
   }
 
   return {
-    async verify(data: Data<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> {
-      const answer = await verified(data, signal);
-      await kept(answer);
+    replace,
+
+    /** Exchanges an API key, the client's own by default, for tokens, and goes on with them and as that agent. */
+    async verify(data?: Partial<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> {
+      const answer = await requestVerify(data, signal);
+      await storeTokens(answer);
       session.agentId = answer.agent.agent_id;
       session.apiKey = data?.api_key ?? session.apiKey;
       return answer;
     },
-    async refresh(data: Data<RefreshTokenRequest>, signal?: AbortSignal): Promise<RefreshTokenResponse> {
-      return kept(await refreshed(data, signal));
+
+    /** Exchanges a refresh token, the client's own by default, for the next pair, and goes on with that. */
+    async refresh(data?: Partial<RefreshTokenRequest>, signal?: AbortSignal): Promise<RefreshTokenResponse> {
+      return storeTokens(await requestRefresh(data, signal));
     },
-    /** An access token that is good as far as one can tell; undefined for a client without any means. */
-    async token(signal?: AbortSignal): Promise<string | undefined> {
-      // Nothing is later than undefined.
+
+    /**
+     * Renews the access token first if it is due.
+     *
+     * @returns The access token; undefined if the client has none and no means to get one.
+     */
+    async get(signal?: AbortSignal): Promise<string | undefined> {
+      // No time is later than undefined.
       const isDue = !session.accessToken || Date.now() >= session.renewAt!;
       if (isDue && canRenew()) await renewOnce(signal);
       return session.accessToken;
     },
-    /** Another token than the one that was refused; undefined where there is none to be had. */
-    async after(refused: string | undefined, signal?: AbortSignal): Promise<string | undefined> {
-      if (session.accessToken && session.accessToken !== refused) return session.accessToken;
-      if (!canRenew()) return undefined;
-      await renewOnce(signal);
-      return session.accessToken;
+
+    /**
+     * Renews an access token that lacks a permission, if the agent holds the permission by now: it was added after the token
+     * was issued. Asks the server for the agent first, so that a denial which stands costs one read and no new tokens.
+     *
+     * @returns The new access token; undefined if a new token would lack the permission too.
+     */
+    async replaceIfGranted(
+      denied: string | undefined,
+      required: string | undefined,
+      signal?: AbortSignal,
+    ): Promise<string | undefined> {
+      const { sub, scope } = claimsOf(denied);
+      if (!sub || !required || !canRenew() || isGranted(scope, required as Permission)) return undefined;
+      const call = { method: "GET", path: `/agents/${sub}`, token: denied, repeatable: true, signal };
+      const response = await send<AgentResponse>({ ...transport, maxRetries: 0 }, call).catch(() => undefined);
+      // Without an answer the denial is what the caller has to know, unless it gave up.
+      signal?.throwIfAborted();
+      if (!isGranted(response?.agent.permissions ?? [], required as Permission)) return undefined;
+      return replace(denied, signal);
     },
   };
 }
 
-export type Keeper = ReturnType<typeof keeper>;
+/** What an access token claims, without any check: the server checks it. Empty for a text that is no JWT. */
+function claimsOf(token: string | undefined): { sub?: string; scope: string[] } {
+  try {
+    const [, payload] = token!.split(".");
+    const { sub, scope } = JSON.parse(atob(payload!.replaceAll("-", "+").replaceAll("_", "/"))) as Record<
+      string,
+      string
+    >;
+    return { sub: encodeURIComponent(sub!), scope: scope!.split(" ") };
+  } catch {
+    return { scope: [] };
+  }
+}

@@ -1,102 +1,128 @@
-import { ConnectionError, errorOf, type AgentAuthError } from "./errors.ts";
+import { ConnectionError, toError, type AgentAuthError } from "./errors.ts";
 
-/** What is needed of a `fetch`. */
+/** The part of `fetch` that the SDK needs. */
 export type Fetch = (input: string, init?: RequestInit) => Promise<Response>;
 
+/** What `onRetry` is told before each wait. */
+export interface Retry {
+  readonly method: string;
+  /** The path, without its query. */
+  readonly path: string;
+  /** How many attempts have failed so far; 1 before the first retry. */
+  readonly attempt: number;
+  /** How many milliseconds the SDK now waits. */
+  readonly delay: number;
+  /** Why the attempt failed. */
+  readonly error: AgentAuthError;
+}
+
 export interface Transport {
-  /** Normalised, without a slash at its end. */
+  /** Normalised, without a trailing slash. */
   readonly baseUrl: string;
   readonly fetch: Fetch;
   readonly maxRetries: number;
-  /** Milliseconds for each attempt. */
+  /** The longest wait before a retry, in milliseconds. */
+  readonly maxRetryDelay: number;
+  readonly onRetry: ((retry: Retry) => void) | undefined;
+  /** The time limit of one attempt, in milliseconds. */
   readonly timeout: number;
-  /** Ends everything that is under way. */
+  /** Aborted by `close()`; ends every call in flight. */
   readonly closed: AbortSignal;
 }
 
 export interface ApiCall {
   readonly method: string;
   readonly path: string;
-  /** The query of a GET, the body of any other. */
+  /** The query of a GET, the JSON body of any other method. */
   readonly data?: object | undefined;
   readonly token?: string | undefined;
-  /** Whether the same request may be sent again where nobody knows what became of the first. */
+  /** Whether the request may be sent again although the outcome of an earlier attempt is unknown. */
   readonly repeatable: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** Told once an attempt was sent and its outcome is unknown, because the response was lost or is a server's error. */
+  readonly onOutcomeUnknown?: (() => void) | undefined;
 }
 
-const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 8000;
-/** Who is told to wait longer than this decides for itself whether to. */
-const LONGEST_RETRY_AFTER_SECONDS = 60;
+const FIRST_RETRY_DELAY_MS = 500;
+const MAX_BACKOFF_MS = 8000;
 
 /**
- * One call of AgentAuth's own endpoints: sent again, after exponential waits with full jitter, where that is safe.
+ * Calls one of AgentAuth's own endpoints and resolves with the JSON of the response. Where it is safe, a failed attempt is
+ * repeated after an exponential back-off with full jitter, and not before the time that `Retry-After` names.
  *
- * @throws {AgentAuthError}
+ * @throws {AgentAuthError} The error of the last attempt.
  */
 export async function send<Answer>(transport: Transport, call: ApiCall): Promise<Answer> {
-  const { closed, maxRetries } = transport;
+  const { closed, maxRetries, maxRetryDelay, onRetry } = transport;
+  const { method, path, repeatable, onOutcomeUnknown } = call;
   const signals = [call.signal ?? closed, closed];
-  for (let attempt = 0; ; attempt++) {
+  for (let attempt = 1; ; attempt++) {
     try {
-      return (await once(transport, call, signals)) as Answer;
+      return (await sendOnce(transport, call, signals)) as Answer;
     } catch (error) {
       const { status, cause, retryAfter = 0 } = (error ?? {}) as Partial<AgentAuthError>;
-      // A refusal for its rate was not acted upon, nor what was never sent: that may be sent again whatever it is.
-      const isSafe = status === 429 || NEVER_SENT.test(reasonOf(cause));
-      const isTransient = status === 0 || status! >= 500;
-      if (!isSafe && !(isTransient && call.repeatable)) throw error;
-      if (attempt >= maxRetries || retryAfter > LONGEST_RETRY_AFTER_SECONDS) throw error;
-      // Those who were told the same second come back spread over the next.
-      const jittered = Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt);
-      await within(signals, () => new Promise(() => {}), retryAfter * 1000 + jittered);
+      // The server did not act on a request that it refused for its rate, nor on one that never reached it.
+      const wasNotActedOn = status === 429 || NEVER_SENT.test(reasonOf(cause));
+      const isOutcomeUnknown = !wasNotActedOn && (status === 0 || status! >= 500);
+      if (isOutcomeUnknown) onOutcomeUnknown?.();
+      if (!wasNotActedOn && !(isOutcomeUnknown && repeatable)) throw error;
+      if (attempt > maxRetries || retryAfter * 1000 > maxRetryDelay) throw error;
+      // The jitter spreads clients that were all told the same second.
+      const jitter = Math.random() * Math.min(MAX_BACKOFF_MS, FIRST_RETRY_DELAY_MS * 2 ** (attempt - 1));
+      const delay = Math.min(retryAfter * 1000 + jitter, maxRetryDelay);
+      onRetry?.({ method, path, attempt, delay, error: error as AgentAuthError });
+      await withSignals(signals, () => new Promise(() => {}), delay);
     }
   }
 }
 
-async function once(
+async function sendOnce(
   { baseUrl, timeout, fetch }: Transport,
   { method, path, token, data }: ApiCall,
   signals: readonly AbortSignal[],
 ): Promise<unknown> {
   const body = method === "GET" ? undefined : JSON.stringify(data);
-  const url = baseUrl + path + (body === undefined ? search(data) : "");
+  const url = baseUrl + path + (body === undefined ? queryString(data) : "");
   const headers = {
     accept: "application/json",
     ...(body && { "content-type": "application/json" }),
     ...(token && { authorization: bearer(token) }),
   };
-  const asked = async (signal: AbortSignal): Promise<[Response, string]> => {
+  const fetchText = async (signal: AbortSignal): Promise<[Response, string]> => {
     const response = await fetch(url, { method, headers, redirect: "manual", signal, ...(body && { body }) });
     return [response, await response.text()];
   };
-  const answered = await within(signals, asked, timeout).catch((cause: unknown) => {
+  const result = await withSignals(signals, fetchText, timeout).catch((cause: unknown) => {
     for (const one of signals) one.throwIfAborted();
-    const message = `${baseUrl} could not be reached (${reasonOf(cause)}). Is AgentAuth running there? Is baseUrl right?`;
-    throw new ConnectionError({ status: 0, code: "connection_failed", message }, { cause });
+    throw connectionFailed(baseUrl, cause);
   });
-  if (!answered) {
+  if (!result) {
     const message = `${baseUrl} did not answer within ${timeout / 1000} seconds. Try again, or raise timeout.`;
     throw new ConnectionError({ status: 0, code: "timeout", message });
   }
-  const [response, text] = answered;
-  const answer = parsed(text);
-  // Health answers 503 with an object of its own, which is no error's.
+  const [response, text] = result;
+  const answer = parseJson(text);
+  // An unhealthy deployment answers 503 with the health object, which is no error.
   if (Object(answer) === answer && (response.ok || "database" in (answer as object))) return answer;
-  throw errorOf(response, answer, url);
+  throw toError(response, answer, url);
 }
 
-/** Whatever the token is, for what no header can hold is quoted in an error's message. */
+/** The error for a request that got no response. */
+function connectionFailed(baseUrl: string, cause: unknown): ConnectionError {
+  const message = `${baseUrl} could not be reached (${reasonOf(cause)}). Is AgentAuth running there? Is baseUrl right?`;
+  return new ConnectionError({ status: 0, code: "connection_failed", message }, { cause });
+}
+
+/** The `Authorization` header. Escapes what no header can hold, because `fetch` would quote the token in its error. */
 export const bearer = (token: string): string => `Bearer ${encodeURI(token)}`;
 
-function search(query: object | undefined): string {
-  // JSON leaves out what is undefined.
+function queryString(query: object | undefined): string {
+  // JSON leaves out properties that are undefined.
   const text = String(new URLSearchParams(query && (JSON.parse(JSON.stringify(query)) as Record<string, string>)));
   return text && `?${text}`;
 }
 
-function parsed(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -104,22 +130,24 @@ function parsed(text: string): unknown {
   }
 }
 
-/** No connection was made at all (the codes of Node and Bun). */
+/** The codes with which Node and Bun say that no connection was made at all. */
 const NEVER_SENT = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ConnectionRefused/;
 
-function reasonOf(cause: unknown): string {
-  const { code, cause: inner, message } = (cause ?? {}) as { code?: unknown; cause?: unknown; message?: unknown };
-  return typeof code === "string" ? code : inner ? reasonOf(inner) : String(message);
+/** The code, or else the message, of the innermost cause. */
+function reasonOf(error: unknown): string {
+  const { code, cause, message } = (error ?? {}) as { code?: unknown; cause?: unknown; message?: unknown };
+  return typeof code === "string" ? code : cause ? reasonOf(cause) : String(message);
 }
 
-/** Longer than anything here; a timer can be about twice as long. */
+/** Longer than any wait of the SDK, and half of the longest delay that a timer can have. */
 const NO_LIMIT_MS = 1e9;
 
 /**
- * What the work comes to; nothing once the time is up; at once the reason of a signal that is aborted. Leaves nothing behind at
- * the signals, which may live for long: `AbortSignal.any` and `AbortSignal.timeout` do.
+ * Resolves with what the work resolves with, or with undefined once the time is up. Rejects with a signal's reason as soon
+ * as it is aborted. Leaves no listener at the signals, which may live much longer than the work: `AbortSignal.any` and
+ * `AbortSignal.timeout` leave theirs.
  */
-export function within<T>(
+export function withSignals<T>(
   signals: readonly AbortSignal[],
   work: (signal: AbortSignal) => Promise<T>,
   ms = NO_LIMIT_MS,
@@ -135,13 +163,42 @@ export function within<T>(
       inner.abort();
     };
     timer = setTimeout(stop, ms);
-    for (const one of signals) {
-      one.addEventListener("abort", stop);
-      if (one.aborted) stop();
-    }
+    for (const one of signals) addStop(one, stop);
     work(inner.signal).then(resolve, reject);
   }).finally(() => {
     clearTimeout(timer);
-    for (const one of signals) one.removeEventListener("abort", stop);
+    for (const one of signals) removeStop(one, stop);
   });
+}
+
+interface Listening {
+  readonly stops: Set<() => void>;
+  readonly listener: () => void;
+}
+
+/** One listener for each signal, however many calls wait for it: Node warns of a leak from the eleventh on. */
+const listening = new WeakMap<AbortSignal, Listening>();
+
+function addStop(signal: AbortSignal, stop: () => void): void {
+  if (signal.aborted) stop();
+  let entry = listening.get(signal);
+  if (!entry) {
+    const stops = new Set<() => void>();
+    const listener = (): void => {
+      for (const one of stops) one();
+    };
+    entry = { stops, listener };
+    listening.set(signal, entry);
+    signal.addEventListener("abort", listener);
+  }
+  entry.stops.add(stop);
+}
+
+function removeStop(signal: AbortSignal, stop: () => void): void {
+  const entry = listening.get(signal);
+  if (!entry) return;
+  entry.stops.delete(stop);
+  if (entry.stops.size > 0) return;
+  signal.removeEventListener("abort", entry.listener);
+  listening.delete(signal);
 }

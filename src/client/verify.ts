@@ -1,21 +1,24 @@
-import { createRemoteJWKSet, errors, jwtVerify, type JWTVerifyGetKey } from "jose";
+import { errors, jwtVerify } from "jose";
 import { AuthenticationError, ConnectionError } from "./errors.ts";
+import { KeySet, KeysUnavailableError, type KeySetOptions } from "./key-set.ts";
 import type { Tier } from "./wire.ts";
 
-export interface VerifyOptions {
+export interface VerifyOptions extends KeySetOptions {
   /** The deployment's `ISSUER`, for example `https://agentauth.example.com`. */
   readonly issuer: string;
-  /** The deployment's `AUDIENCE`; its issuer unless it is said. */
+  /** The deployment's `AUDIENCE`. The default is the issuer. */
   readonly audience?: string | undefined;
-  /** Where the public keys are; `/.well-known/jwks.json` of the issuer unless it is said. */
+  /** The URL of the public keys. The default is `/.well-known/jwks.json` of the issuer. */
   readonly jwksUri?: string | undefined;
-  /** Seconds that two clocks may differ; 5. */
+  /** Seconds by which the two clocks may differ. The default is 5. */
   readonly clockTolerance?: number | undefined;
 }
 
-export { reaches } from "./permissions.ts";
+export { isGranted } from "./permissions.ts";
+/** @deprecated The former name of `isGranted`. */
+export { isGranted as reaches } from "./permissions.ts";
 
-/** What a token says (RFC 9068 §2.2). Times are seconds. */
+/** The claims of an access token (RFC 9068 §2.2). Times are seconds. */
 export interface AccessTokenClaims {
   readonly iss: string;
   readonly sub: string;
@@ -29,34 +32,38 @@ export interface AccessTokenClaims {
   readonly [claim: string]: unknown;
 }
 
-/** The agent that an access token speaks for. */
+/** The agent that an access token was issued to. */
 export interface VerifiedAgent {
   readonly agentId: string;
-  /** What it was granted when the token was signed. */
+  /** What the token grants: the agent's permissions when the token was issued. */
   readonly permissions: readonly string[];
   readonly tier: Tier;
   readonly claims: AccessTokenClaims;
 }
 
-const keySets = new Map<string, JWTVerifyGetKey>();
+/** By URL. Every call for the same deployment shares its keys. */
+const keySets = new Map<string, KeySet>();
 
 /**
- * The agent of an access token (RFC 9068), judged offline over the deployment's published keys, which are fetched when they
- * are needed and kept. What happened since the token was signed, a revocation for instance, it cannot know: that is what the
- * token's short life is for.
+ * Verifies an access token (RFC 9068) offline, with the deployment's published keys, and returns its agent.
  *
- * @throws {AuthenticationError} `token_expired`; `invalid_token`, with a message that says which check it fails.
+ * The keys are fetched when they are first needed, and kept. While they cannot be fetched again the present keys stay in use,
+ * for a day at most. A revocation since the token was issued cannot be seen offline; the token's short life is for that.
+ *
+ * @example const { agentId, permissions } = await verifyAccessToken(token, { issuer: "https://agentauth.example.com" });
+ *
+ * @throws {AuthenticationError} `token_expired`, or `invalid_token` with a message that says which check fails.
  * @throws {ConnectionError} `jwks_unavailable`: the keys could not be fetched.
- * @throws {TypeError} where `issuer` or `jwksUri` is not a URL.
+ * @throws {TypeError} `issuer` or `jwksUri` is not a URL.
  */
 export async function verifyAccessToken(
   token: string,
-  { issuer, audience = issuer, jwksUri = keysOf(issuer), clockTolerance = 5 }: VerifyOptions,
+  { issuer, audience = issuer, jwksUri = jwksUriOf(issuer), clockTolerance = 5, ...keySetOptions }: VerifyOptions,
 ): Promise<VerifiedAgent> {
-  let keys = keySets.get(jwksUri);
-  if (!keys) keySets.set(jwksUri, (keys = createRemoteJWKSet(new URL(jwksUri))));
+  let keySet = keySets.get(jwksUri);
+  if (!keySet) keySets.set(jwksUri, (keySet = new KeySet(new URL(jwksUri))));
   try {
-    const { payload } = await jwtVerify(token, keys, {
+    const { payload } = await jwtVerify(token, keySet.getKey(keySetOptions), {
       issuer,
       audience,
       algorithms: ["ES256"],
@@ -66,7 +73,7 @@ export async function verifyAccessToken(
     });
     const { sub, jti, scope, tier } = payload;
     if (typeof sub !== "string" || !sub || !jti || typeof scope !== "string") {
-      throw refusal("invalid_token", "The access token lacks a claim.");
+      throw refused("invalid_token", "The access token lacks a claim.");
     }
     return {
       agentId: sub,
@@ -76,22 +83,16 @@ export async function verifyAccessToken(
     };
   } catch (cause) {
     if (cause instanceof AuthenticationError) throw cause;
-    if (cause instanceof errors.JWTExpired) throw refusal("token_expired", "The access token has expired.", cause);
-    if (isUnavailable(cause)) {
+    if (cause instanceof errors.JWTExpired) throw refused("token_expired", "The access token has expired.", cause);
+    if (cause instanceof KeysUnavailableError) {
       const message = `The keys at ${jwksUri} could not be fetched. Is issuer the deployment's ISSUER, or jwksUri needed?`;
-      throw new ConnectionError({ status: 0, code: "jwks_unavailable", message }, { cause });
+      throw new ConnectionError({ status: 0, code: "jwks_unavailable", message }, { cause: cause.cause });
     }
-    throw refusal("invalid_token", `The access token is not valid here: ${(cause as Error).message}.`, cause);
+    throw refused("invalid_token", `The access token is not valid here: ${(cause as Error).message}.`, cause);
   }
 }
 
-const keysOf = (issuer: string): string => `${issuer.replace(/\/$/, "")}/.well-known/jwks.json`;
+const jwksUriOf = (issuer: string): string => `${issuer.replace(/\/$/, "")}/.well-known/jwks.json`;
 
-/** jose says of a token what is wrong with it; what is left has failed on the way to the keys. */
-function isUnavailable(cause: unknown): boolean {
-  if (cause instanceof errors.JWKSTimeout || cause instanceof errors.JWKSInvalid) return true;
-  return !(cause instanceof errors.JOSEError) || cause.code === "ERR_JOSE_GENERIC";
-}
-
-const refusal = (code: string, message: string, cause?: unknown): AuthenticationError =>
+const refused = (code: string, message: string, cause?: unknown): AuthenticationError =>
   new AuthenticationError({ status: 401, code, message }, { cause });

@@ -3,29 +3,35 @@ import type { WebhookEvent } from "./wire.ts";
 
 export type { WebhookEvent };
 
-/** A delivery that is not to be believed: `missing_header`, `stale_timestamp`, `wrong_signature`, `malformed_body`. */
+/** A delivery was refused. The code is `missing_header`, `stale_timestamp`, `wrong_signature` or `malformed_body`. */
 export class WebhookVerificationError extends AgentAuthError {
   override readonly name: string = "WebhookVerificationError";
 }
 
-/** A delivery as a framework hands it over. The body must be raw, as it came: signed are its bytes, not what they mean. */
+/** A delivery as a framework gives it. The body must be raw, because the signature is over its bytes. */
 export interface RawDelivery {
   readonly body: string | Uint8Array;
   readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
 export interface VerifyWebhookOptions {
-  /** How many seconds a delivery may be old, or ahead of this clock; 300. */
+  /** How many seconds the delivery's timestamp may differ from this clock. The default is 300. */
   readonly tolerance?: number;
 }
 
 /**
- * The event of a delivery, if it is really AgentAuth's (Standard Webhooks). Remember its `webhook-id` header: what arrives
- * twice has the same. The headers of the older scheme (`X-AgentAuth-Signature`) are not asked: they leave the time unsigned.
+ * Verifies the signature of a delivery (Standard Webhooks) and returns its event, whose `event` tells which `data` it has.
  *
- * @param secret `whsec_…`, as it was shown when the webhook was registered; several during a change of secrets.
- * @throws {WebhookVerificationError} `missing_header`, `stale_timestamp`, `wrong_signature`, `malformed_body`.
- * @throws {TypeError} where there is no secret, or the body is not raw.
+ * A delivery may arrive more than once, each time with the same `webhook-id` header: remember the ids that were processed. The
+ * header of the older scheme, `X-AgentAuth-Signature`, is not accepted, because it leaves the timestamp unsigned.
+ *
+ * @example
+ * const event = await verifyWebhook(request, process.env.WEBHOOK_SECRET);
+ * if (event.event === "agent.revoked") console.log(event.data.revoked_by);
+ *
+ * @param secret `whsec_…`, as it was shown when the webhook was registered; several while the secret is being changed.
+ * @throws {WebhookVerificationError} `missing_header`, `stale_timestamp`, `wrong_signature` or `malformed_body`.
+ * @throws {TypeError} There is no secret, or the body is not raw.
  */
 export async function verifyWebhook(
   delivery: Request | RawDelivery,
@@ -39,11 +45,11 @@ export async function verifyWebhook(
     headerOf(delivery.headers, `webhook-${name}`),
   );
   if (!id || !timestamp || !signatures) {
-    throw refusal("missing_header", "The delivery lacks webhook-id, webhook-timestamp or webhook-signature.");
+    throw refused("missing_header", "The delivery lacks webhook-id, webhook-timestamp or webhook-signature.");
   }
   const age = Math.abs(Date.now() / 1000 - Number(timestamp));
   if (!/^\d+$/.test(timestamp) || age > tolerance) {
-    throw refusal("stale_timestamp", `The delivery's timestamp is ${Math.round(age)} seconds away from this clock.`);
+    throw refused("stale_timestamp", `The delivery's timestamp is ${Math.round(age)} seconds away from this clock.`);
   }
   const sent = signatures.split(" ").filter((one) => one.startsWith("v1,"));
   for (const one of secrets) {
@@ -51,7 +57,7 @@ export async function verifyWebhook(
       if (await isSignedBy(one, signature.slice(3), `${id}.${timestamp}.${body}`)) return eventOf(body);
     }
   }
-  throw refusal("wrong_signature", "No signature of the delivery was made with this secret. Was the body changed?");
+  throw refused("wrong_signature", "No signature of the delivery was made with this secret. Was the body changed?");
 }
 
 async function rawBody(delivery: Request | RawDelivery): Promise<string> {
@@ -64,14 +70,14 @@ async function rawBody(delivery: Request | RawDelivery): Promise<string> {
   );
 }
 
-/** Frameworks spell names as they like, and have lists; what two headers of one name say is nothing. */
+/** The value of a header, in any case of its name. A header that occurs twice counts as missing. */
 function headerOf(headers: RawDelivery["headers"], name: string): string | undefined {
   if (typeof headers.get === "function") return (headers as Headers).get(name) ?? undefined;
   const value = Object.entries(headers).find(([key]) => key.toLowerCase() === name)?.[1];
   return typeof value === "string" ? value : undefined;
 }
 
-/** WebCrypto compares in constant time. */
+/** Whether the signature is the HMAC of the text. WebCrypto compares in constant time. */
 async function isSignedBy(secret: string, signature: string, text: string): Promise<boolean> {
   const [key, mac] = [bytesOf(secret.replace(/^whsec_/, "")), bytesOf(signature)];
   if (!key || !mac) return false;
@@ -92,9 +98,9 @@ function eventOf(body: string): WebhookEvent {
   try {
     return JSON.parse(body) as WebhookEvent;
   } catch {
-    throw refusal("malformed_body", "The delivery's body is not JSON.");
+    throw refused("malformed_body", "The delivery's body is not JSON.");
   }
 }
 
-const refusal = (code: string, message: string): WebhookVerificationError =>
+const refused = (code: string, message: string): WebhookVerificationError =>
   new WebhookVerificationError({ status: 0, code, message });

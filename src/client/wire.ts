@@ -1,10 +1,8 @@
+// Written by `npm run wire` from public/openapi.json. Do not edit it: change the schemas of the API and run the command again.
 import type { Permission } from "./permissions.ts";
 
-/** ISO 8601 in UTC, for example `2026-11-23T10:00:00.000Z`. */
+/** A time as RFC 3339 has it, in UTC, for example `2026-11-23T10:00:00.000Z`. */
 export type Timestamp = string;
-
-export type AgentStatus = "active" | "inactive" | "suspended" | "revoked";
-export type Tier = "free" | "pro" | "enterprise";
 
 export interface Agent {
   agent_id: string;
@@ -17,8 +15,12 @@ export interface Agent {
   updated_at: Timestamp;
 }
 
+export type AgentStatus = "active" | "inactive" | "suspended" | "revoked";
+
+export type Tier = "free" | "pro" | "enterprise";
+
 export interface Credentials {
-  /** Shown here and never again. */
+  /** Shown in this response and never again. */
   api_key: string;
   token_type: "Bearer";
 }
@@ -27,7 +29,7 @@ export interface Token {
   access_token: string;
   refresh_token: string;
   token_type: "Bearer";
-  /** Seconds. */
+  /** Seconds until the access token expires. */
   expires_in: number;
 }
 
@@ -35,7 +37,7 @@ export interface Activity {
   id: string;
   agent_id: string;
   timestamp: Timestamp;
-  /** Empty if unknown, or if somebody else acted on the agent and the caller is no administrator. */
+  /** Empty if it is not known, or if somebody else acted on the agent and the caller is not an administrator. */
   ip_address: string;
   status: "success" | "failure";
   message: string | null;
@@ -67,7 +69,7 @@ export interface Webhook {
   agent_id: string;
   url: string;
   events: EventName[];
-  /** `***` but where it was just made. */
+  /** `***`, except in the response that has just created it. */
   secret: string;
   created_at: Timestamp;
 }
@@ -82,137 +84,159 @@ export interface Delivery {
   attempts: number;
   next_attempt_at: Timestamp | null;
   response_status: number | null;
-  /** The first kilobyte of what the receiver answered. */
+  /** The first kilobyte of the receiver's response. */
   response_body: string | null;
   error: string | null;
   created_at: Timestamp;
   updated_at: Timestamp;
 }
 
+/** The body of `POST /agents/register`. */
 export interface RegisterAgentRequest {
   /** 3 to 100 characters. */
   name: string;
+  /** At most 255 characters. */
   owner_email: string;
-  /** 1 to 50. */
+  /** 1 to 50 entries. */
   permissions?: Permission[] | null | undefined;
+  /** At most 500 characters. */
   description?: string | null | undefined;
 }
 
-export interface VerifyAgentRequest {
-  agent_id: string;
-  api_key: string;
+/** The response of `POST /agents/register`. */
+export interface RegisterAgentResponse {
+  success: true;
+  message: string;
+  agent: Agent;
+  credentials: Credentials;
 }
 
-export interface RefreshTokenRequest {
-  refresh_token: string;
-}
-
+/** The query of `GET /agents`. */
 export interface ListAgentsQuery {
-  /** 1 to 100; 50 unless it is said. */
+  /** 1 to 100. The default is 50. */
   limit?: number | undefined;
-  /** At most 10,000; further back, page by `cursor`. */
+  /** 0 to 10,000. The default is 0. */
   offset?: number | undefined;
   status?: AgentStatus | undefined;
-  /** The beginning of a name, an owner or an id. */
+  /** The beginning of a name, of an owner's address or of an id. At most 100 characters. */
   q?: string | undefined;
-  /** The `next_cursor` of the page before. */
+  /** The `next_cursor` of the previous page. */
   cursor?: string | undefined;
 }
 
-export interface ActivityQuery {
-  limit?: number | undefined;
-  offset?: number | undefined;
-  /** The id of the last row of the page before. */
-  before?: string | undefined;
+/** The response of `GET /agents`. */
+export interface AgentListResponse {
+  success: true;
+  agents: Agent[];
+  total: number;
+  limit: number;
+  offset: number;
+  has_more: boolean;
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
 }
 
-export interface AllActivityQuery extends ActivityQuery {
-  agent_id?: string | undefined;
-  status?: Activity["status"] | undefined;
+/** The response of `GET /agents/{id}`. */
+export interface AgentResponse {
+  success: true;
+  agent: Agent;
+  /** When the agent last proved itself with its API key; null if it never has. */
+  last_verified_at: Timestamp | null;
 }
 
-export interface RegisterWebhookRequest {
-  /** https; on a laptop also http://127.0.0.1. */
-  url: string;
-  events: EventName[];
-  description?: string | null | undefined;
-  /** Administrators only: hears of every agent. */
-  all_agents?: boolean | undefined;
-}
-
-export interface UpdateWebhookRequest {
-  url?: string | undefined;
-  events?: EventName[] | undefined;
-  description?: string | null | undefined;
-  is_active?: boolean | undefined;
-}
-
-export interface OverlapRequest {
-  /** How long the former one stays good. */
-  overlap_seconds?: number | undefined;
-}
-
-export interface DeliveriesQuery {
-  limit?: number | undefined;
-  offset?: number | undefined;
-  status?: Delivery["status"] | undefined;
-}
-
-export interface ExplainRequest {
-  service: string;
-  method: string;
-  /** As the upstream would get it, below its base URL. */
-  path: string;
-  headers?: Record<string, string> | undefined;
-  permissions?: Permission[] | undefined;
-}
-
-interface Done {
+/** The response of `DELETE /agents/{id}`, `DELETE /webhooks/{id}`. */
+export interface DoneResponse {
   success: true;
   message: string;
 }
 
-export interface RegisterAgentResponse extends Done {
-  agent: Agent;
-  credentials: Credentials;
-}
-
-export interface VerifyAgentResponse extends Done {
-  agent: Agent;
-  token: Token;
-}
-
-export interface RefreshTokenResponse extends Done {
-  token: Token;
-}
-
-export interface RevokeTokensResponse extends Done {
-  revoked_at: Timestamp;
-}
-
-export interface AgentResponse {
+/**
+ * The response of `POST /agents/{id}/revoke`, `PUT /agents/{id}/status`, `PUT /agents/{id}/tier`, `PUT
+ * /agents/{id}/permissions`.
+ */
+export interface AgentChangeResponse {
   success: true;
-  agent: Agent;
-  last_verified_at: Timestamp | null;
-}
-
-export interface AgentChangeResponse extends Done {
+  message: string;
   agent: Agent;
 }
 
-export interface AgentListResponse extends Pagination {
+/** The body of `PUT /agents/{id}/status`. */
+export interface UpdateAgentStatusRequest {
+  status: AgentStatus;
+}
+
+/** The body of `PUT /agents/{id}/tier`. */
+export interface UpdateAgentTierRequest {
+  tier: Tier;
+}
+
+/** The body of `PUT /agents/{id}/permissions`. */
+export interface UpdateAgentPermissionsRequest {
+  /** 1 to 50 entries. */
+  permissions: Permission[];
+}
+
+/** The body of `POST /agents/{id}/rotate-key`. */
+export interface RotateKeyRequest {
+  /** How many seconds the previous API key stays valid. 0 to 2,592,000. The default is 3,600. */
+  overlap_seconds?: number | undefined;
+}
+
+/** The response of `POST /agents/{id}/rotate-key`. */
+export interface RotateKeyResponse {
   success: true;
-  agents: Agent[];
-  next_cursor: string | null;
-}
-
-export interface RotateKeyResponse extends Done {
+  message: string;
   credentials: Credentials;
   previous_key_expires_at: Timestamp;
 }
 
-export type DoneResponse = Done;
+/** The body of `POST /agents/verify`. */
+export interface VerifyAgentRequest {
+  /** 1 to 128 characters. */
+  agent_id: string;
+  /** 1 to 256 characters. */
+  api_key: string;
+}
 
+/** The response of `POST /agents/verify`. */
+export interface VerifyAgentResponse {
+  success: true;
+  message: string;
+  agent: Agent;
+  token: Token;
+}
+
+/** The body of `POST /agents/refresh`. */
+export interface RefreshTokenRequest {
+  /** 1 to 256 characters. */
+  refresh_token: string;
+}
+
+/** The response of `POST /agents/refresh`. */
+export interface RefreshTokenResponse {
+  success: true;
+  message: string;
+  token: Token;
+}
+
+/** The response of `POST /agents/revoke-tokens`. */
+export interface RevokeTokensResponse {
+  success: true;
+  message: string;
+  revoked_at: Timestamp;
+}
+
+/** The query of `GET /agents/{id}/activity`. */
+export interface ActivityQuery {
+  /** 1 to 100. The default is 50. */
+  limit?: number | undefined;
+  /** 0 to 10,000. The default is 0. */
+  offset?: number | undefined;
+  /** The id of the last row of the previous page. */
+  before?: string | undefined;
+}
+
+/** The response of `GET /agents/{id}/activity`. */
 export interface ActivityResponse {
   success: true;
   agent_id: string;
@@ -220,12 +244,57 @@ export interface ActivityResponse {
   pagination: Pagination;
 }
 
-export type AllActivityResponse = Omit<ActivityResponse, "agent_id">;
+/** The query of `GET /activity`. */
+export interface AllActivityQuery {
+  /** 1 to 100. The default is 50. */
+  limit?: number | undefined;
+  /** 0 to 10,000. The default is 0. */
+  offset?: number | undefined;
+  /** The id of the last row of the previous page. */
+  before?: string | undefined;
+  /** 1 to 128 characters. */
+  agent_id?: string | undefined;
+  status?: "success" | "failure" | undefined;
+}
 
-export interface NewWebhookResponse extends Done {
+/** The response of `GET /activity`. */
+export interface AllActivityResponse {
+  success: true;
+  activity: Activity[];
+  pagination: Pagination;
+}
+
+/** The body of `POST /webhooks`. */
+export interface RegisterWebhookRequest {
+  /** An https URL; in local development also http://127.0.0.1. 1 to 2,048 characters. */
+  url: string;
+  /** 1 to 12 entries. */
+  events: EventName[];
+  /** At most 500 characters. */
+  description?: string | null | undefined;
+  /** Delivers the events of every agent. Administrators only. The default is false. */
+  all_agents?: boolean | undefined;
+}
+
+/** The response of `POST /webhooks`, `POST /webhooks/{id}/regenerate-secret`. */
+export interface NewWebhookResponse {
+  success: true;
+  message: string;
   webhook: Webhook;
 }
 
+/** The response of `GET /webhooks`. */
+export interface WebhookListResponse {
+  success: true;
+  webhooks: Webhook[];
+}
+
+/** The response of `GET /webhooks/events`. */
+export interface WebhookEventsResponse {
+  events: EventName[];
+}
+
+/** The response of `GET /webhooks/{id}`, `PUT /webhooks/{id}`. */
 export interface WebhookResponse {
   success: true;
   webhook: Webhook;
@@ -238,39 +307,71 @@ export interface WebhookResponse {
   updated_at: Timestamp;
 }
 
-export interface WebhookListResponse {
-  success: true;
-  webhooks: Webhook[];
+/** The body of `PUT /webhooks/{id}`. */
+export interface UpdateWebhookRequest {
+  /** An https URL; in local development also http://127.0.0.1. 1 to 2,048 characters. */
+  url?: string | undefined;
+  /** 1 to 12 entries. */
+  events?: EventName[] | undefined;
+  /** At most 500 characters. */
+  description?: string | null | undefined;
+  /** False stops deliveries; true starts them again, also after failures disabled the webhook. */
+  is_active?: boolean | undefined;
 }
 
-export interface WebhookEventsResponse {
-  events: EventName[];
+/** The body of `POST /webhooks/{id}/regenerate-secret`. */
+export interface RegenerateSecretRequest {
+  /** How many seconds deliveries are signed with both secrets. 0 to 604,800. The default is 0. */
+  overlap_seconds?: number | undefined;
 }
 
-export interface DeliveryResponse extends Done {
-  delivery: Delivery;
+/** The query of `GET /webhooks/{id}/deliveries`. */
+export interface DeliveriesQuery {
+  /** 1 to 100. The default is 50. */
+  limit?: number | undefined;
+  /** 0 to 10,000. The default is 0. */
+  offset?: number | undefined;
+  status?: "pending" | "success" | "failed" | undefined;
 }
 
+/** The response of `GET /webhooks/{id}/deliveries`. */
 export interface DeliveryListResponse {
   success: true;
   deliveries: Delivery[];
   pagination: Pagination;
 }
 
+/** The response of `POST /webhooks/{id}/deliveries/{delivery_id}/redeliver`, `POST /webhooks/{id}/test`. */
+export interface DeliveryResponse {
+  success: true;
+  message: string;
+  delivery: Delivery;
+}
+
+/** The response of `GET /permissions/list`. */
 export interface PermissionListResponse {
-  /** By service: full strings. */
+  /** The whole permission strings, by service. */
   permissions: Record<string, string[]>;
   format: string;
   examples: string[];
-  wildcards: { admin: string; service: string; resource: string };
+  wildcards: {
+    admin: string;
+    service: string;
+    resource: string;
+  };
 }
 
-export interface HealthResponse {
-  status: "healthy" | "unhealthy";
-  database: "connected" | "disconnected";
-  timestamp: Timestamp;
+/** The body of `POST /proxy/_explain`. */
+export interface ExplainRequest {
+  service: string;
+  method: string;
+  /** The path as the upstream would receive it, below its base URL. */
+  path: string;
+  headers?: Record<string, string> | null | undefined;
+  permissions?: Permission[] | null | undefined;
 }
 
+/** The response of `POST /proxy/_explain`. */
 export interface ExplainResponse {
   service: string;
   method: string;
@@ -285,11 +386,150 @@ export interface ExplainResponse {
   message: string;
 }
 
-/** What a webhook's receiver gets as the body. */
-export interface WebhookEvent {
-  id: string;
-  event: EventName | "webhook.test";
-  agent_id: string;
+/** The response of `GET /health`. */
+export interface HealthResponse {
+  status: "healthy" | "unhealthy";
+  database: "connected" | "disconnected";
   timestamp: Timestamp;
-  data: Record<string, unknown>;
 }
+
+/** How long the previous key or secret stays valid. */
+export type OverlapRequest = RotateKeyRequest | RegenerateSecretRequest;
+
+/** What `data` of a webhook event holds, by the event's name. */
+export interface WebhookEventData {
+  /** An agent is registered. */
+  "agent.registered": {
+    agent_id: string;
+    name: string;
+    owner_email: string;
+    created_at: Timestamp;
+  };
+  /** An agent proves itself with its API key. */
+  "agent.verified": {
+    agent_id: string;
+    verified_at: Timestamp;
+    /** Empty if it is not known. */
+    ip_address: string;
+    /** How many events of this minute this one stands for. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
+  /** Somebody fails to prove to be an agent. */
+  "agent.verification_failed": {
+    agent_id: string;
+    failed_at: Timestamp;
+    /** Empty if it is not known. */
+    ip_address: string;
+    /** How many events of this minute this one stands for. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+    /** From how many addresses they came. */
+    addresses?: number;
+  };
+  /** An agent is revoked for good. */
+  "agent.revoked": {
+    agent_id: string;
+    revoked_at: Timestamp;
+    /** The id of the agent that made the change. */
+    revoked_by: string;
+  };
+  /** An agent's status changes, also to revoked. */
+  "agent.status_updated": {
+    agent_id: string;
+    status: AgentStatus;
+    updated_at: Timestamp;
+    /** The id of the agent that made the change. */
+    updated_by: string;
+  };
+  /** An agent's tier changes. */
+  "agent.tier_updated": {
+    agent_id: string;
+    tier: Tier;
+    updated_at: Timestamp;
+    /** The id of the agent that made the change. */
+    updated_by: string;
+  };
+  /** An agent's permissions change. */
+  "agent.permissions_updated": {
+    agent_id: string;
+    permissions: Permission[];
+    updated_at: Timestamp;
+    /** The id of the agent that made the change. */
+    updated_by: string;
+  };
+  /** An agent is deleted; its webhooks receive nothing after this. */
+  "agent.deleted": {
+    agent_id: string;
+    deleted_at: Timestamp;
+    /** The id of the agent that made the change. */
+    deleted_by: string;
+  };
+  /** An agent's API key is replaced. */
+  "agent.key_rotated": {
+    agent_id: string;
+    rotated_at: Timestamp;
+    /** The id of the agent that made the change. */
+    rotated_by: string;
+    previous_key_expires_at: Timestamp;
+    /** How many events of this minute this one stands for. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
+  /** A refresh token is used a second time, and its session is revoked. */
+  "token.reuse_detected": {
+    agent_id: string;
+    detected_at: Timestamp;
+    /** Empty if it is not known. */
+    ip_address: string;
+    /** How many events of this minute this one stands for. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
+  /** The gateway refuses a request for lack of a permission. */
+  "gateway.denied": {
+    agent_id: string;
+    denied_at: Timestamp;
+    service: string;
+    method: string;
+    /** Cut after 512 characters. */
+    path: string;
+    /** `sha-256=:…:` of the whole path if it was cut (RFC 9530). */
+    path_digest?: string;
+    required: string;
+    /** Empty if it is not known. */
+    ip_address: string;
+    /** How many events of this minute this one stands for. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
+  /** One of an agent's webhooks is disabled after failures; its other webhooks receive this. */
+  "webhook.disabled": {
+    agent_id: string;
+    webhook_id: string;
+    disabled_at: Timestamp;
+    reason: string;
+    /** How many events of this minute this one stands for. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
+  /** A test that was asked for with POST /webhooks/{id}/test. */
+  "webhook.test": {
+    agent_id: string;
+    webhook_id: string;
+  };
+}
+
+/**
+ * The body of a webhook's delivery. Its `event` tells which `data` it has:
+ * `if (event.event === "agent.revoked") console.log(event.data.revoked_by);`
+ */
+export type WebhookEvent<Name extends keyof WebhookEventData = keyof WebhookEventData> = {
+  [Each in Name]: { id: string; event: Each; agent_id: string; timestamp: Timestamp; data: WebhookEventData[Each] };
+}[Name];

@@ -6,7 +6,7 @@ import { explain } from "./explain.ts";
 export const question = z.object({
   service: z.string(),
   method: z.string(),
-  path: z.string(),
+  path: z.string().check(z.describe("The path as the upstream would receive it, below its base URL.")),
   headers: z.nullish(z.record(z.string(), z.string())),
   permissions: z.nullish(z.array(z.string())),
 });

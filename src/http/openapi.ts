@@ -7,6 +7,8 @@ export interface About {
   readonly version: string;
   /** By method and path: what a route does, and the schema of what it answers when all is well. */
   readonly answers: Readonly<Record<string, { summary: string; answer: z.ZodMiniType }>>;
+  /** By the name of a webhook event: when it is sent, and the schema of its `data`. */
+  readonly events: Readonly<Record<string, { summary: string; data: z.ZodMiniType }>>;
 }
 
 type Json = Record<string, unknown>;
@@ -70,7 +72,7 @@ const ERROR: Json = {
  *
  * @throws {Error} naming a route that nobody describes.
  */
-export function openApiDocument(routes: readonly Route[], { version, answers }: About): Json {
+export function openApiDocument(routes: readonly Route[], { version, answers, events }: About): Json {
   const paths: Record<string, Json> = {};
   for (const route of routes) (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(route, answers);
   paths["/proxy/{service}/{path}"] = gateway();
@@ -87,6 +89,7 @@ export function openApiDocument(routes: readonly Route[], { version, answers }: 
     security: [{ accessToken: [] }],
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths,
+    webhooks: Object.fromEntries(Object.entries(events).map((event) => [event[0], { post: webhook(...event) }])),
     components: {
       securitySchemes: {
         accessToken: {
@@ -136,6 +139,31 @@ function operation(route: Route, answers: About["answers"]): Json {
     },
   };
 }
+
+/** The delivery of one event (OpenAPI 3.1, `webhooks`). */
+function webhook(name: string, { summary, data }: About["events"][string]): Json {
+  const string = { type: "string" };
+  const timestamp = { ...string, format: "date-time" };
+  const properties = { id: string, event: { ...string, const: name }, agent_id: string, timestamp };
+  const all = { ...properties, data: schemaOf(data, "output") };
+  const schema = { type: "object", properties: all, required: Object.keys(all), additionalProperties: false };
+  return {
+    operationId: `webhook${operationName(name)}`,
+    tags: ["webhooks"],
+    summary,
+    description: DELIVERY,
+    // AgentAuth is the caller, and sends no access token.
+    security: [],
+    requestBody: { required: true, content: { "application/json": { schema } } },
+    responses: {
+      "2XX": { description: "The delivery is acknowledged." },
+      "4XX": { description: "The delivery is tried again later; 410 disables the webhook." },
+    },
+  };
+}
+
+const DELIVERY =
+  "AgentAuth sends this to the webhooks that are registered for it, signed as Standard Webhooks describes (webhook-id, webhook-timestamp, webhook-signature).";
 
 const WHO: Readonly<Record<Auth, string>> = {
   none: "Anybody may call it.",
@@ -221,8 +249,12 @@ function tagOf(path: string): string {
 
 /** `postAgentsIdRotateKey`: unique because method and path are. */
 function operationId({ method, path }: Route): string {
-  const words = path.split(/[^A-Za-z0-9]+/).filter(Boolean);
-  return method.toLowerCase() + words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
+  return method.toLowerCase() + operationName(path);
+}
+
+function operationName(text: string): string {
+  const words = text.split(/[^A-Za-z0-9]+/).filter(Boolean);
+  return words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
 }
 
 function gateway(): Json {

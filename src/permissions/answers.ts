@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 
 const answer = z.object({
-  permissions: z.record(z.string(), z.array(z.string())),
+  permissions: z.record(z.string(), z.array(z.string())).check(z.describe("The whole permission strings, by service.")),
   format: z.string(),
   examples: z.array(z.string()),
   wildcards: z.object({ admin: z.string(), service: z.string(), resource: z.string() }),

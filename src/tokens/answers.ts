@@ -5,7 +5,7 @@ const tokenSchema = z.object({
   access_token: z.string(),
   refresh_token: z.string(),
   token_type: z.literal("Bearer"),
-  expires_in: z.int(),
+  expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
 });
 
 const verified = z.object({

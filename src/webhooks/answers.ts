@@ -8,7 +8,7 @@ const webhook = z.object({
   agent_id: z.string(),
   url: z.string(),
   events: z.array(z.enum(EVENTS)),
-  secret: z.string(),
+  secret: z.string().check(z.describe("`***`, except in the response that has just created it.")),
   created_at: z.iso.datetime(),
 });
 
@@ -32,7 +32,7 @@ const delivery = z.object({
   attempts: z.int(),
   next_attempt_at: z.nullable(z.iso.datetime()),
   response_status: z.nullable(z.int()),
-  response_body: z.nullable(z.string()),
+  response_body: z.nullable(z.string()).check(z.describe("The first kilobyte of the receiver's response.")),
   error: z.nullable(z.string()),
   created_at: z.iso.datetime(),
   updated_at: z.iso.datetime(),

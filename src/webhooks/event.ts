@@ -1,4 +1,5 @@
 import { timeOrderedId } from "../crypto/random.ts";
+import type { EventData } from "./event-data.ts";
 import { SCHEDULE } from "./schedule.ts";
 
 /** Every event that is really fired. */
@@ -73,8 +74,17 @@ export interface Event {
 const MAX_TEXT = 512;
 const MAX_LIST = 50;
 
-/** An event whose texts and lists are cut where they are longer than an event may quote. */
-export function newEvent(name: EventName, agentId: string, at: number, data: Event["data"]): Event {
+/**
+ * A new event, whose `data` is as `EVENT_DATA` describes it. Texts and lists that are longer than an event may quote are cut.
+ *
+ * @param at milliseconds.
+ */
+export function newEvent<Name extends EventName>(
+  name: Name,
+  agentId: string,
+  at: number,
+  data: EventData[Name],
+): Event {
   const quoted = Object.entries(data).map(([key, value]) => [key, quote(value)]);
   return { id: timeOrderedId("evt_", at), agentId, name, at, data: Object.fromEntries(quoted) };
 }

@@ -97,7 +97,7 @@ describe("the rooms", () => {
   it("keep jose in tokens/ (and in the verifier that the SDK offers)", () => {
     const jose = imports.filter(({ to }) => to === "jose" || to.startsWith("jose/"));
     expect(jose.length).toBeGreaterThan(0);
-    expect(jose.filter(({ from }) => !/^tokens\/|^client\/verify/.test(from)).map(shown)).toEqual([]);
+    expect(jose.filter(({ from }) => !/^tokens\/|^client\/(?:verify|key-set)/.test(from)).map(shown)).toEqual([]);
   });
 
   it("keep hono in app.ts and http/ (and in the SDK's middleware for it)", () => {
@@ -149,7 +149,9 @@ describe("the rooms", () => {
       ({ source }) => source.statements.length > 1 && source.statements.every(ts.isExportDeclaration),
     );
     expect(barrels.map(({ name }) => name).filter((name) => room(name) !== "client")).toEqual([]);
-    const long = files.filter((name) => readFileSync(join(SRC, name), "utf8").split("\n").length > 300);
+    // The SDK's client is one class with a documented method for each endpoint, and its types are generated.
+    const short = files.filter((name) => name !== "client/client.ts" && name !== "client/wire.ts");
+    const long = short.filter((name) => readFileSync(join(SRC, name), "utf8").split("\n").length > 300);
     expect(long).toEqual([]);
   });
 

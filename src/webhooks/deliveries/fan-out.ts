@@ -1,5 +1,6 @@
 import type { Chore } from "../../housekeeping/chore.ts";
-import { MAX_EVENTS_PER_MINUTE, newEvent } from "../event.ts";
+import type { EventData } from "../event-data.ts";
+import { MAX_EVENTS_PER_MINUTE, newEvent, type EventName } from "../event.ts";
 import { countsToTell, deleteEventCounts, tellCount } from "../limits/store.ts";
 import { enqueue } from "./enqueue.ts";
 import { fanOut, oldestEvents, takeForgotten } from "./store.ts";
@@ -42,7 +43,8 @@ async function tellCounts(db: D1Database, now: number): Promise<number> {
   const counts = await countsToTell(db, now, COUNTS_AT_ONCE);
   const statements = counts.flatMap((one) => {
     const since = new Date(one.since).toISOString();
-    const data = { ...one.data, count: one.total - MAX_EVENTS_PER_MINUTE, since };
+    // The data of an event as it was written, which the types cannot know.
+    const data = { ...one.data, count: one.total - MAX_EVENTS_PER_MINUTE, since } as unknown as EventData[EventName];
     return tellCount(db, one, newEvent(one.name, one.agentId, one.at, data));
   });
   if (statements.length > 0) await db.batch(statements);

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { inspect } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import {
@@ -11,6 +12,7 @@ import {
   ServerError,
   ValidationError,
   type ClientOptions,
+  type Retry,
 } from "../../../src/client/index.ts";
 import type { Token } from "../../../src/client/wire.ts";
 import { testSecrets } from "../../support/secrets.ts";
@@ -262,7 +264,7 @@ describe("what a client holds", () => {
   });
 
   it("is not renewed for a call that was given up before it began", async () => {
-    await using own = client({ baseUrl: front.url, agentId: "agt_x", apiKey: "ak_x" });
+    await using own = client({ baseUrl: front.url, agentId: "agt_x", apiKey: admin.apiKey });
     await expect(own.getAgent("agt_x", { signal: AbortSignal.abort(new Error("left")) })).rejects.toThrow("left");
     expect(front.seen).toEqual([]);
   });
@@ -336,6 +338,48 @@ describe("what may be sent again", () => {
     expect((await caught(own.getAgent(admin.id))).retryAfter).toBeUndefined();
   });
 
+  it("says so to onRetry before each wait", async () => {
+    quick();
+    const retries: Retry[] = [];
+    await using own = asAdmin({ baseUrl: front.url, onRetry: (retry) => retries.push(retry) });
+    front.next({ status: 429, headers: { "retry-after": "1" } }, "reset");
+    await own.listAgents({ q: "somebody" });
+    expect(retries).toEqual([
+      { method: "GET", path: "/agents", attempt: 1, delay: 1000, error: expect.any(RateLimitError) },
+      { method: "GET", path: "/agents", attempt: 2, delay: 0, error: expect.any(ConnectionError) },
+    ]);
+    const stop = new Error("stop");
+    await using stopping = asAdmin({
+      baseUrl: front.url,
+      onRetry: () => {
+        throw stop;
+      },
+    });
+    front.next({ status: 503 });
+    expect(await caught(stopping.listAgents())).toBe(stop);
+    expect(front.seen).toHaveLength(1);
+  });
+
+  it("waits no longer than maxRetryDelay, half a minute by default", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+    vi.spyOn(Math, "random").mockReturnValue(1);
+    const refusals = (seconds: number, options: ClientOptions = {}) => {
+      const delays: number[] = [];
+      const refuse: typeof fetch = async () =>
+        Response.json({ error: "Slower" }, { status: 429, headers: { "retry-after": String(seconds) } });
+      const own = client({ fetch: refuse, onRetry: ({ delay }) => delays.push(delay), maxRetries: 2, ...options });
+      return { delays, failed: caught(own.healthCheck()) };
+    };
+    const sixty = refusals(60);
+    expect([(await sixty.failed).retryAfter, sixty.delays]).toEqual([60, []]);
+    const minute = refusals(60, { maxRetryDelay: 60_000 });
+    await vi.runAllTimersAsync();
+    expect([(await minute.failed).code, minute.delays]).toEqual(["unknown", [60_000, 60_000]]);
+    const brief = refusals(0, { maxRetryDelay: 200 });
+    await vi.runAllTimersAsync();
+    expect([(await brief.failed).code, brief.delays]).toEqual(["unknown", [200, 200]]);
+  });
+
   it("waits for as long as it is told, or leaves that to the caller", async () => {
     quick();
     await using own = asAdmin({ baseUrl: front.url });
@@ -356,6 +400,165 @@ describe("what may be sent again", () => {
     front.next("reset", "pass");
     const { token } = await own.refreshToken({ refresh_token: agent.refreshToken });
     expect(token.refresh_token).not.toBe(agent.refreshToken);
+  });
+});
+
+describe("a call whose response was lost", () => {
+  const made = () => worker.agent(["lab:things:read"]);
+
+  it("has deleted what the repeated call does not find any more", async () => {
+    quick();
+    const agent = await made();
+    await using own = client({ baseUrl: front.url, accessToken: agent.token });
+    const { webhook } = await own.registerWebhook({ url: "https://hooks.example.com/x", events: ["agent.verified"] });
+    front.next("lost");
+    expect((await own.deleteWebhook(webhook.id)).success).toBe(true);
+    expect(front.seen).toHaveLength(2);
+    expect(await caught(own.getWebhook(webhook.id))).toBeInstanceOf(NotFoundError);
+    await using boss = asAdmin({ baseUrl: front.url });
+    front.next("lost", { status: 502 });
+    expect((await boss.deleteAgent(agent.id)).success).toBe(true);
+    expect(front.seen).toHaveLength(3);
+  });
+
+  it("has revoked the agent whose token the repeated call finds revoked", async () => {
+    quick();
+    for (const withKey of [true, false]) {
+      const agent = await made();
+      const credentials = withKey ? { agentId: agent.id, apiKey: agent.apiKey } : { accessToken: agent.token };
+      await using own = client({ baseUrl: front.url, ...credentials });
+      await own.getAgent(agent.id);
+      front.next("lost");
+      const { success, agent: revoked } = await own.revokeAgent(agent.id);
+      expect([success, revoked]).toEqual([true, { agent_id: agent.id, status: "revoked" }]);
+      expect((await asAdmin().getAgent(agent.id)).agent.status).toBe("revoked");
+    }
+    const other = await made();
+    await using boss = asAdmin({ baseUrl: front.url });
+    front.next("lost");
+    expect((await boss.revokeAgent(other.id)).agent).toMatchObject({ agent_id: other.id, status: "revoked" });
+  });
+
+  it("has not, if no attempt of the same call can have succeeded", async () => {
+    quick();
+    await using boss = asAdmin({ baseUrl: front.url, maxRetries: 1 });
+    const unknown = "agt_000000000000000000000000";
+    expect(await caught(boss.deleteAgent(unknown))).toBeInstanceOf(NotFoundError);
+    front.next({ status: 429, headers: { "retry-after": "0" } });
+    expect(await caught(boss.deleteAgent(unknown))).toBeInstanceOf(NotFoundError);
+    expect(front.seen).toHaveLength(2);
+    // The loss belongs to the call that it ended.
+    front.next("reset", "reset");
+    expect(await caught(boss.deleteAgent(unknown))).toBeInstanceOf(ConnectionError);
+    expect(await caught(boss.deleteAgent(unknown))).toBeInstanceOf(NotFoundError);
+    // Not found is not success of a call that deletes nothing.
+    front.next("lost");
+    expect(await caught(boss.getAgent(unknown))).toBeInstanceOf(NotFoundError);
+    front.next("lost");
+    expect(await caught(boss.updateAgentTier(unknown, "pro"))).toBeInstanceOf(NotFoundError);
+    // A token that is refused for another reason says nothing of the agent.
+    const agent = await made();
+    await using own = client({ baseUrl: front.url, accessToken: agent.token, maxRetries: 1 });
+    front.next("reset", { status: 401 });
+    expect(await caught(own.revokeAgent(agent.id))).toBeInstanceOf(AuthenticationError);
+    expect((await asAdmin().getAgent(agent.id)).agent.status).toBe("active");
+  });
+});
+
+describe("a permission that was added after the token was issued", () => {
+  const counted =
+    (calls: string[]): typeof fetch =>
+    (input, init) => {
+      calls.push(new URL(String(input)).pathname);
+      return fetch(input, init);
+    };
+
+  it("comes with a new token, once, when it is first denied", async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    const calls: string[] = [];
+    await using own = client({ agentId: agent.id, apiKey: agent.apiKey, fetch: counted(calls) });
+    await own.getAgent(agent.id);
+    calls.length = 0;
+    const denied = await caught(own.listAgents());
+    expect([denied.status, denied.required]).toEqual([403, "*:*:*"]);
+    expect(calls).toEqual(["/agents", `/agents/${agent.id}`]);
+    await asAdmin().updateAgentPermissions(agent.id, ["*:*:*"]);
+    calls.length = 0;
+    expect((await own.listAgents()).success).toBe(true);
+    expect(calls).toEqual(["/agents", `/agents/${agent.id}`, "/agents/refresh", "/agents"]);
+  });
+
+  it("is not asked for where the token has it already, and is tried once", async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    const calls: string[] = [];
+    const denying: typeof fetch = async (input, init) => {
+      await counted(calls)(input, init).then((response) => response.body?.cancel());
+      if (!String(input).endsWith("/agents")) return fetch(input, init);
+      const body = {
+        error: "Insufficient permissions",
+        code: "insufficient_permissions",
+        required: "lab:things:write",
+      };
+      return Response.json(body, { status: 403 });
+    };
+    await using own = client({ agentId: agent.id, apiKey: agent.apiKey, fetch: denying });
+    await own.getAgent(agent.id);
+    await asAdmin().updateAgentPermissions(agent.id, ["lab:things:read", "lab:things:write"]);
+    calls.length = 0;
+    expect(await caught(own.listAgents())).toBeInstanceOf(PermissionDeniedError);
+    expect(calls).toEqual(["/agents", `/agents/${agent.id}`, "/agents/refresh", "/agents"]);
+    calls.length = 0;
+    expect(await caught(own.listAgents())).toBeInstanceOf(PermissionDeniedError);
+    expect(calls).toEqual(["/agents"]);
+  });
+
+  it("is beyond a client that can renew nothing", async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    const calls: string[] = [];
+    await using own = client({ accessToken: agent.token, fetch: counted(calls) });
+    expect(await caught(own.listAgents())).toBeInstanceOf(PermissionDeniedError);
+    expect(calls).toEqual(["/agents"]);
+  });
+});
+
+describe("an API key", () => {
+  it("may have white space around it", async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    await using own = client({ agentId: agent.id, apiKey: ` ${agent.apiKey}\r\n` });
+    expect((await own.getAgent(agent.id)).success).toBe(true);
+    const { agent_id, api_key } = { agent_id: agent.id, api_key: `\t${agent.apiKey}\n` };
+    await using other = client();
+    expect((await other.verifyAgent({ agent_id, api_key })).success).toBe(true);
+    other.setAccessToken();
+    expect((await other.getAgent(agent.id)).success).toBe(true);
+  });
+
+  it("that does not have the form of one is refused without asking the server", async () => {
+    const { apiKey } = admin;
+    const mistyped = apiKey.slice(0, 10) + (apiKey[10] === "x" ? "y" : "x") + apiKey.slice(11);
+    for (const key of [
+      mistyped,
+      `"${apiKey}"`,
+      apiKey.slice(0, -1),
+      `${apiKey}0`,
+      apiKey.slice(3),
+      "ak_test",
+      "sk_live_1",
+    ]) {
+      front.next();
+      await using own = client({ baseUrl: front.url, agentId: admin.id, apiKey: key });
+      const error = await caught(own.getAgent(admin.id));
+      expect([error.name, error.status, error.code]).toEqual(["AuthenticationError", 401, "malformed_api_key"]);
+      expect(error.message).toContain("does not have the form of an API key");
+      expect(error.message).not.toContain(key.slice(4));
+      expect(front.seen).toEqual([]);
+    }
+  });
+
+  it("has that form whenever the server makes one", async () => {
+    const { credentials } = await client().registerAgent({ name: "Formed", owner_email: "o@example.com" });
+    await using own = client({ agentId: "agt_000000000000000000000000", apiKey: credentials.api_key });
+    expect((await caught(own.verifyAgent())).code).not.toBe("malformed_api_key");
   });
 });
 
@@ -434,13 +637,13 @@ describe("an error", () => {
   });
 
   it("says that another JSON API gives no token", async () => {
-    await using own = client({ baseUrl: front.url, agentId: "agt_x", apiKey: "ak_x" });
+    await using own = client({ baseUrl: front.url, agentId: "agt_x", apiKey: admin.apiKey });
     front.next({ status: 200, body: '{"ok":true}' });
     expect((await caught(own.getAgent("agt_x"))).code).toBe("not_agentauth");
   });
 
   it("says what to do where a client has no means to get a token", async () => {
-    const error = await caught(client({ apiKey: "ak_alone" }).getAgent(admin.id));
+    const error = await caught(client({ apiKey: admin.apiKey }).getAgent(admin.id));
     expect([error.name, error.code]).toEqual(["AuthenticationError", "missing_token"]);
     expect(error.message).toContain("Give the client agentId and apiKey, or call verifyAgent.");
   });
@@ -475,6 +678,22 @@ describe("an error", () => {
 });
 
 describe("a signal", () => {
+  it("has one listener, however many calls it is for, and none after them", async () => {
+    const held = Promise.withResolvers<void>();
+    const slow: typeof fetch = async (input, init) => {
+      await held.promise;
+      return fetch(input, init);
+    };
+    await using own = asAdmin({ fetch: slow });
+    const { signal } = new AbortController();
+    const calls = Array.from({ length: 20 }, () => own.getAgent(admin.id, { signal }));
+    await wait(0.05);
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
+    held.resolve();
+    await Promise.all(calls);
+    expect(getEventListeners(signal, "abort")).toHaveLength(0);
+  });
+
   it("ends a call that is under way, or that waits to be sent again", async () => {
     await using own = asAdmin({ baseUrl: front.url });
     for (const answer of ["hang", { status: 503, headers: { "retry-after": "30" } }] as const) {

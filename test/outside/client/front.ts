@@ -4,6 +4,8 @@ import type { AddressInfo } from "node:net";
 /** One answer of a front: what it does instead of passing the request on. */
 export type Answer =
   | "pass"
+  /** Passes the request on and breaks the connection instead of answering. */
+  | "lost"
   | "reset"
   | "hang"
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
@@ -28,7 +30,7 @@ export async function startFront(target: string): Promise<Front> {
     const answer = answers.shift() ?? "pass";
     if (answer === "hang") return;
     if (answer === "reset") return void request.socket.destroy();
-    if (answer !== "pass") {
+    if (answer !== "pass" && answer !== "lost") {
       const headers = { "content-type": "application/json", ...answer.headers };
       return void response.writeHead(answer.status, headers).end(answer.body ?? errorBody(answer.status));
     }
@@ -39,6 +41,7 @@ export async function startFront(target: string): Promise<Front> {
       redirect: "manual",
       ...(chunks.length > 0 && { body: Buffer.concat(chunks) }),
     });
+    if (answer === "lost") return void request.socket.destroy();
     const body = Buffer.from(await passed.arrayBuffer());
     const kept = [...passed.headers].filter(
       ([name]) => !/^(?:content-(?:encoding|length)|transfer-encoding)$/.test(name),

@@ -5,8 +5,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { AgentAuthClient } from "../../../src/client/index.ts";
+import { AgentAuthClient, Permissions } from "../../../src/client/index.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "../../../scripts/sample-upstream.ts";
 import { startRecorder, type Recorder } from "../support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
@@ -73,6 +74,10 @@ describe("the package", () => {
     ]);
   });
 
+  it("has the types that the API's description says", async () => {
+    expect(await run(ROOT, "node", ["scripts/wire.ts", "--check"])).toContain("src/client/wire.ts is up to date.");
+  });
+
   it("is what packing the repository gives, too", async () => {
     const files = async (...folder: string[]) => {
       const packed = await run(ROOT, "npm", ["pack", ...folder, "--dry-run", "--json", "--ignore-scripts"]);
@@ -124,20 +129,46 @@ client.proxy("sample")("/orders/1").then((answer) => answer.json()).then(({ item
     ["node16", "node16", ["app.ts", "app.cts"]],
     ["esnext", "bundler", ["app.ts"]],
   ])("has its types under module %s, moduleResolution %s, in %s", async (module, moduleResolution, files) => {
-    const text = `import { AgentAuthClient, Permissions, type Permission } from "agentauth/client";
+    const text = `import { AgentAuthClient, Permissions, type Permission, type WebhookEvent } from "agentauth/client";
 import { verifyWebhook } from "agentauth/webhook";
-import { reaches } from "agentauth/verify";
+import { isGranted } from "agentauth/verify";
 import { requirePermission } from "agentauth/next";
 import { requirePermission as forExpress } from "agentauth/express";
-export const good: Permission[] = [Permissions.Zendesk.Tickets.Read, "orders:orders:read", "github:*:*", "*:*:*"];
+declare module "agentauth" {
+  interface Services { orders: { orders: "read" | "write" } }
+}
+export const good: Permission[] = [
+  Permissions.Zendesk.Tickets.Read, "orders:orders:read", "orders:orders:*", "orders:*:*", "github:*:*", "*:*:*",
+];
 // @ts-expect-error not a permission
 export const bad: Permission = "invalid:permission";
+// @ts-expect-error a misspelt resource of a built-in service
+export const resource: Permission = "github:isues:read";
+// @ts-expect-error a misspelt action
+export const action: Permission = "github:issues:wirte";
+// @ts-expect-error an action that the resource does not have
+export const unknown: Permission = "stripe:payments:write";
+// @ts-expect-error a misspelt resource of a declared service
+export const declared: Permission = "orders:ordres:read";
+// @ts-expect-error a service that nobody has declared
+export const undeclared: Permission = "bills:bills:read";
+export const asserted: Permission = "bills:bills:read" as Permission;
 export const client = new AgentAuthClient({ baseUrl: "https://agentauth.example.com" });
 export const id: Promise<string> = client.getAgent("agt_x").then(({ agent }) => agent.agent_id);
-export const event: Promise<string> = verifyWebhook({ body: "", headers: {} }, "whsec_").then((one) => one.agent_id);
+export async function received(): Promise<string> {
+  const event = await verifyWebhook({ body: "", headers: {} }, "whsec_");
+  // @ts-expect-error only agent.revoked has it
+  event.data.revoked_by;
+  if (event.event === "agent.revoked") return event.data.revoked_by;
+  if (event.event === "agent.permissions_updated") return event.data.permissions[0] ?? event.data.updated_by;
+  // @ts-expect-error no such event
+  if (event.event === "agent.born") return "";
+  const denied: WebhookEvent<"gateway.denied"> | undefined = event.event === "gateway.denied" ? event : undefined;
+  return denied?.data.required ?? event.data.agent_id;
+}
 export const GET = requirePermission("orders:orders:read")((request) => Response.json(request.agent.claims.exp));
 export const guard: Function = forExpress("orders:*:*");
-export const allowed: boolean = reaches(["github:*:*"], "github:issues:read");
+export const allowed: boolean = isGranted(["github:*:*"], "github:issues:read");
 export async function dropIn(key: string | undefined): Promise<string[]> {
   const auth = new AgentAuthClient({ baseURL: "https://agentauth.example.com", apiKey: key });
   const { agent, credentials } = await auth.registerAgent({
@@ -175,6 +206,44 @@ export async function dropIn(key: string | undefined): Promise<string[]> {
     const config = `tsconfig.${moduleResolution}.json`;
     writeFileSync(join(fresh, config), JSON.stringify({ compilerOptions, files }));
     expect(await run(fresh, "tsc", ["-p", config])).toBe("");
+  });
+});
+
+describe("an editor", () => {
+  it("completes every permission of the built-in and of the declared services", () => {
+    const file = join(fresh, "editor.ts");
+    const text = `import { AgentAuthClient } from "agentauth/client";
+declare module "agentauth" {
+  interface Services { orders: { orders: "read" | "write" } }
+}
+new AgentAuthClient({ baseUrl: "" }).registerAgent({ name: "Bot", owner_email: "a@example.com", permissions: [""] });`;
+    const { ModuleKind: kinds, ModuleResolutionKind: resolutions, ScriptTarget: targets } = ts;
+    const options = {
+      module: kinds.Node16,
+      moduleResolution: resolutions.Node16,
+      target: targets.ES2022,
+      strict: true,
+    };
+    writeFileSync(join(fresh, "package.json"), JSON.stringify({ type: "module" }));
+    writeFileSync(file, text);
+    const service = ts.createLanguageService({
+      getScriptFileNames: () => [file],
+      getScriptVersion: () => "1",
+      getScriptSnapshot: (name) => {
+        const source = ts.sys.readFile(name);
+        return source === undefined ? undefined : ts.ScriptSnapshot.fromString(source);
+      },
+      getCurrentDirectory: () => fresh,
+      getCompilationSettings: () => ({ ...options, types: [] }),
+      getDefaultLibFileName: (settings) => ts.getDefaultLibFilePath(settings),
+      fileExists: (name) => ts.sys.fileExists(name),
+      readFile: (name) => ts.sys.readFile(name),
+    });
+    const offered = service.getCompletionsAtPosition(file, text.indexOf('[""]') + 2, undefined)?.entries ?? [];
+    const leaves = (tree: object): string[] =>
+      Object.values(tree).flatMap((value) => (typeof value === "string" ? [value] : leaves(value as object)));
+    const declared = ["orders:*:*", "orders:orders:*", "orders:orders:read", "orders:orders:write"];
+    expect(offered.map(({ name }) => name).toSorted()).toEqual([...leaves(Permissions), ...declared].toSorted());
   });
 });
 

@@ -2,12 +2,12 @@ import express from "express";
 import { Hono } from "hono";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { requirePermission as forExpress, type VerifiedAgent } from "../../../src/client/express.ts";
 import { requirePermission as forHono } from "../../../src/client/hono.ts";
 import { AuthenticationError, ConnectionError } from "../../../src/client/index.ts";
 import { requirePermission as forNext } from "../../../src/client/next.ts";
-import { verifyAccessToken } from "../../../src/client/verify.ts";
+import { isGranted, reaches, verifyAccessToken, type VerifyOptions } from "../../../src/client/verify.ts";
 import { forgedTokens } from "../../security/forged-tokens.ts";
 import { testSecrets } from "../../support/secrets.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
@@ -68,6 +68,11 @@ describe("verifyAccessToken", () => {
     expect(through).toEqual([]);
   });
 
+  it("has isGranted beside it, under its former name too", () => {
+    expect(isGranted(["github:*:*"], "github:issues:read")).toBe(true);
+    expect(reaches).toBe(isGranted);
+  });
+
   it("says which check a token fails", async () => {
     const refused = (change: object) =>
       verifyAccessToken(agent.token, { ...options, ...change }).catch((error: Error) => error.message);
@@ -76,29 +81,127 @@ describe("verifyAccessToken", () => {
     expect(await verifyAccessToken(agent.token, { ...options, issuer: ISSUER, audience: ISSUER })).toBeDefined();
   });
 
-  it("fetches the keys once for many tokens, and again for a key that it does not know, not at once", async () => {
+  describe("and the published keys", () => {
+    let published: Server;
+    let known: { keys: object[] };
+    let jwksUri: string;
     let fetched = 0;
-    let keys: object = await fetch(options.jwksUri).then((answer) => answer.json());
-    const published = createServer((_, response) => {
-      fetched++;
-      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(keys));
+    /** What the next fetches get: keys, or a status. */
+    let answer: object | number;
+
+    beforeAll(async () => {
+      known = (await fetch(options.jwksUri).then((response) => response.json())) as typeof known;
+      published = createServer((_, response) => {
+        fetched++;
+        if (typeof answer === "number") return void response.writeHead(answer).end("down");
+        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
+      });
+      await new Promise<void>((resolve) => published.listen(0, "127.0.0.1", resolve));
     });
-    await new Promise<void>((resolve) => published.listen(0, "127.0.0.1", resolve));
-    const jwksUri = `http://127.0.0.1:${(published.address() as AddressInfo).port}/keys`;
-    const judge = () => verifyAccessToken(agent.token, { issuer: ISSUER, jwksUri });
-    const known = keys;
-    try {
-      keys = { keys: [] };
-      for (let n = 0; n < 3; n++) await expect(judge()).rejects.toBeInstanceOf(AuthenticationError);
+    afterAll(() => published?.close());
+    let paths = 0;
+    beforeEach(() => {
+      // Keys are kept by URL: each test has one of its own.
+      jwksUri = `http://127.0.0.1:${(published.address() as AddressInfo).port}/keys/${paths++}`;
+      fetched = 0;
+      answer = known;
+    });
+    afterEach(() => void vi.useRealTimers());
+
+    const verify = (more: Partial<VerifyOptions> = {}) =>
+      verifyAccessToken(agent.token, { issuer: ISSUER, jwksUri, clockTolerance: 1e6, ...more });
+    const code = (work: Promise<unknown>) =>
+      work.then(
+        () => "verified",
+        (error: unknown) => (error as AuthenticationError).code,
+      );
+    const later = (seconds: number) => vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + seconds * 1000 });
+    const settled = (count: number) => expect.poll(() => fetched).toBe(count);
+
+    it("fetches them once for many tokens, and again for a key that it does not know, once in each cooldown", async () => {
+      answer = { keys: [] };
+      for (let n = 0; n < 3; n++) expect(await code(verify())).toBe("invalid_token");
       expect(fetched).toBe(1);
-      keys = known;
-      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 31_000 });
-      await Promise.all(Array.from({ length: 20 }, judge));
+      answer = known;
+      later(29);
+      expect(await code(verify())).toBe("invalid_token");
+      later(2);
+      await Promise.all(Array.from({ length: 20 }, () => verify()));
       expect(fetched).toBe(2);
-    } finally {
-      vi.useRealTimers();
-      published.close();
-    }
+    });
+
+    it("takes cooldown and cacheMaxAge as they are given", async () => {
+      answer = { keys: [] };
+      expect(await code(verify())).toBe("invalid_token");
+      answer = known;
+      later(4);
+      expect(await code(verify({ cooldown: 5 }))).toBe("invalid_token");
+      expect(await code(verify({ cooldown: 3 }))).toBe("verified");
+      expect(fetched).toBe(2);
+      later(59);
+      await verify({ cacheMaxAge: 60 });
+      expect(fetched).toBe(2);
+      later(2);
+      await verify({ cacheMaxAge: 60 });
+      await settled(3);
+    });
+
+    it("uses the keys that it has while they cannot be fetched, and tries again in the background, ever more rarely", async () => {
+      await verify();
+      answer = 503;
+      later(601);
+      // Nobody waits for the fetch that fails, and those who come meanwhile begin no other.
+      expect(await Promise.all(Array.from({ length: 20 }, () => code(verify())))).toEqual(Array(20).fill("verified"));
+      await settled(2);
+      for (let second = 0; second < 600; second++) {
+        later(1);
+        expect(await code(verify())).toBe("verified");
+      }
+      // After 1, 2, 4 … 32 seconds, and then each minute: 16 in all, but the fetches take a real time of their own.
+      expect(fetched).toBeGreaterThan(8);
+      expect(fetched).toBeLessThan(40);
+      answer = known;
+      later(61);
+      const before = fetched;
+      await verify();
+      await expect.poll(() => fetched).toBeGreaterThan(before);
+    });
+
+    it("says of a key that it does not know, while the keys cannot be fetched, that they cannot", async () => {
+      answer = { keys: known.keys.map((key) => ({ ...key, kid: "another" })) };
+      expect(await code(verify())).toBe("invalid_token");
+      answer = 503;
+      later(31);
+      for (let n = 0; n < 5; n++) expect(await code(verify())).toBe("jwks_unavailable");
+      expect(fetched).toBe(2);
+    });
+
+    it("does not use keys for longer than a day that it cannot fetch again", async () => {
+      await verify();
+      answer = 503;
+      later(86_399);
+      expect(await code(verify())).toBe("verified");
+      later(2);
+      expect(await code(verify())).toBe("jwks_unavailable");
+    });
+
+    it("does not fetch again at once where the first fetch fails", async () => {
+      answer = 503;
+      for (let n = 0; n < 5; n++) expect(await code(verify())).toBe("jwks_unavailable");
+      expect(fetched).toBe(1);
+      answer = known;
+      later(2);
+      expect(await code(verify())).toBe("verified");
+    });
+
+    it("takes a key away that the deployment has withdrawn", async () => {
+      await verify();
+      answer = { keys: [] };
+      later(601);
+      await verify();
+      await settled(2);
+      expect(await code(verify())).toBe("invalid_token");
+    });
   });
 
   it("says that what is published are no keys", async () => {

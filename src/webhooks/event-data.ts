@@ -1,0 +1,94 @@
+import * as z from "zod/mini";
+import { STATUSES, TIERS } from "../agents/agent.ts";
+import type { EventName } from "./event.ts";
+
+const agent_id = z.string();
+const at = z.iso.datetime();
+const by = z.string().check(z.describe("The id of the agent that made the change."));
+const ip_address = z.string().check(z.describe("Empty if it is not known."));
+
+/** Of an event that stands for those of its minute that were not sent one by one (see `MAX_EVENTS_PER_MINUTE`). */
+const counted = {
+  count: z.optional(z.int().check(z.describe("How many events of this minute this one stands for."))),
+  since: z.optional(at.check(z.describe("When the first of them happened."))),
+};
+
+/**
+ * When each event is sent and what its `data` holds. `newEvent` takes its types from here, and the API's description its
+ * `webhooks`. The Worker does not carry it.
+ */
+export const EVENT_DATA = {
+  "agent.registered": {
+    summary: "An agent is registered",
+    data: z.object({ agent_id, name: z.string(), owner_email: z.string(), created_at: at }),
+  },
+  "agent.verified": {
+    summary: "An agent proves itself with its API key",
+    data: z.object({ agent_id, verified_at: at, ip_address, ...counted }),
+  },
+  "agent.verification_failed": {
+    summary: "Somebody fails to prove to be an agent",
+    data: z.object({
+      agent_id,
+      failed_at: at,
+      ip_address,
+      ...counted,
+      addresses: z.optional(z.int().check(z.describe("From how many addresses they came."))),
+    }),
+  },
+  "agent.revoked": {
+    summary: "An agent is revoked for good",
+    data: z.object({ agent_id, revoked_at: at, revoked_by: by }),
+  },
+  "agent.status_updated": {
+    summary: "An agent's status changes, also to revoked",
+    data: z.object({ agent_id, status: z.enum(STATUSES), updated_at: at, updated_by: by }),
+  },
+  "agent.tier_updated": {
+    summary: "An agent's tier changes",
+    data: z.object({ agent_id, tier: z.enum(TIERS), updated_at: at, updated_by: by }),
+  },
+  "agent.permissions_updated": {
+    summary: "An agent's permissions change",
+    data: z.object({ agent_id, permissions: z.array(z.string()), updated_at: at, updated_by: by }),
+  },
+  "agent.deleted": {
+    summary: "An agent is deleted; its webhooks receive nothing after this",
+    data: z.object({ agent_id, deleted_at: at, deleted_by: by }),
+  },
+  "agent.key_rotated": {
+    summary: "An agent's API key is replaced",
+    data: z.object({ agent_id, rotated_at: at, rotated_by: by, previous_key_expires_at: at, ...counted }),
+  },
+  "token.reuse_detected": {
+    summary: "A refresh token is used a second time, and its session is revoked",
+    data: z.object({ agent_id, detected_at: at, ip_address, ...counted }),
+  },
+  "gateway.denied": {
+    summary: "The gateway refuses a request for lack of a permission",
+    data: z.object({
+      agent_id,
+      denied_at: at,
+      service: z.string(),
+      method: z.string(),
+      path: z.string().check(z.describe("Cut after 512 characters.")),
+      path_digest: z.optional(
+        z.string().check(z.describe("`sha-256=:…:` of the whole path if it was cut (RFC 9530).")),
+      ),
+      required: z.string(),
+      ip_address,
+      ...counted,
+    }),
+  },
+  "webhook.disabled": {
+    summary: "One of an agent's webhooks is disabled after failures; its other webhooks receive this",
+    data: z.object({ agent_id, webhook_id: z.string(), disabled_at: at, reason: z.string(), ...counted }),
+  },
+  "webhook.test": {
+    summary: "A test that was asked for with POST /webhooks/{id}/test",
+    data: z.object({ agent_id, webhook_id: z.string() }),
+  },
+} satisfies Record<EventName | "webhook.test", { summary: string; data: z.ZodMiniType }>;
+
+/** The type of an event's `data`, by the event's name. */
+export type EventData = { readonly [Name in keyof typeof EVENT_DATA]: z.infer<(typeof EVENT_DATA)[Name]["data"]> };
