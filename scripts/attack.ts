@@ -1,10 +1,14 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { runAttack, tableOf, type Result } from "../test/attack/run.ts";
-import { fail, readDevVars } from "./local.ts";
+import { runAttack, tableOf, withTable, type Result, type Row } from "../test/attack/run.ts";
+import { fail, readDevVars, ROOT } from "./local.ts";
 
 /**
- * Attacks a gateway on this machine: `npm run attack -- [--url http://127.0.0.1:PORT] [--seed N] [--size small|full] [--only FAMILY]`.
- * Without a URL it starts the Worker itself. It prints the table of docs/security.md, and ends with 1 if anything got through.
+ * Attacks a gateway on this machine:
+ * `npm run attack -- [--url http://127.0.0.1:PORT] [--seed N] [--size small|full] [--only FAMILY]… [--port N] [--write]`.
+ * Without a URL it starts the Worker itself. It prints the table of docs/security.md, which `--write` puts there, and ends with 1 if
+ * anything got through.
  */
 const { values } = parseArgs({
   options: {
@@ -13,6 +17,7 @@ const { values } = parseArgs({
     size: { type: "string", default: "full" },
     only: { type: "string", multiple: true, default: [] },
     port: { type: "string" },
+    write: { type: "boolean", default: false },
   },
 });
 const { url, size } = values;
@@ -34,13 +39,18 @@ const results = await runAttack({
   ...(url !== undefined && { url }),
 }).catch((error: Error) => fail(error.message));
 
-const rows = results.map(({ family, tried, through, failure }) => ({
-  name: family.name,
-  wants: family.wants,
+const rows = results.map(({ family: { name, wants }, tried, through, failure }): Row => ({
+  name,
+  wants,
   tried,
-  through: failure === undefined ? through.length : "failed",
+  through: failure === undefined ? String(through.length) : "not tried",
 }));
 console.log(`\n${tableOf(rows)}`);
+if (values.write) {
+  if (size !== "full" || values.only.length > 0) fail("--write is for the whole attack: leave --size and --only out.");
+  const page = join(ROOT, "docs/security.md");
+  writeFileSync(page, withTable(readFileSync(page, "utf8"), rows));
+}
 for (const note of new Set(results.flatMap(({ skipped }) => skipped))) console.log(`\nSkipped: ${note}`);
 const seconds = ((performance.now() - began) / 1000).toFixed(0);
 console.log(`\nSeed ${seed}, size ${size}, ${seconds} s.`);

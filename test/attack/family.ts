@@ -17,7 +17,7 @@ export interface Family {
   /** What an attacker wants with it. */
   readonly wants: string;
   /** Makes the inputs, the same for the same seed and size, and a function that tries them. */
-  plan(seed: number, size: Size): { readonly count: number; readonly run: (lab: Lab) => Promise<Outcome> };
+  plan(seed: number, size: Size): { readonly inputs: readonly unknown[]; readonly run: (lab: Lab) => Promise<Outcome> };
 }
 
 /**
@@ -38,7 +38,7 @@ export const family = <Input>(
   wants,
   plan(seed, size) {
     const made = inputs(randomOf(seed, name), size);
-    return { count: made.length, run: (lab) => attack(lab, made) };
+    return { inputs: made, run: (lab) => attack(lab, made) };
   },
 });
 

@@ -169,7 +169,7 @@ export async function labOf(target: Target): Promise<Lab> {
         return { status: answer.status, body: text };
       }
     },
-    raw: (bytes, silenceMs = 2000) =>
+    raw: (bytes, silenceMs = 5000) =>
       new Promise((resolve) => {
         const received: Buffer[] = [];
         const socket = connect(lab.port, "127.0.0.1", () => socket.write(bytes));

@@ -53,7 +53,7 @@ export const phpNames = (text: string): Pairs =>
 
 /** Node's qs: the name ends at the first bracket, or dot where `allowDots` is set. */
 export const qsNames = (text: string): Pairs =>
-  pairsOf(text.replace(/^\?/, ""), /&/).flatMap(([name, value]) => {
+  pairsOf(text, /&/).flatMap(([name, value]) => {
     const decoded = decodeLeniently(name);
     const bracketed = /^\[?([^[\]]+)/.exec(decoded)?.[1] ?? decoded;
     return [bracketed, bracketed.split(".", 1)[0]!].map((one): [string, string] => [one, decodeLeniently(value)]);

@@ -4,16 +4,16 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { readLeniently, type Parameter } from "./parsers.ts";
+import type { Parameter } from "./parsers.ts";
 import type { Arrival } from "./upstream.ts";
 
-/** Parsers of real platforms, where they are installed, beside the careless ones that are always there. */
+/** Parsers of real platforms, where they are installed. The careless ones of parsers.ts are always there. */
 export interface Readers {
   /** What is installed and used. */
   readonly live: readonly string[];
   /** What is not, and how to install it. */
   readonly skipped: readonly string[];
-  /** Every parameter that any parser reads from a request that arrived. */
+  /** Every parameter that one of them reads from a request that arrived. */
   read(arrival: Arrival): Promise<Parameter[]>;
   stop(): void;
 }
@@ -79,7 +79,7 @@ export async function startReaders(): Promise<Readers> {
         const found = await ask(query, type, arrival.body);
         return found.map(([from, name, value]) => ({ parser, from, name, value }));
       });
-      return [...readLeniently(arrival), ...(await Promise.all(asked)).flat()];
+      return (await Promise.all(asked)).flat();
     },
     stop() {
       for (const child of children) child.kill();

@@ -64,15 +64,15 @@ export async function runAttack({
     const results: Result[] = [];
     for (const family of FAMILIES) {
       if (only.length > 0 && !only.includes(family.name)) continue;
-      const { count, run } = family.plan(seed, size);
+      const { inputs, run } = family.plan(seed, size);
       const began = performance.now();
       const seconds = () => (performance.now() - began) / 1000;
       upstream.forget();
       const result = await run(lab).then(
-        ({ through, skipped = [] }): Result => ({ family, tried: count, through, skipped, seconds: seconds() }),
+        ({ through, skipped = [] }): Result => ({ family, tried: inputs.length, through, skipped, seconds: seconds() }),
         (error: Error): Result => ({
           family,
-          tried: count,
+          tried: inputs.length,
           through: [],
           skipped: [],
           failure: error.message,
@@ -102,10 +102,16 @@ async function assertReady({ origin, upstream }: Target): Promise<void> {
   );
 }
 
-/** Rows of the table in docs/security.md. */
-export const tableOf = (
-  rows: ReadonlyArray<{ name: string; wants: string; tried: number; through: number | string }>,
-): string =>
+/** A row of the table in docs/security.md. */
+export interface Row {
+  readonly name: string;
+  readonly wants: string;
+  readonly tried: number;
+  /** How many got through, or that it could not be tried. */
+  readonly through: string;
+}
+
+export const tableOf = (rows: readonly Row[]): string =>
   [
     "| what | what an attacker wants | tried | got through |",
     "|---|---|---:|---:|",
@@ -113,3 +119,24 @@ export const tableOf = (
       ({ name, wants, tried, through }) => `| ${name} | ${wants} | ${tried.toLocaleString("en")} | ${through} |`,
     ),
   ].join("\n");
+
+const [BEGIN, END] = ["<!-- attack: made by `npm run attack -- --write` -->\n", "\n<!-- /attack -->"];
+
+/** The rows of the table that stands in the page. */
+export function rowsIn(page: string): Row[] {
+  const table = page.slice(page.indexOf(BEGIN) + BEGIN.length, page.indexOf(END));
+  return table
+    .split("\n")
+    .slice(2)
+    .map((line) => {
+      const [, name = "", wants = "", tried = "", through = ""] = line.split("|").map((cell) => cell.trim());
+      return { name, wants, tried: Number(tried.replaceAll(",", "")), through };
+    });
+}
+
+/** The page with another table. @throws {Error} if the page has no place for one. */
+export function withTable(page: string, rows: readonly Row[]): string {
+  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (begin === -1 || end < begin) throw new Error("The page has no place for the table.");
+  return page.slice(0, begin + BEGIN.length) + tableOf(rows) + page.slice(end);
+}

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createGzip, gzipSync } from "node:zlib";
 import { family, shown } from "../family.ts";
 import { CREDENTIAL, mustBe, valuesOf } from "../lab.ts";
+import { decodeLeniently } from "../parsers.ts";
 import type { Random } from "../random.ts";
 
 interface Redirect {
@@ -63,7 +64,7 @@ const redirect = (random: Random): Redirect => ({
 export const redirects = family<Redirect>(
   "redirects and links",
   "a client that follows an upstream's link to another service, or to the end of its own tokens",
-  (random, size) => Array.from({ length: size === "full" ? 2500 : 250 }, () => redirect(random)),
+  (random, size) => Array.from({ length: size === "full" ? 1500 : 80 }, () => redirect(random)),
   async (lab, inputs) => {
     const agents = await lab.crowd(
       ["vault:public:write", "vault:public:read", "slack:messages:write", "zendesk:tickets:read"],
@@ -85,8 +86,9 @@ export const redirects = family<Redirect>(
       const link = to
         .replaceAll("GWPORT", port).replaceAll("UPHOST", new URL(lab.upstream.url).host).replaceAll("GWHOST", host)
         .replaceAll("UP", lab.upstream.url).replaceAll("GW", lab.origin).replaceAll("AGENT", agent.id); // prettier-ignore
-      lab.upstream.answers.set(tag, (request, response) => {
-        if (request.url?.startsWith("/slack")) return void response.end("{}");
+      lab.upstream.answers.set(tag, (_, response) => {
+        // Once for each of the two clients: what comes after has been led here.
+        if (lab.upstream.tagged(tag).length > 2) return void response.end("{}");
         if (header === "body") {
           const text = JSON.stringify({ next_page: link, links: { next: link } });
           return void response.writeHead(200, { "content-type": "application/json" }).end(text);
@@ -117,10 +119,10 @@ export const redirects = family<Redirect>(
         links.push(...[parsed.next_page, parsed.links?.next].filter((one): one is string => typeof one === "string"));
       }
       for (const one of links) {
-        // As a client resolves it. Another origin gets no token; other names of this one are this one to a client that keeps it.
+        // As a client resolves it. No client that minds its token sends it to another origin.
         const url = URL.parse(one, lab.origin + target);
-        const isOurs = url && url.port === port && ["127.0.0.1", "localhost", "[::1]"].includes(url.hostname);
-        if (isOurs && !decodeURIComponent(url.pathname.replace(/%(?![0-9a-f]{2})/gi, "%25")).startsWith(base))
+        const isOurs = url?.origin === lab.origin;
+        if (isOurs && !decodeLeniently(url.pathname, false).startsWith(base))
           through.push(`${header} ${shown(to)} leads to ${shown(url.href)}`);
         else if (isOurs && /%2e|%2f|%5c|\\/i.test(url.pathname))
           through.push(`${header} ${shown(to)} leads to ${shown(url.href)}`);
@@ -271,7 +273,7 @@ const TYPES: Readonly<Record<string, string | undefined>> = {
 
 function echoes(random: Random, isFull: boolean): Echo[] {
   const names = Object.keys(ENCODERS);
-  const pieces = isFull ? 10 : 2;
+  const pieces = isFull ? 10 : 0;
   return [
     ...names.flatMap((encoder) =>
       KINDS.flatMap((kind) =>

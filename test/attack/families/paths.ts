@@ -85,7 +85,7 @@ function meanings(target: string): string[] {
   more((form) => form.replaceAll("\\", "/"));
   more((form) => form.split(/[?#\0]/, 1)[0]!);
   more((form) => form.replace(/;[^/]*/g, ""));
-  more((form) => form.replace(/[\s\u200b\0]+(?=\/|$)/g, ""));
+  more((form) => form.replace(/[ \0\t\r\n]+(?=\/|$)/g, ""));
   return forms.flatMap((form) => [resolved(form), resolved(form.replace(/([^./])\.+(?=\/|$)/g, "$1"))]);
 }
 
@@ -113,7 +113,7 @@ export const paths = family<Path>(
   "paths",
   "another of the API's paths than the one that was judged",
   (random, size) =>
-    Array.from({ length: size === "full" ? 6000 : 500 }, () =>
+    Array.from({ length: size === "full" ? 5500 : 200 }, () =>
       random.chance(0.85) ? climbing(random) : spelled(random),
     ),
   async (lab, inputs) => {
