@@ -168,8 +168,8 @@ export function readLeniently(arrival: Arrival): Parameter[] {
   const body = decodedBody(arrival);
   const found = readForm(query, "query");
   if (/multipart/i.test(type)) return [...found, ...readMultipart(type, body)];
-  // Without a type, or with one that is no other's, a careless upstream tries a form.
-  if (type === "" || /form|text\/plain/i.test(type)) return [...found, ...readForm(body.toString("latin1"), "body")];
+  // Without a type Rack takes it for a form.
+  if (type === "" || /form/i.test(type)) return [...found, ...readForm(body.toString("latin1"), "body")];
   return found;
 }
 

@@ -76,9 +76,10 @@ export const headers = family<Header>(
       await lab.raw(head.join("\r\n"), kind === "connection" ? 600 : 1500);
       // What Connection names may be `Accept` itself: then the request has no tag, and its lack of a type tells it.
       for (const { headers: seen, target: arrived } of lab.upstream.tagged(tag)) {
-        const marked = seen.find(
-          ([name, value]) => name.includes(MARK) || value.includes(MARK) || value.includes(token),
-        );
+        // A value that stays one value is no header of the attacker's own.
+        const isMarked = ([name, value]: readonly [string, string]) =>
+          name.includes("x-act-as") || (kind !== "split" && value.includes(MARK)) || value.includes(token);
+        const marked = seen.find(isMarked);
         const credentials = seen.filter(([name]) => name === "authorization").map(([, value]) => value);
         const type = seen.find(([name]) => name === "content-type")?.[1];
         if (marked) through.push(`${shown(lines.join(" | "))}: ${marked[0]} arrived`);
