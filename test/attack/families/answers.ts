@@ -402,9 +402,11 @@ export const bombs = family<Bomb>(
   async (lab, inputs) => {
     const { token } = await lab.agent(["vault:public:read", "zendesk:tickets:read"]);
     const through: string[] = [];
+    const made = new Map<number, Buffer>();
     for (const [index, { service, megabytes, type }] of inputs.entries()) {
       const tag = `b${index}`;
-      const bomb = await zeros(megabytes);
+      const bomb = made.get(megabytes) ?? (await zeros(megabytes));
+      made.set(megabytes, bomb);
       lab.upstream.answers.set(
         tag,
         (_, response) =>

@@ -271,7 +271,6 @@ const FORGERIES: Readonly<Record<string, Forge>> = {
   "four parts": (token) => `${token}.x`,
   "the JWS JSON serialisation": (token) => { const { head, payload, signature } = partsOf(token); return b64({ protected: head, payload, signature }); },
   "a hash of the token": (token) => createHash("sha256").update(token).digest("base64url"),
-  "a twin: s as its negative": (token) => { const { head, payload, signature } = partsOf(token); const bytes = Buffer.from(signature, "base64url"); const s = BigInt(`0x${bytes.subarray(32).toString("hex")}`); return `${head}.${payload}.${Buffer.concat([bytes.subarray(0, 32), Buffer.from((ORDER - s).toString(16).padStart(64, "0"), "hex")]).toString("base64url")}`; },
   "a twin: = at the end": (token) => `${token}=`,
   "a twin: == at the end": (token) => `${token}==`,
   "a twin: + and /": (token) => token.replaceAll("-", "+").replaceAll("_", "/") + (/[-_]/.test(token) ? "" : "="),
@@ -286,9 +285,23 @@ const FORGERIES: Readonly<Record<string, Forge>> = {
   "a random UUID": () => randomUUID(),
 }; // prettier-ignore
 
+/**
+ * ECDSA has two signatures for one text, and a verifier may take both (RFC 7518 §3.4 asks for no more). What must not be is that
+ * the other one lives on.
+ */
+function twinOf(token: string): string {
+  const { head, payload, signature } = partsOf(token);
+  const bytes = Buffer.from(signature, "base64url");
+  const s = BigInt(`0x${bytes.subarray(32).toString("hex")}`);
+  const negative = Buffer.from((ORDER - s).toString(16).padStart(64, "0"), "hex");
+  return `${head}.${payload}.${Buffer.concat([bytes.subarray(0, 32), negative]).toString("base64url")}`;
+}
+
 interface Token {
   readonly name: string;
   readonly ending?: Ending;
+  /** Whether its twin is what is used, before and after. */
+  readonly isTwin?: boolean;
 }
 
 export const tokens = family<Token>(
@@ -297,6 +310,7 @@ export const tokens = family<Token>(
   () => [
     ...Object.keys(FORGERIES).map((name) => ({ name })),
     ...ENDINGS.map((ending): Token => ({ name: `an agent's that was ${ending}`, ending })),
+    ...ENDINGS.map((ending): Token => ({ name: `the twin of an agent's that was ${ending}`, ending, isTwin: true })),
   ],
   async (lab, inputs) => {
     const { body } = await lab.call("GET", "/.well-known/jwks.json");
@@ -318,7 +332,7 @@ export const tokens = family<Token>(
     };
     mustBe("a good token", await reach(victim.token, "control"), "reads its agent");
     const through: string[] = [];
-    await lab.each(inputs, async ({ name, ending }, index) => {
+    await lab.each(inputs, async ({ name, ending, isTwin }, index) => {
       const tag = `t${index}`;
       if (ending === undefined) {
         const forged = FORGERIES[name]!(victim.token, keys);
@@ -327,7 +341,8 @@ export const tokens = family<Token>(
         return;
       }
       const stale = await lab.agent(["vault:public:read", "vault:public:write"]);
-      await lab.send({ target: "/proxy/vault/public/1", token: stale.token });
+      const token = isTwin ? twinOf(stale.token) : stale.token;
+      await lab.send({ target: "/proxy/vault/public/1", token: token });
       await end(lab, stale, ending);
       const write = {
         method: "POST",
@@ -336,10 +351,10 @@ export const tokens = family<Token>(
         body: "{}",
         headers: ["Content-Type: application/json"],
       };
-      await lab.send({ ...write, token: stale.token });
+      await lab.send({ ...write, token: token });
       // Reads may go on for the published bound.
       await new Promise((resolve) => setTimeout(resolve, lab.standingTtlMs + 100));
-      await lab.send({ target: "/proxy/vault/public/1", token: stale.token, tag });
+      await lab.send({ target: "/proxy/vault/public/1", token: token, tag });
       const [arrived] = lab.upstream.tagged(tag);
       if (arrived) through.push(`${name}: a ${arrived.method} arrived`);
     });
@@ -357,7 +372,7 @@ export const races = family<Race>(
   "tokens that outlive what ends them, or a session in two, by asking at the same time",
   (_, size) =>
     (["rotate and verify", "refresh and refresh", "revoke and write"] as const).flatMap((kind) =>
-      Array.from({ length: size === "full" ? 12 : 2 }, (_, round): Race => ({ kind, round })),
+      Array.from({ length: size === "full" ? 12 : 1 }, (_, round): Race => ({ kind, round })),
     ),
   async (lab, inputs) => {
     const through: string[] = [];

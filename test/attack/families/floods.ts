@@ -21,10 +21,10 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Lets queues and schedules run until nothing more arrives. */
 async function settle(lab: Lab, count: () => number, longestMs: number): Promise<void> {
   const until = Date.now() + longestMs;
-  for (let before = -1; Date.now() < until;) {
+  for (let still = 0, before = 0; still < 3 && Date.now() < until;) {
     await lab.own?.keepHouse();
-    await pause(2500);
-    if (count() === before && before > 0) return;
+    await pause(1500);
+    still = count() === before ? still + 1 : 0;
     before = count();
   }
 }
