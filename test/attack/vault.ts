@@ -18,7 +18,7 @@ const VAULT = {
     "* /public/{id} public",
     "POST /public/{id}/search public:read",
     "GET /files/{path...} public",
-    "GET /named/{name:text} public",
+    "GET /named/{name:text!secret} public",
     "GET /named/{name:text}/secret secret",
     "* /secret/{id} secret",
   ],
