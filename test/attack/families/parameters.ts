@@ -89,7 +89,7 @@ export function disguised(random: Random, name: string): string {
 
 function formText(random: Random, which: Case): string {
   const { names, value } = CASES[which];
-  const pair = disguised(random, random.pick(names)) + random.pick(["=", "=", "=", "==", "%3D="]) + value;
+  const pair = disguised(random, random.pick(names)) + random.pick(["=", "=", "=", ";=", "==", "%3D="]) + value;
   const before = random.pick(["", "", "a=1&", "a=1;", "&&", "a=1%26", "a&", "=&", "?", "a=1\r\n"]);
   const after = random.pick(["", "", "&a=1", "&", ";b", `&${pair}`]);
   return before + pair + after;
