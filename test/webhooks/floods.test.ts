@@ -126,12 +126,9 @@ describe("what an event quotes", () => {
 
   it.each([...EVENTS])("is bounded in %s, whatever it is made of", (name) => {
     const long = "\u{1F600}".repeat(10_000);
-    const event = newEvent(name, "agt_1", 0, {
-      name: long,
-      owner_email: long,
-      permissions: Array(1000).fill(long),
-      at: 7,
-    });
+    const data = { name: long, owner_email: long, permissions: Array(1000).fill(long), at: 7 };
+    // No event has all of these.
+    const event = newEvent(name, "agt_1", 0, data as never);
     expect(bodyOf(event).length).toBeLessThan(52 * 520);
     expect(event.data).toMatchObject({ name: long.slice(0, 512), at: 7 });
   });

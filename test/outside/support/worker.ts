@@ -45,6 +45,8 @@ export interface Surroundings {
   readonly stateDir?: string;
   /** With static assets, and so behind the asset server's front, which folds paths before the Worker sees them. */
   readonly assets?: boolean;
+  /** Whether the rate limits are those of wrangler.toml; of themselves tests are not limited. */
+  readonly limits?: "real" | "none";
 }
 
 /** Starts a Worker of its own on a free port, with these settings over those of all tests. */
@@ -61,14 +63,14 @@ export async function startWorker(
 export async function startWorkers(
   count: number,
   settings: Record<string, string> = {},
-  { stateDir, assets: withAssets = false }: Surroundings = {},
+  { stateDir, assets: withAssets = false, limits = "none" }: Surroundings = {},
 ): Promise<Worker[]> {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
   const { assets, modulesRules: _rules, rootPath: _root, ...options } = workerOptions as Record<string, unknown>;
   const ratelimits = Object.fromEntries(
     Object.entries(options.ratelimits as Record<string, object>).map(([name, limit]) => [
       name,
-      { ...limit, simple: { limit: 1_000_000, period: 60 } },
+      limits === "real" ? limit : { ...limit, simple: { limit: 1_000_000, period: 60 } },
     ]),
   );
   const log: string[] = [];
