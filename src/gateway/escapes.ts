@@ -54,7 +54,7 @@ export const byteOf = (code: number): number | undefined =>
   code < 0x80 ? code : code >= BYTE ? code - BYTE : undefined;
 
 /** Whether a code begins an escape. */
-export const beginsEscape = (code: number): boolean =>
+const beginsEscape = (code: number): boolean =>
   code === BACKSLASH || code === PERCENT || code === AMPERSAND || code === EQUALS;
 
 /** Whether a code may begin a line break: `=` does in quoted-printable. */
