@@ -101,7 +101,7 @@ export function meaningOf(
   const { texts, encoded } = withPrefix(canonical, definition.pathPrefix);
   const matched = definition.jsonSuffix ? withoutJsonSuffix(texts) : texts;
   const rule = findRule(table, method, matched);
-  if (encoded.includes("%2F") && !slashesAllowed(rule, matched))
+  if (encoded.includes("%2F") && !slashesAllowed(table, rule, method, matched))
     return refuse(400, "encoded_slash", FAULTS.encoded_slash);
 
   const covered = rule !== undefined && reading.embedded !== null;

@@ -27,8 +27,8 @@ export function parseForm(body: ArrayBuffer): { fields: FormFields; names: reado
     if (end !== -1 && value === undefined) return `the value of ${name.slice(0, 40)} is not percent-encoded UTF-8`;
     fields.push([name, value]);
   }
-  const names = text.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "");
-  return { fields, names };
+  const pieces = text.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "");
+  return { fields, names: [...fields.map(([name]) => name), ...pieces] };
 }
 
 /** Writes fields as a form in which nothing but what separates them is left unencoded: `;` in a value separates nothing. */

@@ -18,7 +18,7 @@ const NOTHING: QueryReading = { embedded: [] };
 /**
  * Decides whether a query may go to the upstream as it is, and what it adds to what the request needs.
  *
- * Names are compared as the most lenient upstream would read them (`watchedNameIn`), and `;` counts as a separator. An embedding
+ * Names are compared as the most lenient upstream would read them (`watchedNameIn`). An embedding
  * parameter must be spelled so that every upstream reads it alike; all its occurrences count, whichever the upstream would take.
  *
  * @param watched the names that are refused, and those of `embeds`.
@@ -28,7 +28,7 @@ export function readQuery(query: string, watched: WatchedNames, embeds: Embeds):
   if (query === "") return NOTHING;
   const embedded: string[] = [];
   let unknown = false;
-  for (const pair of query.split(/[&;]/)) {
+  for (const pair of pairsOf(query)) {
     const end = pair.indexOf("=");
     const text = decodeName(end === -1 ? pair : pair.slice(0, end));
     if (text === undefined) return { code: "bad_query", parameter: pair.slice(0, 40) };
@@ -49,4 +49,13 @@ export function readQuery(query: string, watched: WatchedNames, embeds: Embeds):
     }
   }
   return { embedded: unknown ? null : embedded };
+}
+
+/**
+ * The pairs of a query. Some parsers separate by `;` too and others do not: `a;b=c` is `a` and `b=c` to Rack 2, and a parameter called
+ * `a;b` to PHP, which reads `expand[0];=x` as `expand`. Both readings count.
+ */
+function pairsOf(query: string): readonly string[] {
+  const pairs = query.split("&");
+  return query.includes(";") ? [...pairs, ...query.split(/[&;]/)] : pairs;
 }

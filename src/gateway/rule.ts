@@ -149,7 +149,7 @@ function segmentsMeet(a: Matcher, b: Matcher): boolean {
 }
 
 /** A segment as lenient routers compare it: in lower case, and without the format that Rails reads from its end. */
-const withoutFormat = (part: string): string => part.toLowerCase().replace(/\.json$/, "");
+export const withoutFormat = (part: string): string => part.toLowerCase().replace(/\.json$/, "");
 
 /** Whether a matcher takes this one segment. */
 export function takes(matcher: Matcher, text: string): boolean {

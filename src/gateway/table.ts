@@ -1,7 +1,7 @@
 import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
 import { REFUSED_PARAMETERS, type ServiceDefinition } from "./definition.ts";
 import { watchNames, type WatchedNames } from "./parameter-name.ts";
-import { overlap, parseRule, permissions, takes, type Matcher, type Rule } from "./rule.ts";
+import { overlap, parseRule, permissions, takes, withoutFormat, type Matcher, type Rule } from "./rule.ts";
 
 /** What a node does not have is not there: a table of thousands of rules is looked through at the pace of memory. */
 interface Node {
@@ -131,11 +131,23 @@ function search(node: Node, method: string, texts: readonly string[], from: numb
   return node.tails?.get(method);
 }
 
-/** Whether a `%2F` in this path stands where the rule takes free text. */
-export function slashesAllowed(rule: Rule | undefined, texts: readonly string[]): boolean {
+/**
+ * Whether each `%2F` in this path stands where the rule takes free text, and an upstream that decodes it before it looks for its route,
+ * in whatever case, finds none that needs another permission: `/branches/{name:text}` does not match `/branches/x%2FKeys` where there
+ * is a rule for `/branches/{name}/keys`.
+ */
+export function slashesAllowed(
+  table: Table,
+  rule: Rule | undefined,
+  method: string,
+  texts: readonly string[],
+): boolean {
+  if (!rule) return false;
+  const decoded = texts.flatMap((text) => text.split("/"));
+  const others = [decoded, decoded.map(withoutFormat)].map((path) => findRule(table, method, path));
+  if (others.some((other) => other?.required.some((permission) => !rule.required.includes(permission)))) return false;
   return texts.every((text, index) => {
     if (!text.includes("/")) return true;
-    if (!rule) return false;
     const matcher = rule.segments[Math.min(index, rule.segments.length - 1)];
     return matcher?.kind === "text" || matcher?.kind === "tail";
   });

@@ -47,7 +47,7 @@ describe.skipIf(!areInstalled())(`from the seed ${SEED}`, () => {
   const recorded: Record<string, object[]> = { queries: [], forms: [] };
 
   beforeAll(async () => {
-    parsers = [await startPhp(), startRack()];
+    parsers = [await startPhp("&"), await startPhp(";&"), startRack("&"), startRack("&;")];
   });
   afterAll(() => {
     for (const parser of parsers) parser.stop();

@@ -54,9 +54,13 @@ function lineParser(command: string, args: readonly string[]) {
 
 const base64 = (bytes: string | Uint8Array): string => Buffer.from(bytes).toString("base64");
 
-/** PHP's own parsers: `parse_str` for queries, with `;` as a separator too, and those of requests for forms. */
-export async function startPhp(): Promise<Parser> {
-  const queries = lineParser("php", ["-d", "arg_separator.input=;&", here("queries.php")]);
+/**
+ * PHP's own parsers: `parse_str` for queries and those of requests for forms.
+ *
+ * @param separators what separates parameters: `&`, or `;&` as some configure it.
+ */
+export async function startPhp(separators: string): Promise<Parser> {
+  const queries = lineParser("php", ["-d", `arg_separator.input=${separators}`, here("queries.php")]);
   const port = await freePort();
   const settings = ["log_errors=0", "display_errors=0", "max_input_vars=5000", "max_file_uploads=5000"];
   const options = settings.flatMap((setting) => ["-d", setting]);
@@ -79,9 +83,13 @@ export async function startPhp(): Promise<Parser> {
   };
 }
 
-/** Rack's parsers: what Rails and Sinatra use. */
-export function startRack(): Parser {
-  const { child, read } = lineParser("ruby", [here("rack.rb")]);
+/**
+ * Rack's parsers: what Rails and Sinatra use.
+ *
+ * @param separators `&`, as since Rack 3, or `&;` as before.
+ */
+export function startRack(separators: string): Parser {
+  const { child, read } = lineParser("ruby", [here("rack.rb"), separators]);
   return {
     name: "rack",
     readQueries: (queries) => read(queries.map((query) => `- ${base64(query)}`)),

@@ -15,7 +15,7 @@ rescue EncodingError
 end
 
 STDOUT.sync = true
-while (line = gets)
+while (line = STDIN.gets)
   type, body = line.split.map { |text| text == "-" ? nil : text.unpack1("m") }
   body ||= ""
   parameters =
@@ -26,7 +26,7 @@ while (line = gets)
           "rack.input" => StringIO.new(body), "QUERY_STRING" => ""
         ).POST
       else
-        Rack::Utils.parse_nested_query(body)
+        Rack::Utils.parse_nested_query(body, ARGV[0])
       end
     rescue StandardError
       {}

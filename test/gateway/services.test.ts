@@ -188,6 +188,10 @@ const CASES: Record<string, Record<string, string>> = {
         "!expand=data.customer",
         "%EF%BD%85xpand=data.customer",
         "a=1;expand[0=data.customer",
+        "expand[0];=data.customer",
+        "expand%5B0%5D;=data.customer",
+        "expand;=data.customer",
+        "expand[];a=data.customer",
       ].map((query) => [`GET /v1/charges?${query}`, "bad_query"]),
     ),
     "GET /v1/charges?expanded=data.customer&limit[expand]=1": "stripe:payments:read",
@@ -219,5 +223,38 @@ describe.each(Object.entries(CASES))("%s", (service, cases) => {
     for (const { required } of services.get(service)!.table().rules) {
       expect(required.every((permission) => permission.startsWith(`${service}:`))).toBe(true);
     }
+  });
+});
+
+describe("a slash that is encoded", () => {
+  const { services: own, catalogue: owned } = loadServices(
+    new Map([
+      [
+        "vault",
+        {
+          base_url: "https://vault.example",
+          resources: { public: ["read"], secret: ["read"] },
+          rules: [
+            "GET /named/{name:text} public",
+            "GET /named/{name:text}/secret secret",
+            "GET /named/{name:text}/info public",
+            "GET /files/{path...} public",
+          ],
+        },
+      ],
+    ]),
+    {},
+  );
+  it.each([
+    ["/named/x%2Fsecret", "encoded_slash"],
+    ["/named/x%2FSecret", "encoded_slash"],
+    ["/named/x%2Fsecret.JSON", "encoded_slash"],
+    ["/named/x%2Fy%2Fz", "allowed"],
+    ["/named/x%2Finfo", "allowed"],
+    ["/named/x%2Fsecret/info", "allowed"],
+    ["/files/named%2Fx%2Fsecret", "allowed"],
+  ])("in %s: %s, as an upstream may decode it before it looks for its route", (path, code) => {
+    const question = { service: "vault", method: "GET", path, permissions: ["vault:public:read"] };
+    expect(explain({ services: own, catalogue: owned }, question).explanation.code).toBe(code);
   });
 });
