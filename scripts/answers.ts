@@ -1,10 +1,10 @@
-import { activityAnswers } from "../src/activity/answers.ts";
-import { agentAnswers } from "../src/agents/answers.ts";
-import { gatewayAnswers } from "../src/gateway/answers.ts";
-import { healthAnswers } from "../src/http/health-answers.ts";
-import { permissionAnswers } from "../src/permissions/answers.ts";
-import { tokenAnswers } from "../src/tokens/answers.ts";
-import { webhookAnswers } from "../src/webhooks/answers.ts";
+import { activityAnswers } from "../src/api/audit-responses.ts";
+import { agentAnswers } from "../src/api/agent-responses.ts";
+import { gatewayAnswers } from "../src/api/explain-responses.ts";
+import { healthAnswers } from "../src/api/health-responses.ts";
+import { permissionAnswers } from "../src/api/permission-responses.ts";
+import { tokenAnswers } from "../src/api/token-responses.ts";
+import { webhookAnswers } from "../src/api/webhook-responses.ts";
 
 /** What every route answers when all is well, by method and path. */
 export const ANSWERS = {

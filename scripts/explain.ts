@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { parse } from "smol-toml";
-import { explain, type Explanation, type Question } from "../src/gateway/explain.ts";
-import { question } from "../src/gateway/routes.ts";
-import { loadServices } from "../src/gateway/services.ts";
-import { upstreamSettings } from "../src/gateway/upstream-settings.ts";
+import { explain, type Explanation, type Question } from "../src/policy/explain.ts";
+import { question } from "../src/api/explain.ts";
+import { loadServices } from "../src/policy/services.ts";
+import { upstreamSettings } from "../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
 import { fail, readDevVars, ROOT } from "./local.ts";
 

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROUTES } from "../src/app.ts";
-import { openApiDocument } from "../src/http/openapi.ts";
-import { EVENT_DATA } from "../src/webhooks/event-data.ts";
+import { openApiDocument } from "../src/api/openapi.ts";
+import { EVENT_DATA } from "../src/outbox/event-data.ts";
 import { ANSWERS } from "./answers.ts";
 import { fail, ROOT } from "./local.ts";
 

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { explain } from "../src/gateway/explain.ts";
-import { loadServices } from "../src/gateway/services.ts";
+import { explain } from "../src/policy/explain.ts";
+import { loadServices } from "../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
 import { ROOT } from "./local.ts";
 

@@ -1,19 +1,19 @@
 import type { Handler } from "hono";
 import { Hono } from "hono/tiny";
-import { activityRoutes } from "./activity/routes.ts";
-import { agentRoutes } from "./agents/routes.ts";
+import { activityRoutes } from "./api/audit.ts";
+import { agentRoutes } from "./api/agents.ts";
 import { proxy } from "./gateway/proxy.ts";
-import { gatewayRoutes } from "./gateway/routes.ts";
-import { answerError, errorAnswer } from "./http/answer-error.ts";
+import { gatewayRoutes } from "./api/explain.ts";
+import { answerError, errorAnswer } from "./http/error-response.ts";
 import { cors } from "./http/cors.ts";
-import { dispatch, methodNotAllowed } from "./http/dispatch.ts";
-import { healthRoutes } from "./http/health.ts";
+import { dispatch, methodNotAllowed } from "./api/dispatch.ts";
+import { healthRoutes } from "./api/health.ts";
 import { notFound } from "./http/errors.ts";
-import { begin, contextOf, type AppEnv } from "./http/request.ts";
+import { begin, contextOf, type AppEnv } from "./http/request-context.ts";
 import type { Route } from "./http/route.ts";
-import { permissionRoutes } from "./permissions/routes.ts";
-import { tokenRoutes } from "./tokens/routes.ts";
-import { webhookRoutes } from "./webhooks/routes.ts";
+import { permissionRoutes } from "./api/permissions.ts";
+import { tokenRoutes } from "./api/tokens.ts";
+import { webhookRoutes } from "./api/webhooks.ts";
 
 /** Every endpoint but the gateway: what is mounted, documented and walked by the security tests. */
 export const ROUTES: readonly Route[] = [

@@ -1,9 +1,9 @@
-import { consumeActivityBatch } from "./activity/consume.ts";
-import type { ActivityMessage } from "./activity/record.ts";
+import { consumeActivityBatch } from "./audit/consume.ts";
+import type { ActivityMessage } from "./audit/record.ts";
 import { answer } from "./app.ts";
-import { loadConfig } from "./config.ts";
-import { logFailure } from "./failure-log.ts";
-import { keepHouse } from "./housekeeping/keep-house.ts";
+import { loadConfig } from "./config/config.ts";
+import { logFailure } from "./log/failure-log.ts";
+import { keepHouse } from "./jobs/run-jobs.ts";
 import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/deliver.ts";
 import type { DeliveryMessage } from "./webhooks/deliveries/enqueue.ts";
 import { emptyOutbox } from "./webhooks/deliveries/fan-out.ts";

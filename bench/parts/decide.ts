@@ -1,6 +1,6 @@
 import { readOperations } from "../../scripts/operations.ts";
-import { meaningOf, missing, type Ask } from "../../src/gateway/decide.ts";
-import { loadServices } from "../../src/gateway/services.ts";
+import { meaningOf, missing, type Ask } from "../../src/policy/resolve.ts";
+import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { ratio, summary } from "../measure.ts";
 import { by, claim, type Part } from "../part.ts";

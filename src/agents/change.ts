@@ -1,5 +1,5 @@
-import type { Authority } from "../access/authority.ts";
-import { newEvent, type Event } from "../webhooks/event.ts";
+import type { Authority } from "../authority/authority.ts";
+import { newEvent, type Event } from "../outbox/event.ts";
 import type { Agent, Status, Tier } from "./agent.ts";
 import { deleteAgent, updateColumn, updateStatus } from "./store.ts";
 

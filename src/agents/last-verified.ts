@@ -1,4 +1,4 @@
-import type { ActivityMessage } from "../activity/record.ts";
+import type { ActivityMessage } from "../audit/record.ts";
 import { updateLastVerified } from "./store.ts";
 
 /** The statements that keep when agents last proved themselves, for the batch that brings these activities in. */

@@ -1,10 +1,10 @@
-import { batchAs, type Authority } from "../access/authority.ts";
-import type { Config } from "../config.ts";
+import { batchAs, type Authority } from "../authority/authority.ts";
+import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { beyond, reaches } from "../permissions/match.ts";
-import { newEvent } from "../webhooks/event.ts";
+import { newEvent } from "../outbox/event.ts";
 import { announce } from "../webhooks/outbox.ts";
 import { toWire, type Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";

@@ -1,4 +1,4 @@
-import { newEvent } from "../webhooks/event.ts";
+import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";
 import type { ChangeOf } from "./change.ts";

@@ -1,6 +1,6 @@
-import { batchAs, type Authority } from "../access/authority.ts";
-import { DATABASE_NOW, NEXT_SECOND } from "../database-time.ts";
-import type { Event } from "../webhooks/event.ts";
+import { batchAs, type Authority } from "../authority/authority.ts";
+import { DATABASE_NOW, NEXT_SECOND } from "../database/time.ts";
+import type { Event } from "../outbox/event.ts";
 import { announce } from "../webhooks/outbox.ts";
 import { agentColumns, fromRow, STATUSES, type Agent, type AgentRow, type Status } from "./agent.ts";
 import { MOST_MATCHES, searchRanges, type Place } from "./page.ts";

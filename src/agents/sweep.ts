@@ -1,4 +1,4 @@
-import type { Chore } from "../housekeeping/chore.ts";
+import type { Chore } from "../jobs/job.ts";
 import { deleteExpiredKeys } from "./store.ts";
 
 /** Deletes API keys whose overlap with their successor is over. */

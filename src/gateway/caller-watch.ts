@@ -1,5 +1,5 @@
 import type { ApiError } from "../http/errors.ts";
-import { startTimer, type StartTimer } from "../body-timer.ts";
+import { startTimer, type StartTimer } from "../http/body-timer.ts";
 
 /** While a body flows its caller is asked about this often, in milliseconds: what has begun ends this long after a revocation. */
 const WATCH_INTERVAL_MS = 60_000;

@@ -1,21 +1,21 @@
-import { recordActivity } from "../activity/record.ts";
-import { authenticate, callerWith, readClaims, type Caller } from "../http/authenticate.ts";
+import { recordActivity } from "../audit/record.ts";
+import { authenticate, callerWith, readClaims, type Caller } from "../access/authenticate.ts";
 import { ApiError, forbidden, notFound } from "../http/errors.ts";
-import { limitAgent } from "../http/rate-limit.ts";
-import { logRefusal } from "../http/request-log.ts";
-import type { RequestContext } from "../http/request.ts";
-import { newEvent, quotePath } from "../webhooks/event.ts";
+import { limitAgent } from "../access/rate-limit.ts";
+import { logRefusal } from "../log/request-log.ts";
+import type { RequestContext } from "../http/request-context.ts";
+import { newEvent, quotePath } from "../outbox/event.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { wholeService } from "../permissions/grammar.ts";
 import { reaches } from "../permissions/match.ts";
-import { credentialFor, type Credential, type CredentialFault } from "./credentials.ts";
-import type { BodyToSend } from "./body.ts";
+import { credentialFor, type Credential, type CredentialFault } from "./credentials/credentials.ts";
+import type { BodyToSend } from "../policy/body.ts";
 import { watchCaller } from "./caller-watch.ts";
-import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "./decide.ts";
-import { forward, type UpstreamFailure } from "./forward.ts";
-import type { BodyEnd } from "./pass.ts";
+import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "../policy/resolve.ts";
+import { forward, type UpstreamFailure } from "./upstream/forward.ts";
+import type { BodyEnd } from "./upstream/stream-body.ts";
 import { bodyOf, isReadFirst, mustBeRead, receiveBody, type ReceivedBody } from "./request-body.ts";
-import { isRead } from "./rule.ts";
+import { isRead } from "../policy/rule.ts";
 
 /**
  * One request through the gateway: what it means, its body where that is short or judged, who sent it, whether that agent may, and

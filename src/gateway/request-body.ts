@@ -1,11 +1,11 @@
-import { bodyTimer, type BodyLimits, type StartTimer } from "../body-timer.ts";
+import { bodyTimer, type BodyLimits, type StartTimer } from "../http/body-timer.ts";
 import { ApiError } from "../http/errors.ts";
-import { bodyTreatment, judgeBody, MAX_CHECKED_BODY, type BodyFault, type BodyRules, type BodyToSend } from "./body.ts";
-import type { Meaning } from "./decide.ts";
-import { contentLength } from "./headers.ts";
-import { formatMediaType } from "./media-type.ts";
-import { isRead } from "./rule.ts";
-import { IDLE_BODY_MS } from "./upload.ts";
+import { bodyTreatment, judgeBody, MAX_CHECKED_BODY, type BodyFault, type BodyRules, type BodyToSend } from "../policy/body.ts";
+import type { Meaning } from "../policy/resolve.ts";
+import { contentLength } from "../policy/request-headers.ts";
+import { formatMediaType } from "../policy/media-type.ts";
+import { isRead } from "../policy/rule.ts";
+import { IDLE_BODY_MS } from "./upstream/upload.ts";
 
 /** A body that was read whole, or why it could not be. */
 export type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: BodyFault | ApiError };

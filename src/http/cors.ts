@@ -1,5 +1,5 @@
 import { createMiddleware } from "hono/factory";
-import type { AppEnv } from "./request.ts";
+import type { AppEnv } from "./request-context.ts";
 
 /** What a page may read of an answer beside its body and what the Fetch standard safelists. */
 const EXPOSED = "X-Request-Id, Retry-After, RateLimit-Policy, WWW-Authenticate, Link, X-AgentAuth-Upstream";

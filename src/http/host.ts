@@ -1,5 +1,5 @@
-import type { Config } from "../config.ts";
-import { isLoopbackHost, isLoopbackUrl } from "../loopback.ts";
+import type { Config } from "../config/config.ts";
+import { isLoopbackHost, isLoopbackUrl } from "../validation/loopback.ts";
 import { ApiError } from "./errors.ts";
 
 /** `uri-host [":" port]` (RFC 9110 §7.2) in ASCII: a name or an IPv4 address, or an IPv6 address in brackets. */

@@ -1,8 +1,8 @@
 import type * as z from "zod/mini";
-import type { Authority } from "../access/authority.ts";
+import type { Authority } from "../authority/authority.ts";
 import type { Registrar } from "../agents/register.ts";
-import type { Caller } from "./authenticate.ts";
-import type { RequestContext } from "./request.ts";
+import type { Caller } from "../access/authenticate.ts";
+import type { RequestContext } from "./request-context.ts";
 
 /**
  * Who may call a route.

@@ -1,6 +1,6 @@
 import { jwtVerify, SignJWT, type JWTPayload } from "jose";
 import { JOSEError, JWKSNoMatchingKey, JWTExpired } from "jose/errors";
-import type { SigningKey } from "../config.ts";
+import type { SigningKey } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { ALGORITHM, signingKey, verificationKey } from "./keys.ts";
 

@@ -1,5 +1,5 @@
 import type { JWK } from "jose";
-import type { SigningKey } from "../config.ts";
+import type { SigningKey } from "../config/config.ts";
 
 /** The only algorithm that tokens are signed and verified with: every verifier's library knows it, and it is pinned (RFC 8725 §3.1). */
 export const ALGORITHM = "ES256";

@@ -1,5 +1,5 @@
 import type { Agent } from "../agents/agent.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
 import { rotate } from "./store.ts";
 import type { TokenPair } from "./verify.ts";

@@ -1,5 +1,5 @@
-import type { Authority } from "../access/authority.ts";
-import { logFailure } from "../failure-log.ts";
+import type { Authority } from "../authority/authority.ts";
+import { logFailure } from "../log/failure-log.ts";
 import { endTokens, putAgentRevocation, putSessionRevocation } from "./store.ts";
 
 /**

@@ -1,10 +1,10 @@
-import { batchAs, type Authority } from "../access/authority.ts";
+import { batchAs, type Authority } from "../authority/authority.ts";
 import { agentColumns, fromRow, type Agent, type AgentRow } from "../agents/agent.ts";
-import { DATABASE_NOW, MAX_CLOCK_STEP_MS, NEXT_SECOND } from "../database-time.ts";
-import { newEvent } from "../webhooks/event.ts";
+import { DATABASE_NOW, MAX_CLOCK_STEP_MS, NEXT_SECOND } from "../database/time.ts";
+import { newEvent } from "../outbox/event.ts";
 import { announce } from "../webhooks/outbox.ts";
 import type { RefreshRecord } from "./refresh.ts";
-import type { StandingRecord } from "./standing.ts";
+import type { StandingRecord } from "./token-status.ts";
 
 const agentRevocation = (agentId: string) => `agent:${agentId}`;
 const sessionRevocation = (sessionId: string) => `session:${sessionId}`;

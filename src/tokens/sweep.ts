@@ -1,4 +1,4 @@
-import type { Chore } from "../housekeeping/chore.ts";
+import type { Chore } from "../jobs/job.ts";
 import { deleteExpiredFamilies, deleteExpiredRefreshTokens } from "./store.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { Agent } from "../agents/agent.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
 import { derivedFrom, newRefreshToken } from "./refresh-token.ts";

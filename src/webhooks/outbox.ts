@@ -1,4 +1,4 @@
-import type { Event } from "./event.ts";
+import type { Event } from "../outbox/event.ts";
 import { outboxStatement } from "./store.ts";
 
 /**

@@ -1,4 +1,4 @@
-import type { EncryptionKey } from "../config.ts";
+import type { EncryptionKey } from "../config/config.ts";
 
 /** A secret as it is kept: under which key, and what AES-GCM made of it, base64url. */
 interface Sealed {

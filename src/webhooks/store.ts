@@ -1,6 +1,6 @@
-import { batchAs, type Authority } from "../access/authority.ts";
+import { batchAs, type Authority } from "../authority/authority.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import type { Event, EventName } from "./event.ts";
+import type { Event, EventName } from "../outbox/event.ts";
 import { hostOf } from "./target.ts";
 import type { Webhook } from "./webhook.ts";
 

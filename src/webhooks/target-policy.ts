@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { TargetPolicy } from "./target.ts";
 
 /** Where this deployment's webhooks may go. `at`: where a request reached it, which is all that tells a laptop's port. */

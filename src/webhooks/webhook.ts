@@ -1,4 +1,4 @@
-import type { EventName } from "./event.ts";
+import type { EventName } from "../outbox/event.ts";
 
 /** A webhook as the service knows it. Times are milliseconds. */
 export interface Webhook {

@@ -1,18 +1,18 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bodyTreatment, judgeBody, type BodyRules } from "../../src/gateway/body.ts";
-import { REFUSED_PARAMETERS } from "../../src/gateway/definition.ts";
-import { watchNames } from "../../src/gateway/parameter-name.ts";
-import { readQuery } from "../../src/gateway/query.ts";
-import { loadServices } from "../../src/gateway/services.ts";
+import { bodyTreatment, judgeBody, type BodyRules } from "../../src/policy/body.ts";
+import { REFUSED_PARAMETERS } from "../../src/policy/service-definition.ts";
+import { watchNames } from "../../src/policy/parameter-name.ts";
+import { readQuery } from "../../src/policy/query.ts";
+import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { areInstalled, startPhp, startRack, type Form, type Parameters, type Parser } from "./parsers.ts";
 import { RequestGenerator } from "./requests.ts";
 
 /**
  * What PHP and Rack read in what the gateway sends. `npm run differential`; with `SEED=…` the same requests again, with `RECORD=1`
- * some of them are written to `test/gateway/recorded-requests.json`, which the tests judge without PHP and Ruby.
+ * some of them are written to `test/policy/recorded-requests.json`, which the tests judge without PHP and Ruby.
  */
 const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 32);
 const COUNT = 12_000;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { meaningOf } from "../../src/gateway/decide.ts";
-import { BUILT_IN_SERVICES, loadServices } from "../../src/gateway/services.ts";
-import { overlaps } from "../../src/gateway/table.ts";
-import { upstreamSettings } from "../../src/gateway/upstream-settings.ts";
+import { meaningOf } from "../../src/policy/resolve.ts";
+import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
+import { overlaps } from "../../src/policy/rule-table.ts";
+import { upstreamSettings } from "../../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
 import { world } from "../support/world.ts";
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { meaningOf, missing } from "../../src/gateway/decide.ts";
-import { loadServices } from "../../src/gateway/services.ts";
+import { meaningOf, missing } from "../../src/policy/resolve.ts";
+import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
-import type { Rule } from "../../src/gateway/rule.ts";
+import type { Rule } from "../../src/policy/rule.ts";
 
 /** What one decision costs, in microseconds: generous bounds, since other work may share the machine. */
 const upstream = (count: number) => ({

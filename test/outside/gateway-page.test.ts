@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
 import { coverageTable } from "../../scripts/vendor-groups.ts";
-import { explain } from "../../src/gateway/explain.ts";
-import { BUILT_IN_SERVICES, loadServices } from "../../src/gateway/services.ts";
-import { upstreamSettings } from "../../src/gateway/upstream-settings.ts";
+import { explain } from "../../src/policy/explain.ts";
+import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
+import { upstreamSettings } from "../../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 
 const ROOT = join(import.meta.dirname, "../..");

@@ -66,7 +66,7 @@ describe("its tables", () => {
   });
 
   it("have every setting", () => {
-    const settings = /const settings = z\.object\(\{(.*?)\n\}\);/s.exec(read("src/config.ts"))![1]!;
+    const settings = /const settings = z\.object\(\{(.*?)\n\}\);/s.exec(read("src/config/config.ts"))![1]!;
     const names = [...settings.matchAll(/^ {2}([A-Z_]+):/gm)].map(([, name]) => name!);
     expect(names.length).toBeGreaterThan(15);
     const listed = firstCells(section("Configure")).map((cell) => cell.replaceAll("`", ""));

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { meaningOf, upstreamUrl } from "../../src/gateway/decide.ts";
-import { explain } from "../../src/gateway/explain.ts";
-import { BUILT_IN_SERVICES, loadServices } from "../../src/gateway/services.ts";
+import { meaningOf, upstreamUrl } from "../../src/policy/resolve.ts";
+import { explain } from "../../src/policy/explain.ts";
+import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
 import { sendRaw, startRecorder, type Recorder } from "./support/recorder.ts";
 import { startWorker, type Worker } from "./support/worker.ts";

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
-import { ADDRESS_LIMIT, PERIOD, TIER_LIMITS, VERIFY_LIMIT } from "../../src/http/rate-limit.ts";
+import { ADDRESS_LIMIT, PERIOD, TIER_LIMITS, VERIFY_LIMIT } from "../../src/access/rate-limit.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { EVENTS } from "../../src/webhooks/event.ts";
+import { EVENTS } from "../../src/outbox/event.ts";
 import { newWebhookSecret } from "../../src/webhooks/secret.ts";
 import { signatureHeaders } from "../../src/webhooks/signature.ts";
 

@@ -1,4 +1,4 @@
-import type { StartTimer } from "../../src/body-timer.ts";
+import type { StartTimer } from "../../src/http/body-timer.ts";
 
 /** Timers that run only when the test says so. */
 export function manualTimers() {

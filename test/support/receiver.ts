@@ -1,6 +1,6 @@
 import { inject } from "vitest";
-import { consumeActivities } from "../../src/activity/consume.ts";
-import { loadConfig } from "../../src/config.ts";
+import { consumeActivities } from "../../src/audit/consume.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
 import { emptyOutbox } from "../../src/webhooks/deliveries/fan-out.ts";
 import type { Arrived } from "./upstream-server.ts";

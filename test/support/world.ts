@@ -1,8 +1,8 @@
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { env as boundEnv } from "cloudflare:workers";
 import { inject } from "vitest";
-import { consumeActivities } from "../../src/activity/consume.ts";
-import type { ActivityMessage } from "../../src/activity/record.ts";
+import { consumeActivities } from "../../src/audit/consume.ts";
+import type { ActivityMessage } from "../../src/audit/record.ts";
 import { answer } from "../../src/app.ts";
 import type { DeliveryMessage } from "../../src/webhooks/deliveries/enqueue.ts";
 import { withTestClock } from "./database-clock.ts";

@@ -1,6 +1,6 @@
 import { base64url } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { issueAccessToken, readAccessToken, type AccessTokenSettings } from "../../src/tokens/access-token.ts";
 import { testEnv, world, type Registered } from "../support/world.ts";
 

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { newEncryptionKey } from "../../scripts/secrets.ts";
-import { keepHouse } from "../../src/housekeeping/keep-house.ts";
-import { loadConfig } from "../../src/config.ts";
+import { keepHouse } from "../../src/jobs/run-jobs.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { openSecret } from "../../src/webhooks/secret.ts";
-import { EVENTS } from "../../src/webhooks/event.ts";
+import { EVENTS } from "../../src/outbox/event.ts";
 import { hook, hookWorld } from "../support/receiver.ts";
 import type { Registered } from "../support/world.ts";
 

@@ -1,10 +1,10 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { loadConfig } from "../../src/config.ts";
-import { keepHouse } from "../../src/housekeeping/keep-house.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { keepHouse } from "../../src/jobs/run-jobs.ts";
 import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
 import { emptyOutbox } from "../../src/webhooks/deliveries/fan-out.ts";
-import { attemptsFor, bodyOf, EVENTS, MAX_EVENTS_PER_MINUTE, newEvent } from "../../src/webhooks/event.ts";
+import { attemptsFor, bodyOf, EVENTS, MAX_EVENTS_PER_MINUTE, newEvent } from "../../src/outbox/event.ts";
 import {
   MAX_ATTEMPTS_PER_HOST,
   MAX_ATTEMPTS_PER_HOST_FOR_ALL,

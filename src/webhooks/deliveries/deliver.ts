@@ -1,8 +1,8 @@
-import { recordActivity } from "../../activity/record.ts";
-import type { Config } from "../../config.ts";
-import { logFailure } from "../../failure-log.ts";
+import { recordActivity } from "../../audit/record.ts";
+import type { Config } from "../../config/config.ts";
+import { logFailure } from "../../log/failure-log.ts";
 import { attempt } from "../attempt.ts";
-import { attemptsFor, newEvent } from "../event.ts";
+import { attemptsFor, newEvent } from "../../outbox/event.ts";
 import { nextStep, type AttemptResult } from "../schedule.ts";
 import { openSecret } from "../secret.ts";
 import { targetPolicy } from "../target-policy.ts";

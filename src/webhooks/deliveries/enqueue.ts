@@ -1,4 +1,4 @@
-import { logFailure } from "../../failure-log.ts";
+import { logFailure } from "../../log/failure-log.ts";
 import { hopSeconds } from "../schedule.ts";
 
 /** What travels through the queue: everything else stands in D1. */

@@ -1,6 +1,6 @@
-import type { Chore } from "../../housekeeping/chore.ts";
-import type { EventData } from "../event-data.ts";
-import { MAX_EVENTS_PER_MINUTE, newEvent, type EventName } from "../event.ts";
+import type { Chore } from "../../jobs/job.ts";
+import type { EventData } from "../../outbox/event-data.ts";
+import { MAX_EVENTS_PER_MINUTE, newEvent, type EventName } from "../../outbox/event.ts";
 import { countsToTell, deleteEventCounts, tellCount } from "../limits/store.ts";
 import { enqueue } from "./enqueue.ts";
 import { fanOut, oldestEvents, takeForgotten } from "./store.ts";

@@ -1,5 +1,5 @@
-import { batchAs, type Authority } from "../../access/authority.ts";
-import { bodyOf, isLimited, type Event, type EventName, type Told } from "../event.ts";
+import { batchAs, type Authority } from "../../authority/authority.ts";
+import { bodyOf, isLimited, type Event, type EventName, type Told } from "../../outbox/event.ts";
 import { countEvent, IS_ABOVE_LIMIT, minuteOf, takePlace } from "../limits/store.ts";
 import { announce } from "../outbox.ts";
 import { FOR_ALL, LISTENERS } from "../store.ts";

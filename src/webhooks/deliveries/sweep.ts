@@ -1,4 +1,4 @@
-import type { Chore } from "../../housekeeping/chore.ts";
+import type { Chore } from "../../jobs/job.ts";
 import { deleteHostAttempts, trim, webhooksWithSurplus } from "../limits/store.ts";
 import { CLAIM_MS, deleteFinished } from "./store.ts";
 

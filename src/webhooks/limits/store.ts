@@ -1,4 +1,4 @@
-import { MAX_EVENTS_PER_MINUTE, type Event, type EventName } from "../event.ts";
+import { MAX_EVENTS_PER_MINUTE, type Event, type EventName } from "../../outbox/event.ts";
 import { announce } from "../outbox.ts";
 
 const MINUTE_MS = 60_000;

@@ -1,0 +1,129 @@
+import { tokenRevoked, type Authority } from "../authority/authority.ts";
+import type { Agent } from "../agents/agent.ts";
+import type { Registrar } from "../agents/register.ts";
+import type { Config } from "../config/config.ts";
+import { equalSecrets } from "../crypto/hmac.ts";
+import { ADMIN } from "../permissions/grammar.ts";
+import { narrow } from "../permissions/match.ts";
+import { readAccessToken, type AccessClaims } from "../tokens/access-token.ts";
+import { tokenSettings } from "../tokens/issuer.ts";
+import { standingOf } from "../tokens/token-status.ts";
+import { unauthorized, unavailable } from "../http/errors.ts";
+import { keepSender } from "../log/request-log.ts";
+import type { RequestContext } from "../http/request-context.ts";
+
+/** An agent that proved itself with an access token and is in good standing. */
+export interface Caller {
+  readonly agent: Agent;
+  readonly claims: AccessClaims;
+  /** What the token says, narrowed by what the agent holds now. */
+  readonly permissions: ReadonlySet<string>;
+  readonly isAdmin: boolean;
+}
+
+type AuthenticationContext = Pick<RequestContext, "request" | "env" | "config" | "now">;
+
+/** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
+function bearerToken(request: Request): string | undefined {
+  return /^Bearer +([^\s]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+}
+
+const narrowed = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
+
+/**
+ * Who a request's access token says sent it. Asks no store: whether the token still stands is not said here.
+ *
+ * @throws {ApiError} 401 for a token that is missing, not ours or expired.
+ */
+export async function readClaims({ request, config, now }: AuthenticationContext): Promise<AccessClaims> {
+  const token = bearerToken(request);
+  if (!token) {
+    throw unauthorized(
+      "missing_token",
+      "Send an access token as Authorization: Bearer <access token>. POST /agents/verify gives one.",
+    );
+  }
+  const claims = await readAccessToken(token, tokenSettings(config, request), now);
+  if (claims === "token_expired") {
+    throw unauthorized(
+      "token_expired",
+      "The access token has expired. POST /agents/refresh or /agents/verify gives a new one.",
+    );
+  }
+  if (claims === "invalid_token") throw invalidToken();
+  keepSender(request, claims.sub);
+  return claims;
+}
+
+/**
+ * Who sent a request.
+ *
+ * @param maxAge how old, in milliseconds, what is known of the agent's standing may be; 0 asks the database.
+ * @throws {ApiError} 401 for a token that is missing, not ours, expired or ended; 503 where its standing cannot be learnt.
+ */
+export async function authenticate(context: AuthenticationContext, maxAge: number): Promise<Caller> {
+  return callerWith(await readClaims(context), context, maxAge);
+}
+
+/**
+ * The sender that a token's claims name, if the token still stands. `exp` is not looked at.
+ *
+ * @param maxAge as for {@link authenticate}.
+ * @throws {ApiError} 401 `token_revoked`, or 503 `standing_unknown`.
+ */
+export async function callerWith(
+  claims: AccessClaims,
+  { env, config, now }: Pick<AuthenticationContext, "env" | "config" | "now">,
+  maxAge: number,
+): Promise<Caller> {
+  const standing = await standingOf({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
+  switch (standing.state) {
+    case "revoked":
+      throw tokenRevoked();
+    case "unknown":
+      throw unavailable(
+        "standing_unknown",
+        "Whether the token still stands cannot be learnt now. Try again.",
+        standing.cause,
+      );
+    case "good":
+      return callerOf(standing.agent, claims, config);
+  }
+}
+
+/** A caller's authority, for what it writes. @param holds the permissions of the agent's own that the request needs. */
+export const authorityOf = ({ claims }: Caller, holds: readonly string[]): Authority => ({
+  agentId: claims.sub,
+  sessionId: claims.sid,
+  issuedAt: claims.iat,
+  holds,
+});
+
+/** The permissions are worked out once for a token and a reading of its agent. */
+function callerOf(agent: Agent, claims: AccessClaims, config: Config): Caller {
+  const known = narrowed.get(claims);
+  if (known?.agent === agent) return known.caller;
+  const permissions = narrow(claims.scope, agent.permissions, config.catalogue);
+  const caller = { agent, claims, permissions, isAdmin: permissions.has(ADMIN) };
+  narrowed.set(claims, { agent, caller });
+  return caller;
+}
+
+/** Who asks for a registration: nobody in particular, an agent, or the holder of the bootstrap token. */
+export async function identifyRegistrar(context: AuthenticationContext): Promise<Registrar> {
+  const { request, config } = context;
+  if (!request.headers.has("authorization")) return { kind: "stranger" };
+  const token = bearerToken(request);
+  const { adminBootstrapToken, pepper } = config;
+  if (token && adminBootstrapToken && (await equalSecrets(pepper, token, adminBootstrapToken))) {
+    return { kind: "bootstrap" };
+  }
+  const caller = await authenticate(context, 0);
+  // Nobody is granted more than the registrar holds when the grant is written.
+  const holds = caller.isAdmin ? [ADMIN] : caller.agent.permissions;
+  return { kind: "agent", permissions: caller.permissions, authority: authorityOf(caller, holds) };
+}
+
+function invalidToken() {
+  return unauthorized("invalid_token", "The access token is not valid here. POST /agents/verify gives one.");
+}

@@ -1,0 +1,59 @@
+import type { Agent, Tier } from "../agents/agent.ts";
+import { clientNetwork } from "./client-network.ts";
+import { ApiError } from "../http/errors.ts";
+
+/** Seconds that every limit counts over; wrangler.toml's `period`. */
+export const PERIOD = 60;
+
+/** Requests a period, as wrangler.toml binds them; the test of the configuration holds the two together. */
+export const TIER_LIMITS: Readonly<Record<Tier, number>> = { free: 60, pro: 300, enterprise: 1000 };
+export const ADDRESS_LIMIT = 300;
+export const VERIFY_LIMIT = 30;
+
+const tierBinding = (env: Env, tier: Tier): RateLimit =>
+  ({ free: env.RATE_FREE, pro: env.RATE_PRO, enterprise: env.RATE_ENTERPRISE })[tier];
+
+/**
+ * Counts one request of an agent against its tier. Refreshes are counted apart, so that a busy agent can keep its session.
+ *
+ * @throws {ApiError} 429 once the tier is used up.
+ */
+export async function limitAgent(
+  env: Env,
+  { id, tier }: Pick<Agent, "id" | "tier">,
+  what: "request" | "refresh" = "request",
+): Promise<void> {
+  const { success } = await tierBinding(env, tier).limit({ key: what === "request" ? id : `${what}:${id}` });
+  if (!success) throw limited(TIER_LIMITS[tier], `${tier} tier`, { tier });
+}
+
+/** For what strangers may call. @throws {ApiError} 429 once an IPv4 address or an IPv6 /64 has used up its share. */
+export async function limitAddress(env: Env, ipAddress: string): Promise<void> {
+  const { success } = await env.RATE_ADDRESS.limit({ key: clientNetwork(ipAddress) });
+  if (!success) throw limited(ADDRESS_LIMIT, "address");
+}
+
+/** For the sessions that one key opens: who does not have the key cannot use its share up. @throws {ApiError} 429 */
+export async function limitKey(env: Env, keyHash: string): Promise<void> {
+  const { success } = await env.RATE_FREE.limit({ key: `verify:${keyHash}` });
+  if (!success) throw limited(TIER_LIMITS.free, "key");
+}
+
+/** For guesses at one agent's key, from wherever they come. @throws {ApiError} 429 */
+export async function limitGuesses(env: Env, agentId: string): Promise<void> {
+  const { success } = await env.RATE_VERIFY.limit({ key: agentId.slice(0, 64) });
+  if (!success) throw limited(VERIFY_LIMIT, "agent");
+}
+
+function limited(limit: number, whose: string, extra: { tier?: Tier } = {}): ApiError {
+  return new ApiError(429, {
+    code: "rate_limited",
+    error: "Rate limit exceeded",
+    message: `The limit of ${limit} requests a minute for this ${whose} is used up. Wait ${PERIOD} seconds.`,
+    extra: { tier: null, ...extra, limit, retry_after: PERIOD },
+    headers: {
+      "Retry-After": String(PERIOD),
+      "RateLimit-Policy": `"${extra.tier ?? whose}";q=${limit};w=${PERIOD}`,
+    },
+  });
+}

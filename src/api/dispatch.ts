@@ -1,0 +1,73 @@
+import type { Handler } from "hono";
+import type { Authority } from "../authority/authority.ts";
+import { note } from "../audit/record.ts";
+import type { Registrar } from "../agents/register.ts";
+import { ADMIN } from "../permissions/grammar.ts";
+import { authenticate, authorityOf, identifyRegistrar, type Caller } from "../access/authenticate.ts";
+import { ApiError, forbidden } from "../http/errors.ts";
+import { limitAddress, limitAgent } from "../access/rate-limit.ts";
+import type { AppEnv, RequestContext } from "../http/request-context.ts";
+import type { Auth, Call, Route } from "../http/route.ts";
+import { parseBody, readQuery, receiveBody } from "../http/validation.ts";
+
+/**
+ * A declared route as a handler. The body comes first, whether the route has one or not: who calls, what the time is, and
+ * whether the caller may are asked when nothing of the request is outstanding any more. The caller's authority goes along,
+ * for what is written to depend on.
+ */
+export function dispatch(route: Route): Handler<AppEnv> {
+  return async (c) => {
+    const { context: arrived } = c.var;
+    const params = c.req.param() as Record<string, string>;
+    if (route.limited === "address") await limitAddress(arrived.env, arrived.ipAddress);
+    const received = await receiveBody(arrived.request);
+    const context = { ...arrived, now: Date.now() };
+    const { caller, authority } = await callerFor(route.auth, context, params);
+    const query = readQuery(new URL(context.request.url), route.query);
+    const body = parseBody(received, context.request.headers.get("content-type"), route.body);
+    const call = { ...context, params, caller, authority, query, body } as unknown as Call<Auth, never, never>;
+    const answer = await route.handle(call);
+    if (answer instanceof Response) return answer;
+    return Response.json(answer, { status: route.status ?? 200, headers: { "Cache-Control": "no-store" } });
+  };
+}
+
+async function callerFor(
+  auth: Auth,
+  context: RequestContext,
+  params: Record<string, string>,
+): Promise<{ caller: Caller | Registrar | undefined; authority: Authority | undefined }> {
+  if (auth === "none") return { caller: undefined, authority: undefined };
+  if (auth === "registration") return { caller: await identifyRegistrar(context), authority: undefined };
+  // AgentAuth's own endpoints never trust the isolate's memory: a revocation ends them with the next request.
+  const caller = await authenticate(context, 0);
+  await limitAgent(context.env, caller.agent);
+  const isOwn = params.id === caller.agent.id;
+  if (!caller.isAdmin) {
+    if (auth === "admin") throw needsAdmin(context, caller, "Only an administrator may do this.");
+    if (auth === "self" && !isOwn) throw needsAdmin(context, caller, "An agent may only do this to itself.");
+  }
+  // What an agent may do anyway does not depend on its being an administrator.
+  const asAdmin = auth === "admin" || (auth === "self" && !isOwn) || (auth === "own" && caller.isAdmin);
+  return { caller, authority: authorityOf(caller, asAdmin ? [ADMIN] : []) };
+}
+
+/** The owner of the agent is to see what it tried. */
+function needsAdmin(context: RequestContext, caller: Caller, message: string): ApiError {
+  const { method, url } = context.request;
+  note(context, caller.agent.id, `${method} ${new URL(url).pathname} → denied, needs *:*:*`, { status: "failure" });
+  return forbidden("insufficient_permissions", message, { required: "*:*:*", granted: [...caller.permissions] });
+}
+
+/** 405 with the methods that the path does have (RFC 9110 §15.5.6). */
+export function methodNotAllowed(methods: readonly string[]): Handler<AppEnv> {
+  const allowed = [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(", ");
+  return (c) => {
+    throw new ApiError(405, {
+      code: "method_not_allowed",
+      error: "Method not allowed",
+      message: `${c.req.method} is not a method of this path. It has ${allowed}.`,
+      headers: { Allow: allowed },
+    });
+  };
+}

@@ -1,0 +1,292 @@
+import * as z from "zod/mini";
+import { METHODS } from "../policy/rule.ts";
+import type { Auth, Route } from "../http/route.ts";
+
+/** What the reference says beside the routes. */
+export interface About {
+  readonly version: string;
+  /** By method and path: what a route does, and the schema of what it answers when all is well. */
+  readonly answers: Readonly<Record<string, { summary: string; answer: z.ZodMiniType }>>;
+  /** By the name of a webhook event: when it is sent, and the schema of its `data`. */
+  readonly events: Readonly<Record<string, { summary: string; data: z.ZodMiniType }>>;
+}
+
+type Json = Record<string, unknown>;
+
+const TAGS: Readonly<Record<string, string>> = {
+  agents: "Registering agents, and what their owners and administrators do with them.",
+  tokens: "Proving an agent's identity, renewing and ending its sessions.",
+  gateway: "Calling the real APIs through AgentAuth.",
+  activity: "What agents did.",
+  webhooks: "Being told of what happens.",
+  permissions: "What can be granted.",
+  service: "The service itself.",
+};
+
+const REFUSALS: Readonly<Record<number, string>> = {
+  400: "The body, the query, the path or the host is not as it must be; details names each fault.",
+  401: "No access token, or one that is not good (any more).",
+  403: "The caller may not; required and granted say what is lacking.",
+  404: "There is no such thing, or it is not the caller's.",
+  405: "The path has no such method; Allow names those it has.",
+  408: "The body did not arrive in time.",
+  409: "It cannot be changed any more.",
+  413: "The body is larger than 64 KB.",
+  415: "The body is not JSON.",
+  421: "Local development only: the request is for another host, or from a page of another origin.",
+  429: "A rate limit is used up; Retry-After says how many seconds to wait.",
+  500: "Something failed here; request_id finds it in the log.",
+  502: "The upstream could not be reached, or broke off.",
+  503: "A part that is needed to decide does not answer.",
+  504: "The upstream did not answer in time.",
+};
+
+const ERROR: Json = {
+  type: "object",
+  required: ["error", "message", "status", "code", "request_id"],
+  properties: {
+    error: { type: "string", description: "Stable title." },
+    message: { type: "string", description: "What happened, and what to do about it." },
+    status: { type: "integer" },
+    code: { type: "string", description: "Stable, for machines." },
+    request_id: { type: "string" },
+    details: {
+      type: "array",
+      items: {
+        type: "object",
+        required: ["message"],
+        properties: { field: { type: "string" }, permission: { type: "string" }, message: { type: "string" } },
+      },
+    },
+    required: { type: "string", description: "The permission that the request needs." },
+    granted: { type: "array", items: { type: "string" } },
+    tier: { type: ["string", "null"] },
+    limit: { type: "integer" },
+    retry_after: { type: "integer", description: "Seconds." },
+    upstream: { type: "string" },
+  },
+};
+
+/**
+ * The OpenAPI 3.1 description of the service, made from the routes and their schemas: the one source is the code.
+ *
+ * @throws {Error} naming a route that nobody describes.
+ */
+export function openApiDocument(routes: readonly Route[], { version, answers, events }: About): Json {
+  const paths: Record<string, Json> = {};
+  for (const route of routes) (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(route, answers);
+  paths["/proxy/{service}/{path}"] = gateway();
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "AgentAuth",
+      version,
+      description:
+        "Identity for AI agents, and a gateway that checks every request of theirs. All bodies are JSON, all times ISO 8601 UTC, all errors in one shape.",
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/", description: "This deployment" }],
+    security: [{ accessToken: [] }],
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    paths,
+    webhooks: Object.fromEntries(Object.entries(events).map((event) => [event[0], { post: webhook(...event) }])),
+    components: {
+      securitySchemes: {
+        accessToken: {
+          type: "http",
+          scheme: "bearer",
+          bearerFormat: "JWT",
+          description: "The access token that POST /agents/verify or POST /agents/refresh gives.",
+        },
+      },
+      schemas: { Error: ERROR },
+      responses: Object.fromEntries(
+        Object.entries(REFUSALS).map(([status, description]) => [
+          `E${status}`,
+          { description, content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } } },
+        ]),
+      ),
+    },
+  };
+}
+
+function operation(route: Route, answers: About["answers"]): Json {
+  const { auth, body, query, status = 200 } = route;
+  const described = answers[`${route.method} ${route.path}`];
+  if (!described)
+    throw new Error(`${route.method} ${route.path} is not described: say in its room's answers.ts what it answers`);
+  const { summary, answer } = described;
+  const parameters = [...pathParameters(route.path), ...(query ? queryParameters(query) : [])];
+  return {
+    operationId: operationId(route),
+    tags: [tagOf(route.path)],
+    summary,
+    description: WHO[auth],
+    security: SECURITY[auth],
+    ...(parameters.length > 0 && { parameters }),
+    ...(body && {
+      requestBody: {
+        required: !body.safeParse(undefined).success,
+        content: { "application/json": { schema: schemaOf(body, "input") } },
+      },
+    }),
+    responses: {
+      [status]: {
+        description: "Done.",
+        content: { "application/json": { schema: schemaOf(answer, "output") } },
+      },
+      ...refusals(refusalsOf(route)),
+    },
+  };
+}
+
+/** The delivery of one event (OpenAPI 3.1, `webhooks`). */
+function webhook(name: string, { summary, data }: About["events"][string]): Json {
+  const string = { type: "string" };
+  const timestamp = { ...string, format: "date-time" };
+  const properties = { id: string, event: { ...string, const: name }, agent_id: string, timestamp };
+  const all = { ...properties, data: schemaOf(data, "output") };
+  const schema = { type: "object", properties: all, required: Object.keys(all), additionalProperties: false };
+  return {
+    operationId: `webhook${operationName(name)}`,
+    tags: ["webhooks"],
+    summary,
+    description: DELIVERY,
+    // AgentAuth is the caller, and sends no access token.
+    security: [],
+    requestBody: { required: true, content: { "application/json": { schema } } },
+    responses: {
+      "2XX": { description: "The delivery is acknowledged." },
+      "4XX": { description: "The delivery is tried again later; 410 disables the webhook." },
+    },
+  };
+}
+
+const DELIVERY =
+  "AgentAuth sends this to the webhooks that are registered for it, signed as Standard Webhooks describes (webhook-id, webhook-timestamp, webhook-signature).";
+
+const WHO: Readonly<Record<Auth, string>> = {
+  none: "Anybody may call it.",
+  registration: "Who may call it is the deployment's REGISTRATION policy; the bootstrap token is sent as a Bearer.",
+  bearer: "Any agent in good standing may call it.",
+  self: "The agent itself may call it, or an administrator (`*:*:*`).",
+  admin: "Only an administrator (`*:*:*`) may call it.",
+  own: "The agent that owns it may call it, or an administrator (`*:*:*`).",
+};
+
+const BEARER = [{ accessToken: [] }];
+const SECURITY: Readonly<Record<Auth, Json[]>> = {
+  none: [],
+  registration: [{}, ...BEARER],
+  bearer: BEARER,
+  self: BEARER,
+  admin: BEARER,
+  own: BEARER,
+};
+
+function refusalsOf({ auth, body, path, method, limited }: Route): number[] {
+  const known = auth !== "none" || limited !== undefined;
+  return [
+    400,
+    ...(known ? [401] : []),
+    ...(["admin", "self", "registration"].includes(auth) ? [403] : []),
+    ...(path.includes("{") || auth === "own" ? [404] : []),
+    405,
+    ...(body ? [408] : []),
+    ...(path.startsWith("/agents/{") && method !== "GET" && method !== "DELETE" ? [409] : []),
+    ...(body ? [413, 415] : []),
+    421,
+    ...(known ? [429] : []),
+    500,
+    503,
+  ];
+}
+
+const refusals = (statuses: readonly number[]): Json =>
+  Object.fromEntries(statuses.map((status) => [status, { $ref: `#/components/responses/E${status}` }]));
+
+function pathParameters(path: string): Json[] {
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: "path",
+    required: true,
+    schema: { type: "string" },
+  }));
+}
+
+function queryParameters(query: z.ZodMiniType): Json[] {
+  const { required = [] } = schemaOf(query, "input") as { required?: string[] };
+  // What comes as text is described as what it is read as.
+  const { properties = {} } = schemaOf(query, "output") as { properties?: Record<string, Json> };
+  return Object.entries(properties).map(([name, schema]) => ({
+    name,
+    in: "query",
+    required: required.includes(name),
+    schema,
+  }));
+}
+
+/** JSON Schema without what says nothing to a reader: the patterns behind formats, and the bounds of safe integers. */
+function schemaOf(schema: z.ZodMiniType, io: "input" | "output"): Json {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: "any",
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.format) delete jsonSchema.pattern;
+      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+    },
+  }) as Json;
+  return rest;
+}
+
+function tagOf(path: string): string {
+  if (/\/(verify|refresh|revoke-tokens|jwks\.json)$/.test(path)) return "tokens";
+  if (/^\/activity|\/activity$/.test(path)) return "activity";
+  const first = path.split("/")[1] ?? "";
+  return first === "proxy" ? "gateway" : first in TAGS ? first : "service";
+}
+
+/** `postAgentsIdRotateKey`: unique because method and path are. */
+function operationId({ method, path }: Route): string {
+  return method.toLowerCase() + operationName(path);
+}
+
+function operationName(text: string): string {
+  const words = text.split(/[^A-Za-z0-9]+/).filter(Boolean);
+  return words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
+}
+
+function gateway(): Json {
+  const methods = [...METHODS].filter((method) => method !== "HEAD");
+  return {
+    parameters: [
+      { name: "service", in: "path", required: true, schema: { type: "string" }, example: "github" },
+      {
+        name: "path",
+        in: "path",
+        required: true,
+        description: "The upstream's own path, slashes included, with its own query.",
+        schema: { type: "string" },
+        example: "repos/octo/hello/issues/5",
+      },
+    ],
+    ...Object.fromEntries(
+      methods.map((method) => [
+        method.toLowerCase(),
+        {
+          operationId: `${method.toLowerCase()}Proxy`,
+          tags: ["gateway"],
+          summary: `${method} through the gateway, with the permission that exactly this request needs`,
+          description:
+            "Answers what the upstream answers, streamed, with the header x-agentauth-upstream. Without that header, the answer is the gateway's own.",
+          ...(method !== "GET" && { requestBody: { content: { "*/*": { schema: {} } } } }),
+          responses: {
+            default: { description: "What the upstream answers.", content: { "*/*": { schema: {} } } },
+            ...refusals([400, 401, 403, 404, 421, 429, 502, 503, 504]),
+          },
+        },
+      ]),
+    ),
+  };
+}

@@ -1,0 +1,149 @@
+import { note } from "../audit/record.ts";
+import { toWire } from "../agents/agent.ts";
+import { apiKeyHash } from "../agents/api-key.ts";
+import { ApiError, unauthorized } from "../http/errors.ts";
+import { limitAgent, limitGuesses, limitKey } from "../access/rate-limit.ts";
+import { route } from "../http/route.ts";
+import { newEvent } from "../outbox/event.ts";
+import { tokenSettings } from "../tokens/issuer.ts";
+import { publicKeySet } from "../tokens/keys.ts";
+import { refresh, type RefreshOutcome } from "../tokens/refresh.ts";
+import { derivedFrom } from "../tokens/refresh-token.ts";
+import { revokeTokens, tellEdgeOfAgent, tellEdgeOfSession } from "../tokens/revocation.ts";
+import { refreshBody, verifyBody } from "./token-schemas.ts";
+import { ownerOfRefreshToken } from "../tokens/store.ts";
+import { verifyAgent, type TokenPair } from "../tokens/verify.ts";
+
+export const tokenRoutes = [
+  route({
+    method: "POST",
+    path: "/agents/verify",
+    auth: "none",
+    limited: "address",
+    body: verifyBody,
+    async handle(call) {
+      const { request, env, config, body, now, ipAddress } = call;
+      const keyHash = await apiKeyHash(body.api_key, config.pepper);
+      await limitKey(env, keyHash);
+      const attempt = { agentId: body.agent_id, keyHash, ipAddress, now };
+      const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request));
+      if (!result) {
+        // Only failures count: a stranger who knows an agent's id cannot lock it out.
+        await limitGuesses(env, body.agent_id);
+        note(call, body.agent_id, "verification failed", {
+          status: "failure",
+          known: false,
+          failedVerification: true,
+          event: newEvent("agent.verification_failed", body.agent_id, now, {
+            agent_id: body.agent_id,
+            failed_at: new Date(now).toISOString(),
+            ip_address: ipAddress,
+          }),
+        });
+        throw invalidCredentials();
+      }
+      note(call, body.agent_id, "verified", { verified: true });
+      return {
+        success: true,
+        message: "Agent verified.",
+        agent: toWire(result.agent),
+        token: toWireToken(result.tokens),
+      };
+    },
+  }),
+
+  route({
+    method: "POST",
+    path: "/agents/refresh",
+    auth: "none",
+    limited: "address",
+    body: refreshBody,
+    async handle(call) {
+      const { request, env, config, body, now, ipAddress } = call;
+      const derived = await derivedFrom(body.refresh_token, config.pepper);
+      // A guess costs one read and no write. A limit after the rotation would cost the caller its token, so it stands before.
+      const [owner, next] = await Promise.all([
+        ownerOfRefreshToken(env.DB, derived.hash),
+        derivedFrom(derived.successor, config.pepper),
+      ]);
+      if (!owner) throw refused("unknown");
+      await limitAgent(env, owner, "refresh");
+      const attempt = { ...derived, successorHash: next.hash, agentId: owner.id, ipAddress, now };
+      const result = await refresh(env.DB, attempt, config, tokenSettings(config, request));
+      switch (result.outcome) {
+        case "rotated":
+        case "replayed":
+          if (result.outcome === "rotated") note(call, owner.id, "token refreshed");
+          return { success: true, message: "Token refreshed.", token: toWireToken(result.tokens) };
+        case "reused": {
+          const { familyId, now: readAt } = result.record;
+          const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+          call.waitUntil(tellEdgeOfSession(edge, familyId, Math.floor(readAt / 1000) + 1));
+          note(call, owner.id, "refresh token used again: the session was revoked", { status: "failure" });
+          throw refused("reused");
+        }
+        case "expired":
+        case "ended":
+          note(call, owner.id, `refresh refused: ${result.outcome}`, { status: "failure" });
+          throw refused(result.outcome);
+        case "unknown":
+          throw refused("unknown");
+      }
+    },
+  }),
+
+  route({
+    method: "POST",
+    path: "/agents/revoke-tokens",
+    auth: "bearer",
+    async handle(call) {
+      const { env, config, caller, authority, now } = call;
+      const notBefore = await revokeTokens(env.DB, authority);
+      if (notBefore !== undefined) {
+        const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+        call.waitUntil(tellEdgeOfAgent(edge, caller.agent.id, notBefore));
+      }
+      note(call, caller.agent.id, "all tokens revoked");
+      return {
+        success: true,
+        message: "All tokens are revoked. POST /agents/verify gives new ones.",
+        revoked_at: new Date(now).toISOString(),
+      };
+    },
+  }),
+
+  route({
+    method: "GET",
+    path: "/.well-known/jwks.json",
+    auth: "none",
+    handle: ({ config }) =>
+      Response.json(publicKeySet(config.signingKeys), {
+        headers: { "Cache-Control": "public, max-age=300, stale-while-revalidate=300" },
+      }),
+  }),
+];
+
+function toWireToken({ accessToken, refreshToken, expiresIn }: TokenPair) {
+  return { access_token: accessToken, refresh_token: refreshToken, token_type: "Bearer", expires_in: expiresIn };
+}
+
+/** One body for an unknown agent, a wrong key and an agent that is not active. */
+function invalidCredentials(): ApiError {
+  return new ApiError(401, {
+    code: "invalid_credentials",
+    error: "Invalid credentials",
+    message: "No active agent has this id and this API key.",
+    headers: { "WWW-Authenticate": 'Bearer realm="agentauth"' },
+  });
+}
+
+/** Only the holder of a token learns what became of it. */
+function refused(outcome: Exclude<RefreshOutcome["outcome"], "rotated" | "replayed">): ApiError {
+  const [code, message] = {
+    unknown: ["invalid_refresh_token", "The refresh token is not known here."],
+    expired: ["refresh_token_expired", "The refresh token, or its session, has expired."],
+    ended: ["session_ended", "The session was revoked, or its agent is not active."],
+    reused: ["refresh_token_reused", "The refresh token had been used before: its session is revoked."],
+  }[outcome] as [string, string];
+  return unauthorized(code, `${message} POST /agents/verify opens a new session.`);
+}

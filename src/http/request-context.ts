@@ -1,0 +1,77 @@
+import { createMiddleware } from "hono/factory";
+import { ConfigError, loadConfig, type Config } from "../config/config.ts";
+import { ApiError } from "./errors.ts";
+import { checkHost, checkLocalRequest } from "./host.ts";
+import { harden } from "./security-headers.ts";
+
+/** What is known of a request before anyone looks at what it asks. */
+export interface RequestContext {
+  readonly request: Request;
+  readonly env: Env;
+  readonly config: Config;
+  readonly requestId: string;
+  /** Empty if unknown. */
+  readonly ipAddress: string;
+  /** Milliseconds; for a request with a body, the time at which all that is judged of it had arrived. */
+  readonly now: number;
+  readonly waitUntil: (work: Promise<unknown>) => void;
+}
+
+export interface AppEnv {
+  Bindings: Env;
+  Variables: { requestId: string; context: RequestContext };
+}
+
+/**
+ * Reads the configuration, checks whom the request is for, and gives it its id and its time. Every request passes here.
+ *
+ * @throws {ApiError} 400 for a malformed host; 503: a deployment that is not set up answers nothing else; 421 in local
+ * development for another host or origin.
+ */
+export function contextOf(
+  request: Request,
+  env: Env,
+  executionCtx: Pick<ExecutionContext, "waitUntil">,
+  requestId: string,
+): RequestContext {
+  checkHost(request);
+  const config = configOf(env);
+  if (config.development) checkLocalRequest(request, config);
+  return {
+    request,
+    env,
+    config,
+    requestId,
+    ipAddress: request.headers.get("cf-connecting-ip") ?? "",
+    now: Date.now(),
+    waitUntil: (work) => executionCtx.waitUntil(work),
+  };
+}
+
+export const begin = createMiddleware<AppEnv>(async (c, next) => {
+  const requestId = crypto.randomUUID();
+  c.set("requestId", requestId);
+  c.set("context", contextOf(c.req.raw, c.env, c.executionCtx, requestId));
+  await next();
+  const { headers } = c.res;
+  headers.set("x-request-id", requestId);
+  harden(headers);
+});
+
+function configOf(env: Env): Config {
+  try {
+    return loadConfig(env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ApiError(
+      503,
+      {
+        code: "misconfigured",
+        error: "Service misconfigured",
+        message: "This deployment is not set up yet: details say which settings to mend.",
+        details: error.faults.map((message) => ({ message })),
+      },
+      { cause: error.message },
+    );
+  }
+}

@@ -1,0 +1,119 @@
+import type * as z from "zod/mini";
+import { explainIssue } from "../validation/explain-issue.ts";
+import { bodyTimer, type StartTimer } from "./body-timer.ts";
+import { ApiError, badRequest } from "./errors.ts";
+
+/** Bodies of AgentAuth's own endpoints; proxied bodies have no limit. Bytes. */
+const BODY_LIMIT = 64 * 1024;
+
+/** How long such a body may take. */
+const BODY_LIMITS = { idleMs: 10_000, totalMs: 30_000 };
+
+/** A body as it arrived, or why it did not: said only to a caller that may call at all. */
+export type ReceivedBody = { readonly text: string } | { readonly fault: ApiError };
+
+/**
+ * Receives a request's whole body as text. Never rejects: who the caller is and what time it is are asked after this, so that
+ * nobody can be judged first and act later.
+ *
+ * @returns a fault for a body that is too long (413), not UTF-8 (400), breaks off (400), or takes too long (408).
+ */
+export async function receiveBody(request: Request, start?: StartTimer): Promise<ReceivedBody> {
+  try {
+    return { text: await readText(request, start) };
+  } catch (error) {
+    if (error instanceof ApiError) return { fault: error };
+    return { fault: badRequest("The body is not valid UTF-8, or broke off.", undefined, "malformed_json") };
+  }
+}
+
+/**
+ * Checks a JSON body against its schema; a route without one takes any body and looks at none.
+ *
+ * @throws {ApiError} 413, 408, 415 or 400.
+ */
+export function parseBody(
+  received: ReceivedBody,
+  contentType: string | null,
+  schema: z.ZodMiniType | undefined,
+): unknown {
+  if ("fault" in received) throw received.fault;
+  const { text } = received;
+  if (!schema) return undefined;
+  if (text === "") {
+    // A body of which nothing is required may be left out.
+    const absent = schema.safeParse(undefined);
+    if (absent.success) return absent.data;
+    throw badRequest("The request needs a JSON body.");
+  }
+  if (!/^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(contentType ?? "")) {
+    throw new ApiError(415, {
+      code: "unsupported_media_type",
+      error: "Unsupported media type",
+      message: "Send the body as JSON, with Content-Type: application/json.",
+    });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw badRequest("The body is not valid JSON.", undefined, "malformed_json");
+  }
+  return check(schema, value, "The body is not as it must be.");
+}
+
+/** @throws {ApiError} 400 naming each parameter. */
+export function readQuery(url: URL, schema: z.ZodMiniType | undefined): unknown {
+  if (!schema) return undefined;
+  const seen: Record<string, string> = Object.create(null);
+  for (const [name, value] of url.searchParams) {
+    if (name in seen) throw badRequest(`The query parameter ${name.slice(0, 40)} stands twice.`);
+    seen[name] = value;
+  }
+  return check(schema, { ...seen }, "The query is not as it must be.");
+}
+
+function check(schema: z.ZodMiniType, value: unknown, message: string): unknown {
+  const parsed = schema.safeParse(value, { error: explainIssue });
+  if (parsed.success) return parsed.data;
+  const details = parsed.error.issues.slice(0, 100).map((issue) => ({
+    field: issue.path.join(".").slice(0, 100) || "(body)",
+    message: issue.message,
+  }));
+  const first = details[0];
+  throw badRequest(first ? `${message} ${first.field} ${first.message}.` : message, details);
+}
+
+/** The body as text, given up as soon as it is longer or slower than allowed. */
+async function readText(request: Request, start: StartTimer | undefined): Promise<string> {
+  if (Number(request.headers.get("content-length") ?? 0) > BODY_LIMIT) throw tooLarge();
+  if (!request.body) return "";
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+  const timer = bodyTimer(BODY_LIMITS, start);
+  const reader = request.body.getReader();
+  let text = "";
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = await timer.read(reader.read());
+      if (done) return text + decoder.decode();
+      size += value.byteLength;
+      if (size > BODY_LIMIT) throw tooLarge();
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch (error) {
+    // Not waited for: a sender that hangs would hold up its own refusal.
+    void reader.cancel(error).catch(() => undefined);
+    throw error;
+  } finally {
+    timer.stop();
+  }
+}
+
+function tooLarge(): ApiError {
+  return new ApiError(413, {
+    code: "body_too_large",
+    error: "Payload too large",
+    message: `A body may have ${BODY_LIMIT} bytes at the most.`,
+  });
+}

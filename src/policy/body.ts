@@ -1,0 +1,177 @@
+import { formatForm, parseForm } from "./form.ts";
+import { endToEndHeader } from "./request-headers.ts";
+import { formatMediaType, isUtf8, parseMediaType, type MediaType } from "./media-type.ts";
+import { formatMultipart, parseMultipart } from "./multipart.ts";
+import { watchedNameIn, watchNames, type WatchedNames } from "./parameter-name.ts";
+
+/** The longest body that is read to be checked, in bytes. */
+export const MAX_CHECKED_BODY = 1024 * 1024;
+
+/** Why a body is not sent on. */
+export interface BodyFault {
+  readonly code: "body_too_large" | "body_type_refused" | "bad_body" | "parameter_refused";
+  /** The key that is refused. */
+  readonly parameter?: string;
+  /** What is wrong with the body, as the end of a sentence. */
+  readonly reason?: string;
+}
+
+/** A body as it is sent, with the `Content-Type` that it was judged by: no other may go with it. */
+export interface BodyToSend {
+  readonly body: BodyInit | null;
+  /** Undefined where there is no body; then the header stays as it came. */
+  readonly contentType?: string;
+}
+
+/** What a service says of bodies. */
+export interface BodyRules {
+  /** Names that no form may hold, urlencoded or multipart. */
+  readonly forms: WatchedNames;
+  /** Keys that neither JSON nor a form may hold: `token`, or `inputs.associations` below a JSON key. */
+  readonly keys: readonly string[];
+  /** Whether a rule of the table matches the request. Where none does, bodies that are neither JSON nor a form pass as they are. */
+  readonly isCovered: boolean;
+}
+
+/** What happens to a body of a certain type: it is sent on as it comes, or read whole and judged. */
+export type BodyTreatment = { readonly kind: "stream" | "json" | "form" | "multipart"; readonly type: MediaType };
+
+// Of ES2025: numbers keep the digits that they were written with.
+declare global {
+  interface JSON {
+    rawJSON(text: string): unknown;
+  }
+}
+
+/** What a body without a type is (RFC 9110 §8.3). Said to the upstream, because Rack would take such a body for a form. */
+const UNTYPED = "application/octet-stream";
+
+/**
+ * Decides by the headers whether a body has to be read. The type is the one that goes to the upstream: without the headers that
+ * `Connection` names.
+ *
+ * @returns `body_type_refused`, which an empty body does not deserve, for a type that cannot be parsed, that some upstreams would read as a form though it is none of the
+ * two, or that cannot be checked.
+ */
+export function bodyTreatment(headers: Headers, { forms, keys, isCovered }: BodyRules): BodyTreatment | BodyFault {
+  const type = parseMediaType(endToEndHeader(headers, "content-type") || UNTYPED);
+  if (!type) return { code: "body_type_refused", reason: "its Content-Type is malformed" };
+  const kind = kindOf(type);
+  const isForm = kind === "form" || kind === "multipart";
+  if (kind === "form-like" && forms.exact.size > 0) {
+    return { code: "body_type_refused", reason: `some upstreams read ${type.type} as a form` };
+  }
+  const isChecked = isForm ? forms.exact.size + keys.length > 0 : keys.length > 0;
+  if (!isChecked) return { kind: "stream", type };
+  if (!isForm && kind !== "json") {
+    return isCovered ? { code: "body_type_refused", reason: `it is ${type.type}` } : { kind: "stream", type };
+  }
+  if (!isUtf8(type)) return { code: "body_type_refused", reason: "its charset is not UTF-8" };
+  const coding = endToEndHeader(headers, "content-encoding") ?? "identity";
+  if (coding.trim().toLowerCase() !== "identity") {
+    return { code: "body_type_refused", reason: "it has a Content-Encoding" };
+  }
+  return { kind, type };
+}
+
+/**
+ * Parses a whole body by one strict grammar, looks for the names that it may not hold, and writes anew what was parsed. In a form, a
+ * key below another (`inputs.associations`) counts by its beginning.
+ *
+ * JSON that comes under the type of a form, which is what `curl -d` sends, is sent as JSON.
+ */
+export function judgeBody(
+  bytes: ArrayBuffer,
+  treatment: BodyTreatment | BodyFault,
+  { forms, keys }: BodyRules,
+): BodyToSend | BodyFault {
+  if (bytes.byteLength === 0) return { body: null };
+  if ("code" in treatment) return treatment;
+  const { kind, type } = treatment;
+  if (kind === "stream") return { body: bytes, contentType: formatMediaType(type) };
+  if (kind === "json")
+    return judgeJson(bytes, type, keys) ?? { code: "bad_body", reason: "it is not valid JSON in UTF-8" };
+  const firsts = keys.map((key) => ({ key, first: watchNames([key.split(".", 1)[0]!]) }));
+  const refused = (name: string): string | undefined =>
+    watchedNameIn(name, forms) ?? firsts.find(({ first }) => watchedNameIn(name, first))?.key;
+  if (kind === "multipart") {
+    const parts = parseMultipart(bytes, type.parameters.get("boundary"));
+    if (typeof parts === "string") return { code: "bad_body", reason: parts };
+    const parameter = firstFound(parts, ({ name }) => refused(name));
+    return parameter === undefined ? formatMultipart(parts) : { code: "parameter_refused", parameter };
+  }
+  const json = /^[\s]*[{[]/.test(new TextDecoder().decode(bytes.slice(0, 64)))
+    ? judgeJson(bytes, JSON_TYPE, keys)
+    : null;
+  if (json) return json;
+  const form = parseForm(bytes);
+  if (typeof form === "string") return { code: "bad_body", reason: form };
+  const parameter = firstFound(form.names, refused);
+  return parameter === undefined
+    ? { body: formatForm(form.fields), contentType: formatMediaType(type) }
+    : { code: "parameter_refused", parameter };
+}
+
+const JSON_TYPE: MediaType = { type: "application/json", parameters: new Map() };
+
+/**
+ * Rack parses every `multipart/*` that it knows as a form, formidable everything that holds `urlencoded`, and PHP takes for a form
+ * what only begins with its type.
+ */
+function kindOf({ type }: MediaType): BodyTreatment["kind"] | "form-like" | "other" {
+  if (/^application\/(?:[\w.-]+\+)?json$/.test(type)) return "json";
+  if (type === "application/x-www-form-urlencoded") return "form";
+  if (type === "multipart/form-data") return "multipart";
+  return /^multipart\/|url-?encoded|form-?data/.test(type) ? "form-like" : "other";
+}
+
+function firstFound<T>(items: readonly T[], find: (item: T) => string | undefined): string | undefined {
+  for (const item of items) {
+    const found = find(item);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Returns undefined if it is not JSON. Of two equal keys the last one is judged and sent. */
+function judgeJson(bytes: ArrayBuffer, type: MediaType, keys: readonly string[]): BodyToSend | BodyFault | undefined {
+  try {
+    const value = parseJson(bytes);
+    const held = keys.find((key) =>
+      holds(
+        value,
+        key.split(".").map((step) => watchNames([step])),
+      ),
+    );
+    if (held !== undefined) return { code: "parameter_refused", parameter: held };
+    return { body: JSON.stringify(value), contentType: formatMediaType(type) };
+  } catch {
+    // A SyntaxError, a TypeError for what is not UTF-8, or a RangeError for what is nested too deeply.
+    return undefined;
+  }
+}
+
+function parseJson(bytes: ArrayBuffer): unknown {
+  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+  const reviver = (_: string, value: unknown, context?: { source?: string }) =>
+    typeof value === "number" && context?.source !== undefined ? JSON.rawJSON(context.source) : value;
+  return JSON.parse(text, reviver);
+}
+
+/**
+ * Whether a path of keys leads to something in the value. Lists on the way are looked through; an empty list holds nothing.
+ * Where the path goes on below a key, its value must be a list: an object there may be read as a list of its values.
+ */
+function holds(value: unknown, [key, ...rest]: readonly WatchedNames[]): boolean {
+  if (Array.isArray(value)) return value.some((one) => holds(one, key ? [key, ...rest] : []));
+  if (!key || typeof value !== "object" || value === null) return false;
+  return Object.entries(value).some(
+    ([name, inner]) =>
+      watchedNameIn(name, key) !== undefined && (rest.length === 0 ? isGiven(inner) : isBelow(inner, rest)),
+  );
+}
+
+const isGiven = (value: unknown): boolean => !(Array.isArray(value) && value.length === 0);
+
+const isBelow = (value: unknown, keys: readonly WatchedNames[]): boolean =>
+  Array.isArray(value) ? holds(value, keys) : typeof value === "object" && value !== null;

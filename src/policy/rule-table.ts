@@ -1,0 +1,154 @@
+import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
+import { REFUSED_PARAMETERS, type ServiceDefinition } from "./service-definition.ts";
+import { watchNames, type WatchedNames } from "./parameter-name.ts";
+import { overlap, parseRule, permissions, takes, withoutFormat, type Matcher, type Rule } from "./rule.ts";
+
+/** What a node does not have is not there: a table of thousands of rules is looked through at the pace of memory. */
+interface Node {
+  literals: Map<string, Node> | undefined;
+  parameters: { matcher: Matcher; node: Node }[] | undefined;
+  ends: Map<string, Rule> | undefined;
+  tails: Map<string, Rule> | undefined;
+}
+
+const emptyNode = (): Node => ({ literals: undefined, parameters: undefined, ends: undefined, tails: undefined });
+
+/** A service's rules, arranged so that finding one costs the length of the path and not the number of rules. */
+export interface Table {
+  readonly rules: readonly Rule[];
+  readonly root: Node;
+  /** Embedding parameter → value → the permissions that it needs beside the rule's. */
+  readonly embeds: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
+  /** Parameters of a query that are refused or embed. */
+  readonly queryNames: WatchedNames;
+  /** Parameters of a form that are refused. */
+  readonly formNames: WatchedNames;
+}
+
+/**
+ * Reads what a definition says of requests.
+ *
+ * @throws {Error} naming the line that is malformed or asks for a permission that the catalogue does not have.
+ */
+export function compileTable(definition: ServiceDefinition, catalogue: Catalogue): Table {
+  const { name, rules: lines, embeds, refusedParameters = REFUSED_PARAMETERS } = definition;
+  const rules: Rule[] = [];
+  const root = emptyNode();
+  for (const line of lines) {
+    for (const rule of told(`rule "${line}"`, () => parseRule(line, name))) {
+      known(`rule "${line}"`, rule.required, name, catalogue);
+      insert(root, rule);
+      rules.push(rule);
+    }
+  }
+  const embedding = Object.entries(embeds ?? {}).map(([parameter, values]) => {
+    const needs = Object.entries(values).map(([value, text]) => {
+      const where = `${parameter}=${value}`;
+      const required = text === "" ? [] : told(where, () => permissions(text, "read", name));
+      known(where, required, name, catalogue);
+      return [value, required] as const;
+    });
+    return [parameter, new Map(needs)] as const;
+  });
+  return {
+    rules,
+    root,
+    embeds: new Map(embedding),
+    queryNames: watchNames([...refusedParameters, ...Object.keys(embeds ?? {})]),
+    formNames: watchNames(definition.refusedFormParameters ?? refusedParameters),
+  };
+}
+
+function told<T>(where: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new Error(`${where}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function known(where: string, required: readonly string[], service: string, catalogue: Catalogue): void {
+  for (const permission of required) {
+    const [, resource = "", action = ""] = permission.split(":");
+    if (!actionsOf(catalogue, service, resource).includes(action)) {
+      throw new Error(`${where}: the catalogue has no ${permission}; add it under resources`);
+    }
+  }
+}
+
+/** Pairs of rules that some request would match both of: there, the permission would hang on their order. */
+export function overlaps(rules: readonly Rule[]): [Rule, Rule][] {
+  const pairs: [Rule, Rule][] = [];
+  rules.forEach((rule, index) => {
+    for (const earlier of rules.slice(0, index)) if (overlap(earlier, rule)) pairs.push([earlier, rule]);
+  });
+  return pairs;
+}
+
+function insert(root: Node, rule: Rule): void {
+  let node = root;
+  for (const matcher of rule.segments) {
+    if (matcher.kind === "tail") {
+      node.tails ??= new Map();
+      for (const method of rule.methods) node.tails.set(method, rule);
+      return;
+    }
+    node = child(node, matcher);
+  }
+  node.ends ??= new Map();
+  for (const method of rule.methods) node.ends.set(method, rule);
+}
+
+function child(node: Node, matcher: Matcher): Node {
+  if (matcher.kind === "literal") {
+    node.literals ??= new Map();
+    let next = node.literals.get(matcher.text);
+    if (!next) node.literals.set(matcher.text, (next = emptyNode()));
+    return next;
+  }
+  const key = JSON.stringify(matcher);
+  node.parameters ??= [];
+  let entry = node.parameters.find((one) => JSON.stringify(one.matcher) === key);
+  if (!entry) node.parameters.push((entry = { matcher, node: emptyNode() }));
+  return entry.node;
+}
+
+/** The rule that takes exactly this method and path, or nothing: then the path is uncovered. */
+export function findRule(table: Table, method: string, texts: readonly string[]): Rule | undefined {
+  return search(table.root, method, texts, 0);
+}
+
+function search(node: Node, method: string, texts: readonly string[], from: number): Rule | undefined {
+  const text = texts[from];
+  if (text === undefined) return node.ends?.get(method);
+  const literal = node.literals?.get(text);
+  const found = literal && search(literal, method, texts, from + 1);
+  if (found) return found;
+  for (const { matcher, node: next } of node.parameters ?? []) {
+    const rule = takes(matcher, text) ? search(next, method, texts, from + 1) : undefined;
+    if (rule) return rule;
+  }
+  return node.tails?.get(method);
+}
+
+/**
+ * Whether each `%2F` in this path stands where the rule takes free text, and an upstream that decodes it before it looks for its route,
+ * in whatever case, finds none that needs another permission: `/branches/{name:text}` does not match `/branches/x%2FKeys` where there
+ * is a rule for `/branches/{name}/keys`.
+ */
+export function slashesAllowed(
+  table: Table,
+  rule: Rule | undefined,
+  method: string,
+  texts: readonly string[],
+): boolean {
+  if (!rule) return false;
+  const decoded = texts.flatMap((text) => text.split("/"));
+  const others = [decoded, decoded.map(withoutFormat)].map((path) => findRule(table, method, path));
+  if (others.some((other) => other?.required.some((permission) => !rule.required.includes(permission)))) return false;
+  return texts.every((text, index) => {
+    if (!text.includes("/")) return true;
+    const matcher = rule.segments[Math.min(index, rule.segments.length - 1)];
+    return matcher?.kind === "text" || matcher?.kind === "tail";
+  });
+}

@@ -1,0 +1,142 @@
+import type { ServiceDefinition } from "../service-definition.ts";
+
+const REPO = "/repos/{owner}/{repo}";
+/** GitHub's `Link` headers and its redirects after a rename name a repository by number. */
+const NUMBERED = "/repositories/{repository_id:int}";
+
+/**
+ * Below one repository: an allow-list of sections. What is not listed (actions, secrets, keys, hooks, protection, scanning,
+ * collaborators, deployments …) is uncovered.
+ */
+const inRepository = [
+  "GET,PATCH,DELETE / repos",
+
+  // Content and history.
+  "GET /{what:branches|comments|commits|contents|readme|tags} repos",
+  "GET,PUT,DELETE /contents/{path...} repos",
+  "GET /readme/{dir...} repos",
+  "GET /{format:tarball|zipball} repos",
+  "GET /{format:tarball|zipball}/{ref...} repos",
+  "GET /branches/{branch:text!protection} repos",
+  "POST /branches/{branch:text!protection}/rename repos",
+  "POST /{what:merge-upstream|merges} repos",
+  "GET /commits/{ref:text!branches-where-head|check-runs|check-suites|comments|pulls|status|statuses} repos",
+  "GET /commits/{commit_sha}/branches-where-head repos",
+  "GET /commits/{commit_sha}/pulls repos+pull_requests",
+  "GET,POST /commits/{commit_sha}/comments repos",
+  "GET,PATCH,DELETE /comments/{comment_id:int} repos",
+  "GET,POST /comments/{comment_id:int}/reactions repos",
+  "DELETE /comments/{comment_id:int}/reactions/{reaction_id:int} repos",
+  "GET /compare/{basehead:text} repos",
+  "POST /git/{what:blobs|commits|refs|tags|trees} repos",
+  "GET /git/{what:blobs|commits|tags}/{sha} repos",
+  "GET /git/{what:matching-refs|ref}/{ref...} repos",
+  "PATCH,DELETE /git/refs/{ref...} repos",
+  "GET /git/trees/{tree_sha:text} repos",
+
+  // What describes a repository.
+  "GET /{what:activity|contributors|hash-algorithm|languages|license} repos",
+  "GET /codeowners/errors repos",
+  "GET /community/profile repos",
+  "GET /stats/{series:code_frequency|commit_activity|contributors|participation|punch_card} repos",
+  "GET,PUT /topics repos",
+  "GET,POST /forks repos",
+
+  // Releases. Uploads go to another host and are not covered.
+  "GET,POST /releases repos",
+  "POST /releases/generate-notes repos",
+  "GET /releases/latest repos",
+  "GET /releases/tags/{tag:text} repos",
+  "GET,PATCH,DELETE /releases/{release_id:int} repos",
+  "GET /releases/{release_id:int}/assets repos",
+  "GET,PATCH,DELETE /releases/assets/{asset_id:int} repos",
+  "GET,POST /releases/{release_id:int}/reactions repos",
+  "DELETE /releases/{release_id:int}/reactions/{reaction_id:int} repos",
+
+  // Issues, with the labels, milestones and assignees that GitHub groups with them. A pull request is an issue to GitHub: these
+  // paths read and write its comments, labels and state too.
+  "GET /assignees issues",
+  "GET /assignees/{assignee} issues",
+  "GET /issue-types issues",
+  "GET,POST /issues issues",
+  "GET,PATCH /issues/{issue_number:int} issues",
+  "PUT,DELETE /issues/{issue_number:int}/lock issues",
+  "GET /issues/comments issues",
+  "GET,PATCH,DELETE /issues/comments/{comment_id:int} issues",
+  "PUT,DELETE /issues/comments/{comment_id:int}/pin issues",
+  "GET,POST /issues/comments/{comment_id:int}/reactions issues",
+  "DELETE /issues/comments/{comment_id:int}/reactions/{reaction_id:int} issues",
+  "GET /issues/events issues",
+  "GET /issues/events/{event_id:int} issues",
+  "POST,DELETE /issues/{issue_number:int}/assignees issues",
+  "GET /issues/{issue_number:int}/assignees/{assignee} issues",
+  "GET,POST /issues/{issue_number:int}/comments issues",
+  "GET /issues/{issue_number:int}/{part:events|parent|suggestions|timeline} issues",
+  "GET,POST /issues/{issue_number:int}/dependencies/blocked_by issues",
+  "DELETE /issues/{issue_number:int}/dependencies/blocked_by/{issue_id:int} issues",
+  "GET /issues/{issue_number:int}/dependencies/blocking issues",
+  "GET,POST,PUT /issues/{issue_number:int}/issue-field-values issues",
+  "DELETE /issues/{issue_number:int}/issue-field-values/{issue_field_id:int} issues",
+  "GET,POST,PUT,DELETE /issues/{issue_number:int}/labels issues",
+  "DELETE /issues/{issue_number:int}/labels/{name:text} issues",
+  "GET,POST /issues/{issue_number:int}/reactions issues",
+  "DELETE /issues/{issue_number:int}/reactions/{reaction_id:int} issues",
+  "DELETE /issues/{issue_number:int}/sub_issue issues",
+  "GET,POST /issues/{issue_number:int}/sub_issues issues",
+  "PATCH /issues/{issue_number:int}/sub_issues/priority issues",
+  "POST /issues/{issue_number:int}/suggestions/{suggestion_id}/{verdict:approve|dismiss} issues",
+  "GET,POST /labels issues",
+  "GET,PATCH,DELETE /labels/{name:text} issues",
+  "GET,POST /milestones issues",
+  "GET,PATCH,DELETE /milestones/{milestone_number:int} issues",
+  "GET /milestones/{milestone_number:int}/labels issues",
+
+  // Pull requests. The catalogue has no write for them, so every write is uncovered.
+  "GET /pulls pull_requests",
+  "GET /pulls/comments pull_requests",
+  "GET /pulls/comments/{comment_id:int} pull_requests",
+  "GET /pulls/comments/{comment_id:int}/reactions pull_requests",
+  "GET /pulls/{pull_number:int} pull_requests",
+  "GET /pulls/{pull_number:int}/{part:comments|commits|files|merge|requested_reviewers|reviews} pull_requests",
+  "GET /pulls/{pull_number:int}/merge-async/{uuid} pull_requests",
+  "GET /pulls/{pull_number:int}/reviews/{review_id:int} pull_requests",
+  "GET /pulls/{pull_number:int}/reviews/{review_id:int}/comments pull_requests",
+  "GET /stacks pull_requests",
+  "GET /stacks/{stack_number:int} pull_requests",
+];
+
+/** GitHub REST, from the vendor's OpenAPI description (`@octokit/openapi`). GitHub Enterprise Server: base URL `https://HOST/api/v3`. */
+export const github: ServiceDefinition = {
+  name: "github",
+  baseUrl: "https://api.github.com",
+  credential: { scheme: "bearer" },
+  // GitHub's API reads JSON (https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#body-parameters) and
+  // documents no method override, but it is a Rails application, whose Rack::MethodOverride reads forms: these are checked. Its
+  // own examples send JSON by `curl -d` under the type of a form; it is sent on as JSON.
+  requestHeaders: new Map([["x-github-api-version", /^/]]),
+  defaultHeaders: {
+    accept: "application/vnd.github+json",
+    "x-github-api-version": "2022-11-28",
+  },
+  // Tells which organizations the credential lacks, with a link that would authorize it.
+  hiddenResponseHeaders: ["x-github-sso"],
+  rules: [
+    "GET /issues issues",
+    "GET /user/issues issues",
+    "GET /orgs/{org}/issues issues",
+    "GET /organizations/{organization_id:int}/issues issues",
+    "GET,POST /user/repos repos",
+    "GET,POST /orgs/{org}/repos repos",
+    "GET /organizations/{organization_id:int}/repos repos",
+    "GET /users/{username}/repos repos",
+    "GET /user/{account_id:int}/repos repos",
+    "GET /repositories repos",
+    `POST ${REPO}/generate repos`,
+    ...[REPO, NUMBERED].flatMap((prefix) => inRepository.map((line) => below(prefix, line))),
+  ],
+};
+
+function below(prefix: string, line: string): string {
+  const [methods, path, permission] = line.split(" ");
+  return `${methods} ${prefix}${path === "/" ? "" : path} ${permission}`;
+}

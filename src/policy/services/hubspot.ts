@@ -1,0 +1,81 @@
+import type { ServiceDefinition } from "../service-definition.ts";
+
+/** The three spellings of one object API. */
+const OBJECTS = ["/crm/v3/objects", "/crm/objects/v3", "/crm/objects/{version:month}"];
+/** And of its associations, which have a fourth version. */
+const ASSOCIATED = [...OBJECTS, "/crm/v4/objects", "/crm/objects/v4"];
+const ASSOCIATIONS = ["/crm/v3/associations", "/crm/v4/associations", "/crm/associations/{version:month}"];
+
+/** Each type by its names in a path. Other cases and spellings are uncovered. */
+const TYPES = {
+  contacts: "{type:contacts|contact|0-1}",
+  companies: "{type:companies|company|0-2}",
+  deals: "{type:deals|deal|0-3}",
+} as const;
+
+type Type = keyof typeof TYPES;
+
+const reading = (type: Type, path: string): string[] => [
+  `GET ${path} ${type}`,
+  `GET ${path}/{id} ${type}`,
+  // Reads that carry their question in a body.
+  `POST ${path}/search ${type}:read`,
+  `POST ${path}/batch/read ${type}:read`,
+];
+
+const writing = (type: Type, path: string): string[] => [
+  `POST ${path} ${type}`,
+  `PATCH,DELETE ${path}/{id} ${type}`,
+  `POST ${path}/batch/{what:create|update|upsert|archive} ${type}`,
+  `POST ${path}/{what:merge|gdpr-delete} ${type}`,
+];
+
+const names = Object.keys(TYPES) as Type[];
+const WRITABLE = ["contacts", "deals"] as const;
+
+/** An association is on both its ends: whoever reads or changes it needs both. */
+function associations(from: Type, to: Type): string[] {
+  const both = (action: string) => [...new Set([from, to])].map((type) => `${type}:${action}`).join("+");
+  const rules = (methods: string, sort: string, end: string, batch: string, needs: string) => [
+    ...ASSOCIATED.map(
+      (base) => `${methods} ${base}/${TYPES[from]}/{id}/associations${sort}/${TYPES[to]}${end} ${needs}`,
+    ),
+    ...ASSOCIATIONS.map((base) => `POST ${base}/${TYPES[from]}/${TYPES[to]}/batch/${batch} ${needs}`),
+  ];
+  const reading = rules("GET", "", "", "read", both("read"));
+  if ([from, to].includes("companies")) return reading;
+  return [
+    ...reading,
+    ...rules("PUT,DELETE", "", "/{to_id}", "{what:archive|create}", both("write")),
+    ...rules("PUT", "/default", "/{to_id}", "associate/default", both("write")),
+  ];
+}
+
+/** HubSpot CRM objects, from HubSpot's public API descriptions. */
+export const hubspot: ServiceDefinition = {
+  name: "hubspot",
+  baseUrl: "https://api.hubapi.com",
+  credential: { scheme: "bearer" },
+  embeds: {
+    associations: Object.fromEntries(
+      names.flatMap((type) =>
+        TYPES[type]
+          .slice("{type:".length, -1)
+          .split("|")
+          .map((alias) => [alias, type]),
+      ),
+    ),
+  },
+  // HubSpot's API takes JSON (https://developers.hubspot.com/docs/api/overview). Its one form is a file's upload, which may be long, and
+  // `hapikey` stood in the query alone.
+  refusedFormParameters: [],
+  // An object that is created with associations changes the objects at their other ends, of whatever type they are.
+  widerBodyParameters: ["associations", "inputs.associations"],
+  responseHeaders: ["hubspot-*"],
+  bodyLinks: ["/paging/next/link", "/paging/prev/link"],
+  rules: [
+    ...names.flatMap((type) => OBJECTS.flatMap((base) => reading(type, `${base}/${TYPES[type]}`))),
+    ...WRITABLE.flatMap((type) => OBJECTS.flatMap((base) => writing(type, `${base}/${TYPES[type]}`))),
+    ...names.flatMap((from) => names.flatMap((to) => associations(from, to))),
+  ],
+};

@@ -1,0 +1,33 @@
+import type { ServiceDefinition } from "../service-definition.ts";
+
+const record = (name: string, resource: string): string[] => {
+  const path = `/services/data/{version:version}/sobjects/${name}`;
+  return [
+    `GET,POST ${path} ${resource}`,
+    `GET ${path}/describe ${resource}`,
+    `GET,PATCH,DELETE ${path}/{id:record} ${resource}`,
+    // By an external id. `/{id}/{name}` has the same shape and walks to another object: uncovered.
+    `GET,PATCH,DELETE ${path}/{field:custom}/{value} ${resource}`,
+  ];
+};
+
+/**
+ * Salesforce REST, the records of two objects. Every company has a host of its own: `base_url` is
+ * `https://MYDOMAIN.my.salesforce.com`, where the token is bought and, unless its answer names another, used.
+ */
+export const salesforce: ServiceDefinition = {
+  name: "salesforce",
+  credential: {
+    scheme: "client_credentials",
+    tokenUrl: "/services/oauth2/token",
+    instanceDomain: "my.salesforce.com",
+  },
+  requestHeaders: new Map([["sforce-query-options", /^/]]),
+  // `_HttpMethod` (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest_resources.htm) is one of the
+  // parameters that are refused everywhere, and a servlet reads parameters from forms too. JSON holds a record's fields only.
+  // Fields of the record itself. `Owner.Email` is not.
+  embeds: { fields: { "*": "" } },
+  responseHeaders: ["sforce-*"],
+  bodyLinks: ["/nextRecordsUrl"],
+  rules: [...record("Account", "accounts"), ...record("Lead", "leads")],
+};

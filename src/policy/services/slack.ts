@@ -1,0 +1,31 @@
+import type { ServiceDefinition } from "../service-definition.ts";
+
+/** By permission. The method name decides, never the HTTP verb: Slack's own client sends POST for all of them. */
+const METHODS: Readonly<Record<string, string>> = {
+  "messages:read":
+    "chat.getPermalink chat.scheduledMessages.list " +
+    // What was said in a channel is a message: Slack asks `*:history` for it, not `channels:read`.
+    "conversations.history conversations.replies",
+  "messages:write":
+    "chat.appendStream chat.delete chat.deleteScheduledMessage chat.meMessage chat.postEphemeral chat.postMessage " +
+    "chat.scheduleMessage chat.startStream chat.stopStream chat.unfurl chat.update",
+  "channels:read": "conversations.info conversations.list conversations.members",
+  // Without the invitations of Slack Connect, which open a channel to another company, and without canvases.
+  "channels:write":
+    "conversations.archive conversations.close conversations.create conversations.invite conversations.join " +
+    "conversations.kick conversations.leave conversations.mark conversations.open conversations.rename " +
+    "conversations.setPurpose conversations.setTopic conversations.unarchive",
+};
+
+/** Slack Web API, from the methods of `@slack/web-api`. */
+export const slack: ServiceDefinition = {
+  name: "slack",
+  baseUrl: "https://slack.com/api",
+  pathPrefix: "/api",
+  credential: { scheme: "bearer" },
+  // Slack takes arguments from the query, a form or JSON alike, a token among them (https://docs.slack.dev/apis/web-api).
+  refusedBodyParameters: ["token"],
+  rules: Object.entries(METHODS).flatMap(([permission, names]) =>
+    names.split(" ").map((name) => `GET,POST /api/${name} ${permission}`),
+  ),
+};

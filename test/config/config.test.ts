@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { ConfigError, loadConfig } from "../../src/config/config.ts";
+import { testEnv, world } from "../support/world.ts";
+
+function faultsOf(overrides: Record<string, unknown>): readonly string[] {
+  try {
+    loadConfig(testEnv(overrides));
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+  return [];
+}
+
+describe("the configuration", () => {
+  it("has the contract's defaults", () => {
+    expect(loadConfig(testEnv({ REGISTRATION: undefined }))).toMatchObject({
+      registration: "approval",
+      accessTokenTtl: 3600,
+      refreshTokenTtl: 2_592_000,
+      refreshFamilyTtl: 7_776_000,
+      refreshGrace: 10,
+      standingTtl: 5,
+      bodyTimeoutMs: 600_000,
+      activityRetentionDays: 90,
+      corsOrigins: [],
+      webhookAllowLoopback: false,
+    });
+  });
+
+  it.each(["SIGNING_KEYS", "WEBHOOK_KEYS", "SECRET_PEPPER"])("names a missing %s and what to do", (name) => {
+    const [fault] = faultsOf({ [name]: undefined });
+    expect(fault).toContain(`${name} is not set`);
+    expect(fault).toContain("npm run keys");
+  });
+
+  it("insists on a public origin outside development", () => {
+    expect(faultsOf({ ENVIRONMENT: undefined, ISSUER: "" }).join()).toContain("ISSUER is not set");
+    expect(faultsOf({ ENVIRONMENT: undefined, ISSUER: "https://auth.example.com" })).toEqual([]);
+  });
+
+  it.each(["", "http://localhost:8787", "http://127.0.0.1:8787", "https://localhost", "http://[::1]:8787"])(
+    "lets development issue for this machine: %j",
+    (issuer) => {
+      expect(faultsOf({ ENVIRONMENT: "development", ISSUER: issuer })).toEqual([]);
+    },
+  );
+
+  it.each([
+    "https://auth.example.com",
+    "http://localhost.example.com:8787",
+    "http://127.0.0.1.nip.io",
+    "http://10.0.0.1:8787",
+    "http://0.0.0.0:8787",
+  ])("lets development issue for nobody else, whatever else is set: %s", async (issuer) => {
+    const overrides = {
+      ENVIRONMENT: "development",
+      ISSUER: issuer,
+      AUDIENCE: "http://localhost:8787",
+      CORS_ORIGINS: `${issuer}, *`,
+      WEBHOOK_ALLOW_LOOPBACK: "true",
+    };
+    expect(faultsOf(overrides)).toEqual([expect.stringMatching(/ENVIRONMENT is development, and ISSUER is not/)]);
+    for (const path of ["http://localhost:8787/health", `${issuer}/health`, `${issuer}/proxy/lab/things`]) {
+      const { status, body } = await world(overrides).call(path);
+      expect([status, body.code, body.details.length]).toEqual([503, "misconfigured", 1]);
+    }
+  });
+
+  it.each([
+    ["ISSUER", "https://auth.example.com/path"],
+    ["REGISTRATION", "everybody"],
+    ["STANDING_TTL_SECONDS", "soon"],
+    ["ACCESS_TOKEN_TTL_SECONDS", "0"],
+    ["REFRESH_GRACE_SECONDS", "-1"],
+    ["CORS_ORIGINS", "not an origin"],
+    ["SIGNING_KEYS", "{"],
+    ["SIGNING_KEYS", '{"keys":[]}'],
+    ["SECRET_PEPPER", "short"],
+    ["ADMIN_BOOTSTRAP_TOKEN", "short"],
+    ["UPSTREAMS", "[]"],
+    ["UPSTREAMS.x", '{"base_url":'],
+    ["UPSTREAMS.BAD", "{}"],
+  ])("refuses %s = %j, by name", (name, value) => {
+    expect(faultsOf({ [name]: value }).join()).toContain(name);
+  });
+
+  it("shows no value of a secret in a fault", () => {
+    const value = "a-secret-that-is-wrong";
+    const faults = faultsOf({ SIGNING_KEYS: value, WEBHOOK_KEYS: value, SECRET_PEPPER: "a-secret" }).join();
+    expect(faults).not.toContain("a-secret");
+  });
+
+  it("answers nothing but what to mend until it is right", async () => {
+    const { call } = world({ SECRET_PEPPER: "", ENVIRONMENT: "production", ISSUER: "" });
+    for (const path of ["/health", "/agents/register", "/proxy/github/user/repos"]) {
+      const { status, body } = await call(path);
+      expect(status).toBe(503);
+      expect(body.code).toBe("misconfigured");
+      expect(JSON.stringify(body.details)).toContain("SECRET_PEPPER");
+    }
+  });
+});

@@ -1,0 +1,168 @@
+import { createScheduledController } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { loadConfig } from "../../src/config/config.ts";
+import { keepHouse } from "../../src/jobs/run-jobs.ts";
+import worker from "../../src/index.ts";
+import { countOperations } from "../support/count-operations.ts";
+import { world, type World } from "../support/world.ts";
+
+const DAY_MS = 86_400_000;
+
+afterEach(() => void vi.useRealTimers());
+
+const clean = (where: World, now = Date.now()) => keepHouse(where.env, loadConfig(where.env), now);
+
+async function count(where: World, sql: string, ...bindings: unknown[]): Promise<number> {
+  const row = await where.env.DB.prepare(`SELECT COUNT(*) AS n FROM ${sql}`)
+    .bind(...bindings)
+    .first<{ n: number }>();
+  return row!.n;
+}
+
+describe("retention of activity", () => {
+  it("drops what is older than its days, keeps the rest, and keeps the counts exact", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world({ ACTIVITY_RETENTION_DAYS: "30" });
+    const { id, token } = await self.agent();
+    await self.call("/proxy/lab/things/1", { token });
+    await self.drain();
+    vi.setSystemTime(Date.now() + 29 * DAY_MS);
+    await clean(self);
+    const whole = await count(self, "activity WHERE agent_id = ?1", id);
+    expect(whole).toBe(3);
+    const admin = await self.admin();
+    await self.drain();
+    vi.setSystemTime(Date.now() + 2 * DAY_MS);
+    await clean(self);
+    expect(await count(self, "activity WHERE agent_id = ?1", id)).toBe(0);
+    expect(await count(self, "activity WHERE agent_id = ?1", admin.id)).toBe(2);
+    expect(await count(self, "activity_counts WHERE agent_id = ?1", id)).toBe(0);
+    const { results } = await self.env.DB.prepare("SELECT status, total FROM activity_counts WHERE agent_id = ''").all<{
+      status: string;
+      total: number;
+    }>();
+    for (const { status, total } of results) {
+      expect(total).toBe(await count(self, "activity WHERE status = ?1", status));
+    }
+  });
+
+  it("works a backlog off in bounded batches", async () => {
+    const self = world({ ACTIVITY_RETENTION_DAYS: "1" });
+    const { id } = await self.agent();
+    const old = Date.now() - 3 * DAY_MS;
+    await self.env.DB.prepare(
+      `INSERT INTO activity (id, agent_id, at, ip_address, status, message, batch)
+       SELECT 'act_' || printf('%012x', ?1 + value) || 'x', ?2, ?1 + value, '', 'success', null, 'b'
+       FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 1234) SELECT value FROM n)`,
+    )
+      .bind(old, id)
+      .run();
+    await self.env.DB.batch([
+      self.env.DB.prepare("INSERT INTO activity_counts VALUES (?1, 'success', 1234)").bind(id),
+      self.env.DB.prepare(
+        "INSERT INTO activity_counts VALUES ('', 'success', 1234) ON CONFLICT DO UPDATE SET total = total + 1234",
+      ),
+    ]);
+    await clean(self);
+    expect(await count(self, "activity WHERE agent_id = ?1", id)).toBe(0);
+    expect(await count(self, "activity_counts WHERE agent_id = ?1", id)).toBe(0);
+  });
+});
+
+describe("what has expired", () => {
+  it("goes: refresh tokens, families once no access token of them lives, keys after their overlap", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world({ REFRESH_TOKEN_TTL_SECONDS: "600", REFRESH_FAMILY_TTL_SECONDS: "1000" });
+    const { id, token } = await self.agent();
+    await self.env.DB.prepare("INSERT INTO api_keys VALUES (?1, ?2, 0, ?3)")
+      .bind(`hash of ${id}`, id, Date.now() + 500_000)
+      .run();
+    const families = () => count(self, "refresh_families WHERE agent_id = ?1", id);
+    await clean(self);
+    expect(await count(self, "api_keys WHERE agent_id = ?1", id)).toBe(2);
+    vi.setSystemTime(Date.now() + 1_001_000);
+    await clean(self);
+    expect(await count(self, "api_keys WHERE agent_id = ?1", id)).toBe(1);
+    expect(
+      await count(self, "refresh_tokens t JOIN refresh_families f ON f.id = t.family_id WHERE agent_id = ?1", id),
+    ).toBe(0);
+    expect(await families()).toBe(1);
+    expect((await self.call(`/agents/${id}`, { token })).status).toBe(200);
+    vi.setSystemTime(Date.now() + 3_600_000);
+    await clean(self);
+    expect(await families()).toBe(0);
+  });
+});
+
+describe("every chore", () => {
+  it("finds what it drops by an index", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { statements } = await counter.run(() => clean(self));
+    expect(statements.length).toBeGreaterThanOrEqual(5);
+    for (const { sql, bindings } of statements) {
+      const plan = await env.DB.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .bind(...bindings)
+        .all<{ detail: string }>();
+      const scans = plan.results.filter(({ detail }) => /^SCAN (?!\(?subquery|\d+)/.test(detail));
+      expect({
+        sql,
+        // The outbox is read from its beginning, in the order of its key, up to a limit; json_each is a list that is given.
+        scans: scans.filter(
+          ({ detail }) => !/USING INDEX activity_counts_empty|^SCAN (events$|json_each )/.test(detail),
+        ),
+      }).toEqual({
+        sql,
+        scans: [],
+      });
+    }
+  });
+});
+
+describe("the cron trigger", () => {
+  it("keeps house at the time it stands for", async () => {
+    const self = world();
+    const { id } = await self.agent();
+    const families = () => count(self, "refresh_families WHERE agent_id = ?1", id);
+    expect(await families()).toBe(1);
+    await worker.scheduled(createScheduledController({ scheduledTime: Date.now() + 100 * DAY_MS }), self.env);
+    expect(await families()).toBe(0);
+  });
+});
+
+describe("a chore that fails", () => {
+  it("keeps none of the others, and is logged", async () => {
+    const self = world();
+    const errors = vi.spyOn(console, "error").mockImplementation(() => {});
+    let done = 0;
+    await keepHouse(self.env, loadConfig(self.env), Date.now(), {
+      broken: () => Promise.reject(new Error("no")),
+      endless: async (_env, _config, _now, most) => (done++, most),
+    });
+    expect(done).toBe(20);
+    expect(errors.mock.calls.flat().join()).toContain('"chore":"broken"');
+    errors.mockRestore();
+  });
+});
+
+describe("when an agent last proved itself", () => {
+  it("follows through the queue, and late messages do not turn it back", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    const { id, apiKey, token } = await self.agent();
+    const read = async () => (await self.call(`/agents/${id}`, { token })).body;
+    expect((await read()).last_verified_at).toBeNull();
+    const late = self.sent.find(({ agentId, verified }) => verified && agentId === id);
+    const before = (await read()).agent.updated_at;
+    vi.setSystemTime(Date.now() + 5000);
+    await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+    const at = new Date().toISOString();
+    await self.drain();
+    self.sent.push(late!);
+    await self.drain();
+    const { last_verified_at, agent } = await read();
+    expect(last_verified_at).toBe(at);
+    expect(agent.updated_at).toBe(before);
+  });
+});

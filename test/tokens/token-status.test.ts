@@ -1,0 +1,111 @@
+import { env } from "cloudflare:workers";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Agent } from "../../src/agents/agent.ts";
+import type { AccessClaims } from "../../src/tokens/access-token.ts";
+import { judgeStanding } from "../../src/tokens/token-status.ts";
+import { world, type World } from "../support/world.ts";
+
+const down = (): never => {
+  throw new Error("D1_ERROR: Network connection lost.");
+};
+const failingDatabase = { prepare: down, batch: down };
+const failingKv = { get: () => Promise.reject(new Error("KV down")), put: () => Promise.reject(new Error("KV down")) };
+
+const read = (where: World, token: string) => where.call("/proxy/lab/things/1", { token });
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
+afterEach(() => void vi.useRealTimers());
+
+describe("where D1 does not answer", () => {
+  it("nobody passes: 503, on every path that has to decide", async () => {
+    const { id, apiKey, token, refreshToken } = await world().agent(["lab:things:read", "lab:things:write"]);
+    const admin = await world().admin();
+    const failing = world({ DB: failingDatabase });
+    vi.setSystemTime(Date.now() + 6000);
+    const calls: [string, RequestInit & { token?: string; json?: unknown }][] = [
+      ["/proxy/lab/things/1", { token }],
+      ["/proxy/lab/things/1", { token, method: "DELETE" }],
+      [`/agents/${id}`, { token }],
+      [`/agents/${id}/activity`, { token }],
+      ["/agents", { token: admin.token }],
+      ["/agents/revoke-tokens", { token, method: "POST" }],
+      ["/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } }],
+      ["/agents/refresh", { method: "POST", json: { refresh_token: refreshToken } }],
+      ["/agents/register", { method: "POST", json: { name: "agent", owner_email: "a@example.com" } }],
+    ];
+    for (const [path, init] of calls) {
+      const { status, headers, body } = await failing.call(path, init);
+      expect([path, status]).toEqual([path, 503]);
+      expect(headers.get("retry-after")).toBe("1");
+      expect(JSON.stringify(body)).not.toContain("D1_ERROR");
+    }
+    expect((await read(world(), token)).status).toBe(200);
+  });
+
+  it("a read passes while the isolate remembers the agent, and no longer", async () => {
+    const { token } = await world().agent();
+    expect((await read(world(), token)).status).toBe(200);
+    const failing = world({ DB: failingDatabase });
+    vi.setSystemTime(Date.now() + 4999);
+    expect((await read(failing, token)).status).toBe(200);
+    vi.setSystemTime(Date.now() + 1);
+    expect((await read(failing, token)).body.code).toBe("standing_unknown");
+  });
+
+  it("a revocation that KV knows is still refused as one", async () => {
+    const { id, token } = await world().agent();
+    await env.REVOCATIONS.put(`agent:${id}`, String(Math.floor(Date.now() / 1000) + 1));
+    expect((await read(world({ DB: failingDatabase, STANDING_TTL_SECONDS: "1" }), token)).body.code).toBe(
+      "token_revoked",
+    );
+  });
+
+  it("both failing let nobody pass", async () => {
+    const { token } = await world().agent();
+    const { status } = await read(world({ DB: failingDatabase, REVOCATIONS: failingKv }), token);
+    expect(status).toBe(503);
+  });
+});
+
+describe("where only KV does not answer", () => {
+  it("D1 decides: who stands passes, who was revoked does not", async () => {
+    const failing = world({ REVOCATIONS: failingKv, STANDING_TTL_SECONDS: "1" });
+    const { id, token } = await failing.agent();
+    expect((await read(failing, token)).status).toBe(200);
+    const admin = await failing.admin();
+    expect((await failing.call(`/agents/${id}/revoke`, { method: "POST", token: admin.token })).status).toBe(200);
+    vi.setSystemTime(Date.now() + 1000);
+    expect((await read(failing, token)).status).toBe(401);
+  });
+});
+
+describe("KV's silence", () => {
+  it("proves nothing: what only D1 knows is in force", async () => {
+    const self = world();
+    const { id, token } = await self.agent();
+    await self.env.DB.prepare("UPDATE agents SET status = 'suspended' WHERE id = ?1").bind(id).run();
+    expect(await env.REVOCATIONS.get(`agent:${id}`)).toBeNull();
+    expect((await read(self, token)).status).toBe(401);
+  });
+});
+
+describe("standing", () => {
+  const claims = { sub: "agt_a", iat: 100, exp: 200, jti: "j", sid: "fam_a", scope: [] } satisfies AccessClaims;
+  const agent = { id: "agt_a", status: "active", notBefore: 0 } as unknown as Agent;
+
+  it.each([
+    ["a good agent and session", { agent, sessionEnded: false }, "good"],
+    ["no such agent", undefined, "revoked"],
+    ["a session that ended", { agent, sessionEnded: true }, "revoked"],
+    ["an inactive agent", { agent: { ...agent, status: "inactive" as const }, sessionEnded: false }, "revoked"],
+    ["a suspended agent", { agent: { ...agent, status: "suspended" as const }, sessionEnded: false }, "revoked"],
+    [
+      "a token from before the agent's not-before",
+      { agent: { ...agent, notBefore: 101 }, sessionEnded: false },
+      "revoked",
+    ],
+    ["a token from that very second", { agent: { ...agent, notBefore: 100 }, sessionEnded: false }, "good"],
+  ])("%s: %s", (_, record, state) => {
+    expect(judgeStanding(claims, record).state).toBe(state);
+  });
+});
