@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { parse } from "smol-toml";
-import { explain, type Explanation, type Question } from "../src/policy/explain.ts";
-import { question } from "../src/api/explain.ts";
+import { explain, type Explanation, type ExplainRequest } from "../src/policy/explain.ts";
+import { explainRequest } from "../src/api/explain.ts";
 import { loadServices } from "../src/policy/services.ts";
 import { upstreamSettings } from "../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
@@ -52,7 +52,7 @@ async function explainLines(): Promise<void> {
   process.stdout.write(pending);
 }
 
-function explanationOf(question: Question | Unreadable): Explanation {
+function explanationOf(question: ExplainRequest | Unreadable): Explanation {
   if (!("unreadable" in question)) return explain({ services, catalogue }, question).explanation;
   process.exitCode = 1;
   const { service, method } = question.unreadable;
@@ -73,14 +73,14 @@ interface Unreadable {
   readonly unreadable: { readonly service?: unknown; readonly method?: unknown };
 }
 
-function read(line: string): Question | Unreadable {
+function read(line: string): ExplainRequest | Unreadable {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
     return { unreadable: {} };
   }
-  const parsed = question.safeParse(value);
+  const parsed = explainRequest.safeParse(value);
   if (parsed.success) return parsed.data;
   return { unreadable: typeof value === "object" && value !== null ? value : {} };
 }

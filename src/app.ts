@@ -3,13 +3,13 @@ import { Hono } from "hono/tiny";
 import { activityRoutes } from "./api/audit.ts";
 import { agentRoutes } from "./api/agents.ts";
 import { proxy } from "./gateway/proxy.ts";
-import { gatewayRoutes } from "./api/explain.ts";
-import { answerError, errorAnswer } from "./http/error-response.ts";
+import { explainRoutes } from "./api/explain.ts";
+import { toErrorResponse, handleError } from "./http/error-response.ts";
 import { cors } from "./http/cors.ts";
 import { dispatch, methodNotAllowed } from "./api/dispatch.ts";
 import { healthRoutes } from "./api/health.ts";
 import { notFound } from "./http/errors.ts";
-import { begin, contextOf, type AppEnv } from "./http/request-context.ts";
+import { requestContext, createRequestContext, type AppEnv } from "./http/request-context.ts";
 import type { Route } from "./http/route.ts";
 import { permissionRoutes } from "./api/permissions.ts";
 import { tokenRoutes } from "./api/tokens.ts";
@@ -22,30 +22,30 @@ export const ROUTES: readonly Route[] = [
   ...activityRoutes,
   ...webhookRoutes,
   ...permissionRoutes,
-  ...gatewayRoutes,
+  ...explainRoutes,
   ...healthRoutes,
 ];
 
 /** The API's reference and its description. */
 const ASSETS = ["/openapi.json", "/docs", "/docs/:file"];
 
-const asset: Handler<AppEnv> = async ({ env, req }) => {
+const serveAsset: Handler<AppEnv> = async ({ env, req }) => {
   // A Worker that is run without assets has no such path.
-  const answer = await (env.ASSETS as Fetcher | undefined)?.fetch(req.raw);
-  if (!answer || answer.status >= 400) throw notFound("This path");
+  const handleRequest = await (env.ASSETS as Fetcher | undefined)?.fetch(req.raw);
+  if (!handleRequest || handleRequest.status >= 400) throw notFound("This path");
   // A copy, whose headers can be completed.
-  return new Response(answer.body, answer);
+  return new Response(handleRequest.body, handleRequest);
 };
 
 /** The app over a table of routes, with the gateway behind it. */
-export function appOf(routes: readonly Route[]): Hono<AppEnv> {
+export function createApp(routes: readonly Route[]): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
 
-  app.onError(errorAnswer);
+  app.onError(handleError);
   // Answered, not thrown: a throw here would pass the middleware by, and leave their headers out.
-  app.notFound((c) => errorAnswer(notFound("This path"), c));
+  app.notFound((c) => handleError(notFound("This path"), c));
 
-  app.use(begin);
+  app.use(requestContext);
   app.use(cors);
 
   // A static path wins over a parameter in its place, also for a method that only the latter has.
@@ -60,7 +60,7 @@ export function appOf(routes: readonly Route[]): Hono<AppEnv> {
   }
 
   for (const path of ASSETS) {
-    app.get(path, asset);
+    app.get(path, serveAsset);
     app.all(path, methodNotAllowed(["GET"]));
   }
 
@@ -70,7 +70,7 @@ export function appOf(routes: readonly Route[]): Hono<AppEnv> {
   return app;
 }
 
-export const app = appOf(ROUTES);
+export const app = createApp(ROUTES);
 
 /** What is the gateway's alone: a service's path, and none of the routes below /proxy. */
 const GATEWAY_PATH = /^[^:]+:\/\/[^/]+\/proxy\/[a-z0-9]/;
@@ -87,10 +87,10 @@ export async function answer(request: Request, env: Env, executionCtx: Execution
   const requestId = crypto.randomUUID();
   let response: Response;
   try {
-    response = await proxy(contextOf(request, env, executionCtx, requestId));
+    response = await proxy(createRequestContext(request, env, executionCtx, requestId));
     response.headers.set("x-request-id", requestId);
   } catch (error) {
-    response = answerError(error, request, requestId);
+    response = toErrorResponse(error, request, requestId);
   }
   response.headers.append("vary", "Origin");
   return response;

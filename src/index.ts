@@ -3,7 +3,7 @@ import type { ActivityMessage } from "./audit/record.ts";
 import { answer } from "./app.ts";
 import { loadConfig } from "./config/config.ts";
 import { logFailure } from "./log/failure-log.ts";
-import { keepHouse } from "./jobs/run-jobs.ts";
+import { runScheduledJobs } from "./jobs/run-jobs.ts";
 import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/deliver.ts";
 import type { DeliveryMessage } from "./webhooks/deliveries/enqueue.ts";
 import { emptyOutbox } from "./webhooks/deliveries/fan-out.ts";
@@ -30,6 +30,6 @@ export default {
     }
   },
   async scheduled({ scheduledTime }, env) {
-    await keepHouse(env, loadConfig(env), scheduledTime);
+    await runScheduledJobs(env, loadConfig(env), scheduledTime);
   },
 } satisfies ExportedHandler<Env>;

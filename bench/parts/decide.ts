@@ -1,5 +1,5 @@
 import { readOperations } from "../../scripts/operations.ts";
-import { meaningOf, missing, type Ask } from "../../src/policy/resolve.ts";
+import { resolveRequest, lackingPermissions, type ProxyRequest } from "../../src/policy/resolve.ts";
 import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { ratio, summary } from "../measure.ts";
@@ -24,7 +24,7 @@ export const decide: Part = async ({ effort, log }) => {
   );
   const headers = new Headers();
   const operations = readOperations("github");
-  const asks: Record<string, Ask[]> = {
+  const asks: Record<string, ProxyRequest[]> = {
     github: operations.map(({ method, path }) => ({
       service: "github",
       method,
@@ -41,7 +41,7 @@ export const decide: Part = async ({ effort, log }) => {
   /** The same ten requests over and over: what is left of the growth without the processor's cache misses. */
   asks["ten of 10,000"] = Array.from({ length: ASKS }, (_, i) => asks["rules-10000"]![(i % 10) * (ASKS / 10)]!);
   const covered = asks.github!.filter((ask) => {
-    const meaning = meaningOf(services, ask);
+    const meaning = resolveRequest(services, ask);
     return meaning.decision === "judge" && meaning.rule !== null;
   });
   asks["github covered"] = covered;
@@ -49,19 +49,19 @@ export const decide: Part = async ({ effort, log }) => {
 
   const outcomes = { allowed: 0, denied: 0, uncovered: 0, refused: 0 };
   for (const ask of asks.github!) {
-    const meaning = meaningOf(services, ask);
+    const meaning = resolveRequest(services, ask);
     if (meaning.decision === "refuse") outcomes.refused++;
     else if (meaning.rule === null) outcomes.uncovered++;
-    else outcomes[missing(meaning, grants, catalogue).length === 0 ? "allowed" : "denied"]++;
+    else outcomes[lackingPermissions(meaning, grants, catalogue).length === 0 ? "allowed" : "denied"]++;
   }
 
   /** Microseconds a decision, over so many rounds of all the asks. */
-  const cost = (list: readonly Ask[], rounds: number): number => {
+  const cost = (list: readonly ProxyRequest[], rounds: number): number => {
     const began = performance.now();
     for (let round = 0; round < rounds; round++) {
       for (const ask of list) {
-        const meaning = meaningOf(services, ask);
-        if (meaning.decision === "judge") missing(meaning, grants, catalogue);
+        const meaning = resolveRequest(services, ask);
+        if (meaning.decision === "judge") lackingPermissions(meaning, grants, catalogue);
       }
     }
     return ((performance.now() - began) * 1000) / (rounds * list.length);

@@ -4,12 +4,12 @@ import type { Registrar } from "../agents/register.ts";
 import type { Config } from "../config/config.ts";
 import { equalSecrets } from "../crypto/hmac.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import { narrow } from "../permissions/match.ts";
-import { readAccessToken, type AccessClaims } from "../tokens/access-token.ts";
+import { intersectPermissions } from "../permissions/match.ts";
+import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
-import { standingOf } from "../tokens/token-status.ts";
+import { getTokenStatus } from "../tokens/token-status.ts";
 import { unauthorized, unavailable } from "../http/errors.ts";
-import { keepSender } from "../log/request-log.ts";
+import { rememberAgent } from "../log/request-log.ts";
 import type { RequestContext } from "../http/request-context.ts";
 
 /** An agent that proved itself with an access token and is in good standing. */
@@ -28,7 +28,7 @@ function bearerToken(request: Request): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
 }
 
-const narrowed = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
+const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
 
 /**
  * Who a request's access token says sent it. Asks no store: whether the token still stands is not said here.
@@ -43,7 +43,7 @@ export async function readClaims({ request, config, now }: AuthenticationContext
       "Send an access token as Authorization: Bearer <access token>. POST /agents/verify gives one.",
     );
   }
-  const claims = await readAccessToken(token, tokenSettings(config, request), now);
+  const claims = await verifyAccessToken(token, tokenSettings(config, request), now);
   if (claims === "token_expired") {
     throw unauthorized(
       "token_expired",
@@ -51,7 +51,7 @@ export async function readClaims({ request, config, now }: AuthenticationContext
     );
   }
   if (claims === "invalid_token") throw invalidToken();
-  keepSender(request, claims.sub);
+  rememberAgent(request, claims.sub);
   return claims;
 }
 
@@ -76,7 +76,7 @@ export async function callerWith(
   { env, config, now }: Pick<AuthenticationContext, "env" | "config" | "now">,
   maxAge: number,
 ): Promise<Caller> {
-  const standing = await standingOf({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
+  const standing = await getTokenStatus({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
   switch (standing.state) {
     case "revoked":
       throw tokenRevoked();
@@ -87,7 +87,7 @@ export async function callerWith(
         standing.cause,
       );
     case "good":
-      return callerOf(standing.agent, claims, config);
+      return toCaller(standing.agent, claims, config);
   }
 }
 
@@ -96,21 +96,21 @@ export const authorityOf = ({ claims }: Caller, holds: readonly string[]): Autho
   agentId: claims.sub,
   sessionId: claims.sid,
   issuedAt: claims.iat,
-  holds,
+  required: holds,
 });
 
 /** The permissions are worked out once for a token and a reading of its agent. */
-function callerOf(agent: Agent, claims: AccessClaims, config: Config): Caller {
-  const known = narrowed.get(claims);
+function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
+  const known = callerCache.get(claims);
   if (known?.agent === agent) return known.caller;
-  const permissions = narrow(claims.scope, agent.permissions, config.catalogue);
+  const permissions = intersectPermissions(claims.scope, agent.permissions, config.catalogue);
   const caller = { agent, claims, permissions, isAdmin: permissions.has(ADMIN) };
-  narrowed.set(claims, { agent, caller });
+  callerCache.set(claims, { agent, caller });
   return caller;
 }
 
 /** Who asks for a registration: nobody in particular, an agent, or the holder of the bootstrap token. */
-export async function identifyRegistrar(context: AuthenticationContext): Promise<Registrar> {
+export async function authenticateRegistrar(context: AuthenticationContext): Promise<Registrar> {
   const { request, config } = context;
   if (!request.headers.has("authorization")) return { kind: "stranger" };
   const token = bearerToken(request);

@@ -3,7 +3,7 @@ import { clientNetwork } from "./client-network.ts";
 import { ApiError } from "../http/errors.ts";
 
 /** Seconds that every limit counts over; wrangler.toml's `period`. */
-export const PERIOD = 60;
+export const RATE_LIMIT_PERIOD_SECONDS = 60;
 
 /** Requests a period, as wrangler.toml binds them; the test of the configuration holds the two together. */
 export const TIER_LIMITS: Readonly<Record<Tier, number>> = { free: 60, pro: 300, enterprise: 1000 };
@@ -24,36 +24,36 @@ export async function limitAgent(
   what: "request" | "refresh" = "request",
 ): Promise<void> {
   const { success } = await tierBinding(env, tier).limit({ key: what === "request" ? id : `${what}:${id}` });
-  if (!success) throw limited(TIER_LIMITS[tier], `${tier} tier`, { tier });
+  if (!success) throw rateLimitExceeded(TIER_LIMITS[tier], `${tier} tier`, { tier });
 }
 
 /** For what strangers may call. @throws {ApiError} 429 once an IPv4 address or an IPv6 /64 has used up its share. */
 export async function limitAddress(env: Env, ipAddress: string): Promise<void> {
   const { success } = await env.RATE_ADDRESS.limit({ key: clientNetwork(ipAddress) });
-  if (!success) throw limited(ADDRESS_LIMIT, "address");
+  if (!success) throw rateLimitExceeded(ADDRESS_LIMIT, "address");
 }
 
 /** For the sessions that one key opens: who does not have the key cannot use its share up. @throws {ApiError} 429 */
 export async function limitKey(env: Env, keyHash: string): Promise<void> {
   const { success } = await env.RATE_FREE.limit({ key: `verify:${keyHash}` });
-  if (!success) throw limited(TIER_LIMITS.free, "key");
+  if (!success) throw rateLimitExceeded(TIER_LIMITS.free, "key");
 }
 
 /** For guesses at one agent's key, from wherever they come. @throws {ApiError} 429 */
-export async function limitGuesses(env: Env, agentId: string): Promise<void> {
+export async function limitFailedVerifications(env: Env, agentId: string): Promise<void> {
   const { success } = await env.RATE_VERIFY.limit({ key: agentId.slice(0, 64) });
-  if (!success) throw limited(VERIFY_LIMIT, "agent");
+  if (!success) throw rateLimitExceeded(VERIFY_LIMIT, "agent");
 }
 
-function limited(limit: number, whose: string, extra: { tier?: Tier } = {}): ApiError {
+function rateLimitExceeded(limit: number, whose: string, extra: { tier?: Tier } = {}): ApiError {
   return new ApiError(429, {
     code: "rate_limited",
     error: "Rate limit exceeded",
-    message: `The limit of ${limit} requests a minute for this ${whose} is used up. Wait ${PERIOD} seconds.`,
-    extra: { tier: null, ...extra, limit, retry_after: PERIOD },
+    message: `The limit of ${limit} requests a minute for this ${whose} is used up. Wait ${RATE_LIMIT_PERIOD_SECONDS} seconds.`,
+    extra: { tier: null, ...extra, limit, retry_after: RATE_LIMIT_PERIOD_SECONDS },
     headers: {
-      "Retry-After": String(PERIOD),
-      "RateLimit-Policy": `"${extra.tier ?? whose}";q=${limit};w=${PERIOD}`,
+      "Retry-After": String(RATE_LIMIT_PERIOD_SECONDS),
+      "RateLimit-Policy": `"${extra.tier ?? whose}";q=${limit};w=${RATE_LIMIT_PERIOD_SECONDS}`,
     },
   });
 }

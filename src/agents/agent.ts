@@ -50,7 +50,7 @@ const COLUMNS = [
 /** The columns of {@link AgentRow}, for a table or its alias. */
 export const agentColumns = (table: string): string => COLUMNS.map((column) => `${table}.${column}`).join(", ");
 
-export function fromRow(row: AgentRow): Agent {
+export function toAgent(row: AgentRow): Agent {
   return {
     id: row.id,
     name: row.name,
@@ -66,7 +66,7 @@ export function fromRow(row: AgentRow): Agent {
 }
 
 /** The Agent object of the wire: exactly these keys. */
-export function toWire(agent: Agent) {
+export function toAgentResponse(agent: Agent) {
   return {
     agent_id: agent.id,
     name: agent.name,

@@ -1,14 +1,14 @@
-import { batchAs, type Authority } from "../authority/authority.ts";
+import { batchAsCaller, type Authority } from "../authority/authority.ts";
 import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import { beyond, reaches } from "../permissions/match.ts";
+import { missingPermissions, isGranted } from "../permissions/match.ts";
 import { newEvent } from "../outbox/event.ts";
-import { announce } from "../webhooks/outbox.ts";
-import { toWire, type Agent } from "./agent.ts";
+import { insertEvent } from "../webhooks/outbox.ts";
+import { toAgentResponse, type Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";
-import { faultsOf } from "./grants.ts";
+import { validatePermissions } from "./grants.ts";
 import { insertAgent } from "./store.ts";
 
 /** Who asks for a registration. */
@@ -18,7 +18,7 @@ export type Registrar =
   | { readonly kind: "bootstrap" }
   | { readonly kind: "agent"; readonly permissions: ReadonlySet<string>; readonly authority: Authority };
 
-export type RegistrationVerdict =
+export type RegistrationDecision =
   | { readonly verdict: "born"; readonly status: "active" | "inactive" }
   | { readonly verdict: "malformed"; readonly faults: { permission: string; message: string }[] }
   | { readonly verdict: "closed" }
@@ -26,29 +26,29 @@ export type RegistrationVerdict =
   | { readonly verdict: "too_much"; readonly permissions: readonly string[] };
 
 /** What registration policy says to a wish. */
-export function judgeRegistration(
+export function decideRegistration(
   permissions: readonly string[],
   registrar: Registrar,
   policy: Config["registration"],
   catalogue: Catalogue,
-): RegistrationVerdict {
-  const faults = faultsOf(permissions, catalogue);
+): RegistrationDecision {
+  const faults = validatePermissions(permissions, catalogue);
   if (faults.length > 0) return { verdict: "malformed", faults };
   if (isAdmin(registrar)) return { verdict: "born", status: "active" };
   if (policy === "admin") return { verdict: "closed" };
   const tooMuch =
     registrar.kind === "agent"
-      ? beyond(permissions, registrar.permissions, catalogue)
+      ? missingPermissions(permissions, registrar.permissions, catalogue)
       : permissions.filter((permission) => permission === ADMIN);
   if (tooMuch.length > 0) return { verdict: "too_much", permissions: tooMuch };
   return { verdict: "born", status: policy === "open" ? "active" : "inactive" };
 
   function isAdmin(who: Registrar): boolean {
-    return who.kind === "bootstrap" || (who.kind === "agent" && reaches(who.permissions, ADMIN, catalogue));
+    return who.kind === "bootstrap" || (who.kind === "agent" && isGranted(who.permissions, ADMIN, catalogue));
   }
 }
 
-export interface Wish {
+export interface NewAgent {
   readonly name: string;
   readonly ownerEmail: string;
   readonly description: string | null;
@@ -62,7 +62,7 @@ export interface Wish {
  */
 export async function createAgent(
   db: D1Database,
-  wish: Wish,
+  wish: NewAgent,
   status: "active" | "inactive",
   registrar: Registrar,
   { pepper, now }: { pepper: string; now: number },
@@ -80,10 +80,10 @@ export async function createAgent(
     updatedAt: now,
   };
   const apiKey = newApiKey();
-  const { agent_id, name, owner_email, created_at } = toWire(agent);
+  const { agent_id, name, owner_email, created_at } = toAgentResponse(agent);
   const event = newEvent("agent.registered", agent.id, now, { agent_id, name, owner_email, created_at });
   const authority = registrar.kind === "agent" ? registrar.authority : undefined;
   const statements = insertAgent(db, agent, wish.description, await apiKeyHash(apiKey, pepper));
-  await batchAs(db, authority, [...statements, announce(db, event)]);
+  await batchAsCaller(db, authority, [...statements, insertEvent(db, event)]);
   return { agent, apiKey };
 }

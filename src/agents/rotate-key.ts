@@ -1,7 +1,7 @@
 import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";
-import type { ChangeOf } from "./change.ts";
+import type { AgentChange } from "./change.ts";
 import { replaceKey } from "./store.ts";
 
 export type RotatedKey =
@@ -14,7 +14,7 @@ export type RotatedKey =
  */
 export async function rotateKey(
   db: D1Database,
-  { id, by, now }: ChangeOf,
+  { id, by, now }: AgentChange,
   overlapMs: number,
   pepper: string,
 ): Promise<RotatedKey> {

@@ -1,9 +1,9 @@
-import { batchAs, type Authority } from "../authority/authority.ts";
+import { batchAsCaller, type Authority } from "../authority/authority.ts";
 import { DATABASE_NOW, NEXT_SECOND } from "../database/time.ts";
 import type { Event } from "../outbox/event.ts";
-import { announce } from "../webhooks/outbox.ts";
-import { agentColumns, fromRow, STATUSES, type Agent, type AgentRow, type Status } from "./agent.ts";
-import { MOST_MATCHES, searchRanges, type Place } from "./page.ts";
+import { insertEvent } from "../webhooks/outbox.ts";
+import { agentColumns, toAgent, STATUSES, type Agent, type AgentRow, type Status } from "./agent.ts";
+import { MAX_SEARCH_MATCHES, searchRanges, type PagePosition } from "./page.ts";
 
 /** The statements that create an agent and its first key. */
 export function insertAgent(
@@ -39,7 +39,7 @@ export async function findAgent(db: D1Database, id: string): Promise<Agent | und
     .prepare(`SELECT ${agentColumns("agents")} FROM agents WHERE id = ?1`)
     .bind(id)
     .first<AgentRow>();
-  return row ? fromRow(row) : undefined;
+  return row ? toAgent(row) : undefined;
 }
 
 interface Change {
@@ -55,19 +55,19 @@ interface Change {
  * Changes an agent and announces it, in one batch. The events stand before the update, where the condition still sees the
  * agent as it was.
  */
-async function change(
+async function applyChange(
   db: D1Database,
   id: string,
   { when, bindings, by, events, update }: Change,
 ): Promise<{ changed: boolean; agent: Agent | undefined }> {
   const only = { sql: `EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2 AND ${when})`, bindings };
-  const results = await batchAs<AgentRow>(db, by, [
-    ...events.map((event) => announce(db, event, only)),
+  const results = await batchAsCaller<AgentRow>(db, by, [
+    ...events.map((event) => insertEvent(db, event, only)),
     update,
     db.prepare(`SELECT ${agentColumns("agents")} FROM agents WHERE id = ?1`).bind(id),
   ]);
   const row = results.at(-1)!.results[0];
-  return { changed: results.at(-2)!.meta.changes > 0, agent: row && fromRow(row) };
+  return { changed: results.at(-2)!.meta.changes > 0, agent: row && toAgent(row) };
 }
 
 /** Sets a status unless it stands already or the agent is revoked; leaving `active` ends all tokens and sessions. */
@@ -77,7 +77,7 @@ export function updateStatus(
   status: Status,
   { by, events }: { by: Authority; events: readonly Event[] },
 ) {
-  return change(db, id, {
+  return applyChange(db, id, {
     when: "a.status NOT IN (?6, 'revoked')",
     bindings: [status],
     by,
@@ -100,7 +100,7 @@ export function updateColumn(
   value: string,
   { by, events }: { by: Authority; events: readonly Event[] },
 ) {
-  return change(db, id, {
+  return applyChange(db, id, {
     when: `a.${column} <> ?6 AND a.status <> 'revoked'`,
     bindings: [value],
     by,
@@ -125,15 +125,15 @@ export async function deleteAgent(
   by: Authority,
   event: Event,
 ): Promise<number | undefined> {
-  const [, deletion] = await batchAs<{ not_before: number }>(db, by, [
-    announce(db, event, { sql: "EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2)", bindings: [] }),
+  const [, deletion] = await batchAsCaller<{ not_before: number }>(db, by, [
+    insertEvent(db, event, { sql: "EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2)", bindings: [] }),
     db.prepare(`DELETE FROM agents WHERE id = ?1 RETURNING max(${NEXT_SECOND}, not_before + 1) AS not_before`).bind(id),
   ]);
   return deletion!.results[0]?.not_before;
 }
 
 /** How many keys of an agent may be good at once. */
-const MOST_KEYS = 5;
+const MAX_KEYS_PER_AGENT = 5;
 
 export interface NewKey {
   readonly hash: string;
@@ -175,10 +175,10 @@ export async function replaceKey(
               `DELETE FROM api_keys WHERE ${former} AND hash NOT IN
                  (SELECT hash FROM api_keys WHERE ${former} ORDER BY created_at DESC, hash LIMIT ?3)`,
             )
-            .bind(id, hash, MOST_KEYS - 1),
+            .bind(id, hash, MAX_KEYS_PER_AGENT - 1),
         ];
-  const results = await batchAs<AgentRow & { created_at: number }>(db, by, [
-    announce(db, event, {
+  const results = await batchAsCaller<AgentRow & { created_at: number }>(db, by, [
+    insertEvent(db, event, {
       sql: "EXISTS (SELECT 1 FROM agents a WHERE a.id = ?2 AND a.status <> 'revoked')",
       bindings: [],
     }),
@@ -192,7 +192,7 @@ export async function replaceKey(
     db.prepare(`SELECT ${agentColumns("agents")} FROM agents WHERE id = ?1`).bind(id),
   ]);
   const row = results.at(-1)!.results[0];
-  return { rotatedAt: results[1]!.results[0]?.created_at, agent: row && fromRow(row) };
+  return { rotatedAt: results[1]!.results[0]?.created_at, agent: row && toAgent(row) };
 }
 
 /** That the new key (?2) came in: a revoked agent keeps what it has. */
@@ -202,7 +202,7 @@ export interface AgentQuery {
   readonly limit: number;
   readonly offset: number;
   readonly status: Status | undefined;
-  readonly after: Place | undefined;
+  readonly after: PagePosition | undefined;
 }
 
 /** One page of all agents, newest first, one row more than the limit if there are more, and how many there are. */
@@ -220,7 +220,7 @@ export async function listAgents(
       .bind(status ?? null, after?.createdAt ?? Number.MAX_SAFE_INTEGER, after?.id ?? "", limit + 1, offset),
     db.prepare(`SELECT coalesce(sum(total), 0) AS total FROM agent_counts WHERE ${ofStatus}`).bind(status ?? null),
   ]);
-  return { agents: page!.results.map(fromRow), total: count!.results[0]!.total };
+  return { agents: page!.results.map(toAgent), total: count!.results[0]!.total };
 }
 
 /**
@@ -236,10 +236,10 @@ export async function searchAgents(
   // The unary + keeps the planner from reading a whole status where a range of ids will do.
   const by = (column: string) =>
     `SELECT * FROM (SELECT a.id, a.created_at FROM json_each(?1) s CROSS JOIN agents a
-       ON a.status = s.value AND a.${column} >= ?2 COLLATE NOCASE AND a.${column} < ?3 COLLATE NOCASE LIMIT ${MOST_MATCHES})`;
+       ON a.status = s.value AND a.${column} >= ?2 COLLATE NOCASE AND a.${column} < ?3 COLLATE NOCASE LIMIT ${MAX_SEARCH_MATCHES})`;
   const matches = `${by("name")} UNION ${by("owner_email")} UNION
     SELECT * FROM (SELECT a.id, a.created_at FROM agents a
-      WHERE a.id >= ?4 AND a.id < ?5 AND +a.status IN (SELECT value FROM json_each(?1)) LIMIT ${MOST_MATCHES})`;
+      WHERE a.id >= ?4 AND a.id < ?5 AND +a.status IN (SELECT value FROM json_each(?1)) LIMIT ${MAX_SEARCH_MATCHES})`;
   const ranges = [JSON.stringify(status ? [status] : STATUSES), ...text, ...id];
   const [page, count] = await db.batch<AgentRow & { total: number }>([
     db
@@ -252,7 +252,7 @@ export async function searchAgents(
       .bind(...ranges, after?.createdAt ?? Number.MAX_SAFE_INTEGER, after?.id ?? "", limit + 1, offset),
     db.prepare(`SELECT count(*) AS total FROM (${matches})`).bind(...ranges),
   ]);
-  return { agents: page!.results.map(fromRow), total: count!.results[0]!.total };
+  return { agents: page!.results.map(toAgent), total: count!.results[0]!.total };
 }
 
 /** The statement that keeps when agents last proved themselves. Repeats and late ones change nothing. */

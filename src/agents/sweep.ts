@@ -1,5 +1,5 @@
-import type { Chore } from "../jobs/job.ts";
+import type { Job } from "../jobs/job.ts";
 import { deleteExpiredKeys } from "./store.ts";
 
 /** Deletes API keys whose overlap with their successor is over. */
-export const sweepKeys: Chore = (env, _config, now, most) => deleteExpiredKeys(env.DB, now, most);
+export const sweepKeys: Job = (env, _config, now, most) => deleteExpiredKeys(env.DB, now, most);

@@ -52,7 +52,7 @@ const agentList = z.object({
 });
 
 /** What each route does, and what it answers when all is well. For the reference and the tests: the Worker does not carry it. */
-export const agentAnswers = {
+export const agentResponses = {
   "POST /agents/register": {
     summary: "Register an agent; its API key is shown here and never again",
     answer: registered,

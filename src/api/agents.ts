@@ -1,13 +1,20 @@
-import { note } from "../audit/record.ts";
+import { recordInBackground } from "../audit/record.ts";
 import { ApiError, forbidden, notFound } from "../http/errors.ts";
 import { route, type Call } from "../http/route.ts";
 import { page } from "./paging.ts";
-import { tellEdgeOfAgent } from "../tokens/revocation.ts";
-import { toWire, type Status } from "../agents/agent.ts";
-import { removeAgent, setPermissions, setStatus, setTier, type Changed, type ChangeOf } from "../agents/change.ts";
-import { faultsOf, ungrantable } from "../agents/grants.ts";
+import { cacheAgentRevocation } from "../tokens/revocation.ts";
+import { toAgentResponse, type Status } from "../agents/agent.ts";
+import {
+  removeAgent,
+  setPermissions,
+  setStatus,
+  setTier,
+  type AgentChangeResult,
+  type AgentChange,
+} from "../agents/change.ts";
+import { validatePermissions, invalidPermissions } from "../agents/grants.ts";
 import { fromCursor, toCursor } from "../agents/page.ts";
-import { createAgent, judgeRegistration } from "../agents/register.ts";
+import { createAgent, decideRegistration } from "../agents/register.ts";
 import { rotateKey } from "../agents/rotate-key.ts";
 import * as schemas from "./agent-schemas.ts";
 import { findAgent, listAgents, searchAgents } from "../agents/store.ts";
@@ -24,10 +31,10 @@ export const agentRoutes = [
       const { env, config, body, caller, now } = call;
       // Who asks for nothing gets nothing.
       const permissions = body.permissions ?? [];
-      const verdict = judgeRegistration(permissions, caller, config.registration, config.catalogue);
+      const verdict = decideRegistration(permissions, caller, config.registration, config.catalogue);
       switch (verdict.verdict) {
         case "malformed":
-          throw ungrantable(verdict.faults);
+          throw invalidPermissions(verdict.faults);
         case "closed":
           throw forbidden(
             "registration_closed",
@@ -50,14 +57,14 @@ export const agentRoutes = [
         pepper: config.pepper,
         now,
       });
-      note(call, agent.id, "registered");
+      recordInBackground(call, agent.id, "registered");
       return {
         success: true,
         message:
           agent.status === "active"
             ? "Agent registered. Keep the API key: it is not shown again."
             : "Agent registered and waiting for an administrator's approval. Keep the API key: it is not shown again.",
-        agent: toWire(agent),
+        agent: toAgentResponse(agent),
         credentials: { api_key: apiKey, token_type: "Bearer" },
       };
     },
@@ -76,7 +83,7 @@ export const agentRoutes = [
       const last = rows.at(-1);
       return {
         success: true,
-        agents: rows.map(toWire),
+        agents: rows.map(toAgentResponse),
         total,
         limit,
         offset,
@@ -94,7 +101,7 @@ export const agentRoutes = [
       const id = params.id ?? "";
       const agent = caller.agent.id === id ? caller.agent : await findAgent(env.DB, id);
       if (!agent) throw notFound("The agent");
-      return { success: true, agent: toWire(agent), last_verified_at: isoOrNull(agent.lastVerifiedAt) };
+      return { success: true, agent: toAgentResponse(agent), last_verified_at: isoOrNull(agent.lastVerifiedAt) };
     },
   }),
 
@@ -120,7 +127,7 @@ export const agentRoutes = [
     body: schemas.tierBody,
     async handle(call) {
       const { tier } = call.body;
-      return changeAnswer(call, await setTier(call.env.DB, changeOf(call), tier), `tier is ${tier}`);
+      return changeResponse(call, await setTier(call.env.DB, toAgentChange(call), tier), `tier is ${tier}`);
     },
   }),
 
@@ -131,10 +138,10 @@ export const agentRoutes = [
     body: schemas.permissionsBody,
     async handle(call) {
       const { env, config, body } = call;
-      const faults = faultsOf(body.permissions, config.catalogue);
-      if (faults.length > 0) throw ungrantable(faults);
-      const changed = await setPermissions(env.DB, changeOf(call), body.permissions);
-      return changeAnswer(call, changed, `permissions are ${body.permissions.join(" ")}`);
+      const faults = validatePermissions(body.permissions, config.catalogue);
+      if (faults.length > 0) throw invalidPermissions(faults);
+      const changed = await setPermissions(env.DB, toAgentChange(call), body.permissions);
+      return changeResponse(call, changed, `permissions are ${body.permissions.join(" ")}`);
     },
   }),
 
@@ -145,12 +152,12 @@ export const agentRoutes = [
     body: schemas.rotateKeyBody,
     async handle(call) {
       const { env, config, body } = call;
-      const rotated = await rotateKey(env.DB, changeOf(call), body.overlap_seconds * 1000, config.pepper);
-      if (rotated.result !== "rotated") throw refusalOf(rotated.result);
+      const rotated = await rotateKey(env.DB, toAgentChange(call), body.overlap_seconds * 1000, config.pepper);
+      if (rotated.result !== "rotated") throw changeRefused(rotated.result);
       const { agent, apiKey, previousExpiresAt } = rotated;
       const atOnce = body.overlap_seconds === 0;
-      if (atOnce) tellEdge(call, agent.id, agent.notBefore);
-      note(call, agent.id, `API key rotated by ${call.caller.agent.id}`);
+      if (atOnce) cacheRevocation(call, agent.id, agent.notBefore);
+      recordInBackground(call, agent.id, `API key rotated by ${call.caller.agent.id}`);
       return {
         success: true,
         message: atOnce
@@ -167,11 +174,11 @@ export const agentRoutes = [
     path: "/agents/{id}",
     auth: "admin",
     async handle(call) {
-      const of = changeOf(call);
+      const of = toAgentChange(call);
       const notBefore = await removeAgent(call.env.DB, of);
       if (notBefore === undefined) throw notFound("The agent");
-      tellEdge(call, of.id, notBefore);
-      note(call, of.by.agentId, `deleted agent ${of.id}`);
+      cacheRevocation(call, of.id, notBefore);
+      recordInBackground(call, of.by.agentId, `deleted agent ${of.id}`);
       return { success: true, message: `Agent ${of.id} is deleted.` };
     },
   }),
@@ -184,31 +191,36 @@ type ChangeCall = Pick<
   "caller" | "authority" | "params" | "env" | "config" | "now" | "ipAddress" | "waitUntil"
 >;
 
-const changeOf = ({ authority, params, now }: ChangeCall): ChangeOf => ({ id: params.id ?? "", by: authority, now });
+const toAgentChange = ({ authority, params, now }: ChangeCall): AgentChange => ({
+  id: params.id ?? "",
+  by: authority,
+  now,
+});
 
-function tellEdge({ env, config, waitUntil }: ChangeCall, agentId: string, notBefore: number): void {
+function cacheRevocation({ env, config, waitUntil }: ChangeCall, agentId: string, notBefore: number): void {
   const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-  waitUntil(tellEdgeOfAgent(edge, agentId, notBefore));
+  waitUntil(cacheAgentRevocation(edge, agentId, notBefore));
 }
 
 async function changeStatus(call: ChangeCall, status: Status) {
-  const changed = await setStatus(call.env.DB, changeOf(call), status);
-  if (changed.result === "changed" && status !== "active") tellEdge(call, changed.agent.id, changed.agent.notBefore);
-  return changeAnswer(call, changed, `status is ${status}`);
+  const changed = await setStatus(call.env.DB, toAgentChange(call), status);
+  if (changed.result === "changed" && status !== "active")
+    cacheRevocation(call, changed.agent.id, changed.agent.notBefore);
+  return changeResponse(call, changed, `status is ${status}`);
 }
 
-function changeAnswer(call: ChangeCall, changed: Changed, what: string) {
-  if (changed.result === "unknown" || changed.result === "final") throw refusalOf(changed.result);
+function changeResponse(call: ChangeCall, changed: AgentChangeResult, what: string) {
+  if (changed.result === "unknown" || changed.result === "final") throw changeRefused(changed.result);
   const { agent } = changed;
-  if (changed.result === "changed") note(call, agent.id, `${what}, set by ${call.caller.agent.id}`);
+  if (changed.result === "changed") recordInBackground(call, agent.id, `${what}, set by ${call.caller.agent.id}`);
   return {
     success: true,
     message: changed.result === "changed" ? `The agent's ${what}.` : "Nothing to change: it stands so already.",
-    agent: toWire(agent),
+    agent: toAgentResponse(agent),
   };
 }
 
-function refusalOf(result: "unknown" | "final"): ApiError {
+function changeRefused(result: "unknown" | "final"): ApiError {
   if (result === "unknown") return notFound("The agent");
   return new ApiError(409, {
     code: "agent_revoked",

@@ -27,7 +27,7 @@ const agentActivity = z.object({
 const allActivity = z.object({ success: z.literal(true), activity: z.array(activityRow), pagination });
 
 /** What each route does, and what it answers when all is well. For the reference and the tests: the Worker does not carry it. */
-export const activityAnswers = {
+export const activityResponses = {
   "GET /agents/{id}/activity": { summary: "What an agent did, newest first", answer: agentActivity },
   "GET /activity": { summary: "What all agents did, newest first", answer: allActivity },
 };

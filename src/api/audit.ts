@@ -37,12 +37,12 @@ function toPage(
   { showAddresses }: { showAddresses: boolean },
 ) {
   const { rows, hasMore } = page(found.rows, { limit });
-  const activity = rows.map((row) => toWire(row, row.by_other === 0 || showAddresses));
+  const activity = rows.map((row) => toActivityResponse(row, row.by_other === 0 || showAddresses));
   return { activity, pagination: { total: found.total, limit, offset, has_more: hasMore } };
 }
 
 /** @param showAddress An agent does not learn from where an administrator, or another agent, acted on it. */
-function toWire(row: ActivityRow, showAddress: boolean) {
+function toActivityResponse(row: ActivityRow, showAddress: boolean) {
   return {
     id: row.id,
     agent_id: row.agent_id,

@@ -1,9 +1,9 @@
 import type { Handler } from "hono";
 import type { Authority } from "../authority/authority.ts";
-import { note } from "../audit/record.ts";
+import { recordInBackground } from "../audit/record.ts";
 import type { Registrar } from "../agents/register.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import { authenticate, authorityOf, identifyRegistrar, type Caller } from "../access/authenticate.ts";
+import { authenticate, authorityOf, authenticateRegistrar, type Caller } from "../access/authenticate.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
 import { limitAddress, limitAgent } from "../access/rate-limit.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
@@ -22,7 +22,7 @@ export function dispatch(route: Route): Handler<AppEnv> {
     if (route.limited === "address") await limitAddress(arrived.env, arrived.ipAddress);
     const received = await receiveBody(arrived.request);
     const context = { ...arrived, now: Date.now() };
-    const { caller, authority } = await callerFor(route.auth, context, params);
+    const { caller, authority } = await authenticateCaller(route.auth, context, params);
     const query = readQuery(new URL(context.request.url), route.query);
     const body = parseBody(received, context.request.headers.get("content-type"), route.body);
     const call = { ...context, params, caller, authority, query, body } as unknown as Call<Auth, never, never>;
@@ -32,20 +32,20 @@ export function dispatch(route: Route): Handler<AppEnv> {
   };
 }
 
-async function callerFor(
+async function authenticateCaller(
   auth: Auth,
   context: RequestContext,
   params: Record<string, string>,
 ): Promise<{ caller: Caller | Registrar | undefined; authority: Authority | undefined }> {
   if (auth === "none") return { caller: undefined, authority: undefined };
-  if (auth === "registration") return { caller: await identifyRegistrar(context), authority: undefined };
+  if (auth === "registration") return { caller: await authenticateRegistrar(context), authority: undefined };
   // AgentAuth's own endpoints never trust the isolate's memory: a revocation ends them with the next request.
   const caller = await authenticate(context, 0);
   await limitAgent(context.env, caller.agent);
   const isOwn = params.id === caller.agent.id;
   if (!caller.isAdmin) {
-    if (auth === "admin") throw needsAdmin(context, caller, "Only an administrator may do this.");
-    if (auth === "self" && !isOwn) throw needsAdmin(context, caller, "An agent may only do this to itself.");
+    if (auth === "admin") throw adminRequired(context, caller, "Only an administrator may do this.");
+    if (auth === "self" && !isOwn) throw adminRequired(context, caller, "An agent may only do this to itself.");
   }
   // What an agent may do anyway does not depend on its being an administrator.
   const asAdmin = auth === "admin" || (auth === "self" && !isOwn) || (auth === "own" && caller.isAdmin);
@@ -53,9 +53,11 @@ async function callerFor(
 }
 
 /** The owner of the agent is to see what it tried. */
-function needsAdmin(context: RequestContext, caller: Caller, message: string): ApiError {
+function adminRequired(context: RequestContext, caller: Caller, message: string): ApiError {
   const { method, url } = context.request;
-  note(context, caller.agent.id, `${method} ${new URL(url).pathname} → denied, needs *:*:*`, { status: "failure" });
+  recordInBackground(context, caller.agent.id, `${method} ${new URL(url).pathname} → denied, needs *:*:*`, {
+    status: "failure",
+  });
   return forbidden("insufficient_permissions", message, { required: "*:*:*", granted: [...caller.permissions] });
 }
 

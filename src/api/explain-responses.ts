@@ -15,6 +15,6 @@ const answer = z.object({
 });
 
 /** What each route does, and what it answers when all is well. For the reference and the tests: the Worker does not carry it. */
-export const gatewayAnswers = {
+export const explainResponses = {
   "POST /proxy/_explain": { summary: "What the gateway would do with a request, and why", answer: answer },
 };

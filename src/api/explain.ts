@@ -3,7 +3,7 @@ import { route } from "../http/route.ts";
 import { explain } from "../policy/explain.ts";
 
 /** The body of `POST /proxy/_explain`. */
-export const question = z.object({
+export const explainRequest = z.object({
   service: z.string(),
   method: z.string(),
   path: z.string().check(z.describe("The path as the upstream would receive it, below its base URL.")),
@@ -11,12 +11,12 @@ export const question = z.object({
   permissions: z.nullish(z.array(z.string())),
 });
 
-export const gatewayRoutes = [
+export const explainRoutes = [
   route({
     method: "POST",
     path: "/proxy/_explain",
     auth: "admin",
-    body: question,
+    body: explainRequest,
     handle({ config, body }) {
       const { explanation, reasons } = explain(config, body);
       return { ...explanation, ...reasons };

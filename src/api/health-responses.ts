@@ -7,6 +7,6 @@ const answer = z.object({
 });
 
 /** What each route does, and what it answers when all is well. For the reference and the tests: the Worker does not carry it. */
-export const healthAnswers = {
+export const healthResponses = {
   "GET /health": { summary: "Whether the service and its database answer", answer },
 };

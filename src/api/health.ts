@@ -1,6 +1,6 @@
 import { logFailure } from "../log/failure-log.ts";
 import { route } from "../http/route.ts";
-import { ping } from "../http/store.ts";
+import { pingDatabase } from "../http/store.ts";
 
 export const healthRoutes = [
   route({
@@ -10,7 +10,7 @@ export const healthRoutes = [
     async handle({ env, now, requestId }) {
       const timestamp = new Date(now).toISOString();
       try {
-        await ping(env.DB);
+        await pingDatabase(env.DB);
       } catch (cause) {
         logFailure("unhealthy", cause, { request_id: requestId });
         return Response.json(

@@ -16,7 +16,7 @@ type Json = Record<string, unknown>;
 const TAGS: Readonly<Record<string, string>> = {
   agents: "Registering agents, and what their owners and administrators do with them.",
   tokens: "Proving an agent's identity, renewing and ending its sessions.",
-  gateway: "Calling the real APIs through AgentAuth.",
+  gatewayPath: "Calling the real APIs through AgentAuth.",
   activity: "What agents did.",
   webhooks: "Being told of what happens.",
   permissions: "What can be granted.",
@@ -121,7 +121,7 @@ function operation(route: Route, answers: About["answers"]): Json {
     operationId: operationId(route),
     tags: [tagOf(route.path)],
     summary,
-    description: WHO[auth],
+    description: AUTH_DESCRIPTIONS[auth],
     security: SECURITY[auth],
     ...(parameters.length > 0 && { parameters }),
     ...(body && {
@@ -165,7 +165,7 @@ function webhook(name: string, { summary, data }: About["events"][string]): Json
 const DELIVERY =
   "AgentAuth sends this to the webhooks that are registered for it, signed as Standard Webhooks describes (webhook-id, webhook-timestamp, webhook-signature).";
 
-const WHO: Readonly<Record<Auth, string>> = {
+const AUTH_DESCRIPTIONS: Readonly<Record<Auth, string>> = {
   none: "Anybody may call it.",
   registration: "Who may call it is the deployment's REGISTRATION policy; the bootstrap token is sent as a Bearer.",
   bearer: "Any agent in good standing may call it.",

@@ -8,6 +8,6 @@ const answer = z.object({
 });
 
 /** What each route does, and what it answers when all is well. For the reference and the tests: the Worker does not carry it. */
-export const permissionAnswers = {
+export const permissionResponses = {
   "GET /permissions/list": { summary: "Every permission that can be granted", answer: answer },
 };

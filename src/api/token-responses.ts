@@ -38,7 +38,7 @@ const jwkSet = z.object({
 });
 
 /** What each route does, and what it answers when all is well. For the reference and the tests: the Worker does not carry it. */
-export const tokenAnswers = {
+export const tokenResponses = {
   "POST /agents/verify": { summary: "Exchange an API key for an access token and a refresh token", answer: verified },
   "POST /agents/refresh": {
     summary: "Exchange a refresh token for the next pair; used again within the grace, it gives the same successor",

@@ -1,17 +1,17 @@
-import { note } from "../audit/record.ts";
-import { toWire } from "../agents/agent.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { toAgentResponse } from "../agents/agent.ts";
 import { apiKeyHash } from "../agents/api-key.ts";
 import { ApiError, unauthorized } from "../http/errors.ts";
-import { limitAgent, limitGuesses, limitKey } from "../access/rate-limit.ts";
+import { limitAgent, limitFailedVerifications, limitKey } from "../access/rate-limit.ts";
 import { route } from "../http/route.ts";
 import { newEvent } from "../outbox/event.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { publicKeySet } from "../tokens/keys.ts";
 import { refresh, type RefreshOutcome } from "../tokens/refresh.ts";
-import { derivedFrom } from "../tokens/refresh-token.ts";
-import { revokeTokens, tellEdgeOfAgent, tellEdgeOfSession } from "../tokens/revocation.ts";
+import { deriveSuccessor } from "../tokens/refresh-token.ts";
+import { revokeTokens, cacheAgentRevocation, cacheSessionRevocation } from "../tokens/revocation.ts";
 import { refreshBody, verifyBody } from "./token-schemas.ts";
-import { ownerOfRefreshToken } from "../tokens/store.ts";
+import { findRefreshTokenOwner } from "../tokens/store.ts";
 import { verifyAgent, type TokenPair } from "../tokens/verify.ts";
 
 export const tokenRoutes = [
@@ -29,8 +29,8 @@ export const tokenRoutes = [
       const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request));
       if (!result) {
         // Only failures count: a stranger who knows an agent's id cannot lock it out.
-        await limitGuesses(env, body.agent_id);
-        note(call, body.agent_id, "verification failed", {
+        await limitFailedVerifications(env, body.agent_id);
+        recordInBackground(call, body.agent_id, "verification failed", {
           status: "failure",
           known: false,
           failedVerification: true,
@@ -42,12 +42,12 @@ export const tokenRoutes = [
         });
         throw invalidCredentials();
       }
-      note(call, body.agent_id, "verified", { verified: true });
+      recordInBackground(call, body.agent_id, "verified", { verified: true });
       return {
         success: true,
         message: "Agent verified.",
-        agent: toWire(result.agent),
-        token: toWireToken(result.tokens),
+        agent: toAgentResponse(result.agent),
+        token: toTokenResponse(result.tokens),
       };
     },
   }),
@@ -60,34 +60,36 @@ export const tokenRoutes = [
     body: refreshBody,
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
-      const derived = await derivedFrom(body.refresh_token, config.pepper);
+      const derived = await deriveSuccessor(body.refresh_token, config.pepper);
       // A guess costs one read and no write. A limit after the rotation would cost the caller its token, so it stands before.
       const [owner, next] = await Promise.all([
-        ownerOfRefreshToken(env.DB, derived.hash),
-        derivedFrom(derived.successor, config.pepper),
+        findRefreshTokenOwner(env.DB, derived.hash),
+        deriveSuccessor(derived.successor, config.pepper),
       ]);
-      if (!owner) throw refused("unknown");
+      if (!owner) throw refreshRefused("unknown");
       await limitAgent(env, owner, "refresh");
       const attempt = { ...derived, successorHash: next.hash, agentId: owner.id, ipAddress, now };
       const result = await refresh(env.DB, attempt, config, tokenSettings(config, request));
       switch (result.outcome) {
         case "rotated":
         case "replayed":
-          if (result.outcome === "rotated") note(call, owner.id, "token refreshed");
-          return { success: true, message: "Token refreshed.", token: toWireToken(result.tokens) };
+          if (result.outcome === "rotated") recordInBackground(call, owner.id, "token refreshed");
+          return { success: true, message: "Token refreshed.", token: toTokenResponse(result.tokens) };
         case "reused": {
           const { familyId, now: readAt } = result.record;
           const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-          call.waitUntil(tellEdgeOfSession(edge, familyId, Math.floor(readAt / 1000) + 1));
-          note(call, owner.id, "refresh token used again: the session was revoked", { status: "failure" });
-          throw refused("reused");
+          call.waitUntil(cacheSessionRevocation(edge, familyId, Math.floor(readAt / 1000) + 1));
+          recordInBackground(call, owner.id, "refresh token used again: the session was revoked", {
+            status: "failure",
+          });
+          throw refreshRefused("reused");
         }
         case "expired":
         case "ended":
-          note(call, owner.id, `refresh refused: ${result.outcome}`, { status: "failure" });
-          throw refused(result.outcome);
+          recordInBackground(call, owner.id, `refresh refused: ${result.outcome}`, { status: "failure" });
+          throw refreshRefused(result.outcome);
         case "unknown":
-          throw refused("unknown");
+          throw refreshRefused("unknown");
       }
     },
   }),
@@ -101,9 +103,9 @@ export const tokenRoutes = [
       const notBefore = await revokeTokens(env.DB, authority);
       if (notBefore !== undefined) {
         const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-        call.waitUntil(tellEdgeOfAgent(edge, caller.agent.id, notBefore));
+        call.waitUntil(cacheAgentRevocation(edge, caller.agent.id, notBefore));
       }
-      note(call, caller.agent.id, "all tokens revoked");
+      recordInBackground(call, caller.agent.id, "all tokens revoked");
       return {
         success: true,
         message: "All tokens are revoked. POST /agents/verify gives new ones.",
@@ -123,7 +125,7 @@ export const tokenRoutes = [
   }),
 ];
 
-function toWireToken({ accessToken, refreshToken, expiresIn }: TokenPair) {
+function toTokenResponse({ accessToken, refreshToken, expiresIn }: TokenPair) {
   return { access_token: accessToken, refresh_token: refreshToken, token_type: "Bearer", expires_in: expiresIn };
 }
 
@@ -138,7 +140,7 @@ function invalidCredentials(): ApiError {
 }
 
 /** Only the holder of a token learns what became of it. */
-function refused(outcome: Exclude<RefreshOutcome["outcome"], "rotated" | "replayed">): ApiError {
+function refreshRefused(outcome: Exclude<RefreshOutcome["outcome"], "rotated" | "replayed">): ApiError {
   const [code, message] = {
     unknown: ["invalid_refresh_token", "The refresh token is not known here."],
     expired: ["refresh_token_expired", "The refresh token, or its session, has expired."],

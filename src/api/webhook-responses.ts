@@ -50,7 +50,7 @@ const deliveryList = z.object({ success, deliveries: z.array(delivery), paginati
 const eventList = z.object({ events: z.array(z.enum(EVENTS)) });
 
 /** What each route does, and what it answers when all is well. For the reference and the tests: the Worker does not carry it. */
-export const webhookAnswers = {
+export const webhookResponses = {
   "POST /webhooks": {
     summary: "Have events delivered to a URL; its signing secret is shown here and never again",
     answer: shownWebhook,

@@ -32,7 +32,7 @@ export const updateBody = z.object({
 });
 
 /** A week. */
-const LONGEST_OVERLAP_SECONDS = 7 * 86_400;
+const MAX_OVERLAP_SECONDS = 7 * 86_400;
 
 export const regenerateBody = z._default(
   z.object({
@@ -41,7 +41,7 @@ export const regenerateBody = z._default(
         .int()
         .check(
           z.minimum(0),
-          z.maximum(LONGEST_OVERLAP_SECONDS),
+          z.maximum(MAX_OVERLAP_SECONDS),
           z.describe("How many seconds deliveries are signed with both secrets."),
         ),
       0,

@@ -1,12 +1,12 @@
-import { note } from "../audit/record.ts";
+import { recordInBackground } from "../audit/record.ts";
 import { timeOrderedId, randomBase62 } from "../crypto/random.ts";
 import type { Caller } from "../access/authenticate.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { ApiError, badRequest, forbidden, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { route } from "../http/route.ts";
-import { enqueue } from "../webhooks/deliveries/enqueue.ts";
-import { beginAnew, insertDelivery, readDeliveries } from "../webhooks/deliveries/store.ts";
+import { enqueueDeliveries } from "../webhooks/deliveries/enqueue.ts";
+import { resetDelivery, insertDelivery, readDeliveries } from "../webhooks/deliveries/store.ts";
 import { EVENTS } from "../outbox/event.ts";
 import { createBody, deliveryQuery, regenerateBody, updateBody } from "./webhook-schemas.ts";
 import { newWebhookSecret, sealSecret } from "../webhooks/secret.ts";
@@ -19,11 +19,11 @@ import {
   updateWebhook,
   type Owner,
 } from "../webhooks/store.ts";
-import { whyNotTarget } from "../webhooks/target.ts";
+import { validateTarget } from "../webhooks/target.ts";
 import { targetPolicy } from "../webhooks/target-policy.ts";
-import { deliveryToWire, stateToWire, toWire, type Webhook } from "../webhooks/webhook.ts";
+import { toDeliveryResponse, toWebhookStateResponse, toWebhookResponse, type Webhook } from "../webhooks/webhook.ts";
 
-const MOST_WEBHOOKS = 20;
+const MAX_WEBHOOKS_PER_AGENT = 20;
 
 export const webhookRoutes = [
   route({
@@ -58,14 +58,14 @@ export const webhookRoutes = [
       const secret = newWebhookSecret();
       const sealed = await sealSecret(secret, webhook.id, config.webhookKeys);
       const by = body.all_agents ? { ...authority, holds: [ADMIN] } : authority;
-      if (!(await insertWebhook(env.DB, webhook, sealed, MOST_WEBHOOKS, by))) {
-        throw conflict("too_many_webhooks", `An agent may have ${MOST_WEBHOOKS} webhooks. Delete one first.`);
+      if (!(await insertWebhook(env.DB, webhook, sealed, MAX_WEBHOOKS_PER_AGENT, by))) {
+        throw conflict("too_many_webhooks", `An agent may have ${MAX_WEBHOOKS_PER_AGENT} webhooks. Delete one first.`);
       }
-      note(call, caller.agent.id, `webhook ${webhook.id} registered`);
+      recordInBackground(call, caller.agent.id, `webhook ${webhook.id} registered`);
       return {
         success: true,
         message: "Webhook registered. Keep the secret: it is not shown again.",
-        webhook: toWire(webhook, secret),
+        webhook: toWebhookResponse(webhook, secret),
       };
     },
   }),
@@ -76,7 +76,7 @@ export const webhookRoutes = [
     auth: "bearer",
     async handle({ env, caller }) {
       const webhooks = await listWebhooks(env.DB, caller.agent.id);
-      return { success: true, webhooks: webhooks.map((webhook) => toWire(webhook)) };
+      return { success: true, webhooks: webhooks.map((webhook) => toWebhookResponse(webhook)) };
     },
   }),
 
@@ -92,7 +92,7 @@ export const webhookRoutes = [
     path: "/webhooks/{id}",
     auth: "own",
     async handle({ env, caller, params }) {
-      return shown(await findWebhook(env.DB, params.id ?? "", ownerOf(caller)));
+      return webhookResponse(await findWebhook(env.DB, params.id ?? "", toOwner(caller)));
     },
   }),
 
@@ -106,9 +106,9 @@ export const webhookRoutes = [
       const { url, events, description, is_active: isActive } = body;
       if (url !== undefined) checkTarget(call, url);
       const change = { url, events: events && [...new Set(events)], description, isActive };
-      const webhook = await updateWebhook(env.DB, params.id ?? "", ownerOf(caller), change, { now, by });
-      if (webhook) note(call, webhook.agentId, `webhook ${webhook.id} changed`);
-      return shown(webhook);
+      const webhook = await updateWebhook(env.DB, params.id ?? "", toOwner(caller), change, { now, by });
+      if (webhook) recordInBackground(call, webhook.agentId, `webhook ${webhook.id} changed`);
+      return webhookResponse(webhook);
     },
   }),
 
@@ -118,9 +118,9 @@ export const webhookRoutes = [
     auth: "own",
     async handle(call) {
       const id = call.params.id ?? "";
-      const owner = await deleteWebhook(call.env.DB, id, ownerOf(call.caller), call.authority);
+      const owner = await deleteWebhook(call.env.DB, id, toOwner(call.caller), call.authority);
       if (owner === undefined) throw notFound("The webhook");
-      note(call, owner, `webhook ${id} deleted`);
+      recordInBackground(call, owner, `webhook ${id} deleted`);
       return { success: true, message: "Webhook deleted." };
     },
   }),
@@ -136,13 +136,13 @@ export const webhookRoutes = [
       const secret = newWebhookSecret();
       const sealed = await sealSecret(secret, id, config.webhookKeys);
       const previousExpiresAt = now + body.overlap_seconds * 1000;
-      const webhook = await replaceSecret(env.DB, id, ownerOf(caller), sealed, { previousExpiresAt, now, by });
+      const webhook = await replaceSecret(env.DB, id, toOwner(caller), sealed, { previousExpiresAt, now, by });
       if (!webhook) throw notFound("The webhook");
-      note(call, webhook.agentId, `secret of webhook ${id} regenerated`);
+      recordInBackground(call, webhook.agentId, `secret of webhook ${id} regenerated`);
       return {
         success: true,
         message: "Secret regenerated. Keep it: it is not shown again.",
-        webhook: toWire(webhook, secret),
+        webhook: toWebhookResponse(webhook, secret),
       };
     },
   }),
@@ -153,12 +153,12 @@ export const webhookRoutes = [
     auth: "own",
     query: deliveryQuery,
     async handle({ env, caller, params, query }) {
-      const webhook = await mine(env.DB, params.id ?? "", caller);
+      const webhook = await requireOwnWebhook(env.DB, params.id ?? "", caller);
       const { deliveries, total } = await readDeliveries(env.DB, webhook.id, query);
       const { limit, offset } = query;
       return {
         success: true,
-        deliveries: deliveries.map(deliveryToWire),
+        deliveries: deliveries.map(toDeliveryResponse),
         pagination: { total, limit, offset, has_more: offset + deliveries.length < total },
       };
     },
@@ -169,13 +169,13 @@ export const webhookRoutes = [
     path: "/webhooks/{id}/deliveries/{delivery_id}/redeliver",
     auth: "own",
     async handle({ env, caller, authority: by, params, now, waitUntil }) {
-      const webhook = await mine(env.DB, params.id ?? "", caller);
-      mustBeActive(webhook);
-      const found = await beginAnew(env.DB, params.delivery_id ?? "", webhook.id, { now, by });
+      const webhook = await requireOwnWebhook(env.DB, params.id ?? "", caller);
+      requireActiveWebhook(webhook);
+      const found = await resetDelivery(env.DB, params.delivery_id ?? "", webhook.id, { now, by });
       if (!found) throw notFound("The delivery");
       if (!found.begun) throw conflict("delivery_pending", "An attempt is under way or due. Ask again in a minute.");
-      waitUntil(enqueue(env.DELIVERIES, [found.delivery.id], now, now));
-      return { success: true, message: "Delivery begun anew.", delivery: deliveryToWire(found.delivery) };
+      waitUntil(enqueueDeliveries(env.DELIVERIES, [found.delivery.id], now, now));
+      return { success: true, message: "Delivery begun anew.", delivery: toDeliveryResponse(found.delivery) };
     },
   }),
 
@@ -184,40 +184,40 @@ export const webhookRoutes = [
     path: "/webhooks/{id}/test",
     auth: "own",
     async handle({ env, caller, authority: by, params, now, waitUntil }) {
-      const webhook = await mine(env.DB, params.id ?? "", caller);
-      mustBeActive(webhook);
+      const webhook = await requireOwnWebhook(env.DB, params.id ?? "", caller);
+      requireActiveWebhook(webhook);
       const { agentId, id: webhookId } = webhook;
       const data = { agent_id: agentId, webhook_id: webhookId };
       const event = { id: timeOrderedId("evt_", now), name: "webhook.test", agentId, at: now, data };
       const delivery = await insertDelivery(env.DB, webhookId, event, { now, by });
       if (!delivery) throw notFound("The webhook");
-      waitUntil(enqueue(env.DELIVERIES, [delivery.id], now, now));
-      return { success: true, message: "Test event on its way.", delivery: deliveryToWire(delivery) };
+      waitUntil(enqueueDeliveries(env.DELIVERIES, [delivery.id], now, now));
+      return { success: true, message: "Test event on its way.", delivery: toDeliveryResponse(delivery) };
     },
   }),
 ];
 
-const ownerOf = ({ agent, isAdmin }: Caller): Owner => (isAdmin ? "anybody" : agent.id);
+const toOwner = ({ agent, isAdmin }: Caller): Owner => (isAdmin ? "anybody" : agent.id);
 
 /** A webhook of somebody else's does not exist for the caller. @throws {ApiError} 404 */
-async function mine(db: D1Database, id: string, caller: Caller): Promise<Webhook> {
-  const webhook = await findWebhook(db, id, ownerOf(caller));
+async function requireOwnWebhook(db: D1Database, id: string, caller: Caller): Promise<Webhook> {
+  const webhook = await findWebhook(db, id, toOwner(caller));
   if (!webhook) throw notFound("The webhook");
   return webhook;
 }
 
-function shown(webhook: Webhook | undefined) {
+function webhookResponse(webhook: Webhook | undefined) {
   if (!webhook) throw notFound("The webhook");
-  return { success: true, webhook: toWire(webhook), ...stateToWire(webhook) };
+  return { success: true, webhook: toWebhookResponse(webhook), ...toWebhookStateResponse(webhook) };
 }
 
 /** @throws {ApiError} 400 */
 function checkTarget({ config, request }: RequestContext, url: string): void {
-  const fault = whyNotTarget(url, targetPolicy(config, request.url));
+  const fault = validateTarget(url, targetPolicy(config, request.url));
   if (fault) throw badRequest(`A webhook cannot be sent there: url ${fault}.`, [{ field: "url", message: fault }]);
 }
 
-function mustBeActive({ isActive }: Webhook): void {
+function requireActiveWebhook({ isActive }: Webhook): void {
   if (!isActive) throw conflict("webhook_inactive", "The webhook is switched off. PUT is_active: true first.");
 }
 

@@ -1,19 +1,19 @@
-import { keepLastVerified } from "../agents/last-verified.ts";
+import { lastVerifiedStatements } from "../agents/last-verified.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { logFailure } from "../log/failure-log.ts";
-import { announce } from "../webhooks/outbox.ts";
+import { insertEvent } from "../webhooks/outbox.ts";
 import type { ActivityMessage } from "./record.ts";
-import { cameInWith, insertActivities } from "./store.ts";
+import { insertedInBatch, insertActivities } from "./store.ts";
 
 /** A batch that was refused twice is taken apart. */
-const WHOLE_ATTEMPTS = 2;
+const MAX_WHOLE_BATCH_ATTEMPTS = 2;
 
 /** The queue's consumer. What cannot be written comes again, and keeps none of the others: see `WHOLE_ATTEMPTS`. */
 export async function consumeActivityBatch(
   db: D1Database,
   messages: readonly Message<ActivityMessage>[],
 ): Promise<void> {
-  const apart = messages.some(({ attempts }) => attempts > WHOLE_ATTEMPTS);
+  const apart = messages.some(({ attempts }) => attempts > MAX_WHOLE_BATCH_ATTEMPTS);
   await Promise.all(
     (apart ? messages.map((message) => [message]) : [messages]).map(async (part) => {
       try {
@@ -37,7 +37,7 @@ export async function consumeActivities(db: D1Database, messages: readonly Activ
   const batch = randomBase62(12);
   await db.batch([
     ...insertActivities(db, messages, batch),
-    ...keepLastVerified(db, messages),
-    ...messages.flatMap(({ id, event }) => (event ? [announce(db, event, cameInWith(id, batch))] : [])),
+    ...lastVerifiedStatements(db, messages),
+    ...messages.flatMap(({ id, event }) => (event ? [insertEvent(db, event, insertedInBatch(id, batch))] : [])),
   ]);
 }

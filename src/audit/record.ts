@@ -29,10 +29,10 @@ export interface ActivityMessage {
 export const ACTIVITY_ID_PREFIX = "act_";
 
 /** Sorts before every id of this millisecond and after all earlier ones. */
-export const firstIdOf = (ms: number): string =>
+export const firstActivityIdAt = (ms: number): string =>
   timeOrderedId(ACTIVITY_ID_PREFIX, ms).slice(0, ACTIVITY_ID_PREFIX.length + 12);
 
-const LONGEST_MESSAGE = 500;
+const MAX_MESSAGE_LENGTH = 500;
 
 /**
  * Sends one activity to the queue. The id is made here, so that a message delivered twice is one row.
@@ -43,7 +43,7 @@ export async function recordActivity(
   queue: Queue<ActivityMessage>,
   activity: Omit<ActivityMessage, "id">,
 ): Promise<void> {
-  const message = activity.message?.slice(0, LONGEST_MESSAGE) ?? null;
+  const message = activity.message?.slice(0, MAX_MESSAGE_LENGTH) ?? null;
   try {
     await queue.send({ ...activity, message, id: timeOrderedId(ACTIVITY_ID_PREFIX, activity.at) });
   } catch (cause) {
@@ -55,7 +55,7 @@ export async function recordActivity(
 type By = { readonly agent: { readonly id: string } } | { readonly kind: "stranger" | "bootstrap" | "agent" };
 
 /** What a request brings along to be noted. */
-export interface Occasion {
+export interface AuditContext {
   readonly caller?: By | undefined;
   readonly env: { readonly ACTIVITY: Queue };
   readonly now: number;
@@ -64,8 +64,8 @@ export interface Occasion {
 }
 
 /** Sends what an agent did, or had done to it, in this request, after the answer is on its way. */
-export function note(
-  { env, now, ipAddress, waitUntil, caller }: Occasion,
+export function recordInBackground(
+  { env, now, ipAddress, waitUntil, caller }: AuditContext,
   agentId: string,
   message: string,
   more: Partial<Pick<ActivityMessage, "status" | "event" | "known" | "verified" | "failedVerification">> = {},

@@ -1,4 +1,4 @@
-import { firstIdOf, type ActivityMessage } from "./record.ts";
+import { firstActivityIdAt, type ActivityMessage } from "./record.ts";
 
 export interface ActivityRow {
   id: string;
@@ -167,7 +167,7 @@ export async function deleteFailedVerifications(db: D1Database, now: number, lim
 }
 
 /** SQL that is true when the activity came in with this batch; parameters 6 and 7. */
-export const cameInWith = (id: string, batch: string) => ({
+export const insertedInBatch = (id: string, batch: string) => ({
   sql: "EXISTS (SELECT 1 FROM activity a WHERE a.id = ?6 AND a.batch = ?7)",
   bindings: [id, batch],
 });
@@ -225,7 +225,7 @@ export async function readActivity(
 export async function deleteActivities(db: D1Database, before: number, most: number): Promise<number> {
   // Ids sort by time: the primary key is the index of the sweep, and the first id of a moment its bound.
   const oldest = "SELECT id FROM activity WHERE id < ?1 ORDER BY id LIMIT ?2";
-  const bound = firstIdOf(before);
+  const bound = firstActivityIdAt(before);
   const [, , deletion] = await db.batch([
     db
       .prepare(

@@ -1,10 +1,10 @@
 import { randomBase62, timeOrderedId } from "../crypto/random.ts";
-import type { Chore } from "../jobs/job.ts";
+import type { Job } from "../jobs/job.ts";
 import { newEvent } from "../outbox/event.ts";
-import { announce } from "../webhooks/outbox.ts";
+import { insertEvent } from "../webhooks/outbox.ts";
 import { ACTIVITY_ID_PREFIX } from "./record.ts";
 import {
-  cameInWith,
+  insertedInBatch,
   deleteActivities,
   deleteFailedVerifications,
   insertFailedVerificationCount,
@@ -14,7 +14,7 @@ import {
 const DAY_MS = 86_400_000;
 
 /** Deletes activity that is older than `ACTIVITY_RETENTION_DAYS`, the oldest first. */
-export const sweepActivity: Chore = (env, config, now, most) =>
+export const sweepActivity: Job = (env, config, now, most) =>
   deleteActivities(env.DB, now - config.activityRetentionDays * DAY_MS, most);
 
 /** Counts of one step: each takes four statements of one batch. */
@@ -24,7 +24,7 @@ const MAX_COUNTS = 20;
  * Writes the failed verifications that were too many for rows of their own: for each agent and minute one row and one event that
  * say how many there were, and from how many addresses.
  */
-export const countFailedVerifications: Chore = async (env, _config, now, most) => {
+export const countFailedVerifications: Job = async (env, _config, now, most) => {
   const counts = await uncountedFailedVerifications(env.DB, now, MAX_COUNTS);
   const batch = randomBase62(12);
   const statements = counts.flatMap((one) => {
@@ -45,7 +45,7 @@ export const countFailedVerifications: Chore = async (env, _config, now, most) =
       { ...row, ipAddress: addresses === 1 ? ipAddress : "" },
       batch,
     );
-    return [insertion!, announce(env.DB, event, cameInWith(id, batch)), ...rest];
+    return [insertion!, insertEvent(env.DB, event, insertedInBatch(id, batch)), ...rest];
   });
   if (statements.length > 0) await env.DB.batch(statements);
   // As many as a step may deal with: there may be more of them.
@@ -53,5 +53,4 @@ export const countFailedVerifications: Chore = async (env, _config, now, most) =
 };
 
 /** Forgets failed verifications once the queue brings them no more. */
-export const sweepFailedVerifications: Chore = (env, _config, now, most) =>
-  deleteFailedVerifications(env.DB, now, most);
+export const sweepFailedVerifications: Job = (env, _config, now, most) => deleteFailedVerifications(env.DB, now, most);

@@ -3,7 +3,7 @@ import { GUARD_ERROR, guardStatement, readAuthority } from "./store.ts";
 
 /**
  * What a caller was let in by, as far as it can be taken away. What the caller writes is written only while all of it holds:
- * {@link batchAs} makes it a condition of the same transaction.
+ * {@link batchAsCaller} makes it a condition of the same transaction.
  */
 export interface Authority {
   readonly agentId: string;
@@ -11,7 +11,7 @@ export interface Authority {
   /** `iat` of the access token, in seconds. */
   readonly issuedAt: number;
   /** The agent's own permissions, as they stand in its row, that the request needs. */
-  readonly holds: readonly string[];
+  readonly required: readonly string[];
 }
 
 export function tokenRevoked() {
@@ -26,7 +26,7 @@ export function tokenRevoked() {
  * @returns the statements' results, in their order.
  * @throws {ApiError} 401 `token_revoked` or 403 `insufficient_permissions` if the caller lost its authority meanwhile.
  */
-export async function batchAs<Row = unknown>(
+export async function batchAsCaller<Row = unknown>(
   db: D1Database,
   authority: Authority | undefined,
   statements: readonly D1PreparedStatement[],
@@ -49,6 +49,6 @@ async function explainLoss(db: D1Database, authority: Authority): Promise<void> 
   throw forbidden(
     "insufficient_permissions",
     "A permission that this request needs was taken away while the request was handled.",
-    { required: authority.holds.find((one) => !permissions.includes(one)), granted: permissions },
+    { required: authority.required.find((one) => !permissions.includes(one)), granted: permissions },
   );
 }

@@ -9,7 +9,7 @@ const STANDS = `EXISTS (SELECT 1 FROM agents a JOIN refresh_families f ON f.agen
 const HOLDS = `NOT EXISTS (SELECT 1 FROM json_each(?4) needed WHERE needed.value NOT IN
     (SELECT held.value FROM agents a, json_each(a.permissions) held WHERE a.id = ?1))`;
 
-const bindings = ({ agentId, sessionId, issuedAt, holds }: Authority) => [
+const bindings = ({ agentId, sessionId, issuedAt, required: holds }: Authority) => [
   agentId,
   sessionId,
   issuedAt,

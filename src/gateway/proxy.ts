@@ -6,12 +6,19 @@ import { logRefusal } from "../log/request-log.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { newEvent, quotePath } from "../outbox/event.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
-import { wholeService } from "../permissions/grammar.ts";
-import { reaches } from "../permissions/match.ts";
-import { credentialFor, type Credential, type CredentialFault } from "./credentials/credentials.ts";
+import { serviceWildcard } from "../permissions/grammar.ts";
+import { isGranted } from "../permissions/match.ts";
+import { getCredential, type Credential, type CredentialFault } from "./credentials/credentials.ts";
 import type { BodyToSend } from "../policy/body.ts";
 import { watchCaller } from "./caller-watch.ts";
-import { bodyRefusal, meaningOf, missing, type Ask, type Meaning, type Refusal } from "../policy/resolve.ts";
+import {
+  bodyRefusal,
+  resolveRequest,
+  lackingPermissions,
+  type ProxyRequest,
+  type ResolvedRequest,
+  type Refusal,
+} from "../policy/resolve.ts";
 import { forward, type UpstreamFailure } from "./upstream/forward.ts";
 import type { BodyEnd } from "./upstream/stream-body.ts";
 import { bodyOf, isReadFirst, mustBeRead, receiveBody, type ReceivedBody } from "./request-body.ts";
@@ -25,8 +32,8 @@ import { isRead } from "../policy/rule.ts";
  */
 export async function proxy(arrived: RequestContext): Promise<Response> {
   const { request, env, config } = arrived;
-  const ask = askOf(request);
-  const meaning = meaningOf(config.services, ask);
+  const ask = toProxyRequest(request);
+  const meaning = resolveRequest(config.services, ask);
   if (meaning.decision === "refuse" && meaning.status === 400) throw refusal(meaning);
 
   const isSent = meaning.decision === "judge" && !isRead(meaning.method) && request.body !== null;
@@ -52,18 +59,18 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   if (sent instanceof ApiError) throw sent;
   if ("code" in sent) {
     if (sent.parameter && wider.includes(sent.parameter)) {
-      throw denied(call, meaning, caller, [wholeService(meaning.service.name)], sent.parameter);
+      throw denied(call, meaning, caller, [serviceWildcard(meaning.service.name)], sent.parameter);
     }
-    record(call, caller, "failure", `${line(meaning)} → refused, ${sent.code}`);
+    recordFailure(call, caller, "failure", `${line(meaning)} → refused, ${sent.code}`);
     throw refusal(bodyRefusal(sent));
   }
-  const credential = await credentialFor(meaning.service, config, call);
+  const credential = await getCredential(meaning.service, config, call);
   if (!("headers" in credential)) {
-    record(call, caller, "failure", `${line(meaning)} → no credential`);
-    throw noCredential(meaning, credential);
+    recordFailure(call, caller, "failure", `${line(meaning)} → no credential`);
+    throw credentialUnavailable(meaning, credential);
   }
 
-  const answer = answered(call, caller, meaning, sent, credential);
+  const answer = fetchUpstream(call, caller, meaning, sent, credential);
   // What was sent is recorded also when nobody waits for the answer any more.
   call.waitUntil(answer.then(({ recorded }) => recorded).catch(() => undefined));
   return (await answer).response;
@@ -78,15 +85,15 @@ async function receive(call: RequestContext): Promise<ReceivedBody> {
 const now = (call: RequestContext): RequestContext => ({ ...call, now: Date.now() });
 
 /** @throws {ApiError} 403 for a permission that is lacking. */
-function checkGrants(call: RequestContext, meaning: Meaning, caller: Caller): void {
-  const lacking = missing(meaning, caller.permissions, call.config.catalogue);
+function checkGrants(call: RequestContext, meaning: ResolvedRequest, caller: Caller): void {
+  const lacking = lackingPermissions(meaning, caller.permissions, call.config.catalogue);
   if (lacking.length > 0) throw denied(call, meaning, caller, lacking);
 }
 
-async function answered(
+async function fetchUpstream(
   call: RequestContext,
   caller: Caller,
-  meaning: Meaning,
+  meaning: ResolvedRequest,
   sent: BodyToSend,
   credential: Credential,
 ): Promise<{ response: Response; recorded: Promise<void> }> {
@@ -101,7 +108,7 @@ async function answered(
       checkGrants(again, meaning, still);
       // Streamed past the check of its keys, because its sender held the whole service.
       const keys = sent.body instanceof ReadableStream ? widerKeys(meaning, still, call.config.catalogue) : [];
-      if (keys.length > 0) throw denied(again, meaning, still, [wholeService(meaning.service.name)], keys[0]);
+      if (keys.length > 0) throw denied(again, meaning, still, [serviceWildcard(meaning.service.name)], keys[0]);
     },
   });
   const outcome = await forward(call.request, sent, meaning, credential, {
@@ -110,7 +117,7 @@ async function answered(
     issuer: call.config.issuer,
   }).catch((cause: unknown) => {
     if (cause instanceof ApiError) {
-      record(call, caller, "failure", `${line(meaning)} → broken off, ${cause.fields.code}`);
+      recordFailure(call, caller, "failure", `${line(meaning)} → broken off, ${cause.fields.code}`);
     }
     throw cause;
   });
@@ -122,7 +129,7 @@ async function answered(
     call.waitUntil(
       done.then((fault) => {
         if (!fault) return;
-        record(call, caller, "failure", `${line(meaning)} → ${upstreamStatus}, ${ENDS[fault]}`);
+        recordFailure(call, caller, "failure", `${line(meaning)} → ${upstreamStatus}, ${ENDS[fault]}`);
         if (fault !== "broken_off" && fault !== "caller_ended") logCut(call, caller, meaning, upstreamStatus, fault);
       }),
     );
@@ -131,7 +138,7 @@ async function answered(
 }
 
 /** Takes the service and the raw rest from a URL's own text: one string for both, and none that was parsed again. */
-function askOf({ url, method, headers }: Request): Ask {
+function toProxyRequest({ url, method, headers }: Request): ProxyRequest {
   const path = url.slice(url.indexOf("/", url.indexOf("://") + 3));
   // What reaches here in another spelling was decoded by the router alone.
   if (!path.startsWith("/proxy/")) throw notFound("This path");
@@ -142,9 +149,9 @@ function askOf({ url, method, headers }: Request): Ask {
 }
 
 /** The keys of a body that need the whole service, of a caller that does not hold it. */
-function widerKeys({ service }: Meaning, { permissions }: Caller, catalogue: Catalogue): readonly string[] {
+function widerKeys({ service }: ResolvedRequest, { permissions }: Caller, catalogue: Catalogue): readonly string[] {
   const { widerBodyParameters = [] } = service.definition;
-  const isFree = widerBodyParameters.length === 0 || reaches(permissions, wholeService(service.name), catalogue);
+  const isFree = widerBodyParameters.length === 0 || isGranted(permissions, serviceWildcard(service.name), catalogue);
   return isFree ? [] : widerBodyParameters;
 }
 
@@ -159,7 +166,7 @@ const ENDS: Readonly<Record<NonNullable<BodyEnd>, string>> = {
 function logCut(
   call: RequestContext,
   caller: Caller,
-  { service, path }: Meaning,
+  { service, path }: ResolvedRequest,
   status: number,
   fault: "credential_echo" | "too_large",
 ): void {
@@ -173,7 +180,7 @@ function logCut(
   });
 }
 
-const line = (meaning: Meaning) => `${meaning.service.name} ${meaning.method} ${meaning.path}`;
+const line = (meaning: ResolvedRequest) => `${meaning.service.name} ${meaning.method} ${meaning.path}`;
 
 function activityOf(
   { env, now, ipAddress }: RequestContext,
@@ -184,7 +191,7 @@ function activityOf(
   return recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message, known: true });
 }
 
-function record(call: RequestContext, ...activity: [Caller, "failure", string]): void {
+function recordFailure(call: RequestContext, ...activity: [Caller, "failure", string]): void {
   call.waitUntil(activityOf(call, ...activity));
 }
 
@@ -205,13 +212,13 @@ function refusal({ status, code, message }: Refusal): ApiError {
 /** A covered path whose permission is lacking and an uncovered path answer alike: with what would be needed. */
 function denied(
   call: RequestContext,
-  meaning: Meaning,
+  meaning: ResolvedRequest,
   caller: Caller,
   lacking: readonly string[],
   parameter?: string,
 ): ApiError {
   const { env, now, ipAddress } = call;
-  const required = lacking[0] ?? wholeService(meaning.service.name);
+  const required = lacking[0] ?? serviceWildcard(meaning.service.name);
   const message = `${line(meaning)} → denied, needs ${lacking.join(" and ")}`;
   const agentId = caller.agent.id;
   const recordDenial = async () => {
@@ -238,7 +245,7 @@ function denied(
 }
 
 /** The answer names the service; which secret is missing is for the log. */
-function noCredential({ service }: Meaning, fault: CredentialFault): ApiError {
+function credentialUnavailable({ service }: ResolvedRequest, fault: CredentialFault): ApiError {
   if ("missing" in fault) {
     return new ApiError(
       503,
@@ -266,12 +273,12 @@ function noCredential({ service }: Meaning, fault: CredentialFault): ApiError {
 function upstreamError(
   call: RequestContext,
   caller: Caller,
-  meaning: Meaning,
+  meaning: ResolvedRequest,
   { failure, upstreamStatus, cause }: UpstreamFailure,
 ): ApiError {
   const { service } = meaning;
   const how = failure in ENDS ? `${upstreamStatus}, ${ENDS[failure as keyof typeof ENDS]}` : failure;
-  record(call, caller, "failure", `${line(meaning)} → ${how}`);
+  recordFailure(call, caller, "failure", `${line(meaning)} → ${how}`);
   const late = failure === "timeout";
   return new ApiError(
     late ? 504 : 502,

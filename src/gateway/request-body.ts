@@ -1,7 +1,14 @@
 import { bodyTimer, type BodyLimits, type StartTimer } from "../http/body-timer.ts";
 import { ApiError } from "../http/errors.ts";
-import { bodyTreatment, judgeBody, MAX_CHECKED_BODY, type BodyFault, type BodyRules, type BodyToSend } from "../policy/body.ts";
-import type { Meaning } from "../policy/resolve.ts";
+import {
+  bodyTreatment,
+  judgeBody,
+  MAX_CHECKED_BODY,
+  type BodyFault,
+  type BodyRules,
+  type BodyToSend,
+} from "../policy/body.ts";
+import type { ResolvedRequest } from "../policy/resolve.ts";
 import { contentLength } from "../policy/request-headers.ts";
 import { formatMediaType } from "../policy/media-type.ts";
 import { isRead } from "../policy/rule.ts";
@@ -14,18 +21,18 @@ export type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: B
 const MAX_SHORT_BODY = 64 * 1024;
 
 /** Whether a body is read whole before anyone asks who may send it: one that is told to be short, and one that is judged anyway. */
-export function isReadFirst(request: Request, meaning: Meaning): boolean {
+export function isReadFirst(request: Request, meaning: ResolvedRequest): boolean {
   const length = contentLength(request.headers);
   return (length !== undefined && length <= MAX_SHORT_BODY) || mustBeRead(request, meaning, []);
 }
 
 /** Whether a body has to be read whole: because names in it are looked for, or because its type is refused unless it is empty. */
-export function mustBeRead({ headers }: Request, meaning: Meaning, wider: readonly string[]): boolean {
+export function mustBeRead({ headers }: Request, meaning: ResolvedRequest, wider: readonly string[]): boolean {
   const treatment = bodyTreatment(headers, rulesFor(meaning, wider));
   return "code" in treatment || treatment.kind !== "stream";
 }
 
-const rulesFor = ({ rule, service }: Meaning, wider: readonly string[]): BodyRules => ({
+const rulesFor = ({ rule, service }: ResolvedRequest, wider: readonly string[]): BodyRules => ({
   forms: service.table().formNames,
   keys: [...(service.definition.refusedBodyParameters ?? []), ...wider],
   isCovered: rule !== null,
@@ -51,7 +58,7 @@ export async function receiveBody(body: ReadableStream<Uint8Array>, bodyTimeoutM
 export function bodyOf(
   { method, headers, body }: Request,
   received: ReceivedBody | undefined,
-  meaning: Meaning,
+  meaning: ResolvedRequest,
   wider: readonly string[],
 ): BodyToSend | BodyFault | ApiError {
   if (isRead(method) || !body) return { body: null };

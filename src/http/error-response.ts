@@ -1,16 +1,16 @@
 import type { ErrorHandler } from "hono";
 import { ApiError, errorResponse, unavailable } from "./errors.ts";
-import { harden } from "./security-headers.ts";
+import { setSecurityHeaders } from "./security-headers.ts";
 import type { AppEnv } from "./request-context.ts";
-import { logRefusal, senderOf } from "../log/request-log.ts";
+import { logRefusal, agentOf } from "../log/request-log.ts";
 
-export const errorAnswer: ErrorHandler<AppEnv> = (error, c) =>
-  answerError(error, c.req.raw, c.var.requestId ?? crypto.randomUUID());
+export const handleError: ErrorHandler<AppEnv> = (error, c) =>
+  toErrorResponse(error, c.req.raw, c.var.requestId ?? crypto.randomUUID());
 
 /** The one place where a refusal becomes an answer. What was not foreseen is a 500 that shows no cause. */
-export function answerError(error: unknown, request: Request, requestId: string): Response {
+export function toErrorResponse(error: unknown, request: Request, requestId: string): Response {
   const { method, url } = request;
-  const known = error instanceof ApiError ? error : unforeseen(error);
+  const known = error instanceof ApiError ? error : toApiError(error);
   const cause = error instanceof ApiError ? error.cause : error;
   logRefusal({
     request_id: requestId,
@@ -19,17 +19,17 @@ export function answerError(error: unknown, request: Request, requestId: string)
     path: URL.parse(url)?.pathname ?? "(malformed)",
     status: known.status,
     code: known.fields.code,
-    agent_id: senderOf(request),
+    agent_id: agentOf(request),
     ...(cause !== undefined && { cause: describe(cause) }),
   });
   const response = errorResponse(known, requestId);
   response.headers.set("x-request-id", requestId);
-  harden(response.headers);
+  setSecurityHeaders(response.headers);
   return response;
 }
 
 /** A database that does not answer passes; a statement that it refuses is a fault of ours. */
-function unforeseen(error: unknown): ApiError {
+function toApiError(error: unknown): ApiError {
   if (error instanceof Error && error.message.startsWith("D1_") && !error.message.includes("SQLITE_")) {
     return unavailable("database_unavailable", "The database does not answer now. Try again.");
   }

@@ -2,7 +2,7 @@ import { createMiddleware } from "hono/factory";
 import { ConfigError, loadConfig, type Config } from "../config/config.ts";
 import { ApiError } from "./errors.ts";
 import { checkHost, checkLocalRequest } from "./host.ts";
-import { harden } from "./security-headers.ts";
+import { setSecurityHeaders } from "./security-headers.ts";
 
 /** What is known of a request before anyone looks at what it asks. */
 export interface RequestContext {
@@ -28,7 +28,7 @@ export interface AppEnv {
  * @throws {ApiError} 400 for a malformed host; 503: a deployment that is not set up answers nothing else; 421 in local
  * development for another host or origin.
  */
-export function contextOf(
+export function createRequestContext(
   request: Request,
   env: Env,
   executionCtx: Pick<ExecutionContext, "waitUntil">,
@@ -48,14 +48,14 @@ export function contextOf(
   };
 }
 
-export const begin = createMiddleware<AppEnv>(async (c, next) => {
+export const requestContext = createMiddleware<AppEnv>(async (c, next) => {
   const requestId = crypto.randomUUID();
   c.set("requestId", requestId);
-  c.set("context", contextOf(c.req.raw, c.env, c.executionCtx, requestId));
+  c.set("context", createRequestContext(c.req.raw, c.env, c.executionCtx, requestId));
   await next();
   const { headers } = c.res;
   headers.set("x-request-id", requestId);
-  harden(headers);
+  setSecurityHeaders(headers);
 });
 
 function configOf(env: Env): Config {

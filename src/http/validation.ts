@@ -4,7 +4,7 @@ import { bodyTimer, type StartTimer } from "./body-timer.ts";
 import { ApiError, badRequest } from "./errors.ts";
 
 /** Bodies of AgentAuth's own endpoints; proxied bodies have no limit. Bytes. */
-const BODY_LIMIT = 64 * 1024;
+const MAX_BODY_BYTES = 64 * 1024;
 
 /** How long such a body may take. */
 const BODY_LIMITS = { idleMs: 10_000, totalMs: 30_000 };
@@ -86,7 +86,7 @@ function check(schema: z.ZodMiniType, value: unknown, message: string): unknown 
 
 /** The body as text, given up as soon as it is longer or slower than allowed. */
 async function readText(request: Request, start: StartTimer | undefined): Promise<string> {
-  if (Number(request.headers.get("content-length") ?? 0) > BODY_LIMIT) throw tooLarge();
+  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
   if (!request.body) return "";
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
   const timer = bodyTimer(BODY_LIMITS, start);
@@ -98,7 +98,7 @@ async function readText(request: Request, start: StartTimer | undefined): Promis
       const { done, value } = await timer.read(reader.read());
       if (done) return text + decoder.decode();
       size += value.byteLength;
-      if (size > BODY_LIMIT) throw tooLarge();
+      if (size > MAX_BODY_BYTES) throw tooLarge();
       text += decoder.decode(value, { stream: true });
     }
   } catch (error) {
@@ -114,6 +114,6 @@ function tooLarge(): ApiError {
   return new ApiError(413, {
     code: "body_too_large",
     error: "Payload too large",
-    message: `A body may have ${BODY_LIMIT} bytes at the most.`,
+    message: `A body may have ${MAX_BODY_BYTES} bytes at the most.`,
   });
 }

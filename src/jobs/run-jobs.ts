@@ -3,12 +3,12 @@ import { sweepKeys } from "../agents/sweep.ts";
 import type { Config } from "../config/config.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { sweepSessions } from "../tokens/sweep.ts";
-import { drainOutbox, resendForgotten, sweepEventCounts } from "../webhooks/deliveries/fan-out.ts";
+import { drainOutbox, resendOverdue, sweepEventCounts } from "../webhooks/deliveries/fan-out.ts";
 import { sweepDeliveries, sweepHostAttempts, trimDeliveries } from "../webhooks/deliveries/sweep.ts";
 import { resealSecrets } from "../webhooks/reseal.ts";
-import type { Chore } from "./job.ts";
+import type { Job } from "./job.ts";
 
-const CHORES: Readonly<Record<string, Chore>> = {
+const JOBS: Readonly<Record<string, Job>> = {
   sweep_activity: sweepActivity,
   count_failed_verifications: countFailedVerifications,
   sweep_failed_verifications: sweepFailedVerifications,
@@ -16,7 +16,7 @@ const CHORES: Readonly<Record<string, Chore>> = {
   sweep_keys: sweepKeys,
   drain_outbox: drainOutbox,
   sweep_event_counts: sweepEventCounts,
-  resend_forgotten_deliveries: resendForgotten,
+  resend_forgotten_deliveries: resendOverdue,
   sweep_deliveries: sweepDeliveries,
   trim_deliveries: trimDeliveries,
   sweep_host_attempts: sweepHostAttempts,
@@ -24,16 +24,16 @@ const CHORES: Readonly<Record<string, Chore>> = {
 };
 
 /** A database serves one statement at a time: between small steps, requests pass. */
-const STEP = 500;
-const MOST_STEPS = 20;
+const STEP_LIMIT = 500;
+const MAX_STEPS = 20;
 
 /** Does every chore; one that fails is logged, keeps none of the others, and comes again with the next minute. */
-export async function keepHouse(env: Env, config: Config, now: number, chores = CHORES): Promise<void> {
+export async function runScheduledJobs(env: Env, config: Config, now: number, chores = JOBS): Promise<void> {
   await Promise.all(
     Object.entries(chores).map(async ([name, chore]) => {
       try {
-        for (let step = 0; step < MOST_STEPS; step++) {
-          if ((await chore(env, config, now, STEP)) < STEP) return;
+        for (let step = 0; step < MAX_STEPS; step++) {
+          if ((await chore(env, config, now, STEP_LIMIT)) < STEP_LIMIT) return;
         }
       } catch (cause) {
         logFailure("chore_failed", cause, { chore: name });

@@ -14,11 +14,11 @@ export interface RequestLogLine {
 const senders = new WeakMap<Request, string>();
 
 /** Keeps who sent a request, for the line that tells of its refusal: known once a token's signature is. */
-export function keepSender(request: Request, agentId: string): void {
+export function rememberAgent(request: Request, agentId: string): void {
   senders.set(request, agentId);
 }
 
-export const senderOf = (request: Request): string | undefined => senders.get(request);
+export const agentOf = (request: Request): string | undefined => senders.get(request);
 
 /** Successes are the platform's own invocation log; here stands what somebody may have to explain. */
 export function logRefusal(line: RequestLogLine): void {

@@ -102,9 +102,9 @@ export async function quotePath(path: string): Promise<{ path: string; path_dige
 }
 
 /** What a delivery tells: an event, or the test that is none. */
-export type Told = Omit<Event, "name"> & { readonly name: string };
+export type WebhookPayload = Omit<Event, "name"> & { readonly name: string };
 
 /** The body of a delivery: what is signed, and the same at every attempt. */
-export function bodyOf({ id, name, agentId, at, data }: Told): string {
+export function toPayloadBody({ id, name, agentId, at, data }: WebhookPayload): string {
   return JSON.stringify({ id, event: name, agent_id: agentId, timestamp: new Date(at).toISOString(), data });
 }

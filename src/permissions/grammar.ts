@@ -7,14 +7,14 @@ export const NAME_PATTERN = /^[a-z][a-z0-9_-]{0,31}$/;
 export const ADMIN = "*:*:*";
 
 /** `service:*:*`: the only grant, short of {@link ADMIN}, that reaches paths no rule covers. */
-export const wholeService = (service: string): string => `${service}:*:*`;
+export const serviceWildcard = (service: string): string => `${service}:*:*`;
 
 /**
  * Says why a text cannot be granted, or nothing if it can.
  *
  * Accepted are `service:resource:action` of the catalogue, `service:resource:*`, `service:*:*` and `*:*:*`.
  */
-export function whyNotGrantable(text: string, catalogue: Catalogue): string | undefined {
+export function validatePermission(text: string, catalogue: Catalogue): string | undefined {
   if (text === ADMIN) return undefined;
   const parts = text.split(":");
   const [service, resource, action] = parts;

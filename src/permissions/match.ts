@@ -1,5 +1,5 @@
 import { actionsOf, type Catalogue } from "./catalogue.ts";
-import { ADMIN, wholeService } from "./grammar.ts";
+import { ADMIN, serviceWildcard } from "./grammar.ts";
 
 /**
  * Whether a set of grants reaches one required permission.
@@ -7,11 +7,11 @@ import { ADMIN, wholeService } from "./grammar.ts";
  * `service:resource:*` reaches only actions that the catalogue lists, so that a grant given while a resource was
  * read-only never grows into a write. Write does not imply read.
  */
-export function reaches(grants: ReadonlySet<string>, required: string, catalogue: Catalogue): boolean {
+export function isGranted(grants: ReadonlySet<string>, required: string, catalogue: Catalogue): boolean {
   if (grants.has(required) || grants.has(ADMIN)) return true;
   const [service = "", resource = "", action = ""] = required.split(":");
   if (service === "*") return false;
-  if (grants.has(wholeService(service))) return true;
+  if (grants.has(serviceWildcard(service))) return true;
   if (resource === "*") return false;
   if (action === "*") {
     const actions = actionsOf(catalogue, service, resource);
@@ -21,8 +21,12 @@ export function reaches(grants: ReadonlySet<string>, required: string, catalogue
 }
 
 /** The part of `wanted` that `grants` does not reach. */
-export function beyond(wanted: readonly string[], grants: ReadonlySet<string>, catalogue: Catalogue): string[] {
-  return wanted.filter((permission) => !reaches(grants, permission, catalogue));
+export function missingPermissions(
+  wanted: readonly string[],
+  grants: ReadonlySet<string>,
+  catalogue: Catalogue,
+): string[] {
+  return wanted.filter((permission) => !isGranted(grants, permission, catalogue));
 }
 
 /**
@@ -31,11 +35,15 @@ export function beyond(wanted: readonly string[], grants: ReadonlySet<string>, c
  * Either side may be the wider one (`github:*:*` in the token, `github:issues:read` held), so the result is what
  * each reaches of the other.
  */
-export function narrow(claimed: readonly string[], held: readonly string[], catalogue: Catalogue): ReadonlySet<string> {
+export function intersectPermissions(
+  claimed: readonly string[],
+  held: readonly string[],
+  catalogue: Catalogue,
+): ReadonlySet<string> {
   const claimedSet = new Set(claimed);
   const heldSet = new Set(held);
   return new Set([
-    ...claimed.filter((permission) => reaches(heldSet, permission, catalogue)),
-    ...held.filter((permission) => reaches(claimedSet, permission, catalogue)),
+    ...claimed.filter((permission) => isGranted(heldSet, permission, catalogue)),
+    ...held.filter((permission) => isGranted(claimedSet, permission, catalogue)),
   ]);
 }

@@ -1,9 +1,9 @@
 import type { Config } from "../config/config.ts";
-import { meaningOf, missing } from "./resolve.ts";
+import { resolveRequest, lackingPermissions } from "./resolve.ts";
 import { droppedHeaders } from "./request-headers.ts";
 
 /** A request that is only asked about. */
-export interface Question {
+export interface ExplainRequest {
   readonly service: string;
   readonly method: string;
   /** Below the service, as raw as it would come over the wire, with its query. */
@@ -41,10 +41,10 @@ export interface Reasons {
 /** Judges a request as the gateway would, by the same functions, and calls nothing. */
 export function explain(
   { services, catalogue }: Pick<Config, "services" | "catalogue">,
-  { service, method, path, headers: sent, permissions }: Question,
+  { service, method, path, headers: sent, permissions }: ExplainRequest,
 ): { explanation: Explanation; reasons: Reasons } {
   const { headers, unusable } = readHeaders(sent ?? {});
-  const meaning = meaningOf(services, { service, method, target: path, headers });
+  const meaning = resolveRequest(services, { service, method, target: path, headers });
   if (meaning.decision === "refuse") {
     const { code, message, parameter } = meaning;
     const definition = services.get(service)?.definition;
@@ -64,7 +64,7 @@ export function explain(
     };
   }
   const { rule, required } = meaning;
-  const lacking = missing(meaning, new Set(permissions ?? []), catalogue);
+  const lacking = lackingPermissions(meaning, new Set(permissions ?? []), catalogue);
   const allowed = lacking.length === 0;
   return {
     explanation: {

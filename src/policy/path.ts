@@ -20,7 +20,7 @@ export type PathFault =
   | "fragment"
   | "path_too_long";
 
-const LONGEST_PATH = 8192;
+const MAX_PATH_LENGTH = 8192;
 /** Nothing in it is encoded, begins or ends with a dot, or is empty: most paths, which are canonical as they are. */
 const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*)+$/;
 const PCHAR = /^[A-Za-z0-9._~!$&'()*+,;=:@-]$/;
@@ -41,7 +41,7 @@ const ENCODED_AGAIN = /%[0-9A-Fa-f]{2}/;
  * a space, which some servers strip. `%2F` is kept for the rule to judge.
  */
 export function canonicalPath(rawPath: string): CanonicalPath | PathFault {
-  if (rawPath.length > LONGEST_PATH) return "path_too_long";
+  if (rawPath.length > MAX_PATH_LENGTH) return "path_too_long";
   if (rawPath === "" || rawPath === "/") return { texts: [], encoded: "/" };
   if (PLAIN.test(rawPath)) return { texts: rawPath.slice(1).split("/"), encoded: rawPath };
   if (!rawPath.startsWith("/")) return "empty_segment";

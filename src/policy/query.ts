@@ -6,14 +6,14 @@ export interface QueryFault {
 }
 
 /** What a query says beside the path. */
-export interface QueryReading {
+export interface ParsedQuery {
   /** Permissions for what the answer would embed; null where that is not known. */
   readonly embedded: readonly string[] | null;
 }
 
 type Embeds = ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
 
-const NOTHING: QueryReading = { embedded: [] };
+const NOTHING: ParsedQuery = { embedded: [] };
 
 /**
  * Decides whether a query may go to the upstream as it is, and what it adds to what the request needs.
@@ -24,7 +24,7 @@ const NOTHING: QueryReading = { embedded: [] };
  * @param watched the names that are refused, and those of `embeds`.
  * @returns `bad_query` for a name that parsers read differently, `parameter_refused` for one that no query may hold.
  */
-export function readQuery(query: string, watched: WatchedNames, embeds: Embeds): QueryReading | QueryFault {
+export function parseQuery(query: string, watched: WatchedNames, embeds: Embeds): ParsedQuery | QueryFault {
   if (query === "") return NOTHING;
   const embedded: string[] = [];
   let unknown = false;

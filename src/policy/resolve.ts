@@ -1,12 +1,12 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
-import { wholeService } from "../permissions/grammar.ts";
-import { beyond } from "../permissions/match.ts";
+import { serviceWildcard } from "../permissions/grammar.ts";
+import { missingPermissions } from "../permissions/match.ts";
 import { MAX_CHECKED_BODY, type BodyFault } from "./body.ts";
 import { canonicalPath, splitTarget, type CanonicalPath, type PathFault } from "./path.ts";
-import { readQuery } from "./query.ts";
+import { parseQuery } from "./query.ts";
 import { METHODS } from "./rule.ts";
 import type { Service } from "./services.ts";
-import { findRule, slashesAllowed } from "./rule-table.ts";
+import { findRule, allowsEncodedSlashes } from "./rule-table.ts";
 
 type RefusalCode =
   | PathFault
@@ -28,7 +28,7 @@ export interface Refusal {
 }
 
 /** A request as far as its meaning goes: without who sent it, and without its body. */
-export interface Ask {
+export interface ProxyRequest {
   readonly service: string;
   readonly method: string;
   /** The raw path below `/proxy/{service}`, with its query. */
@@ -37,7 +37,7 @@ export interface Ask {
 }
 
 /** A request with one meaning: what it needs, and what would be fetched. */
-export interface Meaning {
+export interface ResolvedRequest {
   readonly decision: "judge";
   readonly service: Service;
   readonly method: string;
@@ -68,10 +68,10 @@ const FAULTS: Readonly<Record<PathFault, string>> = {
 };
 
 /** What a request means, before anyone asks who sent it. */
-export function meaningOf(
+export function resolveRequest(
   services: ReadonlyMap<string, Service>,
-  { service: serviceName, method, target, headers }: Ask,
-): Meaning | Refusal {
+  { service: serviceName, method, target, headers }: ProxyRequest,
+): ResolvedRequest | Refusal {
   const { path: rawPath, query } = splitTarget(target);
   const canonical = target.includes("#") ? "fragment" : canonicalPath(rawPath);
   if (typeof canonical === "string") return refuse(400, canonical, `${FAULTS[canonical]} Nothing was forwarded.`);
@@ -88,7 +88,7 @@ export function meaningOf(
   }
   const { definition } = service;
   const table = service.table();
-  const reading = readQuery(query, table.queryNames, table.embeds);
+  const reading = parseQuery(query, table.queryNames, table.embeds);
   if ("code" in reading) {
     return reading.code === "bad_query"
       ? refuse(
@@ -101,11 +101,11 @@ export function meaningOf(
   const { texts, encoded } = withPrefix(canonical, definition.pathPrefix);
   const matched = definition.jsonSuffix ? withoutJsonSuffix(texts) : texts;
   const rule = findRule(table, method, matched);
-  if (encoded.includes("%2F") && !slashesAllowed(table, rule, method, matched))
+  if (encoded.includes("%2F") && !allowsEncodedSlashes(table, rule, method, matched))
     return refuse(400, "encoded_slash", FAULTS.encoded_slash);
 
   const covered = rule !== undefined && reading.embedded !== null;
-  const required = covered ? union(rule.required, reading.embedded) : [wholeService(service.name)];
+  const required = covered ? union(rule.required, reading.embedded) : [serviceWildcard(service.name)];
   return {
     decision: "judge",
     service,
@@ -133,8 +133,12 @@ function withoutJsonSuffix(texts: readonly string[]): readonly string[] {
 }
 
 /** The required permissions that the grants do not reach: none means allowed. */
-export function missing(meaning: Meaning, grants: ReadonlySet<string>, catalogue: Catalogue): string[] {
-  return beyond(meaning.required, grants, catalogue);
+export function lackingPermissions(
+  meaning: ResolvedRequest,
+  grants: ReadonlySet<string>,
+  catalogue: Catalogue,
+): string[] {
+  return missingPermissions(meaning.required, grants, catalogue);
 }
 
 /**
@@ -143,7 +147,7 @@ export function missing(meaning: Meaning, grants: ReadonlySet<string>, catalogue
  * @param origin the service's own, or the one that its credential is for.
  * @throws {Error} if a URL parser reads it as anything but the origin and the path that were judged.
  */
-export function upstreamUrl({ service, path, query }: Meaning, origin: string): URL {
+export function upstreamUrl({ service, path, query }: ResolvedRequest, origin: string): URL {
   const pathname = path === "/" ? service.basePath || "/" : service.basePath + path;
   const url = new URL(origin + pathname + (query && `?${query}`));
   if (url.origin !== origin || url.pathname !== pathname || url.username || url.password) {

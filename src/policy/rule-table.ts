@@ -1,7 +1,7 @@
 import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
 import { REFUSED_PARAMETERS, type ServiceDefinition } from "./service-definition.ts";
 import { watchNames, type WatchedNames } from "./parameter-name.ts";
-import { overlap, parseRule, permissions, takes, withoutFormat, type Matcher, type Rule } from "./rule.ts";
+import { overlap, parseRule, permissions, matches, withoutFormat, type Matcher, type Rule } from "./rule.ts";
 
 /** What a node does not have is not there: a table of thousands of rules is looked through at the pace of memory. */
 interface Node {
@@ -14,7 +14,7 @@ interface Node {
 const emptyNode = (): Node => ({ literals: undefined, parameters: undefined, ends: undefined, tails: undefined });
 
 /** A service's rules, arranged so that finding one costs the length of the path and not the number of rules. */
-export interface Table {
+export interface RuleTable {
   readonly rules: readonly Rule[];
   readonly root: Node;
   /** Embedding parameter → value → the permissions that it needs beside the rule's. */
@@ -30,13 +30,13 @@ export interface Table {
  *
  * @throws {Error} naming the line that is malformed or asks for a permission that the catalogue does not have.
  */
-export function compileTable(definition: ServiceDefinition, catalogue: Catalogue): Table {
+export function compileTable(definition: ServiceDefinition, catalogue: Catalogue): RuleTable {
   const { name, rules: lines, embeds, refusedParameters = REFUSED_PARAMETERS } = definition;
   const rules: Rule[] = [];
   const root = emptyNode();
   for (const line of lines) {
-    for (const rule of told(`rule "${line}"`, () => parseRule(line, name))) {
-      known(`rule "${line}"`, rule.required, name, catalogue);
+    for (const rule of withContext(`rule "${line}"`, () => parseRule(line, name))) {
+      assertKnownPermissions(`rule "${line}"`, rule.required, name, catalogue);
       insert(root, rule);
       rules.push(rule);
     }
@@ -44,8 +44,8 @@ export function compileTable(definition: ServiceDefinition, catalogue: Catalogue
   const embedding = Object.entries(embeds ?? {}).map(([parameter, values]) => {
     const needs = Object.entries(values).map(([value, text]) => {
       const where = `${parameter}=${value}`;
-      const required = text === "" ? [] : told(where, () => permissions(text, "read", name));
-      known(where, required, name, catalogue);
+      const required = text === "" ? [] : withContext(where, () => permissions(text, "read", name));
+      assertKnownPermissions(where, required, name, catalogue);
       return [value, required] as const;
     });
     return [parameter, new Map(needs)] as const;
@@ -59,7 +59,7 @@ export function compileTable(definition: ServiceDefinition, catalogue: Catalogue
   };
 }
 
-function told<T>(where: string, read: () => T): T {
+function withContext<T>(where: string, read: () => T): T {
   try {
     return read();
   } catch (cause) {
@@ -67,7 +67,12 @@ function told<T>(where: string, read: () => T): T {
   }
 }
 
-function known(where: string, required: readonly string[], service: string, catalogue: Catalogue): void {
+function assertKnownPermissions(
+  where: string,
+  required: readonly string[],
+  service: string,
+  catalogue: Catalogue,
+): void {
   for (const permission of required) {
     const [, resource = "", action = ""] = permission.split(":");
     if (!actionsOf(catalogue, service, resource).includes(action)) {
@@ -114,7 +119,7 @@ function child(node: Node, matcher: Matcher): Node {
 }
 
 /** The rule that takes exactly this method and path, or nothing: then the path is uncovered. */
-export function findRule(table: Table, method: string, texts: readonly string[]): Rule | undefined {
+export function findRule(table: RuleTable, method: string, texts: readonly string[]): Rule | undefined {
   return search(table.root, method, texts, 0);
 }
 
@@ -125,7 +130,7 @@ function search(node: Node, method: string, texts: readonly string[], from: numb
   const found = literal && search(literal, method, texts, from + 1);
   if (found) return found;
   for (const { matcher, node: next } of node.parameters ?? []) {
-    const rule = takes(matcher, text) ? search(next, method, texts, from + 1) : undefined;
+    const rule = matches(matcher, text) ? search(next, method, texts, from + 1) : undefined;
     if (rule) return rule;
   }
   return node.tails?.get(method);
@@ -136,8 +141,8 @@ function search(node: Node, method: string, texts: readonly string[], from: numb
  * in whatever case, finds none that needs another permission: `/branches/{name:text}` does not match `/branches/x%2FKeys` where there
  * is a rule for `/branches/{name}/keys`.
  */
-export function slashesAllowed(
-  table: Table,
+export function allowsEncodedSlashes(
+  table: RuleTable,
   rule: Rule | undefined,
   method: string,
   texts: readonly string[],

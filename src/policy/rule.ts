@@ -139,10 +139,10 @@ function pathsMeet(one: readonly Matcher[], other: readonly Matcher[]): boolean 
 }
 
 function segmentsMeet(a: Matcher, b: Matcher): boolean {
-  if (a.kind === "literal") return takes(b, a.text);
-  if (b.kind === "literal") return takes(a, b.text);
-  if (a.kind === "choice") return a.texts.some((text) => takes(b, text));
-  if (b.kind === "choice") return b.texts.some((text) => takes(a, text));
+  if (a.kind === "literal") return matches(b, a.text);
+  if (b.kind === "literal") return matches(a, b.text);
+  if (a.kind === "choice") return a.texts.some((text) => matches(b, text));
+  if (b.kind === "choice") return b.texts.some((text) => matches(a, text));
   if (a.kind === "type" && b.kind === "type")
     return a.name === b.name || MEETING.has([a.name, b.name].sort().join(" "));
   return true;
@@ -152,7 +152,7 @@ function segmentsMeet(a: Matcher, b: Matcher): boolean {
 export const withoutFormat = (part: string): string => part.toLowerCase().replace(/\.json$/, "");
 
 /** Whether a matcher takes this one segment. */
-export function takes(matcher: Matcher, text: string): boolean {
+export function matches(matcher: Matcher, text: string): boolean {
   switch (matcher.kind) {
     case "literal":
       return matcher.text === text;

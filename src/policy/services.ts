@@ -6,7 +6,7 @@ import { salesforce } from "./services/salesforce.ts";
 import { slack } from "./services/slack.ts";
 import { stripe } from "./services/stripe.ts";
 import { zendesk } from "./services/zendesk.ts";
-import { compileTable, overlaps, type Table } from "./rule-table.ts";
+import { compileTable, overlaps, type RuleTable } from "./rule-table.ts";
 import type { UpstreamSettings } from "../config/upstream-settings.ts";
 
 /** The services that need no configuration but their credential. */
@@ -23,14 +23,14 @@ export interface Service {
   readonly definition: ServiceDefinition;
   /** How long the upstream may take to begin its answer, in milliseconds. */
   readonly timeoutMs: number;
-  readonly table: () => Table;
+  readonly table: () => RuleTable;
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 /** The name of the secret that holds a part of a service's credential. */
-export const secretName = (service: string, part: SecretPart): string =>
-  `UPSTREAM_${service.replaceAll("-", "_").toUpperCase()}_${part}`;
+export const secretName = (createService: string, part: SecretPart): string =>
+  `UPSTREAM_${createService.replaceAll("-", "_").toUpperCase()}_${part}`;
 
 /**
  * The built-in services with the operator's overrides, then the operator's own. Faults name the upstream and the rule.
@@ -76,7 +76,7 @@ export function loadServices(
       ...(settings.refuse_parameters && { refusedParameters: settings.refuse_parameters }),
     };
     const own = service(definition, settings, catalogue);
-    const wrong = settings.rules.flatMap((rule) => faultIn({ ...definition, rules: [rule] }, catalogue));
+    const wrong = settings.rules.flatMap((rule) => findFaults({ ...definition, rules: [rule] }, catalogue));
     faults.push(...wrong.map((fault) => `UPSTREAMS.${name}: ${fault}.`));
     for (const [earlier, rule] of wrong.length === 0 ? overlaps(own.table().rules) : []) {
       faults.push(
@@ -94,7 +94,7 @@ export function loadServices(
   return { services, catalogue, faults };
 }
 
-function faultIn(definition: ServiceDefinition, catalogue: Catalogue): string[] {
+function findFaults(definition: ServiceDefinition, catalogue: Catalogue): string[] {
   try {
     compileTable(definition, catalogue);
     return [];
@@ -110,7 +110,7 @@ function service(definition: ServiceDefinition, settings: UpstreamSettings | und
   const prefix = definition.pathPrefix;
   const { responseHeaders = [] } = definition;
   const more = settings?.response_headers?.map((name) => name.toLowerCase()) ?? [];
-  let table: Table | undefined;
+  let table: RuleTable | undefined;
   return {
     name: definition.name,
     origin: base?.origin ?? null,

@@ -23,7 +23,7 @@ export interface AccessTokenSettings {
 }
 
 /** The longest token that is looked at: fifty of the longest permissions and the other claims fit. */
-const LONGEST_TOKEN = 8192;
+const MAX_TOKEN_LENGTH = 8192;
 
 /** Signs an access token as a JWT of RFC 9068. `issuedAt` is in seconds. */
 export async function issueAccessToken(
@@ -52,7 +52,7 @@ const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/;
 
 const MAX_REMEMBERED = 5000;
 /** The claims of tokens, by their text, and what each was verified against. */
-const remembered = new Map<string, { claims: AccessClaims; settings: AccessTokenSettings }>();
+const claimsCache = new Map<string, { claims: AccessClaims; settings: AccessTokenSettings }>();
 
 /** A token that is not to be trusted. `expired` is only said of one whose signature is ours. */
 export type TokenFault = "invalid_token" | "token_expired";
@@ -67,20 +67,20 @@ export type TokenFault = "invalid_token" | "token_expired";
  * are accepted. Whoever has a token can make its twin and gains nothing: the twin has the same claims, and so the same session,
  * expiry, limits and revocation; it costs one verification and one entry of the memory.
  */
-export async function readAccessToken(
+export async function verifyAccessToken(
   token: string,
   settings: AccessTokenSettings,
   nowMs: number,
 ): Promise<AccessClaims | TokenFault> {
-  const known = remembered.get(token);
+  const known = claimsCache.get(token);
   if (known && isSameVerifier(known.settings, settings)) {
     if (known.claims.exp * 1000 > nowMs) return known.claims;
-    remembered.delete(token);
+    claimsCache.delete(token);
     return "token_expired";
   }
-  if (token.length > LONGEST_TOKEN || !COMPACT_JWS.test(token)) return "invalid_token";
+  if (token.length > MAX_TOKEN_LENGTH || !COMPACT_JWS.test(token)) return "invalid_token";
   const claims = await verify(token, settings, nowMs);
-  if (typeof claims === "object") remember(token, claims, settings);
+  if (typeof claims === "object") cacheClaims(token, claims, settings);
   return claims;
 }
 
@@ -121,8 +121,8 @@ function toClaims({ sub, iat, exp, jti, sid, scope }: JWTPayload): AccessClaims 
   return { sub, iat, exp, jti, sid: sid as string, scope: (scope as string).split(" ").filter(Boolean) };
 }
 
-function remember(token: string, claims: AccessClaims, settings: AccessTokenSettings): void {
+function cacheClaims(token: string, claims: AccessClaims, settings: AccessTokenSettings): void {
   // The oldest entry goes first: a Map keeps the order of insertion.
-  if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!);
-  remembered.set(token, { claims, settings });
+  if (claimsCache.size >= MAX_REMEMBERED) claimsCache.delete(claimsCache.keys().next().value!);
+  claimsCache.set(token, { claims, settings });
 }

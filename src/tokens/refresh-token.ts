@@ -8,7 +8,7 @@ export function newRefreshToken(): string {
 }
 
 /** What follows from a refresh token under the pepper. */
-export interface Derived {
+export interface RefreshTokenDerivation {
   /** What is kept of it. */
   readonly hash: string;
   readonly successor: string;
@@ -19,7 +19,7 @@ export interface Derived {
  * text is kept; without the pepper nobody can take the step. The two halves of HMAC-SHA-512 tell nothing of each other: who
  * reads what is kept of a token does not have its successor.
  */
-export async function derivedFrom(refreshToken: string, pepper: string): Promise<Derived> {
+export async function deriveSuccessor(refreshToken: string, pepper: string): Promise<RefreshTokenDerivation> {
   const mac = await hmac(pepper, "refresh-token", refreshToken, "SHA-512");
   return { hash: toHex(mac.subarray(0, 32)), successor: `rt_${base64url.encode(mac.subarray(32))}` };
 }

@@ -46,7 +46,7 @@ export function decideRefresh(record: RefreshRecord | undefined): RefreshOutcome
   return { outcome: usedAt === null || familyExpiresAt <= now ? "expired" : "replayed", record };
 }
 
-export type Refreshed =
+export type RefreshResult =
   | { readonly outcome: "rotated" | "replayed"; readonly record: RefreshRecord; readonly tokens: TokenPair }
   | Exclude<RefreshOutcome, { outcome: "rotated" | "replayed" }>;
 
@@ -68,7 +68,7 @@ export async function refresh(
   { hash, successor, successorHash, agentId, ipAddress, now }: RefreshAttempt,
   config: Config,
   settings: AccessTokenSettings,
-): Promise<Refreshed> {
+): Promise<RefreshResult> {
   const record = await rotate(db, {
     hash,
     successorHash,

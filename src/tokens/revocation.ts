@@ -14,7 +14,7 @@ export async function revokeTokens(db: D1Database, by: Authority): Promise<numbe
 }
 
 /** The edge's record only hastens a refusal: if it cannot be written, the database still says no. */
-async function tell(writing: Promise<void>, key: string): Promise<void> {
+async function logFailedCacheWrite(writing: Promise<void>, key: string): Promise<void> {
   try {
     await writing;
   } catch (cause) {
@@ -22,14 +22,22 @@ async function tell(writing: Promise<void>, key: string): Promise<void> {
   }
 }
 
-type Edge = { readonly revocations: KVNamespace; readonly accessTokenTtl: number };
+type RevocationCache = { readonly revocations: KVNamespace; readonly accessTokenTtl: number };
 
 /** Tells KV that an agent's tokens of before a second are over. Meant for `waitUntil`: never rejects. */
-export function tellEdgeOfAgent({ revocations, accessTokenTtl }: Edge, agentId: string, notBefore: number) {
-  return tell(putAgentRevocation(revocations, agentId, notBefore, accessTokenTtl), agentId);
+export function cacheAgentRevocation(
+  { revocations, accessTokenTtl }: RevocationCache,
+  agentId: string,
+  notBefore: number,
+) {
+  return logFailedCacheWrite(putAgentRevocation(revocations, agentId, notBefore, accessTokenTtl), agentId);
 }
 
 /** Tells KV that a session is over, and its tokens of before a second with it. Meant for `waitUntil`: never rejects. */
-export function tellEdgeOfSession({ revocations, accessTokenTtl }: Edge, sessionId: string, notBefore: number) {
-  return tell(putSessionRevocation(revocations, sessionId, notBefore, accessTokenTtl), sessionId);
+export function cacheSessionRevocation(
+  { revocations, accessTokenTtl }: RevocationCache,
+  sessionId: string,
+  notBefore: number,
+) {
+  return logFailedCacheWrite(putSessionRevocation(revocations, sessionId, notBefore, accessTokenTtl), sessionId);
 }

@@ -1,10 +1,10 @@
-import { batchAs, type Authority } from "../authority/authority.ts";
-import { agentColumns, fromRow, type Agent, type AgentRow } from "../agents/agent.ts";
+import { batchAsCaller, type Authority } from "../authority/authority.ts";
+import { agentColumns, toAgent, type Agent, type AgentRow } from "../agents/agent.ts";
 import { DATABASE_NOW, MAX_CLOCK_STEP_MS, NEXT_SECOND } from "../database/time.ts";
 import { newEvent } from "../outbox/event.ts";
-import { announce } from "../webhooks/outbox.ts";
+import { insertEvent } from "../webhooks/outbox.ts";
 import type { RefreshRecord } from "./refresh.ts";
-import type { StandingRecord } from "./token-status.ts";
+import type { TokenStatusRecord } from "./token-status.ts";
 
 const agentRevocation = (agentId: string) => `agent:${agentId}`;
 const sessionRevocation = (sessionId: string) => `session:${sessionId}`;
@@ -24,10 +24,10 @@ export async function readRevocation(
 }
 
 /** KV keeps a record for at least a minute. */
-const SHORTEST_KV_LIFE = 60;
+const MIN_KV_TTL_SECONDS = 60;
 
 /** The record lives as long as the longest token that it ends. */
-const recordLife = (accessTokenTtl: number) => ({ expirationTtl: Math.max(accessTokenTtl, SHORTEST_KV_LIFE) });
+const recordLife = (accessTokenTtl: number) => ({ expirationTtl: Math.max(accessTokenTtl, MIN_KV_TTL_SECONDS) });
 
 export function putAgentRevocation(
   revocations: KVNamespace,
@@ -52,7 +52,7 @@ export function putSessionRevocation(
  * bears the second to come: hence one more than that.
  */
 export async function endTokens(db: D1Database, by: Authority): Promise<number | undefined> {
-  const [update] = await batchAs<{ not_before: number }>(db, by, [
+  const [update] = await batchAsCaller<{ not_before: number }>(db, by, [
     db
       .prepare(`UPDATE agents SET not_before = max(${NEXT_SECOND}, not_before + 1) WHERE id = ?1 RETURNING not_before`)
       .bind(by.agentId),
@@ -61,11 +61,11 @@ export async function endTokens(db: D1Database, by: Authority): Promise<number |
 }
 
 /** An agent and whether one of its sessions has ended. */
-export async function readStanding(
+export async function readTokenStatus(
   db: D1Database,
   agentId: string,
   sessionId: string,
-): Promise<StandingRecord | undefined> {
+): Promise<TokenStatusRecord | undefined> {
   const row = await db
     .prepare(
       `SELECT ${agentColumns("a")}, (f.id IS NULL OR f.revoked_at IS NOT NULL OR f.issued_at < a.not_before) AS session_ended
@@ -73,7 +73,7 @@ export async function readStanding(
     )
     .bind(agentId, sessionId)
     .first<AgentRow & { session_ended: number }>();
-  return row ? { agent: fromRow(row), sessionEnded: row.session_ended === 1 } : undefined;
+  return row ? { agent: toAgent(row), sessionEnded: row.session_ended === 1 } : undefined;
 }
 
 export interface NewSession {
@@ -115,7 +115,7 @@ export async function openSession(
          SELECT ?1, f.id, min(f.expires_at - ?2 + ?3, f.expires_at) FROM refresh_families f WHERE f.id = ?4`,
       )
       .bind(refreshHash, familyLifeMs, tokenLifeMs, familyId),
-    announce(
+    insertEvent(
       db,
       newEvent("agent.verified", agentId, now, {
         agent_id: agentId,
@@ -131,11 +131,11 @@ export async function openSession(
       .bind(familyId),
   ]);
   const row = results.at(-1)?.results[0];
-  return row ? { agent: fromRow(row), issuedAt: row.issued_at } : undefined;
+  return row ? { agent: toAgent(row), issuedAt: row.issued_at } : undefined;
 }
 
 /** Whose refresh token this is: what is limited before anything is written. */
-export async function ownerOfRefreshToken(
+export async function findRefreshTokenOwner(
   db: D1Database,
   hash: string,
 ): Promise<Pick<Agent, "id" | "tier"> | undefined> {
@@ -195,7 +195,7 @@ export async function rotate(db: D1Database, step: Rotation): Promise<RefreshRec
          RETURNING hash`,
       )
       .bind(hash, graceMs),
-    announce(
+    insertEvent(
       db,
       newEvent("token.reuse_detected", agentId, now, {
         agent_id: agentId,
@@ -232,7 +232,7 @@ export async function rotate(db: D1Database, step: Rotation): Promise<RefreshRec
   const row = before!.results[0];
   return (
     row && {
-      agent: fromRow(row),
+      agent: toAgent(row),
       familyId: row.family_id,
       familyExpiresAt: row.family_expires_at,
       familyRevokedAt: row.family_revoked_at,

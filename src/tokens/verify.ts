@@ -2,7 +2,7 @@ import type { Agent } from "../agents/agent.ts";
 import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
-import { derivedFrom, newRefreshToken } from "./refresh-token.ts";
+import { deriveSuccessor, newRefreshToken } from "./refresh-token.ts";
 import { openSession } from "./store.ts";
 
 export interface TokenPair {
@@ -24,7 +24,7 @@ export async function verifyAgent(
 ): Promise<{ agent: Agent; tokens: TokenPair } | undefined> {
   const { agentId, keyHash, ipAddress, now } = attempt;
   const refreshToken = newRefreshToken();
-  const { hash: refreshHash } = await derivedFrom(refreshToken, config.pepper);
+  const { hash: refreshHash } = await deriveSuccessor(refreshToken, config.pepper);
   const familyId = `fam_${randomBase62(24)}`;
   const session = await openSession(db, {
     agentId,

@@ -1,14 +1,14 @@
 import { readRetryAfter, type AttemptResult } from "./schedule.ts";
 import { signatureHeaders, type Message } from "./signature.ts";
-import { whyNotTarget, type TargetPolicy } from "./target.ts";
+import { validateTarget, type TargetPolicy } from "./target.ts";
 
 /** How long a receiver may take, its answer's beginning included, in milliseconds. */
 const TIMEOUT_MS = 15_000;
 /** How much of an answer is kept for its owner to read, in bytes. */
-const KEPT_BYTES = 1024;
+const MAX_KEPT_RESPONSE_BYTES = 1024;
 
 /** Sends a message once. Never throws: whatever happens is the result. */
-export async function attempt(
+export async function attemptDelivery(
   url: string,
   message: Message,
   secrets: readonly string[],
@@ -17,7 +17,7 @@ export async function attempt(
   now: number,
   timeoutMs = TIMEOUT_MS,
 ): Promise<AttemptResult> {
-  const fault = whyNotTarget(url, policy);
+  const fault = validateTarget(url, policy);
   if (fault) return { error: `not sent: the URL ${fault}`, final: true };
   try {
     const response = await fetch(url, {
@@ -34,7 +34,7 @@ export async function attempt(
     });
     const { status } = response;
     const retryAfter = readRetryAfter(response.headers.get("retry-after"), now);
-    return { status, retryAfter, body: await beginning(response) };
+    return { status, retryAfter, body: await readBeginning(response) };
   } catch (cause) {
     const late = cause instanceof Error && cause.name === "TimeoutError";
     return { error: late ? `no answer within ${timeoutMs / 1000} seconds` : "the connection failed" };
@@ -42,12 +42,12 @@ export async function attempt(
 }
 
 /** What the receiver said counts, even where the rest of its answer does not come. */
-async function beginning(response: Response): Promise<string> {
+async function readBeginning(response: Response): Promise<string> {
   if (!response.body) return "";
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
   let text = "";
-  let left = KEPT_BYTES;
+  let left = MAX_KEPT_RESPONSE_BYTES;
   try {
     while (left > 0) {
       const { done, value } = await reader.read();

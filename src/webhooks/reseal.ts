@@ -1,20 +1,20 @@
-import type { Chore } from "../jobs/job.ts";
+import type { Job } from "../jobs/job.ts";
 import { openSecret, sealSecret } from "./secret.ts";
-import { reseal, secretsUnder } from "./store.ts";
+import { updateSealedSecrets, findSecretsUnderKeys } from "./store.ts";
 
 /** Each costs an encryption: fewer than the rows that other chores take. */
-const MOST_AT_ONCE = 50;
+const MAX_RESEALED_PER_RUN = 50;
 
 /** Encrypts secrets anew that are under an older key than the newest, so that it can be retired. */
-export const resealSecrets: Chore = async (env, { webhookKeys }, now, most) => {
+export const resealSecrets: Job = async (env, { webhookKeys }, now, most) => {
   const older = webhookKeys.slice(1).map(({ kid }) => kid);
-  const kept = await secretsUnder(env.DB, older, Math.min(most, MOST_AT_ONCE));
+  const kept = await findSecretsUnderKeys(env.DB, older, Math.min(most, MAX_RESEALED_PER_RUN));
   const again = (id: string, sealed: string) =>
     openSecret(sealed, id, webhookKeys).then((secret) => sealSecret(secret, id, webhookKeys));
   for (const { id, secret, previousSecret, previousSecretExpiresAt } of kept) {
     // A former secret goes where its overlap is over, or where its key is gone and nothing can be signed with it.
     const wanted = previousSecret !== null && previousSecretExpiresAt! > now;
-    await reseal(env.DB, id, secret, {
+    await updateSealedSecrets(env.DB, id, secret, {
       secret: await again(id, secret),
       previousSecret: wanted ? await again(id, previousSecret).catch(() => null) : null,
     });

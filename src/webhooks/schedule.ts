@@ -17,9 +17,9 @@ export const SCHEDULE: readonly number[] = [
 ];
 
 /** What a queue's message can wait at the most, in seconds: longer waits are taken in hops. */
-const LONGEST_HOP_SECONDS = 12 * 3600;
+const MAX_HOP_SECONDS = 12 * 3600;
 /** The most that a receiver's `Retry-After` puts an attempt off. */
-const LONGEST_RETRY_AFTER = 24 * HOUR;
+const MAX_RETRY_AFTER = 24 * HOUR;
 /** A tenth, either way: receivers that failed together are not called together again. */
 const JITTER = 0.1;
 
@@ -63,12 +63,12 @@ export function nextStep(
   const wait = SCHEDULE[attempts];
   if (wait === undefined || attempts >= maxAttempts || final) return { step: "failed", gone: false };
   const jittered = wait * (1 + JITTER * (2 * random - 1));
-  return { step: "retry", at: now + Math.round(Math.max(jittered, Math.min(retryAfter, LONGEST_RETRY_AFTER))) };
+  return { step: "retry", at: now + Math.round(Math.max(jittered, Math.min(retryAfter, MAX_RETRY_AFTER))) };
 }
 
 /** The seconds that a message may wait for something that is due at a time, in one hop. */
 export function hopSeconds(dueAt: number, now: number): number {
-  return Math.min(Math.max(0, Math.ceil((dueAt - now) / SECOND)), LONGEST_HOP_SECONDS);
+  return Math.min(Math.max(0, Math.ceil((dueAt - now) / SECOND)), MAX_HOP_SECONDS);
 }
 
 /** `Retry-After` in milliseconds: seconds or a date (RFC 9110 §10.2.3); undefined for anything else. */

@@ -1,4 +1,4 @@
-import { batchAs, type Authority } from "../authority/authority.ts";
+import { batchAsCaller, type Authority } from "../authority/authority.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import type { Event, EventName } from "../outbox/event.ts";
 import { hostOf } from "./target.ts";
@@ -23,7 +23,7 @@ export const LISTENERS = `(
  * Nothing is written where nobody listens. `only` is a condition on the change itself, for changes that may turn out not
  * to happen.
  */
-export function outboxStatement(
+export function insertEventStatement(
   db: D1Database,
   event: Event,
   only = "1",
@@ -82,7 +82,7 @@ export async function insertWebhook(
       most,
       hostOf(url),
     );
-  const [inserted] = await batchAs(db, by, [insertion]);
+  const [inserted] = await batchAsCaller(db, by, [insertion]);
   return inserted!.meta.changes > 0;
 }
 
@@ -149,12 +149,12 @@ export async function deleteWebhook(
   by: Authority,
 ): Promise<string | undefined> {
   const deletion = db.prepare(`DELETE FROM webhooks WHERE ${OWNED} RETURNING agent_id`).bind(id, owner);
-  const [deleted] = await batchAs<{ agent_id: string }>(db, by, [deletion]);
+  const [deleted] = await batchAsCaller<{ agent_id: string }>(db, by, [deletion]);
   return deleted!.results[0]?.agent_id;
 }
 
 async function writtenRow(db: D1Database, by: Authority, statement: D1PreparedStatement): Promise<Webhook | undefined> {
-  const [written] = await batchAs<WebhookRow>(db, by, [statement]);
+  const [written] = await batchAsCaller<WebhookRow>(db, by, [statement]);
   const row = written!.results[0];
   return row && fromRow(row);
 }
@@ -185,7 +185,11 @@ export interface KeptSecrets {
 }
 
 /** Secrets as they are kept, of webhooks that have one under one of these keys. */
-export async function secretsUnder(db: D1Database, kids: readonly string[], most: number): Promise<KeptSecrets[]> {
+export async function findSecretsUnderKeys(
+  db: D1Database,
+  kids: readonly string[],
+  most: number,
+): Promise<KeptSecrets[]> {
   const under = (column: string) =>
     `SELECT id FROM webhooks WHERE ${column} IS NOT NULL AND ${column} ->> '$.kid' IN (SELECT value FROM json_each(?1))`;
   const { results } = await db
@@ -199,7 +203,7 @@ export async function secretsUnder(db: D1Database, kids: readonly string[], most
 }
 
 /** Replaces a kept secret by the same one under another key, unless it was regenerated meanwhile. */
-export async function reseal(
+export async function updateSealedSecrets(
   db: D1Database,
   id: string,
   before: string,

@@ -9,7 +9,7 @@ export interface TargetPolicy {
   readonly ownHost: string | null;
 }
 
-const LONGEST_URL = 2048;
+const MAX_URL_LENGTH = 2048;
 const OWN = "must not lead back to this service";
 
 /** Names that lead into a network instead of onto the internet (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
@@ -29,8 +29,8 @@ const hostnameOf = ({ hostname }: URL): string => hostname.replace(/\.$/, "");
  * A Worker cannot look a name up before it connects, so this is about what is written. What a name leads to is held by
  * Cloudflare's network, which Workers reach the internet through, and by `global_fetch_strictly_public`.
  */
-export function whyNotTarget(text: string, policy: TargetPolicy): string | undefined {
-  if (text.length > LONGEST_URL) return `must not be longer than ${LONGEST_URL} characters`;
+export function validateTarget(text: string, policy: TargetPolicy): string | undefined {
+  if (text.length > MAX_URL_LENGTH) return `must not be longer than ${MAX_URL_LENGTH} characters`;
   // The URL parser drops or trims these, so that what is read and what is meant could differ.
   if (/[\u0000-\u0020\u007f\\]/.test(text)) return "must not hold spaces, control characters or back-slashes";
   if (!URL.canParse(text)) return "must be an absolute URL, for example https://hooks.example.com/agentauth";

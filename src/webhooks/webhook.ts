@@ -40,12 +40,12 @@ export interface Delivery {
 const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
 
 /** The Webhook object of the wire: exactly these keys. The secret is shown once, when it is made. */
-export function toWire({ id, agentId, url, events, createdAt }: Webhook, secret = "***") {
+export function toWebhookResponse({ id, agentId, url, events, createdAt }: Webhook, secret = "***") {
   return { id, agent_id: agentId, url, events, secret, created_at: iso(createdAt) };
 }
 
 /** What else there is to know of a webhook: stands beside the object. */
-export function stateToWire(webhook: Webhook) {
+export function toWebhookStateResponse(webhook: Webhook) {
   return {
     is_active: webhook.isActive,
     all_agents: webhook.allAgents,
@@ -57,7 +57,7 @@ export function stateToWire(webhook: Webhook) {
   };
 }
 
-export function deliveryToWire(delivery: Delivery) {
+export function toDeliveryResponse(delivery: Delivery) {
   return {
     id: delivery.id,
     webhook_id: delivery.webhook_id,

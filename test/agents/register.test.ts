@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { isApiKey } from "../../src/agents/api-key.ts";
-import { judgeRegistration, type Registrar } from "../../src/agents/register.ts";
+import { decideRegistration, type Registrar } from "../../src/agents/register.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { testEnv, world, type World } from "../support/world.ts";
 
@@ -132,7 +132,7 @@ describe("registration policy", () => {
   const holding = (...permissions: string[]): Registrar => ({
     kind: "agent",
     permissions: new Set(permissions),
-    authority: { agentId: "agt_a", sessionId: "fam_a", issuedAt: 0, holds: permissions },
+    authority: { agentId: "agt_a", sessionId: "fam_a", issuedAt: 0, required: permissions },
   });
   it.each<[string, Registrar, "open" | "approval" | "admin", string[], string]>([
     ["a stranger", { kind: "stranger" }, "open", ["github:issues:read"], "active"],
@@ -149,7 +149,7 @@ describe("registration policy", () => {
     ["the bootstrap token", { kind: "bootstrap" }, "admin", ["*:*:*"], "active"],
     ["the bootstrap token", { kind: "bootstrap" }, "admin", ["nonsense"], "malformed"],
   ])("%s %o under %s asking for %j: %s", (_, registrar, policy, permissions, outcome) => {
-    const verdict = judgeRegistration(permissions, registrar, policy, BUILT_IN_CATALOGUE);
+    const verdict = decideRegistration(permissions, registrar, policy, BUILT_IN_CATALOGUE);
     expect(verdict.verdict === "born" ? verdict.status : verdict.verdict).toBe(outcome);
   });
 });

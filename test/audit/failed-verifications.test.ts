@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MAX_FAILED_VERIFICATIONS } from "../../src/audit/store.ts";
 import { loadConfig } from "../../src/config/config.ts";
-import { keepHouse } from "../../src/jobs/run-jobs.ts";
+import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { attempts, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
 import type { Registered, World } from "../support/world.ts";
 
@@ -12,7 +12,7 @@ afterEach(() => void vi.useRealTimers());
 
 const guess = (where: World, { id }: Registered, ip: string) =>
   where.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: "ak_x" }, ip });
-const house = (where: World) => keepHouse(where.env, loadConfig(where.env), Date.now());
+const house = (where: World) => runScheduledJobs(where.env, loadConfig(where.env), Date.now());
 
 async function failures(where: World, who: Registered) {
   const { activity } = (await where.call(`/agents/${who.id}/activity?limit=100`, { token: who.token })).body;

@@ -1,8 +1,8 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
 import { Permissions, isGranted, type KnownPermission, type Permission } from "../../src/client/permissions.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
-import { whyNotGrantable } from "../../src/permissions/grammar.ts";
-import { reaches as serverReaches } from "../../src/permissions/match.ts";
+import { validatePermission } from "../../src/permissions/grammar.ts";
+import { isGranted as serverReaches } from "../../src/permissions/match.ts";
 
 declare module "../../src/client/services.ts" {
   interface Services {
@@ -17,7 +17,7 @@ describe("Permissions", () => {
   it("holds all that the server's catalogue can grant, and nothing else", () => {
     const listed = leaves(Permissions);
     expect(new Set(listed).size).toBe(listed.length);
-    for (const one of listed) expect(whyNotGrantable(one, BUILT_IN_CATALOGUE)).toBeUndefined();
+    for (const one of listed) expect(validatePermission(one, BUILT_IN_CATALOGUE)).toBeUndefined();
     const concrete = Object.keys(BUILT_IN_CATALOGUE).flatMap((service) => listService(BUILT_IN_CATALOGUE, service));
     const resources = Object.entries(BUILT_IN_CATALOGUE).flatMap(([service, named]) =>
       Object.keys(named).map((resource) => `${service}:${resource}:*`),
@@ -59,7 +59,7 @@ describe("Permissions", () => {
     taken.push("invalid:permission");
     // @ts-expect-error no wildcard but at the end
     taken.push("*:tickets:read");
-    expect(whyNotGrantable(taken.at(-2)!, BUILT_IN_CATALOGUE)).toBeDefined();
+    expect(validatePermission(taken.at(-2)!, BUILT_IN_CATALOGUE)).toBeDefined();
   });
 
   it("reach of a built-in service what they reach at the gateway", () => {

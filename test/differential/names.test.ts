@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bodyTreatment, judgeBody, type BodyRules } from "../../src/policy/body.ts";
 import { REFUSED_PARAMETERS } from "../../src/policy/service-definition.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
-import { readQuery } from "../../src/policy/query.ts";
+import { parseQuery } from "../../src/policy/query.ts";
 import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { areInstalled, startPhp, startRack, type Form, type Parameters, type Parser } from "./parsers.ts";
@@ -68,7 +68,7 @@ describe.skipIf(!areInstalled())(`from the seed ${SEED}`, () => {
     queries.forEach((query, index) => {
       const names = readNames(read[index]!, QUERY_NAMES);
       if (names.length > 0) counts.watched++;
-      const reading = readQuery(query, stripe.queryNames, stripe.embeds);
+      const reading = parseQuery(query, stripe.queryNames, stripe.embeds);
       if (recorded.queries!.length < 200 && names.length > 0)
         recorded.queries!.push({ query, read: [...new Set(names)] });
       if ("code" in reading) return;

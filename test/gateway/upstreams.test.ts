@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { meaningOf } from "../../src/policy/resolve.ts";
+import { resolveRequest } from "../../src/policy/resolve.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { overlaps } from "../../src/policy/rule-table.ts";
 import { upstreamSettings } from "../../src/config/upstream-settings.ts";
@@ -23,7 +23,7 @@ const orders = (change: Record<string, unknown>) => load({ UPSTREAMS: { orders: 
 describe("an operator's upstream", () => {
   const { services, catalogue, faults } = load({ UPSTREAMS: { orders: ORDERS } });
   const ask = (method: string, target: string) =>
-    meaningOf(services, { service: "orders", method, target, headers: new Headers() });
+    resolveRequest(services, { service: "orders", method, target, headers: new Headers() });
 
   it("adds itself to the catalogue and is judged like any other service", () => {
     expect(faults).toEqual([]);
@@ -104,7 +104,7 @@ describe("an operator's upstream", () => {
     const { services: own, faults: wrong } = load({ UPSTREAMS: { orders: { ...ORDERS, rules } } });
     expect(wrong).toEqual([]);
     const taken = (target: string) => {
-      const meaning = meaningOf(own, { service: "orders", method: "GET", target, headers: new Headers() });
+      const meaning = resolveRequest(own, { service: "orders", method: "GET", target, headers: new Headers() });
       return meaning.decision === "refuse" ? meaning.code : meaning.required[0];
     };
     expect(taken("/files/a%2Fb")).toBe("orders:orders:read");

@@ -2,7 +2,7 @@ import { createScheduledController } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../../src/config/config.ts";
-import { keepHouse } from "../../src/jobs/run-jobs.ts";
+import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import worker from "../../src/index.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { world, type World } from "../support/world.ts";
@@ -11,7 +11,7 @@ const DAY_MS = 86_400_000;
 
 afterEach(() => void vi.useRealTimers());
 
-const clean = (where: World, now = Date.now()) => keepHouse(where.env, loadConfig(where.env), now);
+const clean = (where: World, now = Date.now()) => runScheduledJobs(where.env, loadConfig(where.env), now);
 
 async function count(where: World, sql: string, ...bindings: unknown[]): Promise<number> {
   const row = await where.env.DB.prepare(`SELECT COUNT(*) AS n FROM ${sql}`)
@@ -136,7 +136,7 @@ describe("a chore that fails", () => {
     const self = world();
     const errors = vi.spyOn(console, "error").mockImplementation(() => {});
     let done = 0;
-    await keepHouse(self.env, loadConfig(self.env), Date.now(), {
+    await runScheduledJobs(self.env, loadConfig(self.env), Date.now(), {
       broken: () => Promise.reject(new Error("no")),
       endless: async (_env, _config, _now, most) => (done++, most),
     });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { meaningOf, missing } from "../../src/policy/resolve.ts";
+import { resolveRequest, lackingPermissions } from "../../src/policy/resolve.ts";
 import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import type { Rule } from "../../src/policy/rule.ts";
@@ -39,8 +39,8 @@ function cost(service: string): number {
   for (let round = -Math.ceil(rounds / 10); round < rounds; round++) {
     if (round === 0) began = performance.now();
     for (const ask of asks) {
-      const meaning = meaningOf(services, ask);
-      if (meaning.decision === "judge") missing(meaning, grants, catalogue);
+      const meaning = resolveRequest(services, ask);
+      if (meaning.decision === "judge") lackingPermissions(meaning, grants, catalogue);
     }
   }
   return ((performance.now() - began) * 1000) / (rounds * asks.length);

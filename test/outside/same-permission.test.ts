@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { meaningOf, upstreamUrl } from "../../src/policy/resolve.ts";
+import { resolveRequest, upstreamUrl } from "../../src/policy/resolve.ts";
 import { explain } from "../../src/policy/explain.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
@@ -149,7 +149,7 @@ describe("for any path and method", () => {
     let judged = 0;
     fc.assert(
       fc.property(crafted, ({ service, method, target }) => {
-        const meaning = meaningOf(services, { service, method, target, headers: new Headers() });
+        const meaning = resolveRequest(services, { service, method, target, headers: new Headers() });
         if (meaning.decision === "refuse") return;
         judged++;
         const origin = meaning.service.origin ?? "https://instance.example";
@@ -157,7 +157,7 @@ describe("for any path and method", () => {
         expect(url.origin).toBe(origin);
         const below = url.pathname.slice(meaning.service.basePath.length);
         expect(below).not.toMatch(/\/\/|\\|;|%(?:2e|5c|00|25[0-9a-f]{2})|\/\.{1,2}(?:\/|$)|[. ](?:\/|$)|%20(?:\/|$)/i);
-        const again = meaningOf(services, { service, method, target: below + url.search, headers: new Headers() });
+        const again = resolveRequest(services, { service, method, target: below + url.search, headers: new Headers() });
         expect(again).toMatchObject({ required: meaning.required, rule: meaning.rule, path: meaning.path });
       }),
       { numRuns: 20_000 },

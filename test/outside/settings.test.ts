@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
-import { ADDRESS_LIMIT, PERIOD, TIER_LIMITS, VERIFY_LIMIT } from "../../src/access/rate-limit.ts";
+import { ADDRESS_LIMIT, RATE_LIMIT_PERIOD_SECONDS, TIER_LIMITS, VERIFY_LIMIT } from "../../src/access/rate-limit.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
@@ -28,7 +28,7 @@ describe("what stands in two places", () => {
       ratelimits: { name: string; namespace_id: string; simple: { limit: number; period: number } }[];
     };
     const limits = Object.fromEntries(ratelimits.map(({ name, simple }) => [name, simple]));
-    const told = (limit: number) => ({ limit, period: PERIOD });
+    const told = (limit: number) => ({ limit, period: RATE_LIMIT_PERIOD_SECONDS });
     expect(limits).toEqual({
       RATE_FREE: told(TIER_LIMITS.free),
       RATE_PRO: told(TIER_LIMITS.pro),

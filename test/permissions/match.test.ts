@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BUILT_IN_CATALOGUE as catalogue, listService } from "../../src/permissions/catalogue.ts";
-import { beyond, narrow, reaches } from "../../src/permissions/match.ts";
+import { missingPermissions, intersectPermissions, isGranted } from "../../src/permissions/match.ts";
 
 const services = Object.keys(catalogue);
 const concrete = services.flatMap((service) => listService(catalogue, service));
@@ -18,7 +18,7 @@ const required = fc.constantFrom(
   "github:pull_requests:write",
 );
 
-const reached = (held: readonly string[], permission: string) => reaches(new Set(held), permission, catalogue);
+const reached = (held: readonly string[], permission: string) => isGranted(new Set(held), permission, catalogue);
 
 describe("what a grant reaches", () => {
   it.each([
@@ -54,7 +54,9 @@ describe("what a grant reaches", () => {
   it("names as beyond exactly what is not reached", () => {
     fc.assert(
       fc.property(grants, fc.array(required), (held, wanted) => {
-        expect(beyond(wanted, new Set(held), catalogue)).toEqual(wanted.filter((one) => !reached(held, one)));
+        expect(missingPermissions(wanted, new Set(held), catalogue)).toEqual(
+          wanted.filter((one) => !reached(held, one)),
+        );
       }),
     );
   });
@@ -65,7 +67,7 @@ describe("a token narrowed by what its agent holds", () => {
     fc.assert(
       fc.property(grants, grants, fc.constantFrom(...concrete), (claimed, held, permission) => {
         const both = reached(claimed, permission) && reached(held, permission);
-        expect(reaches(narrow(claimed, held, catalogue), permission, catalogue)).toBe(both);
+        expect(isGranted(intersectPermissions(claimed, held, catalogue), permission, catalogue)).toBe(both);
       }),
       { numRuns: 2000 },
     );
@@ -75,7 +77,7 @@ describe("a token narrowed by what its agent holds", () => {
     fc.assert(
       fc.property(grants, grants, fc.constantFrom(...services), (claimed, held, service) => {
         const uncovered = `${service}:*:*`;
-        const narrowed = reaches(narrow(claimed, held, catalogue), uncovered, catalogue);
+        const narrowed = isGranted(intersectPermissions(claimed, held, catalogue), uncovered, catalogue);
         if (narrowed) expect([reached(claimed, uncovered), reached(held, uncovered)]).toEqual([true, true]);
       }),
       { numRuns: 2000 },

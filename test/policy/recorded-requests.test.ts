@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { bodyTreatment, judgeBody, type BodyRules } from "../../src/policy/body.ts";
 import { REFUSED_PARAMETERS } from "../../src/policy/service-definition.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
-import { readQuery } from "../../src/policy/query.ts";
+import { parseQuery } from "../../src/policy/query.ts";
 import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import recorded from "./recorded-requests.json";
@@ -19,7 +19,7 @@ describe("requests in which PHP or Rack reads a watched name", () => {
 
   it("do not pass as queries, but for parameters that embed and are counted", () => {
     for (const { query, read } of queries) {
-      const reading = readQuery(query, stripe.queryNames, stripe.embeds);
+      const reading = parseQuery(query, stripe.queryNames, stripe.embeds);
       if ("code" in reading) continue;
       expect(new Set(read.map((name) => name.toLowerCase())), query).toEqual(new Set(["expand"]));
     }

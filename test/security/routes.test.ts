@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { appOf, ROUTES } from "../../src/app.ts";
+import { createApp, ROUTES } from "../../src/app.ts";
 import { route, type Route } from "../../src/http/route.ts";
 import { world } from "../support/world.ts";
 import { cast, visits, walk, type Cast } from "./route-walk.ts";
@@ -27,7 +27,7 @@ describe("the walk", () => {
   /** The app over a table in which one route is another. */
   async function faultsOf(change: (routes: readonly Route[]) => Route[], only: string): Promise<string[]> {
     const routes = change(ROUTES);
-    const self = world(SETTINGS, appOf(routes));
+    const self = world(SETTINGS, createApp(routes));
     const some = routes.filter(({ method, path }) => `${method} ${path}` === only);
     expect(some).toHaveLength(1);
     return (await walk(self, some, { ...people, tokens: people.tokens.slice(0, 5) })).faults;
@@ -72,7 +72,7 @@ describe("a route that does not say who may call it", () => {
 
   it("lets nobody in if it is mounted all the same", async () => {
     const unsaid = { method: "GET", path: "/added", handle: () => ({}) } as never;
-    const answer = await world({}, appOf([unsaid])).call("/added");
+    const answer = await world({}, createApp([unsaid])).call("/added");
     expect([answer.status, answer.body.code]).toEqual([401, "missing_token"]);
   });
 });

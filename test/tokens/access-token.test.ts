@@ -1,7 +1,7 @@
 import { base64url } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { loadConfig } from "../../src/config/config.ts";
-import { issueAccessToken, readAccessToken, type AccessTokenSettings } from "../../src/tokens/access-token.ts";
+import { issueAccessToken, verifyAccessToken, type AccessTokenSettings } from "../../src/tokens/access-token.ts";
 import { testEnv, world, type Registered } from "../support/world.ts";
 
 /** The order of the group of P-256 (FIPS 186-5): of a signature (r, s), (r, n − s) is one as well. */
@@ -54,16 +54,16 @@ describe("a token", () => {
   it("has one spelling, also once it is remembered", async () => {
     const token = await issue();
     for (const [how, text] of spellingsOf(token)) {
-      expect([how, await readAccessToken(text, settings(), NOW)]).toEqual([how, "invalid_token"]);
+      expect([how, await verifyAccessToken(text, settings(), NOW)]).toEqual([how, "invalid_token"]);
     }
-    expect(await readAccessToken(token, settings(), NOW)).toMatchObject({ sub: "agt_1", sid: "fam_1" });
+    expect(await verifyAccessToken(token, settings(), NOW)).toMatchObject({ sub: "agt_1", sid: "fam_1" });
     for (const [how, text] of spellingsOf(token)) {
-      expect([how, await readAccessToken(text, settings(), NOW)]).toEqual([how, "invalid_token"]);
+      expect([how, await verifyAccessToken(text, settings(), NOW)]).toEqual([how, "invalid_token"]);
     }
   });
 
   it("is always issued in that spelling", async () => {
-    for (let n = 0; n < 20; n++) expect(await readAccessToken(await issue(), settings(), NOW)).toBeTypeOf("object");
+    for (let n = 0; n < 20; n++) expect(await verifyAccessToken(await issue(), settings(), NOW)).toBeTypeOf("object");
   });
 
   it.each([
@@ -72,12 +72,12 @@ describe("a token", () => {
     ["another set of keys", settings({ signingKeys: loadConfig(testEnv()).signingKeys.slice(1) })],
   ])("that is remembered does not answer for %s, and still answers for its own", async (_, others) => {
     const token = await issue();
-    const claims = await readAccessToken(token, settings(), NOW);
+    const claims = await verifyAccessToken(token, settings(), NOW);
     expect(claims).toMatchObject({ sub: "agt_1" });
-    expect(await readAccessToken(token, others, NOW)).toBe("invalid_token");
+    expect(await verifyAccessToken(token, others, NOW)).toBe("invalid_token");
     // The very claims: they come from memory, which the refusal left alone.
-    expect(await readAccessToken(token, settings(), NOW)).toBe(claims);
-    expect(await readAccessToken(token, settings(), NOW + 3_600_000)).toBe("token_expired");
+    expect(await verifyAccessToken(token, settings(), NOW)).toBe(claims);
+    expect(await verifyAccessToken(token, settings(), NOW + 3_600_000)).toBe("token_expired");
   });
 });
 

@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Agent } from "../../src/agents/agent.ts";
 import type { AccessClaims } from "../../src/tokens/access-token.ts";
-import { judgeStanding } from "../../src/tokens/token-status.ts";
+import { evaluateTokenStatus } from "../../src/tokens/token-status.ts";
 import { world, type World } from "../support/world.ts";
 
 const down = (): never => {
@@ -106,6 +106,6 @@ describe("standing", () => {
     ],
     ["a token from that very second", { agent: { ...agent, notBefore: 100 }, sessionEnded: false }, "good"],
   ])("%s: %s", (_, record, state) => {
-    expect(judgeStanding(claims, record).state).toBe(state);
+    expect(evaluateTokenStatus(claims, record).state).toBe(state);
   });
 });

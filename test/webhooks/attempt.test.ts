@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { attempt } from "../../src/webhooks/attempt.ts";
+import { attemptDelivery } from "../../src/webhooks/attempt.ts";
 import { newWebhookSecret } from "../../src/webhooks/secret.ts";
 import { receiver } from "../support/receiver.ts";
 
@@ -15,7 +15,7 @@ it.each([
   ["never begins its body", "no-body", { status: 200, body: "" }],
 ])("a receiver that %s is waited for no longer than an attempt may take", async (_, answer, expected) => {
   const began = performance.now();
-  const result = await attempt(receiver(answer).url, MESSAGE, [newWebhookSecret()], 1, POLICY, 0, TIMEOUT_MS);
+  const result = await attemptDelivery(receiver(answer).url, MESSAGE, [newWebhookSecret()], 1, POLICY, 0, TIMEOUT_MS);
   expect(result).toMatchObject(expected);
   expect(performance.now() - began).toBeLessThan(TIMEOUT_MS + 1000);
 });

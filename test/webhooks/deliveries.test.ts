@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { newEncryptionKey } from "../../scripts/secrets.ts";
 import worker from "../../src/index.ts";
 import { loadConfig } from "../../src/config/config.ts";
-import { keepHouse } from "../../src/jobs/run-jobs.ts";
+import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
 import { attempts, deliveriesOf, hook, hookWorld, olderSignature, receiver, settle } from "../support/receiver.ts";
 import type { Arrived } from "../support/upstream-server.ts";
@@ -43,7 +43,7 @@ const post = (where: World, who: Registered, path: string, json?: unknown) =>
   where.call(path, { method: "POST", token: who.token, ...(json !== undefined && { json }) });
 const now = () => Date.now();
 const later = (ms: number) => vi.setSystemTime(Date.now() + ms);
-const house = (where: World) => keepHouse(where.env, loadConfig(where.env), Date.now());
+const house = (where: World) => runScheduledJobs(where.env, loadConfig(where.env), Date.now());
 
 /** An agent whose tier's changes go to a receiver that answers like this, an administrator to change it, and the first event sent. */
 async function sent(answers: string, where = hookWorld()) {
@@ -241,7 +241,7 @@ describe("a delivery that the queue brings twice", () => {
 
 async function settleAllButAttempts(where: World): Promise<void> {
   const wanted = where.asked;
-  await keepHouse(where.env, loadConfig(where.env), Date.now());
+  await runScheduledJobs(where.env, loadConfig(where.env), Date.now());
   expect(wanted.length).toBeGreaterThan(0);
 }
 

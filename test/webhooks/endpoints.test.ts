@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { newEncryptionKey } from "../../scripts/secrets.ts";
-import { keepHouse } from "../../src/jobs/run-jobs.ts";
+import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { openSecret } from "../../src/webhooks/secret.ts";
 import { EVENTS } from "../../src/outbox/event.ts";
@@ -244,7 +244,7 @@ describe("an encryption key", () => {
     await send("POST", `/webhooks/${id}/regenerate-secret`, agent, { overlap_seconds: 600 });
     const fresh = newEncryptionKey();
     const rotated = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [fresh, before] }) });
-    await keepHouse(rotated.env, loadConfig(rotated.env), Date.now());
+    await runScheduledJobs(rotated.env, loadConfig(rotated.env), Date.now());
     const { results } = await self.env.DB.prepare("SELECT id, secret, previous_secret FROM webhooks").all<{
       id: string;
       secret: string;
@@ -264,13 +264,13 @@ describe("an encryption key", () => {
       self.env.DB.prepare("SELECT previous_secret FROM webhooks WHERE id = ?")
         .bind(id)
         .first<string>("previous_secret");
-    await keepHouse(promoted.env, loadConfig(promoted.env), Date.now());
+    await runScheduledJobs(promoted.env, loadConfig(promoted.env), Date.now());
     expect(await openSecret((await previous())!, id, [again])).toMatch(/^whsec_/);
 
     // What is past its overlap is not worth an encryption.
     const next = newEncryptionKey();
     const last = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [next, again] }) });
-    await keepHouse(last.env, loadConfig(last.env), Date.now() + 601_000);
+    await runScheduledJobs(last.env, loadConfig(last.env), Date.now() + 601_000);
     expect(await previous()).toBeNull();
     expect(await openSecret(await keptSecret(id), id, [next])).toMatch(/^whsec_/);
   });

@@ -1,10 +1,10 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../../src/config/config.ts";
-import { keepHouse } from "../../src/jobs/run-jobs.ts";
+import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
 import { emptyOutbox } from "../../src/webhooks/deliveries/fan-out.ts";
-import { attemptsFor, bodyOf, EVENTS, MAX_EVENTS_PER_MINUTE, newEvent } from "../../src/outbox/event.ts";
+import { attemptsFor, toPayloadBody, EVENTS, MAX_EVENTS_PER_MINUTE, newEvent } from "../../src/outbox/event.ts";
 import {
   MAX_ATTEMPTS_PER_HOST,
   MAX_ATTEMPTS_PER_HOST_FOR_ALL,
@@ -28,7 +28,7 @@ afterEach(async () => {
 });
 
 const later = (ms: number) => vi.setSystemTime(Date.now() + ms);
-const house = (where: World) => keepHouse(where.env, loadConfig(where.env), Date.now());
+const house = (where: World) => runScheduledJobs(where.env, loadConfig(where.env), Date.now());
 
 /** An agent with the rate to be refused often, whatever else it does. */
 async function busyAgent(where: World): Promise<Registered> {
@@ -129,7 +129,7 @@ describe("what an event quotes", () => {
     const data = { name: long, owner_email: long, permissions: Array(1000).fill(long), at: 7 };
     // No event has all of these.
     const event = newEvent(name, "agt_1", 0, data as never);
-    expect(bodyOf(event).length).toBeLessThan(52 * 520);
+    expect(toPayloadBody(event).length).toBeLessThan(52 * 520);
     expect(event.data).toMatchObject({ name: long.slice(0, 512), at: 7 });
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { whyNotTarget, type TargetPolicy } from "../../src/webhooks/target.ts";
+import { validateTarget, type TargetPolicy } from "../../src/webhooks/target.ts";
 
 const DEPLOYED: TargetPolicy = { allowLoopback: false, ports: [8443], ownPort: "8787", ownHost: "auth.example.com" };
 const LAPTOP: TargetPolicy = { ...DEPLOYED, allowLoopback: true };
@@ -190,7 +190,7 @@ const BYPASSES = [
 
 describe("where a webhook may go", () => {
   it.each(BYPASSES)("not %j", (url) => {
-    expect(whyNotTarget(url, DEPLOYED)).toMatch(/^must /);
+    expect(validateTarget(url, DEPLOYED)).toMatch(/^must /);
   });
 
   it.each([
@@ -208,7 +208,7 @@ describe("where a webhook may go", () => {
     // Digits of other scripts are letters to IDNA: xn--e4bcp.xn--d4b.xn--d4b.xn--e4b, a name that nobody has, and no address.
     "https://१२७.०.०.१/",
   ])("%s", (url) => {
-    expect(whyNotTarget(url, DEPLOYED)).toBeUndefined();
+    expect(validateTarget(url, DEPLOYED)).toBeUndefined();
   });
 
   it.each([
@@ -226,7 +226,7 @@ describe("where a webhook may go", () => {
     ["http://LOCALHOST.:8787/", "must not lead back to this service"],
     ["http://2130706433:8787/", "must not lead back to this service"],
   ])("on a laptop %s: %s", (url, fault) => {
-    expect(whyNotTarget(url, LAPTOP)).toBe(fault);
+    expect(validateTarget(url, LAPTOP)).toBe(fault);
   });
 
   it("is, of any URL that is let through, a public name on an allowed port over TLS", () => {
@@ -249,7 +249,7 @@ describe("where a webhook may go", () => {
     let through = 0;
     fc.assert(
       fc.property(url, (text) => {
-        if (whyNotTarget(text, DEPLOYED) !== undefined) return;
+        if (validateTarget(text, DEPLOYED) !== undefined) return;
         through += 1;
         const read = new URL(text);
         expect([read.protocol, read.username, read.password]).toEqual(["https:", "", ""]);

@@ -1,7 +1,7 @@
 import type { CredentialScheme } from "../../policy/service-definition.ts";
 import type { Service } from "../../policy/services.ts";
 
-interface Purchase {
+interface TokenRequest {
   readonly origin: string;
   readonly scheme: Extract<CredentialScheme, { scheme: "client_credentials" }>;
   readonly clientId: string;
@@ -10,37 +10,40 @@ interface Purchase {
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
-interface Bought {
+interface UpstreamToken {
   readonly token: string;
   /** Where it is good: the instance that the token's answer names, or the base URL's origin. */
   readonly origin: string;
-  readonly forget: () => void;
+  readonly invalidate: () => void;
 }
 
 /** Why no token could be had. */
-export interface NotBought {
+export interface TokenRequestFailure {
   readonly failed: string;
 }
 
-type Kept = Bought & { readonly expiresAt: number };
+type CachedToken = UpstreamToken & { readonly expiresAt: number };
 
-const kept = new WeakMap<Service, Kept>();
-const flights = new WeakMap<Service, Promise<Kept | NotBought>>();
+const tokenCache = new WeakMap<Service, CachedToken>();
+const inFlight = new WeakMap<Service, Promise<CachedToken | TokenRequestFailure>>();
 
 const TOKEN_TIMEOUT_MS = 10_000;
 /** Where the answer tells no life, as Salesforce's does. An upstream that ends it sooner answers 401, and it is forgotten. */
-const DEFAULT_LIFE_SECONDS = 600;
+const DEFAULT_LIFETIME_SECONDS = 600;
 /** A token is not used in the last seconds of its life: the request must still arrive. */
-const MARGIN_SECONDS = 30;
+const EXPIRY_MARGIN_SECONDS = 30;
 
 /** An access token of the client credentials grant (RFC 6749 §4.4), kept by the isolate until it expires, bought once at a time. */
-export async function boughtToken(service: Service, purchase: Purchase): Promise<Bought | NotBought> {
-  const known = kept.get(service);
+export async function getUpstreamToken(
+  service: Service,
+  purchase: TokenRequest,
+): Promise<UpstreamToken | TokenRequestFailure> {
+  const known = tokenCache.get(service);
   if (known && purchase.now < known.expiresAt) return known;
-  let flight = flights.get(service);
+  let flight = inFlight.get(service);
   if (!flight) {
-    flight = buy(service, purchase).finally(() => flights.delete(service));
-    flights.set(service, flight);
+    flight = requestAccessToken(service, purchase).finally(() => inFlight.delete(service));
+    inFlight.set(service, flight);
     // Others wait for it too: it goes on when the request that began it is given up.
     purchase.waitUntil(flight);
   }
@@ -48,9 +51,12 @@ export async function boughtToken(service: Service, purchase: Purchase): Promise
 }
 
 /** Tries twice where the endpoint failed: asking for a token changes nothing. */
-async function buy(service: Service, purchase: Purchase): Promise<Kept | NotBought> {
-  const first = await ask(purchase);
-  const answer = typeof first === "string" ? await ask(purchase) : first;
+async function requestAccessToken(
+  service: Service,
+  purchase: TokenRequest,
+): Promise<CachedToken | TokenRequestFailure> {
+  const first = await postTokenRequest(purchase);
+  const answer = typeof first === "string" ? await postTokenRequest(purchase) : first;
   if (typeof answer === "string") return { failed: answer };
   if (answer.status !== 200) return { failed: `the token endpoint answered ${answer.status}` };
 
@@ -61,20 +67,22 @@ async function buy(service: Service, purchase: Purchase): Promise<Kept | NotBoug
   }
   const origin = instanceOrigin(instance, purchase);
   if (origin === undefined) return { failed: "the token endpoint named an instance outside its domain" };
-  const seconds = Number(life ?? DEFAULT_LIFE_SECONDS);
-  const expiresAt = purchase.now + (Math.max(0, seconds - MARGIN_SECONDS) || 0) * 1000;
-  const bought: Kept = {
+  const seconds = Number(life ?? DEFAULT_LIFETIME_SECONDS);
+  const expiresAt = purchase.now + (Math.max(0, seconds - EXPIRY_MARGIN_SECONDS) || 0) * 1000;
+  const bought: CachedToken = {
     token,
     origin,
     expiresAt,
-    forget: () => void (kept.get(service) === bought && kept.delete(service)),
+    invalidate: () => void (tokenCache.get(service) === bought && tokenCache.delete(service)),
   };
-  kept.set(service, bought);
+  tokenCache.set(service, bought);
   return bought;
 }
 
 /** What the endpoint answered, or why that cannot be known. */
-async function ask(purchase: Purchase): Promise<{ status: number; body: Record<string, unknown> } | string> {
+async function postTokenRequest(
+  purchase: TokenRequest,
+): Promise<{ status: number; body: Record<string, unknown> } | string> {
   const { origin, scheme, clientId, clientSecret } = purchase;
   const form = new URLSearchParams({
     grant_type: "client_credentials",
@@ -102,7 +110,7 @@ async function ask(purchase: Purchase): Promise<{ status: number; body: Record<s
 }
 
 /** The token goes only to the host that it was bought at, or, over TLS, to one below the declared domain. */
-function instanceOrigin(instance: unknown, { origin, scheme }: Purchase): string | undefined {
+function instanceOrigin(instance: unknown, { origin, scheme }: TokenRequest): string | undefined {
   if (!scheme.instanceDomain || instance === undefined || instance === null) return origin;
   const url = typeof instance === "string" ? URL.parse(instance) : null;
   if (!url) return undefined;

@@ -1,5 +1,5 @@
 import type { Config } from "../../config/config.ts";
-import { boughtToken, type NotBought } from "./client-credentials.ts";
+import { getUpstreamToken, type TokenRequestFailure } from "./client-credentials.ts";
 import type { SecretPart } from "../../policy/service-definition.ts";
 import { secretEncodings, type SecretEncodings } from "../upstream/secret-leak.ts";
 import { secretName, type Service } from "../../policy/services.ts";
@@ -11,22 +11,22 @@ export interface Credential {
   readonly secretEncodings: SecretEncodings;
   readonly origin: string;
   /** Set where another can be had: tells that the upstream no longer takes this one. */
-  readonly spent?: () => void;
+  readonly invalidate?: () => void;
 }
 
 /** Why there is no credential: what is missing in the settings or no header can carry, or why the token endpoint gave none. */
-export type CredentialFault = { readonly missing: string } | NotBought;
+export type CredentialFault = { readonly missing: string } | TokenRequestFailure;
 
-const fixed = new WeakMap<Service, Credential>();
-const made = new WeakMap<object, Credential>();
+const staticCredentials = new WeakMap<Service, Credential>();
+const tokenCredentials = new WeakMap<object, Credential>();
 
 /** The credential of a service. Names what is missing; never a value. */
-export async function credentialFor(
+export async function getCredential(
   service: Service,
   config: Config,
   { now, waitUntil }: { now: number; waitUntil: (work: Promise<unknown>) => void },
 ): Promise<Credential | CredentialFault> {
-  const known = fixed.get(service);
+  const known = staticCredentials.get(service);
   if (known) return known;
   const { credential: scheme, name, origin } = service;
   if (origin === null) return { missing: `UPSTREAMS.${name}.base_url` };
@@ -38,7 +38,7 @@ export async function credentialFor(
     // In lower case they stand in the place of whatever else has their name.
     headers = headers.map(([header, value]) => [header.toLowerCase(), value]);
     const credential = { headers, secretEncodings: secretEncodings(secrets), origin };
-    fixed.set(service, credential);
+    staticCredentials.set(service, credential);
     return credential;
   };
   switch (scheme.scheme) {
@@ -73,17 +73,17 @@ export async function credentialFor(
       const clientSecret = secret("CLIENT_SECRET");
       if (!clientId) return missing("CLIENT_ID");
       if (!clientSecret) return missing("CLIENT_SECRET");
-      const bought = await boughtToken(service, { origin, scheme, clientId, clientSecret, now, waitUntil });
+      const bought = await getUpstreamToken(service, { origin, scheme, clientId, clientSecret, now, waitUntil });
       if ("failed" in bought) return bought;
-      let credential = made.get(bought);
+      let credential = tokenCredentials.get(bought);
       if (!credential) {
         credential = {
           headers: [["authorization", `Bearer ${bought.token}`]],
           secretEncodings: secretEncodings([bought.token, clientSecret]),
           origin: bought.origin,
-          spent: bought.forget,
+          invalidate: bought.invalidate,
         };
-        made.set(bought, credential);
+        tokenCredentials.set(bought, credential);
       }
       return credential;
     }

@@ -2,13 +2,13 @@ import { ApiError } from "../../http/errors.ts";
 import type { CallerWatch } from "../caller-watch.ts";
 import type { BodyToSend } from "../../policy/body.ts";
 import type { Credential } from "../credentials/credentials.ts";
-import { upstreamUrl, type Meaning } from "../../policy/resolve.ts";
+import { upstreamUrl, type ResolvedRequest } from "../../policy/resolve.ts";
 import { contentLength, requestHeaders } from "../../policy/request-headers.ts";
 import { linkRewriter } from "./links.ts";
-import { maxDecodedLength, pass, readWhole, type BodyEnd } from "./stream-body.ts";
+import { maxDecodedLength, streamBody, bufferBody, type BodyEnd } from "./stream-body.ts";
 import { setResponseHeaders } from "./response-headers.ts";
 import { containsSecret } from "./secret-leak.ts";
-import { deadline, IDLE_BODY_MS, pipeOf, startUpload } from "./upload.ts";
+import { deadline, IDLE_BODY_MS, transformStreamOf, startUpload } from "./upload.ts";
 import { resolveLink } from "./upstream-link.ts";
 
 /** An upstream that gave no answer that could be passed on. */
@@ -35,7 +35,7 @@ export interface Forwarded {
 const MAX_SEARCHED_BINARY = 1024 * 1024;
 
 /** Up to this length, in bytes, a body that is searched or changed is read whole before the answer begins: nothing is gained by streaming it. */
-const LONGEST_WHOLE = 64 * 1024;
+const MAX_BUFFERED_BYTES = 64 * 1024;
 
 /**
  * Sends a judged request to its upstream and passes the answer on, both bodies streamed.
@@ -52,7 +52,7 @@ const LONGEST_WHOLE = 64 * 1024;
 export async function forward(
   request: Request,
   { body, contentType }: BodyToSend,
-  meaning: Meaning,
+  meaning: ResolvedRequest,
   credential: Credential,
   { caller, bodyTimeoutMs, issuer }: { caller: CallerWatch; bodyTimeoutMs: number; issuer: string | null },
 ): Promise<Forwarded | UpstreamFailure> {
@@ -83,7 +83,7 @@ export async function forward(
   if (!answer) return { failure: "timeout" };
   // A switch of protocols that nobody asked for.
   if (answer.status < 200) return { failure: "unreachable" };
-  if (answer.status === 401) credential.spent?.();
+  if (answer.status === 401) credential.invalidate?.();
 
   const { definition } = service;
   const { status, headers: received } = answer;
@@ -120,15 +120,15 @@ export async function forward(
   };
 
   const length = lengthOf(received);
-  if ((links || secretEncodings.length > 0) && length !== undefined && length <= LONGEST_WHOLE) {
-    const whole = await readWhole(answer, { secretEncodings, links });
+  if ((links || secretEncodings.length > 0) && length !== undefined && length <= MAX_BUFFERED_BYTES) {
+    const whole = await bufferBody(answer, { secretEncodings, links });
     return "failure" in whole ? { ...whole, upstreamStatus: status } : { response: rewritten(whole.body), ...ended };
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
-  const { readable, writable } = pipeOf(links ? undefined : length);
+  const { readable, writable } = transformStreamOf(links ? undefined : length);
   const maxLength = maxDecodedLength(received);
   const passage = { secretEncodings, links, searched, maxLength, watch: caller.start };
-  const done = pass(answer.body, writable, passage, length);
+  const done = streamBody(answer.body, writable, passage, length);
   return { response: rewritten(readable), upstreamStatus: status, done };
 }
 

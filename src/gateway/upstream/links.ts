@@ -7,7 +7,7 @@ const CLOSE_ARRAY = 0x5d;
 const COMMA = 0x2c;
 
 /** A text, in bytes, that is held back until it is whole. A longer one is no key that a pointer names, and no link that passes. */
-const LONGEST_TEXT = 16 * 1024;
+const MAX_STRING_BYTES = 16 * 1024;
 
 /**
  * What comes in the place of a link that the agent may not get. No client can call it, so that whoever follows it fails: null
@@ -71,7 +71,7 @@ export function linkRewriter(pointers: readonly string[], resolve: (url: string)
           held?.push(byte);
           const ends = byte === QUOTE && !escaped;
           escaped = byte === BACKSLASH && !escaped;
-          if (held && (ends || held.length > LONGEST_TEXT)) {
+          if (held && (ends || held.length > MAX_STRING_BYTES)) {
             const link = replacement(held);
             skipping = link !== undefined && !ends;
             if (link || heldFrom < 0) {

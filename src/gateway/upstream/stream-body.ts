@@ -6,11 +6,11 @@ import { containsSecret, secretScanner, type SecretEncodings } from "./secret-le
 export type BodyEnd = "credential_echo" | "broken_off" | "too_large" | "caller_ended" | undefined;
 
 /** Bytes that are read at once: few at first where the length is not known, and more while they fill the buffer. */
-const FIRST_PIECE = 4 * 1024;
-const LARGEST_PIECE = 128 * 1024;
+const INITIAL_CHUNK_BYTES = 4 * 1024;
+const MAX_CHUNK_BYTES = 128 * 1024;
 
 /** What is done to a body on its way. */
-export interface Passage {
+export interface BodyTransforms {
   readonly secretEncodings: SecretEncodings;
   readonly links: LinkRewriter | undefined;
   /** How many bytes of the beginning are searched, and then as long as there is text; all where it is left out. */
@@ -52,9 +52,9 @@ const BINARY_DATA_BYTES = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0b,
   .reduce((set, byte) => set | (1 << byte), 0);
 
 /** Reads a short body at once: one that breaks off or contains the credential is no answer at all. */
-export async function readWhole(
+export async function bufferBody(
   answer: Response,
-  { secretEncodings, links }: Passage,
+  { secretEncodings, links }: BodyTransforms,
 ): Promise<{ body: BodyInit } | { failure: "credential_echo" | "broken_off"; cause?: unknown }> {
   let bytes: ArrayBuffer;
   try {
@@ -86,10 +86,10 @@ const piped = (
  *
  * @param length in bytes, 0 where it is not known: pieces as large as they may be are read from the start of a long one.
  */
-export async function pass(
+export async function streamBody(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  passage: Passage,
+  passage: BodyTransforms,
   length = 0,
 ): Promise<BodyEnd> {
   const cut = new AbortController();
@@ -102,7 +102,7 @@ export async function pass(
 async function passed(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { secretEncodings, links, searched = Infinity, maxLength = Infinity }: Passage,
+  { secretEncodings, links, searched = Infinity, maxLength = Infinity }: BodyTransforms,
   length: number,
   signal: AbortSignal,
 ): Promise<BodyEnd> {
@@ -118,7 +118,7 @@ async function passed(
   let received = 0;
   let passed = 0;
   try {
-    let piece = Math.min(Math.max(FIRST_PIECE, length), LARGEST_PIECE);
+    let piece = Math.min(Math.max(INITIAL_CHUNK_BYTES, length), MAX_CHUNK_BYTES);
     let buffer = new ArrayBuffer(piece);
     let held = new Uint8Array();
     for (;;) {
@@ -154,7 +154,7 @@ async function passed(
         signal.removeEventListener("abort", cut);
         return await piped(body, writable, signal);
       }
-      if (value.byteLength === piece && piece < LARGEST_PIECE) piece *= 2;
+      if (value.byteLength === piece && piece < MAX_CHUNK_BYTES) piece *= 2;
     }
     for (const part of links ? [...links.push(held), links.rest()] : [held]) {
       if (part.length > 0) await writer.write(part);

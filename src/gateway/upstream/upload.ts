@@ -32,7 +32,7 @@ export function startUpload(
   limits: BodyLimits,
   start?: StartTimer,
 ): Upload {
-  const { readable, writable } = pipeOf(length);
+  const { readable, writable } = transformStreamOf(length);
   const reader = body.getReader({ mode: "byob" });
   const writer = writable.getWriter();
   const timer = bodyTimer(limits, start);
@@ -90,7 +90,7 @@ export function startUpload(
   return { body: readable, signal: sending.signal, sent, refused: refused.promise };
 }
 
-export const pipeOf = (length: number | undefined) =>
+export const transformStreamOf = (length: number | undefined) =>
   length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
 
 /**

@@ -1,16 +1,16 @@
 import { recordActivity } from "../../audit/record.ts";
 import type { Config } from "../../config/config.ts";
 import { logFailure } from "../../log/failure-log.ts";
-import { attempt } from "../attempt.ts";
+import { attemptDelivery } from "../attempt.ts";
 import { attemptsFor, newEvent } from "../../outbox/event.ts";
 import { nextStep, type AttemptResult } from "../schedule.ts";
 import { openSecret } from "../secret.ts";
 import { targetPolicy } from "../target-policy.ts";
-import { enqueue, type DeliveryMessage } from "./enqueue.ts";
+import { enqueueDeliveries, type DeliveryMessage } from "./enqueue.ts";
 import { claim, recordDead, recordFailure, recordRetry, recordSuccess, recordUnsent, type Claim } from "./store.ts";
 
 /** Deliveries in a row that did not arrive, after all their attempts, before their webhook is switched off. */
-const MOST_FAILURES = 5;
+const MAX_FAILURES_IN_ROW = 5;
 /** How long a batch waits for slow receivers. They go on behind it, and the next batch comes. */
 const PATIENCE_MS = 100;
 
@@ -21,7 +21,7 @@ export async function deliver(env: DeliveryEnv, config: Config, deliveryId: stri
   const claimed = await claim(env.DB, deliveryId, now);
   if (!claimed) return;
   // It waits longer than a message can, or its host has had its share of this minute.
-  if (!("delivery" in claimed)) return enqueue(env.DELIVERIES, [deliveryId], claimed.dueAt, now);
+  if (!("delivery" in claimed)) return enqueueDeliveries(env.DELIVERIES, [deliveryId], claimed.dueAt, now);
   const { delivery, withheld } = claimed;
   if (withheld) return recordUnsent(env.DB, delivery, `not sent: ${withheld}`, now);
 
@@ -33,9 +33,9 @@ export async function deliver(env: DeliveryEnv, config: Config, deliveryId: stri
       return recordSuccess(env.DB, delivery, result, after);
     case "retry":
       await recordRetry(env.DB, delivery, result, { at: next.at, now: after });
-      return enqueue(env.DELIVERIES, [deliveryId], next.at, after);
+      return enqueueDeliveries(env.DELIVERIES, [deliveryId], next.at, after);
     case "failed": {
-      const reason = next.gone ? "the receiver answered 410 Gone" : `${MOST_FAILURES} deliveries in a row failed`;
+      const reason = next.gone ? "the receiver answered 410 Gone" : `${MAX_FAILURES_IN_ROW} deliveries in a row failed`;
       const { ownerId } = claimed;
       const disabled = newEvent("webhook.disabled", ownerId, after, {
         agent_id: ownerId,
@@ -43,7 +43,7 @@ export async function deliver(env: DeliveryEnv, config: Config, deliveryId: stri
         disabled_at: new Date(after).toISOString(),
         reason,
       });
-      const most = next.gone ? 1 : MOST_FAILURES;
+      const most = next.gone ? 1 : MAX_FAILURES_IN_ROW;
       if (await recordFailure(env.DB, delivery, result, { reason, most, disabled, now: after })) {
         const message = `webhook ${delivery.webhook_id} switched off: ${reason}`;
         const activity = {
@@ -75,7 +75,7 @@ async function send(claimed: Claim, config: Config, now: number): Promise<Attemp
     }
   }
   const message = { id: delivery.id, event: delivery.event, timestamp: Math.floor(now / 1000), body };
-  return attempt(url, message, secrets, delivery.attempts, targetPolicy(config), now);
+  return attemptDelivery(url, message, secrets, delivery.attempts, targetPolicy(config), now);
 }
 
 /**

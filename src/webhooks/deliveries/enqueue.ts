@@ -7,13 +7,13 @@ export interface DeliveryMessage {
 }
 
 /** What one call of the queue takes. */
-const MOST_AT_ONCE = 100;
+const MAX_MESSAGES_PER_BATCH = 100;
 
 /**
  * Asks for deliveries that are due at a time, one message each. Never rejects: what is not asked for here is found by
  * the minute's sweep.
  */
-export async function enqueue(
+export async function enqueueDeliveries(
   queue: Queue<DeliveryMessage>,
   ids: readonly string[],
   dueAt: number,
@@ -21,8 +21,8 @@ export async function enqueue(
 ): Promise<void> {
   const delaySeconds = hopSeconds(dueAt, now);
   try {
-    for (let from = 0; from < ids.length; from += MOST_AT_ONCE) {
-      const part = ids.slice(from, from + MOST_AT_ONCE);
+    for (let from = 0; from < ids.length; from += MAX_MESSAGES_PER_BATCH) {
+      const part = ids.slice(from, from + MAX_MESSAGES_PER_BATCH);
       await queue.sendBatch(part.map((deliveryId) => ({ body: { deliveryId }, delaySeconds })));
     }
   } catch (cause) {

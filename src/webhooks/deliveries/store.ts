@@ -1,7 +1,7 @@
-import { batchAs, type Authority } from "../../authority/authority.ts";
-import { bodyOf, isLimited, type Event, type EventName, type Told } from "../../outbox/event.ts";
-import { countEvent, IS_ABOVE_LIMIT, minuteOf, takePlace } from "../limits/store.ts";
-import { announce } from "../outbox.ts";
+import { batchAsCaller, type Authority } from "../../authority/authority.ts";
+import { toPayloadBody, isLimited, type Event, type EventName, type WebhookPayload } from "../../outbox/event.ts";
+import { countEvent, IS_ABOVE_LIMIT, minuteOf, claimHostSlot } from "../limits/store.ts";
+import { insertEvent } from "../outbox.ts";
 import { FOR_ALL, LISTENERS } from "../store.ts";
 import type { AttemptResult } from "../schedule.ts";
 import type { Delivery, DeliveryStatus } from "../webhook.ts";
@@ -35,7 +35,13 @@ const deliveryTo = (webhooks: string, returned: string) =>
    SELECT 'msg_' || printf('%012x', ?5) || lower(hex(randomblob(10))), w.id, ?1, ?3, ?2, ?4, 'pending', ?5, ?5, ?5, ?5
    FROM ${webhooks} RETURNING ${returned}`;
 
-const toldAt = (event: Told, now: number) => [event.id, event.agentId, event.name, bodyOf(event), now];
+const eventBindings = (event: WebhookPayload, now: number) => [
+  event.id,
+  event.agentId,
+  event.name,
+  toPayloadBody(event),
+  now,
+];
 
 /**
  * Turns events into deliveries, one for each webhook that listens, and takes them out of the outbox. One batch; an event that
@@ -50,8 +56,8 @@ export async function fanOut(db: D1Database, events: readonly Event[], now: numb
   const results = await db.batch<{ id: string }>(
     events.flatMap((event) => [
       ...(isLimited(event)
-        ? [countEvent(db, event.id, minute), db.prepare(toListenersWithin).bind(...toldAt(event, now), minute)]
-        : [db.prepare(toListeners).bind(...toldAt(event, now))]),
+        ? [countEvent(db, event.id, minute), db.prepare(toListenersWithin).bind(...eventBindings(event, now), minute)]
+        : [db.prepare(toListeners).bind(...eventBindings(event, now))]),
       db.prepare("DELETE FROM events WHERE id = ?1").bind(event.id),
     ]),
   );
@@ -62,13 +68,13 @@ export async function fanOut(db: D1Database, events: readonly Event[], now: numb
 export async function insertDelivery(
   db: D1Database,
   webhookId: string,
-  event: Told,
+  event: WebhookPayload,
   { now, by }: { now: number; by: Authority },
 ): Promise<Delivery | undefined> {
   const insertion = db
     .prepare(deliveryTo("webhooks w WHERE w.id = ?6", COLUMNS))
-    .bind(...toldAt(event, now), webhookId);
-  const [inserted] = await batchAs<Delivery>(db, by, [insertion]);
+    .bind(...eventBindings(event, now), webhookId);
+  const [inserted] = await batchAsCaller<Delivery>(db, by, [insertion]);
   return inserted!.results[0];
 }
 
@@ -97,7 +103,7 @@ export const CLAIM_MS = 60_000;
  */
 export async function claim(db: D1Database, id: string, now: number): Promise<Claim | { dueAt: number } | undefined> {
   const [, postponed, claimed, target] = await db.batch<never>([
-    ...takePlace(db, id, now),
+    ...claimHostSlot(db, id, now),
     db
       .prepare(
         `UPDATE deliveries SET attempts = attempts + 1, next_attempt_at = ?2 + ?3, updated_at = ?2
@@ -173,18 +179,18 @@ export async function recordFailure(
   result: AttemptResult,
   { reason, most, disabled, now }: { reason: string; most: number; disabled: Event; now: number },
 ): Promise<boolean> {
-  const lastStraw = "is_active = 1 AND failures_in_row >=";
+  const reachedFailureLimit = "is_active = 1 AND failures_in_row >=";
   const { webhook_id: id } = delivery;
   const results = await db.batch([
     afterAttempt(db, delivery, result, { status: "failed", nextAttemptAt: null, now }),
     db.prepare("UPDATE webhooks SET failures_in_row = failures_in_row + 1 WHERE id = ?1").bind(id),
-    announce(db, disabled, {
-      sql: `EXISTS (SELECT 1 FROM webhooks WHERE id = ?6 AND ${lastStraw} ?7)`,
+    insertEvent(db, disabled, {
+      sql: `EXISTS (SELECT 1 FROM webhooks WHERE id = ?6 AND ${reachedFailureLimit} ?7)`,
       bindings: [id, most],
     }),
     db
       .prepare(
-        `UPDATE webhooks SET is_active = 0, disabled_at = ?3, disabled_reason = ?4 WHERE id = ?1 AND ${lastStraw} ?2`,
+        `UPDATE webhooks SET is_active = 0, disabled_at = ?3, disabled_reason = ?4 WHERE id = ?1 AND ${reachedFailureLimit} ?2`,
       )
       .bind(id, most, now, reason),
   ]);
@@ -208,7 +214,7 @@ export async function recordDead(db: D1Database, ids: readonly string[], now: nu
 }
 
 /** Takes pending deliveries that have been due for a while without a message that asks for them. Returns their ids. */
-export async function takeForgotten(
+export async function claimOverdue(
   db: D1Database,
   { dueBefore, enqueuedBefore, now, most }: { dueBefore: number; enqueuedBefore: number; now: number; most: number },
 ): Promise<string[]> {
@@ -224,13 +230,13 @@ export async function takeForgotten(
 }
 
 /** Begins a delivery anew, under its own id, unless an attempt is under way or near. */
-export async function beginAnew(
+export async function resetDelivery(
   db: D1Database,
   id: string,
   webhookId: string,
   { now, by }: { now: number; by: Authority },
 ): Promise<{ delivery: Delivery; begun: boolean } | undefined> {
-  const [begun, found] = await batchAs<Delivery>(db, by, [
+  const [begun, found] = await batchAsCaller<Delivery>(db, by, [
     db
       .prepare(
         `UPDATE deliveries SET status = 'pending', attempts = 0, next_attempt_at = ?3, enqueued_at = ?3, error = NULL,
@@ -245,7 +251,7 @@ export async function beginAnew(
 }
 
 /** A total is counted up to here. */
-const MOST_COUNTED = 10_000;
+const MAX_COUNTED = 10_000;
 
 /** A webhook's deliveries, newest first, and how many there are. */
 export async function readDeliveries(
@@ -259,7 +265,7 @@ export async function readDeliveries(
       .prepare(`SELECT ${COLUMNS} FROM deliveries WHERE ${where} ORDER BY id DESC LIMIT ?3 OFFSET ?4`)
       .bind(webhookId, status ?? null, limit, offset),
     db
-      .prepare(`SELECT count(*) AS total FROM (SELECT 1 FROM deliveries WHERE ${where} LIMIT ${MOST_COUNTED})`)
+      .prepare(`SELECT count(*) AS total FROM (SELECT 1 FROM deliveries WHERE ${where} LIMIT ${MAX_COUNTED})`)
       .bind(...(status ? [webhookId, status] : [webhookId])),
   ]);
   return { deliveries: page!.results, total: count!.results[0]?.total ?? 0 };

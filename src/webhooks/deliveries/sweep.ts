@@ -1,4 +1,4 @@
-import type { Chore } from "../../jobs/job.ts";
+import type { Job } from "../../jobs/job.ts";
 import { deleteHostAttempts, trim, webhooksWithSurplus } from "../limits/store.ts";
 import { CLAIM_MS, deleteFinished } from "./store.ts";
 
@@ -7,11 +7,11 @@ const DAY_MS = 86_400_000;
 const MAX_WEBHOOKS = 20;
 
 /** Deletes deliveries that ended longer ago than activity is kept. */
-export const sweepDeliveries: Chore = (env, config, now, most) =>
+export const sweepDeliveries: Job = (env, config, now, most) =>
   deleteFinished(env.DB, now - config.activityRetentionDays * DAY_MS, most);
 
 /** Keeps what waits for one webhook, and what is kept of its deliveries, within their limits: the oldest go first. */
-export const trimDeliveries: Chore = async (env, _config, now, most) => {
+export const trimDeliveries: Job = async (env, _config, now, most) => {
   const surplus = await webhooksWithSurplus(env.DB, MAX_WEBHOOKS);
   let total = 0;
   for (const one of surplus) {
@@ -23,4 +23,4 @@ export const trimDeliveries: Chore = async (env, _config, now, most) => {
 };
 
 /** Forgets the counts of attempts of minutes that are over. */
-export const sweepHostAttempts: Chore = (env, _config, now, most) => deleteHostAttempts(env.DB, now, most);
+export const sweepHostAttempts: Job = (env, _config, now, most) => deleteHostAttempts(env.DB, now, most);

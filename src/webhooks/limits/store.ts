@@ -1,5 +1,5 @@
 import { MAX_EVENTS_PER_MINUTE, type Event, type EventName } from "../../outbox/event.ts";
-import { announce } from "../outbox.ts";
+import { insertEvent } from "../outbox.ts";
 
 const MINUTE_MS = 60_000;
 /** Minutes since the epoch. */
@@ -35,7 +35,7 @@ export interface EventCount {
 }
 
 /** The counts above the limit of minutes that are over at `now`. At most `limit` counts. */
-export async function countsToTell(db: D1Database, now: number, limit: number): Promise<EventCount[]> {
+export async function findEventCounts(db: D1Database, now: number, limit: number): Promise<EventCount[]> {
   const { results } = await db
     .prepare(
       `SELECT agent_id AS agentId, event AS name, minute, total, since, at, data FROM event_counts
@@ -67,13 +67,13 @@ export async function deleteEventCounts(db: D1Database, now: number, limit: numb
 }
 
 /** The statements that end a count, and put the event that tells of it into the outbox, unless another run has. */
-export function tellCount(
+export function countEventStatements(
   db: D1Database,
   { agentId, name, minute, total }: EventCount,
   event: Event,
 ): D1PreparedStatement[] {
   return [
-    announce(db, event, {
+    insertEvent(db, event, {
       sql: "EXISTS (SELECT 1 FROM event_counts WHERE agent_id = ?2 AND event = ?3 AND minute = ?6 AND total = ?7)",
       bindings: [minute, total],
     }),
@@ -96,7 +96,7 @@ const SHARE = `iif(w.all_agents, ${MAX_ATTEMPTS_PER_HOST_FOR_ALL}, ${MAX_ATTEMPT
  * The two statements that count a delivery that is due among its host's attempts of the minute, and put it off if there were
  * enough. The second returns `dueAt` where it did.
  */
-export function takePlace(db: D1Database, id: string, now: number): D1PreparedStatement[] {
+export function claimHostSlot(db: D1Database, id: string, now: number): D1PreparedStatement[] {
   return [
     db
       .prepare(

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Config } from "../../../src/config/config.ts";
-import { credentialFor } from "../../../src/gateway/credentials/credentials.ts";
+import { getCredential } from "../../../src/gateway/credentials/credentials.ts";
 import type { CredentialScheme } from "../../../src/policy/service-definition.ts";
 import { loadServices, type Service } from "../../../src/policy/services.ts";
 
@@ -18,7 +18,7 @@ function serviceWith(credential: CredentialScheme, baseUrl = INSTANCE): Service 
 function injected(scheme: CredentialScheme | Service, secrets: Record<string, string>, now = 0) {
   const service = "definition" in scheme ? scheme : serviceWith(scheme);
   const secret: Config["secret"] = (name, part) => (name === "crm-two" ? secrets[part] : undefined);
-  return credentialFor(service, { secret } as Config, { now, waitUntil: () => undefined });
+  return getCredential(service, { secret } as Config, { now, waitUntil: () => undefined });
 }
 
 describe("a credential goes in", () => {
@@ -140,7 +140,7 @@ describe("a credential that is bought (RFC 6749 §4.4)", () => {
   it("buys another once the upstream no longer takes it", async () => {
     const service = serviceWith(scheme);
     const first = await injected(service, SECRETS);
-    (first as { spent: () => void }).spent();
+    (first as { invalidate: () => void }).invalidate();
     expect(await injected(service, SECRETS)).toMatchObject({ headers: [["authorization", "Bearer bought-2"]] });
   });
 

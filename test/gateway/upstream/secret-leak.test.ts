@@ -1,7 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { pass } from "../../../src/gateway/upstream/stream-body.ts";
-import { containsSecret, secretEncodings, secretScanner, type SecretEncodings } from "../../../src/gateway/upstream/secret-leak.ts";
+import { streamBody } from "../../../src/gateway/upstream/stream-body.ts";
+import {
+  containsSecret,
+  secretEncodings,
+  secretScanner,
+  type SecretEncodings,
+} from "../../../src/gateway/upstream/secret-leak.ts";
 import { asciiTexts, ENCODERS, picks } from "../../support/encoders.ts";
 
 const SECRET = "ghp_a+b/c=d0123456789";
@@ -12,7 +17,7 @@ async function through(pieces: readonly Uint8Array[]): Promise<{ text: string; c
   const source = new IdentityTransformStream();
   void feed(source.writable, pieces).catch(() => undefined);
   const { readable, writable } = new IdentityTransformStream();
-  const end = pass(source.readable, writable, { secretEncodings: ENCODINGS, links: undefined });
+  const end = streamBody(source.readable, writable, { secretEncodings: ENCODINGS, links: undefined });
   const reader = readable.getReader();
   const decoder = new TextDecoder("latin1");
   let text = "";
@@ -214,7 +219,7 @@ describe("an answer that does not", () => {
   it("is not held back: an event arrives as it was sent", async () => {
     const upstream = new IdentityTransformStream();
     const { readable, writable } = new IdentityTransformStream();
-    void pass(upstream.readable, writable, { secretEncodings: ENCODINGS, links: undefined });
+    void streamBody(upstream.readable, writable, { secretEncodings: ENCODINGS, links: undefined });
     const writer = upstream.writable.getWriter();
     const reader = readable.getReader();
     for (const event of [

@@ -2,7 +2,7 @@ import { describe, expect, inject, it } from "vitest";
 import { bodyTimer } from "../../../src/http/body-timer.ts";
 import { watchCaller, type CallerWatch } from "../../../src/gateway/caller-watch.ts";
 import { secretEncodings } from "../../../src/gateway/upstream/secret-leak.ts";
-import { pass } from "../../../src/gateway/upstream/stream-body.ts";
+import { streamBody } from "../../../src/gateway/upstream/stream-body.ts";
 import { readWholeBody } from "../../../src/gateway/request-body.ts";
 import { startUpload } from "../../../src/gateway/upstream/upload.ts";
 import { unauthorized } from "../../../src/http/errors.ts";
@@ -217,7 +217,7 @@ describe("a streamed answer", () => {
       method: "POST",
     });
     const { readable, writable } = new IdentityTransformStream();
-    const done = pass(upstream.body!, writable, {
+    const done = streamBody(upstream.body!, writable, {
       secretEncodings: secretEncodings(secrets),
       links: undefined,
       searched,
@@ -239,7 +239,7 @@ describe("a streamed answer", () => {
     const watch = watchCaller({ askedAt: Date.now(), maxAge: 5000, check: async () => undefined }, timers.start);
     for (const secrets of [[], [SECRET]]) {
       const { readable, writable } = new IdentityTransformStream();
-      const done = pass(new Response("short").body!, writable, {
+      const done = streamBody(new Response("short").body!, writable, {
         secretEncodings: secretEncodings(secrets),
         links: undefined,
         watch: watch.start,
