@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { agentPath, createCall, resolveRepeatedDelete, webhookPath, type Call } from "./calls.ts";
 import { ConnectionError, type AgentAuthError } from "./errors.ts";
-import { proxyFetch } from "./proxy.ts";
+import { createProxyFetch, type ProxyOptions } from "./proxy.ts";
 import type { Permission, Service } from "./permissions.ts";
 import { normaliseBaseUrl, type CallOptions, type ClientOptions } from "./options.ts";
 import { createTokenManager, type Session, type TokenManager } from "./session.ts";
@@ -328,12 +328,18 @@ export class AgentAuthClient {
   }
 
   /**
-   * A `fetch` that calls one service through the gateway, with this client's token:
-   * `new Octokit({ request: { fetch: client.proxy("github") } })`. What it throws is what `fetch` throws, and what getting a
-   * token may: a refusal of the gateway is an answer, not an error.
+   * A `fetch` that calls one service through the gateway with the client's token, for any SDK that takes a `fetch`. A refusal of
+   * the gateway is a response, not an error.
+   *
+   * The function throws `ConnectionError` if AgentAuth does not respond, `AgentAuthError` with the code `redirect_refused` if a
+   * redirect leads out of the service, `TypeError` if a URL does, and what the renewal of a token may throw.
+   *
+   * @example new Octokit({ request: { fetch: client.proxy("github") } })
+   *
+   * @throws {TypeError} `options.baseUrl` is not an http(s) URL.
    */
-  proxy(service: Service): typeof fetch {
-    return proxyFetch(service, this.#transport, { token: this.#tokens.get, after: this.#tokens.replace });
+  proxy(service: Service, options: ProxyOptions = {}): typeof fetch {
+    return createProxyFetch(service, options, this.#transport, this.#tokens);
   }
 
   /**

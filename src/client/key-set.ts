@@ -1,11 +1,7 @@
 import { createRemoteJWKSet, errors, type JWTVerifyGetKey } from "jose";
+import type { VerifyOptions } from "./verify.ts";
 
-export interface KeySetOptions {
-  /** Seconds after which the keys are fetched again. The default is 600. */
-  readonly cacheMaxAge?: number | undefined;
-  /** At least this many seconds pass between two fetches for a key that is not in the set. The default is 30. */
-  readonly cooldown?: number | undefined;
-}
+type KeySetOptions = Pick<VerifyOptions, "cacheMaxAge" | "cooldown">;
 
 const FETCH_TIMEOUT_MS = 5000;
 const FIRST_BACKOFF_MS = 1000;

@@ -1,109 +1,146 @@
-import { AgentAuthError } from "./errors.ts";
-import type { Keeper } from "./session.ts";
-import { bearer, type Transport } from "./transport.ts";
+import { normaliseBaseUrl } from "./options.ts";
+import { canRepeat, followRedirect, type ProxiedRequest } from "./redirect.ts";
+import type { TokenManager } from "./session.ts";
+import { bearer, connectionFailed, type Transport } from "./transport.ts";
 
-const MAX_REDIRECTS = 20;
+export interface ProxyOptions {
+  /**
+   * The base URL that the SDK which gets this `fetch` is configured with, if that has a path which the upstream's `base_url`
+   * at the gateway has too. For example GitHub Enterprise's `https://github.example.com/api/v3`: its path is then taken off
+   * every URL, and the gateway puts it back.
+   */
+  readonly baseUrl?: string | undefined;
+}
 
 /**
  * A `fetch` that calls one service through the gateway, for any SDK that takes one.
  *
- * A URL is read for its path and query alone: `https://api.github.com/user`, `/user` and `user` are the same. The answer is
- * the gateway's, as it is: the service's own, or a refusal as JSON (`error`, `code`, `required`, `granted`).
+ * Only the path and the query of a URL count: `https://api.github.com/user`, `/user` and `user` are the same. The response is
+ * the gateway's: what the service answered, or a refusal as JSON (`error`, `code`, `required`, `granted`).
  *
  * Redirects are followed as the Fetch standard says, but only within the service: one that leads anywhere else is an
  * `AgentAuthError` with the code `redirect_refused`. With `redirect: "manual"` the redirect itself is the answer.
+ *
+ * The function throws `TypeError` for a URL that leads out of the service, and `ConnectionError` if AgentAuth does not respond.
  */
-export function proxyFetch(service: string, transport: Transport, keeper: Keeper): typeof fetch {
-  const { baseUrl, fetch: send, closed } = transport;
-  const root = `${baseUrl}/proxy/${encodeURIComponent(service)}`;
+export function createProxyFetch(
+  service: string,
+  { baseUrl }: ProxyOptions,
+  transport: Transport,
+  tokens: TokenManager,
+): typeof fetch {
+  const { closed } = transport;
+  const root = `${transport.baseUrl}/proxy/${encodeURIComponent(service)}`;
+  const base = baseUrl === undefined ? undefined : normaliseBaseUrl(baseUrl);
 
   return async (input, init) => {
     closed.throwIfAborted();
-    const request = typeof input === "string" || input instanceof URL ? undefined : input;
-    let url = targetOf(request ? request.url : String(input), root);
-    const signal = init?.signal ?? request?.signal ?? closed;
-    const redirect = init?.redirect ?? request?.redirect;
-    const headers = new Headers(init?.headers ?? request?.headers);
-    // What the SDK has for a credential and a host means nothing here. Fetch counts for itself.
+    const original = typeof input === "string" || input instanceof URL ? undefined : input;
+    const signal = init?.signal ?? original?.signal ?? closed;
+    const mode = init?.redirect ?? original?.redirect;
+    const headers = new Headers(init?.headers ?? original?.headers);
+    // The SDK's own credential and host mean nothing to the gateway. Fetch computes the length itself.
     for (const name of ["authorization", "host", "content-length"]) headers.delete(name);
-    let method = init?.method ?? request?.method ?? "GET";
-    // Read whole: not every browser sends the stream of another request, and none sends it twice.
-    const buffer = request && !init?.body ? await request.arrayBuffer() : undefined;
-    let body = buffer?.byteLength ? buffer : init?.body;
-
-    const attempt = (token: string | undefined): Promise<Response> => {
-      if (token) headers.set("authorization", bearer(token));
-      return send(url, { ...init, method, headers, signal, redirect: "manual", body: body ?? null });
+    // A Request's body is read whole: not every browser sends the stream of another request, and none sends it twice.
+    const buffer = original && !init?.body ? await original.arrayBuffer() : undefined;
+    let request: ProxiedRequest = {
+      url: targetOf(original ? original.url : String(input), root, base),
+      method: init?.method ?? original?.method ?? "GET",
+      headers,
+      body: buffer?.byteLength ? buffer : init?.body,
     };
-    const answer = async (): Promise<Response> => {
-      const token = await keeper.token(signal);
+
+    const attempt = async (token: string | undefined): Promise<Response> => {
+      const { url, method, body } = request;
+      if (token) request.headers.set("authorization", bearer(token));
+      const sent = {
+        ...init,
+        method,
+        headers: request.headers,
+        signal,
+        redirect: "manual",
+        body: body ?? null,
+      } as const;
+      try {
+        return await transport.fetch(url, sent);
+      } catch (error) {
+        signal.throwIfAborted();
+        closed.throwIfAborted();
+        // A request that cannot be made at all is the caller's mistake, and fetch says so as it always does.
+        void new Request(url, { ...sent, signal: null, body: canRepeat(body) ? sent.body : null });
+        throw connectionFailed(transport.baseUrl, error);
+      }
+    };
+    /** Sends the request, and sends it once more with a new token if that is what it was refused for. */
+    const send = async (): Promise<Response> => {
+      const token = await tokens.get(signal);
       const response = await attempt(token);
-      if (!isRefusal(response)) return response;
-      const fresh = await keeper.after(token, signal);
-      if (!fresh || !canRepeat(body)) return response;
+      const renewed = await renewFor(response, token, tokens, signal);
+      if (!renewed || !canRepeat(request.body)) return response;
       await response.body?.cancel();
-      return attempt(fresh);
+      return attempt(renewed);
     };
 
     for (let followed = 0; ; followed++) {
-      const response = await answer();
-      const { status } = response;
-      const location = response.headers.get("location");
-      // Browsers hide a redirect that they do not follow. Not every platform's types know it.
-      const isHidden = (response.type as string) === "opaqueredirect";
-      if (redirect === "manual" || !(isHidden || (isRedirect(status) && location !== null))) return response;
-      await response.body?.cancel();
-      const refuse = (why: string): never => {
-        throw new AgentAuthError({ status, code: "redirect_refused", message: `${service} redirects ${why}` });
-      };
-      if (isHidden) refuse("where this platform does not show. Call it from a server, which can see where that is.");
-      if (redirect === "error") refuse('and redirect is "error".');
-      if (followed === MAX_REDIRECTS) refuse(`more than ${MAX_REDIRECTS} times.`);
-      if (!URL.canParse(location!, url)) refuse("to what is no URL.");
-      const to = new URL(location!, url);
-      // Without its query, which may hold a signature.
-      if (!isInside(to, root)) refuse(`out of the service, to ${to.origin}${to.pathname}. ${LEAVING}`);
-      if (status !== 303 && !canRepeat(body)) refuse("a stream, which cannot be sent again. Send a body that can.");
-      url = to.href;
-      // Fetch standard, HTTP-redirect fetch: what was sent before is not sent again, but its answer is asked for.
-      const isPost = (status === 301 || status === 302) && method.toUpperCase() === "POST";
-      if (isPost || (status === 303 && !/^(?:GET|HEAD)$/i.test(method))) {
-        method = "GET";
-        body = undefined;
-        for (const name of ["encoding", "language", "location", "type"]) headers.delete(`content-${name}`);
+      const response = await send();
+      if (mode === "manual") return response;
+      let next: ProxiedRequest | undefined;
+      try {
+        next = followRedirect(response, request, { root, service, mode, followed });
+      } catch (error) {
+        await response.body?.cancel();
+        throw error;
       }
+      if (!next) return response;
+      await response.body?.cancel();
+      request = next;
     }
   };
 }
 
-const LEAVING =
-  'Ask with redirect: "manual" to get the answer with its Location, and call that without the token if you trust it.';
-
-const isRedirect = (status: number): boolean => [301, 302, 303, 307, 308].includes(status);
-
-/** Whether a parsed URL is one of the service's, so that the token may go there. */
-function isInside({ origin, pathname, username, password }: URL, root: string): boolean {
-  const base = new URL(root);
-  return origin === base.origin && `${pathname}/`.startsWith(`${base.pathname}/`) && username === "" && password === "";
-}
-
-/** A 401 of the gateway itself. One of the service behind it is the agent's answer, and no token of ours mends it. */
-const isRefusal = ({ status, headers }: Response): boolean => status === 401 && !headers.has("x-agentauth-upstream");
-
-/** A stream has been read by now, as has Node's. */
-function canRepeat(body: unknown): boolean {
-  const stream = body as Partial<ReadableStream> | undefined;
-  return !(stream?.getReader || stream?.[Symbol.asyncIterator]);
+/**
+ * A new access token, if the gateway refused the request for its token, or denied a permission that the agent holds by now. A
+ * 401 or 403 of the service behind the gateway is the agent's answer, and no token of AgentAuth's changes it.
+ */
+async function renewFor(
+  response: Response,
+  token: string | undefined,
+  tokens: TokenManager,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { status, headers } = response;
+  if (headers.has("x-agentauth-upstream")) return undefined;
+  if (status === 401) return tokens.replace(token, signal);
+  if (status !== 403) return undefined;
+  const refusal = (await response
+    .clone()
+    .json()
+    .catch(() => undefined)) as { code?: unknown; required?: string } | undefined;
+  if (refusal?.code !== "insufficient_permissions") return undefined;
+  return tokens.replaceIfGranted(token, refusal.required, signal);
 }
 
 const isPath = (text: string): boolean => /^($|[/?#])/.test(text);
 
-/** @throws {TypeError} for a path that would lead out of the service. */
-function targetOf(text: string, root: string): string {
-  const rest = text.startsWith(root) ? text.slice(root.length) : text.replace(/^\w+:\/\/[^/?#]*/, "");
+/**
+ * The URL at the gateway for a URL, path or bare path of the service.
+ *
+ * @throws {TypeError} It leads out of the service, or does not lie below the base URL.
+ */
+function targetOf(text: string, root: string, base: string | undefined): string {
+  const isOurs = text.startsWith(root) && isPath(text.slice(root.length));
+  const rest = isOurs ? text.slice(root.length) : pathOf(text, base);
   const { href } = new URL(root + (isPath(rest) ? rest : `/${rest}`));
   if (!href.startsWith(root) || !isPath(href.slice(root.length))) {
     throw new TypeError(`${text.split("?")[0]} leads out of the service. Use the service's own path.`);
   }
   return href;
+}
+
+function pathOf(text: string, base: string | undefined): string {
+  if (base === undefined || !URL.canParse(text)) return text.replace(/^\w+:\/\/[^/?#]*/, "");
+  const { href } = new URL(text);
+  const rest = href.slice(base.length);
+  if (href.startsWith(base) && isPath(rest)) return rest;
+  throw new TypeError(`${text.split("?")[0]} does not lie below ${base}, the baseUrl of this proxy.`);
 }

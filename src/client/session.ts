@@ -28,12 +28,6 @@ export type OnTokens = (token: Token) => void | Promise<void>;
 
 export type TokenManager = ReturnType<typeof createTokenManager>;
 
-/** The part of a token manager that `proxyFetch` needs. */
-export interface Keeper {
-  readonly token: TokenManager["get"];
-  readonly after: TokenManager["replace"];
-}
-
 /** Keeps the tokens of a session valid. At most one renewal is under way at a time, and every caller shares it. */
 export function createTokenManager(transport: Transport, session: Session, onTokens: OnTokens | undefined) {
   let renewing: Promise<void> | undefined;

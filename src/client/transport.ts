@@ -108,7 +108,7 @@ async function sendOnce(
 }
 
 /** The error for a request that got no response. */
-function connectionFailed(baseUrl: string, cause: unknown): ConnectionError {
+export function connectionFailed(baseUrl: string, cause: unknown): ConnectionError {
   const message = `${baseUrl} could not be reached (${reasonOf(cause)}). Is AgentAuth running there? Is baseUrl right?`;
   return new ConnectionError({ status: 0, code: "connection_failed", message }, { cause });
 }

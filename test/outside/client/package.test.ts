@@ -33,7 +33,7 @@ let sample: Awaited<ReturnType<typeof startSampleUpstream>>;
 
 beforeAll(async () => {
   const size = await run(ROOT, "node", ["scripts/build-client.ts"]);
-  expect(size).toMatch(/^SDK \.\/client: \d\.\d+ KB minified/);
+  expect(size).toMatch(/^SDK \.\/client: \d+\.\d+ KB minified, \d\.\d+ KB gzipped/);
   fresh = mkdtempSync(join(tmpdir(), "agentauth-package-"));
   const packed = await run(ROOT, "npm", ["pack", "./dist/npm", "--pack-destination", fresh, "--json"]);
   const tarball = (JSON.parse(packed) as [{ filename: string }])[0].filename;

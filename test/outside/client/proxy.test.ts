@@ -1,7 +1,7 @@
 import { Octokit } from "@octokit/rest";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { AgentAuthClient, type AgentAuthError } from "../../../src/client/index.ts";
+import { AgentAuthClient, ConnectionError, type AgentAuthError } from "../../../src/client/index.ts";
 import { startRecorder, type Recorder } from "../support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
 
@@ -11,6 +11,9 @@ let agent: Agent;
 let status = 200;
 let redirects: { status: number; location: string }[] = [];
 let calls: string[] = [];
+
+const ownUpstream = (base_url: string, rule: string) =>
+  JSON.stringify({ base_url, resources: { things: ["read"] }, rules: [rule] });
 
 const counting: typeof fetch = (input, init) => {
   calls.push(new URL(input instanceof Request ? input.url : String(input)).pathname);
@@ -29,6 +32,10 @@ beforeAll(async () => {
     ACCESS_TOKEN_TTL_SECONDS: "2",
     "UPSTREAMS.github.base_url": upstream.url,
     UPSTREAM_GITHUB_TOKEN: "ghp_of-the-company",
+    "UPSTREAMS.orders": ownUpstream(`${upstream.url}/api`, "GET /orders things"),
+    UPSTREAM_ORDERS_TOKEN: "of-the-company",
+    "UPSTREAMS.enterprise": ownUpstream(`${upstream.url}/api/v3`, "GET /repos/{owner}/{repo}/issues/{number} things"),
+    UPSTREAM_ENTERPRISE_TOKEN: "of-the-company",
   });
   agent = await worker.agent(["github:issues:read", "github:issues:write"]);
 });
@@ -95,7 +102,9 @@ describe("client.proxy(service)", () => {
       );
     // A URL's dots are folded before anybody sees them: what is left of them stays below the service.
     if (typeof answer !== "number") expect(answer).toBeInstanceOf(TypeError);
-    expect(calls.filter((path) => !path.startsWith("/proxy/github") && path !== "/agents/verify")).toEqual([]);
+    // The SDK's own calls, to get a token and to see whether a denied permission is there by now.
+    const itself = new Set(["/agents/verify", `/agents/${agent.id}`]);
+    expect(calls.filter((path) => !path.startsWith("/proxy/github") && !itself.has(path))).toEqual([]);
   });
 
   it("renews an expired token, once for all calls, and sends bodies again", async () => {
@@ -168,6 +177,144 @@ describe("client.proxy(service)", () => {
     const answer = await github("/repos/o/r/issues/5");
     expect(answer.status).toBe(401);
     expect(calls).toEqual(["/proxy/github/repos/o/r/issues/5"]);
+  });
+});
+
+describe("a base path that the SDK and the upstream share, to client.proxy(service)", () => {
+  let holder: Agent;
+  beforeAll(async () => void (holder = await worker.agent(["orders:things:read", "enterprise:things:read"])));
+  const through = () => new AgentAuthClient({ baseUrl: worker.url, agentId: holder.id, apiKey: holder.apiKey });
+
+  it.each(["https://orders.example.com/api", "https://orders.example.com/api/"])(
+    "is not doubled where proxy is given %s",
+    async (baseUrl) => {
+      const orders = through().proxy("orders", { baseUrl });
+      for (const input of [
+        "https://orders.example.com/api/orders",
+        "https://ORDERS.example.com:443/api/orders",
+        new Request("https://orders.example.com/api/orders"),
+        "/orders",
+        "orders",
+        `${worker.url}/proxy/orders/orders`,
+      ]) {
+        expect((await orders(input)).status).toBe(200);
+        expect(last().target).toBe("/api/orders");
+      }
+    },
+  );
+
+  it("is GitHub Enterprise's too", async () => {
+    const baseUrl = "https://github.example.com/api/v3";
+    const octokit = new Octokit({ baseUrl, request: { fetch: through().proxy("enterprise", { baseUrl }) } });
+    const { data } = await octokit.rest.issues.get({ owner: "o", repo: "r", issue_number: 5 });
+    expect([data.title, last().target]).toEqual(["An issue", "/api/v3/repos/o/r/issues/5"]);
+  });
+
+  it.each([
+    "https://orders.example.com/orders",
+    "https://orders.example.com/apiary/orders",
+    "https://orders.example.com/api/../orders",
+    "https://other.example.com/api/orders",
+    "https://me@orders.example.com/api/orders",
+    "https://orders.example.com.evil.example/api/orders",
+  ])("refuses a URL that does not lie below it: %s", async (url) => {
+    const orders = through().proxy("orders", { baseUrl: "https://orders.example.com/api" });
+    await expect(orders(url)).rejects.toThrow(
+      /^https:.* does not lie below https:\/\/orders.example.com\/api, the baseUrl/,
+    );
+    expect(upstream.seen).toEqual([]);
+  });
+});
+
+describe("a failure of client.proxy(service)", () => {
+  it("says that nothing answers, as a ConnectionError", async () => {
+    const gone = await startRecorder();
+    gone.close();
+    const client = new AgentAuthClient({ baseUrl: gone.url, accessToken: agent.token });
+    const error = await client
+      .proxy("github")("/repos/o/r/issues")
+      .catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(ConnectionError);
+    expect(error).toMatchObject({ code: "connection_failed", cause: { message: "fetch failed" } });
+    expect((error as Error).message).toBe(
+      `${gone.url} could not be reached (ECONNREFUSED). Is AgentAuth running there? Is baseUrl right?`,
+    );
+  });
+
+  it("is the caller's TypeError where the request is none", async () => {
+    const github = own().proxy("github");
+    const error = await github("/repos/o/r/issues", { method: "GET", body: "x" }).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(TypeError);
+    expect((error as Error).message).toContain("GET/HEAD");
+    await expect(github("/repos/o/r/issues", { method: "not a method" })).rejects.toBeInstanceOf(TypeError);
+  });
+
+  it("is a signal's reason where that is aborted on the way", async () => {
+    const leaving = new AbortController();
+    const client = new AgentAuthClient({
+      baseUrl: worker.url,
+      accessToken: agent.token,
+      fetch: async () => {
+        leaving.abort(new Error("left"));
+        throw new TypeError("fetch failed");
+      },
+    });
+    await expect(client.proxy("github")("/repos/o/r/issues", { signal: leaving.signal })).rejects.toThrow("left");
+  });
+});
+
+describe("a permission that was added after the token was issued, to client.proxy(service)", () => {
+  const issues = "/repos/o/r/issues";
+  const writes = ["github:issues:read", "github:issues:write"];
+  const setPermissions = async (id: string, permissions: string[]) => {
+    const { token } = await worker.admin();
+    const { status: code } = await worker.call(`/agents/${id}/permissions`, {
+      method: "PUT",
+      token,
+      json: { permissions },
+    });
+    expect(code).toBe(200);
+  };
+  const reader = async () => {
+    const { id, apiKey } = await worker.agent(["github:issues:read"]);
+    const client = new AgentAuthClient({ baseUrl: worker.url, agentId: id, apiKey, fetch: counting });
+    const github = client.proxy("github");
+    const post = (body: BodyInit = '{"title":"x"}', more: object = {}) =>
+      github(issues, { method: "POST", body, ...more });
+    await github(issues);
+    calls = [];
+    upstream.seen.length = 0;
+    return { id, post };
+  };
+
+  it("comes with a new token, and the request is sent once more", async () => {
+    const { id, post } = await reader();
+    const denied = await post();
+    expect([denied.status, await denied.json()]).toMatchObject([403, { required: "github:issues:write" }]);
+    expect(calls).toEqual([`/proxy/github${issues}`, `/agents/${id}`]);
+    await setPermissions(id, writes);
+    calls = [];
+    expect((await post()).status).toBe(200);
+    expect(calls).toEqual([`/proxy/github${issues}`, `/agents/${id}`, "/agents/refresh", `/proxy/github${issues}`]);
+    expect(upstream.seen.map(({ body }) => body)).toEqual(['{"title":"x"}']);
+  });
+
+  it("serves the next request where the body was a stream", async () => {
+    const { id, post } = await reader();
+    await setPermissions(id, writes);
+    expect((await post(new Blob(["{}"]).stream(), { duplex: "half" })).status).toBe(403);
+    expect((await post()).status).toBe(200);
+    expect(upstream.seen).toHaveLength(1);
+  });
+
+  it("is not looked for where the service behind the gateway denies", async () => {
+    const { post, id } = await reader();
+    await setPermissions(id, writes);
+    await post();
+    calls = [];
+    status = 403;
+    expect((await post()).status).toBe(403);
+    expect(calls).toEqual([`/proxy/github${issues}`]);
   });
 });
 
