@@ -16,7 +16,7 @@ type Json = Record<string, unknown>;
 const TAGS: Readonly<Record<string, string>> = {
   agents: "Registering agents, and what their owners and administrators do with them.",
   tokens: "Proving an agent's identity, renewing and ending its sessions.",
-  gatewayPath: "Calling the real APIs through AgentAuth.",
+  gateway: "Calling the real APIs through AgentAuth.",
   activity: "What agents did.",
   webhooks: "Being told of what happens.",
   permissions: "What can be granted.",
