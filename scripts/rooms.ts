@@ -81,12 +81,8 @@ export function drawRooms(files: readonly string[], imports: readonly Import[]):
   const boxes = STOREYS.flatMap(({ name, rooms }, index) => {
     const shown = rooms.filter((room) => present.has(room));
     if (shown.length === 0) return [];
-    return [
-      `  subgraph storey${index}["${name}"]`,
-      "    direction LR",
-      ...shown.map((room) => `    ${id(room)}["${room}"]`),
-      "  end",
-    ];
+    const inside = shown.map((room) => `    ${id(room)}["${room}"]`).join("\n");
+    return [`  subgraph storey${index}["${name}"]`, "    direction LR", inside, "  end"];
   });
   const pairs = new Set(
     imports
