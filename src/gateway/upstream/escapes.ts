@@ -11,8 +11,8 @@ const AMPERSAND = 0x26;
 const EQUALS = 0x3d;
 const NUMBER_SIGN = 0x23;
 const SEMICOLON = 0x3b;
-const CARRIAGE_RETURN = 0x0d;
-const LINE_FEED = 0x0a;
+export const CARRIAGE_RETURN = 0x0d;
+export const LINE_FEED = 0x0a;
 const TAB = 0x09;
 const SPACE = 0x20;
 const LOWER_U = 0x75;
@@ -68,11 +68,12 @@ export const MARKERS: readonly number[] = [BACKSLASH, PERCENT, AMPERSAND, EQUALS
 export const MARKER_NUMBER: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => MARKERS.indexOf(byte) + 1);
 
 /**
- * Whether a byte may follow a marker in an escape or a line break, which saves reading most of those that are none.
+ * Whether a byte may follow a marker in an escape, or stand before a line break, which saves reading most of those that are none.
  *
  * @param isWanted whether a byte is one of those that are looked for.
  */
-export function mayFollow(marker: number, byte: number, isWanted: (byte: number) => boolean): boolean {
+export function mayStandBeside(marker: number, byte: number, isWanted: (byte: number) => boolean): boolean {
+  if (marker === LINE_FEED || marker === CARRIAGE_RETURN) return isWanted(byte);
   if (MARKER_NUMBER[byte] !== 0) return true;
   switch (marker) {
     case BACKSLASH:
@@ -83,10 +84,8 @@ export function mayFollow(marker: number, byte: number, isWanted: (byte: number)
       return digitOf(byte, 16) !== undefined;
     case AMPERSAND:
       return byte === NUMBER_SIGN || REFERENCES_BY_INITIAL.has(byte);
-    case 0:
-      return isWanted(byte);
     default:
-      return true;
+      return isWanted(byte);
   }
 }
 

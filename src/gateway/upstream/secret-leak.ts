@@ -1,4 +1,6 @@
 import {
+  CARRIAGE_RETURN,
+  LINE_FEED,
   beginsLineBreak,
   byteOf,
   codeOf,
@@ -7,7 +9,7 @@ import {
   escapesBeyondAscii,
   MARKER_NUMBER,
   MARKERS,
-  mayFollow,
+  mayStandBeside,
   MAX_DEPTH,
   MAX_ESCAPE,
   readByte,
@@ -186,8 +188,46 @@ const MARKER_PAIRS = Uint8Array.from({ length: 1 << 16 }, (_, pair) =>
   (MARKER_NUMBER[pair & 0xff]! | MARKER_NUMBER[pair >> 8]!) === 0 ? 0 : 1,
 );
 
-/** How many bytes are looked at together for markers. */
-const GROUP = 8;
+/**
+ * Where the next marker stands that may begin an escape with the byte after it, at an offset or behind it; the length where none does. Eight
+ * pairs are looked at together, as most have none.
+ *
+ * @param neighbors by the number of a marker and the byte beside it, 1 where they may begin an escape. What counts of a line break is the byte
+ * before it.
+ */
+function nextCandidate(bytes: Uint8Array, pairs: Uint16Array, neighbors: Uint8Array, from: number): number {
+  const isMarker = MARKER_PAIRS;
+  const numbers = MARKER_NUMBER;
+  const last = bytes.length - 1;
+  let pair = from >> 1;
+  for (let at = from; at < last; at = ++pair * 2) {
+    while (
+      pair + 8 <= pairs.length &&
+      (isMarker[pairs[pair]!]! |
+        isMarker[pairs[pair + 1]!]! |
+        isMarker[pairs[pair + 2]!]! |
+        isMarker[pairs[pair + 3]!]! |
+        isMarker[pairs[pair + 4]!]! |
+        isMarker[pairs[pair + 5]!]! |
+        isMarker[pairs[pair + 6]!]! |
+        isMarker[pairs[pair + 7]!]!) ===
+        0
+    ) {
+      pair += 8;
+    }
+    // No text has four zeros at once.
+    while (pair < pairs.length && (isMarker[pairs[pair]!] === 0 || (pairs[pair] === 0 && pairs[pair + 1] === 0)))
+      pair++;
+    const end = Math.min(pair * 2 + 2, last);
+    for (at = Math.max(at, pair * 2); at < end; at++) {
+      const byte = bytes[at]!;
+      const neighbor = byte === LINE_FEED || byte === CARRIAGE_RETURN ? bytes[at - 1]! : bytes[at + 1]!;
+      if (neighbors[(numbers[byte]! << 8) | neighbor] !== 1) continue;
+      return at;
+    }
+  }
+  return bytes.length;
+}
 
 /**
  * Finds encodings of which at least one character is escaped or one line is broken.
@@ -200,12 +240,12 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
   for (const encoding of encodings) encoding.forEach((byte, index) => places[byte]!.push({ encoding, index }));
   const beginnings = places.map((list) => list.filter(({ index }) => index === 0).map(({ encoding }) => encoding));
   const longest = Math.max(...encodings.map(({ length }) => length));
-  /** By the number of a marker and the byte that follows it, 1 where they may begin an escape that matters, or a line break. */
-  const followers = new Uint8Array((MARKERS.length + 1) << 8);
+  /** By the number of a marker and the byte beside it, 1 where they may begin an escape or a line break that matters. */
+  const neighbors = new Uint8Array((MARKERS.length + 1) << 8);
   const isWanted = (byte: number) => places[byte]!.length > 0;
   for (const marker of MARKERS) {
-    const row = followers.subarray(MARKER_NUMBER[marker]! << 8);
-    for (let byte = 0; byte < 256; byte++) row[byte] = mayFollow(marker, byte, isWanted) ? 1 : 0;
+    const row = neighbors.subarray(MARKER_NUMBER[marker]! << 8);
+    for (let byte = 0; byte < 256; byte++) row[byte] = mayStandBeside(marker, byte, isWanted) ? 1 : 0;
   }
   const isAscii = encodings.every((encoding) => encoding.every((byte) => byte < 0x80));
 
@@ -277,25 +317,9 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
       }
       const [buffer, byteOffset, length] = alignedWords(bytes);
       const pairs = new Uint16Array(buffer, byteOffset, length * 2);
-      const isMarkerPair = MARKER_PAIRS;
-      const markerNumber = MARKER_NUMBER;
-      for (let from = 0; from < bytes.length; from += GROUP) {
-        const pair = from / 2;
-        if (pair + 3 < pairs.length) {
-          const first = pairs[pair]!;
-          const second = pairs[pair + 1]!;
-          const third = pairs[pair + 2]!;
-          const fourth = pairs[pair + 3]!;
-          if ((isMarkerPair[first]! | isMarkerPair[second]! | isMarkerPair[third]! | isMarkerPair[fourth]!) === 0)
-            continue;
-          // No text has so many zeros at once.
-          if ((first | second | third | fourth) === 0) continue;
-        }
-        const end = Math.min(from + GROUP, bytes.length - 1);
-        for (let at = from; at < end; at++) {
-          const follows = followers[(markerNumber[bytes[at]!]! << 8) | bytes[at + 1]!] === 1;
-          if (follows && beginsSecret(bytes, at, begun)) return "secret";
-        }
+      let at = nextCandidate(bytes, pairs, neighbors, 0);
+      for (; at < bytes.length; at = nextCandidate(bytes, pairs, neighbors, at + 1)) {
+        if (beginsSecret(bytes, at, begun)) return "secret";
       }
       return begun;
     },
@@ -303,7 +327,12 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
       // Whatever begins before this and has not been found is plain and too long, or has an escape that is read already.
       for (let at = Math.max(0, bytes.length - longest - MAX_ESCAPE); at < begun.clear; at++) {
         const byte = bytes[at]!;
-        for (const encoding of MARKER_NUMBER[byte] !== 0 ? encodings : beginnings[byte]!) {
+        const isMarker = MARKER_NUMBER[byte] !== 0;
+        const next = at + 1 < bytes.length ? bytes[at + 1]! : undefined;
+        for (const encoding of isMarker ? encodings : beginnings[byte]!) {
+          // Most are told by their second byte already.
+          const goesOn = next === undefined || next === encoding[1] || MARKER_NUMBER[next] !== 0;
+          if (!goesOn && !isMarker) continue;
           continues(bytes, { encoding, matched: 0, start: at, at, afterBreak: false }, begun);
         }
       }
@@ -327,7 +356,7 @@ function matchFrom(bytes: Uint8Array, match: Match): "secret" | "held" | number 
   const { encoding } = match;
   let result: "held" | number | undefined;
   const states: Pick<Match, "at" | "matched" | "afterBreak">[] = [match];
-  const tried = new Set<number>();
+  let tried: Set<number> | undefined;
   for (let state = states.pop(); state; state = states.pop()) {
     let { at, matched, afterBreak } = state;
     while (matched < encoding.length && bytes[at] === encoding[matched] && MARKER_NUMBER[bytes[at]!] === 0) {
@@ -344,8 +373,8 @@ function matchFrom(bytes: Uint8Array, match: Match): "secret" | "held" | number 
     if (MARKER_NUMBER[bytes[at]!] === 0) continue;
     // A marker can stand for itself or begin an escape. Each way is tried once, so that no text takes longer than its length.
     const key = at * encoding.length + matched;
-    if (tried.has(key)) continue;
-    tried.add(key);
+    if (tried?.has(key)) continue;
+    (tried ??= new Set()).add(key);
     let before: number | undefined;
     let character = readByte(bytes, at);
     for (let depth = 0; character !== before; depth++) {
