@@ -15,6 +15,7 @@ export const CARRIAGE_RETURN = 0x0d;
 export const LINE_FEED = 0x0a;
 const TAB = 0x09;
 const SPACE = 0x20;
+const DIGIT_ZERO = 0x30;
 const LOWER_U = 0x75;
 const UPPER_U = 0x55;
 const LOWER_X = 0x78;
@@ -328,15 +329,50 @@ export function readLineBreak(bytes: Uint8Array, start: number): number {
       character = readCharacter(bytes, at, MAX_DEPTH);
     }
   }
-  for (let count = 0; count < MAX_INDENTATION && isBlank(character); count++) {
+  for (let count = 0; count < MAX_INDENTATION; count++) {
+    if (character === INCOMPLETE || !isBlank(codeOf(character))) break;
     at += lengthOf(character);
     character = readCharacter(bytes, at, MAX_DEPTH);
   }
   return at - start;
 }
 
-const isBlank = (character: number): boolean =>
-  character !== INCOMPLETE && (codeOf(character) === SPACE || codeOf(character) === TAB);
+/** Whether a line is indented with this. */
+export const isBlank = (code: number): boolean => code === SPACE || code === TAB;
+
+/**
+ * Whether a zero or a blank may go on with a text: a zero as a part of UTF-16 or UTF-32, which have no four at once, and a blank as the
+ * indentation after a line break, which may be escaped.
+ */
+export function mayContinue(bytes: Uint8Array, at: number): boolean {
+  if (bytes[at] === 0) return bytes[at - 1] !== 0 || bytes[at - 2] !== 0 || bytes[at - 3] !== 0;
+  let before = at - 1;
+  while (before >= 0 && isBlank(bytes[before]!)) if (at - before-- > MAX_INDENTATION) return false;
+  const last = bytes[before];
+  const previous = bytes[before - 1];
+  switch (last === undefined ? undefined : String.fromCharCode(last)) {
+    case "n":
+    case "r":
+      return previous === BACKSLASH;
+    case "a":
+    case "A":
+    case "d":
+    case "D":
+      return previous === DIGIT_ZERO;
+    case "\n":
+    case "\r":
+    case ";":
+    case "\0":
+    case undefined:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Whether a byte may belong to an escape: a marker, or what follows one. */
+export const mayBeEscape = (byte: number): boolean =>
+  MARKER_NUMBER[byte] !== 0 || byte === NUMBER_SIGN || byte === SEMICOLON || isAlphanumeric(byte);
 
 /** The value of a digit; undefined for what is none. */
 function digitOf(code: number, radix: number): number | undefined {

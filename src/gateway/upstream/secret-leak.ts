@@ -5,10 +5,13 @@ import {
   byteOf,
   codeOf,
   INCOMPLETE,
+  isBlank,
   lengthOf,
   escapesBeyondAscii,
   MARKER_NUMBER,
   MARKERS,
+  mayBeEscape,
+  mayContinue,
   mayStandBeside,
   MAX_DEPTH,
   MAX_ESCAPE,
@@ -164,7 +167,9 @@ function plainSearch(encodings: readonly Uint8Array[]): (bytes: Uint8Array) => b
     }
   }
   return (bytes) => {
-    const words = new Int32Array(...alignedWords(bytes));
+    // Words stand on a buffer's multiples of four.
+    const { buffer, byteOffset, length } = bytes.byteOffset % WORD === 0 ? bytes : bytes.slice();
+    const words = new Int32Array(buffer, byteOffset, Math.floor(length / WORD));
     for (let at = 0; at < words.length; at += stride) {
       const word = words[at]!;
       if (seen[hashOf(word)] === 0) continue;
@@ -177,63 +182,12 @@ function plainSearch(encodings: readonly Uint8Array[]): (bytes: Uint8Array) => b
   };
 }
 
-/** The whole words of some bytes, which stand on a buffer's multiples of four. */
-function alignedWords(bytes: Uint8Array): [buffer: ArrayBufferLike, byteOffset: number, length: number] {
-  const { buffer, byteOffset, length } = bytes.byteOffset % WORD === 0 ? bytes : bytes.slice();
-  return [buffer, byteOffset, Math.floor(length / WORD)];
-}
-
-/** By pair of bytes, whether one of them is a marker. */
-const MARKER_PAIRS = Uint8Array.from({ length: 1 << 16 }, (_, pair) =>
-  (MARKER_NUMBER[pair & 0xff]! | MARKER_NUMBER[pair >> 8]!) === 0 ? 0 : 1,
-);
-
-/**
- * Where the next marker stands that may begin an escape with the byte after it, at an offset or behind it; the length where none does. Eight
- * pairs are looked at together, as most have none.
- *
- * @param neighbors by the number of a marker and the byte beside it, 1 where they may begin an escape. What counts of a line break is the byte
- * before it.
- */
-function nextCandidate(bytes: Uint8Array, pairs: Uint16Array, neighbors: Uint8Array, from: number): number {
-  const isMarker = MARKER_PAIRS;
-  const numbers = MARKER_NUMBER;
-  const last = bytes.length - 1;
-  let pair = from >> 1;
-  for (let at = from; at < last; at = ++pair * 2) {
-    while (
-      pair + 8 <= pairs.length &&
-      (isMarker[pairs[pair]!]! |
-        isMarker[pairs[pair + 1]!]! |
-        isMarker[pairs[pair + 2]!]! |
-        isMarker[pairs[pair + 3]!]! |
-        isMarker[pairs[pair + 4]!]! |
-        isMarker[pairs[pair + 5]!]! |
-        isMarker[pairs[pair + 6]!]! |
-        isMarker[pairs[pair + 7]!]!) ===
-        0
-    ) {
-      pair += 8;
-    }
-    // No text has four zeros at once.
-    while (pair < pairs.length && (isMarker[pairs[pair]!] === 0 || (pairs[pair] === 0 && pairs[pair + 1] === 0)))
-      pair++;
-    const end = Math.min(pair * 2 + 2, last);
-    for (at = Math.max(at, pair * 2); at < end; at++) {
-      const byte = bytes[at]!;
-      const neighbor = byte === LINE_FEED || byte === CARRIAGE_RETURN ? bytes[at - 1]! : bytes[at + 1]!;
-      if (neighbors[(numbers[byte]! << 8) | neighbor] !== 1) continue;
-      return at;
-    }
-  }
-  return bytes.length;
-}
-
 /**
  * Finds encodings of which at least one character is escaped or one line is broken.
  *
  * Every such encoding has a first escape (or line break), and what stands before it is plain. So each marker that may begin an escape
- * is read; where its character occurs in an encoding, and the bytes before it are those of that encoding, the rest is matched.
+ * is read; where its character occurs in an encoding, and the bytes before it are those of that encoding, the rest is matched. That is done only
+ * where as many bytes as the shortest encoding has stand together of which each can belong to an encoding or to an escape.
  */
 function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEscaped" | "findBeginning"> {
   const places: Place[][] = Array.from({ length: 256 }, () => []);
@@ -246,6 +200,26 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
   for (const marker of MARKERS) {
     const row = neighbors.subarray(MARKER_NUMBER[marker]! << 8);
     for (let byte = 0; byte < 256; byte++) row[byte] = mayStandBeside(marker, byte, isWanted) ? 1 : 0;
+  }
+  /** By byte, 1 for what stands in no encoding and in no escape, and 2 where that depends on what stands before it. */
+  const breakers = Uint8Array.from({ length: 256 }, (_, byte) =>
+    isWanted(byte) ? 0 : byte === 0 || isBlank(byte) ? 2 : mayBeEscape(byte) ? 0 : 1,
+  );
+  const shortest = Math.min(...encodings.map(({ length }) => length));
+
+  const isBreaker = (bytes: Uint8Array, at: number): boolean => {
+    const breaker = breakers[bytes[at]!]!;
+    return breaker === 1 || (breaker === 2 && !mayContinue(bytes, at));
+  };
+  function lastBreaker(bytes: Uint8Array, start: number, end: number): number {
+    let at = end - 1;
+    while (at >= start && !isBreaker(bytes, at)) at--;
+    return at;
+  }
+  /** Whether a marker stands beside a byte with which it may begin an escape or a line break that matters. */
+  function isCandidate(bytes: Uint8Array, at: number): boolean {
+    const isBreak = bytes[at] === LINE_FEED || bytes[at] === CARRIAGE_RETURN;
+    return neighbors[(MARKER_NUMBER[bytes[at]!]! << 8) | bytes[isBreak ? at - 1 : at + 1]!] === 1;
   }
   const isAscii = encodings.every((encoding) => encoding.every((byte) => byte < 0x80));
 
@@ -312,14 +286,23 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
       const begun: Begun = { clear: bytes.length, resumable: [] };
       for (const match of resumed) {
         let { at } = match;
-        while (isBlank(bytes[at]) && bytes[at] !== match.encoding[match.matched]) at++;
+        while (at < bytes.length && isBlank(bytes[at]!) && bytes[at] !== match.encoding[match.matched]) at++;
         if (continues(bytes, { ...match, at }, begun)) return "secret";
       }
-      const [buffer, byteOffset, length] = alignedWords(bytes);
-      const pairs = new Uint16Array(buffer, byteOffset, length * 2);
-      let at = nextCandidate(bytes, pairs, neighbors, 0);
-      for (; at < bytes.length; at = nextCandidate(bytes, pairs, neighbors, at + 1)) {
-        if (beginsSecret(bytes, at, begun)) return "secret";
+      for (let start = 0; start + shortest <= bytes.length;) {
+        // From its end, so that most windows are given up after a word.
+        const inner = lastBreaker(bytes, start, start + shortest);
+        if (inner >= start) {
+          start = inner + 1;
+          continue;
+        }
+        let end = start + shortest;
+        while (end < bytes.length && !isBreaker(bytes, end)) end++;
+        const numbers = MARKER_NUMBER;
+        for (let at = start; at < end; at++) {
+          if (numbers[bytes[at]!] !== 0 && isCandidate(bytes, at) && beginsSecret(bytes, at, begun)) return "secret";
+        }
+        start = end + 1;
       }
       return begun;
     },
@@ -411,9 +394,6 @@ function bytesOf(code: number): ArrayLike<number> & Iterable<number> & Pick<Uint
   const byte = byteOf(code);
   return byte === undefined ? utf8Encoder.encode(String.fromCodePoint(code)) : Uint8Array.of(byte);
 }
-
-/** The indentation of a line. */
-const isBlank = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x09;
 
 const utf8Encoder = new TextEncoder();
 const latin1 = new TextDecoder("latin1");
