@@ -308,7 +308,8 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
     },
     findBeginning(bytes, begun) {
       // Whatever begins before this and has not been found is plain and too long, or has an escape that is read already.
-      for (let at = Math.max(0, bytes.length - longest - MAX_ESCAPE); at < begun.clear; at++) {
+      const first = Math.max(0, bytes.length - longest - MAX_ESCAPE);
+      for (let at = lastBreaker(bytes, first, bytes.length) + 1; at < begun.clear; at++) {
         const byte = bytes[at]!;
         const isMarker = MARKER_NUMBER[byte] !== 0;
         const next = at + 1 < bytes.length ? bytes[at + 1]! : undefined;

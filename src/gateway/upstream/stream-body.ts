@@ -9,6 +9,9 @@ export type BodyEnd = "credential_echo" | "broken_off" | "too_large" | "caller_e
 const INITIAL_CHUNK_BYTES = 4 * 1024;
 const MAX_CHUNK_BYTES = 128 * 1024;
 
+/** Room for the bytes that are held back in front of a piece, which are few as a rule. */
+const HELD_BACK_BYTES = 1024;
+
 /** What is done to a body on its way. */
 export interface BodyTransforms {
   readonly secretEncodings: SecretEncodings;
@@ -119,10 +122,10 @@ async function passed(
   let passed = 0;
   try {
     let piece = Math.min(Math.max(INITIAL_CHUNK_BYTES, length), MAX_CHUNK_BYTES);
-    let buffer = new ArrayBuffer(piece);
+    let buffer = new ArrayBuffer(piece + HELD_BACK_BYTES);
     let held = new Uint8Array();
     for (;;) {
-      if (buffer.byteLength < held.length + piece) buffer = new ArrayBuffer(held.length + piece);
+      if (buffer.byteLength < held.length + piece) buffer = new ArrayBuffer(piece + held.length + HELD_BACK_BYTES);
       new Uint8Array(buffer).set(held);
       const { value, done } = await reader.read(new Uint8Array(buffer, held.length, piece));
       if (done) break;
