@@ -62,7 +62,7 @@ const unicode = (text: string, upper = false) =>
     return `\\u${upper ? hex.toUpperCase() : hex}`;
   });
 /** As Go's encoding/json, Rails and System.Text.Json do, for the sake of pages. */
-const jsonForHtml = (text: string) => json(text).replace(/[<>&'+=/`]/g, (char) => unicode(char));
+const jsonForHtml = (text: string, upper = false) => json(text).replace(/[<>&'+=/`]/g, (char) => unicode(char, upper));
 const percent = (text: string, upper = true) =>
   eachByte(text, (byte) => `%${upper ? hexOf(byte, 2).toUpperCase() : hexOf(byte, 2)}`);
 const html = (text: string) =>
@@ -96,8 +96,7 @@ export const ENCODERS: Readonly<Record<string, Encoder>> = {
   JSON: (text) => utf8(json(text)),
   "JSON with escaped slashes": (text) => utf8(json(text).replaceAll("/", "\\/")),
   "JSON for pages": (text) => utf8(jsonForHtml(text)),
-  "JSON for pages, in upper case": (text) =>
-    utf8(jsonForHtml(text).replace(/u[\da-f]{4}/g, (code) => `u${code.slice(1).toUpperCase()}`)),
+  "JSON for pages, in upper case": (text) => utf8(jsonForHtml(text, true)),
   "JSON, all escaped": (text) => utf8(`"${unicode(text)}"`),
   "JSON, all escaped in upper case": (text) => utf8(`"${unicode(text, true)}"`),
   "JSON, any escaped": (text, pick) => utf8(some(text, pick, (char) => unicode(char))),
