@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     // Refusals are logged; of tests that pass, nobody needs to read them.
     silent: "passed-only",
+    // Projects with different numbers of workers run one after another, in `groupOrder`, if one command names files of several.
     projects: [
       {
         plugins: [
@@ -21,6 +22,7 @@ export default defineConfig({
         ],
         test: {
           name: "worker",
+          sequence: { groupOrder: 0 },
           isolate: false,
           maxWorkers: 1,
           include: ["test/**/*.test.ts"],
@@ -32,6 +34,7 @@ export default defineConfig({
       {
         test: {
           name: "conformance",
+          sequence: { groupOrder: 1 },
           include: ["test/conformance/**/*.test.ts"],
           globalSetup: ["./test/conformance/target.ts"],
           testTimeout: 30_000,
@@ -41,6 +44,7 @@ export default defineConfig({
       {
         test: {
           name: "differential",
+          sequence: { groupOrder: 2 },
           include: ["test/differential/**/*.test.ts"],
           testTimeout: 120_000,
         },
@@ -48,6 +52,7 @@ export default defineConfig({
       {
         test: {
           name: "outside",
+          sequence: { groupOrder: 3 },
           maxWorkers: 2,
           include: ["test/outside/**/*.test.ts"],
           testTimeout: 30_000,

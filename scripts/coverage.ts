@@ -1,9 +1,39 @@
-import { SERVICES } from "./operations.ts";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fail, ROOT } from "./local.ts";
+import { readOperations, SERVICES, writeOperations } from "./operations.ts";
 import { coverageTable, differing } from "./vendor-groups.ts";
 
-/** Prints the table of what the gateway covers, from vendor/operations; with `--list` every operation in its last two columns. */
+/**
+ * Prints the table of what the gateway covers, from vendor/operations.
+ *
+ * - `--list` adds every operation in its last two columns.
+ * - `--write` replaces the table in README.md and docs/gateway.md.
+ * - `--classify SERVICE` first rewrites vendor/operations/SERVICE.txt with the permissions that the gateway requires.
+ */
+const args = process.argv.slice(2);
+
+if (args[0] === "--classify") {
+  const service = args[1] ?? "";
+  if (!SERVICES.includes(service)) fail(`"${service}" is not a built-in service. There are ${SERVICES.join(", ")}.`);
+  const operations = readOperations(service);
+  writeOperations(service, operations);
+  console.log(
+    `vendor/operations/${service}.txt: ${operations.length} operations. Read the difference before you commit it.`,
+  );
+}
+if (args.includes("--write")) {
+  for (const file of ["README.md", "docs/gateway.md"]) {
+    const text = readFileSync(join(ROOT, file), "utf8");
+    const [header = ""] = coverageTable().split("\n");
+    const begin = text.indexOf(header);
+    if (begin === -1) fail(`${file} has no table that begins with\n${header}`);
+    const end = begin + text.slice(begin).search(/\n(?!\|)/);
+    writeFileSync(join(ROOT, file), text.slice(0, begin) + coverageTable() + text.slice(end));
+  }
+}
 console.log(coverageTable());
-for (const service of process.argv.includes("--list") ? SERVICES : []) {
+for (const service of args.includes("--list") ? SERVICES : []) {
   for (const { method, path, group, classification } of differing(service)) {
     console.log(service, method, path, group, classification);
   }

@@ -74,24 +74,36 @@ function resolve(from: string, specifier: string): string {
   return relative(SRC, join(SRC, from, "..", specifier)).replaceAll("\\", "/");
 }
 
-/** The picture of the rooms that CONTRIBUTING.md shows: a Mermaid flowchart with one arrow for each pair of rooms. */
+/**
+ * The picture of the rooms that CONTRIBUTING.md shows, as a Mermaid flowchart. An arrow says that a room imports another one.
+ * An arrow that follows from others (a → c, where a → b and b → c) is left out; one that runs upwards is always drawn, dotted.
+ */
 export function drawRooms(files: readonly string[], imports: readonly Import[]): string {
   const present = new Set(files.map(roomOf));
+  const storeys = STOREYS.map(({ name, rooms }) => ({ name, rooms: rooms.filter((room) => present.has(room)) }));
+  const order: readonly string[] = storeys.flatMap(({ rooms }) => rooms);
+  const imported = new Map(order.map((room) => [room, new Set<string>()]));
+  for (const { from, to } of imports) {
+    if (files.includes(to) && roomOf(from) !== roomOf(to)) imported.get(roomOf(from))?.add(roomOf(to));
+  }
+  const isUpward = (from: string, to: string): boolean => order.indexOf(to) < order.indexOf(from);
+  const below = (room: string): string[] => [...imported.get(room)!].filter((to) => !isUpward(room, to));
+  const reaches = (from: string, to: string): boolean => from === to || below(from).some((next) => reaches(next, to));
+  const follows = (from: string, to: string): boolean => below(from).some((next) => next !== to && reaches(next, to));
+
   const id = (room: string) => room.replace(/\.ts$/, "_ts");
-  const boxes = STOREYS.flatMap(({ name, rooms }, index) => {
-    const shown = rooms.filter((room) => present.has(room));
-    if (shown.length === 0) return [];
-    const inside = shown.map((room) => `    ${id(room)}["${room}"]`).join("\n");
-    return [`  subgraph storey${index}["${name}"]`, "    direction LR", inside, "  end"];
-  });
-  const pairs = new Set(
-    imports
-      .filter(({ to }) => files.includes(to))
-      .map(({ from, to }) => [roomOf(from), roomOf(to)] as const)
-      .filter(([from, to]) => from !== to && !APART.some((room) => room === from))
-      .map(([from, to]) => `  ${id(from)} --> ${id(to)}`),
+  const boxes = storeys
+    .filter(({ rooms }) => rooms.length > 0)
+    .flatMap(({ name, rooms }, index) => {
+      const inside = rooms.map((room) => `    ${id(room)}["${room}"]`).join("\n");
+      return [`  subgraph storey${index}["${name}"]`, "    direction LR", inside, "  end"];
+    });
+  const arrows = order.flatMap((from) =>
+    order
+      .filter((to) => imported.get(from)!.has(to) && (isUpward(from, to) || !follows(from, to)))
+      .map((to) => `  ${id(from)} ${isUpward(from, to) ? "-.->" : "-->"} ${id(to)}`),
   );
-  return ["```mermaid", "flowchart TB", ...boxes, ...[...pairs].toSorted(), "```"].join("\n");
+  return ["```mermaid", "flowchart TB", ...boxes, ...arrows, "```"].join("\n");
 }
 
 const PAGE = join(ROOT, "CONTRIBUTING.md");
@@ -104,10 +116,10 @@ if (import.meta.main ?? process.argv[1] === import.meta.filename) {
     MARKED,
     (_, begin: string, end: string) => begin + drawRooms(files, importsOf(files)) + end,
   );
-  if (!MARKED.test(page)) fail("CONTRIBUTING.md has no place for the picture of the rooms.");
+  if (!MARKED.test(page)) fail(`CONTRIBUTING.md has no markers for the picture of the rooms:\n${MARKED.source}`);
   if (process.argv.includes("--check")) {
     if (drawn !== page)
-      fail("The picture of the rooms in CONTRIBUTING.md is not today's. Draw it with `npm run rooms`.");
+      fail("The picture of the rooms in CONTRIBUTING.md is not current. Run `npm run rooms` and commit the page.");
   } else {
     writeFileSync(PAGE, drawn);
   }

@@ -36,6 +36,7 @@ const LANES: readonly (readonly Check[])[] = [
     check("dead code", "npm", "run", "--silent", "check:dead"),
     check("OpenAPI", "npm", "run", "--silent", "openapi", "--", "--check"),
     check("SDK types", "npm", "run", "--silent", "wire", "--", "--check"),
+    check("picture of the rooms", "npm", "run", "--silent", "rooms", "--", "--check"),
     check("size", "npm", "run", "--silent", "size"),
     vitest("worker"),
     vitest("conformance"),

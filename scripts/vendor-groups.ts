@@ -1,8 +1,8 @@
 import { actionsOf, BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
 import { readOperations, SERVICES, type Operation } from "./operations.ts";
 
-/** What the catalogue calls the vendors' groups, independent of the gateway's tables. */
-const RESOURCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+/** The resource of the catalogue that a group of the vendor is. Independent of the rules, which it is compared with. */
+export const RESOURCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   zendesk: { tickets: "tickets", users: "users" },
   slack: { chat: "messages", conversations: "channels" },
   hubspot: { contacts: "contacts", companies: "companies", deals: "deals" },

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fail, ROOT } from "../scripts/local.ts";
-import { readOperations, writeOperations } from "../scripts/operations.ts";
+import { readOperations, SERVICES, writeOperations } from "../scripts/operations.ts";
 
 /** Reads the vendors' descriptions and rewrites vendor/operations. */
 type Found = { method: string; path: string; group: string };
@@ -78,12 +78,14 @@ function typed(path: string): string[] {
     .map((one) => one.replace("{ ", "{"));
 }
 
-/** No description to be had from a package: the lines of the file are the list, kept by hand. */
-const asListed = (service: string): Found[] => readOperations(service);
+const PUBLISHED: Readonly<Record<string, () => Found[]>> = { github, stripe, slack, hubspot };
 
-for (const [service, read] of Object.entries({ github, stripe, slack, hubspot })) {
+for (const [service, read] of Object.entries(PUBLISHED)) {
   const found = read();
   writeOperations(service, found);
   console.log(`${service}: ${found.length} operations`);
 }
-for (const service of ["zendesk", "salesforce"]) writeOperations(service, asListed(service));
+// No package describes the others. The lines of their files are the list, kept by hand, and are only classified again.
+for (const service of SERVICES) {
+  if (!Object.hasOwn(PUBLISHED, service)) writeOperations(service, readOperations(service));
+}

@@ -13,25 +13,33 @@ const SERVICES = {
 } as const;
 
 type BuiltIn = typeof SERVICES;
-type NameOf<Key extends string> = Key extends "PullRequests" ? "pull_requests" : Lowercase<Key>;
+
+/** The name of a resource on the wire: `PullRequests` is `pull_requests`. */
+type SnakeCase<Key extends string, Before extends string = ""> = Key extends `${infer First}${infer Rest}`
+  ? First extends Lowercase<First>
+    ? `${First}${SnakeCase<Rest, "_">}`
+    : `${Before}${Lowercase<First>}${SnakeCase<Rest, "_">}`
+  : "";
 
 type ResourceTree<Prefix extends string, Actions> = {
   readonly [Action in keyof Actions & string]: `${Prefix}:${Lowercase<Action>}`;
 } & { readonly All: `${Prefix}:*` };
 
 type ServiceTree<Name extends string, Resources> = {
-  readonly [Key in keyof Resources & string]: ResourceTree<`${Name}:${NameOf<Key>}`, Resources[Key]>;
+  readonly [Key in keyof Resources & string]: ResourceTree<`${Name}:${SnakeCase<Key>}`, Resources[Key]>;
 } & { readonly All: `${Name}:*:*` };
 
 type PermissionTree = {
-  readonly [Key in keyof BuiltIn & string]: ServiceTree<NameOf<Key>, BuiltIn[Key]>;
+  readonly [Key in keyof BuiltIn & string]: ServiceTree<Lowercase<Key>, BuiltIn[Key]>;
 } & { readonly Admin: "*:*:*" };
 
-/** The name on the wire of a key of `SERVICES`: `PullRequests` is `pull_requests`. */
-const nameOf = (key: string): string => key.replace("lR", "l_R").toLowerCase();
+/** The name of a resource or an action on the wire: `PullRequests` is `pull_requests`. */
+const snakeCase = (key: string): string => key.replace(/\B[A-Z]/g, "_$&").toLowerCase();
 
 const treeOf = (name: string, parts: object | 0, all: string): object | string =>
-  parts ? { All: name + all, ...mapValues(parts, (key, part) => treeOf(`${name}:${nameOf(key)}`, part, ":*")) } : name;
+  parts
+    ? { All: name + all, ...mapValues(parts, (key, part) => treeOf(`${name}:${snakeCase(key)}`, part, ":*")) }
+    : name;
 
 const mapValues = (parts: object, make: (key: string, part: object) => unknown): object =>
   Object.fromEntries(Object.entries(parts).map(([key, part]) => [key, make(key, part as object)]));
@@ -43,7 +51,7 @@ const mapValues = (parts: object, make: (key: string, part: object) => unknown):
  */
 export const Permissions = {
   Admin: "*:*:*",
-  ...mapValues(SERVICES, (key, part) => treeOf(nameOf(key), part, ":*:*")),
+  ...mapValues(SERVICES, (key, part) => treeOf(key.toLowerCase(), part, ":*:*")),
 } as PermissionTree;
 
 type Leaves<Tree> = Tree extends string ? Tree : { [Key in keyof Tree]: Leaves<Tree[Key]> }[keyof Tree];

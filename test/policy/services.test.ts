@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { explain } from "../../src/policy/explain.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { overlaps } from "../../src/policy/rule-table.ts";
-import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
+import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
 
 const { services, catalogue, faults } = loadServices(new Map(), BUILT_IN_CATALOGUE);
 
@@ -48,6 +48,7 @@ const CASES: Record<string, Record<string, string>> = {
     "POST /chat.postMessage": "slack:messages:write",
     "POST /api/conversations.history": "slack:messages:read",
     "GET /conversations.list": "slack:channels:read",
+    "POST /api/conversations.archive": "slack:channels:write",
     "GET /conversations.list?token=xoxb-1": "parameter_refused",
     "POST /api/conversations.inviteShared": "uncovered",
     "POST /api/Chat.postMessage": "uncovered",
@@ -95,7 +96,10 @@ const CASES: Record<string, Record<string, string>> = {
   github: {
     "GET /repos/o/r": "github:repos:read",
     "GET /repos/issues/pulls": "github:repos:read",
+    "PUT /repos/o/r/contents/docs/x.md": "github:repos:write",
     "GET /repos/o/r/issues/5": "github:issues:read",
+    "POST /repos/o/r/issues/5/comments": "github:issues:write",
+    "GET /repos/o/r/pulls/7": "github:pull_requests:read",
     "GET /repositories/12/issues?page=2": "github:issues:read",
     "POST /repos/o/r/pulls/7/codespaces": "uncovered",
     "GET /repos/o/r/actions/secrets": "uncovered",
@@ -138,6 +142,8 @@ const CASES: Record<string, Record<string, string>> = {
   },
   salesforce: {
     "GET /services/data/v61.0/sobjects/Account/001000000000001": "salesforce:accounts:read",
+    "POST /services/data/v61.0/sobjects/Account": "salesforce:accounts:write",
+    "GET /services/data/v61.0/sobjects/Lead/00Q000000000001AAA": "salesforce:leads:read",
     "PATCH /services/data/v61.0/sobjects/Lead/00Q000000000001AAA": "salesforce:leads:write",
     "GET /services/data/v61.0/sobjects/account/001000000000001": "uncovered",
     "GET /services/data/v61.0/sobjects/Account/001000000000001AAA/Owner": "uncovered",
@@ -211,6 +217,21 @@ describe("the built-in services", () => {
       const meeting = overlaps(services.get(name)!.table().rules);
       expect(meeting.map(([one, other]) => `${one.source} and ${other.source}`)).toEqual([]);
     }
+  });
+});
+
+describe.each(BUILT_IN_SERVICES.map(({ name }) => name))("the rules of %s", (service) => {
+  it("match something for each permission that can be granted", () => {
+    const { rules } = services.get(service)!.table();
+    const required = new Set(rules.flatMap((rule) => rule.required));
+    const without = listService(catalogue, service).filter((permission) => !required.has(permission));
+    expect(without, `No rule in src/policy/services/${service}.ts needs these permissions.`).toEqual([]);
+  });
+
+  it("are shown by a case for each permission, and by one that no rule matches", () => {
+    const shown = new Set(Object.values(CASES[service] ?? {}).flatMap((permission) => permission.split("+")));
+    const missing = [...listService(catalogue, service), "uncovered"].filter((one) => !shown.has(one));
+    expect(missing, `Add requests that need these to CASES.${service} in this file.`).toEqual([]);
   });
 });
 
