@@ -59,9 +59,12 @@ describe("docs/gateway.md", () => {
   });
 
   it("names every code of a refusal", () => {
-    const source = readdirSync(join(ROOT, "src/gateway"))
+    const source = ["src/gateway", "src/policy"]
+      .flatMap((folder) =>
+        readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" }).map((name) => `${folder}/${name}`),
+      )
       .filter((name) => name.endsWith(".ts"))
-      .map((name) => read(`src/gateway/${name}`))
+      .map(read)
       .join("\n");
     const faults = [...source.matchAll(/^ {2}\| "(\w+)"/gm)].map(([, code]) => code!);
     const codes = [...source.matchAll(/code: "(\w+)"/g)].map(([, code]) => code!);

@@ -16,7 +16,7 @@ describe.each(SERVICES)("every operation that %s publishes", (service) => {
 
   it("is taken for what was reviewed, and for nothing more", () => {
     const least = MIN_OPERATIONS[service] ?? Infinity;
-    const advice = `List the operations of ${service} in vendor/operations/${service}.txt, and their least number here.`;
+    const advice = `List every operation in vendor/operations/${service}.txt as "METHOD /path | group", run \`npm run coverage -- --classify ${service}\`, and write their least number here.`;
     expect(operations.length, advice).toBeGreaterThanOrEqual(least);
     const differing = operations
       .map((one) => ({ ...one, now: classify(service, one) }))
