@@ -74,7 +74,8 @@ function faultIn(text: string): PathFault | undefined {
     if (part === "") return "empty_segment";
     // A server that decodes before it parses ends the path at the `#` or the `?`.
     if (/^\.{1,2}(?:[?#]|$)/.test(part)) return "dot_segment";
-    if (part.endsWith(".") || part.endsWith(" ")) return "trailing_dot_or_space";
+    // Any white space: some servers fold the others to U+0020 before they trim.
+    if (/[.\s]$/u.test(part)) return "trailing_dot_or_space";
   }
   return undefined;
 }

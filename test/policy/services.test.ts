@@ -125,6 +125,8 @@ const CASES: Record<string, Record<string, string>> = {
     "GET /repos/o/r/contents/a%2F..%3Fx%2Fb": "dot_segment",
     "GET /repos/o/r/contents/.%23emacs": "dot_segment",
     "GET /repos/o/r/contents/a%23..": "trailing_dot_or_space",
+    "GET /repos/o/r/contents/..%C2%A0/x": "trailing_dot_or_space",
+    "GET /repos/o/r/contents/a%E3%80%80": "trailing_dot_or_space",
     "GET /repos/o/r/contents/c%23/why%3F/.gitignore": "github:repos:read",
     "GET /repos/o/r/contents/%EF%BC%8E%EF%BC%8E/x": "lookalike_character",
     "GET /repos/o/r/contents/a%EF%BC%8F..%EF%BC%8Fb": "lookalike_character",

@@ -242,7 +242,7 @@ const ENCODERS: Readonly<Record<string, Encode>> = {
   "percent, all": (text) => each(text, (one) => `%${hex(one)}`),
   "a form": (text) => Buffer.from(new URLSearchParams({ text }).toString().slice(5)),
   "quoted-printable": (text) => each(text, (one) => (/[=<"&]/.test(one) ? `=${hex(one).toUpperCase()}` : one)),
-  "quoted-printable, soft line breaks": (text) => Buffer.from(folded(text.replace(/=/g, "=3D"), 9, "=\r\n")),
+  "quoted-printable, soft line breaks": (text) => Buffer.from(text.replace(/=/g, "=3D").replace(/(?:=3D|[^=]){9}/g, (line) => `${line}=\r\n`)),
   base64: (text) => Buffer.from(Buffer.from(text).toString("base64")),
   "base64, shifted by one": (text) => Buffer.from(Buffer.from(`x${text}`).toString("base64")),
   "base64, shifted by two": (text) => Buffer.from(Buffer.from(`xx${text}y`).toString("base64")),
