@@ -318,14 +318,15 @@ export const secretEchoes = family<Echo>(
         wide ? Buffer.from(text, encoder.includes("little") ? "utf16le" : "latin1") : Buffer.from(text);
       const before = filler(kind === "big" ? "x ".repeat(700_000) : wide ? "padding." : '{"seen": "');
       const pieces = [Buffer.concat([before, secret, filler(wide ? "." : '" }')])];
-      lab.upstream.answers.set(tag, (_, response) => {
+      lab.upstream.answers.set(tag, (request, response) => {
         const type = TYPES[kind];
         if (kind === "header") return void response.writeHead(200, ["X-Seen", secret.toString("latin1")]).end("{}");
         if (kind === "header name") {
           const name = `X-${secret.toString("latin1").replace(/[^\w!#$%&'*+.^`|~-]/g, "-")}`;
           return void response.writeHead(200, [name, "1"]).end("{}");
         }
-        if (kind === "ranges") {
+        // An upstream answers in ranges only if it is asked for them.
+        if (kind === "ranges" && request.headers.range?.includes(",")) {
           const [first, second] = [CREDENTIAL.slice(0, cut), CREDENTIAL.slice(cut)];
           const part = (text: string, from: number) =>
             `--b\r\nContent-Type: text/plain\r\nContent-Range: bytes ${from}-${from + text.length - 1}/26\r\n\r\n${text}\r\n`;

@@ -74,6 +74,7 @@ export const floods = family<Flood>(
       );
       const received = () => lab.upstream.tagged(hookName);
       await settle(lab, () => received().length, 15_000);
+      if (kind === "refused requests") mustBe("the first refusals are told", received().length > 0, true);
       const bytes = received().reduce((sum, { body }) => sum + body.length, 0);
       const isStrangers = kind === "strangers' verifications";
       if (received().length > (isStrangers ? MAX_MESSAGES_OF_STRANGERS : MAX_MESSAGES))
