@@ -154,8 +154,8 @@ export const addresses = family<string>(
       let passed = 0;
       await limited.each(inputs, async (address, index) => {
         const { status } = await limited.call("POST", "/agents/verify", {
-          // Another agent each time: guesses at one have a limit of their own.
-          json: { agent_id: `agt_${index}`, api_key: "y" },
+          // Another agent and another key each time: both have limits of their own.
+          json: { agent_id: `agt_${index}`, api_key: `ak_${index}` },
           headers: [`CF-Connecting-IP: ${address}`],
         });
         if (status !== 429) passed++;
