@@ -61,7 +61,7 @@ const FAULTS: Readonly<Record<PathFault, string>> = {
   dot_segment: "The path holds a dot segment (. or .., alone or before # or ?).",
   lookalike_character: "The path holds a character that some servers read as a dot, a slash or a percent sign.",
   path_parameter: "The path holds a ; parameter.",
-  trailing_dot_or_space: "A segment of the path ends in a dot or a space.",
+  trailing_dot_or_space: "A segment of the path ends in a dot or white space.",
   encoded_slash: "The path holds %2F where this API takes no free text.",
   fragment: "The path holds a #, which no request has.",
   path_too_long: "The path is longer than 8,192 characters.",
