@@ -3,13 +3,12 @@ import { join } from "node:path";
 import { ROUTES } from "../src/app.ts";
 import { openApiDocument } from "../src/api/openapi.ts";
 import { EVENT_DATA } from "../src/outbox/event-data.ts";
-import { ANSWERS } from "./answers.ts";
 import { fail, ROOT } from "./local.ts";
 
 /** Writes public/openapi.json from the routes; with `--check`, ends with an error if it is not what they say. */
 const file = join(ROOT, "public/openapi.json");
 const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
-const text = `${JSON.stringify(openApiDocument(ROUTES, { version, answers: ANSWERS, events: EVENT_DATA }), null, 2)}\n`;
+const text = `${JSON.stringify(openApiDocument(ROUTES, { version, events: EVENT_DATA }), null, 2)}\n`;
 const present = existsSync(file) ? readFileSync(file, "utf8") : "";
 
 if (!process.argv.includes("--check")) {

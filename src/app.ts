@@ -1,6 +1,7 @@
 import type { Handler } from "hono";
 import { Hono } from "hono/tiny";
 import { activityRoutes } from "./api/audit.ts";
+import { agentChangeRoutes } from "./api/agent-changes.ts";
 import { agentRoutes } from "./api/agents.ts";
 import { proxy } from "./gateway/proxy.ts";
 import { explainRoutes } from "./api/explain.ts";
@@ -10,17 +11,20 @@ import { dispatch, methodNotAllowed } from "./api/dispatch.ts";
 import { healthRoutes } from "./api/health.ts";
 import { notFound } from "./http/errors.ts";
 import { requestContext, createRequestContext, type AppEnv } from "./http/request-context.ts";
-import type { Route } from "./http/route.ts";
+import type { Route } from "./access/route.ts";
 import { permissionRoutes } from "./api/permissions.ts";
 import { tokenRoutes } from "./api/tokens.ts";
+import { webhookDeliveryRoutes } from "./api/webhook-deliveries.ts";
 import { webhookRoutes } from "./api/webhooks.ts";
 
 /** Every endpoint but the gateway: what is mounted, documented and walked by the security tests. */
 export const ROUTES: readonly Route[] = [
   ...agentRoutes,
+  ...agentChangeRoutes,
   ...tokenRoutes,
   ...activityRoutes,
   ...webhookRoutes,
+  ...webhookDeliveryRoutes,
   ...permissionRoutes,
   ...explainRoutes,
   ...healthRoutes,

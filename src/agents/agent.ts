@@ -64,17 +64,3 @@ export function toAgent(row: AgentRow): Agent {
     updatedAt: row.updated_at,
   };
 }
-
-/** The Agent object of the wire: exactly these keys. */
-export function toAgentResponse(agent: Agent) {
-  return {
-    agent_id: agent.id,
-    name: agent.name,
-    owner_email: agent.ownerEmail,
-    permissions: agent.permissions,
-    status: agent.status,
-    tier: agent.tier,
-    created_at: new Date(agent.createdAt).toISOString(),
-    updated_at: new Date(agent.updatedAt).toISOString(),
-  };
-}

@@ -6,7 +6,7 @@ import { ADMIN } from "../permissions/grammar.ts";
 import { missingPermissions, isGranted } from "../permissions/match.ts";
 import { newEvent } from "../outbox/event.ts";
 import { insertEvent } from "../webhooks/outbox.ts";
-import { toAgentResponse, type Agent } from "./agent.ts";
+import type { Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";
 import { validatePermissions } from "./grants.ts";
 import { insertAgent } from "./store.ts";
@@ -80,8 +80,12 @@ export async function createAgent(
     updatedAt: now,
   };
   const apiKey = newApiKey();
-  const { agent_id, name, owner_email, created_at } = toAgentResponse(agent);
-  const event = newEvent("agent.registered", agent.id, now, { agent_id, name, owner_email, created_at });
+  const event = newEvent("agent.registered", agent.id, now, {
+    agent_id: agent.id,
+    name: agent.name,
+    owner_email: agent.ownerEmail,
+    created_at: new Date(now).toISOString(),
+  });
   const authority = registrar.kind === "agent" ? registrar.authority : undefined;
   const statements = insertAgent(db, agent, wish.description, await apiKeyHash(apiKey, pepper));
   await batchAsCaller(db, authority, [...statements, insertEvent(db, event)]);

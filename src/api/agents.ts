@@ -1,40 +1,48 @@
-import { recordInBackground } from "../audit/record.ts";
-import { ApiError, forbidden, notFound } from "../http/errors.ts";
-import { route, type Call } from "../http/route.ts";
-import { page } from "./paging.ts";
-import { cacheAgentRevocation } from "../tokens/revocation.ts";
-import { toAgentResponse, type Status } from "../agents/agent.ts";
-import {
-  removeAgent,
-  setPermissions,
-  setStatus,
-  setTier,
-  type AgentChangeResult,
-  type AgentChange,
-} from "../agents/change.ts";
-import { validatePermissions, invalidPermissions } from "../agents/grants.ts";
+import * as z from "zod/mini";
+import { route } from "../access/route.ts";
+import { STATUSES } from "../agents/agent.ts";
+import { removeAgent } from "../agents/change.ts";
 import { fromCursor, toCursor } from "../agents/page.ts";
 import { createAgent, decideRegistration } from "../agents/register.ts";
-import { rotateKey } from "../agents/rotate-key.ts";
-import * as schemas from "./agent-schemas.ts";
 import { findAgent, listAgents, searchAgents } from "../agents/store.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { forbidden, notFound } from "../http/errors.ts";
+import { readableLine, readableText } from "../validation/readable-text.ts";
+import { cacheRevocation, invalidPermissions, permissionsSchema, toAgentChange } from "./agent-changes.ts";
+import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
+import { page, paging } from "./pagination.ts";
+import { toTimestamp } from "./timestamp.ts";
 
+export const registerBody = z.object({
+  name: readableLine(3, 100),
+  owner_email: z.string().check(z.trim(), z.maxLength(255), z.email()),
+  permissions: z.optional(z.nullable(permissionsSchema)),
+  description: z.optional(z.nullable(readableText(500))),
+});
+
+/** Registering, listing, reading and deleting agents. */
 export const agentRoutes = [
   route({
     method: "POST",
     path: "/agents/register",
     auth: "registration",
+    summary: "Register an agent; its API key is shown here and never again",
     limited: "address",
-    body: schemas.registerBody,
+    body: registerBody,
+    response: z.object({
+      success: z.literal(true),
+      message: z.string(),
+      agent: agentSchema,
+      credentials: credentialsSchema,
+    }),
     status: 201,
     async handle(call) {
       const { env, config, body, caller, now } = call;
-      // Who asks for nothing gets nothing.
       const permissions = body.permissions ?? [];
-      const verdict = decideRegistration(permissions, caller, config.registration, config.catalogue);
-      switch (verdict.verdict) {
+      const decision = decideRegistration(permissions, caller, config.registration, config.catalogue);
+      switch (decision.verdict) {
         case "malformed":
-          throw invalidPermissions(verdict.faults);
+          throw invalidPermissions(decision.faults);
         case "closed":
           throw forbidden(
             "registration_closed",
@@ -43,17 +51,17 @@ export const agentRoutes = [
         case "too_much":
           throw forbidden(
             "grant_beyond_caller",
-            `${verdict.permissions.join(", ")} can only be granted by an administrator.`,
+            `${decision.permissions.join(", ")} can only be granted by an administrator.`,
             { required: "*:*:*", granted: caller.kind === "agent" ? [...caller.permissions] : [] },
           );
       }
-      const wish = {
+      const newAgent = {
         name: body.name,
         ownerEmail: body.owner_email,
         description: body.description ?? null,
         permissions,
       };
-      const { agent, apiKey } = await createAgent(env.DB, wish, verdict.status, caller, {
+      const { agent, apiKey } = await createAgent(env.DB, newAgent, decision.status, caller, {
         pepper: config.pepper,
         now,
       });
@@ -65,7 +73,7 @@ export const agentRoutes = [
             ? "Agent registered. Keep the API key: it is not shown again."
             : "Agent registered and waiting for an administrator's approval. Keep the API key: it is not shown again.",
         agent: toAgentResponse(agent),
-        credentials: { api_key: apiKey, token_type: "Bearer" },
+        credentials: toCredentials(apiKey),
       };
     },
   }),
@@ -74,11 +82,35 @@ export const agentRoutes = [
     method: "GET",
     path: "/agents",
     auth: "admin",
-    query: schemas.agentsQuery,
+    summary: "List agents, newest first; q finds those whose name, owner or id begins with it",
+    query: z.object({
+      ...paging,
+      status: z.optional(z.enum(STATUSES)),
+      q: z.optional(
+        z
+          .string()
+          .check(z.trim(), z.maxLength(100), z.describe("The beginning of a name, of an owner's address or of an id.")),
+      ),
+      cursor: z.optional(
+        z.string().check(
+          z.refine((text) => fromCursor(text) !== undefined, { error: "must be a next_cursor of this list" }),
+          z.describe("The `next_cursor` of the previous page."),
+        ),
+      ),
+    }),
+    response: z.object({
+      success: z.literal(true),
+      agents: z.array(agentSchema),
+      total: z.int(),
+      limit: z.int(),
+      offset: z.int(),
+      has_more: z.boolean(),
+      next_cursor: z.nullable(z.string()).check(z.describe("The `cursor` of the next page; null on the last one.")),
+    }),
     async handle({ env, query }) {
       const { limit, offset, status, q, cursor } = query;
-      const wanted = { limit, offset, status, after: cursor ? fromCursor(cursor) : undefined };
-      const { agents, total } = q ? await searchAgents(env.DB, q, wanted) : await listAgents(env.DB, wanted);
+      const filter = { limit, offset, status, after: cursor ? fromCursor(cursor) : undefined };
+      const { agents, total } = q ? await searchAgents(env.DB, q, filter) : await listAgents(env.DB, filter);
       const { rows, hasMore } = page(agents, query);
       const last = rows.at(-1);
       return {
@@ -97,75 +129,18 @@ export const agentRoutes = [
     method: "GET",
     path: "/agents/{id}",
     auth: "self",
+    summary: "Read an agent",
+    response: z.object({
+      success: z.literal(true),
+      agent: agentSchema,
+      last_verified_at: z
+        .nullable(z.iso.datetime())
+        .check(z.describe("When the agent last proved itself with its API key; null if it never has.")),
+    }),
     async handle({ env, caller, params }) {
-      const id = params.id ?? "";
-      const agent = caller.agent.id === id ? caller.agent : await findAgent(env.DB, id);
+      const agent = caller.agent.id === params.id ? caller.agent : await findAgent(env.DB, params.id);
       if (!agent) throw notFound("The agent");
-      return { success: true, agent: toAgentResponse(agent), last_verified_at: isoOrNull(agent.lastVerifiedAt) };
-    },
-  }),
-
-  route({
-    method: "POST",
-    path: "/agents/{id}/revoke",
-    auth: "self",
-    handle: (call) => changeStatus(call, "revoked"),
-  }),
-
-  route({
-    method: "PUT",
-    path: "/agents/{id}/status",
-    auth: "admin",
-    body: schemas.statusBody,
-    handle: (call) => changeStatus(call, call.body.status),
-  }),
-
-  route({
-    method: "PUT",
-    path: "/agents/{id}/tier",
-    auth: "admin",
-    body: schemas.tierBody,
-    async handle(call) {
-      const { tier } = call.body;
-      return changeResponse(call, await setTier(call.env.DB, toAgentChange(call), tier), `tier is ${tier}`);
-    },
-  }),
-
-  route({
-    method: "PUT",
-    path: "/agents/{id}/permissions",
-    auth: "admin",
-    body: schemas.permissionsBody,
-    async handle(call) {
-      const { env, config, body } = call;
-      const faults = validatePermissions(body.permissions, config.catalogue);
-      if (faults.length > 0) throw invalidPermissions(faults);
-      const changed = await setPermissions(env.DB, toAgentChange(call), body.permissions);
-      return changeResponse(call, changed, `permissions are ${body.permissions.join(" ")}`);
-    },
-  }),
-
-  route({
-    method: "POST",
-    path: "/agents/{id}/rotate-key",
-    auth: "self",
-    body: schemas.rotateKeyBody,
-    async handle(call) {
-      const { env, config, body } = call;
-      const rotated = await rotateKey(env.DB, toAgentChange(call), body.overlap_seconds * 1000, config.pepper);
-      if (rotated.result !== "rotated") throw changeRefused(rotated.result);
-      const { agent, apiKey, previousExpiresAt } = rotated;
-      const atOnce = body.overlap_seconds === 0;
-      if (atOnce) cacheRevocation(call, agent.id, agent.notBefore);
-      recordInBackground(call, agent.id, `API key rotated by ${call.caller.agent.id}`);
-      return {
-        success: true,
-        message: atOnce
-          ? "The key is replaced, and all tokens have ended. Keep the new one: it is not shown again."
-          : `The key is replaced; the former is good for ${body.overlap_seconds} seconds more. Keep the new one: it is not shown again.`,
-        credentials: { api_key: apiKey, token_type: "Bearer" },
-        previous_key_expires_at: new Date(previousExpiresAt).toISOString(),
-      };
+      return { success: true, agent: toAgentResponse(agent), last_verified_at: toTimestamp(agent.lastVerifiedAt) };
     },
   }),
 
@@ -173,58 +148,15 @@ export const agentRoutes = [
     method: "DELETE",
     path: "/agents/{id}",
     auth: "admin",
+    summary: "Delete an agent with its keys, sessions and webhooks; its activity stays for its retention",
+    response: z.object({ success: z.literal(true), message: z.string() }),
     async handle(call) {
-      const of = toAgentChange(call);
-      const notBefore = await removeAgent(call.env.DB, of);
+      const change = toAgentChange(call);
+      const notBefore = await removeAgent(call.env.DB, change);
       if (notBefore === undefined) throw notFound("The agent");
-      cacheRevocation(call, of.id, notBefore);
-      recordInBackground(call, of.by.agentId, `deleted agent ${of.id}`);
-      return { success: true, message: `Agent ${of.id} is deleted.` };
+      cacheRevocation(call, change.id, notBefore);
+      recordInBackground(call, change.by.agentId, `deleted agent ${change.id}`);
+      return { success: true, message: `Agent ${change.id} is deleted.` };
     },
   }),
 ];
-
-const isoOrNull = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
-
-type ChangeCall = Pick<
-  Call<"self">,
-  "caller" | "authority" | "params" | "env" | "config" | "now" | "ipAddress" | "waitUntil"
->;
-
-const toAgentChange = ({ authority, params, now }: ChangeCall): AgentChange => ({
-  id: params.id ?? "",
-  by: authority,
-  now,
-});
-
-function cacheRevocation({ env, config, waitUntil }: ChangeCall, agentId: string, notBefore: number): void {
-  const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-  waitUntil(cacheAgentRevocation(edge, agentId, notBefore));
-}
-
-async function changeStatus(call: ChangeCall, status: Status) {
-  const changed = await setStatus(call.env.DB, toAgentChange(call), status);
-  if (changed.result === "changed" && status !== "active")
-    cacheRevocation(call, changed.agent.id, changed.agent.notBefore);
-  return changeResponse(call, changed, `status is ${status}`);
-}
-
-function changeResponse(call: ChangeCall, changed: AgentChangeResult, what: string) {
-  if (changed.result === "unknown" || changed.result === "final") throw changeRefused(changed.result);
-  const { agent } = changed;
-  if (changed.result === "changed") recordInBackground(call, agent.id, `${what}, set by ${call.caller.agent.id}`);
-  return {
-    success: true,
-    message: changed.result === "changed" ? `The agent's ${what}.` : "Nothing to change: it stands so already.",
-    agent: toAgentResponse(agent),
-  };
-}
-
-function changeRefused(result: "unknown" | "final"): ApiError {
-  if (result === "unknown") return notFound("The agent");
-  return new ApiError(409, {
-    code: "agent_revoked",
-    error: "Conflict",
-    message: "A revoked agent cannot be changed. Register a new one.",
-  });
-}

@@ -1,21 +1,58 @@
-import { notFound } from "../http/errors.ts";
-import { route } from "../http/route.ts";
-import { page } from "./paging.ts";
-import { activityQuery, pageQuery } from "./audit-schemas.ts";
+import * as z from "zod/mini";
+import { route } from "../access/route.ts";
 import { readActivity, type ActivityPage, type ActivityRow } from "../audit/store.ts";
+import { notFound } from "../http/errors.ts";
+import { page, pagination, paging } from "./pagination.ts";
+import { toTimestamp } from "./timestamp.ts";
+
+const ACTIVITY_STATUSES = ["success", "failure"] as const;
+
+/** Pages by offset or, at any depth, by `before`: the id of the previous page's last row. */
+const pageQuery = z.object({
+  ...paging,
+  before: z.optional(
+    z
+      .string()
+      .check(
+        z.regex(/^act_[0-9a-f]{32}$/, { error: "must be the id of an activity" }),
+        z.describe("The id of the last row of the previous page."),
+      ),
+  ),
+});
+
+const activityRow = z.object({
+  id: z.string(),
+  agent_id: z.string(),
+  timestamp: z.iso.datetime(),
+  ip_address: z
+    .string()
+    .check(
+      z.describe(
+        "Empty if it is not known, or if somebody else acted on the agent and the caller is not an administrator.",
+      ),
+    ),
+  status: z.enum(ACTIVITY_STATUSES),
+  message: z.nullable(z.string()),
+});
 
 export const activityRoutes = [
   route({
     method: "GET",
     path: "/agents/{id}/activity",
     auth: "self",
+    summary: "What an agent did, newest first",
     query: pageQuery,
+    response: z.object({
+      success: z.literal(true),
+      agent_id: z.string(),
+      activity: z.array(activityRow),
+      pagination,
+    }),
     async handle({ env, params, query, caller }) {
-      const agentId = params.id ?? "";
-      const found = await readActivity(env.DB, { ...query, agentId });
-      // What a deleted agent did can still be read.
+      const found = await readActivity(env.DB, { ...query, agentId: params.id });
+      // The activity of a deleted agent can still be read.
       if (!found.agentExists && found.total === 0) throw notFound("The agent");
-      return { success: true, agent_id: agentId, ...toPage(found, query, { showAddresses: caller.isAdmin }) };
+      return { success: true, agent_id: params.id, ...toPage(found, query, { showAddresses: caller.isAdmin }) };
     },
   }),
 
@@ -23,7 +60,12 @@ export const activityRoutes = [
     method: "GET",
     path: "/activity",
     auth: "admin",
-    query: activityQuery,
+    summary: "What all agents did, newest first",
+    query: z.extend(pageQuery, {
+      agent_id: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+      status: z.optional(z.enum(ACTIVITY_STATUSES)),
+    }),
+    response: z.object({ success: z.literal(true), activity: z.array(activityRow), pagination }),
     async handle({ env, query }) {
       const found = await readActivity(env.DB, { ...query, agentId: query.agent_id });
       return { success: true, ...toPage(found, query, { showAddresses: true }) };
@@ -41,12 +83,12 @@ function toPage(
   return { activity, pagination: { total: found.total, limit, offset, has_more: hasMore } };
 }
 
-/** @param showAddress An agent does not learn from where an administrator, or another agent, acted on it. */
-function toActivityResponse(row: ActivityRow, showAddress: boolean) {
+/** @param showAddress false for an agent that reads what an administrator, or another agent, did to it. */
+function toActivityResponse(row: ActivityRow, showAddress: boolean): z.input<typeof activityRow> {
   return {
     id: row.id,
     agent_id: row.agent_id,
-    timestamp: new Date(row.at).toISOString(),
+    timestamp: toTimestamp(row.at),
     ip_address: showAddress ? row.ip_address : "",
     status: row.status,
     message: row.message,

@@ -1,8 +1,8 @@
 import * as z from "zod/mini";
-import { route } from "../http/route.ts";
+import { route } from "../access/route.ts";
 import { explain } from "../policy/explain.ts";
 
-/** The body of `POST /proxy/_explain`. */
+/** The body of `POST /proxy/_explain`; `npm run explain` takes the same. */
 export const explainRequest = z.object({
   service: z.string(),
   method: z.string(),
@@ -16,7 +16,21 @@ export const explainRoutes = [
     method: "POST",
     path: "/proxy/_explain",
     auth: "admin",
+    summary: "What the gateway would do with a request, and why",
     body: explainRequest,
+    response: z.object({
+      service: z.string(),
+      method: z.string(),
+      path: z.nullable(z.string()),
+      required: z.nullable(z.string()),
+      all_required: z.array(z.string()),
+      decision: z.enum(["allow", "deny", "refuse"]),
+      code: z.string(),
+      dropped: z.array(z.string()),
+      rule: z.nullable(z.string()),
+      lacking: z.array(z.string()),
+      message: z.string(),
+    }),
     handle({ config, body }) {
       const { explanation, reasons } = explain(config, body);
       return { ...explanation, ...reasons };

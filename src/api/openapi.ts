@@ -1,12 +1,10 @@
 import * as z from "zod/mini";
 import { METHODS } from "../policy/rule.ts";
-import type { Auth, Route } from "../http/route.ts";
+import type { Auth, Route } from "../access/route.ts";
 
 /** What the reference says beside the routes. */
 export interface About {
   readonly version: string;
-  /** By method and path: what a route does, and the schema of what it answers when all is well. */
-  readonly answers: Readonly<Record<string, { summary: string; answer: z.ZodMiniType }>>;
   /** By the name of a webhook event: when it is sent, and the schema of its `data`. */
   readonly events: Readonly<Record<string, { summary: string; data: z.ZodMiniType }>>;
 }
@@ -67,14 +65,10 @@ const ERROR: Json = {
   },
 };
 
-/**
- * The OpenAPI 3.1 description of the service, made from the routes and their schemas: the one source is the code.
- *
- * @throws {Error} naming a route that nobody describes.
- */
-export function openApiDocument(routes: readonly Route[], { version, answers, events }: About): Json {
+/** The OpenAPI 3.1 description of the service, made from the routes and their schemas. */
+export function openApiDocument(routes: readonly Route[], { version, events }: About): Json {
   const paths: Record<string, Json> = {};
-  for (const route of routes) (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(route, answers);
+  for (const route of routes) (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(route);
   paths["/proxy/{service}/{path}"] = gateway();
   return {
     openapi: "3.1.0",
@@ -110,12 +104,8 @@ export function openApiDocument(routes: readonly Route[], { version, answers, ev
   };
 }
 
-function operation(route: Route, answers: About["answers"]): Json {
-  const { auth, body, query, status = 200 } = route;
-  const described = answers[`${route.method} ${route.path}`];
-  if (!described)
-    throw new Error(`${route.method} ${route.path} is not described: say in its room's answers.ts what it answers`);
-  const { summary, answer } = described;
+function operation(route: Route): Json {
+  const { auth, summary, body, query, response, status = 200 } = route;
   const parameters = [...pathParameters(route.path), ...(query ? queryParameters(query) : [])];
   return {
     operationId: operationId(route),
@@ -133,7 +123,7 @@ function operation(route: Route, answers: About["answers"]): Json {
     responses: {
       [status]: {
         description: "Done.",
-        content: { "application/json": { schema: schemaOf(answer, "output") } },
+        content: { "application/json": { schema: schemaOf(response, "output") } },
       },
       ...refusals(refusalsOf(route)),
     },

@@ -1,26 +1,45 @@
+import * as z from "zod/mini";
 import { recordInBackground } from "../audit/record.ts";
-import { toAgentResponse } from "../agents/agent.ts";
 import { apiKeyHash } from "../agents/api-key.ts";
 import { ApiError, unauthorized } from "../http/errors.ts";
 import { limitAgent, limitFailedVerifications, limitKey } from "../access/rate-limit.ts";
-import { route } from "../http/route.ts";
+import { route } from "../access/route.ts";
 import { newEvent } from "../outbox/event.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { publicKeySet } from "../tokens/keys.ts";
 import { refresh, type RefreshOutcome } from "../tokens/refresh.ts";
 import { deriveSuccessor } from "../tokens/refresh-token.ts";
 import { revokeTokens, cacheAgentRevocation, cacheSessionRevocation } from "../tokens/revocation.ts";
-import { refreshBody, verifyBody } from "./token-schemas.ts";
 import { findRefreshTokenOwner } from "../tokens/store.ts";
 import { verifyAgent, type TokenPair } from "../tokens/verify.ts";
+import { agentSchema, toAgentResponse } from "./agent-schema.ts";
+import { toTimestamp } from "./timestamp.ts";
+
+/** The Token object of the wire: exactly these keys. */
+const tokenSchema = z.object({
+  access_token: z.string(),
+  refresh_token: z.string(),
+  token_type: z.literal("Bearer"),
+  expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
+});
 
 export const tokenRoutes = [
   route({
     method: "POST",
     path: "/agents/verify",
     auth: "none",
+    summary: "Exchange an API key for an access token and a refresh token",
     limited: "address",
-    body: verifyBody,
+    body: z.object({
+      agent_id: z.string().check(z.minLength(1), z.maxLength(128)),
+      api_key: z.string().check(z.minLength(1), z.maxLength(256)),
+    }),
+    response: z.object({
+      success: z.literal(true),
+      message: z.string(),
+      agent: agentSchema,
+      token: tokenSchema,
+    }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
       const keyHash = await apiKeyHash(body.api_key, config.pepper);
@@ -36,7 +55,7 @@ export const tokenRoutes = [
           failedVerification: true,
           event: newEvent("agent.verification_failed", body.agent_id, now, {
             agent_id: body.agent_id,
-            failed_at: new Date(now).toISOString(),
+            failed_at: toTimestamp(now),
             ip_address: ipAddress,
           }),
         });
@@ -56,8 +75,10 @@ export const tokenRoutes = [
     method: "POST",
     path: "/agents/refresh",
     auth: "none",
+    summary: "Exchange a refresh token for the next pair; used again within the grace, it gives the same successor",
     limited: "address",
-    body: refreshBody,
+    body: z.object({ refresh_token: z.string().check(z.minLength(1), z.maxLength(256)) }),
+    response: z.object({ success: z.literal(true), message: z.string(), token: tokenSchema }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
       const derived = await deriveSuccessor(body.refresh_token, config.pepper);
@@ -77,8 +98,8 @@ export const tokenRoutes = [
           return { success: true, message: "Token refreshed.", token: toTokenResponse(result.tokens) };
         case "reused": {
           const { familyId, now: readAt } = result.record;
-          const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-          call.waitUntil(cacheSessionRevocation(edge, familyId, Math.floor(readAt / 1000) + 1));
+          const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+          call.waitUntil(cacheSessionRevocation(cache, familyId, Math.floor(readAt / 1000) + 1));
           recordInBackground(call, owner.id, "refresh token used again: the session was revoked", {
             status: "failure",
           });
@@ -98,18 +119,20 @@ export const tokenRoutes = [
     method: "POST",
     path: "/agents/revoke-tokens",
     auth: "bearer",
+    summary: "End every access and refresh token of the calling agent, this one included",
+    response: z.object({ success: z.literal(true), message: z.string(), revoked_at: z.iso.datetime() }),
     async handle(call) {
       const { env, config, caller, authority, now } = call;
       const notBefore = await revokeTokens(env.DB, authority);
       if (notBefore !== undefined) {
-        const edge = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-        call.waitUntil(cacheAgentRevocation(edge, caller.agent.id, notBefore));
+        const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+        call.waitUntil(cacheAgentRevocation(cache, caller.agent.id, notBefore));
       }
       recordInBackground(call, caller.agent.id, "all tokens revoked");
       return {
         success: true,
         message: "All tokens are revoked. POST /agents/verify gives new ones.",
-        revoked_at: new Date(now).toISOString(),
+        revoked_at: toTimestamp(now),
       };
     },
   }),
@@ -118,14 +141,26 @@ export const tokenRoutes = [
     method: "GET",
     path: "/.well-known/jwks.json",
     auth: "none",
-    handle: ({ config }) =>
-      Response.json(publicKeySet(config.signingKeys), {
-        headers: { "Cache-Control": "public, max-age=300, stale-while-revalidate=300" },
-      }),
+    summary: "The public keys that access tokens are verified with",
+    response: z.object({
+      keys: z.array(
+        z.object({
+          kty: z.literal("EC"),
+          crv: z.literal("P-256"),
+          kid: z.string(),
+          x: z.string(),
+          y: z.string(),
+          alg: z.literal("ES256"),
+          use: z.literal("sig"),
+        }),
+      ),
+    }),
+    cacheControl: "public, max-age=300, stale-while-revalidate=300",
+    handle: ({ config }) => publicKeySet(config.signingKeys),
   }),
 ];
 
-function toTokenResponse({ accessToken, refreshToken, expiresIn }: TokenPair) {
+function toTokenResponse({ accessToken, refreshToken, expiresIn }: TokenPair): z.input<typeof tokenSchema> {
   return { access_token: accessToken, refresh_token: refreshToken, token_type: "Bearer", expires_in: expiresIn };
 }
 

@@ -1,14 +1,11 @@
+import * as z from "zod/mini";
 import { recordInBackground } from "../audit/record.ts";
-import { timeOrderedId, randomBase62 } from "../crypto/random.ts";
-import type { Caller } from "../access/authenticate.ts";
+import { randomBase62 } from "../crypto/random.ts";
+import { route } from "../access/route.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import { ApiError, badRequest, forbidden, notFound } from "../http/errors.ts";
+import { badRequest, forbidden, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
-import { route } from "../http/route.ts";
-import { enqueueDeliveries } from "../webhooks/deliveries/enqueue.ts";
-import { resetDelivery, insertDelivery, readDeliveries } from "../webhooks/deliveries/store.ts";
 import { EVENTS } from "../outbox/event.ts";
-import { createBody, deliveryQuery, regenerateBody, updateBody } from "./webhook-schemas.ts";
 import { newWebhookSecret, sealSecret } from "../webhooks/secret.ts";
 import {
   deleteWebhook,
@@ -17,20 +14,80 @@ import {
   listWebhooks,
   replaceSecret,
   updateWebhook,
-  type Owner,
 } from "../webhooks/store.ts";
 import { validateTarget } from "../webhooks/target.ts";
 import { targetPolicy } from "../webhooks/target-policy.ts";
-import { toDeliveryResponse, toWebhookStateResponse, toWebhookResponse, type Webhook } from "../webhooks/webhook.ts";
+import type { Webhook } from "../webhooks/webhook.ts";
+import { readableText } from "../validation/readable-text.ts";
+import { toTimestamp } from "./timestamp.ts";
+import { conflict, toOwner } from "./webhook-deliveries.ts";
 
 const MAX_WEBHOOKS_PER_AGENT = 20;
+
+/** A week. */
+const MAX_OVERLAP_SECONDS = 7 * 86_400;
+
+const url = z
+  .string()
+  .check(z.minLength(1), z.maxLength(2048), z.describe("An https URL; in local development also http://127.0.0.1."));
+const events = z.array(z.enum(EVENTS)).check(z.minLength(1), z.maxLength(EVENTS.length));
+const description = z.nullable(readableText(500));
+
+export const createBody = z.object({
+  url,
+  events,
+  description: z.optional(description),
+  all_agents: z._default(
+    z.boolean().check(z.describe("Delivers the events of every agent. Administrators only.")),
+    false,
+  ),
+});
+
+export const updateBody = z.object({
+  url: z.optional(url),
+  events: z.optional(events),
+  description: z.optional(description),
+  is_active: z.optional(
+    z
+      .boolean()
+      .check(z.describe("False stops deliveries; true starts them again, also after failures disabled the webhook.")),
+  ),
+});
+
+/** The Webhook object of the wire: exactly these keys. */
+const webhookSchema = z.object({
+  id: z.string(),
+  agent_id: z.string(),
+  url: z.string(),
+  events: z.array(z.enum(EVENTS)),
+  secret: z.string().check(z.describe("`***`, except in the response that has just created it.")),
+  created_at: z.iso.datetime(),
+});
+
+/** What stands beside the Webhook object where one webhook is read. */
+const webhookState = z.object({
+  is_active: z.boolean(),
+  all_agents: z.boolean(),
+  description: z.nullable(z.string()),
+  disabled_at: z.nullable(z.iso.datetime()),
+  disabled_reason: z.nullable(z.string()),
+  previous_secret_expires_at: z.nullable(z.iso.datetime()),
+  updated_at: z.iso.datetime(),
+});
+
+const success = z.literal(true);
+const message = z.string();
+const createdWebhook = z.object({ success, message, webhook: webhookSchema });
+const oneWebhook = z.object({ success, webhook: webhookSchema, ...webhookState.shape });
 
 export const webhookRoutes = [
   route({
     method: "POST",
     path: "/webhooks",
     auth: "bearer",
+    summary: "Have events delivered to a URL; its signing secret is shown here and never again",
     body: createBody,
+    response: createdWebhook,
     status: 201,
     async handle(call) {
       const { env, config, body, caller, authority, now } = call;
@@ -74,6 +131,8 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks",
     auth: "bearer",
+    summary: "List the calling agent's webhooks",
+    response: z.object({ success, webhooks: z.array(webhookSchema) }),
     async handle({ env, caller }) {
       const webhooks = await listWebhooks(env.DB, caller.agent.id);
       return { success: true, webhooks: webhooks.map((webhook) => toWebhookResponse(webhook)) };
@@ -84,6 +143,8 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks/events",
     auth: "none",
+    summary: "The events that a webhook can ask for",
+    response: z.object({ events: z.array(z.enum(EVENTS)) }),
     handle: () => ({ events: EVENTS }),
   }),
 
@@ -91,8 +152,10 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks/{id}",
     auth: "own",
+    summary: "Read a webhook",
+    response: oneWebhook,
     async handle({ env, caller, params }) {
-      return webhookResponse(await findWebhook(env.DB, params.id ?? "", toOwner(caller)));
+      return toOneWebhook(await findWebhook(env.DB, params.id, toOwner(caller)));
     },
   }),
 
@@ -100,15 +163,17 @@ export const webhookRoutes = [
     method: "PUT",
     path: "/webhooks/{id}",
     auth: "own",
+    summary: "Change a webhook, or switch it off and on",
     body: updateBody,
+    response: oneWebhook,
     async handle(call) {
       const { env, body, caller, authority: by, params, now } = call;
       const { url, events, description, is_active: isActive } = body;
       if (url !== undefined) checkTarget(call, url);
       const change = { url, events: events && [...new Set(events)], description, isActive };
-      const webhook = await updateWebhook(env.DB, params.id ?? "", toOwner(caller), change, { now, by });
+      const webhook = await updateWebhook(env.DB, params.id, toOwner(caller), change, { now, by });
       if (webhook) recordInBackground(call, webhook.agentId, `webhook ${webhook.id} changed`);
-      return webhookResponse(webhook);
+      return toOneWebhook(webhook);
     },
   }),
 
@@ -116,8 +181,10 @@ export const webhookRoutes = [
     method: "DELETE",
     path: "/webhooks/{id}",
     auth: "own",
+    summary: "Delete a webhook with its deliveries",
+    response: z.object({ success, message }),
     async handle(call) {
-      const id = call.params.id ?? "";
+      const id = call.params.id;
       const owner = await deleteWebhook(call.env.DB, id, toOwner(call.caller), call.authority);
       if (owner === undefined) throw notFound("The webhook");
       recordInBackground(call, owner, `webhook ${id} deleted`);
@@ -129,10 +196,26 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks/{id}/regenerate-secret",
     auth: "own",
-    body: regenerateBody,
+    summary: "Give a webhook a new secret; deliveries are signed with both for overlap_seconds",
+    body: z._default(
+      z.object({
+        overlap_seconds: z._default(
+          z
+            .int()
+            .check(
+              z.minimum(0),
+              z.maximum(MAX_OVERLAP_SECONDS),
+              z.describe("How many seconds deliveries are signed with both secrets."),
+            ),
+          0,
+        ),
+      }),
+      { overlap_seconds: 0 },
+    ),
+    response: createdWebhook,
     async handle(call) {
       const { env, config, body, caller, authority: by, params, now } = call;
-      const id = params.id ?? "";
+      const id = params.id;
       const secret = newWebhookSecret();
       const sealed = await sealSecret(secret, id, config.webhookKeys);
       const previousExpiresAt = now + body.overlap_seconds * 1000;
@@ -146,67 +229,30 @@ export const webhookRoutes = [
       };
     },
   }),
-
-  route({
-    method: "GET",
-    path: "/webhooks/{id}/deliveries",
-    auth: "own",
-    query: deliveryQuery,
-    async handle({ env, caller, params, query }) {
-      const webhook = await requireOwnWebhook(env.DB, params.id ?? "", caller);
-      const { deliveries, total } = await readDeliveries(env.DB, webhook.id, query);
-      const { limit, offset } = query;
-      return {
-        success: true,
-        deliveries: deliveries.map(toDeliveryResponse),
-        pagination: { total, limit, offset, has_more: offset + deliveries.length < total },
-      };
-    },
-  }),
-
-  route({
-    method: "POST",
-    path: "/webhooks/{id}/deliveries/{delivery_id}/redeliver",
-    auth: "own",
-    async handle({ env, caller, authority: by, params, now, waitUntil }) {
-      const webhook = await requireOwnWebhook(env.DB, params.id ?? "", caller);
-      requireActiveWebhook(webhook);
-      const found = await resetDelivery(env.DB, params.delivery_id ?? "", webhook.id, { now, by });
-      if (!found) throw notFound("The delivery");
-      if (!found.begun) throw conflict("delivery_pending", "An attempt is under way or due. Ask again in a minute.");
-      waitUntil(enqueueDeliveries(env.DELIVERIES, [found.delivery.id], now, now));
-      return { success: true, message: "Delivery begun anew.", delivery: toDeliveryResponse(found.delivery) };
-    },
-  }),
-
-  route({
-    method: "POST",
-    path: "/webhooks/{id}/test",
-    auth: "own",
-    async handle({ env, caller, authority: by, params, now, waitUntil }) {
-      const webhook = await requireOwnWebhook(env.DB, params.id ?? "", caller);
-      requireActiveWebhook(webhook);
-      const { agentId, id: webhookId } = webhook;
-      const data = { agent_id: agentId, webhook_id: webhookId };
-      const event = { id: timeOrderedId("evt_", now), name: "webhook.test", agentId, at: now, data };
-      const delivery = await insertDelivery(env.DB, webhookId, event, { now, by });
-      if (!delivery) throw notFound("The webhook");
-      waitUntil(enqueueDeliveries(env.DELIVERIES, [delivery.id], now, now));
-      return { success: true, message: "Test event on its way.", delivery: toDeliveryResponse(delivery) };
-    },
-  }),
 ];
 
-const toOwner = ({ agent, isAdmin }: Caller): Owner => (isAdmin ? "anybody" : agent.id);
-
-/** A webhook of somebody else's does not exist for the caller. @throws {ApiError} 404 */
-async function requireOwnWebhook(db: D1Database, id: string, caller: Caller): Promise<Webhook> {
-  const webhook = await findWebhook(db, id, toOwner(caller));
-  if (!webhook) throw notFound("The webhook");
-  return webhook;
+/** @param secret in clear only in the response that has just created it. */
+function toWebhookResponse(
+  { id, agentId, url, events, createdAt }: Webhook,
+  secret = "***",
+): z.input<typeof webhookSchema> {
+  return { id, agent_id: agentId, url, events: [...events], secret, created_at: toTimestamp(createdAt) };
 }
 
-function webhookResponse(webhook: Webhook | undefined) {
+function toWebhookStateResponse(webhook: Webhook): z.input<typeof webhookState> {
+  return {
+    is_active: webhook.isActive,
+    all_agents: webhook.allAgents,
+    description: webhook.description,
+    disabled_at: toTimestamp(webhook.disabledAt),
+    disabled_reason: webhook.disabledReason,
+    previous_secret_expires_at: toTimestamp(webhook.previousSecretExpiresAt),
+    updated_at: toTimestamp(webhook.updatedAt),
+  };
+}
+
+/** @throws {ApiError} 404 for no webhook. */
+function toOneWebhook(webhook: Webhook | undefined): z.input<typeof oneWebhook> {
   if (!webhook) throw notFound("The webhook");
   return { success: true, webhook: toWebhookResponse(webhook), ...toWebhookStateResponse(webhook) };
 }
@@ -215,12 +261,4 @@ function webhookResponse(webhook: Webhook | undefined) {
 function checkTarget({ config, request }: RequestContext, url: string): void {
   const fault = validateTarget(url, targetPolicy(config, request.url));
   if (fault) throw badRequest(`A webhook cannot be sent there: url ${fault}.`, [{ field: "url", message: fault }]);
-}
-
-function requireActiveWebhook({ isActive }: Webhook): void {
-  if (!isActive) throw conflict("webhook_inactive", "The webhook is switched off. PUT is_active: true first.");
-}
-
-function conflict(code: string, message: string): ApiError {
-  return new ApiError(409, { code, error: "Conflict", message });
 }

@@ -1,75 +1,71 @@
 import type * as z from "zod/mini";
-import type { Authority } from "../authority/authority.ts";
-import type { Registrar } from "../agents/register.ts";
-import type { Caller } from "../access/authenticate.ts";
 import type { RequestContext } from "./request-context.ts";
 
+export type Schema = z.ZodMiniType;
+type Parsed<S> = S extends Schema ? z.output<S> : undefined;
+
+/** The names of a path's parameters: `"id"` for `/agents/{id}`. */
+export type PathParameter<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
+  ? Name | PathParameter<Rest>
+  : never;
+
+/** What a handler returns for a response schema. It is serialized and never changed, so readonly arrays will do. */
+export type ResponseBody<S extends Schema> = DeepReadonly<z.input<S>>;
+type DeepReadonly<T> = { readonly [K in keyof T]: DeepReadonly<T[K]> };
+
 /**
- * Who may call a route.
+ * What a handler receives: the request's context, who is calling, and the parsed parameters, query and body. Nothing of the
+ * framework.
  *
- * - `none`: anybody.
- * - `registration`: anybody, but a Bearer or the bootstrap token, where sent, must be good.
- * - `bearer`: any agent in good standing.
- * - `self`: the agent that `{id}` names, or an admin.
- * - `admin`: a holder of `*:*:*`.
- * - `own`: any agent; the handler answers "not found" for what is not the caller's.
+ * @typeParam Access who is calling and what was checked about it; `access/` says what that is for each kind of route.
  */
-export type Auth = "none" | "registration" | "bearer" | "self" | "admin" | "own";
+export type Call<Access, Path extends string, Body = undefined, Query = undefined> = RequestContext &
+  Access & {
+    readonly params: Readonly<Record<PathParameter<Path>, string>>;
+    readonly body: Body;
+    readonly query: Query;
+  };
 
-interface CallerByAuth {
-  none: undefined;
-  registration: Registrar;
-  bearer: Caller;
-  self: Caller;
-  admin: Caller;
-  own: Caller;
-}
-
-/** What an agent was let in by; a registrar brings its own. */
-interface AuthorityByAuth extends Record<Auth, Authority | undefined> {
-  none: undefined;
-  registration: undefined;
-  bearer: Authority;
-  self: Authority;
-  admin: Authority;
-  own: Authority;
-}
-
-type Schema = z.ZodMiniType;
-type Output<S> = S extends Schema ? z.infer<S> : undefined;
-
-/** What a handler gets: everything checked, nothing of the framework. */
-export interface Call<A extends Auth = Auth, B = undefined, Q = undefined> extends RequestContext {
-  readonly params: Readonly<Record<string, string>>;
-  readonly body: B;
-  readonly query: Q;
-  readonly caller: CallerByAuth[A];
-  /** For `batchAs`: everything that a handler writes for its caller is written under it. */
-  readonly authority: AuthorityByAuth[A];
-}
-
-export interface Route<
-  A extends Auth = Auth,
-  B extends Schema | undefined = Schema | undefined,
-  Q extends Schema | undefined = Schema | undefined,
+/** One method of one path: who may call it, what it takes, what it returns, and what it does. */
+export interface RouteDeclaration<
+  Auth extends string,
+  Access,
+  Path extends string,
+  Body extends Schema | undefined,
+  Query extends Schema | undefined,
+  Response extends Schema,
 > {
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
-  /** Parameters in braces: `/agents/{id}`. */
-  readonly path: `/${string}`;
-  readonly auth: A;
-  /** Counted by the sender's address, before anyone asks who is calling: for what strangers may call at a cost. */
+  /** Parameters stand in braces: `/agents/{id}`. */
+  readonly path: Path;
+  readonly auth: Auth;
+  /** One line for the reference. */
+  readonly summary: string;
+  /** `address` counts each request against its sender's address before anything else, for routes that strangers may call. */
   readonly limited?: "address";
-  readonly body?: B;
-  readonly query?: Q;
+  /** Schema of the JSON body. A route without one ignores the body. */
+  readonly body?: Body;
+  /** Schema of the query. A route without one ignores the query. */
+  readonly query?: Query;
+  /** Schema of the body of a success. */
+  readonly response: Response;
+  /** Status of a success; 200 by default. */
   readonly status?: 200 | 201;
-  readonly handle: (call: Call<A, Output<B>, Output<Q>>) => Promise<object> | object;
+  /** `Cache-Control` of a success; `no-store` by default. */
+  readonly cacheControl?: string;
+  /** Returns the body of a success, or a whole response for anything else. Refuses by throwing an `ApiError`. */
+  readonly handle: Handler<Call<Access, Path, Parsed<Body>, Parsed<Query>>, Response>;
 }
 
-/** Declares a route. `auth` has no default: a route that does not say who may call it does not compile. */
-export function route<
-  A extends Auth,
-  B extends Schema | undefined = undefined,
-  Q extends Schema | undefined = undefined,
->(declared: Route<A, B, Q>): Route {
-  return declared as unknown as Route;
+/** Conditional only so that TypeScript knows the response's type while it reads a handler, and takes `true` for `true`. */
+type Handler<C, R extends Schema> = R extends Schema ? (call: C) => MaybePromise<ResponseBody<R> | Response> : never;
+
+type MaybePromise<T> = T | Promise<T>;
+
+/** A declared route as the app mounts it, whatever its handler takes and returns. */
+export interface MountedRoute<Auth extends string> extends Omit<
+  RouteDeclaration<Auth, unknown, `/${string}`, Schema | undefined, Schema | undefined, Schema>,
+  "handle"
+> {
+  readonly handle: (call: never) => MaybePromise<object>;
 }

@@ -1,4 +1,3 @@
-import type { JWK } from "jose";
 import type { SigningKey } from "../config/config.ts";
 
 /** The only algorithm that tokens are signed and verified with: every verifier's library knows it, and it is pinned (RFC 8725 §3.1). */
@@ -24,12 +23,12 @@ export function verificationKey(keys: readonly SigningKey[], kid: string | undef
 }
 
 /** The JWK Set that verifiers fetch (RFC 7517 §5). */
-export function publicKeySet(keys: readonly SigningKey[]): { keys: JWK[] } {
+export function publicKeySet(keys: readonly SigningKey[]) {
   return { keys: keys.map(publicHalf) };
 }
 
-function publicHalf({ kty, crv, kid, x, y }: SigningKey): JWK {
-  return { kty, crv, kid, x, y, alg: ALGORITHM, use: "sig" };
+function publicHalf({ kty, crv, kid, x, y }: SigningKey) {
+  return { kty, crv, kid, x, y, alg: ALGORITHM, use: "sig" } as const;
 }
 
 /** By the platform itself, which needs no code for the key types that are never used here. */

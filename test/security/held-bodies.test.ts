@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import { ROUTES } from "../../src/app.ts";
-import type { Route } from "../../src/http/route.ts";
+import type { Route } from "../../src/access/route.ts";
 import { holdBody } from "../support/held-body.ts";
 import { hook } from "../support/receiver.ts";
 import { world, type Registered, type World } from "../support/world.ts";

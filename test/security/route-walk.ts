@@ -1,5 +1,5 @@
 import { testSecrets } from "../support/secrets.ts";
-import type { Route } from "../../src/http/route.ts";
+import type { Route } from "../../src/access/route.ts";
 import type { Registered, World } from "../support/world.ts";
 import { forgedTokens, type Forgery } from "./forged-tokens.ts";
 

@@ -1,8 +1,12 @@
+import * as z from "zod/mini";
 import { beforeAll, describe, expect, it } from "vitest";
 import { createApp, ROUTES } from "../../src/app.ts";
-import { route, type Route } from "../../src/http/route.ts";
+import { route, type Route } from "../../src/access/route.ts";
 import { world } from "../support/world.ts";
 import { cast, visits, walk, type Cast } from "./route-walk.ts";
+
+/** What a declaration needs beside what these tests are about. */
+const NOTHING = { summary: "Added by a test", response: z.object({}), handle: () => ({}) };
 
 const SETTINGS = { STANDING_TTL_SECONDS: "0" };
 
@@ -50,13 +54,13 @@ describe("the walk", () => {
     ["registration", /declared registration, reviewed as closed/],
     ["own", /of another's: status is 200, not 404/],
   ])("finds an added route that is open by %s", async (auth, fault) => {
-    const added = route({ method: "GET", path: "/added/{id}", auth, handle: () => ({}) });
+    const added = route({ method: "GET", path: "/added/{id}", auth, ...NOTHING });
     const faults = await faultsOf((routes) => [...routes, added], "GET /added/{id}");
     expect(faults).toContainEqual(expect.stringMatching(fault));
   });
 
   it("finds nothing wrong with an added route that is closed", async () => {
-    const added = route({ method: "GET", path: "/added", auth: "admin", handle: () => ({}) });
+    const added = route({ method: "GET", path: "/added", auth: "admin", ...NOTHING });
     expect(await faultsOf((routes) => [...routes, added], "GET /added")).toEqual([]);
   });
 });
@@ -64,14 +68,14 @@ describe("the walk", () => {
 describe("a route that does not say who may call it", () => {
   it("does not compile", () => {
     // @ts-expect-error `auth` has no default
-    const added = route({ method: "GET", path: "/added", handle: () => ({}) });
+    const added = route({ method: "GET", path: "/added", ...NOTHING });
     // @ts-expect-error no such auth
-    route({ method: "GET", path: "/added", auth: "anybody", handle: () => ({}) });
+    route({ method: "GET", path: "/added", auth: "anybody", ...NOTHING });
     expect(added).not.toHaveProperty("auth");
   });
 
   it("lets nobody in if it is mounted all the same", async () => {
-    const unsaid = { method: "GET", path: "/added", handle: () => ({}) } as never;
+    const unsaid = { method: "GET", path: "/added", ...NOTHING } as never;
     const answer = await world({}, createApp([unsaid])).call("/added");
     expect([answer.status, answer.body.code]).toEqual([401, "missing_token"]);
   });

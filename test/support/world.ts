@@ -1,9 +1,9 @@
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { env as boundEnv } from "cloudflare:workers";
-import { inject } from "vitest";
+import { expect, inject } from "vitest";
 import { consumeActivities } from "../../src/audit/consume.ts";
 import type { ActivityMessage } from "../../src/audit/record.ts";
-import { answer } from "../../src/app.ts";
+import { answer, ROUTES } from "../../src/app.ts";
 import type { DeliveryMessage } from "../../src/webhooks/deliveries/enqueue.ts";
 import { withTestClock } from "./database-clock.ts";
 
@@ -112,6 +112,7 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
       } catch {
         // Proxied answers need not be JSON.
       }
+      if (response.ok && served.fetch === answer) checkResponseBody(init?.method ?? "GET", path, body);
       return { status: response.status, headers: response.headers, body };
     },
     agent: (permissions = ["lab:things:read"]) => register(self, permissions),
@@ -121,6 +122,20 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
     },
   };
   return self;
+}
+
+/**
+ * Every success that a test gets is exactly what its route's response schema says, and what OpenAPI therefore says: a key that
+ * the schema does not have is a fault, which TypeScript does not see in what a function returns.
+ */
+function checkResponseBody(method: string, path: string, body: unknown): void {
+  const { pathname } = new URL(path, "https://auth.example.com");
+  const matching = ROUTES.filter(
+    (one) => one.method === method && new RegExp(`^${one.path.replace(/\{\w+\}/g, "[^/]+")}$`).test(pathname),
+  );
+  // A static path wins over a parameter in its place.
+  const route = matching.find((one) => !one.path.includes("{")) ?? matching[0];
+  if (route) expect(body).toStrictEqual(route.response.parse(body));
 }
 
 async function register(where: World, permissions: string[], token?: string): Promise<Registered> {

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { registerBody } from "../../src/api/agent-schemas.ts";
+import { registerBody } from "../../src/api/agents.ts";
 import { invisibleCharacter, readableLine, readableText } from "../../src/validation/readable-text.ts";
-import { createBody, updateBody } from "../../src/api/webhook-schemas.ts";
+import { createBody, updateBody } from "../../src/api/webhooks.ts";
 
 const line = readableLine(1, 100);
 const text = readableText(500);

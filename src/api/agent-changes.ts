@@ -1,0 +1,176 @@
+import * as z from "zod/mini";
+import { route, type Call } from "../access/route.ts";
+import { STATUSES, TIERS, type Status } from "../agents/agent.ts";
+import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeResult } from "../agents/change.ts";
+import { validatePermissions } from "../agents/grants.ts";
+import { rotateKey } from "../agents/rotate-key.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { ApiError, badRequest, notFound } from "../http/errors.ts";
+import { cacheAgentRevocation } from "../tokens/revocation.ts";
+import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
+import { toTimestamp } from "./timestamp.ts";
+
+/** Permissions that someone asks to have granted. Whether they can be is for {@link validatePermissions} to say. */
+export const permissionsSchema = z.array(z.string().check(z.maxLength(100))).check(z.minLength(1), z.maxLength(50));
+
+const changedAgent = z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
+
+const DEFAULT_OVERLAP_SECONDS = 3600;
+const MAX_OVERLAP_SECONDS = 30 * 86_400;
+
+/** Changing an agent's status, tier, permissions and key. */
+export const agentChangeRoutes = [
+  route({
+    method: "POST",
+    path: "/agents/{id}/revoke",
+    auth: "self",
+    summary:
+      "Revoke an agent for good, and with it every token and key it has; proxied reads end within STANDING_TTL_SECONDS",
+    response: changedAgent,
+    handle: (call) => changeStatus(call, "revoked"),
+  }),
+
+  route({
+    method: "PUT",
+    path: "/agents/{id}/status",
+    auth: "admin",
+    summary:
+      "Set an agent's status; revoked is final, and leaving active ends its tokens, for proxied reads within STANDING_TTL_SECONDS",
+    body: z.object({ status: z.enum(STATUSES) }),
+    response: changedAgent,
+    handle: (call) => changeStatus(call, call.body.status),
+  }),
+
+  route({
+    method: "PUT",
+    path: "/agents/{id}/tier",
+    auth: "admin",
+    summary: "Set an agent's tier, and with it its rate limit",
+    body: z.object({ tier: z.enum(TIERS) }),
+    response: changedAgent,
+    async handle(call) {
+      const { tier } = call.body;
+      return toChangeResponse(call, await setTier(call.env.DB, toAgentChange(call), tier), `tier is ${tier}`);
+    },
+  }),
+
+  route({
+    method: "PUT",
+    path: "/agents/{id}/permissions",
+    auth: "admin",
+    summary:
+      "Set what an agent may do; its tokens are narrowed to it with their next request, proxied reads within STANDING_TTL_SECONDS",
+    body: z.object({ permissions: permissionsSchema }),
+    response: changedAgent,
+    async handle(call) {
+      const { env, config, body } = call;
+      const faults = validatePermissions(body.permissions, config.catalogue);
+      if (faults.length > 0) throw invalidPermissions(faults);
+      const changed = await setPermissions(env.DB, toAgentChange(call), body.permissions);
+      return toChangeResponse(call, changed, `permissions are ${body.permissions.join(" ")}`);
+    },
+  }),
+
+  route({
+    method: "POST",
+    path: "/agents/{id}/rotate-key",
+    auth: "self",
+    summary:
+      "Give an agent a fresh API key; the former stays good for the overlap, and with none its sessions end as well",
+    body: z._default(
+      z.object({
+        overlap_seconds: z._default(
+          z
+            .int()
+            .check(
+              z.minimum(0),
+              z.maximum(MAX_OVERLAP_SECONDS),
+              z.describe("How many seconds the previous API key stays valid."),
+            ),
+          DEFAULT_OVERLAP_SECONDS,
+        ),
+      }),
+      { overlap_seconds: DEFAULT_OVERLAP_SECONDS },
+    ),
+    response: z.object({
+      success: z.literal(true),
+      message: z.string(),
+      credentials: credentialsSchema,
+      previous_key_expires_at: z.iso.datetime(),
+    }),
+    async handle(call) {
+      const { env, config, body } = call;
+      const rotated = await rotateKey(env.DB, toAgentChange(call), body.overlap_seconds * 1000, config.pepper);
+      if (rotated.result !== "rotated") throw changeRefused(rotated.result);
+      const { agent, apiKey, previousExpiresAt } = rotated;
+      const atOnce = body.overlap_seconds === 0;
+      if (atOnce) cacheRevocation(call, agent.id, agent.notBefore);
+      recordInBackground(call, agent.id, `API key rotated by ${call.caller.agent.id}`);
+      return {
+        success: true,
+        message: atOnce
+          ? "The key is replaced, and all tokens have ended. Keep the new one: it is not shown again."
+          : `The key is replaced; the former is good for ${body.overlap_seconds} seconds more. Keep the new one: it is not shown again.`,
+        credentials: toCredentials(apiKey),
+        previous_key_expires_at: toTimestamp(previousExpiresAt),
+      };
+    },
+  }),
+];
+
+/** A call that changes the agent which `{id}` names. */
+type ChangeCall = Call<"self", "/agents/{id}">;
+
+export const toAgentChange = ({
+  authority,
+  params,
+  now,
+}: Pick<ChangeCall, "authority" | "params" | "now">): AgentChange => ({ id: params.id, by: authority, now });
+
+/** Tells every location, in the background, that the agent's tokens from before `notBefore` (in seconds) have ended. */
+export function cacheRevocation(
+  { env, config, waitUntil }: Pick<ChangeCall, "env" | "config" | "waitUntil">,
+  agentId: string,
+  notBefore: number,
+): void {
+  const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+  waitUntil(cacheAgentRevocation(cache, agentId, notBefore));
+}
+
+/** 400 naming every permission that cannot be granted. */
+export function invalidPermissions(faults: ReturnType<typeof validatePermissions>): ApiError {
+  const [first] = faults;
+  return badRequest(
+    `Not every permission can be granted. ${first?.permission}: ${first?.message}`,
+    faults,
+    "unknown_permission",
+  );
+}
+
+async function changeStatus(call: ChangeCall, status: Status) {
+  const changed = await setStatus(call.env.DB, toAgentChange(call), status);
+  if (changed.result === "changed" && status !== "active")
+    cacheRevocation(call, changed.agent.id, changed.agent.notBefore);
+  return toChangeResponse(call, changed, `status is ${status}`);
+}
+
+/** @throws {ApiError} 404 or 409 if nothing could be changed. */
+function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: string): z.input<typeof changedAgent> {
+  if (changed.result === "unknown" || changed.result === "final") throw changeRefused(changed.result);
+  const { agent } = changed;
+  if (changed.result === "changed") recordInBackground(call, agent.id, `${what}, set by ${call.caller.agent.id}`);
+  return {
+    success: true,
+    message: changed.result === "changed" ? `The agent's ${what}.` : "Nothing to change: it stands so already.",
+    agent: toAgentResponse(agent),
+  };
+}
+
+function changeRefused(result: "unknown" | "final"): ApiError {
+  if (result === "unknown") return notFound("The agent");
+  return new ApiError(409, {
+    code: "agent_revoked",
+    error: "Conflict",
+    message: "A revoked agent cannot be changed. Register a new one.",
+  });
+}
