@@ -5,12 +5,12 @@ export type Schema = z.ZodMiniType;
 type Parsed<S> = S extends Schema ? z.output<S> : undefined;
 
 /** The names of a path's parameters: `"id"` for `/agents/{id}`. */
-export type PathParameter<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
+type PathParameter<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
   ? Name | PathParameter<Rest>
   : never;
 
 /** What a handler returns for a response schema. It is serialized and never changed, so readonly arrays will do. */
-export type ResponseBody<S extends Schema> = DeepReadonly<z.input<S>>;
+type ResponseBody<S extends Schema> = DeepReadonly<z.input<S>>;
 type DeepReadonly<T> = { readonly [K in keyof T]: DeepReadonly<T[K]> };
 
 /**
