@@ -1,0 +1,320 @@
+"""Calls one deployment: retries, and tokens that renew themselves. No I/O of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from ._io import IO
+from .errors import AgentAuthError
+from .permissions import is_granted
+from .types import Agent, RefreshTokenResponse, Token, VerifyAgentResponse, parse
+
+Answer = TypeVar("Answer")
+Body = Mapping[str, Any]
+
+FIRST_RETRY_DELAY = 1.0
+"""Seconds before the first retry; each further one waits twice as long."""
+MAX_JITTER = 0.1
+"""A wait is up to this share longer, which spreads clients that failed in the same moment."""
+RENEWAL_MARGIN = 60.0
+"""Tokens are renewed this many seconds before they expire, or after nine tenths of their life if that is later."""
+
+# With these errors the request has not reached the server.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@dataclass
+class Session:
+    """The identity and the tokens of a client."""
+
+    agent_id: Optional[str] = None
+    api_key: Optional[str] = field(default=None, repr=False)
+    access_token: Optional[str] = field(default=None, repr=False)
+    refresh_token: Optional[str] = field(default=None, repr=False)
+    renew_at: Optional[float] = None
+    """When to renew the access token. None if its life is not known: then the server's refusal decides."""
+    is_own: bool = True
+    """Whether the client was constructed with this identity. Not so after `verify_agent` for the credentials of a caller."""
+
+    @property
+    def can_renew(self) -> bool:
+        return bool(self.refresh_token or (self.agent_id and self.api_key))
+
+
+@dataclass
+class Call:
+    """One request to AgentAuth's own API."""
+
+    method: str
+    path: str
+    query: Optional[Mapping[str, Any]] = None
+    body: Optional[Body] = field(default=None, repr=False)
+    repeatable: bool = True
+    """False for a request that must not be sent again while the outcome of an earlier attempt is unknown."""
+    resolve_repeated: Optional[Callable[[AgentAuthError], Optional[Body]]] = None
+    """
+    For a request whose second execution fails because the first one succeeded: the answer if this error follows an attempt
+    whose response was lost. None if the error proves nothing.
+    """
+
+
+class Core:
+    def __init__(
+        self,
+        io: IO,
+        base_url: str,
+        session: Session,
+        max_retries: int,
+        max_retry_delay: float,
+        timeout: float,
+        on_tokens: Optional[Callable[[Token], Any]],
+    ) -> None:
+        self.io = io
+        self.base_url = normalise_base_url(base_url)
+        self.session = session
+        self.max_retries = max_retries
+        self.max_retry_delay = max_retry_delay
+        self.timeout = timeout
+        self.on_tokens = on_tokens
+        # The token of `set_access_token`. It belongs to the task or thread that set it: a web application that sets each
+        # request's own token on one shared client must never send one caller's request with another caller's token.
+        self.context_token: ContextVar[Optional[str]] = ContextVar("agentauth_access_token", default=None)
+
+    async def call(self, call: Call, read: Callable[[Any], Answer], *, adopted: bool = True) -> Answer:
+        """
+        Sends a request with the client's token. Renews the token once if the server refuses it, and once if the server denies a
+        permission that the agent holds by now.
+
+        :param adopted: whether tokens count that `verify_agent` was given for, and not only the client's own.
+        """
+        own = self.context_token.get()
+        if own is not None:
+            return await self.send(call, read, own)
+        if not (adopted or self.session.is_own):
+            return await self.send(call, read, None)
+        token = await self.get_token()
+        try:
+            return await self.send(call, read, token)
+        except AgentAuthError as error:
+            if error.status_code not in (401, 403):
+                raise
+            renewed = await self.renew_for(error.status_code, error.details, token)
+            if renewed is None:
+                if error.status_code == 401 and token is None:
+                    message = "This call needs a token. Give the client agent_id and api_key, or call verify_agent."
+                    raise AgentAuthError(error.response, message=message) from None
+                raise
+        return await self.send(call, read, renewed)
+
+    async def send(self, call: Call, read: Callable[[Any], Answer], token: Optional[str] = None) -> Answer:
+        """
+        Sends a request until it succeeds or may not be sent again: network errors, 429 and 5xx are retried after 1, 2, 4 …
+        seconds, and not before the time that `Retry-After` names.
+        """
+        attempt = 0
+        was_lost = False
+        while True:
+            failure: Exception
+            retry_after = 0.0
+            try:
+                response = await self.io.send(self._request(call, token))
+            except httpx.TransportError as error:
+                failure, was_acted_on = error, not isinstance(error, _NEVER_SENT)
+            else:
+                if response.is_success or call.path == "/health":
+                    try:
+                        return read(response.json())
+                    except (KeyError, TypeError, ValueError):
+                        pass
+                refusal = AgentAuthError(response)
+                if was_lost and call.resolve_repeated:
+                    answer = call.resolve_repeated(refusal)
+                    if answer is not None:
+                        return read(answer)
+                if response.status_code != 429 and response.status_code < 500:
+                    raise refusal
+                # The server did not act on a request that it refused for its rate.
+                failure, was_acted_on = refusal, response.status_code != 429
+                retry_after = refusal.retry_after or 0.0
+            was_lost = was_lost or was_acted_on
+            if attempt >= self.max_retries or retry_after > self.max_retry_delay:
+                raise failure
+            if was_acted_on and not call.repeatable:
+                raise failure
+            delay = max(FIRST_RETRY_DELAY * 2**attempt, retry_after)
+            await self.io.sleep(min(delay * (1 + random.random() * MAX_JITTER), self.max_retry_delay))
+            attempt += 1
+
+    def _request(self, call: Call, token: Optional[str]) -> httpx.Request:
+        headers = {"Accept": "application/json"}
+        if token:
+            headers["Authorization"] = bearer(token)
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        return httpx.Request(
+            call.method,
+            self.base_url + call.path,
+            params={name: value for name, value in (call.query or {}).items() if value is not None} or None,
+            headers=headers,
+            content=None if call.body is None else json.dumps(call.body).encode(),
+            extensions={"timeout": httpx.Timeout(self.timeout).as_dict()},
+        )
+
+    async def get_token(self) -> Optional[str]:
+        """The access token, renewed first if it is due. None if the client has none and no means to get one."""
+        session = self.session
+        token = session.access_token
+        is_due = token is None or (session.renew_at is not None and self.io.now() >= session.renew_at)
+        if is_due and session.can_renew:
+            await self._renew(token)
+        return session.access_token
+
+    async def replace(self, refused: Optional[str]) -> Optional[str]:
+        """Another access token than the refused one. None if the client has no means to get one."""
+        if self.session.access_token not in (None, refused):
+            return self.session.access_token
+        if not self.session.can_renew:
+            return None
+        await self._renew(refused)
+        return self.session.access_token
+
+    async def renew_for(self, status: int, refusal: Mapping[str, Any], token: Optional[str]) -> Optional[str]:
+        """A new access token, if one can help against this refusal."""
+        if status == 401:
+            return await self.replace(token)
+        required = refusal.get("required")
+        agent_id, scope = _claims_of(token)
+        if not (agent_id and isinstance(required, str) and self.session.can_renew) or is_granted(scope, required):
+            return None
+        # A denial that stands costs this read and no new tokens. Without an answer the denial is what the caller has to know.
+        call = Call("GET", agent_path(agent_id))
+        try:
+            agent = await self.send(call, lambda body: parse(Agent, body["agent"]), token)
+        except httpx.HTTPError:
+            return None
+        return await self.replace(token) if is_granted(agent.permissions, required) else None
+
+    async def _renew(self, stale: Optional[str]) -> None:
+        """
+        Replaces a token that is due or refused. Callers that wait for the lock find the token replaced. If a renewal is
+        cancelled midway, the next one sends the same refresh token, which the server answers with the same successor.
+        """
+        session = self.session
+        async with self.io.lock():
+            if session.access_token not in (None, stale):
+                return
+            token = await self._request_tokens()
+            # If the client was given another identity meanwhile, these tokens are not its own any more.
+            if session.access_token not in (None, stale):
+                return
+            self._store(token)
+        await self._notify(token)
+
+    async def _request_tokens(self) -> Token:
+        session = self.session
+        used = session.refresh_token
+        if used:
+            try:
+                return (await self.send_refresh(used)).token
+            except AgentAuthError as error:
+                if error.status_code != 401:
+                    raise
+                # The session has ended. With the API key the client opens another.
+                if session.refresh_token == used:
+                    session.refresh_token = None
+                if not session.can_renew:
+                    raise
+        return (await self.send_verify(session.agent_id, session.api_key)).token
+
+    async def send_refresh(self, refresh_token: Optional[str]) -> RefreshTokenResponse:
+        call = Call("POST", "/agents/refresh", body={"refresh_token": refresh_token})
+        return await self.send(call, lambda body: parse(RefreshTokenResponse, body))
+
+    async def send_verify(self, agent_id: Optional[str], api_key: Optional[str]) -> VerifyAgentResponse:
+        # White space comes along with a copied key or with the last line of a file.
+        call = Call("POST", "/agents/verify", body={"agent_id": agent_id, "api_key": api_key and api_key.strip()})
+        return await self.send(call, lambda body: parse(VerifyAgentResponse, body))
+
+    async def adopt(self, token: Token) -> None:
+        """Goes on with these tokens, in every task and thread."""
+        self.context_token.set(None)
+        self._store(token)
+        await self._notify(token)
+
+    def _store(self, token: Token) -> None:
+        session = self.session
+        session.access_token = token.access_token
+        session.refresh_token = token.refresh_token
+        session.renew_at = self.io.now() + max(token.expires_in * 0.9, token.expires_in - RENEWAL_MARGIN)
+
+    async def _notify(self, token: Token) -> None:
+        if self.on_tokens:
+            await self.io.call(self.on_tokens, token)
+
+    def forget_tokens(self) -> None:
+        """Forgets the tokens that this task or thread calls with, once they are revoked."""
+        if self.context_token.get() is not None:
+            self.context_token.set(None)
+            return
+        self.session.access_token = self.session.refresh_token = self.session.renew_at = None
+
+
+def normalise_base_url(text: object) -> str:
+    """
+    :raises ValueError: it is not an http(s) URL. The message does not quote it: it may be a key in the wrong place.
+    """
+    try:
+        url = httpx.URL(text) if isinstance(text, str) else httpx.URL("")
+    except (httpx.InvalidURL, UnicodeError):
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("base_url must be a URL such as https://agentauth.example.com.")
+    return str(httpx.URL(scheme=url.scheme, host=url.host, port=url.port, path=url.path)).rstrip("/")
+
+
+def bearer(token: str) -> str:
+    """
+    The `Authorization` header.
+
+    :raises ValueError: no header can hold the token. The message does not quote it.
+    """
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("The access token holds a character that no header can hold. Copy it again, whole.")
+    return f"Bearer {token}"
+
+
+def agent_path(agent_id: str, rest: str = "") -> str:
+    return f"/agents/{_segment(agent_id)}{rest}"
+
+
+def webhook_path(webhook_id: str, rest: str = "") -> str:
+    return f"/webhooks/{_segment(webhook_id)}{rest}"
+
+
+def _segment(value: str) -> str:
+    """
+    One segment of a path.
+
+    :raises ValueError: it is empty, or a dot segment, which clients and servers resolve to another path.
+    """
+    if value in ("", ".", ".."):
+        raise ValueError("An id must not be empty.")
+    return quote(value, safe="")
+
+
+def _claims_of(token: Optional[str]) -> Tuple[Optional[str], List[str]]:
+    """What an access token claims, without any check: the server checks it. Nothing for a text that is no JWT."""
+    try:
+        payload = (token or "").split(".")[1]
+        claims: Dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(claims["sub"]), str(claims["scope"]).split(" ")
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None, []

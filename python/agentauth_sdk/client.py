@@ -1,0 +1,466 @@
+"""The clients. Every method is written once, as a coroutine; `SyncAgentAuthClient` runs the same coroutines to their end."""
+
+from __future__ import annotations
+
+import functools
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, List, Optional, Sequence, Type, TypeVar
+
+import httpx
+
+from ._core import Body, Call, Core, Session, agent_path, webhook_path
+from ._io import IO, AsyncIO, SyncIO, run_now
+from .errors import AgentAuthError
+from .permissions import Permission
+from .proxy import AsyncProxyTransport, ProxyTransport
+from .types import (
+    Agent,
+    AgentList,
+    AgentStatus,
+    AgentTier,
+    GetActivityResponse,
+    HealthCheckResponse,
+    RefreshTokenResponse,
+    RegisterAgentResponse,
+    RotateKeyResponse,
+    Token,
+    VerifyAgentResponse,
+    Webhook,
+    parse,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Concatenate, ParamSpec
+
+    Parameters = ParamSpec("Parameters")
+
+Result = TypeVar("Result")
+Json = Dict[str, Any]
+
+
+class _Api:
+    """The methods of both clients."""
+
+    def __init__(
+        self,
+        io: IO,
+        base_url: str,
+        session: Session,
+        max_retries: int,
+        timeout: float,
+        max_retry_delay: float,
+        on_tokens: Optional[Callable[[Token], Any]],
+    ) -> None:
+        self._core = Core(io, base_url, session, max_retries, max_retry_delay, timeout, on_tokens)
+
+    def __repr__(self) -> str:
+        return f"AgentAuthClient({self._core.base_url!r}, agent_id={self._core.session.agent_id!r})"
+
+    @property
+    def base_url(self) -> str:
+        return self._core.base_url
+
+    @property
+    def access_token(self) -> Optional[str]:
+        """The access token that the next call of this task or thread is sent with, if it needs no renewal."""
+        return self._core.context_token.get() or self._core.session.access_token
+
+    def set_access_token(self, token: Optional[str]) -> None:
+        """
+        Sends the calls of this task or thread, and of the tasks that it starts, with this token; with None no longer.
+
+        Other tasks and threads are not affected, so that a web application can set each request's own token on one shared
+        client. A token for all of them is given to the constructor. This token is not renewed.
+        """
+        self._core.context_token.set(token)
+
+    def set_api_key(self, api_key: str) -> None:
+        """Sets the API key that the client opens its next session with."""
+        self._core.session.api_key = api_key
+
+    # Agents
+
+    async def register_agent(
+        self, name: str, owner_email: str, permissions: Sequence[Permission], description: Optional[str] = None
+    ) -> RegisterAgentResponse:
+        """
+        Registers an agent. The response holds its API key, which is never shown again.
+
+        It is sent with the token that the client was constructed with or `set_access_token` was given, if any, but not with one
+        of `verify_agent`: in a web application that would be the token of whoever signed in last.
+        """
+        body: Json = {"name": name, "owner_email": owner_email, "permissions": list(permissions)}
+        if description is not None:
+            body["description"] = description
+        call = Call("POST", "/agents/register", body=body, repeatable=False)
+        return await self._core.call(call, lambda answer: parse(RegisterAgentResponse, answer), adopted=False)
+
+    async def verify_agent(
+        self, agent_id: Optional[str] = None, api_key: Optional[str] = None
+    ) -> VerifyAgentResponse:
+        """Exchanges an API key, the client's own by default, for tokens. The client goes on as that agent."""
+        session = self._core.session
+        answer = await self._core.send_verify(agent_id or session.agent_id, api_key or session.api_key)
+        if agent_id is not None or api_key is not None:
+            session.is_own = session.is_own and agent_id in (None, session.agent_id)
+            session.agent_id = answer.agent.agent_id
+            session.api_key = api_key or session.api_key
+        await self._core.adopt(answer.token)
+        return answer
+
+    async def refresh_token(self, refresh_token: Optional[str] = None) -> RefreshTokenResponse:
+        """Exchanges a refresh token, the client's own by default, for the next pair of tokens."""
+        session = self._core.session
+        used = refresh_token or session.refresh_token
+        is_foreign = used != session.refresh_token
+        answer = await self._core.send_refresh(used)
+        if is_foreign:
+            # Whose session this is, is not known. The key of another agent must not take it over later.
+            session.is_own, session.agent_id, session.api_key = False, None, None
+        await self._core.adopt(answer.token)
+        return answer
+
+    async def revoke_tokens(self) -> Json:
+        """Revokes every token of the calling agent, this client's included."""
+        answer = await self._call_object("POST", "/agents/revoke-tokens")
+        self._core.forget_tokens()
+        return answer
+
+    async def list_agents(
+        self,
+        limit: Optional[int] = None,
+        offset: Optional[int] = None,
+        status: Optional[AgentStatus] = None,
+        q: Optional[str] = None,
+    ) -> AgentList:
+        """One page of all agents, newest first: a list that has `total` and `has_more`. Administrators only."""
+        query = {"limit": limit, "offset": offset, "status": status, "q": q}
+
+        def read(answer: Body) -> AgentList:
+            agents = [parse(Agent, one) for one in answer["agents"]]
+            return AgentList(agents, answer["total"], answer["limit"], answer["offset"], answer["has_more"])
+
+        return await self._core.call(Call("GET", "/agents", query=query), read)
+
+    async def get_agent(self, agent_id: str) -> Agent:
+        """One agent: the calling agent itself, or for administrators any agent."""
+        return await self._core.call(Call("GET", agent_path(agent_id)), _read_agent)
+
+    async def revoke_agent(self, agent_id: str) -> Json:
+        """
+        Revokes an agent for good: the calling agent itself, or for administrators any agent.
+
+        If the response is lost, the call is repeated; that the agent's own token is revoked by then is success.
+        """
+
+        def resolve(error: AgentAuthError) -> Optional[Body]:
+            if error.status_code != 404 and error.code != "token_revoked":
+                return None
+            return {**_DONE, "agent": {"agent_id": agent_id, "status": "revoked"}}
+
+        return await self._call_object("POST", agent_path(agent_id, "/revoke"), resolve=resolve)
+
+    async def delete_agent(self, agent_id: str) -> Json:
+        """Deletes an agent with its keys, sessions and webhooks; its activity stays. Administrators only."""
+        return await self._call_object("DELETE", agent_path(agent_id), resolve=_resolve_deleted)
+
+    async def update_agent_tier(self, agent_id: str, tier: AgentTier) -> Agent:
+        """Changes the tier of an agent, and with it its rate limit. Administrators only."""
+        return await self._core.call(Call("PUT", agent_path(agent_id, "/tier"), body={"tier": tier}), _read_agent)
+
+    async def update_agent_status(self, agent_id: str, status: AgentStatus) -> Agent:
+        """Suspends an agent, or activates it (again). Administrators only."""
+        return await self._core.call(Call("PUT", agent_path(agent_id, "/status"), body={"status": status}), _read_agent)
+
+    async def update_agent_permissions(self, agent_id: str, permissions: Sequence[Permission]) -> Agent:
+        """Replaces the permissions of an agent. Administrators only."""
+        body = {"permissions": list(permissions)}
+        return await self._core.call(Call("PUT", agent_path(agent_id, "/permissions"), body=body), _read_agent)
+
+    async def rotate_agent_key(self, agent_id: str, overlap_seconds: Optional[int] = None) -> RotateKeyResponse:
+        """
+        Gives an agent a new API key, which only this response shows. The previous one stays valid for `overlap_seconds`. A client
+        that rotates its own key goes on with the new one.
+        """
+        body = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
+        call = Call("POST", agent_path(agent_id, "/rotate-key"), body=body, repeatable=False)
+        answer = await self._core.call(call, lambda one: parse(RotateKeyResponse, one))
+        if agent_id == self._core.session.agent_id:
+            self.set_api_key(answer.credentials.api_key)
+        return answer
+
+    async def get_activity(self, agent_id: str, limit: int = 50, offset: int = 0) -> GetActivityResponse:
+        """One page of an agent's activity, newest first."""
+        call = Call("GET", agent_path(agent_id, "/activity"), query={"limit": limit, "offset": offset})
+        return await self._core.call(call, lambda answer: parse(GetActivityResponse, answer))
+
+    # Webhooks
+
+    async def register_webhook(self, url: str, events: Sequence[str], description: Optional[str] = None) -> Webhook:
+        """Registers a webhook: events are delivered to its https URL. Only this response shows its secret."""
+        body: Json = {"url": url, "events": list(events)}
+        if description is not None:
+            body["description"] = description
+        return await self._core.call(Call("POST", "/webhooks", body=body, repeatable=False), _read_webhook)
+
+    async def list_webhooks(self) -> List[Webhook]:
+        """The webhooks of the calling agent, without their secrets."""
+        return await self._core.call(
+            Call("GET", "/webhooks"), lambda answer: [parse(Webhook, one) for one in answer["webhooks"]]
+        )
+
+    async def get_webhook(self, webhook_id: str) -> Webhook:
+        return await self._core.call(Call("GET", webhook_path(webhook_id)), _read_webhook)
+
+    async def update_webhook(
+        self,
+        webhook_id: str,
+        *,
+        url: Optional[str] = None,
+        events: Optional[Sequence[str]] = None,
+        is_active: Optional[bool] = None,
+    ) -> Webhook:
+        """Changes the given properties of a webhook. `is_active=True` enables one that was disabled."""
+        changes = {"url": url, "events": None if events is None else list(events), "is_active": is_active}
+        body = {name: value for name, value in changes.items() if value is not None}
+        return await self._core.call(Call("PUT", webhook_path(webhook_id), body=body), _read_webhook)
+
+    async def delete_webhook(self, webhook_id: str) -> Json:
+        """Deletes a webhook with its deliveries."""
+        return await self._call_object("DELETE", webhook_path(webhook_id), resolve=_resolve_deleted)
+
+    async def regenerate_webhook_secret(self, webhook_id: str, overlap_seconds: Optional[int] = None) -> Webhook:
+        """
+        Gives a webhook a new secret, which only this response shows. Deliveries are signed with both secrets for
+        `overlap_seconds`.
+        """
+        body = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
+        call = Call("POST", webhook_path(webhook_id, "/regenerate-secret"), body=body, repeatable=False)
+        return await self._core.call(call, _read_webhook)
+
+    async def test_webhook(self, webhook_id: str) -> Json:
+        """Sends a `webhook.test` event to a webhook."""
+        return await self._call_object("POST", webhook_path(webhook_id, "/test"), repeatable=False)
+
+    async def get_webhook_events(self) -> List[str]:
+        """The names of the events that a webhook can be registered for. Needs no credentials."""
+        return await self._core.send(Call("GET", "/webhooks/events"), lambda answer: list(answer["events"]))
+
+    # The deployment
+
+    async def list_permissions(self) -> Json:
+        """The permissions that this deployment can grant. Needs no credentials."""
+        return await self._core.send(Call("GET", "/permissions/list"), _read_object)
+
+    async def health_check(self) -> HealthCheckResponse:
+        """Whether the deployment and its database answer. `unhealthy` is a result, not an error. Needs no credentials."""
+        return await self._core.send(Call("GET", "/health"), lambda answer: parse(HealthCheckResponse, answer))
+
+    async def get_access_token(self) -> Optional[str]:
+        """
+        An access token, renewed first if it is due, for an SDK that takes a base URL and a token. None if the client has none and
+        no means to get one.
+        """
+        return self._core.context_token.get() or await self._core.get_token()
+
+    def proxy_url(self, service: str) -> str:
+        """The URL of a service at the gateway, for an SDK that takes a base URL."""
+        return f"{self._core.base_url}/proxy/{service}"
+
+    async def _call_object(
+        self,
+        method: str,
+        path: str,
+        *,
+        repeatable: bool = True,
+        resolve: Optional[Callable[[AgentAuthError], Optional[Body]]] = None,
+    ) -> Json:
+        call = Call(method, path, repeatable=repeatable, resolve_repeated=resolve)
+        return await self._core.call(call, _read_object)
+
+
+class AgentAuthClient(_Api):
+    """
+    A client of one AgentAuth deployment, for asyncio. It can be shared by tasks, and used in one event loop after another.
+
+    Every method raises `AgentAuthError` (an `httpx.HTTPStatusError`) for a refusal, and an `httpx.RequestError` if there is no
+    response.
+
+    :param base_url: the address of the deployment, for example `https://agentauth.example.com`.
+    :param api_key: with `agent_id`: the client proves itself on its first call and keeps its tokens valid.
+    :param max_retries: how often a failed call is repeated at most.
+    :param timeout: seconds for each step of one attempt, as httpx counts them.
+    :param max_retry_delay: the longest wait before a retry, in seconds. If `Retry-After` asks for more, the call raises, and
+        `retry_after` of the error says how many seconds to wait.
+    :param on_tokens: called with every new pair of tokens, to store it for the next start. It may be a coroutine function.
+    :param transport: the httpx transport to use, for example with a proxy or a certificate of your own. It is not closed.
+    :raises ValueError: `base_url` is not an http(s) URL.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: Optional[str] = None,
+        access_token: Optional[str] = None,
+        max_retries: int = 3,
+        timeout: float = 10.0,
+        *,
+        agent_id: Optional[str] = None,
+        refresh_token: Optional[str] = None,
+        max_retry_delay: float = 30.0,
+        on_tokens: Optional[Callable[[Token], Any]] = None,
+        transport: Optional[httpx.AsyncBaseTransport] = None,
+    ) -> None:
+        self._io = AsyncIO(transport)
+        self._transport = transport
+        session = Session(agent_id, api_key, access_token, refresh_token)
+        super().__init__(self._io, base_url, session, max_retries, timeout, max_retry_delay, on_tokens)
+
+    async def __aenter__(self) -> AgentAuthClient:
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections of this event loop. A later call opens new ones."""
+        await self._io.close()
+
+    def proxy(self, service: str, base_url: Optional[str] = None) -> AsyncProxyTransport:
+        """
+        An httpx transport that calls one service through the gateway with this client's token, which replaces any other.
+
+        It takes requests for the service's URL at the gateway (`proxy_url`) and, if `base_url` is given, for URLs below that,
+        such as an SDK of the service makes. Any other URL, also one that a redirect leads to, is a `ProxyTargetError`.
+        """
+        return AsyncProxyTransport(self._core, service, base_url, self._transport)
+
+    def proxy_client(self, service: str) -> httpx.AsyncClient:
+        """An httpx client of one service: `await client.proxy_client("github").get("/repos/octo/hello/issues/5")`."""
+        return httpx.AsyncClient(transport=self.proxy(service), base_url=self.proxy_url(service))
+
+
+def _sync(
+    method: "Callable[Concatenate[Any, Parameters], Coroutine[Any, Any, Result]]",
+) -> "Callable[Concatenate[Any, Parameters], Result]":
+    """The method that runs a coroutine method to its end. Every coroutine function of `_Api` is safe for `run_now`."""
+
+    @functools.wraps(method)
+    def run(self: Any, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return run_now(method(self._api, *args, **kwargs))
+
+    return run
+
+
+class SyncAgentAuthClient:
+    """`AgentAuthClient` for code without an event loop: the same parameters and methods, without `await`. Threads can share it."""
+
+    register_agent = _sync(_Api.register_agent)
+    verify_agent = _sync(_Api.verify_agent)
+    refresh_token = _sync(_Api.refresh_token)
+    revoke_tokens = _sync(_Api.revoke_tokens)
+    list_agents = _sync(_Api.list_agents)
+    get_agent = _sync(_Api.get_agent)
+    revoke_agent = _sync(_Api.revoke_agent)
+    delete_agent = _sync(_Api.delete_agent)
+    update_agent_tier = _sync(_Api.update_agent_tier)
+    update_agent_status = _sync(_Api.update_agent_status)
+    update_agent_permissions = _sync(_Api.update_agent_permissions)
+    rotate_agent_key = _sync(_Api.rotate_agent_key)
+    get_activity = _sync(_Api.get_activity)
+    register_webhook = _sync(_Api.register_webhook)
+    list_webhooks = _sync(_Api.list_webhooks)
+    get_webhook = _sync(_Api.get_webhook)
+    update_webhook = _sync(_Api.update_webhook)
+    delete_webhook = _sync(_Api.delete_webhook)
+    regenerate_webhook_secret = _sync(_Api.regenerate_webhook_secret)
+    test_webhook = _sync(_Api.test_webhook)
+    get_webhook_events = _sync(_Api.get_webhook_events)
+    list_permissions = _sync(_Api.list_permissions)
+    health_check = _sync(_Api.health_check)
+    get_access_token = _sync(_Api.get_access_token)
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: Optional[str] = None,
+        access_token: Optional[str] = None,
+        max_retries: int = 3,
+        timeout: float = 10.0,
+        *,
+        agent_id: Optional[str] = None,
+        refresh_token: Optional[str] = None,
+        max_retry_delay: float = 30.0,
+        on_tokens: Optional[Callable[[Token], Any]] = None,
+        transport: Optional[httpx.BaseTransport] = None,
+    ) -> None:
+        self._io = SyncIO(transport)
+        self._transport = transport
+        session = Session(agent_id, api_key, access_token, refresh_token)
+        self._api = _Api(self._io, base_url, session, max_retries, timeout, max_retry_delay, on_tokens)
+
+    def __repr__(self) -> str:
+        return f"Sync{self._api!r}"
+
+    def __enter__(self) -> SyncAgentAuthClient:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections. A later call opens new ones."""
+        self._io.close()
+
+    @property
+    def base_url(self) -> str:
+        return self._api.base_url
+
+    @property
+    def access_token(self) -> Optional[str]:
+        return self._api.access_token
+
+    @functools.wraps(_Api.set_access_token)
+    def set_access_token(self, token: Optional[str]) -> None:
+        self._api.set_access_token(token)
+
+    @functools.wraps(_Api.set_api_key)
+    def set_api_key(self, api_key: str) -> None:
+        self._api.set_api_key(api_key)
+
+    @functools.wraps(_Api.proxy_url)
+    def proxy_url(self, service: str) -> str:
+        return self._api.proxy_url(service)
+
+    def proxy(self, service: str, base_url: Optional[str] = None) -> ProxyTransport:
+        """`AgentAuthClient.proxy`, for `httpx.Client`."""
+        return ProxyTransport(self._api._core, service, base_url, self._transport)
+
+    def proxy_client(self, service: str) -> httpx.Client:
+        """An httpx client of one service: `client.proxy_client("github").get("/repos/octo/hello/issues/5")`."""
+        return httpx.Client(transport=self.proxy(service), base_url=self.proxy_url(service))
+
+
+_DONE = {"success": True, "message": "Done. The response to an earlier attempt of this call was lost."}
+
+
+def _resolve_deleted(error: AgentAuthError) -> Optional[Body]:
+    return _DONE if error.status_code == 404 else None
+
+
+def _read_object(answer: Any) -> Json:
+    if not isinstance(answer, dict):
+        raise ValueError("not an object")
+    return answer
+
+
+def _read_agent(answer: Any) -> Agent:
+    return parse(Agent, answer["agent"])
+
+
+def _read_webhook(answer: Any) -> Webhook:
+    return parse(Webhook, answer["webhook"])

@@ -1,0 +1,204 @@
+"""The objects of the API. Each is built from a response by `parse`, nested objects included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Dict, List, Literal, Mapping, Optional, Type, TypeVar, get_args, get_origin, get_type_hints
+
+AgentStatus = Literal["active", "inactive", "suspended", "revoked"]
+AgentTier = Literal["free", "pro", "enterprise"]
+
+
+@dataclass
+class Agent:
+    """An agent as everybody with access to it sees it. Times are RFC 3339, in UTC."""
+
+    agent_id: str
+    name: str
+    owner_email: str
+    permissions: List[str]
+    status: AgentStatus
+    tier: AgentTier
+    created_at: str
+    updated_at: str
+
+
+# Secrets are left out of `repr`, so that a printed or logged response does not hold them.
+
+
+@dataclass
+class Credentials:
+    api_key: str = field(repr=False)
+    token_type: str = "Bearer"
+
+
+@dataclass
+class Token:
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    token_type: str
+    expires_in: int
+    """Seconds."""
+
+
+@dataclass
+class RegisterAgentRequest:
+    name: str
+    owner_email: str
+    permissions: List[str]
+
+
+@dataclass
+class VerifyAgentRequest:
+    agent_id: str
+    api_key: str = field(repr=False)
+
+
+@dataclass
+class RefreshTokenRequest:
+    refresh_token: str = field(repr=False)
+
+
+@dataclass
+class RegisterAgentResponse:
+    success: bool
+    message: str
+    agent: Agent
+    credentials: Credentials
+
+
+@dataclass
+class VerifyAgentResponse:
+    success: bool
+    message: str
+    agent: Agent
+    token: Token
+
+
+@dataclass
+class RefreshTokenResponse:
+    success: bool
+    message: str
+    token: Token
+
+
+@dataclass
+class RotateKeyResponse:
+    success: bool
+    message: str
+    credentials: Credentials
+    previous_key_expires_at: Optional[str] = None
+
+
+@dataclass
+class ActivityLog:
+    id: str
+    agent_id: str
+    timestamp: str
+    ip_address: str
+    status: Literal["success", "failure"]
+    message: Optional[str] = None
+
+
+@dataclass
+class Pagination:
+    total: int
+    limit: int
+    offset: int
+    has_more: bool
+
+
+@dataclass
+class GetActivityResponse:
+    success: bool
+    agent_id: str
+    activity: List[ActivityLog]
+    pagination: Pagination
+
+    @property
+    def logs(self) -> List[ActivityLog]:
+        """`activity` as the published guide spells it."""
+        return self.activity
+
+
+@dataclass
+class Webhook:
+    """A webhook. `secret` is `"***"` except in the one response that shows it."""
+
+    id: str
+    agent_id: str
+    url: str
+    events: List[str]
+    secret: str = field(repr=False)
+    created_at: str
+
+    @property
+    def webhook(self) -> Webhook:
+        """The webhook itself: the published page writes `webhook.webhook.id`."""
+        return self
+
+
+@dataclass
+class HealthCheckResponse:
+    status: Literal["healthy", "unhealthy"]
+    database: Literal["connected", "disconnected"]
+    timestamp: str
+
+
+@dataclass
+class WebhookEvent:
+    """A verified delivery. `event` says which keys `data` has."""
+
+    id: str
+    event: str
+    agent_id: Optional[str]
+    timestamp: str
+    data: Dict[str, Any]
+
+
+class AgentList(List[Agent]):
+    """One page of agents, newest first, with what the response says about the whole list."""
+
+    def __init__(self, agents: List[Agent], total: int, limit: int, offset: int, has_more: bool) -> None:
+        super().__init__(agents)
+        self.total = total
+        self.limit = limit
+        self.offset = offset
+        self.has_more = has_more
+
+    @property
+    def agents(self) -> List[Agent]:
+        return list(self)
+
+
+Parsed = TypeVar("Parsed")
+
+
+def parse(kind: Type[Parsed], body: Any) -> Parsed:
+    """
+    Builds a dataclass, and the dataclasses in it, from a JSON object. Keys that a newer server adds are ignored.
+
+    :raises ValueError: a required key is missing, or an object or a list is something else.
+    """
+    if not isinstance(body, Mapping):
+        raise ValueError(f"{kind.__name__} is not an object")
+    hints = get_type_hints(kind)
+    known: Dict[str, Any] = {}
+    for one in fields(kind):
+        if one.name in body:
+            known[one.name] = _parse_value(hints[one.name], body[one.name])
+    try:
+        return kind(**known)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _parse_value(hint: Any, value: Any) -> Any:
+    if is_dataclass(hint):
+        return parse(hint, value)
+    if get_origin(hint) is list:
+        if not isinstance(value, list):
+            raise ValueError("a list is missing")
+        (item,) = get_args(hint)
+        return [_parse_value(item, one) for one in value]
+    return value

@@ -1,0 +1,149 @@
+"""Verifies access tokens offline (RFC 9068), with the published keys of a deployment. Needs PyJWT and cryptography."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional
+
+import httpx
+
+from ._io import IO, AsyncIO, SyncIO, run_now
+from .errors import TokenVerificationError
+
+MAX_KEY_AGE = 600.0
+"""Seconds after which the keys are fetched again."""
+MAX_STALE = 86_400.0
+"""
+How many seconds keys are used although they cannot be fetched again. It bounds how long a service that is cut off from the
+deployment goes on trusting a signing key that was withdrawn there.
+"""
+COOLDOWN = 30.0
+"""At least this many seconds pass between two fetches for a key that is not in the set: made-up key ids cause no more."""
+FETCH_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class VerifiedAgent:
+    """The agent that an access token was issued to, and what the token grants."""
+
+    agent_id: str
+    permissions: List[str]
+    tier: str
+    claims: Dict[str, Any]
+
+
+@dataclass
+class _KeySet:
+    keys: Dict[str, Any]
+    loaded_at: float = float("-inf")
+    tried_at: float = float("-inf")
+
+
+_key_sets: Dict[str, _KeySet] = {}
+
+
+async def verify_access_token(
+    token: str,
+    issuer: str,
+    *,
+    audience: Optional[str] = None,
+    jwks_uri: Optional[str] = None,
+    clock_tolerance: float = 5,
+) -> VerifiedAgent:
+    """
+    Verifies an access token and returns its agent. `is_granted(agent.permissions, …)` says what it may do.
+
+    The keys are fetched when they are first needed, and kept. A revocation since the token was issued cannot be seen offline; the
+    token's short life is for that.
+
+    :param issuer: the deployment's `ISSUER`, for example `https://agentauth.example.com`.
+    :param audience: the deployment's `AUDIENCE`. The default is the issuer.
+    :param jwks_uri: the URL of the public keys. The default is `/.well-known/jwks.json` of the issuer.
+    :param clock_tolerance: seconds by which the two clocks may differ.
+    :raises TokenVerificationError: `token_expired`; `invalid_token` with a message that says which check fails;
+        `jwks_unavailable`: the keys could not be fetched.
+    :raises ImportError: PyJWT or cryptography is missing.
+    """
+    return await _verify(AsyncIO(), token, issuer, audience, jwks_uri, clock_tolerance)
+
+
+def verify_access_token_sync(
+    token: str,
+    issuer: str,
+    *,
+    audience: Optional[str] = None,
+    jwks_uri: Optional[str] = None,
+    clock_tolerance: float = 5,
+) -> VerifiedAgent:
+    """`verify_access_token` for code without an event loop. Both share the keys."""
+    return run_now(_verify(SyncIO(), token, issuer, audience, jwks_uri, clock_tolerance))
+
+
+async def _verify(
+    io: IO, token: str, issuer: str, audience: Optional[str], jwks_uri: Optional[str], clock_tolerance: float
+) -> VerifiedAgent:
+    try:
+        import jwt
+        from jwt.algorithms import ECAlgorithm
+    except ImportError as error:
+        raise ImportError("verify_access_token needs PyJWT and cryptography: pip install 'agentauth-sdk[verify]'") from error
+
+    try:
+        header = jwt.get_unverified_header(token)
+        if header.get("typ") not in ("at+jwt", "application/at+jwt") or header.get("alg") != "ES256" or "crit" in header:
+            raise jwt.InvalidTokenError("it is not an access token that is signed with ES256")
+        jwk = await _find_key(io, jwks_uri or f"{issuer.rstrip('/')}/.well-known/jwks.json", str(header.get("kid")))
+        if jwk is None:
+            raise jwt.InvalidTokenError("the deployment has no key with its kid")
+        claims: Dict[str, Any] = jwt.decode(
+            token,
+            ECAlgorithm.from_jwk(jwk),  # type: ignore[no-untyped-call]
+            algorithms=["ES256"],
+            issuer=issuer,
+            audience=audience or issuer,
+            leeway=clock_tolerance,
+            options={"require": ["iss", "aud", "sub", "exp", "iat", "jti", "client_id", "scope"]},
+        )
+    except jwt.ExpiredSignatureError:
+        raise TokenVerificationError("token_expired", "The access token has expired.") from None
+    except (jwt.InvalidTokenError, jwt.InvalidKeyError) as error:
+        raise TokenVerificationError("invalid_token", f"The access token is not valid here: {error}.") from None
+    if not (isinstance(claims["sub"], str) and claims["sub"] and isinstance(claims["scope"], str)):
+        raise TokenVerificationError("invalid_token", "The access token lacks a claim.")
+    return VerifiedAgent(claims["sub"], claims["scope"].split(), str(claims.get("tier")), claims)
+
+
+async def _find_key(io: IO, uri: str, key_id: str) -> Optional[Dict[str, Any]]:
+    key_set = _key_sets.setdefault(uri, _KeySet({}))
+    now = time.monotonic()
+    age = now - key_set.loaded_at
+    is_unknown = key_id not in key_set.keys
+    was_tried = now - key_set.tried_at < (COOLDOWN if key_set.keys else 1.0)
+    if (age >= MAX_KEY_AGE or is_unknown) and not was_tried:
+        key_set.tried_at = now
+        request = httpx.Request("GET", uri, extensions={"timeout": httpx.Timeout(FETCH_TIMEOUT).as_dict()})
+        try:
+            response = await io.send(request)
+            response.raise_for_status()
+            key_set.keys = {
+                one["kid"]: one for one in response.json()["keys"] if one.get("kty") == "EC" and one.get("crv") == "P-256"
+            }
+            key_set.loaded_at = now
+            age = 0.0
+        except (httpx.HTTPError, KeyError, TypeError, ValueError, AttributeError):
+            # The present keys stay in use, for a while.
+            pass
+        finally:
+            await _close(io)
+    if age >= MAX_STALE:
+        message = f"The keys at {uri} could not be fetched. Is issuer the deployment's ISSUER, or jwks_uri needed?"
+        raise TokenVerificationError("jwks_unavailable", message)
+    return key_set.keys.get(key_id)
+
+
+async def _close(io: IO) -> None:
+    if isinstance(io, AsyncIO):
+        await io.close()
+    elif isinstance(io, SyncIO):
+        io.close()

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import unittest
+from unittest import mock
+
+import httpx
+
+import agentauth_sdk
+from agentauth_sdk import (
+    AgentAuthClient,
+    AgentAuthError,
+    Permissions,
+    SyncAgentAuthClient,
+    VerifyAgentResponse,
+)
+from agentauth_sdk._io import SyncIO
+
+from .support import BOOTSTRAP_TOKEN, URL, FaultyTransport, new_client, new_sync_client, register
+
+
+class Calls(unittest.IsolatedAsyncioTestCase):
+    """The methods of the published SDK, called as its page calls them."""
+
+    async def test_an_agent_from_registration_to_revocation(self) -> None:
+        async with AgentAuthClient(base_url=URL) as client:
+            made = await client.register_agent(
+                name="Support", owner_email="you@example.com", permissions=[Permissions.Zendesk.Tickets.Read]
+            )
+            self.assertEqual(made.agent.permissions, ["zendesk:tickets:read"])
+            verified = await client.verify_agent(agent_id=made.agent.agent_id, api_key=made.credentials.api_key)
+            self.assertIsInstance(verified, VerifyAgentResponse)
+            self.assertEqual(client.access_token, verified.token.access_token)
+            activity = await client.get_activity(agent_id=made.agent.agent_id, limit=5, offset=0)
+            self.assertEqual((activity.pagination.limit, activity.logs), (5, activity.activity))
+            refreshed = await client.refresh_token(refresh_token=verified.token.refresh_token)
+            self.assertNotEqual(refreshed.token.refresh_token, verified.token.refresh_token)
+            self.assertEqual(client.access_token, refreshed.token.access_token)
+            self.assertEqual((await client.get_agent(made.agent.agent_id)).name, "Support")
+            self.assertTrue((await client.revoke_agent(made.agent.agent_id))["success"])
+            with self.assertRaises(httpx.HTTPStatusError) as refused:
+                await client.get_agent(made.agent.agent_id)
+            self.assertEqual(refused.exception.response.status_code, 401)
+
+    async def test_administration(self) -> None:
+        admin = new_client([Permissions.Admin], BOOTSTRAP_TOKEN)
+        async with admin:
+            agent_id, _ = register(["github:issues:read"])
+            agents = await admin.list_agents(limit=2)
+            self.assertEqual((len(agents), agents.agents[0].agent_id, agents.has_more), (2, agent_id, True))
+            self.assertGreaterEqual(agents.total, 2)
+            self.assertEqual((await admin.update_agent_tier(agent_id, "pro")).tier, "pro")
+            self.assertEqual((await admin.update_agent_status(agent_id, "suspended")).status, "suspended")
+            changed = await admin.update_agent_permissions(agent_id, [Permissions.GitHub.All])
+            self.assertEqual(changed.permissions, ["github:*:*"])
+            self.assertTrue((await admin.delete_agent(agent_id))["success"])
+
+    async def test_webhooks(self) -> None:
+        async with new_client(["github:issues:read"]) as client:
+            webhook = await client.register_webhook(url="https://example.com/hook", events=["agent.verified"])
+            self.assertTrue(webhook.webhook.secret.startswith("whsec_"))
+            self.assertEqual([one.secret for one in await client.list_webhooks()], ["***"])
+            again = await client.regenerate_webhook_secret(webhook.webhook.id)
+            self.assertNotEqual(again.secret, webhook.secret)
+            self.assertEqual((await client.get_webhook(webhook.id)).url, "https://example.com/hook")
+            changed = await client.update_webhook(webhook.id, events=["agent.revoked"])
+            self.assertEqual(changed.events, ["agent.revoked"])
+            self.assertTrue((await client.delete_webhook(webhook.webhook.id))["success"])
+            self.assertIn("agent.verified", await client.get_webhook_events())
+
+    async def test_without_credentials(self) -> None:
+        async with AgentAuthClient(URL) as client:
+            self.assertEqual((await client.health_check()).status, "healthy")
+            self.assertIn("zendesk", (await client.list_permissions())["permissions"])
+            with self.assertRaisesRegex(AgentAuthError, "Give the client agent_id and api_key"):
+                await client.get_agent("agt_0123456789")
+
+    async def test_a_refusal_has_every_field(self) -> None:
+        async with AgentAuthClient(URL) as client:
+            with self.assertRaises(AgentAuthError) as refused:
+                await client.register_agent("Test", "you@example.com", ["invalid:permission"])
+        error = refused.exception
+        self.assertEqual((error.status_code, error.code), (400, "unknown_permission"))
+        self.assertEqual(error.details, error.response.json())
+        self.assertEqual(error.faults[0]["permission"], "invalid:permission")
+        self.assertTrue(error.request_id)
+        self.assertIn(error.message, str(error))
+
+    async def test_an_id_cannot_leave_its_path(self) -> None:
+        async with new_client(["github:issues:read"]) as client:
+            for one in ("", ".", ".."):
+                with self.assertRaises(ValueError):
+                    await client.get_agent(one)
+            with self.assertRaises(AgentAuthError) as refused:
+                await client.get_agent("../health?x=1")
+            self.assertIn(refused.exception.status_code, (400, 403, 404))
+
+    def test_a_client_outlives_an_event_loop(self) -> None:
+        client = new_client(["github:issues:read"])
+        agent_id = client._core.session.agent_id
+        assert agent_id
+
+        async def use() -> str:
+            async with client:
+                return (await client.get_agent(agent_id)).agent_id
+
+        self.assertEqual([asyncio.run(use()), asyncio.run(use())], [agent_id, agent_id])
+
+
+class SyncTwin(unittest.TestCase):
+    def test_every_method_is_there(self) -> None:
+        names = {name for name in dir(AgentAuthClient) if not name.startswith("_")}
+        self.assertEqual(names - set(dir(SyncAgentAuthClient)), set())
+
+    def test_it_does_the_same(self) -> None:
+        with new_sync_client(["github:issues:read"]) as client:
+            agent_id = client.verify_agent().agent.agent_id
+            self.assertEqual(client.get_agent(agent_id).agent_id, agent_id)
+            self.assertEqual(client.get_activity(agent_id).pagination.offset, 0)
+            before = client.access_token
+            self.assertNotEqual(client.refresh_token().token.access_token, before)
+            self.assertTrue(client.rotate_agent_key(agent_id, overlap_seconds=0).credentials.api_key)
+            self.assertTrue(client.revoke_tokens()["success"])
+            # It opens a new session with the new key.
+            self.assertEqual(client.get_agent(agent_id).agent_id, agent_id)
+
+    def test_base_url(self) -> None:
+        self.assertEqual(SyncAgentAuthClient("https://a.example.com/").base_url, "https://a.example.com")
+        for wrong in ("", "a.example.com", "ftp://a.example.com", None, "ak_secret"):
+            with self.assertRaises(ValueError) as refused:
+                SyncAgentAuthClient(wrong)  # type: ignore[arg-type]
+            self.assertNotIn("ak_secret", str(refused.exception))
+
+
+class Secrets(unittest.TestCase):
+    def test_no_repr_and_no_error_shows_one(self) -> None:
+        agent_id, api_key = register(["github:issues:read"])
+        with SyncAgentAuthClient(URL, agent_id=agent_id, api_key=api_key) as client:
+            verified = client.verify_agent()
+            webhook = client.register_webhook("https://example.com/hook", ["agent.verified"])
+            with self.assertRaises(AgentAuthError) as refused:
+                client.list_agents()
+            secrets = (api_key, verified.token.access_token, verified.token.refresh_token, webhook.secret)
+            shown = repr((client, client._api._core.session, verified, webhook, refused.exception, str(refused.exception)))
+        for secret in secrets:
+            self.assertNotIn(secret, shown)
+
+
+class Tokens(unittest.TestCase):
+    def test_a_due_token_is_renewed_before_the_call(self) -> None:
+        pairs = []
+        with new_sync_client(["github:issues:read"], on_tokens=pairs.append) as client:
+            first = client.get_access_token()
+            client._api._core.session.renew_at = client._io.now()
+            second = client.get_access_token()
+        self.assertNotEqual(first, second)
+        self.assertEqual([one.access_token for one in pairs], [first, second])
+
+    def test_threads_share_one_renewal(self) -> None:
+        transport = FaultyTransport(lambda request: None)
+        with new_sync_client(["github:issues:read"], transport=transport) as client:
+            client.get_access_token()
+            client._api._core.session.renew_at = client._io.now()
+            tokens = []
+            threads = [threading.Thread(target=lambda: tokens.append(client.get_access_token())) for _ in range(8)]
+            for one in threads:
+                one.start()
+            for one in threads:
+                one.join()
+        self.assertEqual((len(tokens), len(set(tokens))), (8, 1))
+        self.assertEqual(transport.paths.count("/agents/refresh"), 1)
+
+    def test_tasks_share_one_renewal_and_one_of_them_may_give_up(self) -> None:
+        async def use() -> None:
+            async with new_client(["github:issues:read"]) as client:
+                agent_id = client._core.session.agent_id
+                assert agent_id
+                await client.get_access_token()
+                refused = client.access_token
+                client._core.session.access_token = "not.a.token"
+                calls = [asyncio.create_task(client.get_agent(agent_id)) for _ in range(8)]
+                await asyncio.sleep(0)
+                calls[0].cancel()
+                answers = await asyncio.gather(*calls, return_exceptions=True)
+                self.assertIsInstance(answers[0], asyncio.CancelledError)
+                self.assertEqual([one.agent_id for one in answers[1:]], [agent_id] * 7)  # type: ignore[union-attr]
+                self.assertNotEqual(client.access_token, refused)
+
+        asyncio.run(use())
+
+    def test_a_lost_answer_to_a_refresh_costs_nobody_the_session(self) -> None:
+        lost = [httpx.ReadError("lost")]
+        fault = lambda request: lost.pop() if request.url.path == "/agents/refresh" and lost else None  # noqa: E731
+        transport = FaultyTransport(fault)
+        with mock.patch.object(SyncIO, "sleep", _no_sleep), new_sync_client(
+            ["github:issues:read"], transport=transport
+        ) as client:
+            client.verify_agent()
+            client.refresh_token()
+            self.assertEqual(transport.paths.count("/agents/refresh"), 2)
+            client.refresh_token()
+
+    def test_a_session_that_ended_is_opened_again(self) -> None:
+        with new_sync_client(["github:issues:read"]) as client:
+            agent_id = client.verify_agent().agent.agent_id
+            with SyncAgentAuthClient(URL, access_token=client.access_token) as other:
+                other.revoke_tokens()
+            self.assertEqual(client.get_agent(agent_id).agent_id, agent_id)
+
+    def test_without_the_key_the_end_of_the_session_is_an_error(self) -> None:
+        with new_sync_client(["github:issues:read"]) as client:
+            token = client.verify_agent().token
+            client.revoke_tokens()
+        with SyncAgentAuthClient(URL, access_token=token.access_token, refresh_token=token.refresh_token) as other:
+            with self.assertRaises(AgentAuthError) as refused:
+                other.get_agent(agent_sdk_id(token.access_token))
+            self.assertEqual(refused.exception.status_code, 401)
+
+
+class OwnTokens(unittest.IsolatedAsyncioTestCase):
+    """One client that serves the requests of many callers."""
+
+    async def test_no_task_calls_with_the_token_of_another(self) -> None:
+        callers = [new_client(["github:issues:read"]) for _ in range(2)]
+        tokens = [(await one.verify_agent()).token.access_token for one in callers]
+        ids = [one._core.session.agent_id for one in callers]
+        async with AgentAuthClient(URL) as shared:
+            both_set = asyncio.Barrier(2) if hasattr(asyncio, "Barrier") else None
+
+            async def request(index: int) -> str:
+                shared.set_access_token(tokens[index])
+                if both_set:
+                    await both_set.wait()
+                return (await shared.get_agent(str(ids[index]))).agent_id
+
+            self.assertEqual(await asyncio.gather(request(0), request(1)), ids)
+            with self.assertRaises(AgentAuthError) as refused:
+                await shared.get_agent(str(ids[0]))
+            self.assertEqual(refused.exception.status_code, 401)
+        for one in callers:
+            await one.close()
+
+    async def test_who_verified_last_registers_for_nobody(self) -> None:
+        admin_id, admin_key = register([Permissions.Admin], BOOTSTRAP_TOKEN)
+        async with AgentAuthClient(URL) as shared:
+            await shared.verify_agent(admin_id, admin_key)
+            with self.assertRaises(AgentAuthError) as refused:
+                await shared.register_agent("Escalated", "you@example.com", [Permissions.Admin])
+            self.assertEqual(refused.exception.status_code, 403)
+        async with AgentAuthClient(URL, agent_id=admin_id, api_key=admin_key) as admin:
+            made = await admin.register_agent("Second administrator", "you@example.com", [Permissions.Admin])
+            self.assertEqual(made.agent.permissions, ["*:*:*"])
+
+
+class Retries(unittest.TestCase):
+    def failing(self, *faults: "httpx.Response | httpx.TransportError", reaches: bool = True, **options: object):
+        left = list(faults)
+        transport = FaultyTransport(lambda request: left.pop(0) if left else None, reaches)
+        waits: "list[float]" = []
+
+        async def sleep(self: SyncIO, seconds: float) -> None:
+            waits.append(seconds)
+
+        patch = mock.patch.multiple(SyncIO, sleep=sleep)
+        patch.start()
+        self.addCleanup(patch.stop)
+        client = SyncAgentAuthClient(URL, transport=transport, **options)  # type: ignore[arg-type]
+        self.addCleanup(client.close)
+        return client, transport, waits
+
+    def test_1_2_and_4_seconds(self) -> None:
+        client, transport, waits = self.failing(httpx.Response(503), httpx.ReadTimeout("slow"), httpx.Response(429))
+        client.list_permissions()
+        self.assertEqual(len(transport.paths), 4)
+        for wait, promised in zip(waits, (1, 2, 4)):
+            self.assertTrue(promised <= wait <= promised * 1.1, waits)
+
+    def test_the_last_failure_is_raised(self) -> None:
+        client, transport, waits = self.failing(*[httpx.Response(502, text="<html>")] * 9)
+        with self.assertRaises(AgentAuthError) as failed:
+            client.list_permissions()
+        self.assertEqual((failed.exception.code, len(transport.paths), len(waits)), ("unavailable", 4, 3))
+        client, transport, waits = self.failing(*[httpx.ReadTimeout("slow")] * 9, max_retries=0)
+        with self.assertRaises(httpx.TimeoutException):
+            client.list_permissions()
+        self.assertEqual(len(transport.paths), 1)
+
+    def test_retry_after_is_honoured_and_bounded(self) -> None:
+        client, _, waits = self.failing(httpx.Response(429, headers={"retry-after": "7"}))
+        client.list_permissions()
+        self.assertTrue(7 <= waits[0] <= 7.7, waits)
+        client, _, waits = self.failing(httpx.Response(429, headers={"retry-after": "3600"}))
+        with self.assertRaises(AgentAuthError) as failed:
+            client.list_permissions()
+        self.assertEqual((failed.exception.retry_after, waits), (3600, []))
+        client, _, waits = self.failing(httpx.Response(503, headers={"retry-after": "Wed, 01 Jan 2020 00:00:00 GMT"}))
+        client.list_permissions()
+        self.assertTrue(1 <= waits[0] <= 1.1, waits)
+
+    def test_what_must_not_happen_twice(self) -> None:
+        client, transport, _ = self.failing(httpx.ReadError("lost"))
+        with self.assertRaises(httpx.ReadError):
+            client.register_agent("Once", "you@example.com", ["github:issues:read"])
+        self.assertEqual(len(transport.paths), 1)
+        # The server did not see, or did not act on, these.
+        for fault in (httpx.ConnectError("refused"), httpx.Response(429)):
+            client, transport, _ = self.failing(fault, reaches=False)
+            client.register_agent("Once", "you@example.com", ["github:issues:read"])
+            self.assertEqual(len(transport.paths), 2)
+
+    def test_a_revocation_whose_answer_was_lost(self) -> None:
+        agent_id, api_key = register(["github:issues:read"])
+        lost = [httpx.ReadError("lost")]
+        transport = FaultyTransport(lambda request: lost.pop() if request.url.path.endswith("/revoke") and lost else None)
+        with mock.patch.object(SyncIO, "sleep", _no_sleep):
+            with SyncAgentAuthClient(URL, agent_id=agent_id, api_key=api_key, transport=transport) as client:
+                self.assertEqual(client.revoke_agent(agent_id)["agent"]["status"], "revoked")
+
+    def test_what_is_not_agentauth_is_said(self) -> None:
+        client, _, _ = self.failing(httpx.Response(200, text="<html>"))
+        with self.assertRaisesRegex(AgentAuthError, "Check base_url") as failed:
+            client.list_permissions()
+        self.assertEqual(failed.exception.code, "not_agentauth")
+
+
+class Exports(unittest.TestCase):
+    def test_all_names_are_there(self) -> None:
+        self.assertEqual([name for name in agentauth_sdk.__all__ if not hasattr(agentauth_sdk, name)], [])
+
+
+async def _no_sleep(self: SyncIO, seconds: float) -> None:
+    return None
+
+
+def agent_sdk_id(token: str) -> str:
+    from agentauth_sdk._core import _claims_of
+
+    return str(_claims_of(token)[0])
