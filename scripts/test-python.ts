@@ -56,6 +56,7 @@ const receiverUrl = await listen(receiver);
 const worker = await startWorker({
   "UPSTREAMS.sample": JSON.stringify({ base_url: sample.url, ...SAMPLE_RULES }),
   UPSTREAM_SAMPLE_TOKEN: CREDENTIAL,
+  WEBHOOK_ALLOW_LOOPBACK: "true",
   "UPSTREAMS.redirecting": JSON.stringify({
     base_url: redirectingUrl,
     credential: { scheme: "none" },
