@@ -9,7 +9,7 @@ import httpx
 
 from agentauth_sdk import ProxyTargetError, SyncAgentAuthClient
 
-from .support import BOOTSTRAP_TOKEN, SAMPLE_URL, URL, new_client, new_sync_client, register
+from .support import BOOTSTRAP_TOKEN, SAMPLE_URL, URL, FaultyTransport, new_client, new_sync_client, register
 
 REDIRECTING_URL = os.environ["AGENTAUTH_TEST_REDIRECTING_URL"]
 
@@ -90,10 +90,18 @@ class Proxy(unittest.TestCase):
             client.get_access_token()
             client._api._core.session.access_token = "not.a.token"
             self.assertEqual(orders.post("/orders", json={"item": "rug"}).status_code, 201)
-            # A stream cannot be sent again, but the next call has the new token.
-            client._api._core.session.access_token = "not.a.token"
-            self.assertEqual(orders.post("/orders", content=iter([b'{"item":"rug"}'])).status_code, 401)
-            self.assertEqual(orders.get("/orders").status_code, 200)
+
+    def test_a_stream_is_not_sent_again_but_the_next_call_has_the_new_token(self) -> None:
+        refusal = httpx.Response(401, json={"error": "The token has expired.", "code": "token_expired"})
+        refusals = [refusal]
+        transport = FaultyTransport(lambda one: refusals.pop() if "/proxy/" in one.url.path and refusals else None)
+        with new_sync_client(["sample:orders:*"], transport=transport) as client:
+            with client.proxy_client("sample") as orders:
+                before = client.get_access_token()
+                answer = orders.post("/orders", content=iter([b'{"item":"rug"}']))
+                self.assertEqual((answer.status_code, transport.paths.count("/proxy/sample/orders")), (401, 1))
+                self.assertNotEqual(client.access_token, before)
+                self.assertEqual(orders.get("/orders").status_code, 200)
 
     def test_a_permission_that_was_added_gets_a_new_token(self) -> None:
         agent_id, api_key = register(["sample:orders:read"])
