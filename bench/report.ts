@@ -37,32 +37,46 @@ function table(results: readonly Result[]): string {
   return lines.join("\n").replace(/\n{3,}/g, "\n\n");
 }
 
-/** Where a page has its table of goals. */
+/** The place of the table of goals in a page. */
 const GOALS = /(?<=<!-- goals: made by `npm run bench` -->\n)[^]*(?=\n<!-- end of goals -->)/;
 
-/** A page with its table of goals made anew from the results in a directory: each goal, how often it is met, by how much not, and why. */
+/** Returns the page with its table of goals rewritten from the results in a directory, and the reasons for missed goals below. */
 export function withGoals(page: string, directory: string, parts: readonly string[]): string {
-  const rows = read(directory, parts).flatMap(({ part, claims }) => {
-    const judged = claims.filter(({ goal }) => goal !== "");
-    const groups = Map.groupBy(judged, ({ beside, goal }) => `${beside}\n${goal}`);
-    return [...groups.values()].map((group) => goalRow(part, group));
+  const groups = read(directory, parts).flatMap(({ part, claims }) => {
+    const withGoal = claims.filter(({ goal }) => goal !== "");
+    return [...Map.groupBy(withGoal, ({ beside, goal }) => `${beside}\n${goal}`).values()].map((group) => ({
+      part,
+      group,
+    }));
   });
-  const head = ["part", "beside, or what", "goal", "met", "medians", "of those missed", "why"];
-  return page.replace(GOALS, () => markdown({ head, rows }).join("\n"));
+  const head = ["part", "compared with, or number", "goal", "met", "medians", "medians that miss it"];
+  const table = markdown({ head, rows: groups.map(({ part, group }) => goalRow(part, group)) });
+  const reasons = groups.flatMap(({ part, group }) => {
+    const why = reasonsOf(group);
+    return why === "" ? [] : [`- **${part}, ${titleOf(group[0]!)}:** ${why}`];
+  });
+  return page.replace(GOALS, () => [...table, "", ...reasons].join("\n"));
 }
 
+const titleOf = ({ beside, figure }: Claim): string => beside || figure;
+
 /** One goal that several claims are held to. */
-function goalRow(part: string, judged: readonly Claim[]): string[] {
-  const { beside, goal, figure } = judged[0]!;
+function goalRow(part: string, group: readonly Claim[]): string[] {
   const medians = (some: readonly Claim[]) =>
     some.length > 0 ? range(some.map(({ measured }) => measured.median)) : "";
-  const missed = judged.filter(({ met }) => met === false);
-  const sometimes = metSometimes(missed);
+  const missed = group.filter(({ met }) => met === false);
+  const met = `${group.length - missed.length} of ${group.length}`;
+  return [part, titleOf(group[0]!), group[0]!.goal, met, medians(group), medians(missed)];
+}
+
+/** Why a goal is missed: each reason as a sentence. Empty if it is met. */
+function reasonsOf(group: readonly Claim[]): string {
+  const missed = group.filter(({ met }) => met === false);
   const why = new Set(missed.flatMap((one) => one.why ?? []));
   const sentences = [...why].map((one) => `${one[0]!.toUpperCase()}${one.slice(1)}`.replace(/[^.]$/, "$&."));
-  if (sometimes > 0) sentences.push(`Met in some repeats: ${sometimes} of those missed.`);
-  const met = `${judged.length - missed.length} of ${judged.length}`;
-  return [part, beside || figure, goal, met, medians(judged), medians(missed), sentences.join(" ")];
+  const sometimes = metSometimes(missed);
+  if (sometimes > 0) sentences.push(`In some repeats ${sometimes} of these ${missed.length} met it.`);
+  return sentences.join(" ");
 }
 
 const range = (numbers: readonly number[]): string => {

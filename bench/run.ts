@@ -64,7 +64,7 @@ for (const name of names.length > 0 ? names : Object.keys(PARTS)) {
   }
 }
 if (effort === "normal") {
-  const readme = join(HERE, "../README.md");
+  const readme = join(HERE, "README.md");
   writeFileSync(readme, withGoals(readFileSync(readme, "utf8"), results, Object.keys(PARTS)));
 }
 for (const file of report(results, Object.keys(PARTS))) console.log(`→ ${file}`);
