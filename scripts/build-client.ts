@@ -61,6 +61,7 @@ const manifest = {
 };
 writeFileSync(join(OUT, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 copyFileSync(join(ROOT, "docs/sdk.md"), join(OUT, "README.md"));
+copyFileSync(join(ROOT, "LICENSE"), join(OUT, "LICENSE"));
 
 const { outputFiles } = await build({
   entryPoints: [join(FILES, "index.js")],
