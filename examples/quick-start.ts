@@ -17,17 +17,17 @@ const { agent, credentials } = await owner.registerAgent({
   permissions: ["sample:orders:read", Permissions.GitHub.Issues.Read],
 });
 
-// The agent calls an API through the gateway. Its tokens keep themselves good.
+// The agent calls an API through the gateway. The client renews its tokens.
 const client = new AgentAuthClient({ baseUrl, agentId: agent.agent_id, apiKey: credentials.api_key });
 const sample = client.proxy("sample");
 const allowed = await sample("/orders/1");
 console.log("GET /orders/1:", allowed.status, await allowed.json());
 
-// What it was not granted, it may not do, and is told what is lacking.
+// A call without the permission is denied. The response says which permission it needs.
 const denied = await sample("/orders/1", { method: "DELETE" });
 console.log("DELETE /orders/1:", denied.status, await denied.json());
 
-// Everything is on record, within a second or two: calls do not wait for it.
+// Every call is recorded. Calls do not wait for it, so records appear a second or two later.
 await new Promise((resolve) => setTimeout(resolve, 2000));
 for await (const { timestamp, status, message } of client.activity(agent.agent_id)) {
   console.log(timestamp, status, message);

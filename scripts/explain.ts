@@ -68,7 +68,7 @@ function explanationOf(question: ExplainRequest | Unreadable): Explanation {
   };
 }
 
-/** A line that asks nothing, as far as it says something. */
+/** A line that is not a request. Its service and its method are kept if it has them. */
 interface Unreadable {
   readonly unreadable: { readonly service?: unknown; readonly method?: unknown };
 }

@@ -92,7 +92,7 @@ function keySet(vars: Record<string, string | undefined>, setting: string, file:
     const set = JSON.parse(vars[setting] ?? "") as KeySet;
     if (Array.isArray(set.keys) && set.keys.every(({ kid }) => typeof kid === "string")) return set;
   } catch {
-    // Told below: the text itself is a secret.
+    // Reported below: the text itself is a secret.
   }
   return fail(`${basename(file)} holds no ${setting} that can be read.`);
 }

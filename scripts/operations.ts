@@ -38,7 +38,7 @@ export function writeOperations(service: string, operations: readonly Omit<Opera
   writeFileSync(fileOf(service), [...new Set(lines)].toSorted().join(""));
 }
 
-/** What the gateway takes an operation for: asked of the code that decides. */
+/** Returns the permissions that the gateway requires for an operation, joined by `+`, or `uncovered`. */
 export function classify(service: string, { method, path }: { method: string; path: string }): string {
   const { explanation } = explain({ services, catalogue }, { service, method, path: sampleOf(service, path) });
   if (explanation.decision === "refuse") return `refused (${explanation.code})`;

@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** The sample upstream as the gateway is told of it: an orders API with a Bearer credential. */
+/** The settings of the sample upstream: an orders API with a Bearer credential. */
 export const SAMPLE_RULES = {
   resources: { orders: ["read", "write"] },
   rules: [
@@ -18,8 +18,8 @@ interface Order {
 }
 
 /**
- * A small real API to stand behind the gateway on a laptop. It wants `Authorization: Bearer <token>`, like any other, and
- * tells the person at the keyboard (`GET /_last-request`, never routed by the gateway) what it was sent.
+ * Starts a small real API to stand behind the gateway on a laptop. It requires `Authorization: Bearer <token>`. `GET /_last-request`,
+ * which the gateway never forwards, shows the request that it received last.
  */
 export function startSampleUpstream(token: string): Promise<{ server: Server; url: string }> {
   const orders = new Map<number, Order>([

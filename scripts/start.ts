@@ -83,7 +83,7 @@ if (await ready()) {
 `);
 }
 
-/** Waits until the gateway is healthy. False once it is known not to become so, which has been told. */
+/** Waits until the gateway is healthy. Returns false, after printing the reason, if it cannot become healthy. */
 async function ready(): Promise<boolean> {
   for (let i = 0; i < 240; i++) {
     const answer = await fetch(`${BASE_URL}/health`).catch(() => undefined);
