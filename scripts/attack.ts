@@ -43,7 +43,7 @@ const rows = results.map(({ family: { name, wants }, tried, through, failure }):
   name,
   wants,
   tried,
-  through: failure === undefined ? String(through.length) : "not tried",
+  through: failure === undefined && tried > 0 ? String(through.length) : "not tried",
 }));
 console.log(`\n${tableOf(rows)}`);
 if (values.write) {

@@ -9,6 +9,8 @@ export interface Outcome {
   readonly through: readonly string[];
   /** What could not be tried here, and why. */
   readonly skipped?: readonly string[];
+  /** Whether nothing could be tried at all. */
+  readonly isUntried?: boolean;
 }
 
 /** One kind of attack. */

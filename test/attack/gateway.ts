@@ -24,6 +24,7 @@ export async function startGateway(
     own: { pid: worker.pid, keepHouse: () => worker.keepHouse() },
     isLimited: limits === "real",
     standingTtlMs: 0,
+    refreshGraceMs: 0,
     stop: () => worker.stop(),
   };
 }

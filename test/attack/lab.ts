@@ -50,6 +50,8 @@ export interface Target {
   readonly isLimited: boolean;
   /** How long reads may go on after a revocation, in milliseconds. */
   readonly standingTtlMs: number;
+  /** How long a refresh token may be used again, in milliseconds. */
+  readonly refreshGraceMs: number;
 }
 
 /** What an attack has to work with. */

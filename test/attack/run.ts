@@ -57,6 +57,7 @@ export async function runAttack({
       bootstrapToken,
       isLimited: true,
       standingTtlMs: 5000,
+      refreshGraceMs: 10_000,
     };
     const target: Target = { upstream, readers, ...(gateway ?? running) };
     if (!gateway) await assertReady(target);
@@ -69,7 +70,13 @@ export async function runAttack({
       const seconds = () => (performance.now() - began) / 1000;
       upstream.forget();
       const result = await run(lab).then(
-        ({ through, skipped = [] }): Result => ({ family, tried: inputs.length, through, skipped, seconds: seconds() }),
+        ({ through, skipped = [], isUntried = false }): Result => ({
+          family,
+          tried: isUntried ? 0 : inputs.length,
+          through,
+          skipped,
+          seconds: seconds(),
+        }),
         (error: Error): Result => ({
           family,
           tried: inputs.length,

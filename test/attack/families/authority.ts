@@ -47,6 +47,7 @@ async function end(lab: Lab, { id, token, refreshToken }: AttackAgent, how: Endi
     case "session ended":
       // A refresh token that is used twice beyond the grace ends its session. The attack's own gateway has no grace.
       await refresh();
+      if (lab.refreshGraceMs > 0) await new Promise((resolve) => setTimeout(resolve, lab.refreshGraceMs + 500));
       return mustBe("a second use of a refresh token", (await refresh()).status, 401);
     case "permissions taken":
       return ok(

@@ -144,6 +144,7 @@ export const addresses = family<string>(
     if (!lab.own)
       return {
         through: [],
+        isUntried: true,
         skipped: ["The limits of a gateway that runs elsewhere are those of its own configuration."],
       };
     // The limits that the configuration has, which the other families' gateway does not keep.
