@@ -131,7 +131,10 @@ class SyncIO(IO):
         response.close()
 
     async def call(self, callback: Callable[[Any], Any], value: Any) -> None:
-        callback(value)
+        result = callback(value)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError("on_tokens of SyncAgentAuthClient must be an ordinary function.")
 
     def lock(self) -> AsyncContextManager[Any]:
         return self._renewal
@@ -151,4 +154,4 @@ def run_now(work: Coroutine[Any, Any, Result]) -> Result:
         result: Result = end.value
         return result
     work.close()
-    raise RuntimeError("A synchronous call has suspended. on_tokens of SyncAgentAuthClient must be an ordinary function.")
+    raise RuntimeError("A synchronous call has suspended.")

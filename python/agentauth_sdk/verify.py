@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
 import httpx
@@ -20,6 +20,8 @@ deployment goes on trusting a signing key that was withdrawn there.
 """
 COOLDOWN = 30.0
 """At least this many seconds pass between two fetches for a key that is not in the set: made-up key ids cause no more."""
+FIRST_COOLDOWN = 1.0
+"""The same while there are no keys at all."""
 FETCH_TIMEOUT = 5.0
 
 
@@ -38,6 +40,10 @@ class _KeySet:
     keys: Dict[str, Any]
     loaded_at: float = float("-inf")
     tried_at: float = float("-inf")
+    is_loading: bool = False
+    # Each has the lock that lets one caller fetch while the others wait.
+    asynchronous: AsyncIO = field(default_factory=AsyncIO)
+    synchronous: SyncIO = field(default_factory=SyncIO)
 
 
 _key_sets: Dict[str, _KeySet] = {}
@@ -65,7 +71,8 @@ async def verify_access_token(
         `jwks_unavailable`: the keys could not be fetched.
     :raises ImportError: PyJWT or cryptography is missing.
     """
-    return await _verify(AsyncIO(), token, issuer, audience, jwks_uri, clock_tolerance)
+    uri = jwks_uri or _jwks_uri_of(issuer)
+    return await _verify(_key_set_of(uri).asynchronous, token, issuer, audience or issuer, uri, clock_tolerance)
 
 
 def verify_access_token_sync(
@@ -77,11 +84,20 @@ def verify_access_token_sync(
     clock_tolerance: float = 5,
 ) -> VerifiedAgent:
     """`verify_access_token` for code without an event loop. Both share the keys."""
-    return run_now(_verify(SyncIO(), token, issuer, audience, jwks_uri, clock_tolerance))
+    uri = jwks_uri or _jwks_uri_of(issuer)
+    return run_now(_verify(_key_set_of(uri).synchronous, token, issuer, audience or issuer, uri, clock_tolerance))
+
+
+def _jwks_uri_of(issuer: str) -> str:
+    return f"{issuer.rstrip('/')}/.well-known/jwks.json"
+
+
+def _key_set_of(uri: str) -> _KeySet:
+    return _key_sets.setdefault(uri, _KeySet({}))
 
 
 async def _verify(
-    io: IO, token: str, issuer: str, audience: Optional[str], jwks_uri: Optional[str], clock_tolerance: float
+    io: IO, token: str, issuer: str, audience: str, uri: str, clock_tolerance: float
 ) -> VerifiedAgent:
     try:
         import jwt
@@ -93,7 +109,7 @@ async def _verify(
         header = jwt.get_unverified_header(token)
         if header.get("typ") not in ("at+jwt", "application/at+jwt") or header.get("alg") != "ES256" or "crit" in header:
             raise jwt.InvalidTokenError("it is not an access token that is signed with ES256")
-        jwk = await _find_key(io, jwks_uri or f"{issuer.rstrip('/')}/.well-known/jwks.json", str(header.get("kid")))
+        jwk = await _find_key(io, _key_set_of(uri), uri, str(header.get("kid")))
         if jwk is None:
             raise jwt.InvalidTokenError("the deployment has no key with its kid")
         claims: Dict[str, Any] = jwt.decode(
@@ -101,7 +117,7 @@ async def _verify(
             ECAlgorithm.from_jwk(jwk),  # type: ignore[no-untyped-call]
             algorithms=["ES256"],
             issuer=issuer,
-            audience=audience or issuer,
+            audience=audience,
             leeway=clock_tolerance,
             options={"require": ["iss", "aud", "sub", "exp", "iat", "jti", "client_id", "scope"]},
         )
@@ -114,36 +130,36 @@ async def _verify(
     return VerifiedAgent(claims["sub"], claims["scope"].split(), str(claims.get("tier")), claims)
 
 
-async def _find_key(io: IO, uri: str, key_id: str) -> Optional[Dict[str, Any]]:
-    key_set = _key_sets.setdefault(uri, _KeySet({}))
-    now = time.monotonic()
-    age = now - key_set.loaded_at
-    is_unknown = key_id not in key_set.keys
-    was_tried = now - key_set.tried_at < (COOLDOWN if key_set.keys else 1.0)
-    if (age >= MAX_KEY_AGE or is_unknown) and not was_tried:
-        key_set.tried_at = now
-        request = httpx.Request("GET", uri, extensions={"timeout": httpx.Timeout(FETCH_TIMEOUT).as_dict()})
-        try:
-            response = await io.send(request)
-            response.raise_for_status()
-            key_set.keys = {
-                one["kid"]: one for one in response.json()["keys"] if one.get("kty") == "EC" and one.get("crv") == "P-256"
-            }
-            key_set.loaded_at = now
-            age = 0.0
-        except (httpx.HTTPError, KeyError, TypeError, ValueError, AttributeError):
-            # The present keys stay in use, for a while.
-            pass
-        finally:
-            await _close(io)
-    if age >= MAX_STALE:
+async def _find_key(io: IO, key_set: _KeySet, uri: str, key_id: str) -> Optional[Dict[str, Any]]:
+    # While one caller fetches, those whose key is known go on with it. The others wait for the lock and look again.
+    if _needs_fetch(key_set, key_id) or (key_set.is_loading and key_id not in key_set.keys):
+        async with io.lock():
+            if _needs_fetch(key_set, key_id):
+                await _fetch(io, key_set, uri)
+    if time.monotonic() - key_set.loaded_at >= MAX_STALE:
         message = f"The keys at {uri} could not be fetched. Is issuer the deployment's ISSUER, or jwks_uri needed?"
         raise TokenVerificationError("jwks_unavailable", message)
     return key_set.keys.get(key_id)
 
 
-async def _close(io: IO) -> None:
-    if isinstance(io, AsyncIO):
-        await io.close()
-    elif isinstance(io, SyncIO):
-        io.close()
+def _needs_fetch(key_set: _KeySet, key_id: str) -> bool:
+    now = time.monotonic()
+    is_due = now - key_set.loaded_at >= MAX_KEY_AGE or key_id not in key_set.keys
+    return is_due and now - key_set.tried_at >= (COOLDOWN if key_set.keys else FIRST_COOLDOWN)
+
+
+async def _fetch(io: IO, key_set: _KeySet, uri: str) -> None:
+    """Fetches the keys. If that fails, the present keys stay in use."""
+    key_set.tried_at = time.monotonic()
+    key_set.is_loading = True
+    request = httpx.Request("GET", uri, extensions={"timeout": httpx.Timeout(FETCH_TIMEOUT).as_dict()})
+    try:
+        response = await io.send(request)
+        response.raise_for_status()
+        found = response.json()["keys"]
+        key_set.keys = {one["kid"]: one for one in found if one.get("kty") == "EC" and one.get("crv") == "P-256"}
+        key_set.loaded_at = time.monotonic()
+    except (httpx.HTTPError, KeyError, TypeError, ValueError, AttributeError):
+        pass
+    finally:
+        key_set.is_loading = False

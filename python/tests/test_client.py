@@ -157,6 +157,14 @@ class Tokens(unittest.TestCase):
         self.assertNotEqual(first, second)
         self.assertEqual([one.access_token for one in pairs], [first, second])
 
+    def test_on_tokens_of_the_synchronous_client_is_an_ordinary_function(self) -> None:
+        async def store(token: object) -> None:
+            raise AssertionError("never runs")
+
+        with new_sync_client(["github:issues:read"], on_tokens=store) as client:
+            with self.assertRaisesRegex(TypeError, "ordinary function"):
+                client.get_access_token()
+
     def test_threads_share_one_renewal(self) -> None:
         transport = FaultyTransport(lambda request: None)
         with new_sync_client(["github:issues:read"], transport=transport) as client:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import time
 import unittest
+from unittest import mock
 
 import httpx
 
@@ -18,6 +20,7 @@ from agentauth_sdk import (
     verify_webhook,
 )
 from agentauth_sdk import verify as verify_module
+from agentauth_sdk._io import AsyncIO
 
 from .support import RECEIVER_URL, URL, new_sync_client
 
@@ -114,6 +117,19 @@ class AccessTokens(unittest.IsolatedAsyncioTestCase):
         self.assertTrue(is_granted(agent.permissions, "github:issues:read"))
         self.assertFalse(is_granted(agent.permissions, "github:issues:write"))
         self.assertTrue(is_granted(agent.permissions, "sample:orders:anything"))
+
+    async def test_callers_share_the_first_fetch(self) -> None:
+        sent = []
+
+        async def send(self: AsyncIO, request: httpx.Request) -> httpx.Response:
+            sent.append(request.url)
+            await asyncio.sleep(0)
+            return await real_send(self, request)
+
+        real_send = AsyncIO.send
+        with mock.patch.object(AsyncIO, "send", send):
+            agents = await asyncio.gather(*[verify_access_token(self.token, URL) for _ in range(8)])
+        self.assertEqual(({one.agent_id for one in agents}, len(sent)), ({self.agent_id}, 1))
 
     def test_what_is_refused(self) -> None:
         head, claims, signature = self.token.split(".")
