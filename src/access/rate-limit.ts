@@ -46,10 +46,8 @@ export async function limitFailedVerifications(env: Env, agentId: string): Promi
 }
 
 function rateLimitExceeded(limit: number, whose: string, extra: { tier?: Tier } = {}): ApiError {
-  return new ApiError(429, {
-    code: "rate_limited",
-    error: "Rate limit exceeded",
-    message: `The limit of ${limit} requests a minute for this ${whose} is used up. Wait ${RATE_LIMIT_PERIOD_SECONDS} seconds.`,
+  const message = `The limit of ${limit} requests a minute for this ${whose} is used up. Wait ${RATE_LIMIT_PERIOD_SECONDS} seconds.`;
+  return new ApiError("rate_limited", message, {
     extra: { tier: null, ...extra, limit, retry_after: RATE_LIMIT_PERIOD_SECONDS },
     headers: {
       "Retry-After": String(RATE_LIMIT_PERIOD_SECONDS),

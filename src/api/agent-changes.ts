@@ -5,7 +5,7 @@ import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeR
 import { validatePermissions } from "../agents/grants.ts";
 import { rotateKey } from "../agents/rotate-key.ts";
 import { recordInBackground } from "../audit/record.ts";
-import { ApiError, badRequest, notFound } from "../http/errors.ts";
+import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
 import { cacheAgentRevocation } from "../tokens/revocation.ts";
 import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
@@ -168,9 +168,5 @@ function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: st
 
 function changeRefused(result: "unknown" | "final"): ApiError {
   if (result === "unknown") return notFound("The agent");
-  return new ApiError(409, {
-    code: "agent_revoked",
-    error: "Conflict",
-    message: "A revoked agent cannot be changed. Register a new one.",
-  });
+  return conflict("agent_revoked", "A revoked agent cannot be changed. Register a new one.");
 }

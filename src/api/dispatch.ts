@@ -67,11 +67,7 @@ function adminRequired(context: RequestContext, caller: Caller, message: string)
 export function methodNotAllowed(methods: readonly string[]): Handler<AppEnv> {
   const allowed = [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(", ");
   return (c) => {
-    throw new ApiError(405, {
-      code: "method_not_allowed",
-      error: "Method not allowed",
-      message: `${c.req.method} is not a method of this path. It has ${allowed}.`,
-      headers: { Allow: allowed },
-    });
+    const message = `${c.req.method} is not a method of this path. It has ${allowed}.`;
+    throw new ApiError("method_not_allowed", message, { headers: { Allow: allowed } });
   };
 }

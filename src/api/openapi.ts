@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import { METHODS } from "../policy/rule.ts";
 import type { Auth, Route } from "../access/route.ts";
+import { ERRORS, type ErrorCode } from "../http/errors.ts";
 
 /** What the reference says beside the routes. */
 export interface About {
@@ -21,29 +22,40 @@ const TAGS: Readonly<Record<string, string>> = {
   service: "The service itself.",
 };
 
-const REFUSALS: Readonly<Record<number, string>> = {
-  400: "The body, the query, the path or the host is not as it must be; details names each fault.",
-  401: "No access token, or one that is not good (any more).",
-  403: "The caller may not; required and granted say what is lacking.",
-  404: "There is no such thing, or it is not the caller's.",
-  405: "The path has no such method; Allow names those it has.",
+type ErrorStatus = (typeof ERRORS)[ErrorCode]["status"];
+
+const STATUS_DESCRIPTIONS: Readonly<Record<ErrorStatus, string>> = {
+  400: "The body, the query, the path or the host is not valid; details names each fault.",
+  401: "The request has no access token, or one that is not valid (any more).",
+  403: "The caller may not do this; required and granted say which permission is missing.",
+  404: "There is no such thing, or it belongs to another agent.",
+  405: "The path does not have this method; Allow lists those that it has.",
   408: "The body did not arrive in time.",
-  409: "It cannot be changed any more.",
+  409: "The state of the thing does not allow it.",
   413: "The body is larger than 64 KB.",
   415: "The body is not JSON.",
   421: "Local development only: the request is for another host, or from a page of another origin.",
-  429: "A rate limit is used up; Retry-After says how many seconds to wait.",
-  500: "Something failed here; request_id finds it in the log.",
-  502: "The upstream could not be reached, or broke off.",
+  429: "A rate limit is reached; Retry-After says how many seconds to wait.",
+  500: "AgentAuth failed; request_id finds the cause in the log.",
+  502: "The upstream could not be reached, or ended its answer early.",
   503: "A part that is needed to decide does not answer.",
   504: "The upstream did not answer in time.",
 };
 
+/** The codes of the errors with a status, in the order of their list. */
+const codesOf = (status: ErrorStatus): string[] =>
+  Object.entries(ERRORS).flatMap(([code, error]) => (error.status === status ? [code] : []));
+
 const ERROR: Json = {
   type: "object",
-  required: ["error", "message", "status", "code", "request_id"],
+  required: ["error", "title", "message", "status", "code", "request_id"],
   properties: {
-    error: { type: "string", description: "Stable title." },
+    error: {
+      type: "string",
+      description:
+        "The message, for clients that show one field. `Invalid credentials`, `Insufficient permissions` and `Rate limit exceeded` stand here instead.",
+    },
+    title: { type: "string", description: "The stable title of the code." },
     message: { type: "string", description: "What happened, and what to do about it." },
     status: { type: "integer" },
     code: { type: "string", description: "Stable, for machines." },
@@ -95,14 +107,19 @@ export function openApiDocument(routes: readonly Route[], { version, events }: A
       },
       schemas: { Error: ERROR },
       responses: Object.fromEntries(
-        Object.entries(REFUSALS).map(([status, description]) => [
+        Object.entries(STATUS_DESCRIPTIONS).map(([status, description]) => [
           `E${status}`,
-          { description, content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } } },
+          { description, content: { "application/json": { schema: errorSchema(Number(status) as ErrorStatus) } } },
         ]),
       ),
     },
   };
 }
+
+const errorSchema = (status: ErrorStatus): Json => ({
+  allOf: [{ $ref: "#/components/schemas/Error" }],
+  properties: { status: { const: status }, code: { enum: codesOf(status) } },
+});
 
 function operation(route: Route): Json {
   const { auth, summary, body, query, response, status = 200 } = route;

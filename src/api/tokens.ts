@@ -166,21 +166,20 @@ function toTokenResponse({ accessToken, refreshToken, expiresIn }: TokenPair): z
 
 /** One body for an unknown agent, a wrong key and an agent that is not active. */
 function invalidCredentials(): ApiError {
-  return new ApiError(401, {
-    code: "invalid_credentials",
-    error: "Invalid credentials",
-    message: "No active agent has this id and this API key.",
+  return new ApiError("invalid_credentials", "No active agent has this id and this API key.", {
     headers: { "WWW-Authenticate": 'Bearer realm="agentauth"' },
   });
 }
 
 /** Only the holder of a token learns what became of it. */
 function refreshRefused(outcome: Exclude<RefreshOutcome["outcome"], "rotated" | "replayed">): ApiError {
-  const [code, message] = {
-    unknown: ["invalid_refresh_token", "The refresh token is not known here."],
-    expired: ["refresh_token_expired", "The refresh token, or its session, has expired."],
-    ended: ["session_ended", "The session was revoked, or its agent is not active."],
-    reused: ["refresh_token_reused", "The refresh token had been used before: its session is revoked."],
-  }[outcome] as [string, string];
+  const [code, message] = (
+    {
+      unknown: ["invalid_refresh_token", "The refresh token is not known here."],
+      expired: ["refresh_token_expired", "The refresh token, or its session, has expired."],
+      ended: ["session_ended", "The session was revoked, or its agent is not active."],
+      reused: ["refresh_token_reused", "The refresh token had been used before: its session is revoked."],
+    } as const
+  )[outcome];
   return unauthorized(code, `${message} POST /agents/verify opens a new session.`);
 }

@@ -2,7 +2,7 @@ import * as z from "zod/mini";
 import type { Caller } from "../access/authenticate.ts";
 import { route } from "../access/route.ts";
 import { timeOrderedId } from "../crypto/random.ts";
-import { ApiError, notFound } from "../http/errors.ts";
+import { conflict, notFound } from "../http/errors.ts";
 import { enqueueDeliveries } from "../webhooks/deliveries/enqueue.ts";
 import { insertDelivery, readDeliveries, resetDelivery } from "../webhooks/deliveries/store.ts";
 import { findWebhook, type Owner } from "../webhooks/store.ts";
@@ -118,8 +118,4 @@ async function requireOwnWebhook(db: D1Database, id: string, caller: Caller): Pr
 /** @throws {ApiError} 409 */
 function requireActiveWebhook({ isActive }: Webhook): void {
   if (!isActive) throw conflict("webhook_inactive", "The webhook is switched off. PUT is_active: true first.");
-}
-
-export function conflict(code: string, message: string): ApiError {
-  return new ApiError(409, { code, error: "Conflict", message });
 }

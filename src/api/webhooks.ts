@@ -3,7 +3,7 @@ import { recordInBackground } from "../audit/record.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { route } from "../access/route.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import { badRequest, forbidden, notFound } from "../http/errors.ts";
+import { badRequest, conflict, forbidden, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { EVENTS } from "../outbox/event.ts";
 import { newWebhookSecret, sealSecret } from "../webhooks/secret.ts";
@@ -20,7 +20,7 @@ import { targetPolicy } from "../webhooks/target-policy.ts";
 import type { Webhook } from "../webhooks/webhook.ts";
 import { readableText } from "../validation/readable-text.ts";
 import { toTimestamp } from "./timestamp.ts";
-import { conflict, toOwner } from "./webhook-deliveries.ts";
+import { toOwner } from "./webhook-deliveries.ts";
 
 const MAX_WEBHOOKS_PER_AGENT = 20;
 

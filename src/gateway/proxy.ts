@@ -117,7 +117,7 @@ async function fetchUpstream(
     issuer: call.config.issuer,
   }).catch((cause: unknown) => {
     if (cause instanceof ApiError) {
-      recordFailure(call, caller, "failure", `${line(meaning)} → broken off, ${cause.fields.code}`);
+      recordFailure(call, caller, "failure", `${line(meaning)} → broken off, ${cause.code}`);
     }
     throw cause;
   });
@@ -195,18 +195,10 @@ function recordFailure(call: RequestContext, ...activity: [Caller, "failure", st
   call.waitUntil(activityOf(call, ...activity));
 }
 
-const TITLES: Readonly<Record<Refusal["status"], string>> = {
-  400: "Bad request",
-  404: "Not found",
-  405: "Method not allowed",
-  413: "Payload too large",
-  415: "Unsupported media type",
-};
-
-function refusal({ status, code, message }: Refusal): ApiError {
-  const error = TITLES[status];
-  const headers = status === 405 ? { Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" } : undefined;
-  return new ApiError(status, { code, error, message, ...(headers && { headers }) });
+function refusal({ code, message }: Refusal): ApiError {
+  const isMethod = code === "method_not_allowed";
+  const headers = isMethod ? { Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" } : undefined;
+  return new ApiError(code, message, { headers });
 }
 
 /** A covered path whose permission is lacking and an uncovered path answer alike: with what would be needed. */
@@ -248,27 +240,26 @@ function denied(
 function credentialUnavailable({ service }: ResolvedRequest, fault: CredentialFault): ApiError {
   if ("missing" in fault) {
     return new ApiError(
-      503,
-      {
-        code: "upstream_not_configured",
-        error: "Service unavailable",
-        message: `The gateway is not set up for ${service.name}. Ask its administrator to set its credential.`,
-        extra: { upstream: service.name },
-      },
-      { cause: `${fault.missing} is not set, or holds what is not ASCII` },
+      "upstream_not_configured",
+      `The gateway is not set up for ${service.name}. Ask its administrator to set its credential.`,
+      { extra: { upstream: service.name }, cause: `${fault.missing} is not set, or holds what is not ASCII` },
     );
   }
-  return new ApiError(
-    502,
-    {
-      code: "upstream_credential_failed",
-      error: "Bad gateway",
-      message: `${service.name} gave the gateway no access token.`,
-      extra: { upstream: service.name },
-    },
-    { cause: fault.failed },
-  );
+  return new ApiError("upstream_credential_failed", `${service.name} gave the gateway no access token.`, {
+    extra: { upstream: service.name },
+    cause: fault.failed,
+  });
 }
+
+/** The code of the error for each way in which an upstream fails. */
+const UPSTREAM_CODES = {
+  timeout: "upstream_timeout",
+  encoded: "upstream_encoded",
+  bad_redirect: "upstream_bad_redirect",
+  unreachable: "upstream_unreachable",
+  broken_off: "upstream_unreachable",
+  credential_echo: "credential_echo",
+} as const satisfies Record<UpstreamFailure["failure"], string>;
 
 function upstreamError(
   call: RequestContext,
@@ -279,22 +270,13 @@ function upstreamError(
   const { service } = meaning;
   const how = failure in ENDS ? `${upstreamStatus}, ${ENDS[failure as keyof typeof ENDS]}` : failure;
   recordFailure(call, caller, "failure", `${line(meaning)} → ${how}`);
-  const late = failure === "timeout";
-  return new ApiError(
-    late ? 504 : 502,
-    {
-      code: failure === "credential_echo" ? failure : `upstream_${failure === "broken_off" ? "unreachable" : failure}`,
-      error: late ? "Gateway timeout" : "Bad gateway",
-      message: {
-        timeout: `${service.name} did not begin its answer within ${service.timeoutMs / 1000} seconds.`,
-        encoded: `${service.name} answered in a Content-Encoding in which its credential could not be found.`,
-        bad_redirect: `${service.name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
-        unreachable: `${service.name} could not be reached, or broke the connection off.`,
-        broken_off: `${service.name} broke its answer off.`,
-        credential_echo: `The answer of ${service.name} held the credential that the gateway put in, and is not passed on.`,
-      }[failure],
-      extra: { upstream: service.name },
-    },
-    { cause },
-  );
+  const message = {
+    timeout: `${service.name} did not begin its answer within ${service.timeoutMs / 1000} seconds.`,
+    encoded: `${service.name} answered in a Content-Encoding in which its credential could not be found.`,
+    bad_redirect: `${service.name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
+    unreachable: `${service.name} could not be reached, or broke the connection off.`,
+    broken_off: `${service.name} broke its answer off.`,
+    credential_echo: `The answer of ${service.name} held the credential that the gateway put in, and is not passed on.`,
+  }[failure];
+  return new ApiError(UPSTREAM_CODES[failure], message, { extra: { upstream: service.name }, cause });
 }

@@ -52,9 +52,5 @@ export function bodyTimer({ idleMs, totalMs }: BodyLimits, start: StartTimer = s
 
 /** RFC 9110 §15.5.9. */
 function bodyTimeout(message: string): ApiError {
-  return new ApiError(408, {
-    code: "body_timeout",
-    error: "Request timeout",
-    message: `${message} Send the request again.`,
-  });
+  return new ApiError("body_timeout", `${message} Send the request again.`);
 }

@@ -18,7 +18,7 @@ export function toErrorResponse(error: unknown, request: Request, requestId: str
     // A malformed host makes a URL that cannot be parsed; its text could hold a query.
     path: URL.parse(url)?.pathname ?? "(malformed)",
     status: known.status,
-    code: known.fields.code,
+    code: known.code,
     agent_id: agentOf(request),
     ...(cause !== undefined && { cause: describe(cause) }),
   });
@@ -33,11 +33,7 @@ function toApiError(error: unknown): ApiError {
   if (error instanceof Error && error.message.startsWith("D1_") && !error.message.includes("SQLITE_")) {
     return unavailable("database_unavailable", "The database does not answer now. Try again.");
   }
-  return new ApiError(500, {
-    code: "internal_error",
-    error: "Internal server error",
-    message: "Something failed here. The request id finds it in the log.",
-  });
+  return new ApiError("internal_error", "AgentAuth failed. Its operator finds the cause in the log by the request id.");
 }
 
 function describe(cause: unknown): string {

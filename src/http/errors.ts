@@ -1,70 +1,209 @@
-/** What every error body carries beside `status`, `message` and `request_id`. */
-export interface ErrorFields {
-  /** Stable, machine-readable. */
-  code: string;
-  /** Stable, human-readable title. */
-  error: string;
-  /** What happened and what to do about it. */
-  message: string;
-  details?: ReadonlyArray<{ field?: string; permission?: string; message: string }>;
-  /** Further top-level keys: `required`, `granted`, `tier`, `limit`, `retry_after`. */
-  extra?: Record<string, unknown>;
-  headers?: Record<string, string>;
+interface ErrorDescription {
+  /** The status of every response with this code. */
+  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 415 | 421 | 429 | 500 | 502 | 503 | 504;
+  /** What is the matter, for the reference. The response's own message says more. */
+  readonly text: string;
+  /** Stable title; that of the status by default. */
+  readonly title?: string;
 }
 
-/** A refusal with its answer. Thrown anywhere below the app, answered in one place. */
+/** The title of each status, for codes that have none of their own. */
+const STATUS_TITLES: Readonly<Record<ErrorDescription["status"], string>> = {
+  400: "Bad request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not found",
+  405: "Method not allowed",
+  408: "Request timeout",
+  409: "Conflict",
+  413: "Payload too large",
+  415: "Unsupported media type",
+  421: "Misdirected request",
+  429: "Rate limit exceeded",
+  500: "Internal server error",
+  502: "Bad gateway",
+  503: "Service unavailable",
+  504: "Gateway timeout",
+};
+
+/**
+ * Every code that an error of AgentAuth can have. The list is closed: another code does not compile. The reference of errors,
+ * docs/errors.md, and the OpenAPI description are made from it.
+ */
+export const ERRORS = {
+  validation_error: {
+    status: 400,
+    text: "The body, the query or a parameter is not valid; `details` names each fault.",
+  },
+  malformed_json: { status: 400, text: "The body is not valid JSON, not UTF-8, or ended early." },
+  malformed_host: { status: 400, text: "The Host header is not a host with an optional port." },
+  unknown_permission: { status: 400, text: "A permission cannot be granted; `details` names each and says why." },
+  bad_encoding: { status: 400, text: "The proxied path has a `%` that does not encode UTF-8." },
+  double_encoding: { status: 400, text: "The proxied path is percent-encoded twice." },
+  backslash: { status: 400, text: "The proxied path has a backslash." },
+  control_character: { status: 400, text: "The proxied path has a control character." },
+  empty_segment: { status: 400, text: "The proxied path has an empty segment." },
+  dot_segment: { status: 400, text: "The proxied path has a `.` or `..` segment." },
+  lookalike_character: { status: 400, text: "The proxied path has a character that some servers read as another." },
+  path_parameter: { status: 400, text: "The proxied path has a `;` parameter." },
+  trailing_dot_or_space: { status: 400, text: "A segment of the proxied path ends in a dot or a space." },
+  encoded_slash: { status: 400, text: "The proxied path has `%2F` where the API takes no free text." },
+  fragment: { status: 400, text: "The proxied path has a `#`." },
+  path_too_long: { status: 400, text: "The proxied path is longer than 8,192 characters." },
+  bad_query: { status: 400, text: "A parameter of the proxied query can be read in several ways." },
+  bad_body: {
+    status: 400,
+    text: "The proxied body is not what its Content-Type says, or can be read in several ways.",
+  },
+  parameter_refused: { status: 400, text: "A parameter would go around the credential, the method or the permission." },
+  upgrade_refused: { status: 400, text: "The gateway does not forward Upgrade requests." },
+
+  missing_token: { status: 401, text: "The request has no access token." },
+  invalid_token: { status: 401, text: "The access token is not one of this deployment's." },
+  token_expired: { status: 401, text: "The access token has expired." },
+  token_revoked: { status: 401, text: "The access token has been revoked, or its agent is not active." },
+  invalid_credentials: {
+    status: 401,
+    title: "Invalid credentials",
+    text: "No active agent has this id and this API key.",
+  },
+  invalid_refresh_token: { status: 401, text: "The refresh token is not one of this deployment's." },
+  refresh_token_expired: { status: 401, text: "The refresh token, or its session, has expired." },
+  refresh_token_reused: { status: 401, text: "The refresh token had been used before: its session is revoked." },
+  session_ended: { status: 401, text: "The refresh token's session was revoked, or its agent is not active." },
+
+  insufficient_permissions: {
+    status: 403,
+    title: "Insufficient permissions",
+    text: "The caller lacks a permission: `required` names it, `granted` lists what the caller has.",
+  },
+  registration_closed: { status: 403, text: "Only an administrator registers agents here." },
+  grant_beyond_caller: { status: 403, text: "The caller cannot grant a permission that it does not have." },
+
+  not_found: { status: 404, text: "There is no such thing, or it belongs to another agent." },
+  unknown_service: { status: 404, text: "The gateway has no service of this name." },
+  method_not_allowed: { status: 405, text: "The path does not have this method; `Allow` lists those that it has." },
+  body_timeout: { status: 408, text: "The body did not arrive in time." },
+
+  agent_revoked: { status: 409, text: "A revoked agent cannot be changed." },
+  too_many_webhooks: { status: 409, text: "The agent has as many webhooks as it may have." },
+  webhook_inactive: { status: 409, text: "The webhook is switched off." },
+  delivery_pending: { status: 409, text: "The delivery is being attempted, or is due within a minute." },
+
+  body_too_large: { status: 413, text: "The body is larger than is accepted." },
+  unsupported_media_type: { status: 415, text: "The body is not declared as JSON." },
+  body_type_refused: { status: 415, text: "The proxied body is of a type that the gateway cannot check." },
+  misdirected_request: {
+    status: 421,
+    text: "Local development only: the request is for another host, or from a page of another origin.",
+  },
+  rate_limited: { status: 429, text: "A rate limit is reached; `Retry-After` says how many seconds to wait." },
+
+  internal_error: { status: 500, text: "AgentAuth failed; the operator finds the cause in the log by `request_id`." },
+  upstream_unreachable: { status: 502, text: "The upstream could not be reached, or ended its answer early." },
+  upstream_encoded: { status: 502, text: "The upstream answered in a Content-Encoding that cannot be checked." },
+  upstream_bad_redirect: { status: 502, text: "The upstream redirects to a URL that the gateway does not follow." },
+  upstream_credential_failed: { status: 502, text: "The upstream's token endpoint issued no access token." },
+  credential_echo: { status: 502, text: "The upstream's answer contained the credential, and is withheld." },
+  misconfigured: {
+    status: 503,
+    title: "Service misconfigured",
+    text: "The deployment is not set up; `details` names each setting.",
+  },
+  database_unavailable: { status: 503, text: "The database does not answer." },
+  standing_unknown: { status: 503, text: "Whether the token is still valid cannot be found out now." },
+  upstream_not_configured: { status: 503, text: "The gateway has no credential or base URL for the service." },
+  upstream_timeout: { status: 504, text: "The upstream did not answer in time." },
+} as const satisfies Readonly<Record<string, ErrorDescription>>;
+
+/** The machine-readable code of an error. */
+export type ErrorCode = keyof typeof ERRORS;
+
+type CodeOf<Status> = { [C in ErrorCode]: (typeof ERRORS)[C]["status"] extends Status ? C : never }[ErrorCode];
+
+/** The stable title of errors with this code. */
+export function titleOf(code: ErrorCode): string {
+  const { status, title }: ErrorDescription = ERRORS[code];
+  return title ?? STATUS_TITLES[status];
+}
+
+/** What an error's response carries beside its code and its message. */
+interface ErrorFields {
+  readonly details?: ReadonlyArray<{ field?: string; permission?: string; message: string }> | undefined;
+  /** Further top-level keys of the body: `required`, `granted`, `tier`, `limit`, `retry_after`, `upstream`. */
+  readonly extra?: Readonly<Record<string, unknown>> | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** For the operator's log only. */
+  readonly cause?: unknown;
+}
+
+/** A refusal with everything that its response needs. Thrown anywhere below the app, and caught in one place. */
 export class ApiError extends Error {
-  readonly status: number;
+  readonly code: ErrorCode;
   readonly fields: ErrorFields;
 
-  constructor(status: number, fields: ErrorFields, options?: ErrorOptions) {
-    super(fields.message, options);
+  /** @param message what happened and what to do about it, as a sentence. */
+  constructor(code: ErrorCode, message: string, { cause, ...fields }: ErrorFields = {}) {
+    super(message, cause === undefined ? undefined : { cause });
     this.name = "ApiError";
-    this.status = status;
+    this.code = code;
     this.fields = fields;
+  }
+
+  get status(): ErrorDescription["status"] {
+    return ERRORS[this.code].status;
   }
 }
 
-/** The answer for a refusal, in the one shape that all errors have. */
-export function errorResponse(error: ApiError, requestId: string): Response {
-  const { code, error: title, message, details, extra, headers } = error.fields;
+/** Published SDKs compare `error` with the title of these; of all other codes they show it, so it holds the message. */
+const TITLE_IN_ERROR: ReadonlySet<ErrorCode> = new Set([
+  "invalid_credentials",
+  "insufficient_permissions",
+  "rate_limited",
+]);
+
+/** Returns the response for an error: the one shape that all errors have. */
+export function errorResponse({ code, status, message, fields }: ApiError, requestId: string): Response {
+  const { details, extra, headers } = fields;
+  const title = titleOf(code);
   return Response.json(
-    { error: title, message, status: error.status, code, request_id: requestId, ...(details && { details }), ...extra },
-    { status: error.status, headers: { "Cache-Control": "no-store", ...headers } },
+    {
+      error: TITLE_IN_ERROR.has(code) ? title : message,
+      title,
+      message,
+      status,
+      code,
+      request_id: requestId,
+      ...(details && { details }),
+      ...extra,
+    },
+    { status, headers: { "Cache-Control": "no-store", ...headers } },
   );
 }
 
-/** 400 for a body, query or parameter that is not as it must be, naming each fault. */
-export function badRequest(message: string, details?: ErrorFields["details"], code = "validation_error"): ApiError {
-  return new ApiError(400, { code, error: "Bad request", message, ...(details && { details }) });
-}
+/** 400 for a body, query or parameter that is not valid. @param details each fault with its field's name. */
+export const badRequest = (
+  message: string,
+  details?: ErrorFields["details"],
+  code: CodeOf<400> = "validation_error",
+): ApiError => new ApiError(code, message, { details });
 
-/** 401 with the challenge of RFC 6750 §3. `invalid_token` is left out where no token was sent. */
-export function unauthorized(code: string, message: string): ApiError {
+/** 401 with the challenge of RFC 6750 §3, which leaves `error` out if the request had no token. */
+export function unauthorized(code: CodeOf<401>, message: string): ApiError {
   const attributes = code === "missing_token" ? "" : ', error="invalid_token"';
-  return new ApiError(401, {
-    code,
-    error: "Unauthorized",
-    message,
-    headers: { "WWW-Authenticate": `Bearer realm="agentauth"${attributes}` },
-  });
+  return new ApiError(code, message, { headers: { "WWW-Authenticate": `Bearer realm="agentauth"${attributes}` } });
 }
 
-/** 403 for a caller that is known and may not. */
-export function forbidden(code: string, message: string, extra?: Record<string, unknown>): ApiError {
-  return new ApiError(403, {
-    code,
-    error: code === "insufficient_permissions" ? "Insufficient permissions" : "Forbidden",
-    message,
-    ...(extra && { extra }),
-  });
-}
+/** 403 for a caller that has proved who it is and may not do this. */
+export const forbidden = (code: CodeOf<403>, message: string, extra?: Readonly<Record<string, unknown>>): ApiError =>
+  new ApiError(code, message, { extra });
 
-export function notFound(what: string): ApiError {
-  return new ApiError(404, { code: "not_found", error: "Not found", message: `${what} does not exist.` });
-}
+/** 404. @param what the thing with its article: `The agent`. */
+export const notFound = (what: string): ApiError => new ApiError("not_found", `${what} does not exist.`);
 
-/** 503 for a part that is needed to decide and does not answer: nothing goes through unchecked. */
-export function unavailable(code: string, message: string, cause?: unknown): ApiError {
-  return new ApiError(503, { code, error: "Service unavailable", message, headers: { "Retry-After": "1" } }, { cause });
-}
+/** 409 for what the state of a thing does not allow. */
+export const conflict = (code: CodeOf<409>, message: string): ApiError => new ApiError(code, message);
+
+/** 503 for a part that does not answer and is needed to decide: no request is let through unchecked. */
+export const unavailable = (code: CodeOf<503>, message: string, cause?: unknown): ApiError =>
+  new ApiError(code, message, { headers: { "Retry-After": "1" }, cause });

@@ -15,12 +15,10 @@ export function checkHost({ url, headers }: Request): void {
   const parsed = URL.parse(url);
   const header = headers.get("host");
   if (parsed && HOST.test(parsed.host) && parsed.username === "" && (header === null || HOST.test(header))) return;
-  throw new ApiError(400, {
-    code: "malformed_host",
-    error: "Bad request",
-    message:
-      "The Host header is not a host name or an IP address with an optional port. Send exactly one, as RFC 9110 says.",
-  });
+  throw new ApiError(
+    "malformed_host",
+    "The Host header is not a host name or an IP address with an optional port. Send exactly one, as RFC 9110 says.",
+  );
 }
 
 /**
@@ -42,9 +40,8 @@ export function checkLocalRequest({ url, headers }: Request, { corsOrigins }: Pi
 }
 
 function misdirected(message: string): ApiError {
-  return new ApiError(421, {
-    code: "misdirected_request",
-    error: "Misdirected request",
-    message: `This gateway runs in local development (ENVIRONMENT is development). ${message}`,
-  });
+  return new ApiError(
+    "misdirected_request",
+    `This gateway runs in local development (ENVIRONMENT is development). ${message}`,
+  );
 }

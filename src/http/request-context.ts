@@ -63,15 +63,9 @@ function configOf(env: Env): Config {
     return loadConfig(env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ApiError(
-      503,
-      {
-        code: "misconfigured",
-        error: "Service misconfigured",
-        message: "This deployment is not set up yet: details say which settings to mend.",
-        details: error.faults.map((message) => ({ message })),
-      },
-      { cause: error.message },
-    );
+    throw new ApiError("misconfigured", "This deployment is not set up yet: details say which settings to correct.", {
+      details: error.faults.map((message) => ({ message })),
+      cause: error.message,
+    });
   }
 }

@@ -47,11 +47,7 @@ export function parseBody(
     throw badRequest("The request needs a JSON body.");
   }
   if (!/^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(contentType ?? "")) {
-    throw new ApiError(415, {
-      code: "unsupported_media_type",
-      error: "Unsupported media type",
-      message: "Send the body as JSON, with Content-Type: application/json.",
-    });
+    throw new ApiError("unsupported_media_type", "Send the body as JSON, with Content-Type: application/json.");
   }
   let value: unknown;
   try {
@@ -111,9 +107,5 @@ async function readText(request: Request, start: StartTimer | undefined): Promis
 }
 
 function tooLarge(): ApiError {
-  return new ApiError(413, {
-    code: "body_too_large",
-    error: "Payload too large",
-    message: `A body may have ${MAX_BODY_BYTES} bytes at the most.`,
-  });
+  return new ApiError("body_too_large", `A body may have ${MAX_BODY_BYTES} bytes at the most.`);
 }

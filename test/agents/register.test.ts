@@ -87,7 +87,7 @@ describe("the first admin", () => {
     expect((await register(world(), admin, ADMIN_BOOTSTRAP_TOKEN)).body.agent.permissions).toEqual(["*:*:*"]);
     const stranger = await register(world(), admin);
     expect(stranger.status).toBe(403);
-    expect(stranger.body).toMatchObject({ error: "Forbidden", code: "grant_beyond_caller" });
+    expect(stranger.body).toMatchObject({ title: "Forbidden", code: "grant_beyond_caller" });
     for (const token of [ADMIN_BOOTSTRAP_TOKEN.slice(0, -1), `${ADMIN_BOOTSTRAP_TOKEN}x`, "undefined", "null"]) {
       expect((await register(world(), admin, token)).status).toBe(401);
     }

@@ -395,7 +395,7 @@ describe("an upstream that fails", () => {
     expect(got.body).toMatchObject({
       code: "upstream_unreachable",
       upstream: path.split("/")[1],
-      error: "Bad gateway",
+      title: "Bad gateway",
     });
     hasNoSecret(got);
     await worker.activity(agent, (message) => message === activity);

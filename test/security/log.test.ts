@@ -111,7 +111,7 @@ describe("the log", () => {
       method: "POST",
       json: { agent_id: "agt_x", api_key: "ak_x" },
     });
-    expect([status, body.code, body.error]).toEqual([500, "internal_error", "Internal server error"]);
+    expect([status, body.code, body.title]).toEqual([500, "internal_error", "Internal server error"]);
     expect(JSON.stringify(body)).not.toMatch(/SELECT|syntax|Error:|at /);
     expect(lastLine()).toMatchObject({ request_id: body.request_id, status: 500, cause: `Error: ${failure.message}` });
   });

@@ -125,7 +125,7 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
       "cache-control": [headers.get("cache-control"), "no-store"],
       "content-type": [headers.get("content-type")?.split(";")[0], "application/json"],
       nosniff: [headers.get("x-content-type-options"), "nosniff"],
-      keys: [keys.sort().join(), "code,error,message,request_id,status"],
+      keys: [keys.sort().join(), "code,error,message,request_id,status,title"],
       "status in the body": [body.status, expected.status],
       "upstream asked": [headers.get("x-agentauth-upstream"), null],
     };
