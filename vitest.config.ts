@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { testSecrets } from "./test/support/secrets.ts";
@@ -20,6 +21,8 @@ export default defineConfig({
             },
           })),
         ],
+        // The tests declare their upstreams themselves, whatever files stand in upstreams/.
+        resolve: { alias: { "#upstreams": join(import.meta.dirname, "src/config/upstream-files.ts") } },
         test: {
           name: "worker",
           sequence: { groupOrder: 0 },

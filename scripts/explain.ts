@@ -1,21 +1,20 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
-import { parse } from "smol-toml";
 import { explain, type Explanation, type ExplainRequest } from "../src/policy/explain.ts";
 import { explainRequest } from "../src/api/explain.ts";
 import { loadServices } from "../src/policy/services.ts";
-import { upstreamSettings } from "../src/config/upstream-settings.ts";
+import { describeFault, upstreamSettings } from "../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
-import { fail, readDevVars, ROOT } from "./local.ts";
+import { declaredSettings } from "./declared-settings.ts";
+import { fail } from "./local.ts";
+import { compileUpstreams } from "./upstreams.ts";
 
 /**
- * Says what the gateway would do with a request, by the code that does it, without calling anything.
+ * Explains what the gateway would do with a request, by the same code, without calling anything.
  *
  * `npm run --silent explain -- github GET /repos/o/r/issues/5 [--permission github:issues:read]… [--header "name: value"]…`,
  * or `-` for JSON lines `{service, method, path, headers?, permissions?}` from standard input; one JSON line each. The
- * operator's own upstreams are read from wrangler.toml and .dev.vars.
+ * operator's own upstreams are read from upstreams/, wrangler.toml and .dev.vars.
  */
 const USAGE =
   "npm run --silent explain -- SERVICE METHOD /PATH [--permission P]… [--header 'NAME: VALUE']…, or - for JSON lines";
@@ -28,9 +27,11 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const { upstreams, faults } = upstreamSettings(declaredSettings());
+const { files, faults: fileFaults } = compileUpstreams();
+if (fileFaults.length > 0) fail(fileFaults.join("\n"));
+const { upstreams, faults } = upstreamSettings(declaredSettings(), files);
 const { services, catalogue, faults: serviceFaults } = loadServices(upstreams, BUILT_IN_CATALOGUE);
-if (faults.length + serviceFaults.length > 0) fail([...faults, ...serviceFaults].join("\n"));
+if (faults.length + serviceFaults.length > 0) fail([...faults, ...serviceFaults.map(describeFault)].join("\n"));
 
 if (positionals.length === 1 && positionals[0] === "-") await explainLines();
 else if (positionals.length === 3) {
@@ -41,7 +42,7 @@ else if (positionals.length === 3) {
 
 async function explainLines(): Promise<void> {
   let pending = "";
-  // One answer for every line, an empty one included: the n-th is about the n-th.
+  // Every line gets one answer, also an empty one: the answers are matched by their position.
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
     pending += `${JSON.stringify(explanationOf(read(line)))}\n`;
     if (pending.length > 65_536) {
@@ -52,10 +53,10 @@ async function explainLines(): Promise<void> {
   process.stdout.write(pending);
 }
 
-function explanationOf(question: ExplainRequest | Unreadable): Explanation {
-  if (!("unreadable" in question)) return explain({ services, catalogue }, question).explanation;
+function explanationOf(request: ExplainRequest | Unreadable): Explanation {
+  if (!("unreadable" in request)) return explain({ services, catalogue }, request).explanation;
   process.exitCode = 1;
-  const { service, method } = question.unreadable;
+  const { service, method } = request.unreadable;
   return {
     service: typeof service === "string" ? service : "",
     method: typeof method === "string" ? method : "",
@@ -83,12 +84,6 @@ function read(line: string): ExplainRequest | Unreadable {
   const parsed = explainRequest.safeParse(value);
   if (parsed.success) return parsed.data;
   return { unreadable: typeof value === "object" && value !== null ? value : {} };
-}
-
-function declaredSettings(): Record<string, unknown> {
-  const { vars } = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8")) as { vars?: Record<string, unknown> };
-  const local = Object.entries(readDevVars()).filter(([name]) => name.startsWith("UPSTREAMS"));
-  return { ...vars, ...Object.fromEntries(local) };
 }
 
 function split(text: string, separator: string): [string, string] {

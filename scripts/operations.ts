@@ -45,7 +45,7 @@ export function classify(service: string, { method, path }: { method: string; pa
   return explanation.required === null ? "uncovered" : explanation.all_required.join("+");
 }
 
-/** A path with a value of the right form for each parameter. */
+/** Fills in a value of the right form for each parameter of a path. */
 function sampleOf(service: string, path: string): string {
   return path.replace(/\{([^{}]*)\}/g, (_, name: string) => {
     if (service === "salesforce")

@@ -1,9 +1,14 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { unknownSettings } from "../src/config/config.ts";
+import { upstreamSettings } from "../src/config/upstream-settings.ts";
+import { BUILT_IN_SERVICES } from "../src/policy/services.ts";
+import { declaredSettings } from "./declared-settings.ts";
 import { BASE_URL, fail, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "./sample-upstream.ts";
 import { completeDevVars } from "./secrets.ts";
+import { compileUpstreams } from "./upstreams.ts";
 
 const QUIET = { WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
 const env = { ...process.env, ...QUIET };
@@ -23,7 +28,13 @@ const migrated = spawnSync("wrangler", ["d1", "migrations", "apply", "DB", "--lo
 if (migrated.error) fail("wrangler is not installed. Run `npm ci` first, and start with `npm start`.");
 if (migrated.status !== 0) fail(`The migrations could not be applied:\n${migrated.stdout}\n${migrated.stderr}`);
 
+const { files, faults } = compileUpstreams();
+if (faults.length > 0) fail(faults.join("\n"));
 const vars = readDevVars();
+const services = new Set([...BUILT_IN_SERVICES.map(({ name }) => name), ...Object.keys(files), "sample"]);
+for (const name of upstreamSettings(declaredSettings()).upstreams.keys()) services.add(name);
+for (const warning of unknownSettings(declaredSettings(), services)) console.warn(`Warning: ${warning}`);
+
 const sample = await startSampleUpstream(vars.UPSTREAM_SAMPLE_TOKEN ?? "");
 mkdirSync(STATE_DIR, { recursive: true });
 writeFileSync(SAMPLE_URL_FILE, sample.url);

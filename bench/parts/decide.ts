@@ -1,5 +1,6 @@
 import { readOperations } from "../../scripts/operations.ts";
-import { resolveRequest, lackingPermissions, type ProxyRequest } from "../../src/policy/resolve.ts";
+import { missingPermissions } from "../../src/permissions/match.ts";
+import { resolveRequest, type ProxyRequest } from "../../src/policy/resolve.ts";
 import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { ratio, summary } from "../measure.ts";
@@ -8,7 +9,7 @@ import { by, claim, type Part } from "../part.ts";
 /** How many rules an operator's own upstream has here. */
 const SIZES = [10, 100, 1000, 10_000];
 /** Requests that are asked of every table, spread evenly over its rules. */
-const ASKS = 1000;
+const REQUESTS = 1000;
 
 const upstream = (count: number) => ({
   base_url: "https://many.example",
@@ -24,7 +25,7 @@ export const decide: Part = async ({ effort, log }) => {
   );
   const headers = new Headers();
   const operations = readOperations("github");
-  const asks: Record<string, ProxyRequest[]> = {
+  const requests: Record<string, ProxyRequest[]> = {
     github: operations.map(({ method, path }) => ({
       service: "github",
       method,
@@ -33,35 +34,38 @@ export const decide: Part = async ({ effort, log }) => {
     })),
   };
   for (const size of SIZES) {
-    asks[`rules-${size}`] = Array.from({ length: ASKS }, (_, i) => {
-      const rule = Math.floor((i * size) / ASKS);
+    requests[`rules-${size}`] = Array.from({ length: REQUESTS }, (_, i) => {
+      const rule = Math.floor((i * size) / REQUESTS);
       return { service: `rules-${size}`, method: "GET", target: `/section-${rule}/12345/part-${rule}`, headers };
     });
   }
   /** The same ten requests over and over: what is left of the growth without the processor's cache misses. */
-  asks["ten of 10,000"] = Array.from({ length: ASKS }, (_, i) => asks["rules-10000"]![(i % 10) * (ASKS / 10)]!);
-  const covered = asks.github!.filter((ask) => {
-    const meaning = resolveRequest(services, ask);
-    return meaning.decision === "judge" && meaning.rule !== null;
+  requests["ten of 10,000"] = Array.from(
+    { length: REQUESTS },
+    (_, i) => requests["rules-10000"]![(i % 10) * (REQUESTS / 10)]!,
+  );
+  const covered = requests.github!.filter((request) => {
+    const resolved = resolveRequest(services, request);
+    return resolved.outcome === "resolved" && resolved.rule !== null;
   });
-  asks["github covered"] = covered;
+  requests["github covered"] = covered;
   const grants = new Set(["github:issues:read", "github:repos:*", ...SIZES.map((size) => `rules-${size}:things:read`)]);
 
   const outcomes = { allowed: 0, denied: 0, uncovered: 0, refused: 0 };
-  for (const ask of asks.github!) {
-    const meaning = resolveRequest(services, ask);
-    if (meaning.decision === "refuse") outcomes.refused++;
-    else if (meaning.rule === null) outcomes.uncovered++;
-    else outcomes[lackingPermissions(meaning, grants, catalogue).length === 0 ? "allowed" : "denied"]++;
+  for (const request of requests.github!) {
+    const resolved = resolveRequest(services, request);
+    if (resolved.outcome === "refused") outcomes.refused++;
+    else if (resolved.rule === null) outcomes.uncovered++;
+    else outcomes[missingPermissions(resolved.required, grants, catalogue).length === 0 ? "allowed" : "denied"]++;
   }
 
-  /** Microseconds a decision, over so many rounds of all the asks. */
+  /** Microseconds a decision, over so many rounds of all the requests. */
   const cost = (list: readonly ProxyRequest[], rounds: number): number => {
     const began = performance.now();
     for (let round = 0; round < rounds; round++) {
-      for (const ask of list) {
-        const meaning = resolveRequest(services, ask);
-        if (meaning.decision === "judge") lackingPermissions(meaning, grants, catalogue);
+      for (const request of list) {
+        const resolved = resolveRequest(services, request);
+        if (resolved.outcome === "resolved") missingPermissions(resolved.required, grants, catalogue);
       }
     }
     return ((performance.now() - began) * 1000) / (rounds * list.length);
@@ -70,7 +74,7 @@ export const decide: Part = async ({ effort, log }) => {
   const rounds = by(effort, 20, 60, 100);
   const samples: Record<string, number[]> = {};
   for (let repeat = -1; repeat < repeats; repeat++) {
-    for (const [name, list] of Object.entries(asks)) {
+    for (const [name, list] of Object.entries(requests)) {
       const measured = cost(list, rounds);
       if (repeat >= 0) (samples[name] ??= []).push(measured);
     }
@@ -108,7 +112,7 @@ export const decide: Part = async ({ effort, log }) => {
     ],
     notes: [
       `In one process of Node, ${repeats} interleaved repeats of ${rounds} rounds. Of the GitHub operations ${outcomes.allowed} were allowed, ${outcomes.denied} denied, ${outcomes.uncovered} in no rule, ${outcomes.refused} refused.`,
-      `The same number of requests, ${ASKS.toLocaleString("en-US")}, is spread evenly over each upstream's rules.`,
+      `The same number of requests, ${REQUESTS.toLocaleString("en-US")}, is spread evenly over each upstream's rules.`,
     ],
     data: { microseconds: measured, outcomes },
   };

@@ -1,13 +1,16 @@
+import upstreamFiles from "#upstreams";
 import * as z from "zod/mini";
 import { explainIssue } from "../validation/explain-issue.ts";
+import { jsonFault } from "../validation/json-fault.ts";
+import { nearestName } from "../validation/nearest-name.ts";
 import type { SecretPart } from "../policy/service-definition.ts";
 import { loadServices, secretName, type Service } from "../policy/services.ts";
-import { upstreamSettings } from "./upstream-settings.ts";
+import { describeFault, upstreamSettings } from "./upstream-settings.ts";
 import { isLoopbackUrl } from "../validation/loopback.ts";
 import { BUILT_IN_CATALOGUE, type Catalogue } from "../permissions/catalogue.ts";
 import { wholeNumber } from "../validation/whole-number.ts";
 
-/** A private signing key (ES256) as it stands in `SIGNING_KEYS`. */
+/** A private signing key (ES256) in the JWK Set `SIGNING_KEYS` (RFC 7517 §5, RFC 7518 §6.2). */
 export interface SigningKey {
   kty: "EC";
   crv: "P-256";
@@ -17,7 +20,7 @@ export interface SigningKey {
   d: string;
 }
 
-/** A webhook encryption key (AES-GCM, 256 bits) as it stands in `WEBHOOK_KEYS`. */
+/** A webhook encryption key (AES-GCM, 256 bits) in the JWK Set `WEBHOOK_KEYS` (RFC 7518 §6.4). */
 export interface EncryptionKey {
   kty: "oct";
   kid: string;
@@ -26,9 +29,9 @@ export interface EncryptionKey {
 
 /** The settings of one deployment, checked and frozen. Times are seconds unless a name says otherwise. */
 export interface Config {
-  /** Only this machine is served: hosts and origins other than loopback are refused. */
+  /** Whether only this machine is served: hosts and origins other than loopback are refused. */
   readonly development: boolean;
-  /** Null in local development: the request's own origin. */
+  /** The public origin, the `iss` of every token. Null in local development, where it is the origin of the request. */
   readonly issuer: string | null;
   readonly audience: string | null;
   readonly registration: "open" | "approval" | "admin";
@@ -37,12 +40,12 @@ export interface Config {
   readonly refreshFamilyTtl: number;
   readonly refreshGrace: number;
   readonly standingTtl: number;
-  /** Milliseconds. */
+  /** How long the body of a request may take to arrive, in milliseconds. */
   readonly bodyTimeoutMs: number;
   readonly activityRetentionDays: number;
   readonly corsOrigins: readonly string[];
   readonly webhookAllowLoopback: boolean;
-  /** Ports beside 443 that webhooks may go to. */
+  /** The ports that webhooks may be sent to, beside 443. */
   readonly webhookPorts: readonly number[];
   readonly signingKeys: readonly SigningKey[];
   readonly webhookKeys: readonly EncryptionKey[];
@@ -50,11 +53,11 @@ export interface Config {
   readonly adminBootstrapToken: string | null;
   readonly catalogue: Catalogue;
   readonly services: ReadonlyMap<string, Service>;
-  /** The value of an upstream's secret: `secret("github", "TOKEN")` reads `UPSTREAM_GITHUB_TOKEN`. */
+  /** Returns an upstream's secret: `secret("github", "TOKEN")` reads `UPSTREAM_GITHUB_TOKEN`. Undefined if it is not set. */
   readonly secret: (service: string, part: SecretPart) => string | undefined;
 }
 
-/** The settings are unusable. Each fault names its setting and what to do; none shows a value. */
+/** Thrown for settings that cannot be used. Each fault is a sentence that names its setting and what to do; none shows a value. */
 export class ConfigError extends Error {
   readonly faults: readonly string[];
 
@@ -73,8 +76,16 @@ const originOr = (other: string) =>
       error: 'must be an origin without a path, for example "https://agentauth.example.com"',
     }),
   );
+/** Broken JSON is called that, and not an object of the wrong shape. */
+const json = z.transform((value: unknown, context) => {
+  if (typeof value !== "string") return value;
+  const fault = jsonFault(value);
+  if (fault === undefined) return JSON.parse(value) as unknown;
+  context.issues.push({ code: "custom", message: fault, input: value });
+  return z.NEVER;
+});
 const jwkSet = <Key extends z.ZodMiniType>(key: Key) =>
-  z.pipe(z.transform(parseJson), z.object({ keys: z.array(key).check(z.minLength(1)) }));
+  z.pipe(json, z.object({ keys: z.array(key).check(z.minLength(1)) }));
 
 const signingKey = z.object({
   kty: z.enum(["EC"]),
@@ -107,41 +118,63 @@ const settings = z.object({
   ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
 });
 
+const NEW_SECRET = "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.";
+
+/** What to do about a setting that is missing or wrong. */
 const HELP: Record<string, string> = {
-  SIGNING_KEYS: "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.",
-  WEBHOOK_KEYS: "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.",
-  SECRET_PEPPER: "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.",
+  SIGNING_KEYS: NEW_SECRET,
+  WEBHOOK_KEYS: NEW_SECRET,
+  SECRET_PEPPER: NEW_SECRET,
   ADMIN_BOOTSTRAP_TOKEN: "Use at least 24 random characters, or leave it unset to turn it off.",
 };
 
 const loaded = new WeakMap<object, Config | ConfigError>();
 
 /**
- * The configuration in an environment, read once per isolate.
+ * Returns the configuration of an environment. It is read once per isolate.
  *
  * @throws {ConfigError} naming every setting that is missing or wrong.
  */
 export function loadConfig(env: object): Config {
   let config = loaded.get(env);
   if (!config) {
-    config = readConfig(env as Record<string, unknown>);
+    config = readConfig(env as Record<string, unknown>, upstreamFiles);
     loaded.set(env, config);
   }
   if (config instanceof ConfigError) throw config;
   return config;
 }
 
-function readConfig(env: Record<string, unknown>): Config | ConfigError {
+/**
+ * Returns a warning, as a sentence, for each variable and secret that the Worker does not read: most are misspelt. Warnings are for
+ * whoever starts or deploys the Worker. They never stop it, because a variable may belong to somebody else's tool.
+ *
+ * @param env the variables and secrets; bindings are no strings and are left alone.
+ * @param services the names of all services, the operator's own included.
+ */
+export function unknownSettings(env: Record<string, unknown>, services: Iterable<string>): string[] {
+  const secrets = [...services].flatMap((service) => SECRET_PARTS.map((part) => secretName(service, part)));
+  const known = new Set([...Object.keys(settings.shape), "UPSTREAMS", ...secrets]);
+  const unknown = Object.entries(env).filter(
+    ([name, value]) => typeof value === "string" && !known.has(name) && !name.startsWith("UPSTREAMS."),
+  );
+  return unknown.map(([name]) => {
+    const nearest = nearestName(name, known);
+    return `${name} is not a setting of AgentAuth.${nearest === undefined ? "" : ` Did you mean ${nearest}?`}`;
+  });
+}
+
+const SECRET_PARTS: readonly SecretPart[] = ["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET"];
+
+function readConfig(env: Record<string, unknown>, files: Readonly<Record<string, unknown>>): Config | ConfigError {
   const faults: string[] = [];
   const parsed = settings.safeParse(env, { error: explainIssue });
   for (const issue of parsed.error?.issues ?? []) {
     const name = String(issue.path[0]);
+    const help = HELP[name] ?? "";
+    const isMissing = env[name] === undefined || (env[name] === "" && help !== "");
     const at = issue.path.length > 1 ? ` (at ${issue.path.slice(1).join(".")})` : "";
-    faults.push(
-      env[name] === undefined
-        ? `${name} is not set. ${HELP[name] ?? ""}`.trim()
-        : `${name}${at} ${issue.message}. ${HELP[name] ?? ""}`.trim(),
-    );
+    faults.push((isMissing ? `${name} is not set. ${help}` : `${name}${at} ${issue.message}. ${help}`).trim());
   }
   const development = env.ENVIRONMENT === "development";
   if (!development && !env.ISSUER) {
@@ -156,13 +189,13 @@ function readConfig(env: Record<string, unknown>): Config | ConfigError {
   if (bootstrap && bootstrap.length < 24) {
     faults.push(`ADMIN_BOOTSTRAP_TOKEN is too short. ${HELP.ADMIN_BOOTSTRAP_TOKEN}`);
   }
-  const { upstreams, faults: upstreamFaults } = upstreamSettings(env);
+  const { upstreams, faults: upstreamFaults } = upstreamSettings(env, files);
   const {
     services,
     catalogue,
     faults: serviceFaults,
   } = loadServices(upstreams, BUILT_IN_CATALOGUE, parsed.data?.ISSUER);
-  faults.push(...upstreamFaults, ...serviceFaults);
+  faults.push(...upstreamFaults, ...serviceFaults.map(describeFault));
   if (faults.length > 0 || !parsed.data) return new ConfigError(faults);
 
   const data = parsed.data;
@@ -193,15 +226,6 @@ function readConfig(env: Record<string, unknown>): Config | ConfigError {
       return typeof value === "string" && value !== "" ? value : undefined;
     },
   });
-}
-
-function parseJson(value: unknown): unknown {
-  if (typeof value !== "string") return value;
-  try {
-    return JSON.parse(value);
-  } catch {
-    return value;
-  }
 }
 
 function splitList(value: unknown): unknown {

@@ -1,8 +1,14 @@
 import * as z from "zod/mini";
 import { NAME_PATTERN } from "../permissions/grammar.ts";
-import { isReservedResponseHeader } from "../gateway/upstream/response-headers.ts";
+import { isReservedResponseHeader } from "../policy/response-headers.ts";
+import type { UpstreamFault, UpstreamSettings } from "../policy/services.ts";
+import { explainIssue } from "../validation/explain-issue.ts";
+import { jsonFault } from "../validation/json-fault.ts";
+import { nearestName } from "../validation/nearest-name.ts";
 
-const name = z.string().check(z.regex(NAME_PATTERN));
+const NAME_FAULT = "must be a name of at most 32 lower-case letters, digits, _ and -, and begin with a letter";
+
+const name = z.string().check(z.regex(NAME_PATTERN, { error: NAME_FAULT }));
 
 const baseUrl = z.string().check(
   z.refine(isBaseUrl, {
@@ -17,7 +23,7 @@ const headerName = z.string().check(
   }),
 );
 
-/** A response header that passes beside those that pass for every upstream; `X-Foo-*` is all that begin so. */
+/** A response header that agents get beside those that every upstream may send; `X-Foo-*` is every name that begins so. */
 const responseHeader = z.string().check(
   z.regex(/^[a-z0-9][a-z0-9-]*\*?$/i, { error: "must be the name of a header, or its beginning and *" }),
   z.refine((pattern) => !isReservedResponseHeader(pattern.toLowerCase()), {
@@ -26,17 +32,25 @@ const responseHeader = z.string().check(
   }),
 );
 
+/** A record whose faulty keys are explained like faulty values. */
+const recordOf = <Value extends z.ZodMiniType>(key: typeof name, value: Value, keyFault: string) =>
+  z.record(key, value, { error: (issue) => (issue.code === "invalid_key" ? keyFault : undefined) });
+
 const SCHEMES = {
   bearer: z.strictObject({ scheme: z.enum(["bearer"]) }),
   basic: z.strictObject({ scheme: z.enum(["basic"]) }),
   header: z.strictObject({
     scheme: z.enum(["header"]),
     name: headerName,
-    prefix: z.optional(z.string().check(z.regex(/^[\x20-\x7e]*$/))),
+    prefix: z.optional(z.string().check(z.regex(/^[\x20-\x7e]*$/, { error: "must be printable ASCII" }))),
   }),
   headers: z.strictObject({
     scheme: z.enum(["headers"]),
-    headers: z.record(headerName, z.enum(["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET"])),
+    headers: recordOf(
+      headerName,
+      z.enum(["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET"]),
+      "must be a header that can carry a credential",
+    ),
   }),
   client_credentials: z.pipe(
     z.strictObject({
@@ -55,22 +69,31 @@ const SCHEMES = {
 
 type Scheme = keyof typeof SCHEMES;
 
+const SCHEME_KEYS: Readonly<Record<Scheme, readonly string[]>> = {
+  bearer: ["scheme"],
+  basic: ["scheme"],
+  header: ["scheme", "name", "prefix"],
+  headers: ["scheme", "headers"],
+  client_credentials: ["scheme", "token_url", "scope"],
+  none: ["scheme"],
+};
+
 const credential = z.pipe(
   z.looseObject({ scheme: z.enum(Object.keys(SCHEMES) as Scheme[]) }),
   z.transform((value, context): z.infer<(typeof SCHEMES)[Scheme]> => {
-    const parsed = SCHEMES[value.scheme].safeParse(value);
+    const parsed = SCHEMES[value.scheme].safeParse(value, { error: explainIssue });
     if (parsed.success) return parsed.data;
-    context.issues.push(
-      ...parsed.error.issues.map(({ message, path }) => ({ code: "custom" as const, message, path, input: value })),
-    );
+    const faults = explainIssues(parsed.error.issues, SCHEME_KEYS[value.scheme]);
+    for (const { path, message } of faults)
+      context.issues.push({ code: "custom", path: [...path], message, input: value });
     return z.NEVER;
   }),
 );
 
-const upstream = z.strictObject({
+const upstreamShape = {
   base_url: z.optional(baseUrl),
   credential: z.optional(credential),
-  resources: z.optional(z.record(name, z.array(name).check(z.minLength(1)))),
+  resources: z.optional(recordOf(name, z.array(name).check(z.minLength(1)), NAME_FAULT)),
   rules: z.optional(z.array(z.string()).check(z.minLength(1))),
   response_headers: z.optional(z.array(responseHeader)),
   refuse_parameters: z.optional(
@@ -79,64 +102,113 @@ const upstream = z.strictObject({
     ),
   ),
   timeout_ms: z.optional(z.number().check(z.int(), z.minimum(1), z.maximum(600_000))),
-});
+};
+const upstream = z.strictObject(upstreamShape);
 
-/** One `[vars.UPSTREAMS.<name>]` of the configuration. */
-export type UpstreamSettings = z.infer<typeof upstream>;
+interface Explained {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** One fault for each issue, and one for each key that is unknown, with the name that was probably meant. */
+function explainIssues(issues: readonly z.core.$ZodIssue[], knownKeys: readonly string[]): Explained[] {
+  return issues.flatMap((issue): Explained[] => {
+    if (issue.code !== "unrecognized_keys") return [{ path: issue.path, message: issue.message }];
+    return issue.keys.map((key) => {
+      const nearest = nearestName(key, knownKeys);
+      const hint = nearest === undefined ? "" : ` Did you mean ${nearest}?`;
+      return { path: [...issue.path, key], message: `is an unknown key.${hint} Known are ${knownKeys.join(", ")}` };
+    });
+  });
+}
+
+/**
+ * Checks what an operator declares of one upstream. The rules themselves are checked by `loadServices`.
+ *
+ * @param upstreamName the upstream's name, as it stands in its URL below `/proxy/`.
+ * @param value the parsed table.
+ * @returns the settings, or every fault with the keys that lead to it.
+ */
+export function parseUpstream(upstreamName: string, value: unknown): UpstreamSettings | readonly UpstreamFault[] {
+  if (!NAME_PATTERN.test(upstreamName)) {
+    return [{ upstream: upstreamName, path: [], message: "a name is lower-case letters, digits, _ and -." }];
+  }
+  const parsed = upstream.safeParse(value, { error: explainIssue });
+  if (parsed.success) return parsed.data;
+  return explainIssues(parsed.error.issues, Object.keys(upstreamShape)).map(({ path, message }) => ({
+    upstream: upstreamName,
+    path,
+    message: `${message}.`,
+  }));
+}
+
+/** Returns a fault as one sentence that names the setting: `UPSTREAMS.orders.rules.0: …`. */
+export const describeFault = ({ upstream: upstreamName, path, message }: UpstreamFault): string =>
+  `UPSTREAMS.${[upstreamName, ...path.map(String)].join(".")}: ${message}`;
 
 const PREFIX = "UPSTREAMS.";
 
 /**
- * The upstreams that an environment declares: the table `UPSTREAMS`, and, where a table cannot be written (`.dev.vars`, `--var`), flat
- * settings called `UPSTREAMS.<name>` (JSON) or `UPSTREAMS.<name>.<key>`, which win over it.
+ * Returns the upstreams that an operator declares, with every fault as a sentence. There are three places:
+ *
+ * - the files `upstreams/NAME.toml`, compiled when the Worker is built,
+ * - the table `UPSTREAMS` of the variables (`[vars.UPSTREAMS.NAME]` in wrangler.toml),
+ * - variables called `UPSTREAMS.NAME` (JSON) or `UPSTREAMS.NAME.KEY`, for places where no table can be written (`.dev.vars`,
+ *   `--var`). They win over the other two.
+ *
+ * @param files the content of the files by name, checked when they were compiled.
  */
-export function upstreamSettings(env: Record<string, unknown>): {
+export function upstreamSettings(
+  env: Record<string, unknown>,
+  files: Readonly<Record<string, unknown>> = {},
+): {
   upstreams: Map<string, UpstreamSettings>;
   faults: string[];
 } {
   const upstreams = new Map<string, UpstreamSettings>();
   const faults: string[] = [];
-  for (const [key, value] of Object.entries(declared(env, faults))) {
-    if (!NAME_PATTERN.test(key)) {
-      faults.push(`UPSTREAMS.${key}: a name is lower-case letters, digits, _ and -.`);
-      continue;
-    }
-    const parsed = upstream.safeParse(value);
-    if (parsed.success) upstreams.set(key, parsed.data);
-    for (const issue of parsed.error?.issues ?? []) {
-      faults.push(`UPSTREAMS.${[key, ...issue.path].join(".")}: ${issue.message}.`);
-    }
+  for (const [key, value] of Object.entries(declaredUpstreams(env, files, faults))) {
+    const parsed = parseUpstream(key, value);
+    if (Array.isArray(parsed)) faults.push(...parsed.map(describeFault));
+    else upstreams.set(key, parsed as UpstreamSettings);
   }
   return { upstreams, faults };
 }
 
-function declared(env: Record<string, unknown>, faults: string[]): Record<string, unknown> {
-  const found: Record<string, unknown> = Object.create(null);
-  const table = fromJson("UPSTREAMS", env.UPSTREAMS ?? {}, faults);
-  if (isRecord(table)) Object.assign(found, table);
-  else faults.push("UPSTREAMS: must be a table of upstreams by name.");
+function declaredUpstreams(
+  env: Record<string, unknown>,
+  files: Readonly<Record<string, unknown>>,
+  faults: string[],
+): Record<string, unknown> {
+  const declared: Record<string, unknown> = Object.assign(Object.create(null), files);
+  const table = parseIfJson("UPSTREAMS", env.UPSTREAMS ?? {}, faults);
+  if (!isTable(table)) faults.push("UPSTREAMS: must be a table of upstreams by name.");
+  for (const [key, value] of isTable(table) ? Object.entries(table) : []) {
+    if (Object.hasOwn(files, key)) {
+      faults.push(`UPSTREAMS.${key}: upstreams/${key}.toml declares this upstream as well. Remove one of the two.`);
+    }
+    declared[key] = value;
+  }
   for (const [setting, value] of Object.entries(env)) {
     if (!setting.startsWith(PREFIX)) continue;
     const [key = "", part, ...rest] = setting.slice(PREFIX.length).split(".");
     if (rest.length > 0) faults.push(`${setting}: deeper settings are written as JSON in UPSTREAMS.${key}.`);
-    else if (part === undefined) found[key] = fromJson(setting, value, faults);
-    else found[key] = { ...(isRecord(found[key]) && found[key]), [part]: fromJson(setting, value, faults) };
+    else if (part === undefined) declared[key] = parseIfJson(setting, value, faults);
+    else declared[key] = { ...(isTable(declared[key]) && declared[key]), [part]: parseIfJson(setting, value, faults) };
   }
-  return found;
+  return declared;
 }
 
-/** A text that looks like JSON is read as JSON; any other is itself. */
-function fromJson(setting: string, value: unknown, faults: string[]): unknown {
+/** Parses a text that looks like JSON; any other text is itself. */
+function parseIfJson(setting: string, value: unknown, faults: string[]): unknown {
   if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
-  try {
-    return JSON.parse(value);
-  } catch {
-    faults.push(`${setting}: is not valid JSON.`);
-    return value;
-  }
+  const fault = jsonFault(value);
+  if (fault === undefined) return JSON.parse(value);
+  faults.push(`${setting}: ${fault}.`);
+  return value;
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
+const isTable = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 function isBaseUrl(text: string): boolean {

@@ -1,67 +1,69 @@
-import type { ApiError } from "../http/errors.ts";
 import { startTimer, type StartTimer } from "../http/body-timer.ts";
 
-/** While a body flows its caller is asked about this often, in milliseconds: what has begun ends this long after a revocation. */
+/** While a body is streamed, its caller is checked this often, in milliseconds: a stream ends at most this long after a revocation. */
 const WATCH_INTERVAL_MS = 60_000;
 
-/** Whether the caller of a request whose body still flows may go on. */
+/** Checks whether the caller of a request whose body is being streamed may go on. */
 export interface CallerWatch {
   /**
-   * Asks once a minute until it is stopped, and calls `abort` with the first refusal. Also an answer that cannot be had is one.
+   * Checks once a minute until it is stopped, and calls `abort` with the first refusal. A check that fails, for example because the
+   * database does not answer, counts as a refusal.
    *
-   * @returns stops asking.
+   * @returns a function that stops the checks.
    */
   start(abort: (refusal: unknown) => void): () => void;
   /**
-   * Asks at once, unless that has been done within the bound for reads (`STANDING_TTL_SECONDS`).
+   * Checks now, unless the last check is more recent than the bound for reads (`STANDING_TTL_SECONDS`).
    *
    * @throws {ApiError} the refusal.
    */
   confirm(): Promise<void>;
 }
 
-export interface Watched {
+export interface WatchOptions {
   /**
    * Rejects with the refusal of a caller that may no longer do this. Always asks the database.
    *
-   * @param isWritten whether the end of a request's body depends on it, and not only the rest of an answer.
+   * @param isUpload true if the end of the request's body depends on it; false if only the rest of an answer does.
    */
-  readonly check: (isWritten: boolean) => Promise<void>;
-  /** When it was last asked, and for how long that counts. Milliseconds. */
-  readonly askedAt: number;
+  readonly check: (isUpload: boolean) => Promise<void>;
+  /** When the caller was last checked, in milliseconds since the epoch. */
+  readonly checkedAt: number;
+  /** How long a check counts, in milliseconds. */
   readonly maxAge: number;
 }
 
-export function watchCaller({ check, askedAt, maxAge }: Watched, start: StartTimer = startTimer): CallerWatch {
-  let lastAsked = askedAt;
-  const ask = async (isWritten: boolean): Promise<void> => {
-    // The time before the question: the answer is at least as new.
+/** Returns a watch over the caller of one request. Nothing runs until it is started. */
+export function watchCaller({ check, checkedAt, maxAge }: WatchOptions, start: StartTimer = startTimer): CallerWatch {
+  let lastChecked = checkedAt;
+  const checkNow = async (isUpload: boolean): Promise<void> => {
+    // The time before the check: what it found is at least as recent.
     const now = Date.now();
-    await check(isWritten);
-    lastAsked = now;
+    await check(isUpload);
+    lastChecked = now;
   };
   return {
     start(abort) {
       let stopped = false;
-      let stop: () => void;
-      const again = (): void => {
-        stop = start(WATCH_INTERVAL_MS, () => {
-          ask(false).then(
-            () => stopped || again(),
-            (refusal: ApiError) => stopped || abort(refusal),
+      let stopTimer: () => void;
+      const schedule = (): void => {
+        stopTimer = start(WATCH_INTERVAL_MS, () => {
+          checkNow(false).then(
+            () => stopped || schedule(),
+            (refusal: unknown) => stopped || abort(refusal),
           );
         });
       };
-      again();
+      schedule();
       return () => {
         stopped = true;
-        stop();
+        stopTimer();
       };
     },
     async confirm() {
-      const age = Date.now() - lastAsked;
-      // A clock that was set back makes nothing recent.
-      if (age < 0 || age >= maxAge) await ask(true);
+      const age = Date.now() - lastChecked;
+      // A negative age means that the clock was set back: then no check is recent.
+      if (age < 0 || age >= maxAge) await checkNow(true);
     },
   };
 }

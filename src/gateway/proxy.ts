@@ -1,146 +1,90 @@
-import { recordActivity } from "../audit/record.ts";
 import { authenticate, callerWith, readClaims, type Caller } from "../access/authenticate.ts";
-import { ApiError, forbidden, notFound } from "../http/errors.ts";
 import { limitAgent } from "../access/rate-limit.ts";
-import { logRefusal } from "../log/request-log.ts";
+import { ApiError, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
-import { newEvent, quotePath } from "../outbox/event.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { serviceWildcard } from "../permissions/grammar.ts";
-import { isGranted } from "../permissions/match.ts";
-import { getCredential, type Credential, type CredentialFault } from "./credentials/credentials.ts";
+import { isGranted, missingPermissions } from "../permissions/match.ts";
 import type { BodyToSend } from "../policy/body.ts";
-import { watchCaller } from "./caller-watch.ts";
-import {
-  bodyRefusal,
-  resolveRequest,
-  lackingPermissions,
-  type ProxyRequest,
-  type ResolvedRequest,
-  type Refusal,
-} from "../policy/resolve.ts";
-import { forward, type UpstreamFailure } from "./upstream/forward.ts";
-import type { BodyEnd } from "./upstream/stream-body.ts";
-import { bodyOf, isReadFirst, mustBeRead, receiveBody, type ReceivedBody } from "./request-body.ts";
+import { bodyRefusal, resolveRequest, type ProxyRequest, type ResolvedRequest } from "../policy/resolve.ts";
 import { isRead } from "../policy/rule.ts";
+import {
+  recordAnswer,
+  recordDenial,
+  recordEarlyEnd,
+  recordFailure,
+  recordUpstreamFailure,
+  type AuditedRequest,
+} from "./audit.ts";
+import { watchCaller, type CallerWatch } from "./caller-watch.ts";
+import { getCredential, type Credential } from "./credentials/credentials.ts";
+import { credentialUnavailable, permissionDenied, requestRefused, upstreamFailed } from "./refusals.ts";
+import { bodyToSend, isReadFirst, mustBeRead, receiveBody, type ReceivedBody } from "./request-body.ts";
+import { forward } from "./upstream/forward.ts";
 
 /**
- * One request through the gateway: what it means, its body where that is short or judged, who sent it, whether that agent may, and
- * then the upstream. A body that is streamed has its sender asked about again while it flows, and before its end is sent.
+ * Handles one request to `/proxy/{service}/…`:
  *
- * @throws {ApiError} with a stable code for every refusal.
+ * 1. Resolve it to a service, a canonical path and the permissions that it needs. This depends on nothing but the request.
+ * 2. Read its body whole if it is short or has to be checked. The token's signature is verified first: the gateway buffers nothing
+ *    for strangers.
+ * 3. Authenticate its sender (signature, agent, session) and count the request against the agent's rate limit.
+ * 4. Check that every required permission is granted.
+ * 5. Check the body, which may need a wider permission by its content.
+ * 6. Take the upstream's credential, forward the request and stream the answer back. While a body is streamed, the sender is checked
+ *    again once a minute, and before the end of an upload is sent.
+ *
+ * Everything that is decided about a request is in the activity log of its agent.
+ *
+ * @throws {ApiError} with a stable code, for every request that gets no answer of its upstream.
  */
 export async function proxy(arrived: RequestContext): Promise<Response> {
   const { request, env, config } = arrived;
-  const ask = toProxyRequest(request);
-  const meaning = resolveRequest(config.services, ask);
-  if (meaning.decision === "refuse" && meaning.status === 400) throw refusal(meaning);
+  const readMaxAge = config.standingTtl * 1000;
 
-  const isSent = meaning.decision === "judge" && !isRead(meaning.method) && request.body !== null;
-  let received = isSent && isReadFirst(request, meaning) ? await receive(arrived) : undefined;
-  let call = received ? now(arrived) : arrived;
-  // A write must see a revocation at once; a read may be as old as the published bound.
-  const isStreamed = isSent && !received;
-  const maxAge = (meaning.decision === "judge" && meaning.write) || isStreamed ? 0 : config.standingTtl * 1000;
-  let caller = await authenticate(call, maxAge);
+  const resolved = resolveRequest(config.services, toProxyRequest(request));
+  if (resolved.outcome === "refused") {
+    // Which services and methods exist is for agents in good standing to know; a malformed request is refused to everybody.
+    if (resolved.status !== 400) await limitAgent(env, (await authenticate(arrived, readMaxAge)).agent);
+    throw requestRefused(resolved);
+  }
+
+  const hasBody = !isRead(resolved.method) && request.body !== null;
+  let received = hasBody && isReadFirst(request, resolved) ? await receive(arrived) : undefined;
+  let context = received ? atPresent(arrived) : arrived;
+  const isStreamed = hasBody && !received;
+
+  // A write has to see a revocation at once; a read may be as late as the documented bound.
+  let caller = await authenticate(context, resolved.write || isStreamed ? 0 : readMaxAge);
   await limitAgent(env, caller.agent);
-  if (meaning.decision === "refuse") throw refusal(meaning);
-  checkGrants(call, meaning, caller);
+  checkPermissions({ context, caller, resolved });
 
-  if (isStreamed && mustBeRead(request, meaning, widerKeys(meaning, caller, config.catalogue))) {
-    // Too long to be read for strangers.
+  if (isStreamed && mustBeRead(request, resolved, widerKeys(resolved, caller, config.catalogue))) {
+    // This body is long, and has to be checked for this agent only. It takes time to arrive, so the sender is authenticated again.
     received = await receive(arrived);
-    call = now(arrived);
-    caller = await authenticate(call, 0);
-    checkGrants(call, meaning, caller);
+    context = atPresent(arrived);
+    caller = await authenticate(context, 0);
+    checkPermissions({ context, caller, resolved });
   }
-  const wider = widerKeys(meaning, caller, config.catalogue);
-  const sent = bodyOf(request, received, meaning, wider);
-  if (sent instanceof ApiError) throw sent;
-  if ("code" in sent) {
-    if (sent.parameter && wider.includes(sent.parameter)) {
-      throw denied(call, meaning, caller, [serviceWildcard(meaning.service.name)], sent.parameter);
-    }
-    recordFailure(call, caller, "failure", `${line(meaning)} → refused, ${sent.code}`);
-    throw refusal(bodyRefusal(sent));
-  }
-  const credential = await getCredential(meaning.service, config, call);
+  const audited: AuditedRequest = { context, caller, resolved };
+
+  const body = checkedBody(audited, received);
+  const credential = await getCredential(resolved.service, config, context);
   if (!("headers" in credential)) {
-    recordFailure(call, caller, "failure", `${line(meaning)} → no credential`);
-    throw credentialUnavailable(meaning, credential);
+    recordFailure(audited, "no credential");
+    throw credentialUnavailable(resolved.service, credential);
   }
 
-  const answer = fetchUpstream(call, caller, meaning, sent, credential);
-  // What was sent is recorded also when nobody waits for the answer any more.
-  call.waitUntil(answer.then(({ recorded }) => recorded).catch(() => undefined));
-  return (await answer).response;
+  const forwarded = forwardAndRecord(audited, body, credential);
+  // The line is recorded also if the agent closes the connection before the answer comes.
+  context.waitUntil(forwarded.then(({ recorded }) => recorded).catch(() => undefined));
+  return (await forwarded).response;
 }
 
-/** A stranger's body is not read. */
-async function receive(call: RequestContext): Promise<ReceivedBody> {
-  await readClaims(call);
-  return receiveBody(call.request.body!, call.config.bodyTimeoutMs);
-}
-
-const now = (call: RequestContext): RequestContext => ({ ...call, now: Date.now() });
-
-/** @throws {ApiError} 403 for a permission that is lacking. */
-function checkGrants(call: RequestContext, meaning: ResolvedRequest, caller: Caller): void {
-  const lacking = lackingPermissions(meaning, caller.permissions, call.config.catalogue);
-  if (lacking.length > 0) throw denied(call, meaning, caller, lacking);
-}
-
-async function fetchUpstream(
-  call: RequestContext,
-  caller: Caller,
-  meaning: ResolvedRequest,
-  sent: BodyToSend,
-  credential: Credential,
-): Promise<{ response: Response; recorded: Promise<void> }> {
-  const { standingTtl, bodyTimeoutMs } = call.config;
-  const watch = watchCaller({
-    askedAt: call.now,
-    maxAge: standingTtl * 1000,
-    async check(isWritten) {
-      const again = now(call);
-      // A body that ends after its token has is judged by the time of its end. What already flows to the agent may end later.
-      const still = isWritten ? await authenticate(again, 0) : await callerWith(caller.claims, again, 0);
-      checkGrants(again, meaning, still);
-      // Streamed past the check of its keys, because its sender held the whole service.
-      const keys = sent.body instanceof ReadableStream ? widerKeys(meaning, still, call.config.catalogue) : [];
-      if (keys.length > 0) throw denied(again, meaning, still, [serviceWildcard(meaning.service.name)], keys[0]);
-    },
-  });
-  const outcome = await forward(call.request, sent, meaning, credential, {
-    caller: watch,
-    bodyTimeoutMs,
-    issuer: call.config.issuer,
-  }).catch((cause: unknown) => {
-    if (cause instanceof ApiError) {
-      recordFailure(call, caller, "failure", `${line(meaning)} → broken off, ${cause.code}`);
-    }
-    throw cause;
-  });
-  if ("failure" in outcome) throw upstreamError(call, caller, meaning, outcome);
-  const { response, upstreamStatus, done } = outcome;
-  const status = upstreamStatus < 400 ? "success" : "failure";
-  const recorded = activityOf(call, caller, status, `${line(meaning)} → ${upstreamStatus}`);
-  if (done) {
-    call.waitUntil(
-      done.then((fault) => {
-        if (!fault) return;
-        recordFailure(call, caller, "failure", `${line(meaning)} → ${upstreamStatus}, ${ENDS[fault]}`);
-        if (fault !== "broken_off" && fault !== "caller_ended") logCut(call, caller, meaning, upstreamStatus, fault);
-      }),
-    );
-  }
-  return { response, recorded };
-}
-
-/** Takes the service and the raw rest from a URL's own text: one string for both, and none that was parsed again. */
+/** Splits the raw text of the URL, so that the path that is checked has not been parsed and repaired before. */
 function toProxyRequest({ url, method, headers }: Request): ProxyRequest {
   const path = url.slice(url.indexOf("/", url.indexOf("://") + 3));
-  // What reaches here in another spelling was decoded by the router alone.
+  // The router decodes paths; another spelling of /proxy/ names no service.
   if (!path.startsWith("/proxy/")) throw notFound("This path");
   const rest = path.slice("/proxy/".length);
   const end = rest.search(/[/?#]/);
@@ -148,135 +92,97 @@ function toProxyRequest({ url, method, headers }: Request): ProxyRequest {
   return { service, method, target, headers };
 }
 
-/** The keys of a body that need the whole service, of a caller that does not hold it. */
+/** Reads the whole body after the token's signature has been verified. */
+async function receive(context: RequestContext): Promise<ReceivedBody> {
+  await readClaims(context);
+  return receiveBody(context.request.body!, context.config.bodyTimeoutMs);
+}
+
+/** The same request at the present time: a body may have taken minutes to arrive, in which a token expires. */
+const atPresent = (context: RequestContext): RequestContext => ({ ...context, now: Date.now() });
+
+/** @throws {ApiError} 403 if a required permission is not granted. */
+function checkPermissions(audited: AuditedRequest): void {
+  const { context, caller, resolved } = audited;
+  const missing = missingPermissions(resolved.required, caller.permissions, context.config.catalogue);
+  if (missing.length > 0) throw denied(audited, missing);
+}
+
+/** Records a denial and returns its error. */
+function denied(audited: AuditedRequest, missing: readonly string[], parameter?: string): ApiError {
+  recordDenial(audited, missing);
+  return permissionDenied(audited.resolved, missing, audited.caller.permissions, parameter);
+}
+
+/**
+ * Returns the body to forward: the stream of the request, or what was parsed of a body that has been read.
+ *
+ * @throws {ApiError} for a body that is refused, that did not arrive in time, or that needs a permission that is missing.
+ */
+function checkedBody(audited: AuditedRequest, received: ReceivedBody | undefined): BodyToSend {
+  const { context, caller, resolved } = audited;
+  const wider = widerKeys(resolved, caller, context.config.catalogue);
+  const body = bodyToSend(context.request, received, resolved, wider);
+  if (body instanceof ApiError) throw body;
+  if (!("code" in body)) return body;
+  if (body.parameter && wider.includes(body.parameter)) {
+    throw denied(audited, [serviceWildcard(resolved.service.name)], body.parameter);
+  }
+  recordFailure(audited, `refused, ${body.code}`);
+  throw requestRefused(bodyRefusal(body));
+}
+
+/** Returns the keys of a body that need the service's wildcard; none if the caller has it. */
 function widerKeys({ service }: ResolvedRequest, { permissions }: Caller, catalogue: Catalogue): readonly string[] {
   const { widerBodyParameters = [] } = service.definition;
-  const isFree = widerBodyParameters.length === 0 || isGranted(permissions, serviceWildcard(service.name), catalogue);
-  return isFree ? [] : widerBodyParameters;
+  const hasWildcard =
+    widerBodyParameters.length === 0 || isGranted(permissions, serviceWildcard(service.name), catalogue);
+  return hasWildcard ? [] : widerBodyParameters;
 }
 
-const ENDS: Readonly<Record<NonNullable<BodyEnd>, string>> = {
-  broken_off: "the answer broke off",
-  credential_echo: "cut off: credential_echo",
-  caller_ended: "cut off: the agent may no longer do this",
-  too_large: "cut off: upstream_too_large",
-};
-
-/** The answer is on its way already: nothing else would tell the operator. */
-function logCut(
-  call: RequestContext,
-  caller: Caller,
-  { service, path }: ResolvedRequest,
-  status: number,
-  fault: "credential_echo" | "too_large",
-): void {
-  logRefusal({
-    request_id: call.requestId,
-    method: call.request.method,
-    path: `/proxy/${service.name}${path}`,
-    status,
-    code: fault === "too_large" ? "upstream_too_large" : fault,
-    agent_id: caller.agent.id,
-  });
-}
-
-const line = (meaning: ResolvedRequest) => `${meaning.service.name} ${meaning.method} ${meaning.path}`;
-
-function activityOf(
-  { env, now, ipAddress }: RequestContext,
-  caller: Caller,
-  status: "success" | "failure",
-  message: string,
-): Promise<void> {
-  return recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message, known: true });
-}
-
-function recordFailure(call: RequestContext, ...activity: [Caller, "failure", string]): void {
-  call.waitUntil(activityOf(call, ...activity));
-}
-
-function refusal({ code, message }: Refusal): ApiError {
-  const isMethod = code === "method_not_allowed";
-  const headers = isMethod ? { Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" } : undefined;
-  return new ApiError(code, message, { headers });
-}
-
-/** A covered path whose permission is lacking and an uncovered path answer alike: with what would be needed. */
-function denied(
-  call: RequestContext,
-  meaning: ResolvedRequest,
-  caller: Caller,
-  lacking: readonly string[],
-  parameter?: string,
-): ApiError {
-  const { env, now, ipAddress } = call;
-  const required = lacking[0] ?? serviceWildcard(meaning.service.name);
-  const message = `${line(meaning)} → denied, needs ${lacking.join(" and ")}`;
-  const agentId = caller.agent.id;
-  const recordDenial = async () => {
-    const event = newEvent("gateway.denied", agentId, now, {
-      agent_id: agentId,
-      denied_at: new Date(now).toISOString(),
-      service: meaning.service.name,
-      method: meaning.method,
-      ...(await quotePath(meaning.path)),
-      required,
-      ip_address: ipAddress,
-    });
-    const activity = { agentId, at: now, ipAddress, status: "failure", message, known: true } as const;
-    await recordActivity(env.ACTIVITY, { ...activity, event });
-  };
-  call.waitUntil(recordDenial());
-  return forbidden(
-    "insufficient_permissions",
-    meaning.rule === null || parameter
-      ? `Nothing in the catalogue covers ${parameter ?? "this request"}, so it needs ${required}.`
-      : `This request needs ${lacking.join(" and ")}. Ask the agent's administrator for it, then verify again.`,
-    { required, granted: [...caller.permissions] },
+/**
+ * @returns the answer for the agent, and a promise that resolves once it is recorded.
+ * @throws {ApiError} if the upstream gives no answer that can be passed on, or the gateway breaks the request's body off.
+ */
+async function forwardAndRecord(
+  audited: AuditedRequest,
+  body: BodyToSend,
+  credential: Credential,
+): Promise<{ response: Response; recorded: Promise<void> }> {
+  const { context, resolved } = audited;
+  const { bodyTimeoutMs, issuer } = context.config;
+  const caller = watch(audited, body);
+  const outcome = await forward(context.request, body, resolved, credential, { caller, bodyTimeoutMs, issuer }).catch(
+    (cause: unknown) => {
+      if (cause instanceof ApiError) recordFailure(audited, `broken off, ${cause.code}`);
+      throw cause;
+    },
   );
-}
-
-/** The answer names the service; which secret is missing is for the log. */
-function credentialUnavailable({ service }: ResolvedRequest, fault: CredentialFault): ApiError {
-  if ("missing" in fault) {
-    return new ApiError(
-      "upstream_not_configured",
-      `The gateway is not set up for ${service.name}. Ask its administrator to set its credential.`,
-      { extra: { upstream: service.name }, cause: `${fault.missing} is not set, or holds what is not ASCII` },
-    );
+  if ("failure" in outcome) {
+    recordUpstreamFailure(audited, outcome);
+    throw upstreamFailed(resolved.service, outcome);
   }
-  return new ApiError("upstream_credential_failed", `${service.name} gave the gateway no access token.`, {
-    extra: { upstream: service.name },
-    cause: fault.failed,
-  });
+  const { response, upstreamStatus, done } = outcome;
+  const recorded = recordAnswer(audited, upstreamStatus);
+  if (done) context.waitUntil(done.then((end) => end && recordEarlyEnd(audited, upstreamStatus, end)));
+  return { response, recorded };
 }
 
-/** The code of the error for each way in which an upstream fails. */
-const UPSTREAM_CODES = {
-  timeout: "upstream_timeout",
-  encoded: "upstream_encoded",
-  bad_redirect: "upstream_bad_redirect",
-  unreachable: "upstream_unreachable",
-  broken_off: "upstream_unreachable",
-  credential_echo: "credential_echo",
-} as const satisfies Record<UpstreamFailure["failure"], string>;
-
-function upstreamError(
-  call: RequestContext,
-  caller: Caller,
-  meaning: ResolvedRequest,
-  { failure, upstreamStatus, cause }: UpstreamFailure,
-): ApiError {
-  const { service } = meaning;
-  const how = failure in ENDS ? `${upstreamStatus}, ${ENDS[failure as keyof typeof ENDS]}` : failure;
-  recordFailure(call, caller, "failure", `${line(meaning)} → ${how}`);
-  const message = {
-    timeout: `${service.name} did not begin its answer within ${service.timeoutMs / 1000} seconds.`,
-    encoded: `${service.name} answered in a Content-Encoding in which its credential could not be found.`,
-    bad_redirect: `${service.name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
-    unreachable: `${service.name} could not be reached, or broke the connection off.`,
-    broken_off: `${service.name} broke its answer off.`,
-    credential_echo: `The answer of ${service.name} held the credential that the gateway put in, and is not passed on.`,
-  }[failure];
-  return new ApiError(UPSTREAM_CODES[failure], message, { extra: { upstream: service.name }, cause });
+/** Watches whether the sender of a streamed body may still do what it does. */
+function watch({ context, caller, resolved }: AuditedRequest, { body }: BodyToSend): CallerWatch {
+  const { standingTtl, catalogue } = context.config;
+  return watchCaller({
+    checkedAt: context.now,
+    maxAge: standingTtl * 1000,
+    async check(isUpload) {
+      const present = atPresent(context);
+      // The token has to be valid when an upload ends. An answer that already flows to the agent may end after the token does.
+      const again = isUpload ? await authenticate(present, 0) : await callerWith(caller.claims, present, 0);
+      const audited = { context: present, caller: again, resolved };
+      checkPermissions(audited);
+      // The keys of a streamed body were not looked at, because its sender had the service's wildcard.
+      const [key] = body instanceof ReadableStream ? widerKeys(resolved, again, catalogue) : [];
+      if (key !== undefined) throw denied(audited, [serviceWildcard(resolved.service.name)], key);
+    },
+  });
 }

@@ -2,7 +2,7 @@ import { bodyTimer, type BodyLimits, type StartTimer } from "../http/body-timer.
 import { ApiError } from "../http/errors.ts";
 import {
   bodyTreatment,
-  judgeBody,
+  checkBody,
   MAX_CHECKED_BODY,
   type BodyFault,
   type BodyRules,
@@ -14,21 +14,28 @@ import { formatMediaType } from "../policy/media-type.ts";
 import { isRead } from "../policy/rule.ts";
 import { IDLE_BODY_MS } from "./upstream/upload.ts";
 
-/** A body that was read whole, or why it could not be. */
+/** A body that was read whole, or the fault because of which it was not. */
 export type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: BodyFault | ApiError };
 
-/** A body that is told to be at most this long, in bytes, is read whole before its request is judged. */
+/** A body whose declared length is at most this, in bytes, is read whole before its sender is authenticated. */
 const MAX_SHORT_BODY = 64 * 1024;
 
-/** Whether a body is read whole before anyone asks who may send it: one that is told to be short, and one that is judged anyway. */
-export function isReadFirst(request: Request, meaning: ResolvedRequest): boolean {
+/**
+ * Returns whether a body is read whole before its sender is authenticated in full: one with a short declared length, and one that has
+ * to be checked whoever sends it. All others are streamed, or read later.
+ */
+export function isReadFirst(request: Request, resolved: ResolvedRequest): boolean {
   const length = contentLength(request.headers);
-  return (length !== undefined && length <= MAX_SHORT_BODY) || mustBeRead(request, meaning, []);
+  return (length !== undefined && length <= MAX_SHORT_BODY) || mustBeRead(request, resolved, []);
 }
 
-/** Whether a body has to be read whole: because names in it are looked for, or because its type is refused unless it is empty. */
-export function mustBeRead({ headers }: Request, meaning: ResolvedRequest, wider: readonly string[]): boolean {
-  const treatment = bodyTreatment(headers, rulesFor(meaning, wider));
+/**
+ * Returns whether a body has to be read whole: because it is searched for names, or because its type is refused unless it is empty.
+ *
+ * @param wider the keys of a body that need a permission which the caller does not have.
+ */
+export function mustBeRead({ headers }: Request, resolved: ResolvedRequest, wider: readonly string[]): boolean {
+  const treatment = bodyTreatment(headers, rulesFor(resolved, wider));
   return "code" in treatment || treatment.kind !== "stream";
 }
 
@@ -38,7 +45,11 @@ const rulesFor = ({ rule, service }: ResolvedRequest, wider: readonly string[]):
   isCovered: rule !== null,
 });
 
-/** Reads a body whole. Never rejects: what is wrong with it is said once its sender is known to be in good standing. */
+/**
+ * Reads a body whole, up to the longest that can be checked. Never rejects: a fault is reported after its sender is authenticated.
+ *
+ * @param bodyTimeoutMs how long the body may take to arrive, in milliseconds.
+ */
 export async function receiveBody(body: ReadableStream<Uint8Array>, bodyTimeoutMs: number): Promise<ReceivedBody> {
   try {
     const limits = { idleMs: IDLE_BODY_MS, totalMs: bodyTimeoutMs };
@@ -50,29 +61,31 @@ export async function receiveBody(body: ReadableStream<Uint8Array>, bodyTimeoutM
 }
 
 /**
- * Returns the body as it is sent: streamed if it was not read, and as it was parsed if it was. A read has none.
+ * Returns the body to forward: a stream if it was not read, and what was parsed if it was. A GET or HEAD has none.
  *
- * @param wider the keys that reach beyond what the caller holds.
- * @returns 408 as an error for a body that took too long.
+ * @param received the body if it was read whole.
+ * @param wider the keys of a body that need a permission which the caller does not have.
+ * @returns a fault if the body is refused, or an error with status 408 if it took too long to arrive.
  */
-export function bodyOf(
+export function bodyToSend(
   { method, headers, body }: Request,
   received: ReceivedBody | undefined,
-  meaning: ResolvedRequest,
+  resolved: ResolvedRequest,
   wider: readonly string[],
 ): BodyToSend | BodyFault | ApiError {
   if (isRead(method) || !body) return { body: null };
-  const rules = rulesFor(meaning, wider);
+  const rules = rulesFor(resolved, wider);
   const treatment = bodyTreatment(headers, rules);
-  if (received) return "fault" in received ? received.fault : judgeBody(received.bytes, treatment, rules);
+  if (received) return "fault" in received ? received.fault : checkBody(received.bytes, treatment, rules);
   return "code" in treatment ? treatment : { body, contentType: formatMediaType(treatment.type) };
 }
 
 /**
  * Reads a whole body.
  *
- * @returns undefined if it is longer than `maxLength` bytes.
- * @throws {ApiError} 408 `body_timeout`, or whatever the stream fails with if it breaks off.
+ * @param maxLength in bytes.
+ * @returns undefined if the body is longer than `maxLength`.
+ * @throws {ApiError} 408 `body_timeout` if it takes too long; the stream's own error if it breaks off.
  */
 export async function readWholeBody(
   body: ReadableStream<Uint8Array>,
@@ -82,7 +95,7 @@ export async function readWholeBody(
 ): Promise<ArrayBuffer | undefined> {
   const timer = bodyTimer(limits, start);
   const reader = body.getReader();
-  const pieces: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   let length = 0;
   try {
     for (;;) {
@@ -93,7 +106,7 @@ export async function readWholeBody(
         void reader.cancel().catch(() => undefined);
         return undefined;
       }
-      pieces.push(value);
+      chunks.push(value);
     }
   } catch (cause) {
     void reader.cancel(cause).catch(() => undefined);
@@ -101,5 +114,5 @@ export async function readWholeBody(
   } finally {
     timer.stop();
   }
-  return new Blob(pieces).arrayBuffer();
+  return new Blob(chunks).arrayBuffer();
 }

@@ -1,4 +1,4 @@
-/** What can be granted: service → resource → the actions that exist for it. */
+/** What can be granted: service → resource → its actions. */
 export type Catalogue = Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>;
 
 /** The services that the gateway knows without configuration. */
@@ -11,14 +11,14 @@ export const BUILT_IN_CATALOGUE = {
   stripe: { payments: ["read"], customers: ["read"], invoices: ["read"] },
 } as const satisfies Catalogue;
 
-/** Every concrete permission of one service, as full strings. */
+/** Returns every permission of one service without wildcards, as full strings. */
 export function listService(catalogue: Catalogue, service: string): string[] {
   return Object.entries(catalogue[service] ?? {}).flatMap(([resource, actions]) =>
     actions.map((action) => `${service}:${resource}:${action}`),
   );
 }
 
-/** The actions that the catalogue lists for a resource; none for what it does not know. */
+/** Returns the actions that the catalogue lists for a resource; none for an unknown service or resource. */
 export function actionsOf(catalogue: Catalogue, service: string, resource: string): readonly string[] {
   const resources = Object.hasOwn(catalogue, service) ? catalogue[service] : undefined;
   return (resources && Object.hasOwn(resources, resource) && resources[resource]) || [];

@@ -3,14 +3,14 @@ import { actionsOf, type Catalogue } from "./catalogue.ts";
 /** A service, resource or action name. */
 export const NAME_PATTERN = /^[a-z][a-z0-9_-]{0,31}$/;
 
-/** Reaches everything, AgentAuth's own administration included. */
+/** Grants everything, AgentAuth's own administration included. */
 export const ADMIN = "*:*:*";
 
-/** `service:*:*`: the only grant, short of {@link ADMIN}, that reaches paths no rule covers. */
+/** Returns `service:*:*`. Beside {@link ADMIN} it is the only permission that grants requests which no rule covers. */
 export const serviceWildcard = (service: string): string => `${service}:*:*`;
 
 /**
- * Says why a text cannot be granted, or nothing if it can.
+ * Returns why a text cannot be granted, as one or two sentences, or undefined if it can be.
  *
  * Accepted are `service:resource:action` of the catalogue, `service:resource:*`, `service:*:*` and `*:*:*`.
  */

@@ -2,10 +2,10 @@ import { actionsOf, type Catalogue } from "./catalogue.ts";
 import { ADMIN, serviceWildcard } from "./grammar.ts";
 
 /**
- * Whether a set of grants reaches one required permission.
+ * Returns whether a set of permissions grants the required one.
  *
- * `service:resource:*` reaches only actions that the catalogue lists, so that a grant given while a resource was
- * read-only never grows into a write. Write does not imply read.
+ * `service:resource:*` grants only actions that the catalogue lists, so that a permission granted while a resource was read-only never
+ * becomes a write. Write does not imply read.
  */
 export function isGranted(grants: ReadonlySet<string>, required: string, catalogue: Catalogue): boolean {
   if (grants.has(required) || grants.has(ADMIN)) return true;
@@ -20,7 +20,7 @@ export function isGranted(grants: ReadonlySet<string>, required: string, catalog
   return grants.has(`${service}:${resource}:*`) && actionsOf(catalogue, service, resource).includes(action);
 }
 
-/** The part of `wanted` that `grants` does not reach. */
+/** Returns the permissions of `wanted` that are not granted, in their order. */
 export function missingPermissions(
   wanted: readonly string[],
   grants: ReadonlySet<string>,
@@ -30,20 +30,23 @@ export function missingPermissions(
 }
 
 /**
- * What a token may still do: what it says, narrowed by what its agent holds now.
+ * Returns the permissions that a token still has: those that are in its claims and that its agent has now.
  *
- * Either side may be the wider one (`github:*:*` in the token, `github:issues:read` held), so the result is what
- * each reaches of the other.
+ * Either side may be the wider one (`github:*:*` in the token, `github:issues:read` of the agent), so the result is the permissions of
+ * each that the other grants.
+ *
+ * @param claimed the permissions in the token's claims.
+ * @param current the permissions that the agent has now.
  */
 export function intersectPermissions(
   claimed: readonly string[],
-  held: readonly string[],
+  current: readonly string[],
   catalogue: Catalogue,
 ): ReadonlySet<string> {
   const claimedSet = new Set(claimed);
-  const heldSet = new Set(held);
+  const currentSet = new Set(current);
   return new Set([
-    ...claimed.filter((permission) => isGranted(heldSet, permission, catalogue)),
-    ...held.filter((permission) => isGranted(claimedSet, permission, catalogue)),
+    ...claimed.filter((permission) => isGranted(currentSet, permission, catalogue)),
+    ...current.filter((permission) => isGranted(claimedSet, permission, catalogue)),
   ]);
 }

@@ -16,24 +16,24 @@ export interface BodyFault {
   readonly reason?: string;
 }
 
-/** A body as it is sent, with the `Content-Type` that it was judged by: no other may go with it. */
+/** A body to forward, with the `Content-Type` by which it was checked. It is sent with no other type. */
 export interface BodyToSend {
   readonly body: BodyInit | null;
-  /** Undefined where there is no body; then the header stays as it came. */
+  /** Undefined if there is no body. The request's own header is then forwarded unchanged. */
   readonly contentType?: string;
 }
 
-/** What a service says of bodies. */
+/** What a service says about bodies. */
 export interface BodyRules {
-  /** Names that no form may hold, urlencoded or multipart. */
+  /** Names that are refused in a form, urlencoded or multipart. */
   readonly forms: WatchedNames;
-  /** Keys that neither JSON nor a form may hold: `token`, or `inputs.associations` below a JSON key. */
+  /** Keys that are refused in JSON and in forms: `token`, or `inputs.associations` below a JSON key. */
   readonly keys: readonly string[];
-  /** Whether a rule of the table matches the request. Where none does, bodies that are neither JSON nor a form pass as they are. */
+  /** Whether a rule of the table matches the request. If none does, bodies that are neither JSON nor a form are streamed unchecked. */
   readonly isCovered: boolean;
 }
 
-/** What happens to a body of a certain type: it is sent on as it comes, or read whole and judged. */
+/** What happens to a body by its type: it is streamed, or it is read whole and checked as JSON or as a form. */
 export type BodyTreatment = { readonly kind: "stream" | "json" | "form" | "multipart"; readonly type: MediaType };
 
 // Of ES2025: numbers keep the digits that they were written with.
@@ -43,15 +43,15 @@ declare global {
   }
 }
 
-/** What a body without a type is (RFC 9110 §8.3). Said to the upstream, because Rack would take such a body for a form. */
+/** The type of a body that declares none (RFC 9110 §8.3). The upstream gets it too, because Rack parses a body without a type as a form. */
 const UNTYPED = "application/octet-stream";
 
 /**
- * Decides by the headers whether a body has to be read. The type is the one that goes to the upstream: without the headers that
- * `Connection` names.
+ * Decides by the headers whether a body has to be read. The type is the one that is forwarded: headers that `Connection` names are
+ * ignored.
  *
- * @returns `body_type_refused`, which an empty body does not deserve, for a type that cannot be parsed, that some upstreams would read as a form though it is none of the
- * two, or that cannot be checked.
+ * @returns the treatment, or the fault `body_type_refused` for a type that is malformed, that some upstreams parse as a form although it
+ *   is neither of the two form types, or that cannot be checked. The fault applies only if the body turns out not to be empty.
  */
 export function bodyTreatment(headers: Headers, { forms, keys, isCovered }: BodyRules): BodyTreatment | BodyFault {
   const type = parseMediaType(endToEndHeader(headers, "content-type") || UNTYPED);
@@ -75,12 +75,14 @@ export function bodyTreatment(headers: Headers, { forms, keys, isCovered }: Body
 }
 
 /**
- * Parses a whole body by one strict grammar, looks for the names that it may not hold, and writes anew what was parsed. In a form, a
- * key below another (`inputs.associations`) counts by its beginning.
+ * Parses a whole body by one strict grammar, looks for refused names, and serializes what was parsed: the upstream gets what was
+ * checked. In a form, a key below another (`inputs.associations`) is refused by its first part.
  *
- * JSON that comes under the type of a form, which is what `curl -d` sends, is sent as JSON.
+ * JSON under the type of a form, which is what `curl -d` sends, is forwarded as JSON.
+ *
+ * @returns the body to forward, or the fault for which it is refused.
  */
-export function judgeBody(
+export function checkBody(
   bytes: ArrayBuffer,
   treatment: BodyTreatment | BodyFault,
   { forms, keys }: BodyRules,
@@ -90,7 +92,7 @@ export function judgeBody(
   const { kind, type } = treatment;
   if (kind === "stream") return { body: bytes, contentType: formatMediaType(type) };
   if (kind === "json")
-    return judgeJson(bytes, type, keys) ?? { code: "bad_body", reason: "it is not valid JSON in UTF-8" };
+    return checkJson(bytes, type, keys) ?? { code: "bad_body", reason: "it is not valid JSON in UTF-8" };
   const firsts = keys.map((key) => ({ key, first: watchNames([key.split(".", 1)[0]!]) }));
   const refused = (name: string): string | undefined =>
     watchedNameIn(name, forms) ?? firsts.find(({ first }) => watchedNameIn(name, first))?.key;
@@ -101,7 +103,7 @@ export function judgeBody(
     return parameter === undefined ? formatMultipart(parts) : { code: "parameter_refused", parameter };
   }
   const json = /^[\s]*[{[]/.test(new TextDecoder().decode(bytes.slice(0, 64)))
-    ? judgeJson(bytes, JSON_TYPE, keys)
+    ? checkJson(bytes, JSON_TYPE, keys)
     : null;
   if (json) return json;
   const form = parseForm(bytes);
@@ -115,8 +117,8 @@ export function judgeBody(
 const JSON_TYPE: MediaType = { type: "application/json", parameters: new Map() };
 
 /**
- * Rack parses every `multipart/*` that it knows as a form, formidable everything that holds `urlencoded`, and PHP takes for a form
- * what only begins with its type.
+ * Classifies a type. Form-like are the types that some parser reads as a form: Rack every `multipart/*` that it knows, formidable every
+ * type that contains `urlencoded`, and PHP every type that begins like a form's.
  */
 function kindOf({ type }: MediaType): BodyTreatment["kind"] | "form-like" | "other" {
   if (/^application\/(?:[\w.-]+\+)?json$/.test(type)) return "json";
@@ -133,17 +135,17 @@ function firstFound<T>(items: readonly T[], find: (item: T) => string | undefine
   return undefined;
 }
 
-/** Returns undefined if it is not JSON. Of two equal keys the last one is judged and sent. */
-function judgeJson(bytes: ArrayBuffer, type: MediaType, keys: readonly string[]): BodyToSend | BodyFault | undefined {
+/** Returns undefined if the body is not JSON. If a key occurs twice, the last value is checked and forwarded. */
+function checkJson(bytes: ArrayBuffer, type: MediaType, keys: readonly string[]): BodyToSend | BodyFault | undefined {
   try {
     const value = parseJson(bytes);
-    const held = keys.find((key) =>
-      holds(
+    const parameter = keys.find((key) =>
+      hasKey(
         value,
         key.split(".").map((step) => watchNames([step])),
       ),
     );
-    if (held !== undefined) return { code: "parameter_refused", parameter: held };
+    if (parameter !== undefined) return { code: "parameter_refused", parameter };
     return { body: JSON.stringify(value), contentType: formatMediaType(type) };
   } catch {
     // A SyntaxError, a TypeError for what is not UTF-8, or a RangeError for what is nested too deeply.
@@ -159,11 +161,11 @@ function parseJson(bytes: ArrayBuffer): unknown {
 }
 
 /**
- * Whether a path of keys leads to something in the value. Lists on the way are looked through; an empty list holds nothing.
- * Where the path goes on below a key, its value must be a list: an object there may be read as a list of its values.
+ * Returns whether a path of keys leads to a value. Each entry of a list on the way is searched; an empty list is no value. An object in
+ * the place of a list counts as one that has the key, because some parsers read it as the list of its values.
  */
-function holds(value: unknown, [key, ...rest]: readonly WatchedNames[]): boolean {
-  if (Array.isArray(value)) return value.some((one) => holds(one, key ? [key, ...rest] : []));
+function hasKey(value: unknown, [key, ...rest]: readonly WatchedNames[]): boolean {
+  if (Array.isArray(value)) return value.some((one) => hasKey(one, key ? [key, ...rest] : []));
   if (!key || typeof value !== "object" || value === null) return false;
   return Object.entries(value).some(
     ([name, inner]) =>
@@ -174,4 +176,4 @@ function holds(value: unknown, [key, ...rest]: readonly WatchedNames[]): boolean
 const isGiven = (value: unknown): boolean => !(Array.isArray(value) && value.length === 0);
 
 const isBelow = (value: unknown, keys: readonly WatchedNames[]): boolean =>
-  Array.isArray(value) ? holds(value, keys) : typeof value === "object" && value !== null;
+  Array.isArray(value) ? hasKey(value, keys) : typeof value === "object" && value !== null;

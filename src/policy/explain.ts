@@ -1,54 +1,63 @@
-import type { Config } from "../config/config.ts";
-import { resolveRequest, lackingPermissions } from "./resolve.ts";
+import type { Catalogue } from "../permissions/catalogue.ts";
+import { missingPermissions } from "../permissions/match.ts";
+import { resolveRequest } from "./resolve.ts";
 import { droppedHeaders } from "./request-headers.ts";
+import type { Service } from "./services.ts";
 
-/** A request that is only asked about. */
+/** A request to explain. Nothing is sent. */
 export interface ExplainRequest {
   readonly service: string;
   readonly method: string;
-  /** Below the service, as raw as it would come over the wire, with its query. */
+  /** The raw path below the service with its query, as it would stand in the request line. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>> | null | undefined;
-  /** What the agent would hold; nothing where left out. */
+  /** The permissions that the agent would have; none if left out. */
   readonly permissions?: readonly string[] | null | undefined;
 }
 
-/** What would happen. */
+/** What the gateway would do with a request. */
 export interface Explanation {
   readonly service: string;
   readonly method: string;
-  /** The canonical path that would be fetched; null for a refusal. */
+  /** The canonical path that would be fetched, or null if the request is refused. */
   readonly path: string | null;
-  /** The permission that the rule names first; null where no rule takes the request, or it is refused. */
+  /** The first permission of the matching rule, or null if no rule matches or the request is refused. */
   readonly required: string | null;
-  /** Everything that is needed; for an uncovered path the grant of the whole service. */
+  /** Every permission that is needed. An uncovered request needs the service's wildcard. */
   readonly all_required: readonly string[];
   readonly decision: "allow" | "deny" | "refuse";
-  /** `allowed`, or the code of the answer that a real call would get. */
+  /** `allowed`, or the code of the error that a real request would get. */
   readonly code: string;
-  /** Names of headers that would not be forwarded, and of the parameter that is refused. */
+  /** The names of the headers that would not be forwarded, and of the parameter that is refused. */
   readonly dropped: readonly string[];
 }
 
+/** Why a request gets its {@link Explanation}. */
 export interface Reasons {
-  /** The line of the service's table. */
+  /** The matching line of the service's rules, or null if none matches. */
   readonly rule: string | null;
-  /** What is needed and not granted. */
+  /** The required permissions that are not granted. */
   readonly lacking: readonly string[];
   readonly message: string;
 }
 
-/** Judges a request as the gateway would, by the same functions, and calls nothing. */
+/** The services that the gateway serves, and what can be granted for them. */
+export interface Policy {
+  readonly services: ReadonlyMap<string, Service>;
+  readonly catalogue: Catalogue;
+}
+
+/** Explains a request by the functions that decide about real ones. Pure: calls no upstream and no database. */
 export function explain(
-  { services, catalogue }: Pick<Config, "services" | "catalogue">,
+  { services, catalogue }: Policy,
   { service, method, path, headers: sent, permissions }: ExplainRequest,
 ): { explanation: Explanation; reasons: Reasons } {
-  const { headers, unusable } = readHeaders(sent ?? {});
-  const meaning = resolveRequest(services, { service, method, target: path, headers });
-  if (meaning.decision === "refuse") {
-    const { code, message, parameter } = meaning;
+  const { headers, invalid } = readHeaders(sent ?? {});
+  const resolved = resolveRequest(services, { service, method, target: path, headers });
+  if (resolved.outcome === "refused") {
+    const { code, message, parameter } = resolved;
     const definition = services.get(service)?.definition;
-    const dropped = [...unusable, ...(definition ? droppedHeaders(headers, definition) : headers.keys())];
+    const dropped = [...invalid, ...(definition ? droppedHeaders(headers, definition) : headers.keys())];
     return {
       explanation: {
         service,
@@ -63,40 +72,40 @@ export function explain(
       reasons: { rule: null, lacking: [], message },
     };
   }
-  const { rule, required } = meaning;
-  const lacking = lackingPermissions(meaning, new Set(permissions ?? []), catalogue);
-  const allowed = lacking.length === 0;
+  const { rule, required } = resolved;
+  const missing = missingPermissions(required, new Set(permissions ?? []), catalogue);
+  const allowed = missing.length === 0;
   return {
     explanation: {
       service,
       method,
-      path: meaning.path,
+      path: resolved.path,
       required: rule === null ? null : (required[0] ?? null),
       all_required: required,
       decision: allowed ? "allow" : "deny",
       code: allowed ? "allowed" : "insufficient_permissions",
-      dropped: [...unusable, ...droppedHeaders(headers, meaning.service.definition)],
+      dropped: [...invalid, ...droppedHeaders(headers, resolved.service.definition)],
     },
     reasons: {
       rule,
-      lacking,
+      lacking: missing,
       message:
         (rule === null ? "Nothing in the catalogue covers this request. " : "") +
-        (allowed ? "It would be forwarded." : `It needs ${lacking.join(" and ")}.`),
+        (allowed ? "It would be forwarded." : `It needs ${missing.join(" and ")}.`),
     },
   };
 }
 
-/** What no HTTP message could carry is no header of a request. */
-function readHeaders(sent: Readonly<Record<string, string>>): { headers: Headers; unusable: string[] } {
+/** Sorts out the names of headers that no HTTP message can carry. */
+function readHeaders(sent: Readonly<Record<string, string>>): { headers: Headers; invalid: string[] } {
   const headers = new Headers();
-  const unusable: string[] = [];
+  const invalid: string[] = [];
   for (const [name, value] of Object.entries(sent)) {
     try {
       headers.append(name, value);
     } catch {
-      unusable.push(name);
+      invalid.push(name);
     }
   }
-  return { headers, unusable };
+  return { headers, invalid };
 }

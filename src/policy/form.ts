@@ -4,10 +4,10 @@ import { decodeFormText, decodeName } from "./parameter-name.ts";
 export type FormFields = readonly (readonly [name: string, value: string | undefined])[];
 
 /**
- * Parses a form. Only `&` separates. Characters that should have been encoded but can be read in one way only are taken as they are.
+ * Parses a form. Only `&` separates. Characters that should have been encoded, but can be read in one way only, are accepted.
  *
- * @returns the fields, with the names that the sender may have meant to give, where `;` separates too; or a sentence that says what
- * is wrong.
+ * @returns the fields, with every name that some parser could read, including those that separate at `;` too; or what is wrong, as a
+ *   clause that begins with "it" or "a name".
  */
 export function parseForm(body: ArrayBuffer): { fields: FormFields; names: readonly string[] } | string {
   let text: string;
@@ -27,11 +27,11 @@ export function parseForm(body: ArrayBuffer): { fields: FormFields; names: reado
     if (end !== -1 && value === undefined) return `the value of ${name.slice(0, 40)} is not percent-encoded UTF-8`;
     fields.push([name, value]);
   }
-  const pieces = text.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "");
-  return { fields, names: [...fields.map(([name]) => name), ...pieces] };
+  const splitNames = text.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "");
+  return { fields, names: [...fields.map(([name]) => name), ...splitNames] };
 }
 
-/** Writes fields as a form in which nothing but what separates them is left unencoded: `;` in a value separates nothing. */
+/** Serializes fields. Everything but the separators is encoded, so that a `;` in a value separates nothing. */
 export const formatForm = (fields: FormFields): string =>
   fields.map(([name, value]) => (value === undefined ? encode(name) : `${encode(name)}=${encode(value)}`)).join("&");
 

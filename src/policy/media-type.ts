@@ -37,6 +37,6 @@ export function formatMediaType({ type, parameters }: MediaType): string {
   return [type, ...[...parameters].map(([name, value]) => `${name}=${quote(value)}`)].join("; ");
 }
 
-/** Whether the text is UTF-8, as it is where no charset is named. */
+/** Returns whether the charset is UTF-8, which is the default. */
 export const isUtf8 = ({ parameters }: MediaType): boolean =>
   /^(?:utf-?8|us-ascii)$/i.test(parameters.get("charset") ?? "utf-8");

@@ -30,7 +30,7 @@ class MalformedBody extends Error {}
  * `Content-Disposition: form-data` with a quoted `name` and at most a quoted `filename`, and may have a `Content-Type`. A
  * `Content-Transfer-Encoding` that encodes nothing and a `Content-Length` that is right, which some clients send, are read and
  * left out. Refused are folded and repeated headers, `name*` and `filename*`, back-slashes, control characters, and names with a
- * `;`, `=` or `%XX`, from which some parsers take another name.
+ * `;`, `=` or `%XX`, in which some parsers read another name.
  *
  * (No package on npm does this: busboy, formidable, multer and @remix-run/multipart-parser search for what they know and skip the rest.)
  *
@@ -62,7 +62,7 @@ function partsOf(body: ArrayBuffer, delimiter: string): Part[] {
     const contentStart = start + headersEnd + "\r\n\r\n".length;
     const end = text.indexOf(delimiter, contentStart);
     if (end === -1) throw new MalformedBody("its last part does not end with the boundary");
-    // The line break that stands before the body in `text` is not in it.
+    // `text` has a line break in front of the body, so its offsets are two more than the body's.
     const bytes = (from: number, to: number) => new Uint8Array(body, from - 2, to - from);
     parts.push(partOf(bytes(start, start + headersEnd), bytes(contentStart, end)));
     at = end + delimiter.length;
@@ -135,13 +135,13 @@ function decodeUtf8(bytes: Uint8Array): string {
 }
 
 /**
- * Writes parts as a `multipart/form-data` body with a boundary of its own, which no content can hold: it is random.
+ * Serializes parts as a `multipart/form-data` body. The boundary is new and random, so that no content contains it.
  *
  * @returns the body and its `Content-Type`.
  */
 export function formatMultipart(parts: readonly Part[]): { body: Blob; contentType: string } {
   const boundary = `agentauth-${crypto.randomUUID()}`;
-  const pieces = parts.flatMap(({ name, filename, contentType, content }) => [
+  const chunks = parts.flatMap(({ name, filename, contentType, content }) => [
     `--${boundary}\r\nContent-Disposition: form-data; name="${name}"`,
     filename === undefined ? "" : `; filename="${filename}"`,
     contentType === undefined ? "" : `\r\nContent-Type: ${contentType}`,
@@ -150,7 +150,7 @@ export function formatMultipart(parts: readonly Part[]): { body: Blob; contentTy
     "\r\n",
   ]);
   return {
-    body: new Blob([...pieces, `--${boundary}--\r\n`]),
+    body: new Blob([...chunks, `--${boundary}--\r\n`]),
     contentType: `multipart/form-data; boundary=${boundary}`,
   };
 }

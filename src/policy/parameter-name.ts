@@ -1,8 +1,8 @@
-/** Names that are watched for in a query, a form or JSON. */
+/** Names to look for in a query, a form or JSON. */
 export interface WatchedNames {
   /** By the name in lower case. */
   readonly exact: ReadonlyMap<string, string>;
-  /** By the name's letters and digits in lower case: `access_token` stands under `accesstoken`. */
+  /** By the name's letters and digits in lower case: `access_token` is found under `accesstoken`. */
   readonly loose: ReadonlyMap<string, string>;
 }
 
@@ -23,8 +23,8 @@ const WORD = /^[\w-]*$/;
  * Returns the watched name that some parser could read a decoded parameter name as, or undefined if none could.
  *
  * Parsers disagree about everything but words. Rack drops brackets around the first part of a name (`[expand]`, `expand[0`), PHP drops
- * leading spaces, ends the name at NUL and turns dots, spaces and unclosed brackets into `_` (`access.token`), qs and ASP.NET take a
- * dot as a key below (`expand.0`), Spring gives `!expand` a meaning, and some compare without accents. So only letters and digits are
+ * leading spaces, ends the name at NUL and turns dots, spaces and unclosed brackets into `_` (`access.token`), qs and ASP.NET read a
+ * dot as a key below (`expand.0`), Spring treats `!expand` specially, and some compare without accents. So only letters and digits are
  * compared, of the whole name and of each beginning that another character ends. This finds more than any single parser reads;
  * `npm run differential` compares it with PHP and Rack.
  */

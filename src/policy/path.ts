@@ -1,11 +1,12 @@
-/** A path with one meaning: as it is matched, and as it is sent. */
+/** A path that every server reads alike. */
 export interface CanonicalPath {
-  /** Percent-decoded segments. One holds a `/` only where the path said `%2F`. */
+  /** The percent-decoded segments, which rules match. A segment contains a `/` only if the path has `%2F` there. */
   readonly texts: readonly string[];
-  /** Normalised after RFC 3986 §6.2.2: what the upstream's URL is built from. */
+  /** The path as it is fetched, normalized by RFC 3986 §6.2.2. */
   readonly encoded: string;
 }
 
+/** Why a path is refused. */
 export type PathFault =
   | "bad_encoding"
   | "double_encoding"
@@ -21,24 +22,24 @@ export type PathFault =
   | "path_too_long";
 
 const MAX_PATH_LENGTH = 8192;
-/** Nothing in it is encoded, begins or ends with a dot, or is empty: most paths, which are canonical as they are. */
+/** Matches most paths, which are canonical already: no segment is encoded, begins or ends with a dot, or is empty. */
 const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*)+$/;
 const PCHAR = /^[A-Za-z0-9._~!$&'()*+,;=:@-]$/;
 const UNRESERVED = /^[A-Za-z0-9._~-]$/;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 /**
- * Characters that a server which normalises (NFKC) or converts its paths to a smaller character set takes for a dot, a slash, a
- * back-slash or a percent sign.
+ * Characters that become a dot, a slash, a back-slash or a percent sign on a server that normalizes its paths (NFKC) or converts them to
+ * a smaller character set.
  */
 const LOOKALIKE = /[\u2024\u2025\u2044\u2215\u2216\u29f5\u29f8\ufe52\ufe68\ufe6a\uff05\uff0e\uff0f\uff3c]/;
 const ENCODED_AGAIN = /%[0-9A-Fa-f]{2}/;
 
 /**
- * The one meaning of a raw path (`/repos/octo/hello`), or why it has none.
+ * Returns the canonical form of a raw path (`/repos/octo/hello`), or why the path is refused.
  *
- * Everything that two parsers may read differently is refused instead of repaired: dot segments in any encoding,
- * double encoding, back-slashes, characters that look like dots and slashes, control characters, empty segments, `;` parameters, and segments that end in a dot or
- * a space, which some servers strip. `%2F` is kept for the rule to judge.
+ * Whatever two parsers may read differently is refused and not repaired: dot segments in any encoding, double encoding, back-slashes,
+ * characters that look like dots and slashes, control characters, empty segments, `;` parameters, and segments that end in a dot or a
+ * space, which some servers strip. `%2F` is kept: whether it is allowed depends on the rule.
  */
 export function canonicalPath(rawPath: string): CanonicalPath | PathFault {
   if (rawPath.length > MAX_PATH_LENGTH) return "path_too_long";
@@ -80,7 +81,7 @@ function faultIn(text: string): PathFault | undefined {
   return undefined;
 }
 
-/** Case and percent-encoding normalised; undefined where a `%` encodes nothing. */
+/** Normalizes the percent-encoding of a segment. Returns undefined if a `%` encodes nothing. */
 function normalise(raw: string): string | undefined {
   let out = "";
   for (let i = 0; i < raw.length;) {
@@ -101,7 +102,7 @@ function normalise(raw: string): string | undefined {
   return out;
 }
 
-/** The path and the query of a request's target, without a parser that would repair it. */
+/** Splits a request's target into its path and its query (without `?`). No URL parser is used, because it would repair the path. */
 export function splitTarget(target: string): { path: string; query: string } {
   const mark = target.indexOf("?");
   return mark === -1 ? { path: target, query: "" } : { path: target.slice(0, mark), query: target.slice(mark + 1) };

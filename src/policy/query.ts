@@ -5,9 +5,9 @@ export interface QueryFault {
   readonly parameter: string;
 }
 
-/** What a query says beside the path. */
+/** What a query adds to the permissions that a request needs. */
 export interface ParsedQuery {
-  /** Permissions for what the answer would embed; null where that is not known. */
+  /** The permissions for the resources that the answer embeds; null if a value is unknown, which makes the request uncovered. */
   readonly embedded: readonly string[] | null;
 }
 
@@ -16,13 +16,13 @@ type Embeds = ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
 const NOTHING: ParsedQuery = { embedded: [] };
 
 /**
- * Decides whether a query may go to the upstream as it is, and what it adds to what the request needs.
+ * Decides whether a query may be forwarded unchanged, and which permissions it adds.
  *
  * Names are compared as the most lenient upstream would read them (`watchedNameIn`). An embedding
- * parameter must be spelled so that every upstream reads it alike; all its occurrences count, whichever the upstream would take.
+ * parameter must be spelled so that every upstream reads it alike; all its occurrences count, whichever of them the upstream uses.
  *
  * @param watched the names that are refused, and those of `embeds`.
- * @returns `bad_query` for a name that parsers read differently, `parameter_refused` for one that no query may hold.
+ * @returns `bad_query` for a name that parsers read differently, `parameter_refused` for one that is refused in every query.
  */
 export function parseQuery(query: string, watched: WatchedNames, embeds: Embeds): ParsedQuery | QueryFault {
   if (query === "") return NOTHING;

@@ -1,8 +1,8 @@
 import type { ServiceDefinition } from "./service-definition.ts";
 
 /**
- * Request headers that every upstream may see. Whatever is not named is dropped. A coding without its name, or a write or a range
- * without its condition, would mean something else: these are named too.
+ * The request headers that are forwarded to every upstream. All others are dropped. The list includes those without which a request would
+ * change its meaning: the coding of a body, and the conditions of a write or a range.
  */
 const FORWARDED = new Set([
   "accept",
@@ -20,7 +20,7 @@ const FORWARDED = new Set([
 const USER_AGENT = "AgentAuth-Gateway/1";
 
 /**
- * The headers to forward, lower case, without the credential.
+ * Returns the headers to forward, by name in lower case, without the credential.
  *
  * `Content-Length` is not among them: the runtime sets it for a body whose length it knows.
  */
@@ -31,7 +31,7 @@ export function requestHeaders(sent: Headers, definition: ServiceDefinition): Re
   return headers;
 }
 
-/** The names of the headers that are not forwarded. */
+/** Returns the names of the headers that are not forwarded, in lower case. */
 export function droppedHeaders(sent: Headers, definition: ServiceDefinition): string[] {
   const named = connectionNamed(sent);
   return [...sent]
@@ -49,23 +49,23 @@ function isForwarded(
   return FORWARDED.has(name) || own?.get(name)?.test(value) === true;
 }
 
-/** A header as the upstream gets it: null if it is missing, or if `Connection` names it and so takes it off the request. */
+/** Returns a header as the upstream gets it: null if it is missing, or if `Connection` names it, which removes it (RFC 9110 §7.6.1). */
 export const endToEndHeader = (headers: Headers, name: string): string | null =>
   connectionNamed(headers).includes(name) ? null : headers.get(name);
 
 /**
- * Whether a `Range` asks for several parts in one answer, in which the credential could stand in pieces. An upstream may answer with the
- * whole as if nothing had been asked (RFC 9110 §14.2), and so it does where the header is not forwarded.
+ * Returns whether a `Range` requests several parts: the credential could be split among them, where no search finds it. Such a header is
+ * not forwarded, and the upstream answers with the whole, as any server may (RFC 9110 §14.2).
  */
 const isSeveralRanges = (value: string): boolean => value.includes(",");
 
-/** How long a message says that its body is, in bytes; undefined where it says nothing that can be read. */
+/** Returns the declared Content-Length in bytes, or undefined if there is none or it is not a number. */
 export function contentLength(headers: Headers): number | undefined {
   const length = headers.get("content-length");
   return length !== null && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
 }
 
-/** What `Connection` names is for the next hop only, whatever else it is called (RFC 9110 §7.6.1). */
+/** Returns the names that `Connection` lists, in lower case: these headers are for the next hop only (RFC 9110 §7.6.1). */
 export function connectionNamed(headers: Headers): readonly string[] {
   const named = headers.get("connection");
   return named ? named.split(",").map((name) => name.trim().toLowerCase()) : [];

@@ -1,58 +1,59 @@
-import type { Catalogue } from "../permissions/catalogue.ts";
 import { serviceWildcard } from "../permissions/grammar.ts";
-import { missingPermissions } from "../permissions/match.ts";
 import { MAX_CHECKED_BODY, type BodyFault } from "./body.ts";
 import { canonicalPath, splitTarget, type CanonicalPath, type PathFault } from "./path.ts";
-import { parseQuery } from "./query.ts";
+import { parseQuery, type QueryFault } from "./query.ts";
 import { METHODS } from "./rule.ts";
 import type { Service } from "./services.ts";
 import { findRule, allowsEncodedSlashes } from "./rule-table.ts";
 
+/** The code of the error that a refused request gets. */
 type RefusalCode =
   | PathFault
   | BodyFault["code"]
+  | QueryFault["code"]
   | "unknown_service"
   | "method_not_allowed"
-  | "parameter_refused"
-  | "bad_query"
   | "upgrade_refused";
 
-/** A request that has no one meaning, or none that may be forwarded. */
+/** A request that two servers could read differently, or that no agent may send. It is never forwarded. */
 export interface Refusal {
-  readonly decision: "refuse";
+  readonly outcome: "refused";
+  /** The HTTP status of the error. */
   readonly status: 400 | 404 | 405 | 413 | 415;
   readonly code: RefusalCode;
+  /** What is wrong and what to do, as one or more sentences. */
   readonly message: string;
-  /** The parameter that is refused. */
+  /** The name of the parameter, if one is refused. */
   readonly parameter?: string;
 }
 
-/** A request as far as its meaning goes: without who sent it, and without its body. */
+/** A request to `/proxy/{service}` before anything is known about its sender, and without its body. */
 export interface ProxyRequest {
   readonly service: string;
   readonly method: string;
-  /** The raw path below `/proxy/{service}`, with its query. */
+  /** The raw path below `/proxy/{service}` with its query, as it stands in the request line. */
   readonly target: string;
   readonly headers: Headers;
 }
 
-/** A request with one meaning: what it needs, and what would be fetched. */
+/** A request that can be read in one way only: the permissions that it needs, and what will be fetched. */
 export interface ResolvedRequest {
-  readonly decision: "judge";
+  readonly outcome: "resolved";
   readonly service: Service;
   readonly method: string;
-  /** Whether it may change something: whatever needs more than reading permissions, whatever its method. */
+  /** Whether the request may change something: true unless every required permission is a read, whatever the method is. */
   readonly write: boolean;
-  /** Below the service: what is matched, and, behind the base path, what is fetched. */
+  /** The canonical path below the service's base URL. It is matched against the rules, and the same string is fetched. */
   readonly path: string;
+  /** The raw query without its `?`, as it is fetched. Empty if there is none. */
   readonly query: string;
-  /** The line of the table, or null where none takes this request. */
+  /** The matching line of the service's rules, or null if none matches (the request is uncovered). */
   readonly rule: string | null;
-  /** All of them are needed. For an uncovered path, the grant of the whole service. */
+  /** The permissions that the request needs, all of them. An uncovered request needs the service's wildcard. */
   readonly required: readonly string[];
 }
 
-const FAULTS: Readonly<Record<PathFault, string>> = {
+const PATH_FAULTS: Readonly<Record<PathFault, string>> = {
   bad_encoding: "The path holds a % that does not encode UTF-8.",
   double_encoding: "The path is percent-encoded twice.",
   backslash: "The path holds a back-slash.",
@@ -67,14 +68,20 @@ const FAULTS: Readonly<Record<PathFault, string>> = {
   path_too_long: "The path is longer than 8,192 characters.",
 };
 
-/** What a request means, before anyone asks who sent it. */
+/**
+ * Resolves a request to the rule that it matches and the permissions that it needs. Pure: it knows neither the sender nor the body.
+ *
+ * @param services the services by name.
+ * @returns a {@link ResolvedRequest}, or a {@link Refusal} if the path, the query, the method or the service is not one that the
+ *   gateway forwards.
+ */
 export function resolveRequest(
   services: ReadonlyMap<string, Service>,
   { service: serviceName, method, target, headers }: ProxyRequest,
 ): ResolvedRequest | Refusal {
   const { path: rawPath, query } = splitTarget(target);
   const canonical = target.includes("#") ? "fragment" : canonicalPath(rawPath);
-  if (typeof canonical === "string") return refuse(400, canonical, `${FAULTS[canonical]} Nothing was forwarded.`);
+  if (typeof canonical === "string") return refuse(400, canonical, `${PATH_FAULTS[canonical]} Nothing was forwarded.`);
 
   const service = services.get(serviceName);
   if (!service) {
@@ -86,28 +93,22 @@ export function resolveRequest(
   if (headers.has("upgrade")) {
     return refuse(400, "upgrade_refused", "The gateway forwards plain requests only: leave the Upgrade header out.");
   }
+
   const { definition } = service;
   const table = service.table();
-  const reading = parseQuery(query, table.queryNames, table.embeds);
-  if ("code" in reading) {
-    return reading.code === "bad_query"
-      ? refuse(
-          400,
-          reading.code,
-          `The query parameter "${reading.parameter}" is not plainly encoded, or spelled so that upstreams read it differently. Write name, name[] or name[0].`,
-        )
-      : refusedParameter(reading.parameter, "query parameter");
-  }
+  const parsedQuery = parseQuery(query, table.queryNames, table.embeds);
+  if ("code" in parsedQuery) return refusedQuery(parsedQuery);
+
   const { texts, encoded } = withPrefix(canonical, definition.pathPrefix);
   const matched = definition.jsonSuffix ? withoutJsonSuffix(texts) : texts;
   const rule = findRule(table, method, matched);
   if (encoded.includes("%2F") && !allowsEncodedSlashes(table, rule, method, matched))
-    return refuse(400, "encoded_slash", FAULTS.encoded_slash);
+    return refuse(400, "encoded_slash", PATH_FAULTS.encoded_slash);
 
-  const covered = rule !== undefined && reading.embedded !== null;
-  const required = covered ? union(rule.required, reading.embedded) : [serviceWildcard(service.name)];
+  const covered = rule !== undefined && parsedQuery.embedded !== null;
+  const required = covered ? union(rule.required, parsedQuery.embedded) : [serviceWildcard(service.name)];
   return {
-    decision: "judge",
+    outcome: "resolved",
     service,
     method,
     write: required.some((permission) => !permission.endsWith(":read")),
@@ -132,26 +133,17 @@ function withoutJsonSuffix(texts: readonly string[]): readonly string[] {
   return last && /.\.json$/.test(last) ? [...texts.slice(0, -1), last.slice(0, -".json".length)] : texts;
 }
 
-/** The required permissions that the grants do not reach: none means allowed. */
-export function lackingPermissions(
-  meaning: ResolvedRequest,
-  grants: ReadonlySet<string>,
-  catalogue: Catalogue,
-): string[] {
-  return missingPermissions(meaning.required, grants, catalogue);
-}
-
 /**
- * The upstream's URL for a meaning.
+ * Returns the upstream's URL for a resolved request.
  *
- * @param origin the service's own, or the one that its credential is for.
- * @throws {Error} if a URL parser reads it as anything but the origin and the path that were judged.
+ * @param origin the service's own origin, or the one that its credential is issued for.
+ * @throws {Error} if a URL parser reads anything but this origin and the path that was checked.
  */
 export function upstreamUrl({ service, path, query }: ResolvedRequest, origin: string): URL {
   const pathname = path === "/" ? service.basePath || "/" : service.basePath + path;
   const url = new URL(origin + pathname + (query && `?${query}`));
   if (url.origin !== origin || url.pathname !== pathname || url.username || url.password) {
-    throw new Error("the upstream URL is not the one that was judged");
+    throw new Error("the upstream URL is not the one that was checked");
   }
   return url;
 }
@@ -165,12 +157,21 @@ const BODY_FAULTS: Readonly<Record<Exclude<BodyFault["code"], "parameter_refused
   bad_body: [400, "The body is not what its Content-Type says, or could be read in several ways."],
 };
 
-/** The refusal of a body. */
+/** Returns the refusal of a request for what is wrong with its body. */
 export function bodyRefusal({ code, parameter, reason }: BodyFault): Refusal {
   if (code === "parameter_refused") return refusedParameter(parameter ?? "", "body parameter");
   const [status, message] = BODY_FAULTS[code];
   const why = reason === undefined ? "" : ` What is wrong: ${reason}.`;
   return refuse(status, code, `${message}${why} Nothing was forwarded.`);
+}
+
+function refusedQuery({ code, parameter }: QueryFault): Refusal {
+  if (code === "parameter_refused") return refusedParameter(parameter, "query parameter");
+  return refuse(
+    400,
+    code,
+    `The query parameter "${parameter}" is not plainly encoded, or spelled so that upstreams read it differently. Write name, name[] or name[0].`,
+  );
 }
 
 function refusedParameter(parameter: string, what: string): Refusal {
@@ -179,5 +180,5 @@ function refusedParameter(parameter: string, what: string): Refusal {
 }
 
 function refuse(status: Refusal["status"], code: RefusalCode, message: string): Refusal {
-  return { decision: "refuse", status, code, message };
+  return { outcome: "refused", status, code, message };
 }

@@ -3,7 +3,7 @@ import { REFUSED_PARAMETERS, type ServiceDefinition } from "./service-definition
 import { watchNames, type WatchedNames } from "./parameter-name.ts";
 import { overlap, parseRule, permissions, matches, withoutFormat, type Matcher, type Rule } from "./rule.ts";
 
-/** What a node does not have is not there: a table of thousands of rules is looked through at the pace of memory. */
+/** A node of the tree of rules. Maps are created only when they are needed, because a large table is searched at the speed of memory. */
 interface Node {
   literals: Map<string, Node> | undefined;
   parameters: { matcher: Matcher; node: Node }[] | undefined;
@@ -17,7 +17,7 @@ const emptyNode = (): Node => ({ literals: undefined, parameters: undefined, end
 export interface RuleTable {
   readonly rules: readonly Rule[];
   readonly root: Node;
-  /** Embedding parameter → value → the permissions that it needs beside the rule's. */
+  /** Embedding parameter → value → the permissions that it adds to the rule's. */
   readonly embeds: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
   /** Parameters of a query that are refused or embed. */
   readonly queryNames: WatchedNames;
@@ -26,9 +26,9 @@ export interface RuleTable {
 }
 
 /**
- * Reads what a definition says of requests.
+ * Compiles the rules, the embedding parameters and the refused names of a service.
  *
- * @throws {Error} naming the line that is malformed or asks for a permission that the catalogue does not have.
+ * @throws {Error} naming the line that is malformed or needs a permission that the catalogue does not have.
  */
 export function compileTable(definition: ServiceDefinition, catalogue: Catalogue): RuleTable {
   const { name, rules: lines, embeds, refusedParameters = REFUSED_PARAMETERS } = definition;
@@ -81,7 +81,7 @@ function assertKnownPermissions(
   }
 }
 
-/** Pairs of rules that some request would match both of: there, the permission would hang on their order. */
+/** Returns the pairs of rules that some request matches both of: its permission would depend on their order. */
 export function overlaps(rules: readonly Rule[]): [Rule, Rule][] {
   const pairs: [Rule, Rule][] = [];
   rules.forEach((rule, index) => {
@@ -118,7 +118,11 @@ function child(node: Node, matcher: Matcher): Node {
   return entry.node;
 }
 
-/** The rule that takes exactly this method and path, or nothing: then the path is uncovered. */
+/**
+ * Returns the rule that matches this method and path, or undefined if none does (the path is uncovered).
+ *
+ * @param texts the percent-decoded segments of the path.
+ */
 export function findRule(table: RuleTable, method: string, texts: readonly string[]): Rule | undefined {
   return search(table.root, method, texts, 0);
 }
@@ -137,9 +141,9 @@ function search(node: Node, method: string, texts: readonly string[], from: numb
 }
 
 /**
- * Whether each `%2F` in this path stands where the rule takes free text, and an upstream that decodes it before it looks for its route,
- * in whatever case, finds none that needs another permission: `/branches/{name:text}` does not match `/branches/x%2FKeys` where there
- * is a rule for `/branches/{name}/keys`.
+ * Returns whether each `%2F` in this path is at a parameter of the rule that allows it, and whether an upstream that decodes it before
+ * routing (in any case) would find no rule that needs another permission. `/branches/{name:text}` does not match `/branches/x%2FKeys` if
+ * there is a rule for `/branches/{name}/keys`.
  */
 export function allowsEncodedSlashes(
   table: RuleTable,

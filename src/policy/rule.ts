@@ -4,7 +4,7 @@ const READ_METHODS = ["GET", "HEAD"] as const;
 const WRITE_METHODS = ["POST", "PUT", "PATCH", "DELETE"] as const;
 export const METHODS: ReadonlySet<string> = new Set([...READ_METHODS, ...WRITE_METHODS]);
 
-/** What a path parameter may be. A parameter without a type takes any one segment without a `%2F`. */
+/** The types of path parameters. A parameter without a type matches any one segment without a `%2F`. */
 const TYPES: Readonly<Record<string, RegExp>> = {
   int: /^\d+$/,
   uuid: /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i,
@@ -18,13 +18,13 @@ const TYPES: Readonly<Record<string, RegExp>> = {
   custom: /^[A-Za-z]\w{0,56}__c$/i,
 };
 
-/** The pairs of types, in alphabetical order, that share a text. All others share none, which a test shows. */
-const MEETING = new Set(["int record"]);
+/** The pairs of types, in alphabetical order, that match some text in common. A test shows that no other two types do. */
+const OVERLAPPING_TYPES = new Set(["int record"]);
 
 export type Matcher =
   | { readonly kind: "literal"; readonly text: string }
   | { readonly kind: "any" }
-  /** Any one segment, `%2F` allowed, but for these words behind one: an upstream that decodes it first would read another path. */
+  /** Any one segment, `%2F` allowed, except these words after a `%2F`: an upstream that decodes it first would read another path. */
   | { readonly kind: "text"; readonly not: readonly string[] }
   /** One or more segments, `%2F` allowed. Only at the end. */
   | { readonly kind: "tail" }
@@ -33,7 +33,7 @@ export type Matcher =
 
 /** One line of a service's table. */
 export interface Rule {
-  /** As written: what an explanation shows. */
+  /** The line as it is written, which explanations show. */
   readonly source: string;
   readonly methods: readonly string[];
   readonly segments: readonly Matcher[];
@@ -46,7 +46,7 @@ export interface Rule {
  *
  * - METHODS: `GET`, `POST,PUT`, or `*` for all. GET covers HEAD.
  * - PATH: whole segments. `{name}` one segment, `{name:int}` one of the types, `{name:a|b}` a choice, `{name:text}` one segment that may
- *   hold `%2F`, `{name:text!a|b}` the same without `%2Fa` and `%2Fb`, `{name...}` the rest of the path.
+ *   contain `%2F`, `{name:text!a|b}` the same without `%2Fa` and `%2Fb`, `{name...}` the rest of the path.
  * - PERMISSION: `issues:read`, several joined by `+`, or `issues` alone: read for GET and HEAD, write for the others.
  *
  * One line may become two rules, a reading and a writing one.
@@ -81,7 +81,12 @@ export function parseRule(source: string, service: string): Rule[] {
 
 export const isRead = (method: string): boolean => method === "GET" || method === "HEAD";
 
-/** The full permissions that `a:read+b` names, where `action` stands for one that is not written. @throws {Error} */
+/**
+ * Returns the full permissions that `a:read+b` names.
+ *
+ * @param action the action of a permission that is written without one.
+ * @throws {Error} saying which of them is malformed.
+ */
 export function permissions(text: string, action: string, service: string): string[] {
   return text.split("+").map((one) => fullPermission(one, action, service));
 }
@@ -123,7 +128,7 @@ function parsePath(path: string): Matcher[] {
   });
 }
 
-/** Whether some method and path is matched by both rules. */
+/** Returns whether both rules match some method and path. */
 export function overlap(one: Rule, other: Rule): boolean {
   return one.methods.some((method) => other.methods.includes(method)) && pathsMeet(one.segments, other.segments);
 }
@@ -144,14 +149,14 @@ function segmentsMeet(a: Matcher, b: Matcher): boolean {
   if (a.kind === "choice") return a.texts.some((text) => matches(b, text));
   if (b.kind === "choice") return b.texts.some((text) => matches(a, text));
   if (a.kind === "type" && b.kind === "type")
-    return a.name === b.name || MEETING.has([a.name, b.name].sort().join(" "));
+    return a.name === b.name || OVERLAPPING_TYPES.has([a.name, b.name].sort().join(" "));
   return true;
 }
 
-/** A segment as lenient routers compare it: in lower case, and without the format that Rails reads from its end. */
+/** Returns a segment as lenient routers compare it: in lower case, and without the `.json` that Rails strips from its end. */
 export const withoutFormat = (part: string): string => part.toLowerCase().replace(/\.json$/, "");
 
-/** Whether a matcher takes this one segment. */
+/** Returns whether a matcher matches this segment (percent-decoded). */
 export function matches(matcher: Matcher, text: string): boolean {
   switch (matcher.kind) {
     case "literal":

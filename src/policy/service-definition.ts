@@ -2,38 +2,38 @@
 export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";
 
 /**
- * How the real credential goes into a request. The values are secrets, `UPSTREAM_<NAME>_TOKEN` and its siblings;
- * what stands here only says where they go.
+ * How the real credential is put into a request. The values are secrets (`UPSTREAM_<NAME>_TOKEN` and the other parts); a scheme only says
+ * where they go.
  */
 export type CredentialScheme =
   /** `Authorization: Bearer <TOKEN>` (RFC 6750). */
   | { readonly scheme: "bearer" }
   /**
-   * `Authorization: Basic base64(<USERNAME><usernameSuffix>:<TOKEN>)` (RFC 7617). With `orBearer`, a token that stands
-   * without a username goes in as a Bearer.
+   * `Authorization: Basic base64(<USERNAME><usernameSuffix>:<TOKEN>)` (RFC 7617). With `orBearer`, a token
+   * without a username is sent as a Bearer.
    */
   | {
       readonly scheme: "basic";
       readonly usernameSuffix?: string | undefined;
       readonly orBearer?: boolean | undefined;
     }
-  /** One header of the upstream's own, with an optional text before the token. */
+  /** One header of the upstream's own, with an optional text in front of the token. */
   | { readonly scheme: "header"; readonly name: string; readonly prefix?: string | undefined }
   /** Several headers, each with the secret that it carries. */
   | { readonly scheme: "headers"; readonly headers: Readonly<Record<string, SecretPart>> }
   /**
-   * An access token bought with `CLIENT_ID` and `CLIENT_SECRET` (RFC 6749 §4.4), kept until it expires. A `TOKEN` that is
-   * set is used as it is instead.
+   * An access token by the client credentials grant with `CLIENT_ID` and `CLIENT_SECRET` (RFC 6749 §4.4), cached until it expires. If
+   * `TOKEN` is set, it is used instead.
    */
   | {
       readonly scheme: "client_credentials";
       /** Absolute, or a path at the base URL's origin. */
       readonly tokenUrl: string;
       readonly scope?: string | undefined;
-      /** Where the token's answer names the host to call (`instance_url`), the domain that it must be below. */
+      /** If the token response names the host to call (`instance_url`), the domain that this host must be below. */
       readonly instanceDomain?: string | undefined;
     }
-  /** The upstream asks for no credential. */
+  /** The upstream needs no credential. */
   | { readonly scheme: "none" };
 
 /**
@@ -57,47 +57,47 @@ export const REFUSED_PARAMETERS: readonly string[] = [
   "_charset_",
 ];
 
-/** Everything the gateway knows of one upstream. Data only: adding a service adds no code. */
+/** Everything that the gateway knows about one upstream. It is data only: adding a service adds no code. */
 export interface ServiceDefinition {
   readonly name: string;
-  /** Origin, and a path prefix where the API has one; no slash at the end. Undefined where every customer has a host of its own. */
+  /** Origin, and a path prefix where the API has one; no slash at the end. Undefined if every customer has a host of its own. */
   readonly baseUrl?: string | undefined;
   readonly credential: CredentialScheme;
-  /** Lines of `METHODS PATH PERMISSION`; see `parseRule`. What no line takes is uncovered. */
+  /** Lines of `METHODS PATH PERMISSION`; see `parseRule`. A request that no line matches is uncovered. */
   readonly rules: readonly string[];
-  /** `/api`: put before a path that does not begin with this one segment, so that both spellings are one. */
+  /** `/api`: put in front of a path that does not begin with this segment, so that both spellings match the same rules. */
   readonly pathPrefix?: `/${string}` | undefined;
-  /** One `.json` at the end of the path means nothing to this upstream: matched without, fetched with it. */
+  /** Whether this upstream ignores one `.json` at the end of the path. Rules are matched without it; it is fetched with it. */
   readonly jsonSuffix?: boolean | undefined;
-  /** Request headers that this upstream needs beside those every upstream gets, lower case, and what they may hold. */
+  /** Request headers that are forwarded to this upstream beside those that every upstream gets, in lower case, and their allowed values. */
   readonly requestHeaders?: ReadonlyMap<string, RegExp>;
-  /** Headers set on every request where the agent did not send its own, lower case. */
+  /** Headers that are set if the agent does not send them, in lower case. */
   readonly defaultHeaders?: Readonly<Record<string, string>>;
-  /** Parameters that no query may hold. `REFUSED_PARAMETERS` if left out. */
+  /** Parameters that are refused in a query. `REFUSED_PARAMETERS` if left out. */
   readonly refusedParameters?: readonly string[];
   /**
-   * Parameters that no form may hold, urlencoded or multipart, because upstreams merge forms with the query. `refusedParameters` if
-   * left out. Where there is any, forms are read before they are sent, up to a bound.
+   * Parameters that are refused in a form, urlencoded or multipart, because upstreams merge forms with the query. `refusedParameters` if
+   * left out. If there is any, forms are read whole before they are forwarded, up to `MAX_CHECKED_BODY`.
    */
   readonly refusedFormParameters?: readonly string[];
   /**
-   * Query parameters that bring other resources into the answer: parameter (lower case, without `[…]`) → value → the further
+   * Query parameters that embed other resources in the answer: parameter (lower case, without `[…]`) → value → the further
    * permissions, written like those of a rule (`customers`, `users:read+tickets:read`), `""` for none. `*` is every value of
    * letters, digits and `_`. Values are split at commas and dots, all occurrences count, and one that is not listed makes the
    * request uncovered.
    */
   readonly embeds?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /**
-   * Keys that no body may hold, lower case: `token`, or `inputs.associations` below a JSON key (through arrays). Where any is
-   * declared, bodies are read before they are sent: JSON, forms and multipart forms up to a bound.
+   * Keys that are refused in a body, in lower case: `token`, or `inputs.associations` below a JSON key (through arrays). If there is any,
+   * JSON and forms are read whole before they are forwarded, up to `MAX_CHECKED_BODY`.
    */
   readonly refusedBodyParameters?: readonly string[];
-  /** The same for keys that reach beyond the rule: a body that holds one needs the whole service. */
+  /** The same for keys that do more than the rule's permission allows: a body with one of them needs the service's wildcard. */
   readonly widerBodyParameters?: readonly string[];
-  /** JSON pointers (RFC 6901) to links in answers, absolute or from the host's root, that are made to lead through the gateway. */
+  /** JSON pointers (RFC 6901) to links in answers, absolute or from the host's root, that are rewritten to lead through the gateway. */
   readonly bodyLinks?: readonly string[];
   /** Response headers that pass beside those that pass for every upstream, lower case; `stripe-*` is all that begin so. */
   readonly responseHeaders?: readonly string[];
-  /** Response headers kept from the agent although their family passes, lower case. */
+  /** Response headers that agents do not get although a pattern matches them, in lower case. */
   readonly hiddenResponseHeaders?: readonly string[];
 }

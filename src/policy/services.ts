@@ -7,7 +7,6 @@ import { slack } from "./services/slack.ts";
 import { stripe } from "./services/stripe.ts";
 import { zendesk } from "./services/zendesk.ts";
 import { compileTable, overlaps, type RuleTable } from "./rule-table.ts";
-import type { UpstreamSettings } from "../config/upstream-settings.ts";
 
 /** The services that need no configuration but their credential. */
 export const BUILT_IN_SERVICES: readonly ServiceDefinition[] = [zendesk, slack, hubspot, github, salesforce, stripe];
@@ -15,7 +14,7 @@ export const BUILT_IN_SERVICES: readonly ServiceDefinition[] = [zendesk, slack, 
 /** A service as the gateway uses it. */
 export interface Service {
   readonly name: string;
-  /** Null where every customer has a host of its own and none is configured. */
+  /** Null if every customer has a host of its own and none is configured. */
   readonly origin: string | null;
   /** Path prefix of the API, without a slash at the end: `""` or `/api/v3`. */
   readonly basePath: string;
@@ -26,45 +25,68 @@ export interface Service {
   readonly table: () => RuleTable;
 }
 
+/** What an operator declares of an upstream: one of their own, or a built-in service to change. The shapes have been checked. */
+export interface UpstreamSettings {
+  readonly base_url?: string | undefined;
+  readonly credential?: CredentialScheme | undefined;
+  readonly resources?: Readonly<Record<string, readonly string[]>> | undefined;
+  readonly rules?: readonly string[] | undefined;
+  readonly response_headers?: readonly string[] | undefined;
+  readonly refuse_parameters?: readonly string[] | undefined;
+  readonly timeout_ms?: number | undefined;
+}
+
+/** What is wrong with the declaration of an upstream. */
+export interface UpstreamFault {
+  readonly upstream: string;
+  /** The keys that lead to the fault: `["rules", 2]`. Empty if it is about the upstream as a whole. */
+  readonly path: readonly PropertyKey[];
+  /** What is wrong and what to do, as sentences that begin after a colon. */
+  readonly message: string;
+}
+
 const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** The name of the secret that holds a part of a service's credential. */
-export const secretName = (createService: string, part: SecretPart): string =>
-  `UPSTREAM_${createService.replaceAll("-", "_").toUpperCase()}_${part}`;
+/** Returns the name of the secret that holds one part of a service's credential: `UPSTREAM_GITHUB_TOKEN`. */
+export const secretName = (service: string, part: SecretPart): string =>
+  `UPSTREAM_${service.replaceAll("-", "_").toUpperCase()}_${part}`;
 
 /**
- * The built-in services with the operator's overrides, then the operator's own. Faults name the upstream and the rule.
+ * Returns the built-in services with the operator's changes, and the operator's own services, with a catalogue of both.
  *
- * @param ownOrigin the gateway's own origin, which cannot be an upstream's; empty where it is not configured.
+ * @param upstreams the operator's declarations by name.
+ * @param builtIn the catalogue of the built-in services.
+ * @param ownOrigin the gateway's own origin, which cannot be an upstream's; empty if it is not configured.
+ * @returns also every fault in the declarations. If there is any, the services must not be used.
  */
 export function loadServices(
   upstreams: ReadonlyMap<string, UpstreamSettings>,
   builtIn: Catalogue,
   ownOrigin = "",
-): { services: Map<string, Service>; catalogue: Catalogue; faults: string[] } {
+): { services: Map<string, Service>; catalogue: Catalogue; faults: UpstreamFault[] } {
   const services = new Map<string, Service>();
   const catalogue: Record<string, Catalogue[string]> = { ...builtIn };
-  const faults: string[] = [];
+  const faults: UpstreamFault[] = [];
 
-  for (const [name, { base_url }] of upstreams) {
+  for (const [upstream, { base_url }] of upstreams) {
     if (base_url && ownOrigin && new URL(base_url).origin === ownOrigin) {
-      faults.push(`UPSTREAMS.${name}.base_url: is the gateway's own origin (ISSUER): it would call itself.`);
+      const message = "is the gateway's own origin (ISSUER): it would call itself.";
+      faults.push({ upstream, path: ["base_url"], message });
     }
   }
   for (const definition of BUILT_IN_SERVICES) {
     const settings = upstreams.get(definition.name);
     if (settings?.rules || settings?.resources || settings?.refuse_parameters) {
-      faults.push(
-        `UPSTREAMS.${definition.name}: only base_url, credential, timeout_ms and response_headers of a built-in service can be set.`,
-      );
+      const message = "only base_url, credential, timeout_ms and response_headers of a built-in service can be set.";
+      faults.push({ upstream: definition.name, path: [], message });
     }
-    services.set(definition.name, service(definition, settings, catalogue));
+    services.set(definition.name, createService(definition, settings, catalogue));
   }
 
   for (const [name, settings] of upstreams) {
     if (services.has(name)) continue;
     if (!settings.base_url || !settings.rules || !settings.resources) {
-      faults.push(`UPSTREAMS.${name}: base_url, resources and rules are all needed.`);
+      faults.push({ upstream: name, path: [], message: "base_url, resources and rules are all needed." });
       continue;
     }
     catalogue[name] = settings.resources;
@@ -75,35 +97,47 @@ export function loadServices(
       rules: settings.rules,
       ...(settings.refuse_parameters && { refusedParameters: settings.refuse_parameters }),
     };
-    const own = service(definition, settings, catalogue);
-    const wrong = settings.rules.flatMap((rule) => findFaults({ ...definition, rules: [rule] }, catalogue));
-    faults.push(...wrong.map((fault) => `UPSTREAMS.${name}: ${fault}.`));
-    for (const [earlier, rule] of wrong.length === 0 ? overlaps(own.table().rules) : []) {
-      faults.push(
-        `UPSTREAMS.${name}: the rules "${earlier.source}" and "${rule.source}" overlap: a request could match both. Give one parameter a type or a choice.`,
-      );
-    }
-    const namesake = [...services.keys()].find((other) => secretName(other, "TOKEN") === secretName(name, "TOKEN"));
-    if (namesake) {
-      faults.push(
-        `UPSTREAMS.${name}: its secrets would have the names of ${namesake}'s (${secretName(name, "TOKEN")}). Rename one.`,
-      );
+    const own = createService(definition, settings, catalogue);
+    faults.push(...ruleFaults(definition, own, catalogue));
+    const other = [...services.keys()].find((one) => secretName(one, "TOKEN") === secretName(name, "TOKEN"));
+    if (other) {
+      const message = `its secrets would have the same names as those of ${other} (${secretName(name, "TOKEN")}). Rename one.`;
+      faults.push({ upstream: name, path: [], message });
     }
     services.set(name, own);
   }
   return { services, catalogue, faults };
 }
 
-function findFaults(definition: ServiceDefinition, catalogue: Catalogue): string[] {
+/** Every rule that cannot be read, or, if all can, every pair of rules that some request would match both of. */
+function ruleFaults(definition: ServiceDefinition, service: Service, catalogue: Catalogue): UpstreamFault[] {
+  const upstream = definition.name;
+  const faults = definition.rules.flatMap((rule, index) => {
+    const message = compileFault({ ...definition, rules: [rule] }, catalogue);
+    return message === undefined ? [] : [{ upstream, path: ["rules", index], message: `${message}.` }];
+  });
+  if (faults.length > 0) return faults;
+  return overlaps(service.table().rules).map(([earlier, rule]) => ({
+    upstream,
+    path: ["rules", definition.rules.lastIndexOf(rule.source)],
+    message: `the rules "${earlier.source}" and "${rule.source}" overlap: a request could match both. Give one parameter a type or a choice.`,
+  }));
+}
+
+function compileFault(definition: ServiceDefinition, catalogue: Catalogue): string | undefined {
   try {
     compileTable(definition, catalogue);
-    return [];
+    return undefined;
   } catch (error) {
-    return [(error as Error).message];
+    return (error as Error).message;
   }
 }
 
-function service(definition: ServiceDefinition, settings: UpstreamSettings | undefined, catalogue: Catalogue): Service {
+function createService(
+  definition: ServiceDefinition,
+  settings: UpstreamSettings | undefined,
+  catalogue: Catalogue,
+): Service {
   const baseUrl = settings?.base_url ?? definition.baseUrl;
   const base = baseUrl === undefined ? null : new URL(baseUrl);
   const basePath = base?.pathname.replace(/\/$/, "") ?? "";
@@ -114,12 +148,12 @@ function service(definition: ServiceDefinition, settings: UpstreamSettings | und
   return {
     name: definition.name,
     origin: base?.origin ?? null,
-    // A base URL that ends in the prefix that every path gets means it once.
+    // The base URL may end in the prefix that every path gets: it is not added twice.
     basePath: prefix && basePath.endsWith(prefix) ? basePath.slice(0, -prefix.length) : basePath,
     credential: settings?.credential ?? definition.credential,
     definition: more.length > 0 ? { ...definition, responseHeaders: [...responseHeaders, ...more] } : definition,
     timeoutMs: settings?.timeout_ms ?? DEFAULT_TIMEOUT_MS,
-    // Most isolates serve few of the services: a table is read when its first request comes.
+    // Most isolates serve few of the services: a table is compiled for its first request.
     table: () => (table ??= compileTable(definition, catalogue)),
   };
 }

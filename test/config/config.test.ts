@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ConfigError, loadConfig } from "../../src/config/config.ts";
+import { ConfigError, loadConfig, unknownSettings } from "../../src/config/config.ts";
 import { testEnv, world } from "../support/world.ts";
 
 function faultsOf(overrides: Record<string, unknown>): readonly string[] {
@@ -85,13 +85,43 @@ describe("the configuration", () => {
     expect(faultsOf({ [name]: value }).join()).toContain(name);
   });
 
+  it.each([
+    ["SIGNING_KEYS", '{"keys": }', "SIGNING_KEYS is not valid JSON (at character 10). Make it with `npm run keys"],
+    ["SIGNING_KEYS", "{'keys': []}", "SIGNING_KEYS is not valid JSON (at character 2). Make it with `npm run keys"],
+    ["SIGNING_KEYS", '{"keys": [', "SIGNING_KEYS is not valid JSON (it ends too early). Make it with `npm run keys"],
+    ["SIGNING_KEYS", "[]", "SIGNING_KEYS must be an object. Make it with `npm run keys"],
+    [
+      "SIGNING_KEYS",
+      '{"keys":[{"kty":"EC"}]}',
+      "SIGNING_KEYS (at keys.0.crv) must be P-256. Make it with `npm run keys",
+    ],
+    ["WEBHOOK_KEYS", '{"keys":[]} x', "WEBHOOK_KEYS is not valid JSON (at character 13). Make it with `npm run keys"],
+    ["WEBHOOK_KEYS", "", "WEBHOOK_KEYS is not set. Make it with `npm run keys"],
+    ["UPSTREAMS", '{"orders": {"base_url": x}}', "UPSTREAMS: is not valid JSON (at character 25)."],
+    ["UPSTREAMS.orders", '{"rules": [1,]}', "UPSTREAMS.orders: is not valid JSON (at character 14)."],
+    ["UPSTREAMS.orders.rules", '["GET /a"', "UPSTREAMS.orders.rules: is not valid JSON (it ends too early)."],
+  ])("says what is wrong with %s = %j, where, and what to do", (name, value, expected) => {
+    expect(faultsOf({ [name]: value }).join("\n")).toContain(expected);
+  });
+
+  it("warns of variables that it does not read, and goes on", () => {
+    const env = { ISSUER: "", ISUER: "", SECRET_PEPER: "x", UPSTREAM_GITHUB_TOKN: "x", OURS: "x", DB: {} };
+    expect(unknownSettings({ ...env, UPSTREAM_GITHUB_TOKEN: "x", "UPSTREAMS.lab.base_url": "x" }, ["github"])).toEqual([
+      "ISUER is not a setting of AgentAuth. Did you mean ISSUER?",
+      "SECRET_PEPER is not a setting of AgentAuth. Did you mean SECRET_PEPPER?",
+      "UPSTREAM_GITHUB_TOKN is not a setting of AgentAuth. Did you mean UPSTREAM_GITHUB_TOKEN?",
+      "OURS is not a setting of AgentAuth.",
+    ]);
+    expect(faultsOf({ ISUER: "x" })).toEqual([]);
+  });
+
   it("shows no value of a secret in a fault", () => {
     const value = "a-secret-that-is-wrong";
     const faults = faultsOf({ SIGNING_KEYS: value, WEBHOOK_KEYS: value, SECRET_PEPPER: "a-secret" }).join();
     expect(faults).not.toContain("a-secret");
   });
 
-  it("answers nothing but what to mend until it is right", async () => {
+  it("answers nothing but what to fix until it is right", async () => {
     const { call } = world({ SECRET_PEPPER: "", ENVIRONMENT: "production", ISSUER: "" });
     for (const path of ["/health", "/agents/register", "/proxy/github/user/repos"]) {
       const { status, body } = await call(path);

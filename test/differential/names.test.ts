@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bodyTreatment, judgeBody, type BodyRules } from "../../src/policy/body.ts";
+import { bodyTreatment, checkBody, type BodyRules } from "../../src/policy/body.ts";
 import { REFUSED_PARAMETERS } from "../../src/policy/service-definition.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
 import { parseQuery } from "../../src/policy/query.ts";
@@ -107,7 +107,7 @@ describe.skipIf(!areInstalled())(`from the seed ${SEED}`, () => {
           recorded.forms!.push({ contentType, body: Buffer.from(body).toString("base64"), read: [...new Set(names)] });
         }
         const treatment = bodyTreatment(new Headers({ "content-type": contentType }), RULES);
-        const judged = judgeBody(new Uint8Array(body).buffer, treatment, RULES);
+        const judged = checkBody(new Uint8Array(body).buffer, treatment, RULES);
         if ("code" in judged || judged.body === null) continue;
         expect(names, `${contentType}\n${Buffer.from(body).toString("latin1")}`).toEqual([]);
         const bytes = await new Response(judged.body).bytes();

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { resolveRequest } from "../../src/policy/resolve.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { overlaps } from "../../src/policy/rule-table.ts";
-import { upstreamSettings } from "../../src/config/upstream-settings.ts";
+import { describeFault, upstreamSettings } from "../../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
 import { world } from "../support/world.ts";
 
@@ -16,7 +16,7 @@ const ORDERS = {
 function load(env: Record<string, unknown>, ownOrigin?: string) {
   const { upstreams, faults } = upstreamSettings(env);
   const loaded = loadServices(upstreams, BUILT_IN_CATALOGUE, ownOrigin);
-  return { ...loaded, faults: [...faults, ...loaded.faults] };
+  return { ...loaded, faults: [...faults, ...loaded.faults.map(describeFault)] };
 }
 const orders = (change: Record<string, unknown>) => load({ UPSTREAMS: { orders: { ...ORDERS, ...change } } }).faults;
 
@@ -25,7 +25,7 @@ describe("an operator's upstream", () => {
   const ask = (method: string, target: string) =>
     resolveRequest(services, { service: "orders", method, target, headers: new Headers() });
 
-  it("adds itself to the catalogue and is judged like any other service", () => {
+  it("adds itself to the catalogue and is resolved like any other service", () => {
     expect(faults).toEqual([]);
     expect(listService(catalogue, "orders")).toEqual([
       "orders:orders:read",
@@ -83,7 +83,20 @@ describe("an operator's upstream", () => {
     ],
     ["a header with a line break", { credential: { scheme: "header", name: "a\nb" } }, "orders.credential.name"],
     ["a secret in the settings", { credential: { scheme: "bearer", token: "s" } }, "orders.credential"],
-    ["an unknown key", { tokn: 1 }, "orders"],
+    ["a misspelt key", { rulez: [] }, "orders.rulez: is an unknown key. Did you mean rules? Known are base_url, "],
+    ["an unknown key", { x: 1 }, "orders.x: is an unknown key. Known are base_url, credential, resources, rules, "],
+    [
+      "a misspelt key of its credential",
+      { credential: { scheme: "client_credentials", token_uri: "/token" } },
+      "orders.credential.token_uri: is an unknown key. Did you mean token_url? Known are scheme, token_url, scope.",
+    ],
+    ["a value of another kind", { timeout_ms: "5000" }, "orders.timeout_ms: must be a number."],
+    [
+      "a resource whose name is none",
+      { resources: { Orders: ["read"] } },
+      "orders.resources.Orders: must be a name of",
+    ],
+    ["a rule that is wrong, by its place", { rules: ["GET /orders orders", "GET /a"] }, "orders.rules.1: rule "],
     ["an endless timeout", { timeout_ms: 1e9 }, "orders.timeout_ms"],
     [
       "cookies for its agents",
@@ -94,9 +107,9 @@ describe("an operator's upstream", () => {
     ["a header of the gateway's", { response_headers: ["X-AgentAuth-*"] }, "orders.response_headers.0: names a header"],
     ["what is no header", { response_headers: ["*"] }, "orders.response_headers.0: must be the name"],
   ])("with %s is a fault that names it", (_, change, expected) => {
-    const told = orders(change).join("\n");
-    expect(told).toContain("UPSTREAMS.orders");
-    expect(told).toContain(expected);
+    const faults = orders(change).join("\n");
+    expect(faults).toContain("UPSTREAMS.orders");
+    expect(faults).toContain(expected);
   });
 
   it("keeps words out of a text that would make another path of it, decoded", () => {
@@ -104,8 +117,8 @@ describe("an operator's upstream", () => {
     const { services: own, faults: wrong } = load({ UPSTREAMS: { orders: { ...ORDERS, rules } } });
     expect(wrong).toEqual([]);
     const taken = (target: string) => {
-      const meaning = resolveRequest(own, { service: "orders", method: "GET", target, headers: new Headers() });
-      return meaning.decision === "refuse" ? meaning.code : meaning.required[0];
+      const resolved = resolveRequest(own, { service: "orders", method: "GET", target, headers: new Headers() });
+      return resolved.outcome === "refused" ? resolved.code : resolved.required[0];
     };
     expect(taken("/files/a%2Fb")).toBe("orders:orders:read");
     expect(taken("/files/keys")).toBe("orders:orders:read");
@@ -126,11 +139,43 @@ describe("an operator's upstream", () => {
     expect(own.get("github")!.definition.responseHeaders).toEqual(["hal-*"]);
   });
 
-  it("is told every rule that is wrong, at once", () => {
-    const told = orders({ rules: ["GET /a nothing", "GET /ok orders", "FETCH /b orders"] });
-    expect(told).toHaveLength(2);
-    expect(told.join()).toContain('"GET /a nothing"');
-    expect(told.join()).toContain('"FETCH /b orders"');
+  it("reports every rule that is wrong, at once", () => {
+    const faults = orders({ rules: ["GET /a nothing", "GET /ok orders", "FETCH /b orders"] });
+    expect(faults).toHaveLength(2);
+    expect(faults.join()).toContain('"GET /a nothing"');
+    expect(faults.join()).toContain('"FETCH /b orders"');
+  });
+
+  it("is declared in a file, whose keys a variable may change one by one", () => {
+    const { upstreams, faults: wrong } = upstreamSettings(
+      { "UPSTREAMS.orders.base_url": "http://127.0.0.1:9001" },
+      { orders: ORDERS },
+    );
+    expect(wrong).toEqual([]);
+    expect(upstreams.get("orders")).toEqual({ ...ORDERS, base_url: "http://127.0.0.1:9001" });
+  });
+
+  it("is declared in one place only, a file or the table of variables", () => {
+    const { faults: wrong } = upstreamSettings({ UPSTREAMS: { orders: ORDERS } }, { orders: ORDERS });
+    expect(wrong).toEqual([
+      "UPSTREAMS.orders: upstreams/orders.toml declares this upstream as well. Remove one of the two.",
+    ]);
+  });
+
+  it("is declared in a file, whose keys a variable may change one by one", () => {
+    const { upstreams, faults: wrong } = upstreamSettings(
+      { "UPSTREAMS.orders.base_url": "http://127.0.0.1:9001" },
+      { orders: ORDERS },
+    );
+    expect(wrong).toEqual([]);
+    expect(upstreams.get("orders")).toEqual({ ...ORDERS, base_url: "http://127.0.0.1:9001" });
+  });
+
+  it("is declared in one place only, a file or the table of variables", () => {
+    const { faults: wrong } = upstreamSettings({ UPSTREAMS: { orders: ORDERS } }, { orders: ORDERS });
+    expect(wrong).toEqual([
+      "UPSTREAMS.orders: upstreams/orders.toml declares this upstream as well. Remove one of the two.",
+    ]);
   });
 
   it("cannot take a built-in service's place, nor share its secrets' names", () => {
@@ -140,11 +185,11 @@ describe("an operator's upstream", () => {
   });
 
   it("cannot be the gateway itself", () => {
-    const told = load({ UPSTREAMS: { orders: ORDERS } }, "https://orders.example.com").faults.join();
-    expect(told).toContain("UPSTREAMS.orders.base_url: is the gateway's own origin");
+    const faults = load({ UPSTREAMS: { orders: ORDERS } }, "https://orders.example.com").faults.join();
+    expect(faults).toContain("UPSTREAMS.orders.base_url: is the gateway's own origin");
   });
 
-  it("stops the whole deployment while it is wrong, saying what to mend", async () => {
+  it("stops the whole deployment while it is wrong, saying what to fix", async () => {
     const { call } = world({ UPSTREAMS: { orders: { ...ORDERS, rules: ["GET /a nothing"] } } });
     const { status, body } = await call("/health");
     expect(status).toBe(503);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { resolveRequest, lackingPermissions } from "../../src/policy/resolve.ts";
+import { missingPermissions } from "../../src/permissions/match.ts";
+import { resolveRequest } from "../../src/policy/resolve.ts";
 import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import type { Rule } from "../../src/policy/rule.ts";
@@ -27,23 +28,23 @@ const example = ({ segments }: Rule) =>
     .join("");
 
 function cost(service: string): number {
-  const asks = services
+  const requests = services
     .get(service)!
     .table()
     .rules.flatMap((rule) =>
       rule.methods.map((method) => ({ service, method, target: `${example(rule)}?page=2`, headers })),
     );
   const grants = new Set([`${service}:issues:read`, `${service}:repos:*`, `${service}:things:read`]);
-  const rounds = Math.ceil(200_000 / asks.length);
+  const rounds = Math.ceil(200_000 / requests.length);
   let began = 0;
   for (let round = -Math.ceil(rounds / 10); round < rounds; round++) {
     if (round === 0) began = performance.now();
-    for (const ask of asks) {
-      const meaning = resolveRequest(services, ask);
-      if (meaning.decision === "judge") lackingPermissions(meaning, grants, catalogue);
+    for (const request of requests) {
+      const resolved = resolveRequest(services, request);
+      if (resolved.outcome === "resolved") missingPermissions(resolved.required, grants, catalogue);
     }
   }
-  return ((performance.now() - began) * 1000) / (rounds * asks.length);
+  return ((performance.now() - began) * 1000) / (rounds * requests.length);
 }
 const headers = new Headers();
 

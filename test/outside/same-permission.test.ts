@@ -149,16 +149,16 @@ describe("for any path and method", () => {
     let judged = 0;
     fc.assert(
       fc.property(crafted, ({ service, method, target }) => {
-        const meaning = resolveRequest(services, { service, method, target, headers: new Headers() });
-        if (meaning.decision === "refuse") return;
+        const resolved = resolveRequest(services, { service, method, target, headers: new Headers() });
+        if (resolved.outcome === "refused") return;
         judged++;
-        const origin = meaning.service.origin ?? "https://instance.example";
-        const url = upstreamUrl(meaning, origin);
+        const origin = resolved.service.origin ?? "https://instance.example";
+        const url = upstreamUrl(resolved, origin);
         expect(url.origin).toBe(origin);
-        const below = url.pathname.slice(meaning.service.basePath.length);
+        const below = url.pathname.slice(resolved.service.basePath.length);
         expect(below).not.toMatch(/\/\/|\\|;|%(?:2e|5c|00|25[0-9a-f]{2})|\/\.{1,2}(?:\/|$)|[. ](?:\/|$)|%20(?:\/|$)/i);
         const again = resolveRequest(services, { service, method, target: below + url.search, headers: new Headers() });
-        expect(again).toMatchObject({ required: meaning.required, rule: meaning.rule, path: meaning.path });
+        expect(again).toMatchObject({ required: resolved.required, rule: resolved.rule, path: resolved.path });
       }),
       { numRuns: 20_000 },
     );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bodyTreatment, judgeBody, MAX_CHECKED_BODY, type BodyRules } from "../../src/policy/body.ts";
+import { bodyTreatment, checkBody, MAX_CHECKED_BODY, type BodyRules } from "../../src/policy/body.ts";
 import { formatMediaType } from "../../src/policy/media-type.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
 import { receiveBody } from "../../src/gateway/request-body.ts";
@@ -20,7 +20,7 @@ async function bodyToSend({ headers, body }: Request, rules: BodyRules) {
     return { body, contentType: formatMediaType(treatment.type) };
   }
   const received = await receiveBody(body, 10_000);
-  if ("bytes" in received) return judgeBody(received.bytes, treatment, rules);
+  if ("bytes" in received) return checkBody(received.bytes, treatment, rules);
   if (received.fault instanceof Error) throw received.fault;
   return received.fault;
 }
@@ -156,7 +156,7 @@ describe("a form", () => {
     },
   );
 
-  it("that is JSON, as curl -d sends it, is judged and sent as JSON", async () => {
+  it("that is JSON, as curl -d sends it, is checked and sent as JSON", async () => {
     expect(await form(' {"text": "a=1&_method=DELETE"}')).toEqual(sentJson('{"text":"a=1&_method=DELETE"}'));
     expect(await form('{"token":1}')).toEqual(refusal("token"));
     expect(await form("[token]=1")).toEqual(refusal("token"));
@@ -290,7 +290,7 @@ describe("the type of a body", () => {
   const unchecked: BodyRules = { forms: watchNames(["_method"]), keys: [], isCovered: true };
   const none: BodyRules = { forms: watchNames([]), keys: [], isCovered: true };
 
-  it("that was judged is the one that is sent, whatever Connection says", async () => {
+  it("that was checked is the one that is sent, whatever Connection says", async () => {
     const headers = { connection: "keep-alive, Content-Type" };
     expect(await check('{"token":1}', "application/json", { headers })).toHaveProperty("code", "body_type_refused");
     const octets = { text: "_method=DELETE", type: "application/octet-stream" };
@@ -348,7 +348,7 @@ describe("a body that is read", () => {
     expect(await check(broken, "application/json")).toEqual(bad);
   });
 
-  it("is bounded, whether or not a length is told", async () => {
+  it("is bounded, whether or not a length is declared", async () => {
     const long = "x".repeat(MAX_CHECKED_BODY + 1);
     expect(await check(long, "application/json")).toEqual({ code: "body_too_large" });
     expect(await check(new Blob([long]).stream(), FORM)).toEqual({ code: "body_too_large" });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bodyTreatment, judgeBody, type BodyRules } from "../../src/policy/body.ts";
+import { bodyTreatment, checkBody, type BodyRules } from "../../src/policy/body.ts";
 import { REFUSED_PARAMETERS } from "../../src/policy/service-definition.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
 import { parseQuery } from "../../src/policy/query.ts";
@@ -30,7 +30,7 @@ describe("requests in which PHP or Rack reads a watched name", () => {
       const bytes = Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
       const treatment = bodyTreatment(new Headers({ "content-type": contentType }), RULES);
       expect(
-        judgeBody(bytes.buffer, treatment, RULES),
+        checkBody(bytes.buffer, treatment, RULES),
         `${read.join()} in ${contentType}\n${atob(body)}`,
       ).toHaveProperty("code");
     }

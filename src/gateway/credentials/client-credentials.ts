@@ -1,23 +1,34 @@
 import type { CredentialScheme } from "../../policy/service-definition.ts";
 import type { Service } from "../../policy/services.ts";
 
+/*
+ * `oauth4webapi` makes the same request and is not used here: it refuses an answer without `token_type` or under another type than
+ * `application/json`, which some endpoints send, and the rest of this file (one request at a time, the second try, the time limit, the
+ * instance's origin) would stay.
+ */
+
+/** What a token request needs (RFC 6749 §4.4.2). */
 interface TokenRequest {
+  /** The origin of the service's base URL. */
   readonly origin: string;
   readonly scheme: Extract<CredentialScheme, { scheme: "client_credentials" }>;
   readonly clientId: string;
   readonly clientSecret: string;
+  /** Milliseconds since the epoch. */
   readonly now: number;
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
-interface UpstreamToken {
+/** An access token for an upstream. */
+export interface UpstreamToken {
   readonly token: string;
-  /** Where it is good: the instance that the token's answer names, or the base URL's origin. */
+  /** The only origin that it may be sent to: the instance that the token response names, or the base URL's origin. */
   readonly origin: string;
+  /** Drops the token from the cache, after the upstream has refused it. The next request asks for a new one. */
   readonly invalidate: () => void;
 }
 
-/** Why no token could be had. */
+/** Why the token endpoint issued no usable token, without any value of the request or the response. */
 export interface TokenRequestFailure {
   readonly failed: string;
 }
@@ -28,62 +39,73 @@ const tokenCache = new WeakMap<Service, CachedToken>();
 const inFlight = new WeakMap<Service, Promise<CachedToken | TokenRequestFailure>>();
 
 const TOKEN_TIMEOUT_MS = 10_000;
-/** Where the answer tells no life, as Salesforce's does. An upstream that ends it sooner answers 401, and it is forgotten. */
+/**
+ * The lifetime of a token whose response has no `expires_in`, such as Salesforce's. If the upstream ends it earlier, it answers 401 and
+ * the token is dropped.
+ */
 const DEFAULT_LIFETIME_SECONDS = 600;
-/** A token is not used in the last seconds of its life: the request must still arrive. */
+/** A token is not used in the last seconds of its lifetime, because the request still has to arrive. */
 const EXPIRY_MARGIN_SECONDS = 30;
 
-/** An access token of the client credentials grant (RFC 6749 §4.4), kept by the isolate until it expires, bought once at a time. */
+/**
+ * Returns an access token by the client credentials grant (RFC 6749 §4.4). An isolate caches it until it expires, and sends one token
+ * request at a time for each service.
+ */
 export async function getUpstreamToken(
   service: Service,
-  purchase: TokenRequest,
+  request: TokenRequest,
 ): Promise<UpstreamToken | TokenRequestFailure> {
-  const known = tokenCache.get(service);
-  if (known && purchase.now < known.expiresAt) return known;
-  let flight = inFlight.get(service);
-  if (!flight) {
-    flight = requestAccessToken(service, purchase).finally(() => inFlight.delete(service));
-    inFlight.set(service, flight);
-    // Others wait for it too: it goes on when the request that began it is given up.
-    purchase.waitUntil(flight);
+  const cached = tokenCache.get(service);
+  if (cached && request.now < cached.expiresAt) return cached;
+  let pending = inFlight.get(service);
+  if (!pending) {
+    pending = requestAccessToken(service, request).finally(() => inFlight.delete(service));
+    inFlight.set(service, pending);
+    // Other requests wait for the same token, so it is fetched to the end even if the request that began it is canceled.
+    request.waitUntil(pending);
   }
-  return flight;
+  return pending;
 }
 
-/** Tries twice where the endpoint failed: asking for a token changes nothing. */
-async function requestAccessToken(
-  service: Service,
-  purchase: TokenRequest,
-): Promise<CachedToken | TokenRequestFailure> {
-  const first = await postTokenRequest(purchase);
-  const answer = typeof first === "string" ? await postTokenRequest(purchase) : first;
-  if (typeof answer === "string") return { failed: answer };
-  if (answer.status !== 200) return { failed: `the token endpoint answered ${answer.status}` };
+/** Tries a second time if the endpoint fails: issuing a token changes nothing, so the request may be repeated. */
+async function requestAccessToken(service: Service, request: TokenRequest): Promise<CachedToken | TokenRequestFailure> {
+  const first = await postTokenRequest(request);
+  const response = typeof first === "string" ? await postTokenRequest(request) : first;
+  if (typeof response === "string") return { failed: response };
+  if (response.status !== 200) return { failed: `the token endpoint answered ${response.status}` };
 
-  const { access_token: token, token_type: type, expires_in: life, instance_url: instance } = answer.body;
+  const { access_token: token, token_type: type, expires_in: lifetime, instance_url: instance } = response.body;
   if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) return { failed: "the token endpoint sent no token" };
   if (type !== undefined && !/^bearer$/i.test(String(type))) {
     return { failed: "the token endpoint sent a token that is no Bearer" };
   }
-  const origin = instanceOrigin(instance, purchase);
+  const origin = tokenOrigin(instance, request);
   if (origin === undefined) return { failed: "the token endpoint named an instance outside its domain" };
-  const seconds = Number(life ?? DEFAULT_LIFETIME_SECONDS);
-  const expiresAt = purchase.now + (Math.max(0, seconds - EXPIRY_MARGIN_SECONDS) || 0) * 1000;
-  const bought: CachedToken = {
+  const seconds = Number(lifetime ?? DEFAULT_LIFETIME_SECONDS);
+  // A lifetime that is no number is none: the token is used for this request only.
+  const usable = Math.max(0, seconds - EXPIRY_MARGIN_SECONDS) || 0;
+  const issued: CachedToken = {
     token,
     origin,
-    expiresAt,
-    invalidate: () => void (tokenCache.get(service) === bought && tokenCache.delete(service)),
+    expiresAt: request.now + usable * 1000,
+    invalidate() {
+      // A newer token that has taken its place stays.
+      if (tokenCache.get(service) === issued) tokenCache.delete(service);
+    },
   };
-  tokenCache.set(service, bought);
-  return bought;
+  tokenCache.set(service, issued);
+  return issued;
 }
 
-/** What the endpoint answered, or why that cannot be known. */
+/**
+ * Sends one token request, with the client's id and secret in the form (RFC 6749 §2.3.1).
+ *
+ * @returns the response's status and JSON, or, as a text, why the endpoint failed: a 5xx, no connection, or no response in time.
+ */
 async function postTokenRequest(
-  purchase: TokenRequest,
+  request: TokenRequest,
 ): Promise<{ status: number; body: Record<string, unknown> } | string> {
-  const { origin, scheme, clientId, clientSecret } = purchase;
+  const { origin, scheme, clientId, clientSecret } = request;
   const form = new URLSearchParams({
     grant_type: "client_credentials",
     client_id: clientId,
@@ -95,6 +117,7 @@ async function postTokenRequest(
       method: "POST",
       headers: { accept: "application/json", "content-type": "application/x-www-form-urlencoded" },
       body: form.toString(),
+      // A redirect would take the client's secret to another host.
       redirect: "manual",
       signal: AbortSignal.timeout(TOKEN_TIMEOUT_MS),
     });
@@ -109,12 +132,15 @@ async function postTokenRequest(
   }
 }
 
-/** The token goes only to the host that it was bought at, or, over TLS, to one below the declared domain. */
-function instanceOrigin(instance: unknown, { origin, scheme }: TokenRequest): string | undefined {
+/**
+ * Returns the origin that a token may be sent to: the base URL's, or an `https` host below the declared domain if the token response
+ * names one (`instance_url` of Salesforce). Undefined if it names any other host.
+ */
+function tokenOrigin(instance: unknown, { origin, scheme }: TokenRequest): string | undefined {
   if (!scheme.instanceDomain || instance === undefined || instance === null) return origin;
   const url = typeof instance === "string" ? URL.parse(instance) : null;
   if (!url) return undefined;
   if (url.origin === origin) return origin;
-  const below = url.hostname.endsWith(`.${scheme.instanceDomain}`) && /^[a-z0-9.-]+$/.test(url.hostname);
-  return url.protocol === "https:" && url.port === "" && below ? url.origin : undefined;
+  const isBelowDomain = url.hostname.endsWith(`.${scheme.instanceDomain}`) && /^[a-z0-9.-]+$/.test(url.hostname);
+  return url.protocol === "https:" && url.port === "" && isBelowDomain ? url.origin : undefined;
 }

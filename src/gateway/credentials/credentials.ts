@@ -1,71 +1,72 @@
 import type { Config } from "../../config/config.ts";
-import { getUpstreamToken, type TokenRequestFailure } from "./client-credentials.ts";
 import type { SecretPart } from "../../policy/service-definition.ts";
-import { secretEncodings, type SecretEncodings } from "../upstream/secret-leak.ts";
 import { secretName, type Service } from "../../policy/services.ts";
+import { secretEncodings, type SecretEncodings } from "../upstream/secret-leak.ts";
+import { getUpstreamToken, type TokenRequestFailure, type UpstreamToken } from "./client-credentials.ts";
 
-/** What is injected, where it may be sent, and the texts that must never come back to the agent. */
+/** The real credential of an upstream, as it is put into a request. */
 export interface Credential {
+  /** Names are in lower case, so that they replace whatever other header has the same name. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
-  /** The secrets in every encoding that is looked for; user names and client ids are none. */
+  /** The texts that an agent must never receive: every encoding of the secrets. User names and client ids are not secrets. */
   readonly secretEncodings: SecretEncodings;
+  /** The only origin that the credential may be sent to. */
   readonly origin: string;
-  /** Set where another can be had: tells that the upstream no longer takes this one. */
+  /** Drops the credential from the cache, after the upstream has refused it. Undefined if no other could be fetched. */
   readonly invalidate?: () => void;
 }
 
-/** Why there is no credential: what is missing in the settings or no header can carry, or why the token endpoint gave none. */
+/**
+ * Why there is no credential: the name of a setting that is not set or that no header can carry, or what the token endpoint failed
+ * with. It contains no value of a secret.
+ */
 export type CredentialFault = { readonly missing: string } | TokenRequestFailure;
 
 const staticCredentials = new WeakMap<Service, Credential>();
-const tokenCredentials = new WeakMap<object, Credential>();
+const tokenCredentials = new WeakMap<UpstreamToken, Credential>();
 
-/** The credential of a service. Names what is missing; never a value. */
+/**
+ * Returns the credential of a service, from its secrets or its token endpoint. An isolate reads secrets once.
+ *
+ * @param now milliseconds since the epoch.
+ */
 export async function getCredential(
   service: Service,
-  config: Config,
+  config: Pick<Config, "secret">,
   { now, waitUntil }: { now: number; waitUntil: (work: Promise<unknown>) => void },
 ): Promise<Credential | CredentialFault> {
-  const known = staticCredentials.get(service);
-  if (known) return known;
+  const cached = staticCredentials.get(service);
+  if (cached) return cached;
   const { credential: scheme, name, origin } = service;
   if (origin === null) return { missing: `UPSTREAMS.${name}.base_url` };
-  // A line's end that was pasted with a secret is none of it: no header would carry it, and no answer would show it.
+  // A line break that was pasted behind a secret is not part of it: no header can carry one.
   const secret = (part: SecretPart) => config.secret(name, part)?.trim();
   const token = secret("TOKEN");
-  const keep = (headers: Credential["headers"], ...secrets: string[]): Credential | CredentialFault => {
-    if (headers.some(([, value]) => /[^\x20-\x7e]/.test(value))) return missing("TOKEN");
-    // In lower case they stand in the place of whatever else has their name.
-    headers = headers.map(([header, value]) => [header.toLowerCase(), value]);
-    const credential = { headers, secretEncodings: secretEncodings(secrets), origin };
-    staticCredentials.set(service, credential);
-    return credential;
-  };
   switch (scheme.scheme) {
     case "none":
-      return keep([]);
+      return cache([]);
     case "bearer":
       return token ? bearer(token) : missing("TOKEN");
     case "header":
-      return token ? keep([[scheme.name, `${scheme.prefix ?? ""}${token}`]], token) : missing("TOKEN");
+      return token ? cache([[scheme.name, `${scheme.prefix ?? ""}${token}`]], token) : missing("TOKEN");
     case "basic": {
       const username = secret("USERNAME");
       if (!token) return missing("TOKEN");
       if (!username) return scheme.orBearer ? bearer(token) : missing("USERNAME");
       const suffix = scheme.usernameSuffix ?? "";
       const encoded = toBase64(`${username.endsWith(suffix) ? username : username + suffix}:${token}`);
-      return keep([["authorization", `Basic ${encoded}`]], token, encoded);
+      return cache([["authorization", `Basic ${encoded}`]], token, encoded);
     }
     case "headers": {
       const headers: [string, string][] = [];
-      const hidden: string[] = [];
+      const secrets: string[] = [];
       for (const [header, part] of Object.entries(scheme.headers)) {
         const value = secret(part);
         if (!value) return missing(part);
         headers.push([header, value]);
-        if (part === "TOKEN" || part === "CLIENT_SECRET") hidden.push(value);
+        if (part === "TOKEN" || part === "CLIENT_SECRET") secrets.push(value);
       }
-      return keep(headers, ...hidden);
+      return cache(headers, ...secrets);
     }
     case "client_credentials": {
       if (token) return bearer(token);
@@ -73,31 +74,45 @@ export async function getCredential(
       const clientSecret = secret("CLIENT_SECRET");
       if (!clientId) return missing("CLIENT_ID");
       if (!clientSecret) return missing("CLIENT_SECRET");
-      const bought = await getUpstreamToken(service, { origin, scheme, clientId, clientSecret, now, waitUntil });
-      if ("failed" in bought) return bought;
-      let credential = tokenCredentials.get(bought);
-      if (!credential) {
-        credential = {
-          headers: [["authorization", `Bearer ${bought.token}`]],
-          secretEncodings: secretEncodings([bought.token, clientSecret]),
-          origin: bought.origin,
-          invalidate: bought.invalidate,
-        };
-        tokenCredentials.set(bought, credential);
-      }
-      return credential;
+      const issued = await getUpstreamToken(service, { origin, scheme, clientId, clientSecret, now, waitUntil });
+      return "failed" in issued ? issued : tokenCredential(issued, clientSecret);
     }
   }
 
   function bearer(text: string): Credential | CredentialFault {
-    return keep([["authorization", `Bearer ${text}`]], text);
+    return cache([["authorization", `Bearer ${text}`]], text);
+  }
+  function cache(headers: Credential["headers"], ...secrets: string[]): Credential | CredentialFault {
+    if (headers.some(([, value]) => /[^\x20-\x7e]/.test(value))) return missing("TOKEN");
+    const credential: Credential = {
+      headers: headers.map(([header, value]) => [header.toLowerCase(), value]),
+      secretEncodings: secretEncodings(secrets),
+      origin: origin!,
+    };
+    staticCredentials.set(service, credential);
+    return credential;
   }
   function missing(part: SecretPart): CredentialFault {
     return { missing: secretName(name, part) };
   }
 }
 
-/** Base64 of the UTF-8 bytes (RFC 7617 §2.1). */
+/** The encodings of a token are computed once, and not for every request that uses it. */
+function tokenCredential(issued: UpstreamToken, clientSecret: string): Credential {
+  let credential = tokenCredentials.get(issued);
+  if (!credential) {
+    credential = {
+      headers: [["authorization", `Bearer ${issued.token}`]],
+      secretEncodings: secretEncodings([issued.token, clientSecret]),
+      origin: issued.origin,
+      invalidate: issued.invalidate,
+    };
+    tokenCredentials.set(issued, credential);
+  }
+  return credential;
+}
+
+/** Returns base64 of the UTF-8 bytes (RFC 7617 §2.1). */
 function toBase64(text: string): string {
   return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 }

@@ -2,7 +2,7 @@
  * Reads single characters of a text in whichever way encoders escape them. Pure: no state, and nothing is copied.
  *
  * Understood are JSON and JavaScript (`\u003d`, `\x3d`, `\/`), percent-encoding (RFC 3986 §2.1, also `%u003d`), HTML character
- * references, quoted-printable (RFC 2045 §6.7), UTF-16 and UTF-32 of ASCII, and these inside each other, as in JSON that holds HTML.
+ * references, quoted-printable (RFC 2045 §6.7), UTF-16 and UTF-32 of ASCII, and these inside each other, as in JSON that contains HTML.
  */
 
 const BACKSLASH = 0x5c;
@@ -21,7 +21,7 @@ const UPPER_U = 0x55;
 const LOWER_X = 0x78;
 const UPPER_X = 0x58;
 
-/** How many escapes may stand inside each other: `\\u0026amp;` is three. */
+/** How deep escapes may be nested: `\\u0026amp;` is three deep. */
 export const MAX_DEPTH = 3;
 
 /** The longest text, in bytes, that is read as one character. */
@@ -30,13 +30,13 @@ export const MAX_ESCAPE = 96;
 /** The most spaces and tabs that a line may be indented with. */
 const MAX_INDENTATION = 32;
 
-/** The bytes end before it is certain what stands there. */
+/** Returned if the bytes end before a character is complete. */
 export const INCOMPLETE = -1;
 
-/** Where there is no escape. */
+/** Returned if no escape begins there. */
 const NO_ESCAPE = 0;
 
-/** What the code of a byte that is not ASCII begins at: it is a part of a character, where a code point is a whole one. */
+/** Added to the code of a byte that is not ASCII, to tell it from a code point: such a byte is only a part of a character. */
 const BYTE = 0x110000;
 
 const CODE_BITS = 21;
@@ -44,13 +44,13 @@ const CODE_MASK = (1 << CODE_BITS) - 1;
 
 const characterOf = (length: number, code: number): number => (length << CODE_BITS) | code;
 
-/** How many bytes a character that was read takes. */
+/** Returns the length in bytes of a character that was read. */
 export const lengthOf = (character: number): number => character >> CODE_BITS;
 
-/** What a character that was read stands for: a code point, unless {@link byteOf} says that it is a single byte. */
+/** Returns the code of a character that was read: a code point, unless {@link byteOf} returns that it is a single byte. */
 export const codeOf = (character: number): number => character & CODE_MASK;
 
-/** The byte that a code stands for: ASCII, or a part of a longer character; undefined for a code point beyond ASCII. */
+/** Returns the byte of a code: ASCII, or a part of a longer character. Undefined for a code point outside of ASCII. */
 export const byteOf = (code: number): number | undefined =>
   code < 0x80 ? code : code >= BYTE ? code - BYTE : undefined;
 
@@ -108,7 +108,7 @@ function readCharacter(bytes: Uint8Array, at: number, depth: number): number {
 /**
  * Undoes one more escape of a character that was read with so many undone.
  *
- * @returns the same character where it begins no escape.
+ * @returns the same character if it begins no escape.
  */
 export function readDeeper(bytes: Uint8Array, at: number, character: number, depth: number): number {
   if (!beginsEscape(codeOf(character))) return character;
@@ -144,7 +144,7 @@ function readEscape(bytes: Uint8Array, start: number, marker: number, depth: num
   }
 }
 
-/** What the letters n, r and t stand for behind a backslash. */
+/** The control characters that n, r and t encode after a backslash. */
 const CONTROLS: ReadonlyMap<number, number> = new Map([
   [0x6e, LINE_FEED],
   [0x72, CARRIAGE_RETURN],
@@ -167,7 +167,7 @@ function readBackslash(bytes: Uint8Array, start: number, at: number, depth: numb
   return isAlphanumeric(code) ? NO_ESCAPE : characterOf(after - start, code);
 }
 
-/** Whether a plain `\uXXXX` stands for a character beyond ASCII: told at once, as whole texts are written in these. */
+/** Returns whether a plain `\uXXXX` encodes a character outside of ASCII. This check is fast, because whole texts are written in such escapes. */
 export function escapesBeyondAscii(bytes: Uint8Array, at: number): boolean {
   if (bytes[at] !== BACKSLASH || bytes[at + 1] !== LOWER_U) return false;
   const high = digitOf(bytes[at + 2] ?? 0, 16);
@@ -205,7 +205,7 @@ function readHex(bytes: Uint8Array, start: number, at: number, depth: number, di
   return characterOf(at - start, digits === 2 && code >= 0x80 ? BYTE + code : code);
 }
 
-/** The character references of HTML that stand for ASCII beside letters and digits, and the line break's. */
+/** The character references of HTML for ASCII, without letters and digits, and for line breaks. */
 const REFERENCES = Object.entries({
   Tab: "\t",
   NewLine: "\n",
@@ -271,7 +271,7 @@ function readReference(bytes: Uint8Array, start: number, at: number, depth: numb
   return NO_ESCAPE;
 }
 
-/** Where a name ends, of which the first letter has been read; undefined where another stands. */
+/** Returns where a name ends whose first letter has been read, or undefined if it is another name. */
 function endOfName(bytes: Uint8Array, at: number, depth: number, name: string): number | undefined {
   for (let index = 1; index < name.length; index++) {
     const character = readCharacter(bytes, at, depth);
@@ -308,7 +308,7 @@ function readNumber(bytes: Uint8Array, start: number, at: number, depth: number)
  * Reads one line break and the indentation after it, as encoders put them into a text that is too long for a line: also escaped, and
  * as the soft line break of quoted-printable.
  *
- * @returns how many bytes it takes, 0 where none stands, or {@link INCOMPLETE}.
+ * @returns its length in bytes, 0 if there is none, or {@link INCOMPLETE}.
  */
 export function readLineBreak(bytes: Uint8Array, start: number): number {
   let at = start;

@@ -11,7 +11,7 @@ import { containsSecret } from "./secret-leak.ts";
 import { deadline, IDLE_BODY_MS, transformStreamOf, startUpload } from "./upload.ts";
 import { resolveLink } from "./upstream-link.ts";
 
-/** An upstream that gave no answer that could be passed on. */
+/** Why an upstream's answer cannot be passed on. */
 export interface UpstreamFailure {
   readonly failure:
     | "timeout"
@@ -19,7 +19,7 @@ export interface UpstreamFailure {
     | "encoded"
     | "bad_redirect"
     | Exclude<BodyEnd, "too_large" | "caller_ended" | undefined>;
-  /** Where its answer had begun. */
+  /** The status of its answer, if that had begun. */
   readonly upstreamStatus?: number;
   readonly cause?: unknown;
 }
@@ -27,37 +27,37 @@ export interface UpstreamFailure {
 export interface Forwarded {
   readonly response: Response;
   readonly upstreamStatus: number;
-  /** How the body ended; undefined for one that is whole already. */
+  /** Resolves with how the body ended; undefined if the body was read whole before. */
   readonly done: Promise<BodyEnd> | undefined;
 }
 
-/** Of a body of a kind that is not text so much is searched for the credential, in bytes, and then as long as it looks like text. */
+/** How much of a body whose type is not text is searched for the credential, in bytes. After that the search goes on while it looks like text. */
 const MAX_SEARCHED_BINARY = 1024 * 1024;
 
-/** Up to this length, in bytes, a body that is searched or changed is read whole before the answer begins: nothing is gained by streaming it. */
+/** A body of at most this length, in bytes, is read whole before the answer begins: streaming it would gain nothing. */
 const MAX_BUFFERED_BYTES = 64 * 1024;
 
 /**
- * Sends a judged request to its upstream and passes the answer on, both bodies streamed.
+ * Sends a resolved request to its upstream and returns the answer for the agent. Both bodies are streamed.
  *
- * One attempt: whether a request may be repeated is its sender's to know. Redirects are answered, not followed: the next
- * request is checked like any other, and the credential never travels to another host.
+ * There is one attempt, because only the sender knows whether the request may be repeated. Redirects are passed on and not followed: the
+ * agent's next request is checked like any other, and the credential is never sent to another host.
  *
- * @param sent what to send: the request's own stream, or what was read of it, under the type that it was judged by.
- * @param caller asked again while a body flows.
+ * @param body the body to forward, with the type by which it was checked.
+ * @param caller checked again while a body is streamed.
  * @param bodyTimeoutMs how long the sender may take for a streamed body, in milliseconds.
- * @param issuer the gateway's public origin, where it is configured.
+ * @param issuer the gateway's public origin, or null if it is not configured.
  * @throws {ApiError} if the gateway breaks the request's body off: 408 for a slow sender, or the caller's refusal.
  */
 export async function forward(
   request: Request,
   { body, contentType }: BodyToSend,
-  meaning: ResolvedRequest,
+  resolved: ResolvedRequest,
   credential: Credential,
   { caller, bodyTimeoutMs, issuer }: { caller: CallerWatch; bodyTimeoutMs: number; issuer: string | null },
 ): Promise<Forwarded | UpstreamFailure> {
-  const { service } = meaning;
-  const url = upstreamUrl(meaning, credential.origin);
+  const { service } = resolved;
+  const url = upstreamUrl(resolved, credential.origin);
   const headers = requestHeaders(request.headers, service.definition);
   if (contentType !== undefined) headers["content-type"] = contentType;
   for (const [name, value] of credential.headers) headers[name] = value;
@@ -66,10 +66,10 @@ export async function forward(
     body instanceof ReadableStream
       ? startUpload(body, contentLength(request.headers), caller, { idleMs: IDLE_BODY_MS, totalMs: bodyTimeoutMs })
       : undefined;
-  // A slow sender is told so before its upstream is given up.
+  // A slow sender gets its own error before the upstream's time limit ends.
   const { late, stop } = deadline(service.timeoutMs, upload?.sent, bodyTimeoutMs + IDLE_BODY_MS);
   const content = upload ? { body: upload.body, signal: upload.signal } : { body };
-  const init: RequestInit = { method: meaning.method, headers, ...content, redirect: "manual" };
+  const init: RequestInit = { method: resolved.method, headers, ...content, redirect: "manual" };
   let answer: Response | undefined;
   try {
     const answering = fetch(url.href, init);
@@ -81,7 +81,7 @@ export async function forward(
     stop();
   }
   if (!answer) return { failure: "timeout" };
-  // A switch of protocols that nobody asked for.
+  // 101 without an Upgrade header in the request.
   if (answer.status < 200) return { failure: "unreachable" };
   if (answer.status === 401) credential.invalidate?.();
 
@@ -90,7 +90,7 @@ export async function forward(
   const scope = { service, fetched: url, gatewayOrigin: originOf(request.url), issuer };
   const resolve = (text: string) => resolveLink(text, scope);
   const location = received.get("location");
-  // Without its Location a redirect is an answer that no client understands, and nothing says why.
+  // A redirect without its Location would be an answer that no client understands.
   if (isRedirect(status) && location !== null && resolve(location) === undefined) {
     await answer.body?.cancel();
     return { failure: "bad_redirect", upstreamStatus: status };
@@ -102,7 +102,7 @@ export async function forward(
     return response;
   };
   const ended = { upstreamStatus: status, done: undefined };
-  if (meaning.method === "HEAD" || BODILESS.has(status)) return { response: answered(null), ...ended };
+  if (resolved.method === "HEAD" || BODILESS.has(status)) return { response: answered(null), ...ended };
   const searched = searchedLength(received);
   const { secretEncodings } = credential;
   if (secretEncodings.length > 0 && !DECODED.test(received.get("content-encoding") ?? "")) {
@@ -127,18 +127,18 @@ export async function forward(
   if (!answer.body) return { response: rewritten(null), ...ended };
   const { readable, writable } = transformStreamOf(links ? undefined : length);
   const maxLength = maxDecodedLength(received);
-  const passage = { secretEncodings, links, searched, maxLength, watch: caller.start };
-  const done = streamBody(answer.body, writable, passage, length);
+  const transforms = { secretEncodings, links, searched, maxLength, watch: caller.start };
+  const done = streamBody(answer.body, writable, transforms, length);
   return { response: rewritten(readable), upstreamStatus: status, done };
 }
 
-/** The codings that the runtime undoes where a body is read, in just these letters: under any other the credential would not be found. */
+/** The codings that the runtime decodes, in exactly this spelling. Under any other coding the credential would not be found. */
 const DECODED = /^(?:gzip|br|identity)?$/;
 
 /** Statuses whose answers have no body (RFC 9110 §15). */
 const BODILESS = new Set([204, 205, 304]);
 
-/** What tells of the bytes of a body that are no longer those. */
+/** Headers about the bytes of a body, which are wrong once links are rewritten. */
 const DIGESTS = ["content-md5", "digest", "content-digest", "repr-digest"];
 
 const isRedirect = (status: number): boolean => status >= 300 && status < 400 && status !== 304;
@@ -146,7 +146,7 @@ const isRedirect = (status: number): boolean => status >= 300 && status < 400 &&
 const isJson = (headers: Headers): boolean =>
   /^application\/(?:[\w.-]+\+)?json\b/i.test(headers.get("content-type") ?? "");
 
-/** How many bytes of a body are searched at least: all of a text, and the beginning of what may be none. */
+/** Returns how many bytes of a body are searched at least: all of a text, and the beginning of any other type. */
 function searchedLength(headers: Headers): number {
   const type = headers.get("content-type");
   return type === null || /^text\/|[/+](?:json|xml|javascript|x-www-form-urlencoded)\b|ndjson|yaml/i.test(type)
@@ -154,7 +154,7 @@ function searchedLength(headers: Headers): number {
     : MAX_SEARCHED_BINARY;
 }
 
-/** The length of the body as it is read: an encoded one has another than its header says. */
+/** Returns the length of the body as it is read. It is unknown for an encoded body, whose header declares the encoded length. */
 const lengthOf = (headers: Headers): number | undefined =>
   headers.has("content-encoding") ? undefined : contentLength(headers);
 

@@ -9,7 +9,7 @@ const RELATIONS = new Set(
     "status type version-history latest-version predecessor-version successor-version working-copy deprecation sunset"
   ).split(" "),
 );
-/** An extension relation is a URI (RFC 8288 §2.1.2), to which no browser gives a meaning. */
+/** An extension relation is a URI (RFC 8288 §2.1.2), which no browser acts on. */
 const EXTENSION = /^https?:\/\/[^\s"<>]+$/;
 
 const TARGET = /[ \t]*<([^<>]*)>[ \t]*/y;
@@ -25,22 +25,22 @@ const SEPARATOR = /(?:,[ \t]*)+|$/y;
  */
 export function rewriteLinkHeader(value: string, resolve: (url: string) => string | undefined): string | undefined {
   let at = 0;
-  const take = (pattern: RegExp): RegExpExecArray | null => {
+  const match = (pattern: RegExp): RegExpExecArray | null => {
     pattern.lastIndex = at;
-    const match = pattern.exec(value);
-    if (match) at += match[0].length;
-    return match;
+    const found = pattern.exec(value);
+    if (found) at += found[0].length;
+    return found;
   };
   const links: string[] = [];
   while (at < value.length) {
-    const target = take(TARGET);
+    const target = match(TARGET);
     if (!target) return undefined;
     const parameters: [name: string, value: string | undefined][] = [];
     while (value[at] === ";") {
-      const [, name, quoted, token] = take(PARAMETER)!;
+      const [, name, quoted, token] = match(PARAMETER)!;
       if (name) parameters.push([name.toLowerCase(), quoted?.replace(/\\(.)/g, "$1") ?? token]);
     }
-    if (!take(SEPARATOR)) return undefined;
+    if (!match(SEPARATOR)) return undefined;
     const url = hasKnownRelation(parameters) ? resolve(target[1]!) : undefined;
     if (url === undefined) continue;
     links.push([`<${url}>`, ...parameters.map(toParameter)].join("; "));
@@ -55,7 +55,7 @@ function hasKnownRelation(parameters: readonly (readonly [name: string, value: s
       ?.toLowerCase()
       .split(/[ \t]+/)
       .filter(Boolean) ?? [];
-  // Parsers differ in which of two relations they take.
+  // Parsers differ in which of two relations they use.
   if (relations.length !== 1 || names.length === 0 || parameters.some(([name]) => name === "anchor")) return false;
   return names.every((name) => RELATIONS.has(name) || EXTENSION.test(name));
 }

@@ -6,29 +6,29 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const COMMA = 0x2c;
 
-/** A text, in bytes, that is held back until it is whole. A longer one is no key that a pointer names, and no link that passes. */
+/** The longest string, in bytes, that is buffered until it is complete. A longer one is no key of a pointer and no link that passes. */
 const MAX_STRING_BYTES = 16 * 1024;
 
 /**
- * What comes in the place of a link that the agent may not get. No client can call it, so that whoever follows it fails: null
- * would say that there is no further page.
+ * Replaces a link that the agent may not get. No client can call it, so that following it fails; null would mean that there is no further
+ * page.
  */
 const NO_LINK = new TextEncoder().encode('"about:invalid"');
 
 export interface LinkRewriter {
-  /** What to pass on, given the next piece: slices of it, and links in the place of others. */
+  /** Returns what to pass on after the next chunk: slices of it, and rewritten links. */
   push(chunk: Uint8Array): Uint8Array[];
-  /** What was held back when the answer ended in the middle of a text. */
+  /** Returns what was buffered when the answer ended in the middle of a string. */
   rest(): Uint8Array;
 }
 
 /**
- * Rewrites the links at these pointers (RFC 6901) in a JSON answer that comes in pieces; every other byte stays as it is.
+ * Returns a rewriter of the links at these pointers (RFC 6901) in a JSON answer that arrives in chunks. Every other byte stays as it is.
  *
- * Nothing but one key or one link is ever held back, so that an answer of any size streams. Only objects are looked into.
+ * It buffers at most one key or one link, so that an answer of any size can be streamed. Only objects are searched.
  *
- * @param resolve the link that comes in place of one; if it returns undefined, or the text is no JSON string or longer than a link
- *   may be, `about:invalid` does.
+ * @param resolve returns the link that replaces one. If it returns undefined, or the string is malformed or longer than a link may be,
+ *   `about:invalid` replaces it.
  */
 export function linkRewriter(pointers: readonly string[], resolve: (url: string) => string | undefined): LinkRewriter {
   const wanted = new Set(pointers);
@@ -40,11 +40,11 @@ export function linkRewriter(pointers: readonly string[], resolve: (url: string)
   let keyNext = false;
   let inText = false;
   let escaped = false;
-  let held: number[] | undefined;
-  /** In a text that something else has come in place of already. */
+  let buffered: number[] | undefined;
+  /** Whether the rest of a string is dropped, because it has been replaced already. */
   let skipping = false;
 
-  /** What comes in the place of a text that has ended; undefined where it stays. */
+  /** Returns what replaces a string that is complete, or undefined if it stays. */
   function replacement(text: readonly number[]): Uint8Array | undefined {
     const value = parse(Uint8Array.from(text));
     if (keyNext) {
@@ -52,7 +52,7 @@ export function linkRewriter(pointers: readonly string[], resolve: (url: string)
         value === undefined ? undefined : `${places[depth - 1]}/${value.replaceAll("~", "~0").replaceAll("/", "~1")}`;
       return undefined;
     }
-    // An empty text is how some say that there is no link.
+    // Some APIs write an empty string if there is no link.
     if (value === "") return undefined;
     const link = value === undefined ? undefined : resolve(value);
     if (link === undefined) return NO_LINK;
@@ -63,23 +63,23 @@ export function linkRewriter(pointers: readonly string[], resolve: (url: string)
     push(chunk) {
       const passed: Uint8Array[] = [];
       let sent = 0;
-      /** Where the held text began; negative for an earlier chunk. */
-      let heldFrom = -1;
+      /** Where the buffered string begins in this chunk; negative if it begins in an earlier one. */
+      let bufferedFrom = -1;
       for (let at = 0; at < chunk.length; at++) {
         const byte = chunk[at]!;
         if (inText) {
-          held?.push(byte);
+          buffered?.push(byte);
           const ends = byte === QUOTE && !escaped;
           escaped = byte === BACKSLASH && !escaped;
-          if (held && (ends || held.length > MAX_STRING_BYTES)) {
-            const link = replacement(held);
+          if (buffered && (ends || buffered.length > MAX_STRING_BYTES)) {
+            const link = replacement(buffered);
             skipping = link !== undefined && !ends;
-            if (link || heldFrom < 0) {
-              if (heldFrom > sent) passed.push(chunk.subarray(sent, heldFrom));
-              passed.push(link ?? Uint8Array.from(held));
+            if (link || bufferedFrom < 0) {
+              if (bufferedFrom > sent) passed.push(chunk.subarray(sent, bufferedFrom));
+              passed.push(link ?? Uint8Array.from(buffered));
               sent = at + 1;
             }
-            held = undefined;
+            buffered = undefined;
           }
           if (!ends) continue;
           if (skipping) sent = at + 1;
@@ -88,8 +88,8 @@ export function linkRewriter(pointers: readonly string[], resolve: (url: string)
           inText = true;
           const matters = keyNext ? places[depth - 1] !== undefined : wanted.has(places[depth] ?? "");
           if (depth > deepest || !matters) continue;
-          held = [byte];
-          heldFrom = at;
+          buffered = [byte];
+          bufferedFrom = at;
         } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
           keyNext = byte === OPEN_OBJECT;
           if (++depth > deepest) continue;
@@ -101,15 +101,15 @@ export function linkRewriter(pointers: readonly string[], resolve: (url: string)
           keyNext = objects[depth] === true;
         }
       }
-      const end = held ? Math.max(0, heldFrom) : skipping ? sent : chunk.length;
+      const end = buffered ? Math.max(0, bufferedFrom) : skipping ? sent : chunk.length;
       if (end > sent) passed.push(chunk.subarray(sent, end));
       return passed;
     },
-    rest: () => Uint8Array.from(held ?? []),
+    rest: () => Uint8Array.from(buffered ?? []),
   };
 }
 
-/** The text that a JSON string says; undefined where it is none. */
+/** Returns the value of a JSON string, or undefined if it is malformed. */
 function parse(bytes: Uint8Array): string | undefined {
   try {
     return String(JSON.parse(new TextDecoder().decode(bytes)));

@@ -20,17 +20,18 @@ import {
   readLineBreak,
 } from "./escapes.ts";
 
-/** Shorter texts are found by chance. */
+/** Shorter texts would be found by chance. In bytes. */
 const MIN_LENGTH = 8;
 
 /**
- * The texts in which a secret can come back, one byte a character: as it is in UTF-8 and in what is mistaken for it, in hexadecimal, and in
- * base64 (both alphabets) at each of the three offsets that it can have in a longer text.
+ * The texts as which a secret can appear in an answer, one character a byte: in UTF-8 and in encodings that are mistaken for it, in
+ * hexadecimal, and in base64 (both alphabets) at each of the three offsets that it can have in a longer text.
  *
- * {@link containsSecret} and {@link secretScanner} find each of them also where characters of it are escaped and lines are broken.
+ * {@link containsSecret} and {@link secretScanner} find each of them also if characters of it are escaped or lines are broken.
  */
 export type SecretEncodings = readonly string[];
 
+/** Returns the encodings of these secrets to search for, without those that are too short. */
 export function secretEncodings(secrets: readonly string[]): SecretEncodings {
   const encodings = new Set<string>();
   for (const secret of secrets) {
@@ -55,14 +56,14 @@ export function secretEncodings(secrets: readonly string[]): SecretEncodings {
   return [...encodings].filter(({ length }) => length >= MIN_LENGTH);
 }
 
-/** The encodings as they stand in the name of a header, which the runtime turns into lower case. */
+/** Returns the encodings in lower case, as the runtime writes the names of headers. */
 export function inLowerCase(encodings: SecretEncodings): SecretEncodings {
   let lower = lowerCased.get(encodings);
   if (!lower) lowerCased.set(encodings, (lower = [...new Set(encodings.map((text) => text.toLowerCase()))]));
   return lower;
 }
 
-/** Whether a text, or a whole body, contains a secret in one of its encodings. */
+/** Returns whether a text, or a whole body, contains one of the encodings. */
 export function containsSecret(text: string | Uint8Array, encodings: SecretEncodings): boolean {
   if (encodings.length === 0) return false;
   const bytes = typeof text === "string" ? utf8Encoder.encode(text) : text;
@@ -70,14 +71,14 @@ export function containsSecret(text: string | Uint8Array, encodings: SecretEncod
   return containsPlain(bytes) || findEscaped(bytes, []) === "secret";
 }
 
-/** How many bytes of a text may be passed on, or that it contains a secret. */
+/** How many bytes may be passed on, or that they contain a secret. */
 export type ScanResult = { readonly clear: number } | "secret";
 
 /**
- * Looks for a secret in a body that comes in pieces.
+ * Returns a function that searches a body which arrives in chunks.
  *
- * The returned function is given everything that was not cleared before and what follows it. It clears all but what may be the beginning of a
- * secret: an event that does not end like one arrives at once.
+ * It is called with everything that it did not clear before and the next chunk behind it. It clears all but what may be the beginning of a
+ * secret, so that an event whose end does not look like one is passed on at once.
  */
 export function secretScanner(encodings: SecretEncodings): (bytes: Uint8Array) => ScanResult {
   const { containsPlain, findEscaped, findBeginning } = searchFor(encodings);
@@ -98,10 +99,10 @@ export function secretScanner(encodings: SecretEncodings): (bytes: Uint8Array) =
   };
 }
 
-/** A secret of which at least so many characters stand before a line break is held back until more comes. */
-const MIN_HELD_LINE = 8;
+/** If at least so many characters of a secret are found in front of a line break, they are buffered until more bytes arrive. */
+const MIN_BUFFERED_LINE = 8;
 
-/** How much of an encoding has been matched, and where the rest of it is expected. */
+/** How much of an encoding has been matched, and where its rest is expected. */
 interface Match {
   readonly encoding: Uint8Array;
   readonly matched: number;
@@ -114,9 +115,9 @@ interface Match {
 
 /** What may become a secret with the bytes that follow. */
 interface Begun {
-  /** Where the first of them begins that is to be held back. */
+  /** Where the first of them begins that has to be buffered. */
   clear: number;
-  /** Those that go on with the bytes that follow though they were not held back. */
+  /** Those that continue in the bytes that follow although they are not buffered. */
   resumable: Match[];
 }
 
@@ -149,10 +150,10 @@ const HASH_BITS = 13;
 const hashOf = (word: number): number => Math.imul(word, 0x9e3779b1) >>> (32 - HASH_BITS);
 
 /**
- * Finds encodings that stand in the bytes just as they are.
+ * Finds encodings that are in the bytes without escapes or line breaks.
  *
- * It looks at one word of four bytes in several, so far apart that whatever is as long as the shortest encoding covers one of them: where that
- * word stands in no encoding, no encoding stands there. Otherwise the encoding is compared byte by byte.
+ * It looks at words of four bytes that are so far apart that the shortest encoding covers one of them. If that word is in no encoding, no
+ * encoding is there; otherwise the encoding is compared byte by byte.
  */
 function plainSearch(encodings: readonly Uint8Array[]): (bytes: Uint8Array) => boolean {
   const stride = Math.floor((Math.min(...encodings.map(({ length }) => length)) - WORD + 1) / WORD);
@@ -185,8 +186,8 @@ function plainSearch(encodings: readonly Uint8Array[]): (bytes: Uint8Array) => b
 /**
  * Finds encodings of which at least one character is escaped or one line is broken.
  *
- * Every such encoding has a first escape (or line break), and what stands before it is plain. So each marker that may begin an escape
- * is read; where its character occurs in an encoding, and the bytes before it are those of that encoding, the rest is matched. That is done only
+ * Every such encoding has a first escape (or line break), and the bytes in front of it are plain. So each marker that may begin an escape
+ * is read; if its character occurs in an encoding, and the bytes in front of it are those of that encoding, the rest is matched. That is done only
  * where as many bytes as the shortest encoding has stand together of which each can belong to an encoding or to an escape.
  */
 function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEscaped" | "findBeginning"> {
@@ -229,11 +230,11 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
     return isAscii ? [] : places[bytesOf(code)[0]!]!;
   }
 
-  /** Matches what follows an escape or a line break; true where a secret ends there. */
+  /** Matches what follows an escape or a line break. Returns true if a secret ends there. */
   function continues(bytes: Uint8Array, match: Match, begun: Begun): boolean {
     const result = matchFrom(bytes, match);
     if (result === "secret") return true;
-    if (result === "held") {
+    if (result === "incomplete") {
       const isPassedOn = match.start < 0;
       begun.clear = Math.min(begun.clear, isPassedOn ? match.at : match.start);
       if (isPassedOn) begun.resumable.push(match);
@@ -333,12 +334,12 @@ function endsWith(bytes: Uint8Array, at: number, encoding: Uint8Array, length: n
 /**
  * Matches the rest of an encoding, in which each character may be escaped or not and a line may break before each.
  *
- * @returns "secret" for the whole, "held" where the bytes end before it is certain, undefined where something else stands. Where the bytes end
- * with a line break that few characters stand before, how many characters matched.
+ * @returns "secret" if all of it matches, "incomplete" if the bytes end before that is certain, undefined if something else is there. If
+ *   the bytes end with a line break after few characters, how many characters matched.
  */
-function matchFrom(bytes: Uint8Array, match: Match): "secret" | "held" | number | undefined {
+function matchFrom(bytes: Uint8Array, match: Match): "secret" | "incomplete" | number | undefined {
   const { encoding } = match;
-  let result: "held" | number | undefined;
+  let result: "incomplete" | number | undefined;
   const states: Pick<Match, "at" | "matched" | "afterBreak">[] = [match];
   let tried: Set<number> | undefined;
   for (let state = states.pop(); state; state = states.pop()) {
@@ -350,12 +351,12 @@ function matchFrom(bytes: Uint8Array, match: Match): "secret" | "held" | number 
     }
     if (matched === encoding.length) return "secret";
     if (at === bytes.length) {
-      if (!afterBreak || matched >= MIN_HELD_LINE) result = "held";
+      if (!afterBreak || matched >= MIN_BUFFERED_LINE) result = "incomplete";
       else result ??= matched;
       continue;
     }
     if (MARKER_NUMBER[bytes[at]!] === 0) continue;
-    // A marker can stand for itself or begin an escape. Each way is tried once, so that no text takes longer than its length.
+    // A marker can stand for itself or begin an escape. Each way is tried once, so that the time is bounded by the text's length.
     const key = at * encoding.length + matched;
     if (tried?.has(key)) continue;
     (tried ??= new Set()).add(key);
@@ -363,7 +364,7 @@ function matchFrom(bytes: Uint8Array, match: Match): "secret" | "held" | number 
     let character = readByte(bytes, at);
     for (let depth = 0; character !== before; depth++) {
       if (character === INCOMPLETE) {
-        result = "held";
+        result = "incomplete";
         break;
       }
       const code = codeOf(character);
@@ -371,7 +372,7 @@ function matchFrom(bytes: Uint8Array, match: Match): "secret" | "held" | number 
       if (count > 0) states.push({ at: at + lengthOf(character), matched: matched + count, afterBreak: false });
       if (beginsLineBreak(code) && matched > 0 && !afterBreak) {
         const length = readLineBreak(bytes, at);
-        if (length === INCOMPLETE) result = "held";
+        if (length === INCOMPLETE) result = "incomplete";
         else if (length > 0) states.push({ at: at + length, matched, afterBreak: true });
       }
       if (depth === MAX_DEPTH) break;
@@ -382,7 +383,7 @@ function matchFrom(bytes: Uint8Array, match: Match): "secret" | "held" | number 
   return result;
 }
 
-/** How many bytes of an encoding a character is, at that place; 0 where it is another. */
+/** Returns how many bytes of an encoding a character matches at that index; 0 if it is another character. */
 function matchingBytes(encoding: Uint8Array, index: number, code: number): number {
   const byte = byteOf(code);
   if (byte !== undefined) return encoding[index] === byte ? 1 : 0;
@@ -390,7 +391,7 @@ function matchingBytes(encoding: Uint8Array, index: number, code: number): numbe
   return bytes.every((byte, offset) => encoding[index + offset] === byte) ? bytes.length : 0;
 }
 
-/** The bytes in UTF-8 that a code stands for. */
+/** Returns the bytes of a code in UTF-8. */
 function bytesOf(code: number): ArrayLike<number> & Iterable<number> & Pick<Uint8Array, "every"> {
   const byte = byteOf(code);
   return byte === undefined ? utf8Encoder.encode(String.fromCodePoint(code)) : Uint8Array.of(byte);

@@ -2,37 +2,37 @@ import { contentLength } from "../../policy/request-headers.ts";
 import type { LinkRewriter } from "./links.ts";
 import { containsSecret, secretScanner, type SecretEncodings } from "./secret-leak.ts";
 
-/** How a body ended: well, or with what broke it off. */
+/** How a body ended: undefined if it is complete, or what broke it off. */
 export type BodyEnd = "credential_echo" | "broken_off" | "too_large" | "caller_ended" | undefined;
 
-/** Bytes that are read at once: few at first where the length is not known, and more while they fill the buffer. */
+/** How many bytes are read at once: few at first if the length is unknown, and more while reads fill the buffer. */
 const INITIAL_CHUNK_BYTES = 4 * 1024;
 const MAX_CHUNK_BYTES = 128 * 1024;
 
-/** Room for the bytes that are held back in front of a piece, which are few as a rule. */
-const HELD_BACK_BYTES = 1024;
+/** Room for the bytes that are kept in front of a chunk, of which there are usually few. */
+const KEPT_BYTES = 1024;
 
-/** What is done to a body on its way. */
+/** What is done to a body while it is passed on. */
 export interface BodyTransforms {
   readonly secretEncodings: SecretEncodings;
   readonly links: LinkRewriter | undefined;
-  /** How many bytes of the beginning are searched, and then as long as there is text; all where it is left out. */
+  /** How many bytes of the beginning are searched; after them the search goes on while there is text. All if left out. */
   readonly searched?: number;
-  /** Watches whether the agent may still have the rest, until what it returns is called; calls `abort` when it may not. */
+  /** Starts to check whether the agent may still get the rest; calls `abort` if it may not. Returns a function that stops. */
   readonly watch?: (abort: (refusal: unknown) => void) => () => void;
-  /** How many bytes may be read, decoded; any number where it is left out. */
+  /** How many decoded bytes may be read; any number if left out. */
   readonly maxLength?: number;
 }
 
-/** A body under a Content-Encoding may be this long when it is decoded, in bytes, however short it was on the way. */
+/** A body with a Content-Encoding may be this long when it is decoded, in bytes, however short its encoded form is. */
 const MAX_DECODED_LENGTH = 64 * 1024 * 1024;
 
-/** A longer one may be this many times as long as on the way. Text compresses to a tenth, repetitive text to a thirtieth; gzip can reach 1,032. */
+/** A longer one may be this many times as long as its encoded form. Text compresses to a tenth, repetitive text to a thirtieth; gzip can reach 1,032. */
 const MAX_EXPANSION = 30;
 
 /**
  * Returns how long a body may be once the runtime has decoded it, in bytes: reading one costs CPU for each byte that comes out, and
- * a megabyte of gzip holds a gigabyte. Any length if there is no coding: then the upstream has to send every byte itself.
+ * a megabyte of gzip contains up to a gigabyte. Any length if there is no coding: then the upstream has to send every byte itself.
  */
 export function maxDecodedLength(headers: Headers): number {
   const coding = headers.get("content-encoding");
@@ -40,7 +40,7 @@ export function maxDecodedLength(headers: Headers): number {
   return Math.max(MAX_DECODED_LENGTH, MAX_EXPANSION * (contentLength(headers) ?? 0));
 }
 
-/** How many bytes of a piece are looked at to tell text from other kinds of content. */
+/** How many bytes of a chunk are examined to distinguish text from other content. */
 const SNIFFED = 1024;
 
 /**
@@ -54,7 +54,7 @@ const BINARY_DATA_BYTES = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0b,
   .concat([0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1c, 0x1d, 0x1e, 0x1f])
   .reduce((set, byte) => set | (1 << byte), 0);
 
-/** Reads a short body at once: one that breaks off or contains the credential is no answer at all. */
+/** Reads a short body whole. One that breaks off or contains the credential fails before the answer begins. */
 export async function bufferBody(
   answer: Response,
   { secretEncodings, links }: BodyTransforms,
@@ -70,7 +70,7 @@ export async function bufferBody(
   return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
 }
 
-/** The runtime does it alone. */
+/** Copies the body inside the runtime, without JavaScript. */
 const piped = (
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
@@ -84,25 +84,25 @@ const piped = (
 /**
  * Passes an upstream's body on to the agent. Never rejects; a body that breaks off breaks off on the other side too.
  *
- * Without anything to look for or to change, the runtime does it alone. Otherwise each piece is read into one buffer that
- * is used again, so that memory stays flat however long the body is.
+ * If there is nothing to search for or to rewrite, the runtime copies it. Otherwise each chunk is read into one buffer that is reused, so
+ * that memory stays flat however long the body is.
  *
- * @param length in bytes, 0 where it is not known: pieces as large as they may be are read from the start of a long one.
+ * @param length in bytes, or 0 if it is unknown. A long body is read in the largest chunks from its start.
  */
 export async function streamBody(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  passage: BodyTransforms,
+  transforms: BodyTransforms,
   length = 0,
 ): Promise<BodyEnd> {
   const cut = new AbortController();
-  const stopWatching = passage.watch?.((refusal) => cut.abort(refusal));
-  const end = await passed(body, writable, passage, length, cut.signal);
+  const stopWatching = transforms.watch?.((refusal) => cut.abort(refusal));
+  const end = await copyBody(body, writable, transforms, length, cut.signal);
   stopWatching?.();
   return cut.signal.aborted ? "caller_ended" : end;
 }
 
-async function passed(
+async function copyBody(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
   { secretEncodings, links, searched = Infinity, maxLength = Infinity }: BodyTransforms,
@@ -119,15 +119,17 @@ async function passed(
   let scan = secretEncodings.length > 0 ? secretScanner(secretEncodings) : undefined;
   let fault: NonNullable<BodyEnd> = "broken_off";
   let received = 0;
-  let passed = 0;
+  let passedLength = 0;
   try {
-    let piece = Math.min(Math.max(INITIAL_CHUNK_BYTES, length), MAX_CHUNK_BYTES);
-    let buffer = new ArrayBuffer(piece + HELD_BACK_BYTES);
-    let held = new Uint8Array();
+    let chunkLength = Math.min(Math.max(INITIAL_CHUNK_BYTES, length), MAX_CHUNK_BYTES);
+    let buffer = new ArrayBuffer(chunkLength + KEPT_BYTES);
+    let kept = new Uint8Array();
     for (;;) {
-      if (buffer.byteLength < held.length + piece) buffer = new ArrayBuffer(piece + held.length + HELD_BACK_BYTES);
-      new Uint8Array(buffer).set(held);
-      const { value, done } = await reader.read(new Uint8Array(buffer, held.length, piece));
+      if (buffer.byteLength < kept.length + chunkLength) {
+        buffer = new ArrayBuffer(chunkLength + kept.length + KEPT_BYTES);
+      }
+      new Uint8Array(buffer).set(kept);
+      const { value, done } = await reader.read(new Uint8Array(buffer, kept.length, chunkLength));
       if (done) break;
       buffer = value.buffer as ArrayBuffer;
       received += value.byteLength;
@@ -135,7 +137,7 @@ async function passed(
         fault = "too_large";
         throw new Error(`the answer is longer than ${maxLength} bytes when it is decoded`);
       }
-      const read = new Uint8Array(buffer, 0, held.length + value.byteLength);
+      const read = new Uint8Array(buffer, 0, kept.length + value.byteLength);
       const result = scan?.(read) ?? { clear: read.length };
       if (result === "secret") {
         fault = "credential_echo";
@@ -143,23 +145,23 @@ async function passed(
       }
       const clear = read.subarray(0, result.clear);
       for (const part of links ? links.push(clear) : [clear]) if (part.length > 0) await writer.write(part);
-      held = read.slice(clear.length);
-      passed += clear.length;
-      if (scan && passed > searched && !links && isBinary(clear)) {
-        if (held.length > 0) await writer.write(held);
-        held = new Uint8Array();
+      kept = read.slice(clear.length);
+      passedLength += clear.length;
+      if (scan && passedLength > searched && !links && isBinary(clear)) {
+        if (kept.length > 0) await writer.write(kept);
+        kept = new Uint8Array();
         scan = undefined;
       }
-      // The runtime alone does not count what it decodes.
+      // The runtime does not count the bytes that it decodes, so a limited body is copied here to its end.
       if (!scan && !links && maxLength === Infinity) {
         reader.releaseLock();
         writer.releaseLock();
         signal.removeEventListener("abort", cut);
         return await piped(body, writable, signal);
       }
-      if (value.byteLength === piece && piece < MAX_CHUNK_BYTES) piece *= 2;
+      if (value.byteLength === chunkLength && chunkLength < MAX_CHUNK_BYTES) chunkLength *= 2;
     }
-    for (const part of links ? [...links.push(held), links.rest()] : [held]) {
+    for (const part of links ? [...links.push(kept), links.rest()] : [kept]) {
       if (part.length > 0) await writer.write(part);
     }
     await writer.close();

@@ -2,28 +2,28 @@ import { bodyTimer, type BodyLimits, type StartTimer } from "../../http/body-tim
 import { ApiError } from "../../http/errors.ts";
 import type { CallerWatch } from "../caller-watch.ts";
 
-/** A sender that sends nothing for this long, in milliseconds, is given up. */
+/** A body of which nothing arrives for this long, in milliseconds, is aborted with 408. */
 export const IDLE_BODY_MS = 60_000;
 
-/** How many bytes are read at once. Two such buffers are in use: the piece that is held back, and the one that is being read. */
-const PIECE = 64 * 1024;
+/** How many bytes are read at once. Two such buffers are in use: the chunk that is kept back, and the one that is being read. */
+const CHUNK_BYTES = 64 * 1024;
 
 /** A body on its way to the upstream. */
 export interface Upload {
   readonly body: ReadableStream<Uint8Array>;
-  /** For the request that sends the body: without it the runtime would end a chunked body that is broken off as if it were whole. */
+  /** For the `fetch` that sends the body: without it the runtime would end an aborted chunked body as if it were complete. */
   readonly signal: AbortSignal;
-  /** Resolves when all of it was sent, or no more of it will be. */
+  /** Resolves when all of the body has been sent, or when no more of it will be. */
   readonly sent: Promise<void>;
-  /** Rejects if the gateway breaks the body off: with 408 for a slow sender, or with the caller's refusal. Never resolves. */
+  /** Rejects if the gateway aborts the body: with 408 for a slow sender, or with the caller's refusal. Never resolves. */
   readonly refused: Promise<never>;
 }
 
 /**
- * Passes a long body on while it arrives, one piece behind: the last piece goes to the upstream only once the whole body has
- * arrived and its caller may still send it. Otherwise the upstream sees a body that breaks off, which no server takes for a request.
+ * Forwards a long body while it arrives, one chunk behind: the last chunk is sent only after the whole body has arrived and its caller has
+ * been checked again. Otherwise the upstream gets a body that breaks off, which no server accepts as a request.
  *
- * @param length in bytes, undefined if it is not told.
+ * @param length the declared Content-Length in bytes, undefined if there is none.
  */
 export function startUpload(
   body: ReadableStream<Uint8Array>,
@@ -37,14 +37,14 @@ export function startUpload(
   const writer = writable.getWriter();
   const timer = bodyTimer(limits, start);
   const refused = Promise.withResolvers<never>();
-  // Whoever has its answer already does not wait for this any more.
+  // After the answer has come, nobody waits for this promise any more.
   refused.promise.catch(() => undefined);
 
   const sending = new AbortController();
   let refusal: unknown;
   let upstreamClosed = false;
   const breakOff = async (cause: unknown): Promise<void> => {
-    // An upstream that reads no more has answered already, and its answer is passed on.
+    // An upstream that stops reading has answered already, and its answer is passed on.
     if (!upstreamClosed) sending.abort(cause);
     await Promise.allSettled([writer.abort(cause), reader.cancel(cause)]);
   };
@@ -54,28 +54,28 @@ export function startUpload(
     void breakOff(cause);
   });
 
-  const write = async (piece: Uint8Array): Promise<void> => {
+  const write = async (chunk: Uint8Array): Promise<void> => {
     try {
-      await writer.write(piece);
+      await writer.write(chunk);
     } catch (cause) {
       upstreamClosed = refusal === undefined;
       throw cause;
     }
   };
   const copy = async (): Promise<void> => {
-    let held: Uint8Array | undefined;
-    let spare = new ArrayBuffer(PIECE);
+    let last: Uint8Array | undefined;
+    let spare = new ArrayBuffer(CHUNK_BYTES);
     for (;;) {
       const { value, done } = await timer.read(reader.read(new Uint8Array(spare)));
-      // A body that is broken off here seems to end.
+      // An aborted body seems to end here.
       if (refusal) throw refusal;
       if (done) break;
-      if (held) await write(held);
-      spare = (held?.buffer as ArrayBuffer | undefined) ?? new ArrayBuffer(PIECE);
-      held = value;
+      if (last) await write(last);
+      spare = (last?.buffer as ArrayBuffer | undefined) ?? new ArrayBuffer(CHUNK_BYTES);
+      last = value;
     }
     await caller.confirm();
-    if (held) await write(held);
+    if (last) await write(last);
     await writer.close();
   };
   const sent = copy()
@@ -94,11 +94,13 @@ export const transformStreamOf = (length: number | undefined) =>
   length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
 
 /**
- * The end of an upstream's time to begin its answer, which begins when it has been sent the whole request: an upload takes as
- * long as its sender does. What comes after all is given up with the request: a signal to abort it would cost every request more
- * than its timer.
+ * Starts the time limit within which an upstream has to begin its answer. It begins when the whole request has been sent, because an upload
+ * takes as long as its sender does. A late answer is ignored and not aborted: a signal would cost every request more than its timer.
  *
- * @param maxUploadMs an upstream that does not read what it is sent is given up after this long.
+ * @param timeoutMs the limit in milliseconds.
+ * @param sent resolves when the request has been sent; undefined if its body is not streamed.
+ * @param maxUploadMs the limit in milliseconds for an upstream that does not read what it is sent.
+ * @returns `late` resolves when the limit has passed; `stop` ends the timer.
  */
 export function deadline(
   timeoutMs: number,

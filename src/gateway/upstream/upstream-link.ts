@@ -1,7 +1,7 @@
 import { canonicalPath } from "../../policy/path.ts";
 import type { Service } from "../../policy/services.ts";
 
-/** What a link in an upstream's answer is judged against. */
+/** What a link in an upstream's answer is resolved and checked against. */
 export interface LinkScope {
   readonly service: Pick<Service, "name" | "basePath">;
   /** The URL that was fetched, which relative links are relative to. */
@@ -17,12 +17,12 @@ const CONTROL = /[\u0000-\u001f\u007f]/;
 /**
  * Returns the link that the agent gets in place of one that the upstream wrote, or undefined if it gets none.
  *
- * The link is parsed first (WHATWG URL, against the URL that was fetched), and only the parsed URL is judged and passed on:
+ * The link is parsed first (WHATWG URL, against the URL that was fetched), and only the parsed URL is checked and passed on:
  * - Below the service's own base URL, it becomes a link through the gateway, with the canonical path that a request gets.
  *   If the gateway would refuse that path in a request, there is no link.
  * - Elsewhere it becomes the absolute URL. No credential of the gateway's goes there.
- * - There is no link if it is not http(s), holds a user name, a control character or a back-slash, or names the gateway's own
- *   origin: an upstream does not know the gateway, so such a link only makes an agent call something that was not judged.
+ * - There is no link if it is not http(s), contains a user name, a control character or a back-slash, or names the gateway's own
+ *   origin: an upstream does not know the gateway, so such a link only makes an agent call something that was not checked.
  */
 export function resolveLink(text: string, { service, fetched, gatewayOrigin, issuer }: LinkScope): string | undefined {
   // Parsers differ in what they make of these: WHATWG strips tabs and line breaks, and reads a back-slash as a slash.

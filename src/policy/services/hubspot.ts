@@ -66,7 +66,7 @@ export const hubspot: ServiceDefinition = {
       ),
     ),
   },
-  // HubSpot's API takes JSON (https://developers.hubspot.com/docs/api/overview). Its one form is a file's upload, which may be long, and
+  // HubSpot's API accepts JSON (https://developers.hubspot.com/docs/api/overview). Its one form is a file's upload, which may be long, and
   // `hapikey` stood in the query alone.
   refusedFormParameters: [],
   // An object that is created with associations changes the objects at their other ends, of whatever type they are.

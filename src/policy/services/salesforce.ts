@@ -13,7 +13,7 @@ const record = (name: string, resource: string): string[] => {
 
 /**
  * Salesforce REST, the records of two objects. Every company has a host of its own: `base_url` is
- * `https://MYDOMAIN.my.salesforce.com`, where the token is bought and, unless its answer names another, used.
+ * `https://MYDOMAIN.my.salesforce.com`, which issues the token and accepts it, unless the token response names another host.
  */
 export const salesforce: ServiceDefinition = {
   name: "salesforce",
@@ -24,7 +24,7 @@ export const salesforce: ServiceDefinition = {
   },
   requestHeaders: new Map([["sforce-query-options", /^/]]),
   // `_HttpMethod` (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest_resources.htm) is one of the
-  // parameters that are refused everywhere, and a servlet reads parameters from forms too. JSON holds a record's fields only.
+  // parameters that are refused everywhere, and a servlet reads parameters from forms too. JSON contains a record's fields only.
   // Fields of the record itself. `Owner.Email` is not.
   embeds: { fields: { "*": "" } },
   responseHeaders: ["sforce-*"],

@@ -4,7 +4,7 @@ import type { ServiceDefinition } from "../service-definition.ts";
 const METHODS: Readonly<Record<string, string>> = {
   "messages:read":
     "chat.getPermalink chat.scheduledMessages.list " +
-    // What was said in a channel is a message: Slack asks `*:history` for it, not `channels:read`.
+    // The history of a channel is messages: Slack requires `*:history` for it, not `channels:read`.
     "conversations.history conversations.replies",
   "messages:write":
     "chat.appendStream chat.delete chat.deleteScheduledMessage chat.meMessage chat.postEphemeral chat.postMessage " +
@@ -23,7 +23,7 @@ export const slack: ServiceDefinition = {
   baseUrl: "https://slack.com/api",
   pathPrefix: "/api",
   credential: { scheme: "bearer" },
-  // Slack takes arguments from the query, a form or JSON alike, a token among them (https://docs.slack.dev/apis/web-api).
+  // Slack reads arguments, a token among them, from the query, a form or JSON alike (https://docs.slack.dev/apis/web-api).
   refusedBodyParameters: ["token"],
   rules: Object.entries(METHODS).flatMap(([permission, names]) =>
     names.split(" ").map((name) => `GET,POST /api/${name} ${permission}`),

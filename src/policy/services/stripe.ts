@@ -11,12 +11,12 @@ export const stripe: ServiceDefinition = {
   name: "stripe",
   baseUrl: "https://api.stripe.com",
   credential: { scheme: "bearer" },
-  // Before 2022-11-15 a charge holds its refunds, and before 2020-08-27 a customer its cards and subscriptions.
+  // Before 2022-11-15 a charge includes its refunds, and before 2020-08-27 a customer its cards and subscriptions.
   requestHeaders: new Map([["stripe-version", /^20(?:22-1[12]|2[3-9]-\d\d|[3-9]\d-\d\d)-[\w.;= -]+$/]]),
   defaultHeaders: { "stripe-version": "2026-10-28.endive" },
   responseHeaders: ["stripe-*", "original-request"],
   refusedParameters: [...REFUSED_PARAMETERS, ...HEADERS_AS_PARAMETERS],
-  // Stripe's own forms hold a `token` (https://docs.stripe.com/api/external_accounts/create) and a payout's `method`.
+  // Stripe's own forms have a `token` (https://docs.stripe.com/api/external_accounts/create) and a payout's `method`.
   refusedFormParameters: [
     ...REFUSED_PARAMETERS.filter((name) => name !== "token" && name !== "method"),
     ...HEADERS_AS_PARAMETERS,
@@ -35,7 +35,7 @@ export const stripe: ServiceDefinition = {
     },
   },
   rules: [
-    // `{id}` takes `search` too: it finds what its listing lists.
+    // `{id}` matches `search` too, which returns the same resources as the listing.
     "GET /v1/charges payments",
     "GET /v1/charges/{id} payments",
     "GET /v1/payment_intents payments",

@@ -64,19 +64,19 @@ describe("a credential goes in", () => {
 
   it("or is missed by the name of its secret", async () => {
     const missing = (part: string) => ({ missing: `UPSTREAM_CRM_TWO_${part}` });
-    const bought = { scheme: "client_credentials", tokenUrl: "/token" } as const;
+    const grant = { scheme: "client_credentials", tokenUrl: "/token" } as const;
     expect(await injected({ scheme: "bearer" }, {})).toEqual(missing("TOKEN"));
     expect(await injected({ scheme: "header", name: "x" }, {})).toEqual(missing("TOKEN"));
     expect(await injected({ scheme: "basic" }, { TOKEN: "t" })).toEqual(missing("USERNAME"));
     expect(await injected({ scheme: "headers", headers: { a: "TOKEN", b: "CLIENT_ID" } }, { TOKEN: "t" })).toEqual(
       missing("CLIENT_ID"),
     );
-    expect(await injected(bought, {})).toEqual(missing("CLIENT_ID"));
-    expect(await injected(bought, { CLIENT_ID: "i" })).toEqual(missing("CLIENT_SECRET"));
+    expect(await injected(grant, {})).toEqual(missing("CLIENT_ID"));
+    expect(await injected(grant, { CLIENT_ID: "i" })).toEqual(missing("CLIENT_SECRET"));
   });
 });
 
-describe("a credential that is bought (RFC 6749 §4.4)", () => {
+describe("an access token by the client credentials grant (RFC 6749 §4.4)", () => {
   const SECRETS = { CLIENT_ID: "client-id", CLIENT_SECRET: "client-secret-0123456789" };
   const scheme = {
     scheme: "client_credentials",
@@ -90,7 +90,7 @@ describe("a credential that is bought (RFC 6749 §4.4)", () => {
   const token =
     (fields: Record<string, unknown> = {}) =>
     () =>
-      Response.json({ access_token: `bought-${fetched.mock.calls.length}`, token_type: "Bearer", ...fields });
+      Response.json({ access_token: `issued-${fetched.mock.calls.length}`, token_type: "Bearer", ...fields });
 
   beforeEach(() => {
     answers = [];
@@ -100,12 +100,12 @@ describe("a credential that is bought (RFC 6749 §4.4)", () => {
   });
   afterEach(() => vi.restoreAllMocks());
 
-  it("asks as the standard says and injects what it gets", async () => {
+  it("is requested as the standard says, and injected", async () => {
     answers = [token({ instance_url: INSTANCE })];
     expect(await injected(scheme, SECRETS)).toMatchObject({
-      headers: [["authorization", "Bearer bought-1"]],
+      headers: [["authorization", "Bearer issued-1"]],
       origin: INSTANCE,
-      secretEncodings: expect.arrayContaining(["bought-1", SECRETS.CLIENT_SECRET]),
+      secretEncodings: expect.arrayContaining(["issued-1", SECRETS.CLIENT_SECRET]),
     });
     const [url, init] = fetched.mock.calls[0]!;
     expect(url).toBe(`${INSTANCE}/services/oauth2/token`);
@@ -118,33 +118,33 @@ describe("a credential that is bought (RFC 6749 §4.4)", () => {
     });
   });
 
-  it("keeps it until shortly before it expires", async () => {
+  it("is cached until shortly before it expires", async () => {
     const service = serviceWith(scheme);
     answers = [token({ expires_in: 100 })];
     for (const [now, bearer] of [
-      [0, "Bearer bought-1"],
-      [69_000, "Bearer bought-1"],
-      [71_000, "Bearer bought-2"],
+      [0, "Bearer issued-1"],
+      [69_000, "Bearer issued-1"],
+      [71_000, "Bearer issued-2"],
     ] as const) {
       expect(await injected(service, SECRETS, now)).toMatchObject({ headers: [["authorization", bearer]] });
     }
   });
 
-  it("buys one at a time, however many wait", async () => {
+  it("is requested once at a time, however many wait", async () => {
     const service = serviceWith(scheme);
     const many = await Promise.all(Array.from({ length: 20 }, () => injected(service, SECRETS)));
     expect(fetched).toHaveBeenCalledTimes(1);
     expect(new Set(many.map((one) => JSON.stringify(one))).size).toBe(1);
   });
 
-  it("buys another once the upstream no longer takes it", async () => {
+  it("is requested anew after the upstream has refused it", async () => {
     const service = serviceWith(scheme);
     const first = await injected(service, SECRETS);
     (first as { invalidate: () => void }).invalidate();
-    expect(await injected(service, SECRETS)).toMatchObject({ headers: [["authorization", "Bearer bought-2"]] });
+    expect(await injected(service, SECRETS)).toMatchObject({ headers: [["authorization", "Bearer issued-2"]] });
   });
 
-  it("uses a token that is set as it is", async () => {
+  it("is not requested if a token is set", async () => {
     expect(await injected(scheme, { TOKEN: "fixed" })).toMatchObject({ headers: [["authorization", "Bearer fixed"]] });
     expect(fetched).not.toHaveBeenCalled();
   });
@@ -176,7 +176,7 @@ describe("a credential that is bought (RFC 6749 §4.4)", () => {
     expect(await injected(without, SECRETS)).toMatchObject({ origin: INSTANCE });
   });
 
-  it("is asked for twice where the endpoint fails, and once where it refuses", async () => {
+  it("is requested twice if the endpoint fails, and once if it refuses", async () => {
     const broken = () => new Response("down", { status: 503 });
     answers = [broken, token()];
     expect(await injected(scheme, SECRETS)).toHaveProperty("headers");

@@ -81,7 +81,7 @@ describe("a body that is read whole", () => {
 });
 
 describe("a streamed upload", () => {
-  it("arrives whole, with its length where that is told", async () => {
+  it("arrives whole, with its length if that is declared", async () => {
     for (const length of [undefined, 300_000]) {
       const text = "0123456789".repeat(30_000);
       const upload = startUpload(new Response(text).body!, length, trusted, LIMITS);
@@ -147,7 +147,7 @@ describe("a streamed upload", () => {
     const timers = manualTimers();
     let ended = false;
     const watch = watchCaller(
-      { askedAt: Date.now(), maxAge: 5000, check: () => (ended ? Promise.reject(refusal) : Promise.resolve()) },
+      { checkedAt: Date.now(), maxAge: 5000, check: () => (ended ? Promise.reject(refusal) : Promise.resolve()) },
       timers.start,
     );
     const held = heldBody();
@@ -183,14 +183,14 @@ describe("the watch over a caller", () => {
   it("asks before a body's end only where that was not done within the bound", async () => {
     let asked = 0;
     const check = async () => void asked++;
-    await watchCaller({ askedAt: Date.now(), maxAge: 5000, check }).confirm();
+    await watchCaller({ checkedAt: Date.now(), maxAge: 5000, check }).confirm();
     expect(asked).toBe(0);
-    const old = watchCaller({ askedAt: Date.now() - 5001, maxAge: 5000, check });
+    const old = watchCaller({ checkedAt: Date.now() - 5001, maxAge: 5000, check });
     await old.confirm();
     await old.confirm();
     expect(asked).toBe(1);
     // Asked in the future: a clock that was set back makes nothing recent.
-    await watchCaller({ askedAt: Date.now() + 60_000, maxAge: 5000, check }).confirm();
+    await watchCaller({ checkedAt: Date.now() + 60_000, maxAge: 5000, check }).confirm();
     expect(asked).toBe(2);
   });
 });
@@ -210,7 +210,7 @@ describe("a streamed answer", () => {
     const timers = manualTimers();
     let ended = false;
     const watch = watchCaller(
-      { askedAt: Date.now(), maxAge: 5000, check: () => (ended ? Promise.reject(refusal) : Promise.resolve()) },
+      { checkedAt: Date.now(), maxAge: 5000, check: () => (ended ? Promise.reject(refusal) : Promise.resolve()) },
       timers.start,
     );
     const upstream = await fetch(`${inject("upstream")}/hooks/watch-${crypto.randomUUID()}/${kind}`, {
@@ -236,7 +236,7 @@ describe("a streamed answer", () => {
 
   it("that ends by itself leaves no timer behind", async () => {
     const timers = manualTimers();
-    const watch = watchCaller({ askedAt: Date.now(), maxAge: 5000, check: async () => undefined }, timers.start);
+    const watch = watchCaller({ checkedAt: Date.now(), maxAge: 5000, check: async () => undefined }, timers.start);
     for (const secrets of [[], [SECRET]]) {
       const { readable, writable } = new IdentityTransformStream();
       const done = streamBody(new Response("short").body!, writable, {

@@ -43,7 +43,7 @@ describe("a link below the service", () => {
     ["/api/v3/../../agents/revoke-tokens", "https://up.example/agents/revoke-tokens"],
     ["../../../../../proxy/slack/api/x", "https://up.example/proxy/slack/api/x"],
     ["/agents", "https://up.example/agents"],
-  ])("is judged by whole segments of the base path: %s", (text, expected) => {
+  ])("is matched by whole segments of the base path: %s", (text, expected) => {
     expect(resolveLink(text, scope("/api/v3"))).toBe(expected);
   });
 

@@ -3,26 +3,26 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startRecorder, type Recorder } from "./support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
 
-/** A service whose token is bought, between real requests that share an isolate. */
+/** A service whose token comes from its token endpoint, between real requests that share an isolate. */
 let upstream: Recorder;
 let worker: Worker;
 let agent: Agent;
 let life = 600;
 let status = 200;
-let bought = 0;
+let issued = 0;
 
 const asked = () => upstream.seen.filter(({ target }) => target === "/oauth/token").length;
 
 beforeAll(async () => {
   upstream = await startRecorder((request, response) => {
     if (request.url !== "/oauth/token") {
-      response.writeHead(request.headers.authorization === `Bearer bought-token-${bought}` ? 200 : 401).end("{}");
+      response.writeHead(request.headers.authorization === `Bearer issued-token-${issued}` ? 200 : 401).end("{}");
       return;
     }
     setTimeout(() => {
       response.writeHead(status, { "content-type": "application/json" });
       response.end(
-        JSON.stringify({ access_token: `bought-token-${++bought}`, token_type: "bearer", expires_in: life }),
+        JSON.stringify({ access_token: `issued-token-${++issued}`, token_type: "bearer", expires_in: life }),
       );
     }, 200);
   });
@@ -47,8 +47,8 @@ beforeEach(() => void upstream.seen.splice(0));
 
 const call = () => worker.call("/proxy/crm/leads", { token: agent.token });
 
-describe("a bought token", () => {
-  it("is bought once for requests that come together, also when the one that asked is given up", async () => {
+describe("an access token of an upstream", () => {
+  it("is requested once for requests that come together, also if the one that began it is canceled", async () => {
     const given = httpRequest(`${worker.url}/proxy/crm/leads`, { headers: { authorization: `Bearer ${agent.token}` } });
     given.on("error", () => undefined).end();
     await expect.poll(asked).toBe(1);
@@ -61,15 +61,15 @@ describe("a bought token", () => {
     expect(asked()).toBe(1);
   });
 
-  it("is bought again after the upstream refused it, by the next request", async () => {
-    bought++;
+  it("is requested again by the next request after the upstream refused it", async () => {
+    issued++;
     expect((await call()).status).toBe(401);
     expect((await call()).status).toBe(200);
     expect(asked()).toBe(1);
   });
 
   it("that cannot be had is 502, and neither answer nor log holds the client's secret", async () => {
-    bought++;
+    issued++;
     await call();
     status = 400;
     const { status: got, body } = await call();

@@ -1,0 +1,99 @@
+import type { Caller } from "../access/authenticate.ts";
+import { recordActivity } from "../audit/record.ts";
+import type { RequestContext } from "../http/request-context.ts";
+import { logRefusal } from "../log/request-log.ts";
+import { newEvent, quotePath } from "../outbox/event.ts";
+import type { ResolvedRequest } from "../policy/resolve.ts";
+import { requiredPermission } from "./refusals.ts";
+import type { UpstreamFailure } from "./upstream/forward.ts";
+import type { BodyEnd } from "./upstream/stream-body.ts";
+
+/** What the gateway writes into the activity log of an agent: one line a request, and a second one if its answer is cut off. */
+
+/** A request of a known agent, resolved: what every line is about. */
+export interface AuditedRequest {
+  readonly context: RequestContext;
+  readonly caller: Caller;
+  readonly resolved: ResolvedRequest;
+}
+
+/** How the body of an answer ended early. */
+type EarlyEnd = NonNullable<BodyEnd>;
+
+const EARLY_ENDS: Readonly<Record<EarlyEnd, string>> = {
+  broken_off: "the answer broke off",
+  credential_echo: "cut off: credential_echo",
+  caller_ended: "cut off: the agent may no longer do this",
+  too_large: "cut off: upstream_too_large",
+};
+
+const isEarlyEnd = (failure: string): failure is EarlyEnd => Object.hasOwn(EARLY_ENDS, failure);
+
+/** Records the status that the upstream answered with. Resolves once the line is in the queue. */
+export function recordAnswer(audited: AuditedRequest, upstreamStatus: number): Promise<void> {
+  return record(audited, upstreamStatus < 400 ? "success" : "failure", `${upstreamStatus}`);
+}
+
+/**
+ * Records, after the answer is on its way, that nothing was forwarded or no answer came.
+ *
+ * @param reason the end of the line, for example `no credential`.
+ */
+export function recordFailure(audited: AuditedRequest, reason: string): void {
+  audited.context.waitUntil(record(audited, "failure", reason));
+}
+
+/** Records an upstream whose answer could not be passed on, with its status if it had begun one. */
+export function recordUpstreamFailure(audited: AuditedRequest, { failure, upstreamStatus }: UpstreamFailure): void {
+  recordFailure(audited, isEarlyEnd(failure) ? `${upstreamStatus}, ${EARLY_ENDS[failure]}` : failure);
+}
+
+/** Records that an answer was cut off after its beginning had been sent. The gateway's own cuts are logged for the operator too. */
+export function recordEarlyEnd(audited: AuditedRequest, upstreamStatus: number, end: EarlyEnd): void {
+  recordFailure(audited, `${upstreamStatus}, ${EARLY_ENDS[end]}`);
+  if (end === "broken_off" || end === "caller_ended") return;
+  const { context, caller, resolved } = audited;
+  logRefusal({
+    request_id: context.requestId,
+    method: context.request.method,
+    path: `/proxy/${resolved.service.name}${resolved.path}`,
+    status: upstreamStatus,
+    code: end === "too_large" ? "upstream_too_large" : end,
+    agent_id: caller.agent.id,
+  });
+}
+
+/** Records a denial, and emits the event `gateway.denied` to the webhooks of the agent's owner. */
+export function recordDenial(audited: AuditedRequest, missing: readonly string[]): void {
+  const { context, caller, resolved } = audited;
+  const { env, now, ipAddress } = context;
+  const agentId = caller.agent.id;
+  const send = async (): Promise<void> => {
+    const event = newEvent("gateway.denied", agentId, now, {
+      agent_id: agentId,
+      denied_at: new Date(now).toISOString(),
+      service: resolved.service.name,
+      method: resolved.method,
+      ...(await quotePath(resolved.path)),
+      required: requiredPermission(resolved, missing),
+      ip_address: ipAddress,
+    });
+    const message = lineOf(resolved, `denied, needs ${missing.join(" and ")}`);
+    const activity = { agentId, at: now, ipAddress, status: "failure", message, known: true } as const;
+    await recordActivity(env.ACTIVITY, { ...activity, event });
+  };
+  context.waitUntil(send());
+}
+
+function record(
+  { context, caller, resolved }: AuditedRequest,
+  status: "success" | "failure",
+  result: string,
+): Promise<void> {
+  const { env, now, ipAddress } = context;
+  const message = lineOf(resolved, result);
+  return recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message, known: true });
+}
+
+const lineOf = ({ service, method, path }: ResolvedRequest, result: string): string =>
+  `${service.name} ${method} ${path} → ${result}`;

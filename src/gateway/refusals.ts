@@ -1,0 +1,84 @@
+import { serviceWildcard } from "../permissions/grammar.ts";
+import { ApiError, forbidden } from "../http/errors.ts";
+import type { Refusal, ResolvedRequest } from "../policy/resolve.ts";
+import type { Service } from "../policy/services.ts";
+import type { CredentialFault } from "./credentials/credentials.ts";
+import type { UpstreamFailure } from "./upstream/forward.ts";
+
+/**
+ * The errors that the gateway answers with itself, instead of an upstream. Each names its upstream or what is missing; what only
+ * the operator may read, such as the name of a secret, is in the error's `cause`, which is logged and never sent.
+ */
+
+/** Returns the error for a request that is never forwarded. A 405 lists the methods that are, in `Allow` (RFC 9110 §15.5.6). */
+export function requestRefused({ code, message }: Refusal): ApiError {
+  const isMethod = code === "method_not_allowed";
+  const headers = isMethod ? { Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" } : undefined;
+  return new ApiError(code, message, { headers });
+}
+
+/** The permission that an error for missing permissions names first. */
+export const requiredPermission = ({ service }: ResolvedRequest, missing: readonly string[]): string =>
+  missing[0] ?? serviceWildcard(service.name);
+
+/**
+ * Returns 403 `insufficient_permissions`. A request that no rule covers and one whose permission is missing get the same answer:
+ * what they need.
+ *
+ * @param missing the required permissions that are not granted.
+ * @param granted the permissions that the token and its agent both have.
+ * @param parameter the key of the body that needs the service's wildcard, if that is the reason.
+ */
+export function permissionDenied(
+  resolved: ResolvedRequest,
+  missing: readonly string[],
+  granted: ReadonlySet<string>,
+  parameter?: string,
+): ApiError {
+  const required = requiredPermission(resolved, missing);
+  return forbidden(
+    "insufficient_permissions",
+    resolved.rule === null || parameter
+      ? `Nothing in the catalogue covers ${parameter ?? "this request"}, so it needs ${required}.`
+      : `This request needs ${missing.join(" and ")}. Ask the agent's administrator for it, then verify again.`,
+    { required, granted: [...granted] },
+  );
+}
+
+/** Returns 503 if a secret or a base URL of the service is missing, and 502 if its token endpoint issued no access token. */
+export function credentialUnavailable({ name }: Service, fault: CredentialFault): ApiError {
+  if ("missing" in fault) {
+    return new ApiError(
+      "upstream_not_configured",
+      `The gateway is not set up for ${name}. Ask its administrator to set its credential.`,
+      { extra: { upstream: name }, cause: `${fault.missing} is not set, or holds what is not ASCII` },
+    );
+  }
+  return new ApiError("upstream_credential_failed", `${name} gave the gateway no access token.`, {
+    extra: { upstream: name },
+    cause: fault.failed,
+  });
+}
+
+/** The code of the error for each way in which an upstream fails. */
+const UPSTREAM_CODES = {
+  timeout: "upstream_timeout",
+  encoded: "upstream_encoded",
+  bad_redirect: "upstream_bad_redirect",
+  unreachable: "upstream_unreachable",
+  broken_off: "upstream_unreachable",
+  credential_echo: "credential_echo",
+} as const satisfies Record<UpstreamFailure["failure"], string>;
+
+/** Returns 504 if an upstream did not begin its answer in time, and 502 for every other answer that cannot be passed on. */
+export function upstreamFailed({ name, timeoutMs }: Service, { failure, cause }: UpstreamFailure): ApiError {
+  const message = {
+    timeout: `${name} did not begin its answer within ${timeoutMs / 1000} seconds.`,
+    encoded: `${name} answered in a Content-Encoding in which its credential could not be found.`,
+    bad_redirect: `${name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
+    unreachable: `${name} could not be reached, or broke the connection off.`,
+    broken_off: `${name} broke its answer off.`,
+    credential_echo: `The answer of ${name} held the credential that the gateway put in, and is not passed on.`,
+  }[failure];
+  return new ApiError(UPSTREAM_CODES[failure], message, { extra: { upstream: name }, cause });
+}
