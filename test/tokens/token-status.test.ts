@@ -122,7 +122,10 @@ describe("what the isolate remembers", () => {
     ["a write", "PUT", "/api/v2/tickets/1"],
     ["a write that embeds what it may only read", "PUT", "/api/v2/tickets/1?include=users"],
   ])("does not count for %s", async (_, method, path) => {
-    const self = world({ "UPSTREAMS.zendesk": { base_url: inject("upstream") }, UPSTREAM_ZENDESK_TOKEN: "oauth-token" });
+    const self = world({
+      "UPSTREAMS.zendesk": { base_url: inject("upstream") },
+      UPSTREAM_ZENDESK_TOKEN: "oauth-token",
+    });
     const agent = await self.agent(["zendesk:tickets:read", "zendesk:tickets:write", "zendesk:users:read"]);
     const call = (how: string) => self.call(`/proxy/zendesk${path}`, { method: how, token: agent.token });
     expect((await call("GET")).status).toBe(200);
