@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
-import { resolveRequest } from "../../src/policy/resolve.ts";
+import { resolveRequest, upstreamUrl, type ResolvedRequest } from "../../src/policy/resolve.ts";
 import { loadServices } from "../../src/policy/services.ts";
 
 const { services } = loadServices(new Map(), BUILT_IN_CATALOGUE);
@@ -38,5 +38,30 @@ describe("a request with one meaning", () => {
     ["zendesk GET /api/v2/ticket_fields", true, ["zendesk:*:*"]],
   ])("%s: whether it is a write is %s, and it needs %j", (request, write, required) => {
     expect(resolve(request)).toMatchObject({ write, required });
+  });
+});
+
+describe("the URL that is fetched", () => {
+  const urlOf = (request: string, origin = "https://upstream.example") =>
+    upstreamUrl(resolve(request) as ResolvedRequest, origin).href;
+
+  it.each([
+    ["slack POST /chat.postMessage", "https://upstream.example/api/chat.postMessage"],
+    ["slack POST /api/chat.postMessage", "https://upstream.example/api/chat.postMessage"],
+    ["github GET /repos/o/r?page=2", "https://upstream.example/repos/o/r?page=2"],
+    ["github GET /", "https://upstream.example/"],
+  ])("of %s is %s", (request, url) => {
+    expect(urlOf(request)).toBe(url);
+  });
+
+  const meaning = resolve("github GET /repos/o/r") as ResolvedRequest;
+  it.each<[what: string, path: string, origin: string]>([
+    ["a path that a parser folds", "/repos/../x", "https://upstream.example"],
+    ["a path that a parser encodes", "/repos/o r", "https://upstream.example"],
+    ["another host", "/x", "https://upstream.example@evil.example"],
+    ["a user", "/x", "https://user@upstream.example"],
+    ["a host that the path goes on with", ".evil.example/x", "https://upstream.example"],
+  ])("is none for %s", (_, path, origin) => {
+    expect(() => upstreamUrl({ ...meaning, path }, origin)).toThrow("not the one that was judged");
   });
 });
