@@ -7,6 +7,13 @@ export default defineConfig({
   test: {
     // Refusals are logged; of tests that pass, nobody needs to read them.
     silent: "passed-only",
+    tags: [
+      {
+        name: "slow",
+        description: "Takes long: `npm run test:slow` runs it, `npm test` does not.",
+        timeout: 300_000,
+      },
+    ],
     // Projects with different numbers of workers run one after another, in `groupOrder`, if one command names files of several.
     projects: [
       {
@@ -32,6 +39,9 @@ export default defineConfig({
           exclude: ["test/outside/**", "test/conformance/**", "test/differential/**"],
           globalSetup: ["./test/support/upstream-server.ts"],
           setupFiles: ["./test/support/migrate.ts"],
+          // A machine may have other things to do: no test here is about real time.
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
         },
       },
       {
@@ -55,10 +65,12 @@ export default defineConfig({
       {
         test: {
           name: "outside",
+          // Loading wrangler, miniflare and esbuild again for each file costs more than most files do.
+          isolate: false,
           sequence: { groupOrder: 3 },
           maxWorkers: 2,
           include: ["test/outside/**/*.test.ts"],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },

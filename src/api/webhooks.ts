@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import type { Authority } from "../authority/authority.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { route } from "../access/route.ts";
@@ -114,7 +115,7 @@ export const webhookRoutes = [
       };
       const secret = newWebhookSecret();
       const sealed = await sealSecret(secret, webhook.id, config.webhookKeys);
-      const by = body.all_agents ? { ...authority, holds: [ADMIN] } : authority;
+      const by: Authority = body.all_agents ? { ...authority, required: [ADMIN] } : authority;
       if (!(await insertWebhook(env.DB, webhook, sealed, MAX_WEBHOOKS_PER_AGENT, by))) {
         throw conflict("too_many_webhooks", `An agent may have ${MAX_WEBHOOKS_PER_AGENT} webhooks. Delete one first.`);
       }

@@ -16,7 +16,7 @@ import { RequestGenerator } from "./requests.ts";
  */
 const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 32);
 const COUNT = 12_000;
-const RECORDED = join(import.meta.dirname, "../gateway/recorded-requests.json");
+const RECORDED = join(import.meta.dirname, "../policy/recorded-requests.json");
 
 const stripe = loadServices(new Map(), BUILT_IN_CATALOGUE).services.get("stripe")!.table();
 const RULES: BodyRules = { forms: watchNames(REFUSED_PARAMETERS), keys: ["token", "associations"], isCovered: true };

@@ -24,4 +24,18 @@ describe("a request through the gateway", () => {
       code: "insufficient_permissions",
     });
   });
+
+  it.each([
+    ["/lab/headers/0", "private, max-age=60"],
+    ["/things/7", "private, no-cache"],
+  ])("of %s is answered for this agent alone: %s", async (path, expected) => {
+    const { agent, call } = world();
+    const { token } = await agent(["lab:things:read"]);
+    const { status, headers } = await call(`/proxy/lab${path}`, { token });
+    expect([status, headers.get("cache-control"), headers.get("vary")]).toEqual([
+      200,
+      expected,
+      expect.stringMatching(/\bAuthorization\b/),
+    ]);
+  });
 });

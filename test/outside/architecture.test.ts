@@ -104,8 +104,9 @@ describe("the rooms", () => {
   });
 
   it("keep SQL, KV and R2 in the subjects' stores", () => {
-    const sql = callsOn(["D1Database"]).filter((call) => /\.(prepare|exec|dump|withSession)$/.test(call));
-    const kv = callsOn(["KVNamespace"]);
+    const calls = callsOn(["D1Database", "KVNamespace"]);
+    const sql = calls.filter((call) => /: D1Database\.(prepare|exec|dump|withSession)$/.test(call));
+    const kv = calls.filter((call) => call.includes(": KVNamespace."));
     expect(sql.length + kv.length).toBeGreaterThan(5);
     // `database/` is the tagged template that binds named values: it knows no table.
     const outside = [...sql, ...kv].filter(

@@ -49,7 +49,7 @@ function cost(service: string): number {
 const headers = new Headers();
 
 describe("a decision", () => {
-  it("costs microseconds, however many rules there are", () => {
+  it("costs microseconds, however many rules there are", { tags: ["slow"] }, () => {
     const [github, few, many] = [cost("github"), cost("few"), cost("many")];
     console.info(`GitHub ${github.toFixed(2)} µs; 10 rules ${few.toFixed(2)} µs, 2,000 rules ${many.toFixed(2)} µs`);
     expect(github).toBeLessThan(15);

@@ -45,7 +45,7 @@ describe("npm run explain", () => {
     expect(answers).toMatchObject([{ decision: "allow", code: "allowed", dropped: ["cookie"] }]);
   });
 
-  it("answers ten thousand lines, each in its place, within ten seconds", () => {
+  it("answers ten thousand lines, each in its place, within ten seconds", { tags: ["slow"] }, () => {
     const lines = Array.from({ length: 10_000 }, (_, i) =>
       i === 7 ? "{" : JSON.stringify({ service: "github", method: "GET", path: `/repos/o/r/issues/${i}` }),
     );

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
@@ -8,11 +8,13 @@ import { explain } from "../../src/policy/explain.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { upstreamSettings } from "../../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
+import { readPage } from "./support/markdown.ts";
+import { membersOfUnions, nodesOf, stringsGivenTo } from "./support/source.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
 const page = read("docs/gateway.md");
-const block = (language: string, text = page) => new RegExp(`\`\`\`${language}\n([^]*?)\n\`\`\``).exec(text)![1]!;
+const markdown = readPage("docs/gateway.md");
 
 /** The operator's example, whether it stands in a page or, behind `#`, in the settings. */
 function judge(toml: string, method: string, path: string) {
@@ -30,12 +32,12 @@ describe("docs/gateway.md", () => {
 
   it("points the vendors' clients as the tests do", () => {
     const source = read("test/outside/support/vendor-clients.ts").trim();
-    expect(block("ts")).toBe(source.replace("../../../src/client/index.ts", "agentauth/client"));
+    expect(markdown.code("ts")).toBe(source.replace("../../../src/client/index.ts", "agentauth/client"));
   });
 
   it.each([
-    ["the page", block("toml")],
-    ["README", block("toml", read("README.md"))],
+    ["the page", markdown.code("toml")],
+    ["README", readPage("README.md").code("toml")],
     [
       "wrangler.toml",
       read("wrangler.toml")
@@ -52,33 +54,27 @@ describe("docs/gateway.md", () => {
   });
 
   it("shows what explain answers", () => {
-    const command = /npm run --silent explain -- (github .*)/.exec(page)![1]!;
+    const [, command = ""] = markdown.code("sh").split("npm run --silent explain -- ");
     const args = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
     const { stdout } = spawnSync("node", ["scripts/explain.ts", ...args], { cwd: ROOT, encoding: "utf8" });
-    expect(block("json")).toBe(stdout.trim());
+    expect(markdown.code("json")).toBe(stdout.trim());
   });
 
   it("names every code of a refusal", () => {
-    const source = ["src/gateway", "src/policy"]
-      .flatMap((folder) =>
-        readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" }).map((name) => `${folder}/${name}`),
-      )
-      .filter((name) => name.endsWith(".ts"))
-      .map(read)
-      .join("\n");
-    const faults = [...source.matchAll(/^ {2}\| "(\w+)"/gm)].map(([, code]) => code!);
-    const codes = [...source.matchAll(/code: "(\w+)"/g)].map(([, code]) => code!);
+    const nodes = nodesOf("src/gateway", "src/policy");
+    const faults = membersOfUnions(nodes, /(?:Fault|Code)$/);
+    const codes = stringsGivenTo(nodes, "code");
     expect(faults).toContain("dot_segment");
     expect(codes).toContain("upstream_not_configured");
     for (const code of new Set([...faults, ...codes])) {
-      if (code !== "custom") expect(page, code).toContain(`\`${code}\``);
+      if (code !== "custom") expect(markdown.codeSpans, code).toContain(code);
     }
   });
 
   it("names every value that embeds, and every link that is rewritten", () => {
     for (const { name, embeds = {}, bodyLinks = [] } of BUILT_IN_SERVICES) {
       for (const [parameter, values] of Object.entries(embeds)) {
-        const row = new RegExp(`^\\| ${name} \\| \`${parameter}\` \\| (.*) \\|$`, "m").exec(page)?.[1];
+        const row = markdown.rows.find(([service, first]) => service === name && first === `\`${parameter}\``)?.[2];
         const aliases = (value: string) => name === "hubspot" && !value.endsWith("s");
         for (const value of Object.keys(values)) {
           if (value !== "*" && value !== "data" && !aliases(value)) expect(row, value).toContain(`\`${value}\``);

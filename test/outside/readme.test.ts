@@ -4,19 +4,17 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SAMPLE_RULES, startSampleUpstream } from "../../scripts/sample-upstream.ts";
+import { readPage } from "./support/markdown.ts";
+import { keysOfArgument, nodesOf } from "./support/source.ts";
 import { startWorker, type Worker } from "./support/worker.ts";
 
 /** README says what is: its commands run, its tables are the code's. */
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
-const readme = read("README.md");
+const readme = readPage("README.md");
 const run = promisify(execFile);
 
-const section = (title: string) => readme.split(`\n## ${title}\n`)[1]!.split("\n## ")[0]!;
-const block = (text: string, language: string) => text.split(`\`\`\`${language}\n`)[1]!.split("```")[0]!;
-/** The first cell of each row of the tables in a text. */
-const firstCells = (text: string) =>
-  [...text.matchAll(/^\| (.+?) \|/gm)].map(([, cell]) => cell!).filter((cell) => !/^-+$/.test(cell));
+const firstCells = (heading: string) => readme.section(heading).rows.map(([cell]) => cell!);
 
 describe("the five minutes", () => {
   let worker: Worker;
@@ -35,7 +33,7 @@ describe("the five minutes", () => {
   });
 
   it("are what they show", async () => {
-    const script = block(section("Five minutes"), "sh").replace("http://127.0.0.1:8787", worker.url);
+    const script = readme.section("Five minutes").code("sh").replace("http://127.0.0.1:8787", worker.url);
     const { stdout } = await run("bash", ["-euo", "pipefail", "-c", script]);
     const [order, denied, activity, revoked, after] = stdout
       .trim()
@@ -49,7 +47,7 @@ describe("the five minutes", () => {
   });
 
   it("in TypeScript are a file that is run", () => {
-    expect(block(section("Five minutes"), "ts")).toBe(read("examples/quick-start.ts"));
+    expect(`${readme.section("Five minutes").code("ts")}\n`).toBe(read("examples/quick-start.ts"));
   });
 });
 
@@ -61,15 +59,14 @@ describe("its tables", () => {
         ? ["any method /proxy/{service}/…"]
         : Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
-    const listed = firstCells(section("API")).filter((cell) => cell.includes(" /"));
+    const listed = firstCells("API").filter((cell) => cell.includes(" /"));
     expect(listed.toSorted()).toEqual(described.toSorted());
   });
 
   it("have every setting", () => {
-    const settings = /const settings = z\.object\(\{(.*?)\n\}\);/s.exec(read("src/config/config.ts"))![1]!;
-    const names = [...settings.matchAll(/^ {2}([A-Z_]+):/gm)].map(([, name]) => name!);
+    const names = keysOfArgument(nodesOf("src/config/config.ts"), "settings");
     expect(names.length).toBeGreaterThan(15);
-    const listed = firstCells(section("Configure")).map((cell) => cell.replaceAll("`", ""));
+    const listed = firstCells("Configure").map((cell) => cell.replaceAll("`", ""));
     expect(listed).toEqual(expect.arrayContaining([...names, "UPSTREAMS.<name>", "UPSTREAM_<NAME>_TOKEN"]));
   });
 });
@@ -82,8 +79,9 @@ it("README and the other documents link to files that exist", () => {
   );
   expect(documents).toEqual(expect.arrayContaining(["README.md", "CONTRIBUTING.md", "docs/gateway.md"]));
   const missing = documents.flatMap((document) =>
-    [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)]
-      .map(([, link]) => join(ROOT, document, "..", link!))
+    readPage(document)
+      .links.filter((link) => !/^(?:https?:|mailto:|#)/.test(link))
+      .map((link) => join(ROOT, document, "..", link.split("#")[0]!))
       .filter((path) => !existsSync(path))
       .map((path) => `${document}: ${path.slice(ROOT.length + 1)}`),
   );

@@ -51,7 +51,7 @@ describe("an access token of an upstream", () => {
   it("is requested once for requests that come together, also if the one that began it is canceled", async () => {
     const given = httpRequest(`${worker.url}/proxy/crm/leads`, { headers: { authorization: `Bearer ${agent.token}` } });
     given.on("error", () => undefined).end();
-    await expect.poll(asked).toBe(1);
+    await expect.poll(asked, { timeout: 15_000 }).toBe(1);
     const others = Array.from({ length: 10 }, call);
     await new Promise((resolve) => setTimeout(resolve, 50));
     given.destroy();
@@ -75,7 +75,7 @@ describe("an access token of an upstream", () => {
     const { status: got, body } = await call();
     expect(got).toBe(502);
     expect(body).toMatchObject({ code: "upstream_credential_failed", upstream: "crm" });
-    await expect.poll(() => worker.log.join("")).toContain("the token endpoint answered 400");
+    await expect.poll(() => worker.log.join(""), { timeout: 15_000 }).toContain("the token endpoint answered 400");
     expect(worker.log.join("") + JSON.stringify(body)).not.toContain("client-secret-of-the-company");
     status = 200;
     life = 1;

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type * as Clients from "./support/vendor-clients.ts";
 import { startRecorder, type Recorder } from "./support/recorder.ts";
-import * as clients from "./support/vendor-clients.ts";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
 
 /** The vendors' own clients, pointed at the gateway by their own settings, before servers that answer as the vendors do. */
@@ -20,11 +20,14 @@ const SECRETS = {
   UPSTREAM_SALESFORCE_TOKEN: "00D-of-the-company",
 };
 
+let clients: typeof Clients;
 let upstream: Recorder;
 let worker: Worker;
 let reply: (request: IncomingMessage, url: URL) => Reply = () => ({ body: {} });
 
 beforeAll(async () => {
+  // Loading them all takes seconds, which a run that leaves these tests out does not spend.
+  clients = await import("./support/vendor-clients.ts");
   upstream = await startRecorder((request, response) => {
     const { body, headers, status = 200 } = reply(request, new URL(request.url!, upstream.url));
     response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
@@ -64,7 +67,7 @@ const caught = (work: PromiseLike<unknown>): Promise<any> =>
     (error: unknown) => error,
   );
 
-describe("@octokit/rest", () => {
+describe("@octokit/rest", { tags: ["slow"] }, () => {
   it("reads, writes, pages by rewritten links and is told what it may not", async () => {
     const agent = await worker.agent(["github:issues:*"]);
     const octokit = clients.octokit(worker.url, agent.token);
@@ -87,7 +90,7 @@ describe("@octokit/rest", () => {
   });
 });
 
-describe("stripe", () => {
+describe("stripe", { tags: ["slow"] }, () => {
   it("reads, pages by its cursor and is told that it may not write", async () => {
     const agent = await worker.agent(["stripe:customers:read"]);
     const stripe = clients.stripe(worker.url, agent.token);
@@ -121,7 +124,7 @@ describe("stripe", () => {
   });
 });
 
-describe("@slack/web-api", () => {
+describe("@slack/web-api", { tags: ["slow"] }, () => {
   it("reads, writes, pages by its cursor and is told what it may not", async () => {
     const agent = await worker.agent(["slack:channels:read", "slack:messages:write"]);
     const slack = clients.slack(worker.url, agent.token);
@@ -153,7 +156,7 @@ describe("@slack/web-api", () => {
   });
 });
 
-describe("@hubspot/api-client", () => {
+describe("@hubspot/api-client", { tags: ["slow"] }, () => {
   it("reads, writes, pages and is told what it may not", async () => {
     const agent = await worker.agent(["hubspot:contacts:*"]);
     const hubspot = clients.hubspot(worker.url, agent.token);
@@ -180,7 +183,7 @@ describe("@hubspot/api-client", () => {
   });
 });
 
-describe("node-zendesk", () => {
+describe("node-zendesk", { tags: ["slow"] }, () => {
   it("reads, writes, pages by rewritten links and is told what it may not", async () => {
     const agent = await worker.agent(["zendesk:tickets:*"]);
     const zendesk = clients.zendesk(worker.url, agent.token);
@@ -211,7 +214,7 @@ describe("node-zendesk", () => {
   });
 });
 
-describe("jsforce", () => {
+describe("jsforce", { tags: ["slow"] }, () => {
   it("reads, writes, pages by rewritten links and is told what it may not", async () => {
     const agent = await worker.agent(["salesforce:accounts:*"]);
     const wide = await worker.agent(["salesforce:*:*"]);

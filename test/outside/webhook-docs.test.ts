@@ -1,15 +1,15 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { EVENTS } from "../../src/outbox/event.ts";
 import { newWebhookSecret } from "../../src/webhooks/secret.ts";
 import { signatureHeaders } from "../../src/webhooks/signature.ts";
+import { readPage } from "./support/markdown.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-const text = readFileSync(join(ROOT, "docs/webhooks.md"), "utf8");
-const code = (language: string) => new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, "s").exec(text)![1]!;
+const page = readPage("docs/webhooks.md");
 
 const place = mkdtempSync(join(tmpdir(), "agentauth-docs-"));
 symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
@@ -35,13 +35,13 @@ function run(command: string, file: string, source: string, deliveries: unknown)
 
 describe("docs/webhooks.md", () => {
   it("names every event", () => {
-    const named = Array.from(text.matchAll(/^\| `(\w+\.\w+)` \|/gm), ([, name]) => name);
+    const named = page.rows.flatMap(([first = ""]) => /^`(\w+\.\w+)`$/.exec(first)?.[1] ?? []);
     expect(named).toEqual([...EVENTS]);
   });
 
   it("has a receiver in TypeScript that takes what is signed, once", async () => {
     const good = await signed(1);
-    const source = `${code("ts")}
+    const source = `${page.code("ts")}
 import { readFileSync } from "node:fs";
 const acted: unknown[] = [];
 const deliveries = JSON.parse(readFileSync(0, "utf8")) as [Record<string, string>, string][];
@@ -63,7 +63,7 @@ console.log(JSON.stringify({ answers, acted }));`;
   it.skipIf(spawnSync("python3", ["--version"]).status !== 0)(
     "has receivers in Python that take what is signed, by either scheme",
     async () => {
-      const source = `${code("python")}
+      const source = `${page.code("python")}
 import sys
 def outcome(check, headers, text):
     try:

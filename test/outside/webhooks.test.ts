@@ -78,8 +78,8 @@ async function until(done: () => boolean | Promise<boolean>, seconds: number): P
   return done();
 }
 
-describe.concurrent("slow and dead receivers", () => {
-  it("delay nobody else", { timeout: 120_000 }, async () => {
+describe.concurrent("slow and dead receivers", { tags: ["slow"] }, () => {
+  it("delay nobody else", async () => {
     const worker = await startWorker(SETTINGS);
     try {
       const admin = await worker.admin();
@@ -113,8 +113,8 @@ describe.concurrent("slow and dead receivers", () => {
   });
 });
 
-describe.concurrent("a Worker that is killed in the middle of its deliveries", () => {
-  it("loses none: each arrives, and what arrives twice has the same id", { timeout: 120_000 }, async () => {
+describe.concurrent("a Worker that is killed in the middle of its deliveries", { tags: ["slow"] }, () => {
+  it("loses none: each arrives, and what arrives twice has the same id", async () => {
     const stateDir = mkdtempSync(join(tmpdir(), "agentauth-webhooks-"));
     const each = 10;
     let worker = await startWorker(SETTINGS, { stateDir });

@@ -1,7 +1,8 @@
 import { env } from "cloudflare:workers";
-import { afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi, type TestOptions } from "vitest";
 import { ROUTES } from "../../src/app.ts";
 import type { Route } from "../../src/access/route.ts";
+import { extents } from "../support/extents.ts";
 import { holdBody } from "../support/held-body.ts";
 import { hook } from "../support/receiver.ts";
 import { world, type Registered, type World } from "../support/world.ts";
@@ -109,16 +110,27 @@ describe("a request whose body is held", () => {
     }
   }
   const needAdmin = routes.filter(({ auth }) => auth === "admin" || auth === "self");
+  const own = OWN.filter(({ path }) => !path.includes("{delivery_id}"));
+  const rotate = routes.filter(({ path }) => path.endsWith("/rotate-key"));
 
-  it.each(ways)("does nothing for an administrator: %s", { timeout: 60_000 }, (...way) =>
+  it("does nothing by any route for an administrator that was ended", { timeout: 60_000 }, () =>
+    walk(routes, "administrator", ways[0]!),
+  );
+  it("does nothing by any route for an administrator that is none any more", { timeout: 60_000 }, () =>
+    walk(needAdmin, "administrator", ways.at(-1)!),
+  );
+  it("does nothing by any route for an agent to itself that was ended", { timeout: 60_000 }, () =>
+    walk(own, "agent", ways[0]!),
+  );
+  it.each(ways)("does nothing, whichever way its sender was ended: %s", { timeout: 60_000 }, (...way) =>
+    walk(rotate, "administrator", way),
+  );
+
+  it.each(ways)("does nothing by any route for an administrator: %s", { tags: ["slow"] }, (...way) =>
     walk(way[2] === 403 ? needAdmin : routes, "administrator", way),
   );
-  it.each(ways.slice(0, -1))("does nothing for an agent to itself: %s", { timeout: 60_000 }, (...way) =>
-    walk(
-      OWN.filter(({ path }) => !path.includes("{delivery_id}")),
-      "agent",
-      way,
-    ),
+  it.each(ways.slice(0, -1))("does nothing by any route for an agent to itself: %s", { tags: ["slow"] }, (...way) =>
+    walk(own, "agent", way),
   );
 
   it("grants nothing that the registering agent was denied meanwhile", async () => {
@@ -232,12 +244,18 @@ describe("a caller that is ended between its authentication and its write", () =
 });
 
 describe("verifications thrown at rotations without overlap", () => {
-  it("leave no session of a former key alive", { timeout: 60_000 }, async () => {
+  for (const { numRuns, options } of extents(3, 12)) {
+    it(`leave no session of a former key alive: ${numRuns} rotations`, { timeout: 60_000, ...options }, () =>
+      rotateUnderLoad(numRuns),
+    );
+  }
+
+  async function rotateUnderLoad(rotations: number): Promise<void> {
     const { id, apiKey: first, token: firstToken } = await self.agent();
     let [apiKey, token] = [first, firstToken];
     let sessions = 0;
     let verifications = 0;
-    for (let rotation = 0; rotation < 12; rotation++) {
+    for (let rotation = 0; rotation < rotations; rotation++) {
       const verify = () => self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
       const rotate = () =>
         self.call(`/agents/${id}/rotate-key`, { method: "POST", token, json: { overlap_seconds: 0 } });
@@ -265,9 +283,9 @@ describe("verifications thrown at rotations without overlap", () => {
       apiKey = rotated.body.credentials.api_key;
       token = (await verify()).body.token.access_token;
     }
-    expect(verifications).toBe(480);
+    expect(verifications).toBe(40 * rotations);
     expect(sessions).toBeGreaterThan(0);
-  });
+  }
 });
 
 describe("a proxied body that is held", () => {
@@ -286,24 +304,30 @@ describe("a proxied body that is held", () => {
     ["without the permission", narrowed, 403, "insufficient_permissions"],
   ];
 
-  it.each(kinds)(
-    "and %s reaches no upstream whole once its agent was ended",
-    { timeout: 60_000 },
-    async (kind, path, permission, body, length) => {
-      const isStreamed = kind === "long" || kind === "of unknown length";
-      for (const [way, end, status, code] of all) {
-        const agent = await self.agent([permission]);
-        const upstream = vi.spyOn(globalThis, "fetch");
-        const held = await holdBody(where, path, { method: methodOf(path), token: agent.token, body, length });
-        await end(agent);
-        expect([way, await held.release()]).toEqual([way, { status, code }]);
-        // One that is judged after its body is not even begun.
-        expect(upstream).toHaveBeenCalledTimes(isStreamed ? 1 : 0);
-        for (const { value } of upstream.mock.results) await expect(value).rejects.toThrow();
-        upstream.mockRestore();
-      }
-    },
-  );
+  const extent: readonly [some: readonly Way[], options: TestOptions][] = [
+    [[all[0]!, all.at(-1)!], { timeout: 60_000 }],
+    [all.slice(1, -1), { tags: ["slow"] }],
+  ];
+  for (const [some, options] of extent) {
+    it.each(kinds)(
+      `and %s reaches no upstream whole once its agent was ended: ${some.map(([way]) => way).join(", ")}`,
+      options,
+      async (kind, path, permission, body, length) => {
+        const isStreamed = kind === "long" || kind === "of unknown length";
+        for (const [way, end, status, code] of some) {
+          const agent = await self.agent([permission]);
+          const upstream = vi.spyOn(globalThis, "fetch");
+          const held = await holdBody(where, path, { method: methodOf(path), token: agent.token, body, length });
+          await end(agent);
+          expect([way, await held.release()]).toEqual([way, { status, code }]);
+          // One that is judged after its body is not even begun.
+          expect(upstream).toHaveBeenCalledTimes(isStreamed ? 1 : 0);
+          for (const { value } of upstream.mock.results) await expect(value).rejects.toThrow();
+          upstream.mockRestore();
+        }
+      },
+    );
+  }
 
   it("and streamed because its agent held the whole service breaks off once that is narrowed", async () => {
     const hubspot = world({

@@ -1,5 +1,5 @@
 import { env } from "cloudflare:workers";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import type { Agent } from "../../src/agents/agent.ts";
 import type { AccessClaims } from "../../src/tokens/access-token.ts";
 import { evaluateTokenStatus } from "../../src/tokens/token-status.ts";
@@ -86,6 +86,54 @@ describe("KV's silence", () => {
     await self.env.DB.prepare("UPDATE agents SET status = 'suspended' WHERE id = ?1").bind(id).run();
     expect(await env.REVOCATIONS.get(`agent:${id}`)).toBeNull();
     expect((await read(self, token)).status).toBe(401);
+  });
+});
+
+describe("what the isolate remembers", () => {
+  const open = async (where: World, { id, apiKey }: { id: string; apiKey: string }) => {
+    const { body } = await where.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+    return body.token as { access_token: string };
+  };
+  const sessionOf = (token: string) =>
+    (JSON.parse(atob(token.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/"))) as AccessClaims).sid;
+  const end = (token: string) =>
+    env.DB.prepare("UPDATE refresh_families SET revoked_at = issued_at WHERE id = ?1").bind(sessionOf(token)).run();
+
+  it("of one session lets no other session of that agent pass", async () => {
+    const self = world();
+    const agent = await self.agent();
+    const [first, second] = [agent.token, (await open(self, agent)).access_token];
+    await end(first);
+    expect((await read(self, second)).status).toBe(200);
+    expect((await read(self, first)).body.code).toBe("token_revoked");
+    expect((await read(self, second)).status).toBe(200);
+  });
+
+  it("of an ended session ends no other session of that agent", async () => {
+    const self = world();
+    const agent = await self.agent();
+    const [first, second] = [agent.token, (await open(self, agent)).access_token];
+    await end(first);
+    expect((await read(self, first)).body.code).toBe("token_revoked");
+    expect((await read(self, second)).status).toBe(200);
+  });
+
+  it.each([
+    ["a write", "PUT", "/api/v2/tickets/1"],
+    ["a write that embeds what it may only read", "PUT", "/api/v2/tickets/1?include=users"],
+  ])("does not count for %s", async (_, method, path) => {
+    const self = world({
+      "UPSTREAMS.zendesk": { base_url: inject("upstream") },
+      UPSTREAM_ZENDESK_TOKEN: "oauth-token",
+    });
+    const agent = await self.agent(["zendesk:tickets:read", "zendesk:tickets:write", "zendesk:users:read"]);
+    const call = (how: string) => self.call(`/proxy/zendesk${path}`, { method: how, token: agent.token });
+    expect((await call("GET")).status).toBe(200);
+    expect((await call(method)).status).toBe(200);
+    // Ended where only the database knows it.
+    await end(agent.token);
+    expect((await call("GET")).status).toBe(200);
+    expect((await call(method)).body.code).toBe("token_revoked");
   });
 });
 

@@ -7,6 +7,7 @@ import worker from "../../src/index.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
+import { recordDead } from "../../src/webhooks/deliveries/store.ts";
 import { attempts, deliveriesOf, hook, hookWorld, olderSignature, receiver, settle } from "../support/receiver.ts";
 import type { Arrived } from "../support/upstream-server.ts";
 import type { Registered, World } from "../support/world.ts";
@@ -236,6 +237,44 @@ describe("a delivery that the queue brings twice", () => {
     expect(arrived).toHaveLength(2);
     expect(arrived[1]!.headers["webhook-id"]).toBe(deliveryId);
     expect((await deliveriesOf(where, agent, id))[0]).toMatchObject({ id: deliveryId, status: "success", attempts: 2 });
+  });
+});
+
+describe("an attempt that ends after its delivery was begun anew", () => {
+  it.each([
+    ["its success", "200", 1],
+    ["its failure", "500", 1],
+    ["its failure, which would have been the last", "500", 10],
+  ])("leaves nothing of %s behind", async (_, answer, attempt) => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    const at = receiver(`${answer},200`);
+    const { id } = await hook(where, agent, { url: at.url });
+    await setTier(where, admin, agent);
+    await settleAllButAttempts(where);
+    const { deliveryId } = where.asked.splice(0)[0]!;
+    await where.env.DB.prepare("UPDATE deliveries SET attempts = ?2 WHERE id = ?1")
+      .bind(deliveryId, attempt - 1)
+      .run();
+    const only = async () => (await deliveriesOf(where, agent, id))[0];
+
+    const send = globalThis.fetch;
+    vi.spyOn(globalThis, "fetch").mockImplementationOnce(async (input, init) => {
+      later(2 * MINUTE);
+      await recordDead(where.env.DB, [deliveryId], now());
+      const again = await post(where, agent, `/webhooks/${id}/deliveries/${deliveryId}/redeliver`);
+      expect(again.status).toBe(200);
+      return send(input, init);
+    });
+    await deliver(where.env, loadConfig(where.env), deliveryId);
+    expect(await at.arrived()).toHaveLength(1);
+    const anew = await only();
+    expect(anew).toMatchObject({ id: deliveryId, status: "pending", attempts: 0, response_status: null, error: null });
+    expect(Date.parse(anew.next_attempt_at)).toBeLessThanOrEqual(now());
+
+    await attempts(where);
+    expect(await at.arrived()).toHaveLength(2);
+    expect(await only()).toMatchObject({ status: "success", attempts: 1, response_status: 200 });
   });
 });
 

@@ -54,7 +54,7 @@ async function dueIds(now: number): Promise<string[]> {
 describe("60 refused requests of 8 KB by an agent with 20 webhooks", () => {
   it(
     "become a bounded number of deliveries, bytes and POSTs, and none is left out of the count",
-    { timeout: 60_000 },
+    { tags: ["slow"] },
     async () => {
       const where = hookWorld();
       const agent = await busyAgent(where);

@@ -7,6 +7,7 @@ import {
   secretScanner,
   type SecretEncodings,
 } from "../../../src/gateway/upstream/secret-leak.ts";
+import { extents } from "../../support/extents.ts";
 import { asciiTexts, ENCODERS, picks } from "../../support/encoders.ts";
 
 const SECRET = "ghp_a+b/c=d0123456789";
@@ -135,51 +136,57 @@ describe("a secret that an encoder wrote", () => {
   const around = asciiTexts(0, 90);
   const seeds = fc.nat();
 
-  it.each(Object.entries(ENCODERS))("as %s is found at every place, wherever the pieces end", (_, encoder) => {
-    fc.assert(
-      fc.property(
-        around,
-        asciiTexts(16, 60),
-        around,
-        seeds,
-        fc.integer({ min: 1, max: 40 }),
-        (before, secret, after, seed, size) => {
-          const encodings = secretEncodings([secret]);
-          const bytes = encoder(before + secret + after, picks(seed));
-          expect(containsSecret(bytes, encodings)).toBe(true);
-          const { clear, found } = scanned(bytes, size, encodings);
-          expect(found).toBe(true);
-          // At most as much of the secret is passed on as stands before the end of a line.
-          expect(clear).toBeLessThanOrEqual(encoder(before + secret.slice(0, 12), picks(seed)).length + 4);
-        },
-      ),
-      { numRuns: 40 },
-    );
-  });
+  const each = extents(8, 100).flatMap(({ numRuns, options }) =>
+    Object.entries(ENCODERS).map(([name, encoder]) => ({ name, encoder, numRuns, options })),
+  );
 
-  it.each(Object.entries(ENCODERS))("as %s is another one where a single character differs", (_, encoder) => {
-    fc.assert(
-      fc.property(
-        around,
-        asciiTexts(16, 60),
-        around,
-        seeds,
-        fc.integer({ min: 1, max: 40 }),
-        (before, secret, after, seed, size) => {
-          // In base64 the first and the last character share some of their bits with their neighbors.
-          const at = 1 + (seed % (secret.length - 2));
-          const other = secret.slice(0, at) + (secret[at] === "x" ? "y" : "x") + secret.slice(at + 1);
-          const text = before + other + after;
-          fc.pre(!text.includes(secret));
-          const encodings = secretEncodings([secret]);
-          const bytes = encoder(text, picks(seed));
-          expect(containsSecret(bytes, encodings)).toBe(false);
-          expect(scanned(bytes, size, encodings).found).toBe(false);
-        },
-      ),
-      { numRuns: 20 },
-    );
-  });
+  for (const { name, encoder, numRuns, options } of each) {
+    it(`as ${name} is found at every place, wherever the pieces end, ${numRuns} times`, options, () => {
+      fc.assert(
+        fc.property(
+          around,
+          asciiTexts(16, 60),
+          around,
+          seeds,
+          fc.integer({ min: 1, max: 40 }),
+          (before, secret, after, seed, size) => {
+            const encodings = secretEncodings([secret]);
+            const bytes = encoder(before + secret + after, picks(seed));
+            expect(containsSecret(bytes, encodings)).toBe(true);
+            const { clear, found } = scanned(bytes, size, encodings);
+            expect(found).toBe(true);
+            // At most as much of the secret is passed on as stands before the end of a line.
+            expect(clear).toBeLessThanOrEqual(encoder(before + secret.slice(0, 12), picks(seed)).length + 4);
+          },
+        ),
+        { numRuns },
+      );
+    });
+
+    it(`as ${name} is another one where a single character differs, ${numRuns} times`, options, () => {
+      fc.assert(
+        fc.property(
+          around,
+          asciiTexts(16, 60),
+          around,
+          seeds,
+          fc.integer({ min: 1, max: 40 }),
+          (before, secret, after, seed, size) => {
+            // In base64 the first and the last character share some of their bits with their neighbors.
+            const at = 1 + (seed % (secret.length - 2));
+            const other = secret.slice(0, at) + (secret[at] === "x" ? "y" : "x") + secret.slice(at + 1);
+            const text = before + other + after;
+            fc.pre(!text.includes(secret));
+            const encodings = secretEncodings([secret]);
+            const bytes = encoder(text, picks(seed));
+            expect(containsSecret(bytes, encodings)).toBe(false);
+            expect(scanned(bytes, size, encodings).found).toBe(false);
+          },
+        ),
+        { numRuns },
+      );
+    });
+  }
 
   it.each(Object.keys(ENCODERS).filter((name) => !/HTML, by name/.test(name)))(
     "as %s is found if it is not ASCII",

@@ -65,7 +65,7 @@ afterAll(async () => {
 });
 
 describe("the package", () => {
-  it("is clean to publint and to are-the-types-wrong", async () => {
+  it("is clean to publint and to are-the-types-wrong", { tags: ["slow"] }, async () => {
     expect(await run(ROOT, "publint", ["dist/npm", "--strict"])).toContain("All good!");
     const found = JSON.parse(await run(fresh, "attw", ["--pack", join(ROOT, "dist/npm"), "--format", "json"]));
     expect([found.problems ?? {}, Object.keys(found.analysis.entrypoints)]).toEqual([
@@ -78,7 +78,7 @@ describe("the package", () => {
     expect(await run(ROOT, "node", ["scripts/wire.ts", "--check"])).toContain("src/client/wire.ts is up to date.");
   });
 
-  it("is what packing the repository gives, too", async () => {
+  it("is what packing the repository gives, too", { tags: ["slow"] }, async () => {
     const files = async (...folder: string[]) => {
       const packed = await run(ROOT, "npm", ["pack", ...folder, "--dry-run", "--json", "--ignore-scripts"]);
       const [{ files: listed }] = JSON.parse(packed) as [{ files: { path: string }[] }];
@@ -128,8 +128,11 @@ client.proxy("sample")("/orders/1").then((answer) => answer.json()).then(({ item
   it.concurrent.each([
     ["node16", "node16", ["app.ts", "app.cts"]],
     ["esnext", "bundler", ["app.ts"]],
-  ])("has its types under module %s, moduleResolution %s, in %s", async (module, moduleResolution, files) => {
-    const text = `import { AgentAuthClient, Permissions, type Permission, type WebhookEvent } from "agentauth/client";
+  ])(
+    "has its types under module %s, moduleResolution %s, in %s",
+    { tags: ["slow"] },
+    async (module, moduleResolution, files) => {
+      const text = `import { AgentAuthClient, Permissions, type Permission, type WebhookEvent } from "agentauth/client";
 import { verifyWebhook } from "agentauth/webhook";
 import { isGranted } from "agentauth/verify";
 import { requirePermission } from "agentauth/next";
@@ -189,28 +192,29 @@ export async function dropIn(key: string | undefined): Promise<string[]> {
   return [...agents, ...activity].map((one) => one.agent_id).slice(0, total);
 }
 `;
-    for (const file of files) writeFileSync(join(fresh, file), text);
-    writeFileSync(join(fresh, "package.json"), JSON.stringify({ type: "module" }));
-    const lib = ["es2022", "dom"];
-    const exact = { skipDefaultLibCheck: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
-    const compilerOptions = {
-      noEmit: true,
-      strict: true,
-      ...exact,
-      target: "es2022",
-      lib,
-      types: [],
-      module,
-      moduleResolution,
-    };
-    const config = `tsconfig.${moduleResolution}.json`;
-    writeFileSync(join(fresh, config), JSON.stringify({ compilerOptions, files }));
-    expect(await run(fresh, "tsc", ["-p", config])).toBe("");
-  });
+      for (const file of files) writeFileSync(join(fresh, file), text);
+      writeFileSync(join(fresh, "package.json"), JSON.stringify({ type: "module" }));
+      const lib = ["es2022", "dom"];
+      const exact = { skipDefaultLibCheck: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
+      const compilerOptions = {
+        noEmit: true,
+        strict: true,
+        ...exact,
+        target: "es2022",
+        lib,
+        types: [],
+        module,
+        moduleResolution,
+      };
+      const config = `tsconfig.${moduleResolution}.json`;
+      writeFileSync(join(fresh, config), JSON.stringify({ compilerOptions, files }));
+      expect(await run(fresh, "tsc", ["-p", config])).toBe("");
+    },
+  );
 });
 
 describe("an editor", () => {
-  it("completes every permission of the built-in and of the declared services", () => {
+  it("completes every permission of the built-in and of the declared services", { tags: ["slow"] }, () => {
     const file = join(fresh, "editor.ts");
     const text = `import { AgentAuthClient } from "agentauth/client";
 declare module "agentauth" {

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
@@ -191,14 +191,30 @@ function bundle(): Promise<string> {
   return bundled;
 }
 
-/** The process that listens on a port, found among this one's children. */
+/** The process that listens on a port, found among this one's children: a test may have started several. */
 function workerdOn(port: number): number {
   const own = String(process.pid);
+  const listening = readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .find(([, local, , state]) => state === "0A" && Number.parseInt(local!.split(":")[1]!, 16) === port);
+  const socket = `socket:[${listening?.[9]}]`;
   for (const task of readFileSync(`/proc/${own}/task/${own}/children`, "utf8").trim().split(" ")) {
-    if (readFileSync(`/proc/${task}/cmdline`, "utf8").includes("workerd")) return Number(task);
+    if (descriptorsOf(task).includes(socket)) return Number(task);
   }
   throw new Error(`no workerd listens on ${port}`);
 }
+
+/** What a process has open. */
+const descriptorsOf = (pid: string): string[] =>
+  readdirSync(`/proc/${pid}/fd`).flatMap((name) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${name}`)];
+    } catch {
+      // Closed meanwhile.
+      return [];
+    }
+  });
 
 function parsed(text: string): unknown {
   try {

@@ -1,0 +1,127 @@
+import ts from "typescript";
+
+/** One small change of a source file that a test should notice. */
+export interface Mutation {
+  /** Offsets in the text of the file. */
+  readonly start: number;
+  readonly end: number;
+  readonly replacement: string;
+  /** One-based. */
+  readonly line: number;
+  /** What was changed, on one line. */
+  readonly description: string;
+}
+
+const SWAPPED_OPERATORS: Partial<Record<ts.SyntaxKind, string>> = {
+  [ts.SyntaxKind.AmpersandAmpersandToken]: "||",
+  [ts.SyntaxKind.BarBarToken]: "&&",
+  [ts.SyntaxKind.LessThanToken]: "<=",
+  [ts.SyntaxKind.LessThanEqualsToken]: "<",
+  [ts.SyntaxKind.GreaterThanToken]: ">=",
+  [ts.SyntaxKind.GreaterThanEqualsToken]: ">",
+  [ts.SyntaxKind.EqualsEqualsEqualsToken]: "!==",
+  [ts.SyntaxKind.ExclamationEqualsEqualsToken]: "===",
+  [ts.SyntaxKind.PlusToken]: "-",
+  [ts.SyntaxKind.MinusToken]: "+",
+};
+const SWAPPED_CALLS = new Map([
+  ["some", "every"],
+  ["every", "some"],
+  ["max", "min"],
+  ["min", "max"],
+]);
+
+/** Comparisons and conditions of SQL, and what stands in their place. */
+const SQL_CHANGES: readonly (readonly [pattern: RegExp, replacement: string])[] = [
+  [/<=/g, "<"],
+  [/>=/g, ">"],
+  [/(?<![<>])<(?![=>])/g, "<="],
+  [/(?<![<>])>(?!=)/g, ">="],
+  [/<>/g, "="],
+  [/\bNOT EXISTS\b/g, "EXISTS"],
+  [/(?<!NOT )\bEXISTS\b/g, "NOT EXISTS"],
+  [/\bIS NULL\b/g, "IS NOT NULL"],
+  [/\bIS NOT NULL\b/g, "IS NULL"],
+  [/\bAND\b/g, "OR"],
+  [/\bOR\b(?! (?:IGNORE|REPLACE))/g, "AND"],
+];
+const SQL = /\b(?:SELECT|UPDATE|INSERT|DELETE|WHERE|EXISTS|NULL)\b/;
+
+/**
+ * Every mutation of a TypeScript source: conditions negated, logical and comparison operators swapped, `some` and `every`
+ * swapped, constants changed, statements and early returns removed, and the comparisons of SQL in strings changed. Types,
+ * imports, and text that people read stay as they are.
+ */
+export function mutationsOf(name: string, text: string): Mutation[] {
+  const source = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
+  const found: Mutation[] = [];
+  const add = (start: number, end: number, replacement: string): void => {
+    const shown = (part: string) => part.replace(/\s+/g, " ").trim().slice(0, 80);
+    const line = source.getLineAndCharacterOfPosition(start).line + 1;
+    const description = `${shown(text.slice(start, end))} → ${shown(replacement) || "(removed)"}`;
+    found.push({ start, end, replacement, line, description });
+  };
+  const replace = (node: ts.Node, replacement: string): void => add(node.getStart(source), node.end, replacement);
+  const isText = (node: ts.Node): boolean => ts.isStringLiteralLike(node) || ts.isTemplateExpression(node);
+
+  function visitSql(node: ts.Node): void {
+    const start = node.getStart(source);
+    const sql = text.slice(start, node.end);
+    if (!SQL.test(sql)) return;
+    for (const [pattern, replacement] of SQL_CHANGES) {
+      for (const match of sql.matchAll(pattern)) {
+        add(start + match.index, start + match.index + match[0].length, replacement);
+      }
+    }
+    // `=` compares where a condition has begun; before that it assigns.
+    for (const match of sql.matchAll(/(?<![<>=!])=(?!=)/g)) {
+      const before = sql.slice(0, match.index);
+      const begun = Math.max(before.lastIndexOf("WHERE"), before.lastIndexOf(" ON "), before.lastIndexOf("WHEN"));
+      if (begun > before.lastIndexOf("SET ")) add(start + match.index, start + match.index + 1, "<>");
+    }
+  }
+
+  function visit(node: ts.Node): void {
+    if (ts.isTypeNode(node) || ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) return;
+    if (ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)) return;
+    // What a thrown error says is for people; that it is thrown is removed with its statement.
+    if (ts.isNewExpression(node) && node.expression.getText(source).endsWith("Error")) return;
+
+    if (ts.isBinaryExpression(node)) {
+      const { operatorToken, left, right } = node;
+      const swapped = SWAPPED_OPERATORS[operatorToken.kind];
+      const joins = operatorToken.kind === ts.SyntaxKind.PlusToken && (isText(left) || isText(right));
+      if (swapped && !joins) replace(operatorToken, swapped);
+    } else if (ts.isIfStatement(node)) {
+      replace(node.expression, `!(${node.expression.getText(source)})`);
+      const only = ts.isBlock(node.thenStatement) ? node.thenStatement.statements.at(-1) : node.thenStatement;
+      if (!node.elseStatement && only && (ts.isReturnStatement(only) || ts.isThrowStatement(only))) replace(node, ";");
+    } else if (ts.isConditionalExpression(node)) {
+      replace(node.condition, `!(${node.condition.getText(source)})`);
+    } else if (ts.isPropertyAccessExpression(node) && ts.isCallExpression(node.parent)) {
+      const swapped = SWAPPED_CALLS.get(node.name.text);
+      if (swapped && node.parent.expression === node) replace(node.name, swapped);
+    } else if (ts.isPrefixUnaryExpression(node) && node.operator === ts.SyntaxKind.ExclamationToken) {
+      replace(node, node.operand.getText(source));
+    } else if (ts.isExpressionStatement(node)) {
+      replace(node, ";");
+    } else if (node.kind === ts.SyntaxKind.TrueKeyword && !ts.isLiteralTypeNode(node.parent)) {
+      replace(node, "false");
+    } else if (node.kind === ts.SyntaxKind.FalseKeyword && !ts.isLiteralTypeNode(node.parent)) {
+      replace(node, "true");
+    } else if (ts.isNumericLiteral(node) && !ts.isPropertyAssignment(node.parent)) {
+      replace(node, String(Number(node.text.replaceAll("_", "")) + 1));
+    } else if (isText(node)) {
+      visitSql(node);
+      const isName = ts.isPropertyAssignment(node.parent) && node.parent.name === node;
+      if (ts.isStringLiteral(node) && !isName && /^[^\s]+$/.test(node.text)) replace(node, '"mutated"');
+    }
+    ts.forEachChild(node, visit);
+  }
+  visit(source);
+  return found.toSorted((a, b) => a.start - b.start || a.end - b.end);
+}
+
+/** The text with one mutation made. */
+export const mutate = (text: string, { start, end, replacement }: Mutation): string =>
+  text.slice(0, start) + replacement + text.slice(end);

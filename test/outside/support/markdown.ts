@@ -1,0 +1,63 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { marked, type Token, type Tokens } from "marked";
+
+const ROOT = join(import.meta.dirname, "../../..");
+
+/** A page of Markdown, or a part of one, as its parser reads it. */
+export interface Page {
+  /** What stands below a heading, up to the next of its depth or a higher one. @throws {Error} if there is no such heading. */
+  section(heading: string): Page;
+  /** The text of the first fenced block in a language, without the line break at its end. @throws {Error} if there is none. */
+  code(language: string): string;
+  /** The cells of every table's rows, as they are written, without the header. */
+  readonly rows: readonly (readonly string[])[];
+  readonly headings: readonly string[];
+  /** Where the links lead. */
+  readonly links: readonly string[];
+  /** The texts between back-quotes. */
+  readonly codeSpans: readonly string[];
+}
+
+/** Reads a file below the root of the repository. */
+export const readPage = (file: string): Page => toPage(marked.lexer(readFileSync(join(ROOT, file), "utf8")), file);
+
+function toPage(tokens: readonly Token[], name: string): Page {
+  const all: Token[] = [];
+  marked.walkTokens([...tokens], (token) => void all.push(token));
+  const ofType = <Type extends Token["type"]>(type: Type) =>
+    all.filter((token): token is Extract<Token, { type: Type }> => token.type === type);
+  const found = <Value>(value: Value | undefined, what: string): Value => {
+    if (value === undefined) throw new Error(`${name} has no ${what}.`);
+    return value;
+  };
+  return {
+    section(heading) {
+      const start = tokens.findIndex((token) => token.type === "heading" && token.text === heading);
+      found(start < 0 ? undefined : start, `heading "${heading}"`);
+      const { depth } = tokens[start] as Tokens.Heading;
+      const length = tokens.slice(start + 1).findIndex((token) => token.type === "heading" && token.depth <= depth);
+      return toPage(tokens.slice(start + 1, length < 0 ? undefined : start + 1 + length), `${name}, "${heading}",`);
+    },
+    code: (language) =>
+      found(
+        ofType("code").find(({ lang }) => lang === language),
+        `block of ${language}`,
+      ).text,
+    rows: ofType("table").flatMap((table) => table.rows.map((row) => row.map(({ text }) => text))),
+    headings: ofType("heading").map(({ text }) => text),
+    links: ofType("link").map(({ href }) => href),
+    codeSpans: ofType("codespan").map(({ text }) => unescaped(text)),
+  };
+}
+
+/** The parser escapes code spans for HTML. */
+const unescaped = (text: string): string =>
+  text.replace(/&(?:lt|gt|quot|#39|amp);/g, (entity) => ENTITIES.get(entity) ?? entity);
+const ENTITIES = new Map([
+  ["&lt;", "<"],
+  ["&gt;", ">"],
+  ["&quot;", '"'],
+  ["&#39;", "'"],
+  ["&amp;", "&"],
+]);
