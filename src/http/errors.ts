@@ -1,3 +1,5 @@
+import type { AuthorityLoss } from "../authority/authority.ts";
+
 /** What every error body carries beside `status`, `message` and `request_id`. */
 export interface ErrorFields {
   /** Stable, machine-readable. */
@@ -48,6 +50,21 @@ export function unauthorized(code: string, message: string): ApiError {
     message,
     headers: { "WWW-Authenticate": `Bearer realm="agentauth"${attributes}` },
   });
+}
+
+/** 401 for a token that was good and has been ended. */
+export const tokenRevoked = (): ApiError =>
+  unauthorized("token_revoked", "The access token has been revoked, or its agent is not active.");
+
+/** 401 or 403 for a caller that lost its authority while its request was handled. */
+export function authorityLost(loss: AuthorityLoss): ApiError {
+  if (loss.reason === "token_revoked") return tokenRevoked();
+  const { required, granted } = loss;
+  return forbidden(
+    "insufficient_permissions",
+    "A permission that this request needs was taken away while the request was handled.",
+    { required, granted },
+  );
 }
 
 /** 403 for a caller that is known and may not. */
