@@ -260,3 +260,10 @@ CREATE TRIGGER deliveries_uncounted AFTER DELETE ON deliveries BEGIN
   SET pending = pending - (old.status = 'pending'), bytes = bytes - length(CAST(old.body AS BLOB)) - 1024
   WHERE webhook_id = old.webhook_id;
 END;
+-- Each change writes its id into the row that it changes. The events of the change are inserted in the same batch, and only if
+-- the row bears that id: a change that did not happen has no event.
+
+ALTER TABLE agents ADD COLUMN change_id TEXT;
+ALTER TABLE api_keys ADD COLUMN change_id TEXT;
+ALTER TABLE refresh_families ADD COLUMN change_id TEXT;
+ALTER TABLE webhooks ADD COLUMN change_id TEXT;

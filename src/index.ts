@@ -14,7 +14,7 @@ export default {
     switch (batch.queue) {
       case "agentauth-activity":
         await consumeActivityBatch(env.DB, batch.messages as readonly Message<ActivityMessage>[]);
-        // Whatever announces an event is recorded as activity too, so this is when there is something to send.
+        // A change that has an event is recorded as activity too, so this is when the outbox has something.
         await emptyOutbox(env, Date.now()).catch((cause: unknown) => logFailure("outbox_not_emptied", cause));
         break;
       case "agentauth-deliveries": {

@@ -18,7 +18,7 @@ async function scansOf(sql: string, bindings: readonly unknown[]): Promise<strin
   return results.map(({ detail }) => detail).filter((detail) => detail.startsWith("SCAN") && !SMALL.test(detail));
 }
 
-/** What each endpoint may cost: round trips that the answer waits for, and no table that is read through. */
+/** What each endpoint costs: round trips that the response waits for, rows written (an event is one), and no table scan. */
 describe("what an answer waits for", () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
   afterEach(() => void vi.useRealTimers());
@@ -79,26 +79,26 @@ describe("what an answer waits for", () => {
     const json = { name: "counted", owner_email: "owner@example.com", permissions: ["lab:things:read"] };
     const put = (path: string, body: unknown) => () =>
       self.call(path, { method: "PUT", json: body, token: admin.token });
-    const budgets: [work: () => Promise<{ status: number }>, d1: number, more?: object][] = [
-      [post(self, "/agents/register", json), 1],
-      [post(self, "/agents/verify", { agent_id: id, api_key: apiKey }), 1],
-      [post(self, "/agents/refresh", { refresh_token: refreshToken }), 2],
-      [() => self.call(`/agents/${id}`, { token }), 1],
-      [() => self.call(`/agents/${id}/activity`, { token }), 2],
-      [() => self.call("/agents", { token: admin.token }), 2],
-      [() => self.call("/agents?q=count", { token: admin.token }), 2],
-      [() => self.call("/activity", { token: admin.token }), 2],
-      [put(`/agents/${id}/tier`, { tier: "pro" }), 2],
-      [put(`/agents/${id}/permissions`, { permissions: ["lab:notes:read"] }), 2],
-      [post(self, `/agents/${id}/rotate-key`, { overlap_seconds: 60 }, token), 2],
-      [post(self, "/agents/revoke-tokens", {}, token), 2],
-      [put(`/agents/${id}/status`, { status: "suspended" }), 2],
-      [() => self.call(`/agents/${id}`, { method: "DELETE", token: admin.token }), 2],
+    const budgets: [work: () => Promise<{ status: number }>, d1: number, rowsWritten: number][] = [
+      [post(self, "/agents/register", json), 1, 9],
+      [post(self, "/agents/verify", { agent_id: id, api_key: apiKey }), 1, 7],
+      [post(self, "/agents/refresh", { refresh_token: refreshToken }), 2, 4],
+      [() => self.call(`/agents/${id}`, { token }), 1, 0],
+      [() => self.call(`/agents/${id}/activity`, { token }), 2, 0],
+      [() => self.call("/agents", { token: admin.token }), 2, 0],
+      [() => self.call("/agents?q=count", { token: admin.token }), 2, 0],
+      [() => self.call("/activity", { token: admin.token }), 2, 0],
+      [put(`/agents/${id}/tier`, { tier: "pro" }), 2, 2],
+      [put(`/agents/${id}/permissions`, { permissions: ["lab:notes:read"] }), 2, 2],
+      [post(self, `/agents/${id}/rotate-key`, { overlap_seconds: 60 }, token), 2, 5],
+      [post(self, "/agents/revoke-tokens", {}, token), 2, 1],
+      [put(`/agents/${id}/status`, { status: "suspended" }), 2, 7],
+      [() => self.call(`/agents/${id}`, { method: "DELETE", token: admin.token }), 2, 11],
     ];
-    for (const [index, [work, d1]] of budgets.entries()) {
+    for (const [index, [work, d1, rowsWritten]] of budgets.entries()) {
       const { result, awaited, later, statements } = await counter.run(work);
       expect([index, result.status]).toEqual([index, index === 0 ? 201 : 200]);
-      expect({ index, ...awaited }).toMatchObject({ index, d1, kvReads: 0, kvWrites: 0, queueSends: 0 });
+      expect({ index, ...awaited }).toMatchObject({ index, d1, rowsWritten, kvReads: 0, kvWrites: 0, queueSends: 0 });
       expect(later.d1).toBe(0);
       for (const { sql, bindings } of statements)
         expect({ index, sql, scans: await scansOf(sql, bindings) }).toEqual({ index, sql, scans: [] });

@@ -1,4 +1,4 @@
-import { tokenRevoked, type Authority } from "../authority/authority.ts";
+import type { Authority } from "../authority/authority.ts";
 import type { Agent } from "../agents/agent.ts";
 import type { Registrar } from "../agents/register.ts";
 import type { Config } from "../config/config.ts";
@@ -8,7 +8,7 @@ import { intersectPermissions } from "../permissions/match.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { getTokenStatus } from "../tokens/token-status.ts";
-import { unauthorized, unavailable } from "../http/errors.ts";
+import { tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
 import { rememberAgent } from "../log/request-log.ts";
 import type { RequestContext } from "../http/request-context.ts";
 
@@ -43,7 +43,7 @@ export async function readClaims({ request, config, now }: AuthenticationContext
       "Send an access token as Authorization: Bearer <access token>. POST /agents/verify gives one.",
     );
   }
-  const claims = await verifyAccessToken(token, tokenSettings(config, request), now);
+  const claims = await verifyAccessToken(token, tokenSettings(config, new URL(request.url).origin), now);
   if (claims === "token_expired") {
     throw unauthorized(
       "token_expired",

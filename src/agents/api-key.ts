@@ -6,21 +6,21 @@ const SECRET_LENGTH = 43;
 const CHECKSUM_LENGTH = 6;
 
 /**
- * A new API key: `ak_`, 43 random characters, and a CRC-32 of them in base 62, so that a scanner or a form can tell a
- * key from a typing error without asking the service.
+ * A new API key: `ak_`, 43 random characters, and a CRC-32 of them in base 62, so that a secret scanner or a
+ * form recognizes a key, and a typing error, without asking the service.
  */
 export function newApiKey(): string {
   const secret = randomBase62(SECRET_LENGTH);
   return `ak_${secret}${checksum(secret)}`;
 }
 
-/** Whether a text has the form and the checksum of an API key. Says nothing of whether the key exists. */
+/** Whether a text has the form and the checksum of an API key, whether or not such a key exists. */
 export function isApiKey(text: string): boolean {
   const match = /^ak_([0-9A-Za-z]{43})([0-9A-Za-z]{6})$/.exec(text);
   return match !== null && checksum(match[1]!) === match[2];
 }
 
-/** What is kept of an API key: an HMAC under the pepper. A key has 256 random bits, so no slow hash is needed. */
+/** What is stored of an API key: an HMAC under the pepper. A key has 256 random bits, so no slow hash is needed. */
 export async function apiKeyHash(apiKey: string, pepper: string): Promise<string> {
   return toHex(await hmac(pepper, "api-key", apiKey));
 }

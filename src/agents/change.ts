@@ -1,18 +1,18 @@
 import type { Authority } from "../authority/authority.ts";
-import { newEvent, type Event } from "../outbox/event.ts";
+import { newEvent } from "../outbox/event.ts";
 import type { Agent, Status, Tier } from "./agent.ts";
-import { deleteAgent, updateColumn, updateStatus } from "./store.ts";
+import { deleteAgent, updatePermissions, updateStatus, updateTier, type UpdatedAgent } from "./store/agents.ts";
 
-/** What became of a wish to change an agent. */
+/** What became of a change to an agent. */
 export type AgentChangeResult =
   | { readonly result: "changed" | "unchanged"; readonly agent: Agent }
   | { readonly result: "unknown" }
-  /** A revoked agent stays as it is. */
-  | { readonly result: "final" };
+  /** A revoked agent cannot be changed. */
+  | { readonly result: "already_revoked" };
 
 export interface AgentChange {
   readonly id: string;
-  /** Who changes it, and what the caller may do it by. */
+  /** Who makes the change, and the authority that it needs. */
   readonly by: Authority;
   /** Milliseconds. */
   readonly now: number;
@@ -22,71 +22,59 @@ export interface AgentChange {
  * Sets an agent's status. Leaving `active` ends all its tokens and sessions in the same statement; `revoked` is final.
  * One D1 round trip.
  */
-export async function setStatus(
-  db: D1Database,
-  { id, by, now }: AgentChange,
-  status: Status,
-): Promise<AgentChangeResult> {
-  const at = new Date(now).toISOString();
-  const events = [newEvent("agent.status_updated", id, now, { ...updateOf({ id, by, now }), status })];
+export async function setStatus(db: D1Database, change: AgentChange, status: Status): Promise<AgentChangeResult> {
+  const { id, by, now } = change;
+  const events = [newEvent("agent.status_updated", id, now, { ...updateData(change), status })];
   if (status === "revoked") {
-    events.push(newEvent("agent.revoked", id, now, { agent_id: id, revoked_at: at, revoked_by: by.agentId }));
+    const revoked_at = new Date(now).toISOString();
+    events.push(newEvent("agent.revoked", id, now, { agent_id: id, revoked_at, revoked_by: by.agentId }));
   }
-  const { changed, agent } = await updateStatus(db, id, status, { by, events });
-  return toChangeResult(changed, agent, agent?.status === status);
+  const updated = await updateStatus(db, id, status, { by, events });
+  return toChangeResult(updated, updated.agent?.status === status);
 }
 
 /**
- * Sets what an agent may do. Tokens in circulation are narrowed to it with their next request, for reads through the gateway
- * within `STANDING_TTL_SECONDS`; what is added needs a new token.
+ * Sets an agent's permissions. Tokens in circulation lose what is taken away with their next request, for reads through the
+ * gateway within `STANDING_TTL_SECONDS`; what is added needs a new token. One D1 round trip.
  */
 export async function setPermissions(
   db: D1Database,
-  of: AgentChange,
+  change: AgentChange,
   permissions: readonly string[],
 ): Promise<AgentChangeResult> {
-  const wanted = [...new Set(permissions)];
-  return setColumn(
-    db,
-    of,
-    "permissions",
-    JSON.stringify(wanted),
-    newEvent("agent.permissions_updated", of.id, of.now, { ...updateOf(of), permissions: wanted }),
-  );
+  const { id, by, now } = change;
+  const unique = [...new Set(permissions)];
+  const event = newEvent("agent.permissions_updated", id, now, { ...updateData(change), permissions: unique });
+  const updated = await updatePermissions(db, id, unique, { by, events: [event] });
+  return toChangeResult(updated, updated.agent?.status !== "revoked");
 }
 
-export async function setTier(db: D1Database, of: AgentChange, tier: Tier): Promise<AgentChangeResult> {
-  return setColumn(db, of, "tier", tier, newEvent("agent.tier_updated", of.id, of.now, { ...updateOf(of), tier }));
-}
-
-async function setColumn(
-  db: D1Database,
-  { id, by }: AgentChange,
-  column: "permissions" | "tier",
-  value: string,
-  told: Event,
-): Promise<AgentChangeResult> {
-  const { changed, agent } = await updateColumn(db, id, column, value, { by, events: [told] });
-  return toChangeResult(changed, agent, agent?.status !== "revoked");
+/** Sets an agent's tier. One D1 round trip. */
+export async function setTier(db: D1Database, change: AgentChange, tier: Tier): Promise<AgentChangeResult> {
+  const { id, by, now } = change;
+  const event = newEvent("agent.tier_updated", id, now, { ...updateData(change), tier });
+  const updated = await updateTier(db, id, tier, { by, events: [event] });
+  return toChangeResult(updated, updated.agent?.status !== "revoked");
 }
 
 /**
- * Deletes an agent with its keys and sessions; its webhooks hear of it and go.
+ * Deletes an agent with its keys and sessions. Its webhooks receive the event, and are then deleted too.
  *
- * @returns the second before which its tokens are over, or undefined if there is no such agent.
+ * @returns the second before which its tokens are revoked, or undefined if there is no such agent.
  */
 export function removeAgent(db: D1Database, { id, by, now }: AgentChange): Promise<number | undefined> {
   const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: by.agentId };
   return deleteAgent(db, id, by, newEvent("agent.deleted", id, now, data));
 }
 
-function toChangeResult(changed: boolean, agent: Agent | undefined, asWished: boolean): AgentChangeResult {
+/** @param isSet whether the agent has the value now, for an update that changed nothing. */
+function toChangeResult({ changed, agent }: UpdatedAgent, isSet: boolean): AgentChangeResult {
   if (!agent) return { result: "unknown" };
   if (changed) return { result: "changed", agent };
-  return asWished ? { result: "unchanged", agent } : { result: "final" };
+  return isSet ? { result: "unchanged", agent } : { result: "already_revoked" };
 }
 
-/** What the data of every event about a change says. */
-function updateOf({ id, by, now }: AgentChange) {
+/** The data that every event of an update has. */
+function updateData({ id, by, now }: AgentChange) {
   return { agent_id: id, updated_at: new Date(now).toISOString(), updated_by: by.agentId };
 }

@@ -1,8 +1,14 @@
-import type { ActivityMessage } from "../audit/record.ts";
-import { updateLastVerified } from "./store.ts";
+import { updateLastVerified } from "./store/agents.ts";
 
-/** The statements that keep when agents last proved themselves, for the batch that brings these activities in. */
-export function lastVerifiedStatements(db: D1Database, activities: readonly ActivityMessage[]): D1PreparedStatement[] {
+/** A use of an agent's API key, or another of its activities. `at` is milliseconds. */
+interface Verification {
+  readonly agentId: string;
+  readonly at: number;
+  readonly verified?: boolean;
+}
+
+/** The statements that store when agents last verified themselves, for the batch that inserts these activities. */
+export function lastVerifiedStatements(db: D1Database, activities: readonly Verification[]): D1PreparedStatement[] {
   const verifications = activities.filter(({ verified }) => verified);
   return verifications.length > 0 ? [updateLastVerified(db, verifications)] : [];
 }

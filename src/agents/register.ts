@@ -1,31 +1,31 @@
-import { batchAsCaller, type Authority } from "../authority/authority.ts";
+import type { Authority } from "../authority/authority.ts";
 import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { missingPermissions, isGranted } from "../permissions/match.ts";
 import { newEvent } from "../outbox/event.ts";
-import { insertEvent } from "../webhooks/outbox.ts";
 import type { Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";
 import { validatePermissions } from "./grants.ts";
-import { insertAgent } from "./store.ts";
+import { insertAgent } from "./store/agents.ts";
 
-/** Who asks for a registration. */
+/** Who registers an agent. */
 export type Registrar =
+  /** A caller without credentials. */
   | { readonly kind: "stranger" }
   /** The holder of `ADMIN_BOOTSTRAP_TOKEN`. */
   | { readonly kind: "bootstrap" }
   | { readonly kind: "agent"; readonly permissions: ReadonlySet<string>; readonly authority: Authority };
 
 export type RegistrationDecision =
-  | { readonly verdict: "born"; readonly status: "active" | "inactive" }
+  | { readonly verdict: "accepted"; readonly status: "active" | "inactive" }
   | { readonly verdict: "malformed"; readonly faults: { permission: string; message: string }[] }
   | { readonly verdict: "closed" }
-  /** More than the registrar may give away. */
-  | { readonly verdict: "too_much"; readonly permissions: readonly string[] };
+  /** These permissions are more than the registrar may grant. */
+  | { readonly verdict: "exceeds_grantor"; readonly permissions: readonly string[] };
 
-/** What registration policy says to a wish. */
+/** Decides whether an agent may be registered with these permissions, and with which status. */
 export function decideRegistration(
   permissions: readonly string[],
   registrar: Registrar,
@@ -34,14 +34,14 @@ export function decideRegistration(
 ): RegistrationDecision {
   const faults = validatePermissions(permissions, catalogue);
   if (faults.length > 0) return { verdict: "malformed", faults };
-  if (isAdmin(registrar)) return { verdict: "born", status: "active" };
+  if (isAdmin(registrar)) return { verdict: "accepted", status: "active" };
   if (policy === "admin") return { verdict: "closed" };
-  const tooMuch =
+  const exceeding =
     registrar.kind === "agent"
       ? missingPermissions(permissions, registrar.permissions, catalogue)
       : permissions.filter((permission) => permission === ADMIN);
-  if (tooMuch.length > 0) return { verdict: "too_much", permissions: tooMuch };
-  return { verdict: "born", status: policy === "open" ? "active" : "inactive" };
+  if (exceeding.length > 0) return { verdict: "exceeds_grantor", permissions: exceeding };
+  return { verdict: "accepted", status: policy === "open" ? "active" : "inactive" };
 
   function isAdmin(who: Registrar): boolean {
     return who.kind === "bootstrap" || (who.kind === "agent" && isGranted(who.permissions, ADMIN, catalogue));
@@ -56,22 +56,22 @@ export interface NewAgent {
 }
 
 /**
- * Creates an agent with its first API key, which is shown here and never again. One D1 round trip.
+ * Creates an agent with its first API key, which is returned here and never again. One D1 round trip.
  *
- * @throws {ApiError} 401 or 403 if the registrar is an agent that lost meanwhile what the registration was judged by.
+ * @throws {AuthorityLostError} if the registrar is an agent that has lost the authority to register meanwhile.
  */
 export async function createAgent(
   db: D1Database,
-  wish: NewAgent,
+  { name, ownerEmail, description, permissions }: NewAgent,
   status: "active" | "inactive",
   registrar: Registrar,
   { pepper, now }: { pepper: string; now: number },
 ): Promise<{ agent: Agent; apiKey: string }> {
   const agent: Agent = {
     id: `agt_${randomBase62(24)}`,
-    name: wish.name,
-    ownerEmail: wish.ownerEmail,
-    permissions: [...new Set(wish.permissions)],
+    name,
+    ownerEmail,
+    permissions: [...new Set(permissions)],
     status,
     tier: "free",
     notBefore: 0,
@@ -82,12 +82,11 @@ export async function createAgent(
   const apiKey = newApiKey();
   const event = newEvent("agent.registered", agent.id, now, {
     agent_id: agent.id,
-    name: agent.name,
-    owner_email: agent.ownerEmail,
+    name,
+    owner_email: ownerEmail,
     created_at: new Date(now).toISOString(),
   });
-  const authority = registrar.kind === "agent" ? registrar.authority : undefined;
-  const statements = insertAgent(db, agent, wish.description, await apiKeyHash(apiKey, pepper));
-  await batchAsCaller(db, authority, [...statements, insertEvent(db, event)]);
+  const by = registrar.kind === "agent" ? registrar.authority : undefined;
+  await insertAgent(db, { agent, description, keyHash: await apiKeyHash(apiKey, pepper), event }, by);
   return { agent, apiKey };
 }

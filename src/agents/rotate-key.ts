@@ -2,15 +2,18 @@ import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
 import { apiKeyHash, newApiKey } from "./api-key.ts";
 import type { AgentChange } from "./change.ts";
-import { replaceKey } from "./store.ts";
+import { replaceKey } from "./store/keys.ts";
 
 export type RotatedKey =
+  /** `previousExpiresAt`: until when the former keys are valid, in milliseconds. */
   | { readonly result: "rotated"; readonly apiKey: string; readonly previousExpiresAt: number; readonly agent: Agent }
-  | { readonly result: "unknown" | "final" };
+  | { readonly result: "unknown" | "already_revoked" };
 
 /**
- * Gives an agent a fresh key; the ones before it stay good for the overlap. Without an overlap a key is taken to be in
- * wrong hands: it is deleted, and every session that it opened ends with it. One D1 round trip.
+ * Gives an agent a new key; the former ones stay valid for the overlap. No overlap means that somebody else may have a key: the
+ * former keys are deleted, and every session ends. One D1 round trip.
+ *
+ * @param overlapMs milliseconds.
  */
 export async function rotateKey(
   db: D1Database,
@@ -31,6 +34,6 @@ export async function rotateKey(
     }),
   });
   if (!agent) return { result: "unknown" };
-  if (rotatedAt === undefined) return { result: "final" };
+  if (rotatedAt === undefined) return { result: "already_revoked" };
   return { result: "rotated", apiKey, previousExpiresAt: rotatedAt + overlapMs, agent };
 }

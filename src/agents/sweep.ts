@@ -1,5 +1,5 @@
-import type { Job } from "../jobs/job.ts";
-import { deleteExpiredKeys } from "./store.ts";
+import { deleteExpiredKeys } from "./store/keys.ts";
 
-/** Deletes API keys whose overlap with their successor is over. */
-export const sweepKeys: Job = (env, _config, now, most) => deleteExpiredKeys(env.DB, now, most);
+/** Deletes up to `limit` API keys whose overlap with their successor has ended until `now`, in milliseconds. Returns how many. */
+export const sweepKeys = (db: D1Database, now: number, limit: number): Promise<number> =>
+  deleteExpiredKeys(db, now, limit);

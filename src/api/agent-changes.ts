@@ -156,7 +156,7 @@ async function changeStatus(call: ChangeCall, status: Status) {
 
 /** @throws {ApiError} 404 or 409 if nothing could be changed. */
 function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: string): z.input<typeof changedAgent> {
-  if (changed.result === "unknown" || changed.result === "final") throw changeRefused(changed.result);
+  if (changed.result === "unknown" || changed.result === "already_revoked") throw changeRefused(changed.result);
   const { agent } = changed;
   if (changed.result === "changed") recordInBackground(call, agent.id, `${what}, set by ${call.caller.agent.id}`);
   return {
@@ -166,7 +166,7 @@ function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: st
   };
 }
 
-function changeRefused(result: "unknown" | "final"): ApiError {
+function changeRefused(result: "unknown" | "already_revoked"): ApiError {
   if (result === "unknown") return notFound("The agent");
   return conflict("agent_revoked", "A revoked agent cannot be changed. Register a new one.");
 }

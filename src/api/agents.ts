@@ -3,8 +3,8 @@ import { route } from "../access/route.ts";
 import { STATUSES } from "../agents/agent.ts";
 import { removeAgent } from "../agents/change.ts";
 import { fromCursor, toCursor } from "../agents/page.ts";
+import { findAgent, listAgents } from "../agents/read.ts";
 import { createAgent, decideRegistration } from "../agents/register.ts";
-import { findAgent, listAgents, searchAgents } from "../agents/store.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { forbidden, notFound } from "../http/errors.ts";
 import { readableLine, readableText } from "../validation/readable-text.ts";
@@ -48,7 +48,7 @@ export const agentRoutes = [
             "registration_closed",
             "Only an administrator registers agents here. Ask one, or send the bootstrap token.",
           );
-        case "too_much":
+        case "exceeds_grantor":
           throw forbidden(
             "grant_beyond_caller",
             `${decision.permissions.join(", ")} can only be granted by an administrator.`,
@@ -109,8 +109,8 @@ export const agentRoutes = [
     }),
     async handle({ env, query }) {
       const { limit, offset, status, q, cursor } = query;
-      const filter = { limit, offset, status, after: cursor ? fromCursor(cursor) : undefined };
-      const { agents, total } = q ? await searchAgents(env.DB, q, filter) : await listAgents(env.DB, filter);
+      const filter = { limit, offset, status, q, after: cursor ? fromCursor(cursor) : undefined };
+      const { agents, total } = await listAgents(env.DB, filter);
       const { rows, hasMore } = page(agents, query);
       const last = rows.at(-1);
       return {

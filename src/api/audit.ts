@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import { route } from "../access/route.ts";
-import { readActivity, type ActivityPage, type ActivityRow } from "../audit/store.ts";
+import type { Activity, ActivityPage } from "../audit/activity.ts";
+import { listActivity } from "../audit/read.ts";
 import { notFound } from "../http/errors.ts";
 import { page, pagination, paging } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
@@ -49,7 +50,7 @@ export const activityRoutes = [
       pagination,
     }),
     async handle({ env, params, query, caller }) {
-      const found = await readActivity(env.DB, { ...query, agentId: params.id });
+      const found = await listActivity(env.DB, { ...query, agentId: params.id });
       // The activity of a deleted agent can still be read.
       if (!found.agentExists && found.total === 0) throw notFound("The agent");
       return { success: true, agent_id: params.id, ...toPage(found, query, { showAddresses: caller.isAdmin }) };
@@ -67,7 +68,7 @@ export const activityRoutes = [
     }),
     response: z.object({ success: z.literal(true), activity: z.array(activityRow), pagination }),
     async handle({ env, query }) {
-      const found = await readActivity(env.DB, { ...query, agentId: query.agent_id });
+      const found = await listActivity(env.DB, { ...query, agentId: query.agent_id });
       return { success: true, ...toPage(found, query, { showAddresses: true }) };
     },
   }),
@@ -78,19 +79,19 @@ function toPage(
   { limit, offset }: { limit: number; offset: number },
   { showAddresses }: { showAddresses: boolean },
 ) {
-  const { rows, hasMore } = page(found.rows, { limit });
-  const activity = rows.map((row) => toActivityResponse(row, row.by_other === 0 || showAddresses));
+  const { rows, hasMore } = page(found.activities, { limit });
+  const activity = rows.map((one) => toActivityResponse(one, showAddresses || !one.byOther));
   return { activity, pagination: { total: found.total, limit, offset, has_more: hasMore } };
 }
 
 /** @param showAddress false for an agent that reads what an administrator, or another agent, did to it. */
-function toActivityResponse(row: ActivityRow, showAddress: boolean): z.input<typeof activityRow> {
+function toActivityResponse(activity: Activity, showAddress: boolean): z.input<typeof activityRow> {
   return {
-    id: row.id,
-    agent_id: row.agent_id,
-    timestamp: toTimestamp(row.at),
-    ip_address: showAddress ? row.ip_address : "",
-    status: row.status,
-    message: row.message,
+    id: activity.id,
+    agent_id: activity.agentId,
+    timestamp: toTimestamp(activity.at),
+    ip_address: showAddress ? activity.ipAddress : "",
+    status: activity.status,
+    message: activity.message,
   };
 }

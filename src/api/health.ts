@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { route } from "../access/route.ts";
-import { pingDatabase } from "../http/store.ts";
+import { pingDatabase } from "../agents/read.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { toTimestamp } from "./timestamp.ts";
 

@@ -7,11 +7,11 @@ import { route } from "../access/route.ts";
 import { newEvent } from "../outbox/event.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { publicKeySet } from "../tokens/keys.ts";
-import { refresh, type RefreshOutcome } from "../tokens/refresh.ts";
+import type { TokenPair } from "../tokens/records.ts";
+import { findRefreshTokenOwner, refresh, type RefreshOutcome } from "../tokens/refresh.ts";
 import { deriveSuccessor } from "../tokens/refresh-token.ts";
 import { revokeTokens, cacheAgentRevocation, cacheSessionRevocation } from "../tokens/revocation.ts";
-import { findRefreshTokenOwner } from "../tokens/store.ts";
-import { verifyAgent, type TokenPair } from "../tokens/verify.ts";
+import { verifyAgent } from "../tokens/verify.ts";
 import { agentSchema, toAgentResponse } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
 
@@ -45,7 +45,7 @@ export const tokenRoutes = [
       const keyHash = await apiKeyHash(body.api_key, config.pepper);
       await limitKey(env, keyHash);
       const attempt = { agentId: body.agent_id, keyHash, ipAddress, now };
-      const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request));
+      const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, new URL(request.url).origin));
       if (!result) {
         // Only failures count: a stranger who knows an agent's id cannot lock it out.
         await limitFailedVerifications(env, body.agent_id);
@@ -89,17 +89,17 @@ export const tokenRoutes = [
       ]);
       if (!owner) throw refreshRefused("unknown");
       await limitAgent(env, owner, "refresh");
-      const attempt = { ...derived, successorHash: next.hash, agentId: owner.id, ipAddress, now };
-      const result = await refresh(env.DB, attempt, config, tokenSettings(config, request));
+      const attempt = { ...derived, successorHash: next.hash, owner, ipAddress, now };
+      const result = await refresh(env.DB, attempt, config, tokenSettings(config, new URL(request.url).origin));
       switch (result.outcome) {
         case "rotated":
         case "replayed":
           if (result.outcome === "rotated") recordInBackground(call, owner.id, "token refreshed");
           return { success: true, message: "Token refreshed.", token: toTokenResponse(result.tokens) };
         case "reused": {
-          const { familyId, now: readAt } = result.record;
+          const { sessionId, now: readAt } = result.record;
           const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-          call.waitUntil(cacheSessionRevocation(cache, familyId, Math.floor(readAt / 1000) + 1));
+          call.waitUntil(cacheSessionRevocation(cache, sessionId, Math.floor(readAt / 1000) + 1));
           recordInBackground(call, owner.id, "refresh token used again: the session was revoked", {
             status: "failure",
           });

@@ -1,12 +1,11 @@
 import * as z from "zod/mini";
 import type { Caller } from "../access/authenticate.ts";
 import { route } from "../access/route.ts";
-import { timeOrderedId } from "../crypto/random.ts";
 import { conflict, notFound } from "../http/errors.ts";
 import { enqueueDeliveries } from "../webhooks/deliveries/enqueue.ts";
-import { insertDelivery, readDeliveries, resetDelivery } from "../webhooks/deliveries/store.ts";
-import { findWebhook, type Owner } from "../webhooks/store.ts";
-import { DELIVERY_STATUSES, type Delivery, type Webhook } from "../webhooks/webhook.ts";
+import { addTestDelivery, listDeliveries, redeliver } from "../webhooks/deliveries/manage.ts";
+import { findWebhook } from "../webhooks/manage.ts";
+import { DELIVERY_STATUSES, type Delivery, type Owner, type Webhook } from "../webhooks/webhook.ts";
 import { pagination, paging } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 
@@ -40,7 +39,7 @@ export const webhookDeliveryRoutes = [
     response: z.object({ success, deliveries: z.array(deliverySchema), pagination }),
     async handle({ env, caller, params, query }) {
       const webhook = await requireOwnWebhook(env.DB, params.id, caller);
-      const { deliveries, total } = await readDeliveries(env.DB, webhook.id, query);
+      const { deliveries, total } = await listDeliveries(env.DB, webhook.id, query);
       const { limit, offset } = query;
       return {
         success: true,
@@ -59,9 +58,9 @@ export const webhookDeliveryRoutes = [
     async handle({ env, caller, authority: by, params, now, waitUntil }) {
       const webhook = await requireOwnWebhook(env.DB, params.id, caller);
       requireActiveWebhook(webhook);
-      const found = await resetDelivery(env.DB, params.delivery_id, webhook.id, { now, by });
+      const found = await redeliver(env.DB, params.delivery_id, webhook.id, { now, by });
       if (!found) throw notFound("The delivery");
-      if (!found.begun) throw conflict("delivery_pending", "An attempt is under way or due. Ask again in a minute.");
+      if (!found.wasReset) throw conflict("delivery_pending", "An attempt is under way or due. Ask again in a minute.");
       waitUntil(enqueueDeliveries(env.DELIVERIES, [found.delivery.id], now, now));
       return { success: true, message: "Delivery begun anew.", delivery: toDeliveryResponse(found.delivery) };
     },
@@ -76,10 +75,7 @@ export const webhookDeliveryRoutes = [
     async handle({ env, caller, authority: by, params, now, waitUntil }) {
       const webhook = await requireOwnWebhook(env.DB, params.id, caller);
       requireActiveWebhook(webhook);
-      const { agentId, id: webhookId } = webhook;
-      const data = { agent_id: agentId, webhook_id: webhookId };
-      const event = { id: timeOrderedId("evt_", now), name: "webhook.test", agentId, at: now, data };
-      const delivery = await insertDelivery(env.DB, webhookId, event, { now, by });
+      const delivery = await addTestDelivery(env.DB, webhook, { now, by });
       if (!delivery) throw notFound("The webhook");
       waitUntil(enqueueDeliveries(env.DELIVERIES, [delivery.id], now, now));
       return { success: true, message: "Test event on its way.", delivery: toDeliveryResponse(delivery) };
@@ -90,18 +86,18 @@ export const webhookDeliveryRoutes = [
 function toDeliveryResponse(delivery: Delivery): z.input<typeof deliverySchema> {
   return {
     id: delivery.id,
-    webhook_id: delivery.webhook_id,
-    event_id: delivery.event_id,
+    webhook_id: delivery.webhookId,
+    event_id: delivery.eventId,
     event: delivery.event,
-    agent_id: delivery.agent_id,
+    agent_id: delivery.agentId,
     status: delivery.status,
     attempts: delivery.attempts,
-    next_attempt_at: toTimestamp(delivery.next_attempt_at),
-    response_status: delivery.response_status,
-    response_body: delivery.response_body,
+    next_attempt_at: toTimestamp(delivery.nextAttemptAt),
+    response_status: delivery.responseStatus,
+    response_body: delivery.responseBody,
     error: delivery.error,
-    created_at: toTimestamp(delivery.created_at),
-    updated_at: toTimestamp(delivery.updated_at),
+    created_at: toTimestamp(delivery.createdAt),
+    updated_at: toTimestamp(delivery.updatedAt),
   };
 }
 

@@ -1,29 +1,24 @@
 import * as z from "zod/mini";
-import type { Authority } from "../authority/authority.ts";
 import { recordInBackground } from "../audit/record.ts";
-import { randomBase62 } from "../crypto/random.ts";
 import { route } from "../access/route.ts";
-import { ADMIN } from "../permissions/grammar.ts";
 import { badRequest, conflict, forbidden, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { EVENTS } from "../outbox/event.ts";
-import { newWebhookSecret, sealSecret } from "../webhooks/secret.ts";
 import {
-  deleteWebhook,
+  changeWebhook,
   findWebhook,
-  insertWebhook,
   listWebhooks,
-  replaceSecret,
-  updateWebhook,
-} from "../webhooks/store.ts";
+  MAX_WEBHOOKS_PER_AGENT,
+  regenerateSecret,
+  registerWebhook,
+  removeWebhook,
+} from "../webhooks/manage.ts";
 import { validateTarget } from "../webhooks/target.ts";
 import { targetPolicy } from "../webhooks/target-policy.ts";
 import type { Webhook } from "../webhooks/webhook.ts";
 import { readableText } from "../validation/readable-text.ts";
 import { toTimestamp } from "./timestamp.ts";
 import { toOwner } from "./webhook-deliveries.ts";
-
-const MAX_WEBHOOKS_PER_AGENT = 20;
 
 /** A week. */
 const MAX_OVERLAP_SECONDS = 7 * 86_400;
@@ -99,26 +94,18 @@ export const webhookRoutes = [
           granted: [...caller.permissions],
         });
       }
-      const webhook: Webhook = {
-        id: `whk_${randomBase62(24)}`,
+      const newWebhook = {
         agentId: caller.agent.id,
         url: body.url,
-        events: [...new Set(body.events)],
+        events: body.events,
         description: body.description ?? null,
-        isActive: true,
         allAgents: body.all_agents,
-        disabledAt: null,
-        disabledReason: null,
-        previousSecretExpiresAt: null,
-        createdAt: now,
-        updatedAt: now,
       };
-      const secret = newWebhookSecret();
-      const sealed = await sealSecret(secret, webhook.id, config.webhookKeys);
-      const by: Authority = body.all_agents ? { ...authority, required: [ADMIN] } : authority;
-      if (!(await insertWebhook(env.DB, webhook, sealed, MAX_WEBHOOKS_PER_AGENT, by))) {
+      const registered = await registerWebhook(env.DB, newWebhook, config.webhookKeys, { by: authority, now });
+      if (!registered) {
         throw conflict("too_many_webhooks", `An agent may have ${MAX_WEBHOOKS_PER_AGENT} webhooks. Delete one first.`);
       }
+      const { webhook, secret } = registered;
       recordInBackground(call, caller.agent.id, `webhook ${webhook.id} registered`);
       return {
         success: true,
@@ -171,8 +158,8 @@ export const webhookRoutes = [
       const { env, body, caller, authority: by, params, now } = call;
       const { url, events, description, is_active: isActive } = body;
       if (url !== undefined) checkTarget(call, url);
-      const change = { url, events: events && [...new Set(events)], description, isActive };
-      const webhook = await updateWebhook(env.DB, params.id, toOwner(caller), change, { now, by });
+      const change = { url, events, description, isActive };
+      const webhook = await changeWebhook(env.DB, params.id, toOwner(caller), change, { now, by });
       if (webhook) recordInBackground(call, webhook.agentId, `webhook ${webhook.id} changed`);
       return toOneWebhook(webhook);
     },
@@ -186,7 +173,7 @@ export const webhookRoutes = [
     response: z.object({ success, message }),
     async handle(call) {
       const id = call.params.id;
-      const owner = await deleteWebhook(call.env.DB, id, toOwner(call.caller), call.authority);
+      const owner = await removeWebhook(call.env.DB, id, toOwner(call.caller), call.authority);
       if (owner === undefined) throw notFound("The webhook");
       recordInBackground(call, owner, `webhook ${id} deleted`);
       return { success: true, message: "Webhook deleted." };
@@ -217,11 +204,10 @@ export const webhookRoutes = [
     async handle(call) {
       const { env, config, body, caller, authority: by, params, now } = call;
       const id = params.id;
-      const secret = newWebhookSecret();
-      const sealed = await sealSecret(secret, id, config.webhookKeys);
-      const previousExpiresAt = now + body.overlap_seconds * 1000;
-      const webhook = await replaceSecret(env.DB, id, toOwner(caller), sealed, { previousExpiresAt, now, by });
-      if (!webhook) throw notFound("The webhook");
+      const secrets = { overlapMs: body.overlap_seconds * 1000, keys: config.webhookKeys };
+      const regenerated = await regenerateSecret(env.DB, id, toOwner(caller), secrets, { by, now });
+      if (!regenerated) throw notFound("The webhook");
+      const { webhook, secret } = regenerated;
       recordInBackground(call, webhook.agentId, `secret of webhook ${id} regenerated`);
       return {
         success: true,

@@ -1,14 +1,14 @@
 import { lastVerifiedStatements } from "../agents/last-verified.ts";
-import { randomBase62 } from "../crypto/random.ts";
 import { logFailure } from "../log/failure-log.ts";
-import { insertEvent } from "../webhooks/outbox.ts";
+import { newChangeId } from "../outbox/change.ts";
+import { insertEvent } from "../outbox/outbox.ts";
 import type { ActivityMessage } from "./record.ts";
-import { insertedInBatch, insertActivities } from "./store.ts";
+import { insertActivities } from "./store/activity.ts";
 
-/** A batch that was refused twice is taken apart. */
+/** After this many failed attempts, each message of a batch is written by itself. */
 const MAX_WHOLE_BATCH_ATTEMPTS = 2;
 
-/** The queue's consumer. What cannot be written comes again, and keeps none of the others: see `WHOLE_ATTEMPTS`. */
+/** The queue's consumer. A message that cannot be written is retried, in the end by itself so that it does not hold up others. */
 export async function consumeActivityBatch(
   db: D1Database,
   messages: readonly Message<ActivityMessage>[],
@@ -30,14 +30,17 @@ export async function consumeActivityBatch(
 }
 
 /**
- * Writes a whole batch of messages in one D1 batch, rows, counts and events together. Ids make repeats harmless.
+ * Writes messages in one D1 batch: rows, counts and events together. A message that is delivered twice has the same id, and the
+ * second time inserts neither a row nor an event.
  */
 export async function consumeActivities(db: D1Database, messages: readonly ActivityMessage[]): Promise<void> {
   if (messages.length === 0) return;
-  const batch = randomBase62(12);
+  const changeId = newChangeId();
   await db.batch([
-    ...insertActivities(db, messages, batch),
+    ...insertActivities(db, messages, changeId),
     ...lastVerifiedStatements(db, messages),
-    ...messages.flatMap(({ id, event }) => (event ? [insertEvent(db, event, insertedInBatch(id, batch))] : [])),
+    ...messages.flatMap(({ id, event }) =>
+      event ? [insertEvent(db, event, { table: "activity", id, changeId })] : [],
+    ),
   ]);
 }

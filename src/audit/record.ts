@@ -2,7 +2,7 @@ import { timeOrderedId } from "../crypto/random.ts";
 import { logFailure } from "../log/failure-log.ts";
 import type { Event } from "../outbox/event.ts";
 
-/** What happened, as it travels through the queue. */
+/** An activity as a queue message. */
 export interface ActivityMessage {
   readonly id: string;
   readonly agentId: string;
@@ -12,23 +12,23 @@ export interface ActivityMessage {
   readonly status: "success" | "failure";
   readonly message: string | null;
   /**
-   * The agent existed when the message was made: it called, or was changed. The row is written even if the agent is deleted
-   * before the message is consumed. A stranger can name any id: without it, the consumer asks.
+   * The agent existed when the message was made, because it called or was changed. The row is then written even if the agent is
+   * deleted before the message is consumed. A stranger can name any id: for such messages the consumer looks the agent up.
    */
   readonly known: boolean;
-  /** Somebody else did it to the agent: the address is not the agent's to see. */
+  /** Somebody else did it to the agent, which therefore must not see the address. */
   readonly byOther?: boolean;
-  /** The agent proved itself with its API key. */
+  /** The agent verified itself with its API key. */
   readonly verified?: boolean;
-  /** Somebody failed to: above a limit a minute, such rows become one count. */
+  /** A verification failed. Above a limit a minute, such rows become one count. */
   readonly failedVerification?: boolean;
-  /** Told to the owner's webhooks once the row is in. */
+  /** Inserted together with the row. */
   readonly event?: Event;
 }
 
 export const ACTIVITY_ID_PREFIX = "act_";
 
-/** Sorts before every id of this millisecond and after all earlier ones. */
+/** A text that sorts before every id of this millisecond and after all earlier ones. */
 export const firstActivityIdAt = (ms: number): string =>
   timeOrderedId(ACTIVITY_ID_PREFIX, ms).slice(0, ACTIVITY_ID_PREFIX.length + 12);
 
@@ -37,7 +37,7 @@ const MAX_MESSAGE_LENGTH = 500;
 /**
  * Sends one activity to the queue. The id is made here, so that a message delivered twice is one row.
  *
- * Meant for `waitUntil`: never rejects, because the answer it tells of is already on its way.
+ * Never rejects, so that `waitUntil` can take it: the response is already on its way.
  */
 export async function recordActivity(
   queue: Queue<ActivityMessage>,
@@ -51,10 +51,10 @@ export async function recordActivity(
   }
 }
 
-/** Who called: an agent that proved itself, or whoever asks for a registration. */
+/** Who called: an agent, or the registrar of one. */
 type By = { readonly agent: { readonly id: string } } | { readonly kind: "stranger" | "bootstrap" | "agent" };
 
-/** What a request brings along to be noted. */
+/** What an activity takes from its request. */
 export interface AuditContext {
   readonly caller?: By | undefined;
   readonly env: { readonly ACTIVITY: Queue };
@@ -63,7 +63,7 @@ export interface AuditContext {
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
-/** Sends what an agent did, or had done to it, in this request, after the answer is on its way. */
+/** Records what an agent did, or what was done to it, in this request. The response does not wait for it. */
 export function recordInBackground(
   { env, now, ipAddress, waitUntil, caller }: AuditContext,
   agentId: string,

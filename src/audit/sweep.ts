@@ -1,56 +1,68 @@
-import { randomBase62, timeOrderedId } from "../crypto/random.ts";
-import type { Job } from "../jobs/job.ts";
+import { timeOrderedId } from "../crypto/random.ts";
+import { newChangeId } from "../outbox/change.ts";
 import { newEvent } from "../outbox/event.ts";
-import { insertEvent } from "../webhooks/outbox.ts";
+import { insertEvent } from "../outbox/outbox.ts";
 import { ACTIVITY_ID_PREFIX } from "./record.ts";
+import { addToCounts, deleteActivities } from "./store/activity.ts";
 import {
-  insertedInBatch,
-  deleteActivities,
   deleteFailedVerifications,
-  insertFailedVerificationCount,
-  uncountedFailedVerifications,
-} from "./store.ts";
+  findUncounted,
+  insertCount,
+  markCounted,
+  type FailedVerifications,
+} from "./store/failed-verifications.ts";
 
 const DAY_MS = 86_400_000;
 
-/** Deletes activity that is older than `ACTIVITY_RETENTION_DAYS`, the oldest first. */
-export const sweepActivity: Job = (env, config, now, most) =>
-  deleteActivities(env.DB, now - config.activityRetentionDays * DAY_MS, most);
+/** Deletes up to `limit` rows of activity that are older than the retention, the oldest first. Returns how many. */
+export const sweepActivity = (db: D1Database, retentionDays: number, now: number, limit: number): Promise<number> =>
+  deleteActivities(db, now - retentionDays * DAY_MS, limit);
 
 /** Counts of one step: each takes four statements of one batch. */
-const MAX_COUNTS = 20;
+const MAX_COUNTS_PER_STEP = 20;
 
 /**
- * Writes the failed verifications that were too many for rows of their own: for each agent and minute one row and one event that
- * say how many there were, and from how many addresses.
+ * Writes the failed verifications that were too many for rows of their own: for each agent and minute one row and one event with
+ * their number, and the number of addresses that they came from. Of two runs at once, the second finds them marked.
+ *
+ * @param now milliseconds: only minutes that are over are counted.
+ * @returns how many counts it wrote, or `limit` if there may be more.
  */
-export const countFailedVerifications: Job = async (env, _config, now, most) => {
-  const counts = await uncountedFailedVerifications(env.DB, now, MAX_COUNTS);
-  const batch = randomBase62(12);
-  const statements = counts.flatMap((one) => {
-    const { agentId, at, count, addresses, ipAddress } = one;
-    const id = timeOrderedId(ACTIVITY_ID_PREFIX, at);
-    const event = newEvent("agent.verification_failed", agentId, at, {
-      agent_id: agentId,
-      failed_at: new Date(at).toISOString(),
-      ip_address: ipAddress,
-      count,
-      addresses,
-    });
-    const message = `${count} more failed verifications from ${addresses} ${addresses === 1 ? "address" : "addresses"}`;
-    const row = { id, agentId, at, status: "failure", message, known: true } as const;
-    const [insertion, ...rest] = insertFailedVerificationCount(
-      env.DB,
-      one,
-      { ...row, ipAddress: addresses === 1 ? ipAddress : "" },
-      batch,
-    );
-    return [insertion!, insertEvent(env.DB, event, insertedInBatch(id, batch)), ...rest];
-  });
-  if (statements.length > 0) await env.DB.batch(statements);
-  // As many as a step may deal with: there may be more of them.
-  return counts.length === MAX_COUNTS ? most : counts.length;
-};
+export async function countFailedVerifications(db: D1Database, now: number, limit: number): Promise<number> {
+  const counts = await findUncounted(db, now, MAX_COUNTS_PER_STEP);
+  const changeId = newChangeId();
+  const statements = counts.flatMap((count) => countStatements(db, count, changeId));
+  if (statements.length > 0) await db.batch(statements);
+  return counts.length === MAX_COUNTS_PER_STEP ? limit : counts.length;
+}
 
-/** Forgets failed verifications once the queue brings them no more. */
-export const sweepFailedVerifications: Job = (env, _config, now, most) => deleteFailedVerifications(env.DB, now, most);
+function countStatements(db: D1Database, verifications: FailedVerifications, changeId: string): D1PreparedStatement[] {
+  const { agentId, at, count, addresses, ipAddress } = verifications;
+  const id = timeOrderedId(ACTIVITY_ID_PREFIX, at);
+  const activity = {
+    id,
+    agentId,
+    at,
+    ipAddress: addresses === 1 ? ipAddress : "",
+    status: "failure",
+    message: `${count} more failed verifications from ${addresses} ${addresses === 1 ? "address" : "addresses"}`,
+    known: true,
+  } as const;
+  const event = newEvent("agent.verification_failed", agentId, at, {
+    agent_id: agentId,
+    failed_at: new Date(at).toISOString(),
+    ip_address: ipAddress,
+    count,
+    addresses,
+  });
+  return [
+    insertCount(db, verifications, activity, changeId),
+    insertEvent(db, event, { table: "activity", id, changeId }),
+    addToCounts(db, JSON.stringify([{ id }]), changeId),
+    markCounted(db, verifications),
+  ];
+}
+
+/** Deletes up to `limit` failed verifications that the queue delivers no more. Returns how many. */
+export const sweepFailedVerifications = (db: D1Database, now: number, limit: number): Promise<number> =>
+  deleteFailedVerifications(db, now, limit);

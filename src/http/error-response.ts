@@ -1,5 +1,6 @@
 import type { ErrorHandler } from "hono";
-import { ApiError, errorResponse, unavailable } from "./errors.ts";
+import { AuthorityLostError } from "../authority/authority.ts";
+import { ApiError, authorityLost, errorResponse, unavailable } from "./errors.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 import type { AppEnv } from "./request-context.ts";
 import { logRefusal, agentOf } from "../log/request-log.ts";
@@ -10,8 +11,8 @@ export const handleError: ErrorHandler<AppEnv> = (error, c) =>
 /** The one place where a refusal becomes an answer. What was not foreseen is a 500 that shows no cause. */
 export function toErrorResponse(error: unknown, request: Request, requestId: string): Response {
   const { method, url } = request;
-  const known = error instanceof ApiError ? error : toApiError(error);
-  const cause = error instanceof ApiError ? error.cause : error;
+  const known = toApiError(error);
+  const cause = error instanceof ApiError || error instanceof AuthorityLostError ? error.cause : error;
   logRefusal({
     request_id: requestId,
     method,
@@ -30,6 +31,8 @@ export function toErrorResponse(error: unknown, request: Request, requestId: str
 
 /** A database that does not answer passes; a statement that it refuses is a fault of ours. */
 function toApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof AuthorityLostError) return authorityLost(error.loss);
   if (error instanceof Error && error.message.startsWith("D1_") && !error.message.includes("SQLITE_")) {
     return unavailable("database_unavailable", "The database does not answer now. Try again.");
   }

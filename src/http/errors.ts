@@ -1,3 +1,5 @@
+import type { AuthorityLoss } from "../authority/authority.ts";
+
 interface ErrorDescription {
   /** The status of every response with this code. */
   readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 415 | 421 | 429 | 500 | 502 | 503 | 504;
@@ -192,6 +194,21 @@ export const badRequest = (
 export function unauthorized(code: CodeOf<401>, message: string): ApiError {
   const attributes = code === "missing_token" ? "" : ', error="invalid_token"';
   return new ApiError(code, message, { headers: { "WWW-Authenticate": `Bearer realm="agentauth"${attributes}` } });
+}
+
+/** 401 for a token that was valid and has been ended. */
+export const tokenRevoked = (): ApiError =>
+  unauthorized("token_revoked", "The access token has been revoked, or its agent is not active.");
+
+/** 401 or 403 for a caller that lost its authority while its request was handled. */
+export function authorityLost(loss: AuthorityLoss): ApiError {
+  if (loss.reason === "token_revoked") return tokenRevoked();
+  const { required, granted } = loss;
+  return forbidden(
+    "insufficient_permissions",
+    "A permission that this request needs was taken away while the request was handled.",
+    { required, granted },
+  );
 }
 
 /** 403 for a caller that has proved who it is and may not do this. */

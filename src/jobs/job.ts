@@ -1,7 +1,9 @@
 import type { Config } from "../config/config.ts";
 
 /**
- * One thing to be done every minute, in bounded steps: a step deals with at most `most` items and says with how many it did.
- * Harmless when done twice or cut short.
+ * One scheduled job, in limited steps. A step handles at most `limit` items and returns how many it handled. Steps may be repeated
+ * or cut short at any point.
+ *
+ * @param now milliseconds.
  */
-export type Job = (env: Env, config: Config, now: number, most: number) => Promise<number>;
+export type Job = (env: Env, config: Config, now: number, limit: number) => Promise<number>;

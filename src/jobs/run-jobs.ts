@@ -3,40 +3,43 @@ import { sweepKeys } from "../agents/sweep.ts";
 import type { Config } from "../config/config.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { sweepSessions } from "../tokens/sweep.ts";
-import { drainOutbox, resendOverdue, sweepEventCounts } from "../webhooks/deliveries/fan-out.ts";
+import { sweepEventCounts } from "../outbox/outbox.ts";
+import { drainOutbox, resendOverdue } from "../webhooks/deliveries/fan-out.ts";
 import { sweepDeliveries, sweepHostAttempts, trimDeliveries } from "../webhooks/deliveries/sweep.ts";
 import { resealSecrets } from "../webhooks/reseal.ts";
 import type { Job } from "./job.ts";
 
 const JOBS: Readonly<Record<string, Job>> = {
-  sweep_activity: sweepActivity,
-  count_failed_verifications: countFailedVerifications,
-  sweep_failed_verifications: sweepFailedVerifications,
-  sweep_sessions: sweepSessions,
-  sweep_keys: sweepKeys,
-  drain_outbox: drainOutbox,
-  sweep_event_counts: sweepEventCounts,
-  resend_forgotten_deliveries: resendOverdue,
-  sweep_deliveries: sweepDeliveries,
-  trim_deliveries: trimDeliveries,
-  sweep_host_attempts: sweepHostAttempts,
-  reseal_webhook_secrets: resealSecrets,
+  sweep_activity: ({ DB }, { activityRetentionDays }, now, limit) =>
+    sweepActivity(DB, activityRetentionDays, now, limit),
+  count_failed_verifications: ({ DB }, _config, now, limit) => countFailedVerifications(DB, now, limit),
+  sweep_failed_verifications: ({ DB }, _config, now, limit) => sweepFailedVerifications(DB, now, limit),
+  sweep_sessions: ({ DB }, { accessTokenTtl }, now, limit) => sweepSessions(DB, accessTokenTtl, now, limit),
+  sweep_keys: ({ DB }, _config, now, limit) => sweepKeys(DB, now, limit),
+  drain_outbox: (env, _config, now) => drainOutbox(env, now),
+  sweep_event_counts: ({ DB }, _config, now, limit) => sweepEventCounts(DB, now, limit),
+  resend_overdue_deliveries: (env, _config, now, limit) => resendOverdue(env, now, limit),
+  sweep_deliveries: ({ DB }, { activityRetentionDays }, now, limit) =>
+    sweepDeliveries(DB, activityRetentionDays, now, limit),
+  trim_deliveries: ({ DB }, _config, now, limit) => trimDeliveries(DB, now, limit),
+  sweep_host_attempts: ({ DB }, _config, now, limit) => sweepHostAttempts(DB, now, limit),
+  reseal_webhook_secrets: ({ DB }, { webhookKeys }, now, limit) => resealSecrets(DB, webhookKeys, now, limit),
 };
 
-/** A database serves one statement at a time: between small steps, requests pass. */
+/** A database runs one statement at a time: between small steps, requests get their turn. */
 const STEP_LIMIT = 500;
 const MAX_STEPS = 20;
 
-/** Does every chore; one that fails is logged, keeps none of the others, and comes again with the next minute. */
-export async function runScheduledJobs(env: Env, config: Config, now: number, chores = JOBS): Promise<void> {
+/** Runs every job, in parallel. One that fails is logged, does not stop the others, and runs again in the next minute. */
+export async function runScheduledJobs(env: Env, config: Config, now: number, jobs = JOBS): Promise<void> {
   await Promise.all(
-    Object.entries(chores).map(async ([name, chore]) => {
+    Object.entries(jobs).map(async ([name, job]) => {
       try {
         for (let step = 0; step < MAX_STEPS; step++) {
-          if ((await chore(env, config, now, STEP_LIMIT)) < STEP_LIMIT) return;
+          if ((await job(env, config, now, STEP_LIMIT)) < STEP_LIMIT) return;
         }
       } catch (cause) {
-        logFailure("chore_failed", cause, { chore: name });
+        logFailure("job_failed", cause, { job: name });
       }
     }),
   );

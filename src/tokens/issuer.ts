@@ -2,11 +2,13 @@ import type { Config } from "../config/config.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 
 /**
- * Who issues and for whom. In local development, where `ISSUER` may be unset, it is the request's own origin; anywhere
- * else a `Host` header decides nothing.
+ * The issuer, audience, lifetime and keys of access tokens.
+ *
+ * @param origin the origin that the request was sent to. It is the issuer only where `ISSUER` is unset, which local development
+ *   alone allows: everywhere else the `Host` header has no influence.
  */
-export function tokenSettings(config: Config, request: Request): AccessTokenSettings {
-  const issuer = config.issuer ?? new URL(request.url).origin;
+export function tokenSettings(config: Config, origin: string): AccessTokenSettings {
+  const issuer = config.issuer ?? origin;
   return {
     issuer,
     audience: config.audience ?? issuer,

@@ -1,19 +1,20 @@
 import type { Authority } from "../authority/authority.ts";
 import { logFailure } from "../log/failure-log.ts";
-import { endTokens, putAgentRevocation, putSessionRevocation } from "./store.ts";
+import { putAgentRevocation, putSessionRevocation } from "./store/revocations.ts";
+import { endTokens } from "./store/sessions.ts";
 
 /**
- * Ends every token and session that the caller has. In force with the return of this call wherever the database is asked;
- * KV is told beside, by `tellEdge…`.
+ * Ends every token and session of the caller. When this returns, every check that asks the database refuses them; caches follow, see
+ * {@link cacheAgentRevocation}.
  *
- * @returns the second before which the agent's tokens are over, or undefined if there is no such agent.
- * @throws {ApiError} 401 if the caller's own token has ended meanwhile.
+ * @returns the second before which the agent's tokens are revoked, or undefined if there is no such agent.
+ * @throws {AuthorityLostError} if the caller's own token was revoked meanwhile.
  */
 export async function revokeTokens(db: D1Database, by: Authority): Promise<number | undefined> {
   return endTokens(db, by);
 }
 
-/** The edge's record only hastens a refusal: if it cannot be written, the database still says no. */
+/** KV only makes a revocation known sooner: if it cannot be written, the database still refuses. */
 async function logFailedCacheWrite(writing: Promise<void>, key: string): Promise<void> {
   try {
     await writing;
@@ -24,7 +25,7 @@ async function logFailedCacheWrite(writing: Promise<void>, key: string): Promise
 
 type RevocationCache = { readonly revocations: KVNamespace; readonly accessTokenTtl: number };
 
-/** Tells KV that an agent's tokens of before a second are over. Meant for `waitUntil`: never rejects. */
+/** Writes to KV that an agent's tokens from before a second are revoked. Never rejects, so that `waitUntil` can take it. */
 export function cacheAgentRevocation(
   { revocations, accessTokenTtl }: RevocationCache,
   agentId: string,
@@ -33,7 +34,7 @@ export function cacheAgentRevocation(
   return logFailedCacheWrite(putAgentRevocation(revocations, agentId, notBefore, accessTokenTtl), agentId);
 }
 
-/** Tells KV that a session is over, and its tokens of before a second with it. Meant for `waitUntil`: never rejects. */
+/** Writes to KV that a session's tokens from before a second are revoked. Never rejects, so that `waitUntil` can take it. */
 export function cacheSessionRevocation(
   { revocations, accessTokenTtl }: RevocationCache,
   sessionId: string,

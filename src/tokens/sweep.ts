@@ -1,14 +1,22 @@
-import type { Job } from "../jobs/job.ts";
-import { deleteExpiredFamilies, deleteExpiredRefreshTokens } from "./store.ts";
+import { deleteExpiredRefreshTokens, deleteExpiredSessions } from "./store/sessions.ts";
 
 /**
- * Deletes refresh tokens and families that have expired. A family stays until the last access token of it has: one whose
- * family is gone counts as ended.
+ * Deletes refresh tokens and sessions that have expired, up to `limit` of each. A session is kept until its last access token has
+ * expired: a token whose session is gone counts as revoked.
+ *
+ * @param now milliseconds.
+ * @param accessTokenTtl seconds.
+ * @returns the larger of the two numbers of deleted rows.
  */
-export const sweepSessions: Job = async (env, config, now, most) => {
-  const [tokens, families] = await Promise.all([
-    deleteExpiredRefreshTokens(env.DB, now, most),
-    deleteExpiredFamilies(env.DB, now - config.accessTokenTtl * 1000, most),
+export async function sweepSessions(
+  db: D1Database,
+  accessTokenTtl: number,
+  now: number,
+  limit: number,
+): Promise<number> {
+  const [tokens, sessions] = await Promise.all([
+    deleteExpiredRefreshTokens(db, now, limit),
+    deleteExpiredSessions(db, now - accessTokenTtl * 1000, limit),
   ]);
-  return Math.max(tokens, families);
-};
+  return Math.max(tokens, sessions);
+}

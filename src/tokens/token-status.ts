@@ -1,20 +1,16 @@
 import type { Agent } from "../agents/agent.ts";
 import type { AccessClaims } from "./access-token.ts";
-import { readRevocation, readTokenStatus } from "./store.ts";
-
-/** What is known of a token's agent and session. */
-export interface TokenStatusRecord {
-  readonly agent: Agent;
-  readonly sessionEnded: boolean;
-}
+import type { TokenStatusRecord } from "./records.ts";
+import { readRevocation } from "./store/revocations.ts";
+import { readTokenStatus } from "./store/sessions.ts";
 
 export type TokenStatus =
   | { readonly state: "good"; readonly agent: Agent }
   | { readonly state: "revoked" }
-  /** Neither store could say: the caller is refused, not let through. */
+  /** The database did not answer, and KV has no revocation: the caller is refused. */
   | { readonly state: "unknown"; readonly cause: unknown };
 
-/** Whether a token still stands, given what the database says. */
+/** The status of a token with these claims, by what the database holds (RFC 7662 §2.2: `active`). `exp` is not looked at. */
 export function evaluateTokenStatus(claims: AccessClaims, record: TokenStatusRecord | undefined): TokenStatus {
   if (!record || record.sessionEnded) return { state: "revoked" };
   if (record.agent.status !== "active" || claims.iat < record.agent.notBefore) return { state: "revoked" };
@@ -27,24 +23,24 @@ const statusCache = new Map<string, { record: TokenStatusRecord | undefined; rea
 export interface TokenStatusQuery {
   readonly claims: AccessClaims;
   readonly now: number;
-  /** How old a remembered answer may be, in milliseconds; 0 asks the database. */
+  /** How old a cached record may be, in milliseconds; 0 always asks the database. */
   readonly maxAge: number;
 }
 
 /**
- * Where a token's agent stands.
+ * The status of a token.
  *
- * The isolate's own memory answers while it is fresh. Then KV and D1 are asked at once: a revocation found in KV ends it,
- * its absence proves nothing, D1 decides. If D1 does not answer, nobody passes.
+ * The isolate's own cache answers while its record is fresh. Otherwise KV and D1 are asked at once. A revocation in KV is final;
+ * the absence of one proves nothing, and D1 decides. If D1 does not answer, the status is uncached.
  */
 export async function getTokenStatus(
   stores: { db: D1Database; revocations: KVNamespace },
   { claims, now, maxAge }: TokenStatusQuery,
 ): Promise<TokenStatus> {
   const key = `${claims.sub} ${claims.sid}`;
-  const known = statusCache.get(key);
-  if (known && maxAge > 0 && now - known.readAt < maxAge && now >= known.readAt) {
-    return evaluateTokenStatus(claims, known.record);
+  const cached = statusCache.get(key);
+  if (cached && maxAge > 0 && now - cached.readAt < maxAge && now >= cached.readAt) {
+    return evaluateTokenStatus(claims, cached.record);
   }
   const [revocation, record] = await Promise.allSettled([
     maxAge > 0 ? readRevocation(stores.revocations, claims.sub, claims.sid) : undefined,

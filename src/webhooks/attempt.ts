@@ -2,12 +2,17 @@ import { readRetryAfter, type AttemptResult } from "./schedule.ts";
 import { signatureHeaders, type Message } from "./signature.ts";
 import { validateTarget, type TargetPolicy } from "./target.ts";
 
-/** How long a receiver may take, its answer's beginning included, in milliseconds. */
+/** How long a receiver may take to send the beginning of its response, in milliseconds. */
 const TIMEOUT_MS = 15_000;
-/** How much of an answer is kept for its owner to read, in bytes. */
+/** How much of a response is stored for the webhook's owner to read, in bytes. */
 const MAX_KEPT_RESPONSE_BYTES = 1024;
 
-/** Sends a message once. Never throws: whatever happens is the result. */
+/**
+ * Sends a message once. Never rejects: every failure is a result.
+ *
+ * @param attempts the number of attempts, this one included.
+ * @param now milliseconds.
+ */
 export async function attemptDelivery(
   url: string,
   message: Message,
@@ -28,7 +33,7 @@ export async function attemptDelivery(
         ...(await signatureHeaders(message, secrets, attempts)),
       },
       body: message.body,
-      // Another host was not checked, and a redirected POST may arrive as a GET.
+      // The redirect's host was not checked, and a redirected POST may arrive as a GET.
       redirect: "manual",
       signal: AbortSignal.timeout(timeoutMs),
     });
@@ -41,7 +46,7 @@ export async function attemptDelivery(
   }
 }
 
-/** What the receiver said counts, even where the rest of its answer does not come. */
+/** The beginning of a response's body, or what arrived of it: the status counts even if the body breaks off. */
 async function readBeginning(response: Response): Promise<string> {
   if (!response.body) return "";
   const reader = response.body.getReader();
@@ -57,7 +62,7 @@ async function readBeginning(response: Response): Promise<string> {
     }
     await reader.cancel();
   } catch {
-    // Cut off, or too slow: the status stands.
+    // The body broke off or was too slow.
   }
   return text;
 }

@@ -1,23 +1,34 @@
-import type { Job } from "../jobs/job.ts";
+import type { EncryptionKey } from "../config/config.ts";
 import { openSecret, sealSecret } from "./secret.ts";
-import { updateSealedSecrets, findSecretsUnderKeys } from "./store.ts";
+import { findSecretsUnderKeys, updateSealedSecrets } from "./store.ts";
 
-/** Each costs an encryption: fewer than the rows that other chores take. */
-const MAX_RESEALED_PER_RUN = 50;
+/** Each costs an encryption, so a step takes fewer of them than of rows. */
+const MAX_RESEALED_PER_STEP = 50;
 
-/** Encrypts secrets anew that are under an older key than the newest, so that it can be retired. */
-export const resealSecrets: Job = async (env, { webhookKeys }, now, most) => {
-  const older = webhookKeys.slice(1).map(({ kid }) => kid);
-  const kept = await findSecretsUnderKeys(env.DB, older, Math.min(most, MAX_RESEALED_PER_RUN));
-  const again = (id: string, sealed: string) =>
-    openSecret(sealed, id, webhookKeys).then((secret) => sealSecret(secret, id, webhookKeys));
-  for (const { id, secret, previousSecret, previousSecretExpiresAt } of kept) {
-    // A former secret goes where its overlap is over, or where its key is gone and nothing can be signed with it.
-    const wanted = previousSecret !== null && previousSecretExpiresAt! > now;
-    await updateSealedSecrets(env.DB, id, secret, {
-      secret: await again(id, secret),
-      previousSecret: wanted ? await again(id, previousSecret).catch(() => null) : null,
+/**
+ * Encrypts secrets under the newest key if they are under an older one, so that the older key can be retired.
+ *
+ * @param keys newest first.
+ * @param now milliseconds.
+ * @returns how many webhooks it dealt with.
+ */
+export async function resealSecrets(
+  db: D1Database,
+  keys: readonly EncryptionKey[],
+  now: number,
+  limit: number,
+): Promise<number> {
+  const older = keys.slice(1).map(({ kid }) => kid);
+  const webhooks = await findSecretsUnderKeys(db, older, Math.min(limit, MAX_RESEALED_PER_STEP));
+  const reseal = async (id: string, sealed: string) => sealSecret(await openSecret(sealed, id, keys), id, keys);
+  for (const webhook of webhooks) {
+    const { id, secret, previousSecret, previousSecretExpiresAt } = webhook;
+    // A former secret is dropped if its overlap is over, or if its key is gone and nothing can be signed with it.
+    const isWanted = previousSecret !== null && previousSecretExpiresAt! > now;
+    await updateSealedSecrets(db, webhook, {
+      secret: await reseal(id, secret),
+      previousSecret: isWanted ? await reseal(id, previousSecret).catch(() => null) : null,
     });
   }
-  return kept.length;
-};
+  return webhooks.length;
+}

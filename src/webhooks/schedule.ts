@@ -1,3 +1,5 @@
+import type { EventData } from "../outbox/event-data.ts";
+
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -16,39 +18,64 @@ export const SCHEDULE: readonly number[] = [
   24 * HOUR,
 ];
 
-/** What a queue's message can wait at the most, in seconds: longer waits are taken in hops. */
+const ALL_ATTEMPTS = SCHEDULE.length;
+/** For an event that an agent, or a stranger, can cause at no cost by being refused, and for a test that somebody watches. */
+const FEW_ATTEMPTS = 3;
+
+const ATTEMPTS: Readonly<Record<keyof EventData, number>> = {
+  "agent.registered": ALL_ATTEMPTS,
+  "agent.verified": ALL_ATTEMPTS,
+  "agent.verification_failed": FEW_ATTEMPTS,
+  "agent.revoked": ALL_ATTEMPTS,
+  "agent.status_updated": ALL_ATTEMPTS,
+  "agent.tier_updated": ALL_ATTEMPTS,
+  "agent.permissions_updated": ALL_ATTEMPTS,
+  "agent.deleted": ALL_ATTEMPTS,
+  "agent.key_rotated": ALL_ATTEMPTS,
+  "token.reuse_detected": ALL_ATTEMPTS,
+  "gateway.denied": FEW_ATTEMPTS,
+  "webhook.disabled": ALL_ATTEMPTS,
+  "webhook.test": FEW_ATTEMPTS,
+};
+
+/** How often a delivery of an event is attempted before it has failed. An unknown event is attempted few times. */
+export const maxAttemptsFor = (event: string): number =>
+  Object.hasOwn(ATTEMPTS, event) ? ATTEMPTS[event as keyof EventData] : FEW_ATTEMPTS;
+
+/** The longest delay of a queue message, in seconds. A longer wait takes several messages, one after the other. */
 const MAX_HOP_SECONDS = 12 * 3600;
-/** The most that a receiver's `Retry-After` puts an attempt off. */
+/** The longest time that a receiver's `Retry-After` postpones an attempt, in milliseconds. */
 const MAX_RETRY_AFTER = 24 * HOUR;
-/** A tenth, either way: receivers that failed together are not called together again. */
+/** A tenth, more or less: receivers that failed together are not called together again. */
 const JITTER = 0.1;
 
-/** What came of one attempt. */
+/** The result of one attempt. */
 export interface AttemptResult {
-  /** Undefined where there was no answer. */
+  /** Undefined if there was no response. */
   readonly status?: number | undefined;
-  /** Milliseconds that the receiver asks to be left alone. */
+  /** `Retry-After` of the response, in milliseconds. */
   readonly retryAfter?: number | undefined;
-  /** The beginning of the answer. */
+  /** The beginning of the response's body. */
   readonly body?: string | undefined;
-  /** Why there was no answer, or why it was not sent. */
+  /** Why there was no response, or why nothing was sent. */
   readonly error?: string | undefined;
-  /** It will not go better another time. */
+  /** Another attempt would fail for the same reason. */
   readonly final?: boolean | undefined;
 }
 
 export type NextStep =
   | { readonly step: "succeeded" }
   | { readonly step: "retry"; readonly at: number }
-  /** `gone`: the receiver says that it wants no more (410). */
+  /** `gone`: the receiver wants no more deliveries (410). */
   | { readonly step: "failed"; readonly gone: boolean };
 
 /**
  * What follows an attempt. 2xx is success; everything else, redirects included, is a failure.
  *
- * @param attempts how many there have been, this one included.
- * @param maxAttempts after how many the delivery has failed.
+ * @param attempts the number of attempts, this one included.
+ * @param now milliseconds.
  * @param random between 0 and 1.
+ * @param maxAttempts the number of attempts after which the delivery has failed.
  */
 export function nextStep(
   attempts: number,
@@ -66,7 +93,7 @@ export function nextStep(
   return { step: "retry", at: now + Math.round(Math.max(jittered, Math.min(retryAfter, MAX_RETRY_AFTER))) };
 }
 
-/** The seconds that a message may wait for something that is due at a time, in one hop. */
+/** The delay of a message for something that is due at a time, in seconds: at most {@link MAX_HOP_SECONDS}. */
 export function hopSeconds(dueAt: number, now: number): number {
   return Math.min(Math.max(0, Math.ceil((dueAt - now) / SECOND)), MAX_HOP_SECONDS);
 }

@@ -1,6 +1,6 @@
 import type { EncryptionKey } from "../config/config.ts";
 
-/** A secret as it is kept: under which key, and what AES-GCM made of it, base64url. */
+/** A secret as it is stored: the id of its key, and the nonce and ciphertext of AES-GCM in base64. */
 interface Sealed {
   readonly kid: string;
   readonly iv: string;
@@ -16,8 +16,8 @@ export function newWebhookSecret(): string {
 }
 
 /**
- * A secret encrypted under the newest key, as it is kept. It is bound to its webhook: a row that is copied to another
- * webhook cannot be opened there.
+ * A secret encrypted under the newest key, as it is stored. The webhook's id is additional data of the encryption: a secret that is
+ * copied into another webhook's row cannot be decrypted there.
  */
 export async function sealSecret(secret: string, webhookId: string, keys: readonly EncryptionKey[]): Promise<string> {
   const newest = keys[0]!;
@@ -26,11 +26,11 @@ export async function sealSecret(secret: string, webhookId: string, keys: readon
   return JSON.stringify({ kid: newest.kid, iv: toBase64(iv), data: toBase64(new Uint8Array(data)) } satisfies Sealed);
 }
 
-/** @throws {Error} if its key is not configured any more, or it was not sealed for this webhook. */
-export async function openSecret(kept: string, webhookId: string, keys: readonly EncryptionKey[]): Promise<string> {
-  const { kid, iv, data } = JSON.parse(kept) as Sealed;
+/** The decrypted secret. @throws {Error} if its key is not configured any more, or it was sealed for another webhook. */
+export async function openSecret(sealed: string, webhookId: string, keys: readonly EncryptionKey[]): Promise<string> {
+  const { kid, iv, data } = JSON.parse(sealed) as Sealed;
   const key = keys.find((one) => one.kid === kid);
-  if (!key) throw new Error(`WEBHOOK_KEYS holds no key ${kid}`);
+  if (!key) throw new Error(`WEBHOOK_KEYS has no key with the kid ${kid}`);
   const opened = await crypto.subtle.decrypt(parameters(fromBase64(iv), webhookId), await keyOf(key), fromBase64(data));
   return new TextDecoder().decode(opened);
 }
@@ -42,12 +42,12 @@ const parameters = (iv: Uint8Array<ArrayBuffer>, webhookId: string) => ({
 });
 
 function keyOf(key: EncryptionKey): Promise<CryptoKey> {
-  let known = imported.get(key);
-  if (!known) {
-    known = crypto.subtle.importKey("jwk", { ...key }, ALGORITHM, false, ["encrypt", "decrypt"]);
-    imported.set(key, known);
+  let promise = imported.get(key);
+  if (!promise) {
+    promise = crypto.subtle.importKey("jwk", { ...key }, ALGORITHM, false, ["encrypt", "decrypt"]);
+    imported.set(key, promise);
   }
-  return known;
+  return promise;
 }
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);

@@ -1,7 +1,7 @@
 import { toHex } from "../crypto/random.ts";
 import { fromBase64, toBase64 } from "./secret.ts";
 
-/** What is signed. `timestamp` is seconds. */
+/** A message to sign. `timestamp` is seconds. */
 export interface Message {
   readonly id: string;
   readonly event: string;
@@ -10,11 +10,13 @@ export interface Message {
 }
 
 /**
- * The headers that prove a delivery: those of Standard Webhooks, signed once by each secret, newest first, and those of the
- * older scheme. That has room for one signature only: the attempts of a delivery take turns, so that during an overlap a
- * receiver that knows only one of the secrets gets it with the second attempt at the latest.
+ * The headers that sign a delivery: those of Standard Webhooks, with one signature for each secret, and those of the older scheme,
+ * which has room for one signature. There the attempts use the secrets in turn, so that during an overlap a receiver that knows one
+ * of the two secrets can verify the first or the second attempt.
  *
- * @param attempts how many there have been, this one included.
+ * @param secrets newest first.
+ * @param attempts the number of attempts, this one included.
+ * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 export async function signatureHeaders(
   message: Message,

@@ -1,107 +1,53 @@
-import { batchAsCaller, type Authority } from "../authority/authority.ts";
-import { ADMIN } from "../permissions/grammar.ts";
-import type { Event, EventName } from "../outbox/event.ts";
+import type { Authority } from "../authority/authority.ts";
+import { batchAsCaller } from "../authority/batch.ts";
+import { prepare, sql, type Sql } from "../database/sql.ts";
+import type { EventName } from "../outbox/event.ts";
 import { hostOf } from "./target.ts";
-import type { Webhook } from "./webhook.ts";
-
-/** That a webhook `w` is for all agents, and its owner an administrator still. */
-export const FOR_ALL = `w.all_agents = 1 AND EXISTS (SELECT 1 FROM agents a
-    WHERE a.id = w.agent_id AND a.status = 'active' AND instr(a.permissions, '"${ADMIN}"'))`;
+import { toWebhook, WEBHOOK_COLUMNS, type WebhookRow } from "./webhook-row.ts";
+import type { Owner, Webhook } from "./webhook.ts";
 
 /**
- * The active webhooks that an event (?3) of an agent (?2) goes to, as `w`: its own, and those for all agents. Found through
- * the indexes: an `OR` of the two would read every webhook that there is.
+ * Inserts a webhook unless its agent is gone or has `maxWebhooks` already. Count and insert are one statement, so that two at once
+ * cannot exceed the limit. Returns whether it was inserted.
  */
-export const LISTENERS = `(
-    SELECT * FROM webhooks WHERE agent_id = ?2
-    UNION ALL SELECT * FROM webhooks w WHERE ${FOR_ALL} AND agent_id <> ?2
-  ) w WHERE w.is_active = 1 AND EXISTS (SELECT 1 FROM json_each(w.events) e WHERE e.value = ?3)`;
-
-/**
- * The statement that puts an event into the outbox, for the batch of the change that it tells of.
- *
- * Nothing is written where nobody listens. `only` is a condition on the change itself, for changes that may turn out not
- * to happen.
- */
-export function insertEventStatement(
-  db: D1Database,
-  event: Event,
-  only = "1",
-  bindings: readonly unknown[] = [],
-): D1PreparedStatement {
-  return db
-    .prepare(
-      `INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
-       SELECT ?1, ?2, ?3, ?4, ?5
-       WHERE (${only}) AND EXISTS (SELECT 1 FROM ${LISTENERS})`,
-    )
-    .bind(event.id, event.agentId, event.name, event.at, JSON.stringify(event.data), ...bindings);
-}
-
-type WebhookRow = Omit<Webhook, "events" | "isActive" | "allAgents"> & {
-  readonly events: string;
-  readonly isActive: number;
-  readonly allAgents: number;
-};
-
-/** A webhook's columns under the names that it has here. */
-const COLUMNS = `id, agent_id AS agentId, url, events, description, is_active AS isActive, all_agents AS allAgents,
-  disabled_at AS disabledAt, disabled_reason AS disabledReason, previous_secret_expires_at AS previousSecretExpiresAt,
-  created_at AS createdAt, updated_at AS updatedAt`;
-
-const fromRow = (row: WebhookRow): Webhook => ({
-  ...row,
-  events: JSON.parse(row.events) as EventName[],
-  isActive: row.isActive === 1,
-  allAgents: row.allAgents === 1,
-});
-
-/** Adds a webhook unless its agent is gone or has as many as it may. Returns whether it came in. */
 export async function insertWebhook(
   db: D1Database,
   { id, agentId, url, events, description, allAgents, createdAt }: Webhook,
-  sealed: string,
-  most: number,
-  by: Authority,
+  { sealedSecret, maxWebhooks, by }: { sealedSecret: string; maxWebhooks: number; by: Authority },
 ): Promise<boolean> {
-  const insertion = db
-    .prepare(
-      `INSERT INTO webhooks (id, agent_id, url, events, description, all_agents, secret, created_at, updated_at, host)
-       SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?10 FROM agents
-       WHERE id = ?2 AND (SELECT count(*) FROM webhooks WHERE agent_id = ?2) < ?9`,
-    )
-    .bind(
-      id,
-      agentId,
-      url,
-      JSON.stringify(events),
-      description,
-      allAgents ? 1 : 0,
-      sealed,
-      createdAt,
-      most,
-      hostOf(url),
-    );
-  const [inserted] = await batchAsCaller(db, by, [insertion]);
+  const [inserted] = await batchAsCaller(db, by, [
+    prepare(
+      db,
+      sql`INSERT INTO webhooks (id, agent_id, url, events, description, all_agents, secret, created_at, updated_at, host)
+        SELECT ${id}, id, ${url}, ${JSON.stringify(events)}, ${description}, ${Number(allAgents)}, ${sealedSecret},
+          ${createdAt}, ${createdAt}, ${hostOf(url)}
+        FROM agents
+        WHERE id = ${agentId} AND (SELECT count(*) FROM webhooks WHERE agent_id = ${agentId}) < ${maxWebhooks}`,
+    ),
+  ]);
   return inserted!.meta.changes > 0;
 }
 
-/** Whose webhooks one may see: an agent's own, or everybody's. */
-export type Owner = string | "anybody";
+/** That a webhook is this one and its owner's. One whose agent was deleted is nobody's: it only waits for its last delivery. */
+const isOwned = (id: string, owner: Owner): Sql =>
+  owner === "anybody"
+    ? sql`id = ${id} AND orphaned_at IS NULL`
+    : sql`id = ${id} AND agent_id = ${owner} AND orphaned_at IS NULL`;
 
-const OWNED = "id = ?1 AND (?2 = 'anybody' OR agent_id = ?2) AND orphaned_at IS NULL";
-
-export async function listWebhooks(db: D1Database, agentId: string): Promise<Webhook[]> {
-  const { results } = await db
-    .prepare(`SELECT ${COLUMNS} FROM webhooks WHERE agent_id = ?1 ORDER BY created_at, id`)
-    .bind(agentId)
-    .all<WebhookRow>();
-  return results.map(fromRow);
+export async function readWebhooks(db: D1Database, agentId: string): Promise<Webhook[]> {
+  const { results } = await prepare(
+    db,
+    sql`SELECT ${WEBHOOK_COLUMNS} FROM webhooks WHERE agent_id = ${agentId} ORDER BY created_at, id`,
+  ).all<WebhookRow>();
+  return results.map(toWebhook);
 }
 
-export async function findWebhook(db: D1Database, id: string, owner: Owner): Promise<Webhook | undefined> {
-  const row = await db.prepare(`SELECT ${COLUMNS} FROM webhooks WHERE ${OWNED}`).bind(id, owner).first<WebhookRow>();
-  return row ? fromRow(row) : undefined;
+export async function readWebhook(db: D1Database, id: string, owner: Owner): Promise<Webhook | undefined> {
+  const row = await prepare(
+    db,
+    sql`SELECT ${WEBHOOK_COLUMNS} FROM webhooks WHERE ${isOwned(id, owner)}`,
+  ).first<WebhookRow>();
+  return row ? toWebhook(row) : undefined;
 }
 
 export interface WebhookChange {
@@ -111,7 +57,7 @@ export interface WebhookChange {
   readonly isActive?: boolean | undefined;
 }
 
-/** Switched on again, a webhook begins with a clean record. */
+/** Sets what is given. A webhook that is activated again has no failures and no reason to be disabled. */
 export async function updateWebhook(
   db: D1Database,
   id: string,
@@ -119,102 +65,104 @@ export async function updateWebhook(
   { url, events, description, isActive }: WebhookChange,
   { now, by }: { now: number; by: Authority },
 ): Promise<Webhook | undefined> {
-  const update = db
-    .prepare(
-      `UPDATE webhooks SET url = coalesce(?3, url), host = coalesce(?9, host), events = coalesce(?4, events),
-         description = iif(?5, ?6, description), is_active = coalesce(?7, is_active),
-         failures_in_row = iif(?7 = 1, 0, failures_in_row), disabled_at = iif(?7 = 1, NULL, disabled_at),
-         disabled_reason = iif(?7 = 1, NULL, disabled_reason), updated_at = ?8
-       WHERE ${OWNED} RETURNING ${COLUMNS}`,
-    )
-    .bind(
-      id,
-      owner,
-      url ?? null,
-      events ? JSON.stringify(events) : null,
-      description === undefined ? 0 : 1,
-      description ?? null,
-      isActive === undefined ? null : Number(isActive),
-      now,
-      url === undefined ? null : hostOf(url),
-    );
-  return writtenRow(db, by, update);
+  const set = [
+    url !== undefined && sql`, url = ${url}, host = ${hostOf(url)}`,
+    events && sql`, events = ${JSON.stringify(events)}`,
+    description !== undefined && sql`, description = ${description}`,
+    isActive !== undefined && sql`, is_active = ${Number(isActive)}`,
+    isActive && sql`, failures_in_row = 0, disabled_at = NULL, disabled_reason = NULL`,
+  ];
+  const changes = set.reduce<Sql>((all, one) => (one ? sql`${all}${one}` : all), sql`updated_at = ${now}`);
+  return writeWebhook(
+    db,
+    by,
+    sql`UPDATE webhooks SET ${changes} WHERE ${isOwned(id, owner)} RETURNING ${WEBHOOK_COLUMNS}`,
+  );
 }
 
-/** Returns whose it was, where there was one. */
+/** Deletes a webhook. Returns the id of the agent that owned it, or undefined if there was none. */
 export async function deleteWebhook(
   db: D1Database,
   id: string,
   owner: Owner,
   by: Authority,
 ): Promise<string | undefined> {
-  const deletion = db.prepare(`DELETE FROM webhooks WHERE ${OWNED} RETURNING agent_id`).bind(id, owner);
-  const [deleted] = await batchAsCaller<{ agent_id: string }>(db, by, [deletion]);
+  const [deleted] = await batchAsCaller<{ agent_id: string }>(db, by, [
+    prepare(db, sql`DELETE FROM webhooks WHERE ${isOwned(id, owner)} RETURNING agent_id`),
+  ]);
   return deleted!.results[0]?.agent_id;
 }
 
-async function writtenRow(db: D1Database, by: Authority, statement: D1PreparedStatement): Promise<Webhook | undefined> {
-  const [written] = await batchAsCaller<WebhookRow>(db, by, [statement]);
+async function writeWebhook(db: D1Database, by: Authority, statement: Sql): Promise<Webhook | undefined> {
+  const [written] = await batchAsCaller<WebhookRow>(db, by, [prepare(db, statement)]);
   const row = written!.results[0];
-  return row && fromRow(row);
+  return row && toWebhook(row);
 }
 
-/** Puts a new secret in; the one in use signs beside it until the overlap ends. */
-export async function replaceSecret(
+export interface NewSecret {
+  readonly sealedSecret: string;
+  /** Until when the former secret signs too, in milliseconds. At or before `now`, the former secret is dropped. */
+  readonly previousExpiresAt: number;
+  readonly now: number;
+  readonly by: Authority;
+}
+
+/** Replaces the secret. Of two at once, the secret of the first is the former secret of the second. */
+export function replaceSecret(
   db: D1Database,
   id: string,
   owner: Owner,
-  sealed: string,
-  { previousExpiresAt, now, by }: { previousExpiresAt: number; now: number; by: Authority },
+  { sealedSecret, previousExpiresAt, now, by }: NewSecret,
 ): Promise<Webhook | undefined> {
-  const update = db
-    .prepare(
-      `UPDATE webhooks SET previous_secret = iif(?4 > ?5, secret, NULL),
-         previous_secret_expires_at = iif(?4 > ?5, ?4, NULL), secret = ?3, updated_at = ?5
-       WHERE ${OWNED} RETURNING ${COLUMNS}`,
-    )
-    .bind(id, owner, sealed, previousExpiresAt, now);
-  return writtenRow(db, by, update);
+  const previous =
+    previousExpiresAt > now
+      ? sql`previous_secret = secret, previous_secret_expires_at = ${previousExpiresAt}`
+      : sql`previous_secret = NULL, previous_secret_expires_at = NULL`;
+  return writeWebhook(
+    db,
+    by,
+    sql`UPDATE webhooks SET ${previous}, secret = ${sealedSecret}, updated_at = ${now}
+      WHERE ${isOwned(id, owner)} RETURNING ${WEBHOOK_COLUMNS}`,
+  );
 }
 
-export interface KeptSecrets {
+/** A webhook's secrets as they are stored: encrypted. */
+export interface SealedSecrets {
   readonly id: string;
   readonly secret: string;
   readonly previousSecret: string | null;
   readonly previousSecretExpiresAt: number | null;
 }
 
-/** Secrets as they are kept, of webhooks that have one under one of these keys. */
+/** The secrets of up to `limit` webhooks that have one under one of these keys. */
 export async function findSecretsUnderKeys(
   db: D1Database,
   kids: readonly string[],
-  most: number,
-): Promise<KeptSecrets[]> {
-  const under = (column: string) =>
-    `SELECT id FROM webhooks WHERE ${column} IS NOT NULL AND ${column} ->> '$.kid' IN (SELECT value FROM json_each(?1))`;
-  const { results } = await db
-    .prepare(
-      `SELECT id, secret, previous_secret AS previousSecret, previous_secret_expires_at AS previousSecretExpiresAt
-       FROM webhooks WHERE id IN (${under("secret")} UNION ALL ${under("previous_secret")}) LIMIT ?2`,
-    )
-    .bind(JSON.stringify(kids), most)
-    .all<KeptSecrets>();
+  limit: number,
+): Promise<SealedSecrets[]> {
+  const under = JSON.stringify(kids);
+  const { results } = await prepare(
+    db,
+    sql`SELECT id, secret, previous_secret AS previousSecret, previous_secret_expires_at AS previousSecretExpiresAt
+      FROM webhooks WHERE id IN (
+        SELECT id FROM webhooks WHERE secret ->> '$.kid' IN (SELECT value FROM json_each(${under}))
+        UNION ALL SELECT id FROM webhooks
+          WHERE previous_secret IS NOT NULL AND previous_secret ->> '$.kid' IN (SELECT value FROM json_each(${under})))
+      LIMIT ${limit}`,
+  ).all<SealedSecrets>();
   return results;
 }
 
-/** Replaces a kept secret by the same one under another key, unless it was regenerated meanwhile. */
+/** Replaces stored secrets by the same ones under another key, unless the secret was regenerated since it was read. */
 export async function updateSealedSecrets(
   db: D1Database,
-  id: string,
-  before: string,
+  { id, secret: before }: Pick<SealedSecrets, "id" | "secret">,
   { secret, previousSecret }: { secret: string; previousSecret: string | null },
 ): Promise<void> {
-  await db
-    .prepare(
-      `UPDATE webhooks SET secret = ?3, previous_secret = ?4,
-         previous_secret_expires_at = iif(?4 IS NULL, NULL, previous_secret_expires_at)
-       WHERE id = ?1 AND secret = ?2`,
-    )
-    .bind(id, before, secret, previousSecret)
-    .run();
+  const noPrevious = previousSecret === null ? sql`, previous_secret_expires_at = NULL` : sql``;
+  await prepare(
+    db,
+    sql`UPDATE webhooks SET secret = ${secret}, previous_secret = ${previousSecret}${noPrevious}
+      WHERE id = ${id} AND secret = ${before}`,
+  ).run();
 }

@@ -12,32 +12,32 @@ export interface TargetPolicy {
 const MAX_URL_LENGTH = 2048;
 const OWN = "must not lead back to this service";
 
-/** Names that lead into a network instead of onto the internet (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
+/** Names of private networks, or reserved ones (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
 const INWARD =
   /(?:^|\.)(?:localhost|local|localdomain|internal|intranet|private|corp|home|lan|home\.arpa|in-addr\.arpa|ip6\.arpa|test|example|invalid|onion|alt|svc|cluster)$/;
 /** Well-known services that answer for any address written into a name: `169.254.169.254.nip.io`. */
 const ADDRESS_IN_NAME = /(?:^|\.)(?:(?:nip|sslip|xip)\.io|(?:localtest|lvh|vcap)\.me|lacolhost\.com)$/;
 
-/** The host of a URL that may be a target, one spelling for each: what attempts are counted by. */
+/** The host of a valid target URL in its one normal spelling, by which attempts are counted. */
 export const hostOf = (url: string): string => hostnameOf(new URL(url));
 
 const hostnameOf = ({ hostname }: URL): string => hostname.replace(/\.$/, "");
 
 /**
- * Why a webhook must not be sent to a URL; undefined if it may.
+ * Why a webhook must not be sent to a URL; undefined if it may be sent there.
  *
- * A Worker cannot look a name up before it connects, so this is about what is written. What a name leads to is held by
- * Cloudflare's network, which Workers reach the internet through, and by `global_fetch_strictly_public`.
+ * A Worker cannot resolve a name before it connects, so this checks the text of the URL. Private addresses behind a public name are
+ * kept out by Cloudflare's network, through which Workers reach the internet, and by `global_fetch_strictly_public`.
  */
 export function validateTarget(text: string, policy: TargetPolicy): string | undefined {
   if (text.length > MAX_URL_LENGTH) return `must not be longer than ${MAX_URL_LENGTH} characters`;
-  // The URL parser drops or trims these, so that what is read and what is meant could differ.
+  // The URL parser drops or trims these, so that the text and the parsed URL could differ.
   if (/[\u0000-\u0020\u007f\\]/.test(text)) return "must not hold spaces, control characters or back-slashes";
   if (!URL.canParse(text)) return "must be an absolute URL, for example https://hooks.example.com/agentauth";
   const url = new URL(text);
   if (url.username || url.password || /^[a-z]+:\/\/[^/?#]*@/i.test(text)) return "must not hold credentials";
   if (url.hash) return "must not have a fragment";
-  // As the parser writes it: decimal, octal, hexadecimal and short spellings of an address are dotted quads by now.
+  // The parser has turned decimal, octal, hexadecimal and short spellings of an address into dotted quads.
   const host = hostnameOf(url);
   if (policy.allowLoopback && url.protocol === "http:" && (host === "127.0.0.1" || host === "localhost")) {
     return url.port === policy.ownPort ? OWN : undefined;

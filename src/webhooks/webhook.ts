@@ -1,6 +1,6 @@
 import type { EventName } from "../outbox/event.ts";
 
-/** A webhook as the service knows it. Times are milliseconds. */
+/** A webhook as the subjects know it. Times are milliseconds. */
 export interface Webhook {
   readonly id: string;
   readonly agentId: string;
@@ -8,7 +8,7 @@ export interface Webhook {
   readonly events: readonly EventName[];
   readonly description: string | null;
   readonly isActive: boolean;
-  /** An administrator's: gets every agent's events. */
+  /** An administrator's webhook that receives every agent's events. */
   readonly allAgents: boolean;
   readonly disabledAt: number | null;
   readonly disabledReason: string | null;
@@ -17,22 +17,28 @@ export interface Webhook {
   readonly updatedAt: number;
 }
 
+/** Whose webhooks a caller may see: those of the agent with this id, or everybody's. */
+export type Owner = string | "anybody";
+
 export const DELIVERY_STATUSES = ["pending", "success", "failed"] as const;
 export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
 
-/** One event on its way to one webhook, under the names that it is kept and shown by. Times are milliseconds. */
+/** One event for one webhook. Times are milliseconds. */
 export interface Delivery {
+  /** Also the `webhook-id` header of every attempt. */
   readonly id: string;
-  readonly webhook_id: string;
-  readonly event_id: string;
+  readonly webhookId: string;
+  readonly eventId: string;
   readonly event: string;
-  readonly agent_id: string;
+  /** The agent that the event is about. */
+  readonly agentId: string;
   readonly status: DeliveryStatus;
   readonly attempts: number;
-  readonly next_attempt_at: number | null;
-  readonly response_status: number | null;
-  readonly response_body: string | null;
+  /** Null if there is no further attempt. */
+  readonly nextAttemptAt: number | null;
+  readonly responseStatus: number | null;
+  readonly responseBody: string | null;
   readonly error: string | null;
-  readonly created_at: number;
-  readonly updated_at: number;
+  readonly createdAt: number;
+  readonly updatedAt: number;
 }

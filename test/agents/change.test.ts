@@ -21,7 +21,7 @@ const verify = (where: World, { id, apiKey }: Registered) =>
 const refresh = (where: World, { refreshToken }: Registered) =>
   where.call("/agents/refresh", { method: "POST", json: { refresh_token: refreshToken } });
 
-/** Puts a listener in, so that events reach the outbox. */
+/** Inserts a webhook. Returns a function that reads which of its events are in the outbox. */
 async function listen(where: World, agentId: string, events: string[]): Promise<() => Promise<string[]>> {
   await where.env.DB.prepare(
     `INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at) VALUES (?1, ?2, 'https://x.example', ?3, '{"kid":"x"}', 0, 0)`,
@@ -29,8 +29,10 @@ async function listen(where: World, agentId: string, events: string[]): Promise<
     .bind(`wh_${agentId}`, agentId, JSON.stringify(events))
     .run();
   return async () => {
-    const { results } = await where.env.DB.prepare("SELECT event FROM events WHERE agent_id = ?1 ORDER BY id")
-      .bind(agentId)
+    const { results } = await where.env.DB.prepare(
+      "SELECT event FROM events WHERE agent_id = ?1 AND event IN (SELECT value FROM json_each(?2)) ORDER BY id",
+    )
+      .bind(agentId, JSON.stringify(events))
       .all<{ event: string }>();
     return results.map(({ event }) => event);
   };

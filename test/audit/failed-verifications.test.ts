@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { MAX_FAILED_VERIFICATIONS } from "../../src/audit/store.ts";
+import { MAX_FAILED_VERIFICATIONS } from "../../src/audit/store/failed-verifications.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { attempts, hook, hookWorld, receiver, settle } from "../support/receiver.ts";

@@ -75,7 +75,7 @@ describe("what has expired", () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world({ REFRESH_TOKEN_TTL_SECONDS: "600", REFRESH_FAMILY_TTL_SECONDS: "1000" });
     const { id, token } = await self.agent();
-    await self.env.DB.prepare("INSERT INTO api_keys VALUES (?1, ?2, 0, ?3)")
+    await self.env.DB.prepare("INSERT INTO api_keys (hash, agent_id, created_at, expires_at) VALUES (?1, ?2, 0, ?3)")
       .bind(`hash of ${id}`, id, Date.now() + 500_000)
       .run();
     const families = () => count(self, "refresh_families WHERE agent_id = ?1", id);
@@ -95,7 +95,7 @@ describe("what has expired", () => {
   });
 });
 
-describe("every chore", () => {
+describe("every job", () => {
   it("finds what it drops by an index", async () => {
     const counter = countOperations();
     const self = world(counter.overrides);
@@ -131,7 +131,7 @@ describe("the cron trigger", () => {
   });
 });
 
-describe("a chore that fails", () => {
+describe("a job that fails", () => {
   it("keeps none of the others, and is logged", async () => {
     const self = world();
     const errors = vi.spyOn(console, "error").mockImplementation(() => {});
@@ -141,7 +141,7 @@ describe("a chore that fails", () => {
       endless: async (_env, _config, _now, most) => (done++, most),
     });
     expect(done).toBe(20);
-    expect(errors.mock.calls.flat().join()).toContain('"chore":"broken"');
+    expect(errors.mock.calls.flat().join()).toContain('"job":"broken"');
     errors.mockRestore();
   });
 });

@@ -671,15 +671,6 @@ describe("a body that is much longer when it is decoded", () => {
       response.end(body.subarray(1000));
     };
   };
-  /** Once the Worker has nothing left to do of what was sent before. */
-  const idleCpu = async () => {
-    let before = cpu();
-    for (let quiet = 0; quiet < 5; quiet = cpu() === before ? quiet + 1 : 0) {
-      before = cpu();
-      await new Promise((resolve) => setTimeout(resolve, 40));
-    }
-    return cpu();
-  };
   const acceptsGzip = { headers: { "accept-encoding": "gzip" } };
 
   it.each([

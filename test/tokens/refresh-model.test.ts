@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it, vi } from "vitest";
 import fc from "fast-check";
-import { decideRefresh, type RefreshRecord } from "../../src/tokens/refresh.ts";
+import type { RefreshRecord } from "../../src/tokens/records.ts";
+import { decideRefresh } from "../../src/tokens/refresh.ts";
 import { extents } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 
@@ -184,10 +185,10 @@ describe("any history of refreshes, replays, revocations and time", () => {
 describe("the decision", () => {
   const record = (changes: Partial<RefreshRecord>): RefreshRecord => ({
     agent: { id: "agt_a", status: "active", notBefore: 0 } as RefreshRecord["agent"],
-    familyId: "fam_a",
-    familyExpiresAt: 100_000,
-    familyRevokedAt: null,
-    familyIssuedAt: 0,
+    sessionId: "fam_a",
+    sessionExpiresAt: 100_000,
+    sessionRevokedAt: null,
+    sessionIssuedAt: 0,
     tokenExpiresAt: 50_000,
     usedAt: null,
     now: 20_000,
@@ -202,10 +203,10 @@ describe("the decision", () => {
     ["used, and nothing was written", record({ usedAt: 10_000 }), "replayed"],
     ["unused, and nothing was written", record({ tokenExpiresAt: 20_000 }), "expired"],
     ["unused, and it expired between two statements", record({ tokenExpiresAt: 20_001 }), "expired"],
-    ["of an expired family", record({ familyExpiresAt: 20_000 }), "expired"],
-    ["used longer ago, of an expired family", record({ usedAt: 1, familyExpiresAt: 20_000 }), "expired"],
-    ["of a revoked family", record({ familyRevokedAt: 5 }), "ended"],
-    ["used, of a revoked family", record({ familyRevokedAt: 5, usedAt: 19_999 }), "ended"],
+    ["of an expired family", record({ sessionExpiresAt: 20_000 }), "expired"],
+    ["used longer ago, of an expired family", record({ usedAt: 1, sessionExpiresAt: 20_000 }), "expired"],
+    ["of a revoked family", record({ sessionRevokedAt: 5 }), "ended"],
+    ["used, of a revoked family", record({ sessionRevokedAt: 5, usedAt: 19_999 }), "ended"],
     [
       "of a session from before the agent's not-before",
       record({ agent: { ...record({}).agent, notBefore: 1 } }),

@@ -112,10 +112,11 @@ describe("refresh", () => {
       expect((await self.call(`/agents/${id}`, { token: access })).status).toBe(401);
     }
     await refresh(self, refreshToken);
-    const { results } = await self.env.DB.prepare("SELECT event, data FROM events").all<{
-      event: string;
-      data: string;
-    }>();
+    const { results } = await self.env.DB.prepare(
+      "SELECT event, data FROM events WHERE agent_id = ? AND event = 'token.reuse_detected'",
+    )
+      .bind(id)
+      .all<{ event: string; data: string }>();
     expect(results.map(({ event }) => event)).toEqual(["token.reuse_detected"]);
     expect(JSON.parse(results[0]!.data)).toEqual({
       agent_id: id,

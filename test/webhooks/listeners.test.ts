@@ -102,6 +102,7 @@ it("Other agents' webhooks cost an event nothing, however many there are", async
   await hook(where, { id, apiKey, ...rest }, { url: "http://127.0.0.1:9/", events });
   const verify = async () => {
     const json = { agent_id: id, api_key: apiKey };
+    await emptyOutbox(where.env, Date.now());
     const { result, awaited } = await counter.run(() => where.call("/agents/verify", { method: "POST", json }));
     expect(result.status).toBe(200);
     const emptied = await counter.run(() => emptyOutbox(where.env, Date.now()));

@@ -71,7 +71,7 @@ describe("a secret", () => {
   it("is opened by the key it is under, wherever that stands, and by no other", async () => {
     const kept = await sealSecret("whsec_x", "whk_1", [old]);
     expect(await openSecret(kept, "whk_1", [fresh, old])).toBe("whsec_x");
-    await expect(openSecret(kept, "whk_1", [fresh])).rejects.toThrow(`WEBHOOK_KEYS holds no key ${old.kid}`);
+    await expect(openSecret(kept, "whk_1", [fresh])).rejects.toThrow(`WEBHOOK_KEYS has no key with the kid ${old.kid}`);
     await expect(openSecret(kept, "whk_1", [{ ...fresh, kid: old.kid }])).rejects.toThrow();
   });
 

@@ -1,17 +1,20 @@
 import { logFailure } from "../../log/failure-log.ts";
 import { hopSeconds } from "../schedule.ts";
 
-/** What travels through the queue: everything else stands in D1. */
+/** A queue message. Everything else about the delivery is in D1. */
 export interface DeliveryMessage {
   readonly deliveryId: string;
 }
 
-/** What one call of the queue takes. */
+/** The most messages that one call of the queue takes. */
 const MAX_MESSAGES_PER_BATCH = 100;
 
 /**
- * Asks for deliveries that are due at a time, one message each. Never rejects: what is not asked for here is found by
- * the minute's sweep.
+ * Enqueues one message for each of the deliveries, to arrive when they are due. Never rejects: the minute's job finds deliveries
+ * without a message.
+ *
+ * @param dueAt milliseconds.
+ * @param now milliseconds.
  */
 export async function enqueueDeliveries(
   queue: Queue<DeliveryMessage>,

@@ -1,26 +1,31 @@
-import type { Job } from "../../jobs/job.ts";
-import { deleteHostAttempts, trim, webhooksWithSurplus } from "../limits/store.ts";
-import { CLAIM_MS, deleteFinished } from "./store.ts";
+import { deleteHostAttempts, findSurpluses, trim } from "../limits/store.ts";
+import { CLAIM_MS } from "./store/attempts.ts";
+import { deleteFinished } from "./store/deliveries.ts";
 
 const DAY_MS = 86_400_000;
 /** Webhooks that one step trims. */
-const MAX_WEBHOOKS = 20;
+const MAX_WEBHOOKS_PER_STEP = 20;
 
-/** Deletes deliveries that ended longer ago than activity is kept. */
-export const sweepDeliveries: Job = (env, config, now, most) =>
-  deleteFinished(env.DB, now - config.activityRetentionDays * DAY_MS, most);
+/** Deletes up to `limit` deliveries that finished longer ago than the retention. Returns how many. @param now milliseconds. */
+export const sweepDeliveries = (db: D1Database, retentionDays: number, now: number, limit: number): Promise<number> =>
+  deleteFinished(db, now - retentionDays * DAY_MS, limit);
 
-/** Keeps what waits for one webhook, and what is kept of its deliveries, within their limits: the oldest go first. */
-export const trimDeliveries: Job = async (env, _config, now, most) => {
-  const surplus = await webhooksWithSurplus(env.DB, MAX_WEBHOOKS);
+/**
+ * Trims the pending and the stored deliveries of webhooks to their limits, the oldest first.
+ *
+ * @param now milliseconds.
+ * @returns `limit` if it trimmed anything, else 0: each webhook gets its part of a step, and only the next one shows if that was
+ *   enough.
+ */
+export async function trimDeliveries(db: D1Database, now: number, limit: number): Promise<number> {
   let total = 0;
-  for (const one of surplus) {
-    const limit = Math.ceil(most / MAX_WEBHOOKS);
-    total += await trim(env.DB, one, { now, claimedBefore: now - CLAIM_MS, limit });
+  for (const surplus of await findSurpluses(db, MAX_WEBHOOKS_PER_STEP)) {
+    const part = Math.ceil(limit / MAX_WEBHOOKS_PER_STEP);
+    total += await trim(db, surplus, { now, claimedBefore: now - CLAIM_MS, limit: part });
   }
-  // Each gets its part of a step: whether that was enough shows the next one.
-  return total > 0 ? most : 0;
-};
+  return total > 0 ? limit : 0;
+}
 
-/** Forgets the counts of attempts of minutes that are over. */
-export const sweepHostAttempts: Job = (env, _config, now, most) => deleteHostAttempts(env.DB, now, most);
+/** Deletes up to `limit` counts of attempts of minutes that are over. Returns how many. @param now milliseconds. */
+export const sweepHostAttempts = (db: D1Database, now: number, limit: number): Promise<number> =>
+  deleteHostAttempts(db, now, limit);

@@ -1,0 +1,147 @@
+import type { Authority } from "../../authority/authority.ts";
+import { batchAsCaller } from "../../authority/batch.ts";
+import { prepare, sql, type Sql } from "../../database/sql.ts";
+import { DATABASE_NOW, NEXT_SECOND } from "../../database/time.ts";
+import { newChangeId } from "../../outbox/change.ts";
+import type { Event } from "../../outbox/event.ts";
+import { insertEvent } from "../../outbox/outbox.ts";
+import { AGENT_COLUMNS, toAgent, type AgentRow } from "../agent-row.ts";
+import type { Agent, Status } from "../agent.ts";
+
+export interface NewAgentRow {
+  readonly agent: Agent;
+  readonly description: string | null;
+  /** The HMAC of the agent's first key. */
+  readonly keyHash: string;
+  readonly event: Event;
+}
+
+/** Inserts an agent with its first key. `by` is undefined for a registrar that is not an agent. */
+export async function insertAgent(
+  db: D1Database,
+  { agent, description, keyHash, event }: NewAgentRow,
+  by: Authority | undefined,
+): Promise<void> {
+  const changeId = newChangeId();
+  const { id, name, ownerEmail, permissions, status, tier, createdAt } = agent;
+  await batchAsCaller(db, by, [
+    prepare(
+      db,
+      sql`INSERT INTO agents (id, name, owner_email, description, permissions, status, tier, created_at, updated_at, change_id)
+        VALUES (${id}, ${name}, ${ownerEmail}, ${description}, ${JSON.stringify(permissions)}, ${status}, ${tier},
+          ${createdAt}, ${createdAt}, ${changeId})`,
+    ),
+    prepare(db, sql`INSERT INTO api_keys (hash, agent_id, created_at) VALUES (${keyHash}, ${id}, ${createdAt})`),
+    insertEvent(db, event, { table: "agents", id, changeId }),
+  ]);
+}
+
+/** The statement that reads an agent, at the end of a batch that changes it. */
+export const selectAgent = (db: D1Database, id: string): D1PreparedStatement =>
+  prepare(db, sql`SELECT ${AGENT_COLUMNS} FROM agents a WHERE a.id = ${id}`);
+
+export async function findAgentById(db: D1Database, id: string): Promise<Agent | undefined> {
+  const row = await selectAgent(db, id).first<AgentRow>();
+  return row ? toAgent(row) : undefined;
+}
+
+/** Reads the table as little as possible. Rejects if the database does not answer. */
+export async function probeAgents(db: D1Database): Promise<void> {
+  await prepare(db, sql`SELECT 1 FROM agents LIMIT 1`).run();
+}
+
+/** What an update of an agent left: whether it changed anything, and the agent as it is now. */
+export interface UpdatedAgent {
+  readonly changed: boolean;
+  readonly agent: Agent | undefined;
+}
+
+interface Announced {
+  readonly by: Authority;
+  readonly events: readonly Event[];
+}
+
+/**
+ * Updates an agent where `when` is true of it, and inserts the events of the change. Of two callers that set the same value at
+ * once, the first changes the row and writes the events; for the second `when` is false by then, and it writes nothing.
+ */
+async function updateAgent(
+  db: D1Database,
+  id: string,
+  { set, when }: { set: Sql; when: Sql },
+  { by, events }: Announced,
+): Promise<UpdatedAgent> {
+  const changeId = newChangeId();
+  const results = await batchAsCaller<AgentRow>(db, by, [
+    prepare(
+      db,
+      sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId} WHERE id = ${id} AND ${when}`,
+    ),
+    ...events.map((event) => insertEvent(db, event, { table: "agents", id, changeId })),
+    selectAgent(db, id),
+  ]);
+  const row = results.at(-1)!.results[0];
+  return { changed: results[0]!.meta.changes > 0, agent: row && toAgent(row) };
+}
+
+/** SQL that ends every token and session issued until now. It never moves `not_before` back, and always moves it. */
+export const END_TOKENS = sql`not_before = max(${NEXT_SECOND}, not_before + 1)`;
+
+/** Sets the status unless the agent has it already or is revoked. Leaving `active` ends all its tokens and sessions. */
+export function updateStatus(db: D1Database, id: string, status: Status, change: Announced): Promise<UpdatedAgent> {
+  const ended = status === "active" ? sql`` : sql`, ${END_TOKENS}`;
+  const when = sql`status NOT IN (${status}, 'revoked')`;
+  return updateAgent(db, id, { set: sql`status = ${status}${ended}`, when }, change);
+}
+
+/** Sets the tier unless the agent has it already or is revoked. */
+export function updateTier(db: D1Database, id: string, tier: string, change: Announced): Promise<UpdatedAgent> {
+  return updateAgent(db, id, { set: sql`tier = ${tier}`, when: sql`tier <> ${tier} AND status <> 'revoked'` }, change);
+}
+
+/** Sets the permissions unless the agent has exactly these already or is revoked. */
+export function updatePermissions(
+  db: D1Database,
+  id: string,
+  permissions: readonly string[],
+  change: Announced,
+): Promise<UpdatedAgent> {
+  const json = JSON.stringify(permissions);
+  const when = sql`permissions <> ${json} AND status <> 'revoked'`;
+  return updateAgent(db, id, { set: sql`permissions = ${json}`, when }, change);
+}
+
+/**
+ * Deletes an agent, by foreign keys its API keys and sessions, and by triggers its webhooks, once they have received the event.
+ *
+ * @returns the second before which its tokens are revoked, or undefined if there is no such agent.
+ */
+export async function deleteAgent(
+  db: D1Database,
+  id: string,
+  by: Authority,
+  event: Event,
+): Promise<number | undefined> {
+  const changeId = newChangeId();
+  const [, , deletion] = await batchAsCaller<{ not_before: number }>(db, by, [
+    // The deleted row cannot bear the change's id, so the row takes it just before.
+    prepare(db, sql`UPDATE agents SET change_id = ${changeId}, ${END_TOKENS} WHERE id = ${id}`),
+    insertEvent(db, event, { table: "agents", id, changeId }),
+    prepare(db, sql`DELETE FROM agents WHERE id = ${id} RETURNING not_before`),
+  ]);
+  return deletion!.results[0]?.not_before;
+}
+
+/** The statement that stores when agents last verified themselves. A repeated or late message changes nothing. */
+export function updateLastVerified(
+  db: D1Database,
+  verifications: ReadonlyArray<{ readonly agentId: string; readonly at: number }>,
+): D1PreparedStatement {
+  const json = JSON.stringify(verifications.map(({ agentId, at }) => ({ agentId, at })));
+  return prepare(
+    db,
+    sql`UPDATE agents SET last_verified_at = v.at
+      FROM (SELECT value ->> 'agentId' AS id, max(value ->> 'at') AS at FROM json_each(${json}) GROUP BY 1) v
+      WHERE agents.id = v.id AND (last_verified_at IS NULL OR last_verified_at < v.at)`,
+  );
+}

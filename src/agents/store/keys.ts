@@ -1,0 +1,81 @@
+import type { Authority } from "../../authority/authority.ts";
+import { batchAsCaller } from "../../authority/batch.ts";
+import { prepare, sql } from "../../database/sql.ts";
+import { DATABASE_NOW } from "../../database/time.ts";
+import { newChangeId } from "../../outbox/change.ts";
+import type { Event } from "../../outbox/event.ts";
+import { insertEvent } from "../../outbox/outbox.ts";
+import { toAgent, type AgentRow } from "../agent-row.ts";
+import type { Agent } from "../agent.ts";
+import { END_TOKENS, selectAgent } from "./agents.ts";
+
+/** How many keys of an agent may be valid at once. */
+const MAX_KEYS_PER_AGENT = 5;
+
+export interface NewKey {
+  readonly hash: string;
+  /** How long the former keys stay valid, in milliseconds. 0 deletes them and ends every session of the agent. */
+  readonly overlapMs: number;
+  readonly by: Authority;
+  readonly event: Event;
+}
+
+/**
+ * Inserts a key and sets an end to the former ones, unless the agent is revoked. Of two rotations at once, the key of the first is
+ * one of the former keys of the second.
+ *
+ * @returns `rotatedAt` in milliseconds, by the database's clock: the overlap is counted from it. Undefined if nothing was changed.
+ */
+export async function replaceKey(
+  db: D1Database,
+  id: string,
+  { hash, overlapMs, by, event }: NewKey,
+): Promise<{ rotatedAt: number | undefined; agent: Agent | undefined }> {
+  const changeId = newChangeId();
+  const formerKeys = sql`agent_id = ${id} AND hash <> ${hash}`;
+  // A revoked agent gets no new key, and then keeps the keys that it has.
+  const isInserted = sql`EXISTS (SELECT 1 FROM api_keys WHERE hash = ${hash})`;
+  // Without an overlap, former keys are deleted and not given an end that a clock would have to decide.
+  const end =
+    overlapMs === 0
+      ? [
+          prepare(db, sql`DELETE FROM api_keys WHERE ${formerKeys} AND ${isInserted}`),
+          prepare(db, sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${id} AND ${isInserted}`),
+        ]
+      : [
+          prepare(
+            db,
+            sql`UPDATE api_keys SET expires_at = min(fresh.ends_at, coalesce(expires_at, fresh.ends_at))
+              FROM (SELECT created_at + ${overlapMs} AS ends_at FROM api_keys WHERE hash = ${hash}) fresh
+              WHERE ${formerKeys}`,
+          ),
+          prepare(
+            db,
+            sql`DELETE FROM api_keys WHERE ${formerKeys} AND hash NOT IN (
+              SELECT hash FROM api_keys WHERE ${formerKeys} ORDER BY created_at DESC, hash LIMIT ${MAX_KEYS_PER_AGENT - 1})`,
+          ),
+        ];
+  const results = await batchAsCaller<AgentRow & { created_at: number }>(db, by, [
+    prepare(
+      db,
+      sql`INSERT INTO api_keys (hash, agent_id, created_at, change_id)
+        SELECT ${hash}, id, ${DATABASE_NOW}, ${changeId} FROM agents WHERE id = ${id} AND status <> 'revoked'
+        RETURNING created_at`,
+    ),
+    insertEvent(db, event, { table: "api_keys", id: hash, changeId }),
+    ...end,
+    selectAgent(db, id),
+  ]);
+  const row = results.at(-1)!.results[0];
+  return { rotatedAt: results[0]!.results[0]?.created_at, agent: row && toAgent(row) };
+}
+
+/** Deletes up to `limit` keys whose overlap ended until `now`. Returns how many. */
+export async function deleteExpiredKeys(db: D1Database, now: number, limit: number): Promise<number> {
+  const { results } = await prepare(
+    db,
+    sql`DELETE FROM api_keys WHERE hash IN (
+      SELECT hash FROM api_keys WHERE expires_at <= ${now} ORDER BY expires_at LIMIT ${limit}) RETURNING agent_id`,
+  ).all();
+  return results.length;
+}

@@ -1,0 +1,12 @@
+import { randomBase62 } from "../crypto/random.ts";
+
+/** The row in which a change wrote its id: `change_id`, or `batch` in `activity`. */
+export interface ChangedRow {
+  readonly table: "activity" | "agents" | "api_keys" | "refresh_families" | "webhooks";
+  /** The primary key. */
+  readonly id: string;
+  readonly changeId: string;
+}
+
+/** A new id for a change, which the change writes into the row that it changes. */
+export const newChangeId = (): string => randomBase62(16);

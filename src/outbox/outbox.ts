@@ -1,0 +1,60 @@
+import type { ChangedRow } from "./change.ts";
+import { newCountEvent, type Event } from "./event.ts";
+import {
+  countWaitingEvent,
+  deleteCounts,
+  deleteEvent,
+  findExceededCounts,
+  insertEventOf,
+  readOldestEvents,
+  replaceCount,
+} from "./store.ts";
+
+/**
+ * The statement that puts an event into the outbox if its change happened. It stands in the D1 batch of the change, behind the
+ * statement that writes the change's id: a crash leaves both or neither, and a change that turns out not to happen has no event.
+ */
+export const insertEvent = (db: D1Database, event: Event, change: ChangedRow): D1PreparedStatement =>
+  insertEventOf(db, event, change);
+
+/** Up to `limit` events that wait in the outbox, the oldest first. */
+export const oldestEvents = (db: D1Database, limit: number): Promise<Event[]> => readOldestEvents(db, limit);
+
+/** The statement that takes an event out of the outbox. */
+export const takeEvent = (db: D1Database, { id }: Event): D1PreparedStatement => deleteEvent(db, id);
+
+const MINUTE_MS = 60_000;
+/** Minutes since the epoch. @param ms milliseconds. */
+export const minuteOf = (ms: number): number => Math.floor(ms / MINUTE_MS);
+
+/**
+ * The statement that counts an event towards `MAX_EVENTS_PER_MINUTE`. It stands before the one that takes the event: an event that
+ * another run has taken is not counted again.
+ *
+ * @param now milliseconds: the event counts in this minute.
+ */
+export const countEvent = (db: D1Database, { id }: Event, now: number): D1PreparedStatement =>
+  countWaitingEvent(db, id, minuteOf(now));
+
+/** Counts of one batch: each takes two statements. */
+const MAX_COUNTS_PER_BATCH = 50;
+const MAX_BATCHES = 30;
+
+/**
+ * Puts one event into the outbox for each agent and event that was above its limit in a minute that is over: the newest that was
+ * not sent, with `count`, how many were not, and `since`, when the first of them happened.
+ *
+ * @param now milliseconds.
+ */
+export async function insertCountEvents(db: D1Database, now: number): Promise<void> {
+  for (let batch = 0; batch < MAX_BATCHES; batch++) {
+    const counts = await findExceededCounts(db, minuteOf(now), MAX_COUNTS_PER_BATCH);
+    const statements = counts.flatMap((count) => replaceCount(db, count, newCountEvent(count)));
+    if (statements.length > 0) await db.batch(statements);
+    if (counts.length < MAX_COUNTS_PER_BATCH) return;
+  }
+}
+
+/** Deletes the counts of minutes in which every event was sent. Returns how many. */
+export const sweepEventCounts = (db: D1Database, now: number, limit: number): Promise<number> =>
+  deleteCounts(db, minuteOf(now), limit);

@@ -1,0 +1,109 @@
+import { integer, prepare, sql, type Sql } from "../database/sql.ts";
+import type { ChangedRow } from "./change.ts";
+import { MAX_EVENTS_PER_MINUTE, type Event, type EventCount, type EventName } from "./event.ts";
+
+/** For each table whose changes have events: the row of the change. */
+const FIND_CHANGED: Readonly<Record<ChangedRow["table"], (id: string, changeId: string) => Sql>> = {
+  activity: (id, changeId) => sql`SELECT 1 FROM activity WHERE id = ${id} AND batch = ${changeId}`,
+  agents: (id, changeId) => sql`SELECT 1 FROM agents WHERE id = ${id} AND change_id = ${changeId}`,
+  api_keys: (hash, changeId) => sql`SELECT 1 FROM api_keys WHERE hash = ${hash} AND change_id = ${changeId}`,
+  refresh_families: (id, changeId) => sql`SELECT 1 FROM refresh_families WHERE id = ${id} AND change_id = ${changeId}`,
+  webhooks: (id, changeId) => sql`SELECT 1 FROM webhooks WHERE id = ${id} AND change_id = ${changeId}`,
+};
+
+/** The statement that inserts an event if the row bears the change's id. An event that is there already stays as it is. */
+export function insertEventOf(
+  db: D1Database,
+  { id, agentId, name, at, data }: Event,
+  { table, id: rowId, changeId }: ChangedRow,
+): D1PreparedStatement {
+  return prepare(
+    db,
+    sql`INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
+      SELECT ${id}, ${agentId}, ${name}, ${at}, ${JSON.stringify(data)}
+      WHERE EXISTS (${FIND_CHANGED[table](rowId, changeId)})`,
+  );
+}
+
+interface EventRow {
+  id: string;
+  agent_id: string;
+  event: EventName;
+  at: number;
+  data: string;
+}
+
+function toEvent({ id, agent_id: agentId, event: name, at, data }: EventRow): Event {
+  return { id, agentId, name, at, data: JSON.parse(data) as Event["data"] };
+}
+
+/** The oldest events that wait in the outbox. */
+export async function readOldestEvents(db: D1Database, limit: number): Promise<Event[]> {
+  const select = sql`SELECT id, agent_id, event, at, data FROM events ORDER BY id LIMIT ${limit}`;
+  const { results } = await prepare(db, select).all<EventRow>();
+  return results.map(toEvent);
+}
+
+/** The statement that takes an event out of the outbox. */
+export const deleteEvent = (db: D1Database, id: string): D1PreparedStatement =>
+  prepare(db, sql`DELETE FROM events WHERE id = ${id}`);
+
+const LIMIT = integer(MAX_EVENTS_PER_MINUTE);
+
+/** The statement that counts an event which still waits in the outbox. `since` moves on until the limit is exceeded. */
+export function countWaitingEvent(db: D1Database, id: string, minute: number): D1PreparedStatement {
+  return prepare(
+    db,
+    sql`INSERT INTO event_counts (agent_id, event, minute, total, since, at, data)
+      SELECT agent_id, event, ${minute}, 1, at, at, data FROM events WHERE id = ${id}
+      ON CONFLICT (agent_id, event, minute) DO UPDATE SET total = total + 1, at = excluded.at, data = excluded.data,
+        since = iif(total <= ${LIMIT}, excluded.since, since)`,
+  );
+}
+
+type EventCountRow = Omit<EventRow, "id"> & Pick<EventCount, "minute" | "total" | "since">;
+
+function toEventCount({ agent_id: agentId, event: name, data, ...row }: EventCountRow): EventCount {
+  return { ...row, agentId, name, data: JSON.parse(data) as Event["data"] };
+}
+
+/** The counts above the limit of minutes before this one. At most `limit` counts. */
+export async function findExceededCounts(db: D1Database, minute: number, limit: number): Promise<EventCount[]> {
+  const { results } = await prepare(
+    db,
+    sql`SELECT agent_id, event, minute, total, since, at, data FROM event_counts
+      WHERE minute < ${minute} AND total > ${LIMIT} LIMIT ${limit}`,
+  ).all<EventCountRow>();
+  return results.map(toEventCount);
+}
+
+/**
+ * The statements that replace a count by its event. If two runs do it at once, or the count has grown meanwhile, the second
+ * batch finds no such count and writes nothing.
+ */
+export function replaceCount(
+  db: D1Database,
+  { agentId, name, minute, total }: EventCount,
+  event: Event,
+): D1PreparedStatement[] {
+  const count = sql`FROM event_counts
+    WHERE agent_id = ${agentId} AND event = ${name} AND minute = ${minute} AND total = ${total}`;
+  return [
+    prepare(
+      db,
+      sql`INSERT INTO events (id, agent_id, event, at, data)
+        SELECT ${event.id}, agent_id, event, at, ${JSON.stringify(event.data)} ${count}`,
+    ),
+    prepare(db, sql`DELETE ${count}`),
+  ];
+}
+
+/** Deletes counts within the limit of minutes before this one: each of their events was sent. Returns how many. */
+export async function deleteCounts(db: D1Database, minute: number, limit: number): Promise<number> {
+  const { meta } = await prepare(
+    db,
+    sql`DELETE FROM event_counts WHERE (agent_id, event, minute) IN (
+      SELECT agent_id, event, minute FROM event_counts WHERE minute < ${minute} AND total <= ${LIMIT} LIMIT ${limit})`,
+  ).run();
+  return meta.changes;
+}

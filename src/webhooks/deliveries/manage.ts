@@ -1,0 +1,42 @@
+import type { Authority } from "../../authority/authority.ts";
+import { timeOrderedId } from "../../crypto/random.ts";
+import type { Delivery, DeliveryStatus, Webhook } from "../webhook.ts";
+import { readDeliveries, resetDelivery } from "./store/deliveries.ts";
+import { insertDelivery } from "./store/fan-out.ts";
+
+/** One page of a webhook's deliveries, the newest first, and how many there are, up to 10,000. One D1 round trip. */
+export const listDeliveries = (
+  db: D1Database,
+  webhookId: string,
+  query: { status?: DeliveryStatus | undefined; limit: number; offset: number },
+): Promise<{ deliveries: Delivery[]; total: number }> => readDeliveries(db, webhookId, query);
+
+/**
+ * Starts a delivery again under its own id, unless an attempt is under way or due within a minute. One D1 round trip. The caller
+ * enqueues it.
+ *
+ * @returns the delivery and whether it was reset; undefined if the webhook has no such delivery.
+ * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
+ */
+export const redeliver = (
+  db: D1Database,
+  id: string,
+  webhookId: string,
+  caller: { now: number; by: Authority },
+): Promise<{ delivery: Delivery; wasReset: boolean } | undefined> => resetDelivery(db, id, webhookId, caller);
+
+/**
+ * Adds a delivery of a test event for one webhook. One D1 round trip. The caller enqueues it.
+ *
+ * @returns undefined if the webhook was deleted meanwhile.
+ * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
+ */
+export function addTestDelivery(
+  db: D1Database,
+  { id, agentId }: Webhook,
+  { now, by }: { now: number; by: Authority },
+): Promise<Delivery | undefined> {
+  const data = { agent_id: agentId, webhook_id: id };
+  const event = { id: timeOrderedId("evt_", now), name: "webhook.test", agentId, at: now, data };
+  return insertDelivery(db, id, event, { now, by });
+}

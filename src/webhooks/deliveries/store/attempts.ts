@@ -1,0 +1,175 @@
+import { prepare, sql } from "../../../database/sql.ts";
+import { newChangeId } from "../../../outbox/change.ts";
+import type { Event } from "../../../outbox/event.ts";
+import { insertEvent } from "../../../outbox/outbox.ts";
+import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
+import { claimHostSlot } from "../../limits/store.ts";
+import type { AttemptResult } from "../../schedule.ts";
+import { IS_FOR_ALL } from "../../webhook-row.ts";
+import type { Delivery, DeliveryStatus } from "../../webhook.ts";
+
+/** A delivery whose attempt this consumer makes, and where it goes. */
+export interface Claim {
+  readonly delivery: Delivery;
+  readonly body: string;
+  readonly url: string;
+  readonly ownerId: string;
+  /** Why it must not be sent, or null. */
+  readonly withheld: string | null;
+  /** Encrypted, as is `previousSecret`. */
+  readonly secret: string;
+  readonly previousSecret: string | null;
+  /** Milliseconds. */
+  readonly previousSecretExpiresAt: number | null;
+}
+
+/** How long a claim lasts, in milliseconds. An attempt takes at most 15 seconds: a consumer that holds a claim longer is dead. */
+export const CLAIM_MS = 60_000;
+
+type ClaimedRow = DeliveryRow & { body: string };
+type TargetRow = Omit<Claim, "delivery" | "body"> & { dueAt: number };
+
+/**
+ * Claims a delivery that is due. Of all messages for it at once, one gets it. A claim ends by itself, so that the delivery of a
+ * consumer that dies is due again. If the host has had its attempts of the minute, the delivery is postponed: by its place in the
+ * queue of the host to one of the next minutes, at a random moment.
+ *
+ * @param now milliseconds.
+ * @returns the claim; `dueAt`, in milliseconds, for a delivery that waits; undefined if there is nothing to do.
+ */
+export async function claim(db: D1Database, id: string, now: number): Promise<Claim | { dueAt: number } | undefined> {
+  const [, postponed, claimed, target] = await db.batch<never>([
+    ...claimHostSlot(db, id, now),
+    prepare(
+      db,
+      sql`UPDATE deliveries SET attempts = attempts + 1, next_attempt_at = ${now + CLAIM_MS}, updated_at = ${now}
+        WHERE id = ${id} AND status = 'pending' AND next_attempt_at <= ${now} RETURNING ${DELIVERY_COLUMNS}, body`,
+    ),
+    prepare(
+      db,
+      sql`SELECT w.agent_id AS ownerId, url, secret, previous_secret AS previousSecret,
+          previous_secret_expires_at AS previousSecretExpiresAt, next_attempt_at AS dueAt,
+          CASE WHEN is_active = 0 THEN 'the webhook is switched off'
+            WHEN w.agent_id <> d.agent_id AND NOT (${IS_FOR_ALL}) THEN 'its owner is no active administrator' END AS withheld
+        FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id WHERE d.id = ${id} AND status = 'pending'`,
+    ),
+  ]);
+  const waiting = postponed!.results[0] as { dueAt: number } | undefined;
+  if (waiting) return waiting;
+  const row = claimed!.results[0] as ClaimedRow | undefined;
+  const rest = target!.results[0] as TargetRow | undefined;
+  if (row && rest) return { ...rest, delivery: toDelivery(row), body: row.body };
+  // One that is due within the time of a claim has an attempt under way, or a message of its own on the way.
+  return rest && rest.dueAt > now + CLAIM_MS ? rest : undefined;
+}
+
+interface AttemptOutcome {
+  readonly status: DeliveryStatus;
+  /** Null if there is no further attempt. */
+  readonly nextAttemptAt: number | null;
+  readonly now: number;
+}
+
+/**
+ * The statement that stores an attempt's result. It writes nothing if the delivery was reset meanwhile: the reset wins, because its
+ * count of attempts is another.
+ */
+function updateDelivery(
+  db: D1Database,
+  { id, attempts }: Delivery,
+  { status: responseStatus, body, error }: AttemptResult,
+  { status, nextAttemptAt, now }: AttemptOutcome,
+): D1PreparedStatement {
+  return prepare(
+    db,
+    sql`UPDATE deliveries SET status = ${status}, next_attempt_at = ${nextAttemptAt}, enqueued_at = ${now},
+        response_status = ${responseStatus ?? null}, response_body = ${body ?? null}, error = ${error ?? null}, updated_at = ${now}
+      WHERE id = ${id} AND status = 'pending' AND attempts = ${attempts}`,
+  );
+}
+
+export async function recordSuccess(
+  db: D1Database,
+  delivery: Delivery,
+  result: AttemptResult,
+  now: number,
+): Promise<void> {
+  await db.batch([
+    updateDelivery(db, delivery, result, { status: "success", nextAttemptAt: null, now }),
+    prepare(db, sql`UPDATE webhooks SET failures_in_row = 0 WHERE id = ${delivery.webhookId} AND failures_in_row > 0`),
+  ]);
+}
+
+export async function recordRetry(
+  db: D1Database,
+  delivery: Delivery,
+  result: AttemptResult,
+  { at, now }: { at: number; now: number },
+): Promise<void> {
+  await updateDelivery(db, delivery, result, { status: "pending", nextAttemptAt: at, now }).run();
+}
+
+export interface FailureLimit {
+  /** Failed deliveries in a row after which the webhook is disabled. */
+  readonly maxFailures: number;
+  /** Why it is disabled, for its owner to read. */
+  readonly reason: string;
+  readonly event: Event;
+}
+
+/**
+ * Stores that a delivery has failed, and disables its webhook, with an event, if that reaches the limit. Of two deliveries that
+ * reach it at once, the first disables the webhook; the second finds it disabled.
+ *
+ * @param now milliseconds.
+ * @returns whether the webhook was disabled.
+ */
+export async function recordFailure(
+  db: D1Database,
+  delivery: Delivery,
+  result: AttemptResult,
+  { maxFailures, reason, event }: FailureLimit,
+  now: number,
+): Promise<boolean> {
+  const { webhookId: id } = delivery;
+  const changeId = newChangeId();
+  const [, , disabled] = await db.batch([
+    updateDelivery(db, delivery, result, { status: "failed", nextAttemptAt: null, now }),
+    prepare(db, sql`UPDATE webhooks SET failures_in_row = failures_in_row + 1 WHERE id = ${id}`),
+    prepare(
+      db,
+      sql`UPDATE webhooks SET is_active = 0, disabled_at = ${now}, disabled_reason = ${reason}, change_id = ${changeId}
+        WHERE id = ${id} AND is_active = 1 AND failures_in_row >= ${maxFailures}`,
+    ),
+    insertEvent(db, event, { table: "webhooks", id, changeId }),
+  ]);
+  return disabled!.meta.changes > 0;
+}
+
+/** Stores that a delivery failed without an attempt, because it must not be sent. */
+export async function recordWithheld(db: D1Database, delivery: Delivery, error: string, now: number): Promise<void> {
+  await updateDelivery(db, delivery, { error }, { status: "failed", nextAttemptAt: null, now }).run();
+}
+
+/** Fails deliveries whose messages the queue gave up, unless another message's attempt is under way or due later. */
+export async function recordDead(db: D1Database, ids: readonly string[], now: number): Promise<void> {
+  await prepare(
+    db,
+    sql`UPDATE deliveries SET status = 'failed', next_attempt_at = NULL, error = 'given up by the queue', updated_at = ${now}
+      WHERE id IN (SELECT value FROM json_each(${JSON.stringify(ids)})) AND status = 'pending' AND next_attempt_at <= ${now}`,
+  ).run();
+}
+
+/** Claims up to `limit` deliveries that have been due for a while and have no recent message. Returns their ids. */
+export async function claimOverdue(
+  db: D1Database,
+  { dueBefore, enqueuedBefore, now, limit }: Record<"dueBefore" | "enqueuedBefore" | "now" | "limit", number>,
+): Promise<string[]> {
+  const { results } = await prepare(
+    db,
+    sql`UPDATE deliveries SET enqueued_at = ${now} WHERE id IN (
+      SELECT id FROM deliveries WHERE status = 'pending' AND next_attempt_at <= ${dueBefore}
+        AND (enqueued_at IS NULL OR enqueued_at <= ${enqueuedBefore}) LIMIT ${limit}) RETURNING id`,
+  ).all<{ id: string }>();
+  return results.map(({ id }) => id);
+}

@@ -1,0 +1,60 @@
+import type { Authority } from "../../../authority/authority.ts";
+import { batchAsCaller } from "../../../authority/batch.ts";
+import { prepare, sql } from "../../../database/sql.ts";
+import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
+import type { Delivery, DeliveryStatus } from "../../webhook.ts";
+import { CLAIM_MS } from "./attempts.ts";
+
+/**
+ * Starts a delivery again under its own id, unless an attempt is under way or due soon. The result of an earlier attempt that is
+ * still to come is not stored then.
+ *
+ * @returns the delivery as it is now and whether it was reset; undefined if the webhook has no such delivery.
+ */
+export async function resetDelivery(
+  db: D1Database,
+  id: string,
+  webhookId: string,
+  { now, by }: { now: number; by: Authority },
+): Promise<{ delivery: Delivery; wasReset: boolean } | undefined> {
+  const [reset, found] = await batchAsCaller<DeliveryRow>(db, by, [
+    prepare(
+      db,
+      sql`UPDATE deliveries SET status = 'pending', attempts = 0, next_attempt_at = ${now}, enqueued_at = ${now}, error = NULL,
+          updated_at = ${now}
+        WHERE id = ${id} AND webhook_id = ${webhookId} AND (status <> 'pending' OR next_attempt_at > ${now + CLAIM_MS})`,
+    ),
+    prepare(db, sql`SELECT ${DELIVERY_COLUMNS} FROM deliveries WHERE id = ${id} AND webhook_id = ${webhookId}`),
+  ]);
+  const row = found!.results[0];
+  return row && { delivery: toDelivery(row), wasReset: reset!.meta.changes > 0 };
+}
+
+/** A total is counted up to this number. */
+const MAX_COUNTED = 10_000;
+
+/** A webhook's deliveries, the newest first, and how many there are, up to {@link MAX_COUNTED}. */
+export async function readDeliveries(
+  db: D1Database,
+  webhookId: string,
+  { status, limit, offset }: { status?: DeliveryStatus | undefined; limit: number; offset: number },
+): Promise<{ deliveries: Delivery[]; total: number }> {
+  const matching = status
+    ? sql`FROM deliveries WHERE webhook_id = ${webhookId} AND status = ${status}`
+    : sql`FROM deliveries WHERE webhook_id = ${webhookId}`;
+  const [page, count] = await db.batch<DeliveryRow & { total: number }>([
+    prepare(db, sql`SELECT ${DELIVERY_COLUMNS} ${matching} ORDER BY id DESC LIMIT ${limit} OFFSET ${offset}`),
+    prepare(db, sql`SELECT count(*) AS total FROM (SELECT 1 ${matching} LIMIT ${MAX_COUNTED})`),
+  ]);
+  return { deliveries: page!.results.map(toDelivery), total: count!.results[0]?.total ?? 0 };
+}
+
+/** Deletes up to `limit` finished deliveries from before a time. Returns how many. */
+export async function deleteFinished(db: D1Database, before: number, limit: number): Promise<number> {
+  const { meta } = await prepare(
+    db,
+    sql`DELETE FROM deliveries WHERE id IN (
+      SELECT id FROM deliveries WHERE status <> 'pending' AND updated_at < ${before} LIMIT ${limit})`,
+  ).run();
+  return meta.changes;
+}

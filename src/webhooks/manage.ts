@@ -1,0 +1,119 @@
+import type { Authority } from "../authority/authority.ts";
+import type { EncryptionKey } from "../config/config.ts";
+import { randomBase62 } from "../crypto/random.ts";
+import type { EventName } from "../outbox/event.ts";
+import { ADMIN } from "../permissions/grammar.ts";
+import { newWebhookSecret, sealSecret } from "./secret.ts";
+import {
+  deleteWebhook,
+  insertWebhook,
+  readWebhook,
+  readWebhooks,
+  replaceSecret,
+  updateWebhook,
+  type WebhookChange,
+} from "./store.ts";
+import type { Owner, Webhook } from "./webhook.ts";
+
+export const MAX_WEBHOOKS_PER_AGENT = 20;
+
+export interface NewWebhook {
+  readonly agentId: string;
+  readonly url: string;
+  readonly events: readonly EventName[];
+  readonly description: string | null;
+  readonly allAgents: boolean;
+}
+
+/** A caller's write: its authority, and the time in milliseconds. */
+interface Write {
+  readonly by: Authority;
+  readonly now: number;
+}
+
+/**
+ * Registers a webhook. One for all agents is written only while the caller is an administrator. One D1 round trip.
+ *
+ * @returns the webhook and its secret, which is returned here and never again; undefined if the agent has
+ *   {@link MAX_WEBHOOKS_PER_AGENT} already.
+ * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
+ */
+export async function registerWebhook(
+  db: D1Database,
+  { agentId, url, events, description, allAgents }: NewWebhook,
+  keys: readonly EncryptionKey[],
+  { by, now }: Write,
+): Promise<{ webhook: Webhook; secret: string } | undefined> {
+  const webhook: Webhook = {
+    id: `whk_${randomBase62(24)}`,
+    agentId,
+    url,
+    events: [...new Set(events)],
+    description,
+    isActive: true,
+    allAgents,
+    disabledAt: null,
+    disabledReason: null,
+    previousSecretExpiresAt: null,
+    createdAt: now,
+    updatedAt: now,
+  };
+  const secret = newWebhookSecret();
+  const sealedSecret = await sealSecret(secret, webhook.id, keys);
+  const needed = allAgents ? { ...by, required: [ADMIN] } : by;
+  const limits = { sealedSecret, maxWebhooks: MAX_WEBHOOKS_PER_AGENT, by: needed };
+  return (await insertWebhook(db, webhook, limits)) ? { webhook, secret } : undefined;
+}
+
+/** An agent's webhooks, the oldest first. One D1 round trip. */
+export const listWebhooks = (db: D1Database, agentId: string): Promise<Webhook[]> => readWebhooks(db, agentId);
+
+/** The webhook with this id if the owner has it. One D1 round trip. */
+export const findWebhook = (db: D1Database, id: string, owner: Owner): Promise<Webhook | undefined> =>
+  readWebhook(db, id, owner);
+
+/**
+ * Changes a webhook. One D1 round trip.
+ *
+ * @returns the webhook as it is now, or undefined if the owner has no such webhook.
+ * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
+ */
+export function changeWebhook(
+  db: D1Database,
+  id: string,
+  owner: Owner,
+  change: WebhookChange,
+  write: Write,
+): Promise<Webhook | undefined> {
+  const events = change.events && [...new Set(change.events)];
+  return updateWebhook(db, id, owner, { ...change, events }, write);
+}
+
+/**
+ * Deletes a webhook with its deliveries. One D1 round trip.
+ *
+ * @returns the id of the agent that owned it, or undefined if the owner has no such webhook.
+ * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
+ */
+export const removeWebhook = (db: D1Database, id: string, owner: Owner, by: Authority): Promise<string | undefined> =>
+  deleteWebhook(db, id, owner, by);
+
+/**
+ * Replaces a webhook's secret. The former secret signs too until the overlap ends. One D1 round trip.
+ *
+ * @param overlapMs milliseconds.
+ * @returns the webhook and its new secret, which is returned here and never again; undefined if the owner has no such webhook.
+ * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
+ */
+export async function regenerateSecret(
+  db: D1Database,
+  id: string,
+  owner: Owner,
+  { overlapMs, keys }: { overlapMs: number; keys: readonly EncryptionKey[] },
+  { by, now }: Write,
+): Promise<{ webhook: Webhook; secret: string } | undefined> {
+  const secret = newWebhookSecret();
+  const sealedSecret = await sealSecret(secret, id, keys);
+  const webhook = await replaceSecret(db, id, owner, { sealedSecret, previousExpiresAt: now + overlapMs, now, by });
+  return webhook && { webhook, secret };
+}
