@@ -1,14 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 /** `npm run new -- service`, in a copy of the repository. */
 const ROOT = join(import.meta.dirname, "../..");
 const copy = mkdtempSync(join(tmpdir(), "agentauth-new-"));
-const COPIED = ["README.md", "docs", "migrations", "package.json", "schema.sql", "scripts", "src", "test"];
-const SETTINGS = [".oxfmtrc.json", "tsconfig.json", "vitest.config.ts", "wrangler.toml"];
+/** What is not needed, or is large. `node_modules` is linked. */
+const LEFT_OUT = new Set([".git", ".wrangler", ".dev.vars", "bench", "coverage", "dist", "node_modules", "python"]);
 
 const run = (...args: string[]) => spawnSync("node", args, { cwd: copy, encoding: "utf8" });
 const read = (name: string) => readFileSync(join(copy, name), "utf8");
@@ -22,8 +22,12 @@ function failures(): string[] {
   const report = join(copy, "report.json");
   run(
     "node_modules/vitest/vitest.mjs",
-    ...["run", "--project", "outside", "--reporter=json", `--outputFile.json=${report}`],
-    ...["test/outside/built-in-services.test.ts", "test/outside/operations.test.ts"],
+    "run",
+    "--project=outside",
+    "--reporter=json",
+    `--outputFile.json=${report}`,
+    "test/outside/built-in-services.test.ts",
+    "test/outside/operations.test.ts",
   );
   const { testResults } = JSON.parse(readFileSync(report, "utf8")) as {
     testResults: { assertionResults: { status: string; failureMessages?: string[] }[] }[];
@@ -34,13 +38,10 @@ function failures(): string[] {
 }
 
 beforeAll(() => {
-  for (const name of [...COPIED, ...SETTINGS]) {
-    cpSync(join(ROOT, name), join(copy, name), { recursive: true, force: true });
+  for (const name of readdirSync(ROOT).filter((one) => !LEFT_OUT.has(one))) {
+    const filter = (path: string) => !relative(ROOT, path).includes("node_modules");
+    cpSync(join(ROOT, name), join(copy, name), { recursive: true, filter });
   }
-  cpSync(join(ROOT, "vendor"), join(copy, "vendor"), {
-    recursive: true,
-    filter: (name) => !name.includes("node_modules") || name.indexOf("node_modules") < ROOT.length,
-  });
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
 });
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
@@ -61,10 +62,9 @@ describe("npm run new -- service", { timeout: 120_000 }, () => {
   });
 
   it("writes a skeleton, and each part that is missing is one failure that names its file", () => {
-    const { status, stderr } = run(
-      ...[...service, "acme", "orders:read,write", "line_items:read"],
-      ...["--base-url", "https://api.acme.example", "--title", "ACme"],
-    );
+    const resources = ["orders:read,write", "line_items:read"];
+    const options = ["--base-url", "https://api.acme.example", "--title", "ACme"];
+    const { status, stderr } = run(...service, "acme", ...resources, ...options);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(read("src/client/permissions.ts")).toContain("ACme: { Orders: rw, LineItems: r },");
     const missing = failures();
