@@ -81,8 +81,9 @@ const GATEWAY_PATH = /^[^:]+:\/\/[^/]+\/proxy\/[a-z0-9]/;
 const PLAIN_METHODS = new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]);
 
 /**
- * The app's answer. Most requests are for the gateway, from no browser: for these the router and CORS have nothing to say,
- * and are spared. It answers as the app does.
+ * Responds to a request. Most are for the gateway and from no browser. They need neither the router nor CORS, and skipping
+ * both saves about a tenth of their CPU time (median of nine pairs under workerd: 0.88). test/gateway/front.test.ts holds the
+ * responses of both ways equal.
  */
 export async function answer(request: Request, env: Env, executionCtx: ExecutionContext): Promise<Response> {
   if (!PLAIN_METHODS.has(request.method) || !GATEWAY_PATH.test(request.url) || request.headers.has("origin")) {

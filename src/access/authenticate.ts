@@ -12,11 +12,11 @@ import { tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
 import { rememberAgent } from "../log/request-log.ts";
 import type { RequestContext } from "../http/request-context.ts";
 
-/** An agent that proved itself with an access token and is in good standing. */
+/** An active agent that sent a valid access token. */
 export interface Caller {
   readonly agent: Agent;
   readonly claims: AccessClaims;
-  /** What the token says, narrowed by what the agent holds now. */
+  /** The permissions that both the token and the agent have now. */
   readonly permissions: ReadonlySet<string>;
   readonly isAdmin: boolean;
 }
@@ -31,7 +31,8 @@ function bearerToken(request: Request): string | undefined {
 const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
 
 /**
- * Who a request's access token says sent it. Asks no store: whether the token still stands is not said here.
+ * Returns the claims of a request's access token, with its signature and its expiry checked. Reads no store: the token may have
+ * been revoked.
  *
  * @throws {ApiError} 401 for a token that is missing, not ours or expired.
  */
@@ -56,17 +57,17 @@ export async function readClaims({ request, config, now }: AuthenticationContext
 }
 
 /**
- * Who sent a request.
+ * Returns the agent that sent a request.
  *
- * @param maxAge how old, in milliseconds, what is known of the agent's standing may be; 0 asks the database.
- * @throws {ApiError} 401 for a token that is missing, not ours, expired or ended; 503 where its standing cannot be learnt.
+ * @param maxAge how old the cached status of the token may be, in milliseconds; 0 reads the database.
+ * @throws {ApiError} 401 for a token that is missing, not valid, expired or revoked; 503 if its status cannot be read.
  */
 export async function authenticate(context: AuthenticationContext, maxAge: number): Promise<Caller> {
   return callerWith(await readClaims(context), context, maxAge);
 }
 
 /**
- * The sender that a token's claims name, if the token still stands. `exp` is not looked at.
+ * Returns the agent that a token's claims name, if the token has not been revoked. Does not check `exp`.
  *
  * @param maxAge as for {@link authenticate}.
  * @throws {ApiError} 401 `token_revoked`, or 503 `standing_unknown`.
@@ -83,7 +84,7 @@ export async function callerWith(
     case "unknown":
       throw unavailable(
         "standing_unknown",
-        "Whether the token still stands cannot be learnt now. Try again.",
+        "Whether the token is still valid cannot be found out now. Try again.",
         standing.cause,
       );
     case "good":
@@ -91,7 +92,7 @@ export async function callerWith(
   }
 }
 
-/** A caller's authority, for what it writes. @param holds the permissions of the agent's own that the request needs. */
+/** The authority under which a caller writes. @param holds the permissions of the agent that the request needs. */
 export const authorityOf = ({ claims }: Caller, holds: readonly string[]): Authority => ({
   agentId: claims.sub,
   sessionId: claims.sid,
@@ -99,7 +100,7 @@ export const authorityOf = ({ claims }: Caller, holds: readonly string[]): Autho
   required: holds,
 });
 
-/** The permissions are worked out once for a token and a reading of its agent. */
+/** Caches the permissions for a token and a version of its agent. */
 function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
   const known = callerCache.get(claims);
   if (known?.agent === agent) return known.caller;
@@ -109,7 +110,11 @@ function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
   return caller;
 }
 
-/** Who asks for a registration: nobody in particular, an agent, or the holder of the bootstrap token. */
+/**
+ * Returns who registers an agent: a stranger, an agent, or the holder of the bootstrap token.
+ *
+ * @throws {ApiError} 401 for an Authorization header that is neither a valid access token nor the bootstrap token; 503.
+ */
 export async function authenticateRegistrar(context: AuthenticationContext): Promise<Registrar> {
   const { request, config } = context;
   if (!request.headers.has("authorization")) return { kind: "stranger" };

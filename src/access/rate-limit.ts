@@ -5,7 +5,7 @@ import { ApiError } from "../http/errors.ts";
 /** Seconds that every limit counts over; wrangler.toml's `period`. */
 export const RATE_LIMIT_PERIOD_SECONDS = 60;
 
-/** Requests a period, as wrangler.toml binds them; the test of the configuration holds the two together. */
+/** Requests in each period, as wrangler.toml binds them. A test keeps the two equal. */
 export const TIER_LIMITS: Readonly<Record<Tier, number>> = { free: 60, pro: 300, enterprise: 1000 };
 export const ADDRESS_LIMIT = 300;
 export const VERIFY_LIMIT = 30;
@@ -16,7 +16,7 @@ const tierBinding = (env: Env, tier: Tier): RateLimit =>
 /**
  * Counts one request of an agent against its tier. Refreshes are counted apart, so that a busy agent can keep its session.
  *
- * @throws {ApiError} 429 once the tier is used up.
+ * @throws {ApiError} 429 if the limit is reached.
  */
 export async function limitAgent(
   env: Env,
@@ -27,19 +27,19 @@ export async function limitAgent(
   if (!success) throw rateLimitExceeded(TIER_LIMITS[tier], `${tier} tier`, { tier });
 }
 
-/** For what strangers may call. @throws {ApiError} 429 once an IPv4 address or an IPv6 /64 has used up its share. */
+/** Counts one request of an IPv4 address or an IPv6 /64, on routes that anyone may call. @throws {ApiError} 429 */
 export async function limitAddress(env: Env, ipAddress: string): Promise<void> {
   const { success } = await env.RATE_ADDRESS.limit({ key: clientNetwork(ipAddress) });
   if (!success) throw rateLimitExceeded(ADDRESS_LIMIT, "address");
 }
 
-/** For the sessions that one key opens: who does not have the key cannot use its share up. @throws {ApiError} 429 */
+/** Counts one verification with an API key. Only who has the key can reach its limit. @throws {ApiError} 429 */
 export async function limitKey(env: Env, keyHash: string): Promise<void> {
   const { success } = await env.RATE_FREE.limit({ key: `verify:${keyHash}` });
   if (!success) throw rateLimitExceeded(TIER_LIMITS.free, "key");
 }
 
-/** For guesses at one agent's key, from wherever they come. @throws {ApiError} 429 */
+/** Counts one failed verification of an agent, whatever address it comes from. @throws {ApiError} 429 */
 export async function limitFailedVerifications(env: Env, agentId: string): Promise<void> {
   const { success } = await env.RATE_VERIFY.limit({ key: agentId.slice(0, 64) });
   if (!success) throw rateLimitExceeded(VERIFY_LIMIT, "agent");

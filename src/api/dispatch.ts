@@ -11,9 +11,9 @@ import type { Auth, Route } from "../access/route.ts";
 import { parseBody, readQuery, receiveBody } from "../http/validation.ts";
 
 /**
- * A declared route as a handler. The body comes first, whether the route has one or not: who calls, what the time is, and
- * whether the caller may are asked when nothing of the request is outstanding any more. The caller's authority goes along,
- * for what is written to depend on.
+ * Returns hono's handler for a declared route. It receives the body first, even if the route has none, and authenticates the
+ * caller afterwards: a sender that holds its body back is judged by the rights that it has when the body has arrived. The
+ * handler gets the caller's authority, on which everything that it writes depends.
  */
 export function dispatch(route: Route): Handler<AppEnv> {
   return async (c) => {
@@ -25,7 +25,7 @@ export function dispatch(route: Route): Handler<AppEnv> {
     const { caller, authority } = await authenticateCaller(route.auth, context, params);
     const query = readQuery(new URL(context.request.url), route.query);
     const body = parseBody(received, context.request.headers.get("content-type"), route.body);
-    // What stands here is what the route's declaration says: the types of a handler end at the table of routes.
+    // The table of routes has no types for each handler; `route()` has checked them.
     const call = { ...context, params, caller, authority, query, body } as never;
     const answer = await route.handle(call);
     if (answer instanceof Response) return answer;
@@ -41,7 +41,7 @@ async function authenticateCaller(
 ): Promise<{ caller: Caller | Registrar | undefined; authority: Authority | undefined }> {
   if (auth === "none") return { caller: undefined, authority: undefined };
   if (auth === "registration") return { caller: await authenticateRegistrar(context), authority: undefined };
-  // AgentAuth's own endpoints never trust the isolate's memory: a revocation ends them with the next request.
+  // AgentAuth's own endpoints read no cache: a revocation is in force with the next request.
   const caller = await authenticate(context, 0);
   await limitAgent(context.env, caller.agent);
   const isOwn = params.id === caller.agent.id;
@@ -49,12 +49,12 @@ async function authenticateCaller(
     if (auth === "admin") throw adminRequired(context, caller, "Only an administrator may do this.");
     if (auth === "self" && !isOwn) throw adminRequired(context, caller, "An agent may only do this to itself.");
   }
-  // What an agent may do anyway does not depend on its being an administrator.
+  // An agent that may do this as itself need not remain an administrator.
   const asAdmin = auth === "admin" || (auth === "self" && !isOwn) || (auth === "own" && caller.isAdmin);
   return { caller, authority: authorityOf(caller, asAdmin ? [ADMIN] : []) };
 }
 
-/** The owner of the agent is to see what it tried. */
+/** Records the attempt, so that the agent's owner sees it. */
 function adminRequired(context: RequestContext, caller: Caller, message: string): ApiError {
   const { method, url } = context.request;
   recordInBackground(context, caller.agent.id, `${method} ${new URL(url).pathname} → denied, needs *:*:*`, {
@@ -63,7 +63,11 @@ function adminRequired(context: RequestContext, caller: Caller, message: string)
   return forbidden("insufficient_permissions", message, { required: "*:*:*", granted: [...caller.permissions] });
 }
 
-/** 405 with the methods that the path does have (RFC 9110 §15.5.6). */
+/**
+ * Returns a handler that responds 405 with the methods that the path has (RFC 9110 §15.5.6).
+ *
+ * hono's methodNotAllowed runs after a 404, which here may also be what a handler returns, and brings a second router.
+ */
 export function methodNotAllowed(methods: readonly string[]): Handler<AppEnv> {
   const allowed = [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(", ");
   return (c) => {

@@ -1,7 +1,5 @@
 import { createRemoteJWKSet, errors, type JWTVerifyGetKey } from "jose";
-import type { VerifyOptions } from "./verify.ts";
-
-type KeySetOptions = Pick<VerifyOptions, "cacheMaxAge" | "cooldown">;
+import type { KeySetOptions } from "./key-set-options.ts";
 
 const FETCH_TIMEOUT_MS = 5000;
 const FIRST_BACKOFF_MS = 1000;

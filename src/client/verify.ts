@@ -1,9 +1,10 @@
 import { errors, jwtVerify } from "jose";
 import { AuthenticationError, ConnectionError } from "./errors.ts";
 import { KeySet, KeysUnavailableError } from "./key-set.ts";
+import type { KeySetOptions } from "./key-set-options.ts";
 import type { Tier } from "./wire.ts";
 
-export interface VerifyOptions {
+export interface VerifyOptions extends KeySetOptions {
   /** The deployment's `ISSUER`, for example `https://agentauth.example.com`. */
   readonly issuer: string;
   /** The deployment's `AUDIENCE`. The default is the issuer. */
@@ -12,10 +13,6 @@ export interface VerifyOptions {
   readonly jwksUri?: string | undefined;
   /** Seconds by which the two clocks may differ. The default is 5. */
   readonly clockTolerance?: number | undefined;
-  /** Seconds after which the keys are fetched again. The default is 600. */
-  readonly cacheMaxAge?: number | undefined;
-  /** At least this many seconds pass between two fetches for a key that is not in the set. The default is 30. */
-  readonly cooldown?: number | undefined;
 }
 
 export { isGranted } from "./permissions.ts";

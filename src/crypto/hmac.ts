@@ -14,15 +14,15 @@ function hmacKey(secret: string, hash: Hash): Promise<CryptoKey> {
 }
 
 /**
- * HMAC of `purpose` and `text`. The purpose keeps two uses of one secret apart: what is computed for one can never be
- * presented as the other.
+ * Returns the HMAC of `purpose` and `text`. The purpose separates the uses of one secret: a value that is computed for one
+ * purpose is never valid for another.
  */
 export async function hmac(secret: string, purpose: string, text: string, hash: Hash = "SHA-256"): Promise<Uint8Array> {
   const mac = await crypto.subtle.sign("HMAC", await hmacKey(secret, hash), encoder.encode(`${purpose}\0${text}`));
   return new Uint8Array(mac);
 }
 
-/** Whether two texts are equal, in a time that does not tell how much of them is. */
+/** Whether two texts are equal. Takes the same time wherever they differ. */
 export async function equalSecrets(secret: string, left: string, right: string): Promise<boolean> {
   const [a, b] = await Promise.all([hmac(secret, "compare", left), hmac(secret, "compare", right)]);
   return crypto.subtle.timingSafeEqual(a, b);

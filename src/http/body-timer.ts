@@ -1,6 +1,6 @@
 import { ApiError } from "./errors.ts";
 
-/** Calls `expire` once after so many milliseconds, unless what it returns is called before. Tests pass one that they drive. */
+/** Calls `expire` once after `ms` milliseconds, unless the function that it returns is called first. Tests pass their own. */
 export type StartTimer = (ms: number, expire: () => void) => () => void;
 
 export const startTimer: StartTimer = (ms, expire) => {
@@ -10,7 +10,7 @@ export const startTimer: StartTimer = (ms, expire) => {
 
 /** How long a request body may take, in milliseconds. */
 export interface BodyLimits {
-  /** Without a byte of it arriving. */
+  /** While no byte arrives. */
   readonly idleMs: number;
   /** From the first read to the end. */
   readonly totalMs: number;
@@ -19,11 +19,11 @@ export interface BodyLimits {
 export interface BodyTimer {
   /** Waits for a read. @throws {ApiError} 408 `body_timeout` as soon as a limit is reached. */
   read<T>(reading: Promise<T>): Promise<T>;
-  /** Must be called when the body has ended, however it did. */
+  /** Must be called when the body has ended, in whichever way. */
   stop(): void;
 }
 
-/** Measures a request body as it arrives. Time in which nobody reads is not the sender's, and counts for the total only. */
+/** Limits how long a request body takes to arrive. Time in which nobody reads counts for the total limit only. */
 export function bodyTimer({ idleMs, totalMs }: BodyLimits, start: StartTimer = startTimer): BodyTimer {
   let timeout: ApiError | undefined;
   let fail: ((timeout: ApiError) => void) | undefined;
@@ -37,7 +37,7 @@ export function bodyTimer({ idleMs, totalMs }: BodyLimits, start: StartTimer = s
       const late = Promise.withResolvers<never>();
       fail = late.reject;
       const stopIdle = start(idleMs, () =>
-        late.reject(bodyTimeout(`Nothing of the request body arrived for ${idleMs / 1000} seconds.`)),
+        late.reject(bodyTimeout(`No byte of the request body arrived for ${idleMs / 1000} seconds.`)),
       );
       try {
         return await Promise.race([reading, late.promise]);

@@ -1,10 +1,14 @@
 import { createMiddleware } from "hono/factory";
 import type { AppEnv } from "./request-context.ts";
 
-/** What a page may read of an answer beside its body and what the Fetch standard safelists. */
-const EXPOSED = "X-Request-Id, Retry-After, RateLimit-Policy, WWW-Authenticate, Link, X-AgentAuth-Upstream";
+/** The response headers that a page may read beside those that the Fetch standard safelists. */
+const EXPOSED_HEADERS = "X-Request-Id, Retry-After, RateLimit-Policy, WWW-Authenticate, Link, X-AgentAuth-Upstream";
 
-/** CORS for the origins of `CORS_ORIGINS`, errors included. OPTIONS is answered here and never forwarded. */
+/**
+ * CORS for the origins of `CORS_ORIGINS`, on errors too. Responds to OPTIONS itself: no OPTIONS request is forwarded.
+ *
+ * hono's cors responds to a preflight with 204 and no body; a success of this API is always 200 with a JSON object.
+ */
 export const cors = createMiddleware<AppEnv>(async (c, next) => {
   const { method, headers: sent } = c.req.raw;
   const origin = sent.get("origin");
@@ -12,16 +16,16 @@ export const cors = createMiddleware<AppEnv>(async (c, next) => {
   else await next();
   const { headers } = c.res;
   headers.append("vary", "Origin");
-  // No browser asks: nothing of the answer is for one to read.
+  // Without an Origin header no page reads the response.
   if (origin === null) return;
   const { corsOrigins } = c.get("context").config;
   const allowed = corsOrigins.includes("*") ? "*" : corsOrigins.find((one) => one === origin);
   if (!allowed) return;
   headers.set("access-control-allow-origin", allowed);
-  headers.set("access-control-expose-headers", EXPOSED);
+  headers.set("access-control-expose-headers", EXPOSED_HEADERS);
 });
 
-/** What may be sent, once the origin may: any header, as the only credential is one. A success of this API is a JSON object. */
+/** Allows every request header: the only credential is a header, which a page must have been given. */
 function preflight(wanted: string | null): Response {
   return new Response("{}", {
     headers: {

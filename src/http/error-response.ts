@@ -8,7 +8,10 @@ import { logRefusal, agentOf } from "../log/request-log.ts";
 export const handleError: ErrorHandler<AppEnv> = (error, c) =>
   toErrorResponse(error, c.req.raw, c.var.requestId ?? crypto.randomUUID());
 
-/** The one place where a refusal becomes an answer. What was not foreseen is a 500 that shows no cause. */
+/**
+ * Logs an error and returns its response. This is the only place where an error becomes a response. An error that is not an
+ * `ApiError` is a 500 whose cause stands in the log only.
+ */
 export function toErrorResponse(error: unknown, request: Request, requestId: string): Response {
   const { method, url } = request;
   const known = toApiError(error);
@@ -16,7 +19,7 @@ export function toErrorResponse(error: unknown, request: Request, requestId: str
   logRefusal({
     request_id: requestId,
     method,
-    // A malformed host makes a URL that cannot be parsed; its text could hold a query.
+    // A malformed Host header makes a URL that cannot be parsed. It is not logged, because it could contain a query.
     path: URL.parse(url)?.pathname ?? "(malformed)",
     status: known.status,
     code: known.code,
@@ -29,7 +32,7 @@ export function toErrorResponse(error: unknown, request: Request, requestId: str
   return response;
 }
 
-/** A database that does not answer passes; a statement that it refuses is a fault of ours. */
+/** D1 reports a failed connection, which passes, and a statement that SQLite refuses, which is a bug, by their messages only. */
 function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof AuthorityLostError) return authorityLost(error.loss);

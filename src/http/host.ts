@@ -6,8 +6,8 @@ import { ApiError } from "./errors.ts";
 const HOST = /^(?:[a-z0-9._-]{1,255}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{0,5})?$/i;
 
 /**
- * Refuses a request whose host is not one. The runtime joins the `Host` header and the target into `request.url` as they
- * came, so that a `Host` with a slash, a question mark or an `@` would move what is path and what is query.
+ * Refuses a request whose `Host` is not a host. The runtime joins the `Host` header and the request target into `request.url`
+ * without checking them, so a `Host` with a slash, a question mark or an `@` would change where the path and the query begin.
  *
  * @throws {ApiError} 400 `malformed_host` (RFC 9112 §3.2).
  */
@@ -22,9 +22,9 @@ export function checkHost({ url, headers }: Request): void {
 }
 
 /**
- * Refuses what another website sends to a gateway in local development, which registers anybody and holds the developer's
- * real credentials. A page can reach 127.0.0.1 under its own name by DNS rebinding, hence the host; and `wrangler dev` lets
- * a request replace its URL by the header `MF-Original-URL`, hence the origin as well. `CORS_ORIGINS = "*"` names no origin.
+ * Refuses requests of other websites in local development, where anyone may register and the gateway has the developer's real
+ * credentials. The host is checked because a page can reach 127.0.0.1 under its own name by DNS rebinding. The origin is checked
+ * as well because `wrangler dev` lets the header `MF-Original-URL` replace the URL. `CORS_ORIGINS = "*"` allows no origin here.
  *
  * @throws {ApiError} 421 `misdirected_request` (RFC 9110 §15.5.20).
  */

@@ -4,7 +4,7 @@ import { ApiError } from "./errors.ts";
 import { checkHost, checkLocalRequest } from "./host.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 
-/** What is known of a request before anyone looks at what it asks. */
+/** What is known about a request before its path, its caller and its body are looked at. */
 export interface RequestContext {
   readonly request: Request;
   readonly env: Env;
@@ -12,7 +12,7 @@ export interface RequestContext {
   readonly requestId: string;
   /** Empty if unknown. */
   readonly ipAddress: string;
-  /** Milliseconds; for a request with a body, the time at which all that is judged of it had arrived. */
+  /** Milliseconds. For a request whose body is read first, the time at which it had arrived. */
   readonly now: number;
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
@@ -23,10 +23,11 @@ export interface AppEnv {
 }
 
 /**
- * Reads the configuration, checks whom the request is for, and gives it its id and its time. Every request passes here.
+ * Checks the host of a request, reads the configuration, and returns the request with both. Every request passes here first.
  *
- * @throws {ApiError} 400 for a malformed host; 503: a deployment that is not set up answers nothing else; 421 in local
- * development for another host or origin.
+ * @param requestId made here and never taken from the request: it finds exactly one request in the log.
+ * @throws {ApiError} 400 for a malformed host, 503 for a deployment that is not set up, and in local development 421 for
+ * another host or origin.
  */
 export function createRequestContext(
   request: Request,

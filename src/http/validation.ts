@@ -9,12 +9,14 @@ const MAX_BODY_BYTES = 64 * 1024;
 /** How long such a body may take. */
 const BODY_LIMITS = { idleMs: 10_000, totalMs: 30_000 };
 
-/** A body as it arrived, or why it did not: said only to a caller that may call at all. */
+/** A body as it arrived, or why it did not. The fault is thrown only once the caller is known to be allowed. */
 export type ReceivedBody = { readonly text: string } | { readonly fault: ApiError };
 
 /**
- * Receives a request's whole body as text. Never rejects: who the caller is and what time it is are asked after this, so that
- * nobody can be judged first and act later.
+ * Receives a request's whole body as text. Never rejects. The caller and the time are determined after this, so that a sender
+ * cannot be authenticated first and finish its body after its rights have ended.
+ *
+ * hono's bodyLimit counts bytes but has no time limit.
  *
  * @returns a fault for a body that is too long (413), not UTF-8 (400), breaks off (400), or takes too long (408).
  */
@@ -28,7 +30,7 @@ export async function receiveBody(request: Request, start?: StartTimer): Promise
 }
 
 /**
- * Checks a JSON body against its schema; a route without one takes any body and looks at none.
+ * Parses a JSON body by its schema. A route without a schema ignores the body.
  *
  * @throws {ApiError} 413, 408, 415 or 400.
  */
@@ -55,18 +57,18 @@ export function parseBody(
   } catch {
     throw badRequest("The body is not valid JSON.", undefined, "malformed_json");
   }
-  return check(schema, value, "The body is not as it must be.");
+  return check(schema, value, "The body is not valid.");
 }
 
 /** @throws {ApiError} 400 naming each parameter. */
 export function readQuery(url: URL, schema: z.ZodMiniType | undefined): unknown {
   if (!schema) return undefined;
-  const seen: Record<string, string> = Object.create(null);
+  const values: Record<string, string> = Object.create(null);
   for (const [name, value] of url.searchParams) {
-    if (name in seen) throw badRequest(`The query parameter ${name.slice(0, 40)} stands twice.`);
-    seen[name] = value;
+    if (name in values) throw badRequest(`The query parameter ${name.slice(0, 40)} is given twice.`);
+    values[name] = value;
   }
-  return check(schema, { ...seen }, "The query is not as it must be.");
+  return check(schema, { ...values }, "The query is not valid.");
 }
 
 function check(schema: z.ZodMiniType, value: unknown, message: string): unknown {
@@ -80,7 +82,7 @@ function check(schema: z.ZodMiniType, value: unknown, message: string): unknown 
   throw badRequest(first ? `${message} ${first.field} ${first.message}.` : message, details);
 }
 
-/** The body as text, given up as soon as it is longer or slower than allowed. */
+/** Reads the body as text, and stops as soon as it is longer or slower than allowed. */
 async function readText(request: Request, start: StartTimer | undefined): Promise<string> {
   if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
   if (!request.body) return "";
@@ -98,7 +100,7 @@ async function readText(request: Request, start: StartTimer | undefined): Promis
       text += decoder.decode(value, { stream: true });
     }
   } catch (error) {
-    // Not waited for: a sender that hangs would hold up its own refusal.
+    // Not awaited: a sender that hangs would delay its own error.
     void reader.cancel(error).catch(() => undefined);
     throw error;
   } finally {

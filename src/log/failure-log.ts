@@ -1,4 +1,4 @@
-/** Something failed behind the answers: a line of JSON for Workers Logs, under a name to search by. Holds no credential. */
+/** Logs a failure in the background as a line of JSON for Workers Logs. @param event a name to search by. */
 export function logFailure(event: string, cause: unknown, about: Readonly<Record<string, unknown>> = {}): void {
   console.error(JSON.stringify({ event, ...about, cause: String(cause) }));
 }

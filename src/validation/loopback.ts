@@ -1,6 +1,6 @@
 const LOOPBACK_HOSTS = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
-/** Whether a host name, as `URL.hostname` spells it, is one of the names by which a machine calls itself. */
+/** Whether a host name, as `URL.hostname` spells it, is a loopback name. */
 export const isLoopbackHost = (hostname: string): boolean => LOOPBACK_HOSTS.has(hostname);
 
 /** Whether a text is an http or https URL whose host is a loopback name, on any port. False for `null`, an opaque origin. */

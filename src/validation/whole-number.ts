@@ -1,8 +1,8 @@
 import * as z from "zod/mini";
 
 /**
- * A whole number that comes as text: a query parameter, a setting. Decimal digits only: `Number` would also take `0x10`, `1e3`
- * and spaces. (`z.coerce` would bring dates and big integers along.)
+ * Schema of a whole number that arrives as text, in a query parameter or a setting. Takes decimal digits only; `Number`, which
+ * `z.coerce` uses, also takes `0x10`, `1e3` and spaces.
  */
 export const wholeNumber = (minimum: number, maximum: number) =>
   z.pipe(

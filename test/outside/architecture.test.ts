@@ -12,15 +12,6 @@ const imports = importsOf(files);
 const ROOMS: readonly string[] = STOREYS.flatMap(({ rooms }) => rooms);
 const SUBJECTS: readonly string[] = STOREYS.find(({ name }) => name.startsWith("subjects"))!.rooms;
 const shown = ({ from, to }: Import): string => `${from} → ${to}`;
-/** Arrows that are still to be untied. Nothing may be added. */
-const PENDING: ReadonlySet<string> = new Set([
-  "config/upstream-settings.ts → gateway/upstream/response-headers.ts",
-  "policy/explain.ts → config/config.ts",
-  "policy/services.ts → config/upstream-settings.ts",
-]);
-const isPending = (one: Import): boolean => PENDING.has(shown(one));
-/** The same for cycles: one file of each. */
-const PENDING_CYCLES = new Set(["client/key-set.ts"]);
 const isFile = (to: string): boolean => files.includes(to);
 const isPackage = (name: string, ...packages: string[]): boolean =>
   packages.some((one) => name === one || name.startsWith(`${one}/`));
@@ -61,12 +52,11 @@ describe("the rooms", () => {
       if (!isFile(to) || roomOf(from) === roomOf(to) || APART.some((room) => room === roomOf(from))) return false;
       return ROOMS.indexOf(roomOf(from)) > ROOMS.indexOf(roomOf(to));
     });
-    expect(upward.filter((one) => !isPending(one)).map(shown)).toEqual([]);
+    expect(upward.map(shown)).toEqual([]);
   });
 
   it("have no cycle of imports, types included", () => {
-    const found = cycles(imports.filter(({ to }) => isFile(to)));
-    expect(found.filter((set) => !set.some((file) => PENDING_CYCLES.has(file)))).toEqual([]);
+    expect(cycles(imports.filter(({ to }) => isFile(to)))).toEqual([]);
   });
 
   it("know HTTP in the faces only: no subject and no pure room imports hono or http/", () => {
@@ -74,7 +64,7 @@ describe("the rooms", () => {
     const knowing = imports.filter(
       ({ from, to }) => quiet.has(roomOf(from)) && (isPackage(to, "hono") || roomOf(to) === "http"),
     );
-    expect(knowing.filter((one) => !isPending(one)).map(shown)).toEqual([]);
+    expect(knowing.map(shown)).toEqual([]);
     const hono = imports.filter(({ to }) => isPackage(to, "hono"));
     const allowed = new Set(["app.ts", "api", "oauth", "mcp", "gateway", "http", "client"]);
     expect(hono.length).toBeGreaterThan(0);
@@ -85,7 +75,8 @@ describe("the rooms", () => {
     const calls = callsOn(["D1Database", "KVNamespace"]);
     const sql = calls.filter((call) => /: D1Database\.(prepare|exec|dump|withSession)$/.test(call));
     const kv = calls.filter((call) => call.includes(": KVNamespace."));
-    expect(sql.length + kv.length).toBeGreaterThan(5);
+    expect(sql.length).toBeGreaterThan(0);
+    expect(kv.length).toBeGreaterThan(0);
     // `database/` is the tagged template that binds named values: it knows no table.
     const outside = [...sql, ...kv].filter(
       (call) => !/^(?:\w+\/(?:\w+\/)*store(?:\.ts|\/[\w-]+\.ts)|database\/[\w-]+\.ts):/.test(call),
@@ -104,7 +95,7 @@ describe("the rooms", () => {
     const reaching = imports.filter(
       ({ from, to }) => /\/store(?:\.ts$|\/)/.test(to) && isFile(to) && roomOf(from) !== roomOf(to),
     );
-    expect(reaching.filter((one) => !isPending(one)).map(shown)).toEqual([]);
+    expect(reaching.map(shown)).toEqual([]);
   });
 
   it("keep each library of tokens in its rooms", () => {
