@@ -29,7 +29,7 @@ describe("a request body's timer", () => {
     const silent = bodyTimer(LIMITS, timers.start).read(new Promise(() => undefined));
     timers.advance(59_999);
     timers.advance(1);
-    await expect(silent).rejects.toMatchObject({ status: 408, fields: { code: "body_timeout" } });
+    await expect(silent).rejects.toMatchObject({ status: 408, code: "body_timeout" });
 
     const slow = bodyTimer(LIMITS, timers.start);
     for (let second = 0; second < 590; second += 59) {
@@ -67,7 +67,7 @@ describe("a body that is read whole", () => {
       const reading = read(held.body, timers.start);
       await held.write("{");
       timers.advance(60_000);
-      expect(await reading).toMatchObject({ status: 408, fields: { code: "body_timeout" } });
+      expect(await reading).toMatchObject({ status: 408, code: "body_timeout" });
       expect(timers.pending()).toBe(0);
       await expect(held.write("}")).rejects.toThrow();
     }

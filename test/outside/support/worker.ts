@@ -186,6 +186,8 @@ function bundle(): Promise<string> {
     format: "esm",
     target: "es2024",
     conditions: ["workerd", "worker", "browser"],
+    // Without the operator's own upstreams, which wrangler compiles into dist/ when it builds the Worker.
+    alias: { "#upstreams": join(ROOT, "src/config/upstream-files.ts") },
     write: false,
   }).then(({ outputFiles }) => outputFiles[0]!.text);
   return bundled;
