@@ -33,14 +33,6 @@ export function keysOfArgument(nodes: readonly ts.Node[], variable: string): str
   return object.properties.flatMap(({ name }) => (name ? [name.getText()] : []));
 }
 
-/** The strings that a property of this name is given anywhere. */
-export const stringsGivenTo = (nodes: readonly ts.Node[], property: string): string[] =>
-  nodes.flatMap((node) =>
-    ts.isPropertyAssignment(node) && node.name.getText() === property && ts.isStringLiteral(node.initializer)
-      ? [node.initializer.text]
-      : [],
-  );
-
 /** The string literals of the union types that are declared under a name which ends like this. */
 export const membersOfUnions = (nodes: readonly ts.Node[], ending: RegExp): string[] =>
   nodes.flatMap((node) =>
