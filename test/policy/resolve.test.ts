@@ -62,6 +62,6 @@ describe("the URL that is fetched", () => {
     ["a user", "/x", "https://user@upstream.example"],
     ["a host that the path goes on with", ".evil.example/x", "https://upstream.example"],
   ])("is none for %s", (_, path, origin) => {
-    expect(() => upstreamUrl({ ...meaning, path }, origin)).toThrow("not the one that was judged");
+    expect(() => upstreamUrl({ ...meaning, path }, origin)).toThrow("not the one that was checked");
   });
 });

@@ -60,6 +60,7 @@ describe("verify", () => {
     for (const body of bodies) {
       expect(body).toEqual({
         error: "Invalid credentials",
+        title: "Invalid credentials",
         message: bodies[0].message,
         status: 401,
         code: "invalid_credentials",
