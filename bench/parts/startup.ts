@@ -8,7 +8,7 @@ import { cpuOf, start, type Running } from "../processes.ts";
 import { bundle, ROOT, startBare, startWorkerd, temporary, UPSTREAM_TOKEN } from "../product.ts";
 
 /** Kilobytes that the Worker may have, minified and gzipped. */
-const BUDGET = 60;
+const BUDGET = 256;
 
 /** How long a Worker takes to be there, and what its bundle is made of. */
 export const startup: Part = async ({ effort, port, log }) => {
