@@ -182,6 +182,8 @@ const CASES: Record<string, Record<string, string>> = {
     "GET /v1/charges/ch_1%3fa=1%26expand%255B0%255D=customer": "double_encoding",
     "GET /v1/charges/ch_1%3Fa=1%26expand[0=customer": "bad_query",
     "GET /v1/charges/ch_1%3Faccess_token=1?limit=1": "parameter_refused",
+    "GET /v1/charges?access-token=1": "parameter_refused",
+    "GET /v1/charges?Api-Key=1": "parameter_refused",
     "GET /v1/charges/why%3F100%25?limit=1": "stripe:payments:read",
     "GET /v1/customers/cus_1": "stripe:customers:read",
     "GET /v1/customers/search?query=x": "stripe:customers:read",
