@@ -28,10 +28,11 @@ const PCHAR = /^[A-Za-z0-9._~!$&'()*+,;=:@-]$/;
 const UNRESERVED = /^[A-Za-z0-9._~-]$/;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 /**
- * Characters that become a dot, a slash, a back-slash or a percent sign on a server that normalizes its paths (NFKC) or converts them to
- * a smaller character set.
+ * Characters that become a dot segment, a slash, a back-slash or a percent sign on a server that normalizes its paths (NFKC) or converts
+ * them to a smaller character set; and U+037E, which every normalization makes a semicolon.
  */
-const LOOKALIKE = /[\u2024\u2025\u2044\u2215\u2216\u29f5\u29f8\ufe52\ufe68\ufe6a\uff05\uff0e\uff0f\uff3c]/;
+const LOOKALIKE =
+  /[\u037e\u2024\u2025\u2044\u2100\u2101\u2105\u2106\u2215\u2216\u29f5\u29f8\ufe30\ufe52\ufe68\ufe6a\uff05\uff0e\uff0f\uff3c]/;
 const ENCODED_AGAIN = /%[0-9A-Fa-f]{2}/;
 
 /**

@@ -4,7 +4,7 @@ import { canonicalPath, splitTarget, type CanonicalPath, type PathFault } from "
 import { parseQuery, type QueryFault } from "./query.ts";
 import { METHODS } from "./rule.ts";
 import type { Service } from "./services.ts";
-import { findRule, allowsEncodedSlashes } from "./rule-table.ts";
+import { findRule, allowsEncodedSlashes, untilMark } from "./rule-table.ts";
 
 /** The code of the error that a refused request gets. */
 type RefusalCode =
@@ -96,7 +96,7 @@ export function resolveRequest(
 
   const { definition } = service;
   const table = service.table();
-  const parsedQuery = parseQuery(query, table.queryNames, table.embeds);
+  const parsedQuery = parseQuery(query + encodedQuery(canonical), table.queryNames, table.embeds);
   if ("code" in parsedQuery) return refusedQuery(parsedQuery);
 
   const { texts, encoded } = withPrefix(canonical, definition.pathPrefix);
@@ -105,8 +105,12 @@ export function resolveRequest(
   if (encoded.includes("%2F") && !allowsEncodedSlashes(table, rule, method, matched))
     return refuse(400, "encoded_slash", PATH_FAULTS.encoded_slash);
 
-  const covered = rule !== undefined && parsedQuery.embedded !== null;
-  const required = covered ? union(rule.required, parsedQuery.embedded) : [serviceWildcard(service.name)];
+  // A server that decodes before it parses ends the path at an encoded `?` or `#`: the rule of that path must allow the request too.
+  const ended = /%3F|%23/.test(encoded) ? findRule(table, method, untilMark(matched)) : rule;
+  const covered = rule !== undefined && ended !== undefined && parsedQuery.embedded !== null;
+  const required = covered
+    ? union(union(rule.required, ended.required), parsedQuery.embedded)
+    : [serviceWildcard(service.name)];
   return {
     outcome: "resolved",
     service,
@@ -119,8 +123,18 @@ export function resolveRequest(
   };
 }
 
+/**
+ * Returns what a server that decodes a path before it parses it would read as a query after an encoded `?`, as `&…`; empty if there is
+ * none. Its parameters count like those of the query: `/v1/charges/ch_1%3Fexpand=customer` needs the customers too.
+ */
+function encodedQuery({ texts, encoded }: CanonicalPath): string {
+  if (!encoded.includes("%3F")) return "";
+  const path = texts.join("/").replaceAll("%", "%25");
+  return `&${path.slice(path.indexOf("?") + 1)}`;
+}
+
 const union = (some: readonly string[], more: readonly string[]): readonly string[] =>
-  more.length === 0 ? some : [...new Set([...some, ...more])];
+  more.length === 0 || more === some ? some : [...new Set([...some, ...more])];
 
 function withPrefix(path: CanonicalPath, prefix: string | undefined): CanonicalPath {
   if (!prefix || path.texts[0] === prefix.slice(1)) return path;

@@ -1,7 +1,7 @@
 import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
 import { REFUSED_PARAMETERS, type ServiceDefinition } from "./service-definition.ts";
 import { watchNames, type WatchedNames } from "./parameter-name.ts";
-import { overlap, parseRule, permissions, matches, withoutFormat, type Matcher, type Rule } from "./rule.ts";
+import { overlap, parseRule, permissions, matches, asLenientRouter, type Matcher, type Rule } from "./rule.ts";
 
 /** A node of the tree of rules. Maps are created only when they are needed, because a large table is searched at the speed of memory. */
 interface Node {
@@ -142,8 +142,8 @@ function search(node: Node, method: string, texts: readonly string[], from: numb
 
 /**
  * Returns whether each `%2F` in this path is at a parameter of the rule that allows it, and whether an upstream that decodes it before
- * routing (in any case) would find no rule that needs another permission. `/branches/{name:text}` does not match `/branches/x%2FKeys` if
- * there is a rule for `/branches/{name}/keys`.
+ * routing (in any case, and up to an encoded `?` or `#`) would find no rule that needs another permission. `/branches/{name:text}` does
+ * not match `/branches/x%2FKeys` if there is a rule for `/branches/{name}/keys`.
  */
 export function allowsEncodedSlashes(
   table: RuleTable,
@@ -153,11 +153,19 @@ export function allowsEncodedSlashes(
 ): boolean {
   if (!rule) return false;
   const decoded = texts.flatMap((text) => text.split("/"));
-  const others = [decoded, decoded.map(withoutFormat)].map((path) => findRule(table, method, path));
+  const ended = untilMark(decoded);
+  const readings = [decoded, decoded.map(asLenientRouter), ended.map(asLenientRouter)];
+  const others = readings.map((path) => findRule(table, method, path));
   if (others.some((other) => other?.required.some((permission) => !rule.required.includes(permission)))) return false;
   return texts.every((text, index) => {
     if (!text.includes("/")) return true;
     const matcher = rule.segments[Math.min(index, rule.segments.length - 1)];
     return matcher?.kind === "text" || matcher?.kind === "tail";
   });
+}
+
+/** Returns the segments that are left where an encoded `?` or `#` ends the path: on a server that decodes before it parses. */
+export function untilMark(texts: readonly string[]): readonly string[] {
+  const end = texts.findIndex((text) => /[?#]/.test(text));
+  return end === -1 ? texts : [...texts.slice(0, end), texts[end]!.split(/[?#]/, 1)[0]!];
 }

@@ -153,8 +153,18 @@ function segmentsMeet(a: Matcher, b: Matcher): boolean {
   return true;
 }
 
-/** Returns a segment as lenient routers compare it: in lower case, and without the `.json` that Rails strips from its end. */
-export const withoutFormat = (part: string): string => part.toLowerCase().replace(/\.json$/, "");
+/**
+ * Returns a part of a path as the most lenient router compares it: up to an encoded `?` or `#`, which ends the path on a server that
+ * decodes before it parses; without case, in the forms that normalization (NFKC) makes equal, so that the long s (`\u017f`) is an s; and
+ * without the `.json` that Rails strips from its end.
+ */
+export const asLenientRouter = (part: string): string =>
+  part
+    .split(/[?#]/, 1)[0]!
+    .normalize("NFKC")
+    .toUpperCase()
+    .toLowerCase()
+    .replace(/\.json$/, "");
 
 /** Returns whether a matcher matches this segment (percent-decoded). */
 export function matches(matcher: Matcher, text: string): boolean {
@@ -164,7 +174,7 @@ export function matches(matcher: Matcher, text: string): boolean {
     case "any":
       return !text.includes("/");
     case "text":
-      return !text.split("/").some((part, index) => index > 0 && matcher.not.includes(withoutFormat(part)));
+      return !text.split("/").some((part, index) => index > 0 && matcher.not.includes(asLenientRouter(part)));
     case "tail":
       return true;
     case "type":

@@ -42,6 +42,10 @@ export type CredentialScheme =
  * `_charset_` names another encoding for the whole form (RFC 7578 §4.6), in which its names would read differently.
  */
 export const REFUSED_PARAMETERS: readonly string[] = [
+  // Yii's spelling (https://www.yiiframework.com/doc/api/2.0/yii-filters-auth-queryparamauth), and the same of a key. They stand before
+  // those with `_`, which name a spelling that could be either.
+  "access-token",
+  "api-key",
   "token",
   "access_token",
   "oauth_token",
