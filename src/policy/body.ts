@@ -103,7 +103,7 @@ export function checkBody(
     return parameter === undefined ? formatMultipart(parts) : { code: "parameter_refused", parameter };
   }
   const json = /^[\s]*[{[]/.test(new TextDecoder().decode(bytes.slice(0, 64)))
-    ? checkJson(bytes, JSON_TYPE, keys)
+    ? checkJson(bytes, JSON_TYPE, keys, forms)
     : null;
   if (json) return json;
   const form = parseForm(bytes);
@@ -136,9 +136,20 @@ function firstFound<T>(items: readonly T[], find: (item: T) => string | undefine
 }
 
 /** Returns undefined if the body is not JSON. If a key occurs twice, the last value is checked and forwarded. */
-function checkJson(bytes: ArrayBuffer, type: MediaType, keys: readonly string[]): BodyToSend | BodyFault | undefined {
+function checkJson(
+  bytes: ArrayBuffer,
+  type: MediaType,
+  keys: readonly string[],
+  forms?: WatchedNames,
+): BodyToSend | BodyFault | undefined {
   try {
     const value = parseJson(bytes);
+    // JSON that came as a form may have no name that a form may not have, because its upstream may read both alike.
+    const name =
+      forms && typeof value === "object"
+        ? firstFound(Object.keys(value ?? {}), (one) => watchedNameIn(one, forms))
+        : undefined;
+    if (name !== undefined) return { code: "parameter_refused", parameter: name };
     const parameter = keys.find((key) =>
       hasKey(
         value,

@@ -46,6 +46,14 @@ const sentForm = (text: string) => ({ text, type: FORM });
 const refusal = (parameter: string) => ({ code: "parameter_refused", parameter });
 const bad = { code: "bad_body", reason: expect.any(String) };
 
+describe("JSON under the type of a form", () => {
+  it("may have no name that a form may not have", async () => {
+    expect(await form('{"item":"x","_method":"DELETE"}')).toEqual(refusal("_method"));
+    expect(await form('{"item":"x","Access.Token":1}')).toEqual(refusal("access_token"));
+    expect(await form('{"item":{"_method":1}}')).toEqual(sentJson('{"item":{"_method":1}}'));
+  });
+});
+
 describe("JSON whose keys are looked at", () => {
   it("passes where it holds none that is refused", async () => {
     const text = '{"text":"token","nested":{"token":1},"tokens":1,"_method":"DELETE"}';
