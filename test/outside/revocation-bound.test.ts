@@ -76,7 +76,7 @@ describe("the bound of a revocation, in two isolates over one database", () => {
     }
   });
 
-  it("reads end within it, whatever ended the agent, also where nothing but time can tell", async () => {
+  it("reads end within it, whatever ended the agent, also where only the expiry of the cache ends them", async () => {
     await Promise.all(
       ENDS.map(async ([what, end]) => {
         const agent = await knownAgent();

@@ -221,7 +221,7 @@ describe("a caller that is ended between its authentication and its write", () =
   );
   it.each(ways)("writes nothing, whichever way it was ended: %s", (...way) => walk([rotate], way));
 
-  it("is told of no other agents by a webhook", async () => {
+  it("gets no events of other agents by a webhook", async () => {
     const one = await self.admin();
     const { where } = interrupted(() => narrowed(one));
     const json = { url: "http://127.0.0.1:9/all", events: ["agent.verified"], all_agents: true };
