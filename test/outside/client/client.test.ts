@@ -327,7 +327,7 @@ describe("what may be sent again", () => {
     }
   });
 
-  it("waits until the time in Retry-After", async () => {
+  it("has the seconds of Retry-After, and none if it is malformed", async () => {
     quick();
     await using own = asAdmin({ baseUrl: front.url, maxRetries: 0 });
     front.next({ status: 503, headers: { "retry-after": new Date(Date.now() + 20_000).toUTCString() } });
