@@ -284,7 +284,7 @@ function eventTypes(): string {
     if (!data) fail(`The webhook ${name} in ${SOURCE} does not say what its data is.`);
     return `${comment(`${post.summary}.`, "  ")}  ${JSON.stringify(name)}: ${objectOf(data, name, false, "  ")};\n`;
   });
-  return `/** What \`data\` of a webhook event holds, by the event's name. */
+  return `/** The \`data\` of a webhook event, by the event's name. */
 export interface WebhookEventData {
 ${members.join("")}}
 

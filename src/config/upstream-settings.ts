@@ -125,7 +125,7 @@ function explainIssues(issues: readonly z.core.$ZodIssue[], knownKeys: readonly 
 /**
  * Checks what an operator declares of one upstream. The rules themselves are checked by `loadServices`.
  *
- * @param upstreamName the upstream's name, as it stands in its URL below `/proxy/`.
+ * @param upstreamName the upstream's name, as in its URL below `/proxy/`.
  * @param value the parsed table.
  * @returns the settings, or every fault with the keys that lead to it.
  */

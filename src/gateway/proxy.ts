@@ -44,7 +44,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
 
   const resolved = resolveRequest(config.services, toProxyRequest(request));
   if (resolved.outcome === "refused") {
-    // Which services and methods exist is for agents in good standing to know; a malformed request is refused to everybody.
+    // Only an active agent learns which services and methods exist. A malformed request is refused without authentication.
     if (resolved.status !== 400) await limitAgent(env, (await authenticate(arrived, readMaxAge)).agent);
     throw requestRefused(resolved);
   }
@@ -60,7 +60,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   checkPermissions({ context, caller, resolved });
 
   if (isStreamed && mustBeRead(request, resolved, widerKeys(resolved, caller, config.catalogue))) {
-    // This body is long, and has to be checked for this agent only. It takes time to arrive, so the sender is authenticated again.
+    // This body is long, and only this agent's permissions require a check of it. The sender is authenticated again after it has arrived.
     received = await receive(arrived);
     context = atPresent(arrived);
     caller = await authenticate(context, 0);

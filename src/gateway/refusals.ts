@@ -51,7 +51,7 @@ export function credentialUnavailable({ name }: Service, fault: CredentialFault)
     return new ApiError(
       "upstream_not_configured",
       `The gateway is not set up for ${name}. Ask its administrator to set its credential.`,
-      { extra: { upstream: name }, cause: `${fault.missing} is not set, or holds what is not ASCII` },
+      { extra: { upstream: name }, cause: `${fault.missing} is not set, or contains a character that is not ASCII` },
     );
   }
   return new ApiError("upstream_credential_failed", `${name} gave the gateway no access token.`, {
@@ -78,7 +78,7 @@ export function upstreamFailed({ name, timeoutMs }: Service, { failure, cause }:
     bad_redirect: `${name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
     unreachable: `${name} could not be reached, or broke the connection off.`,
     broken_off: `${name} broke its answer off.`,
-    credential_echo: `The answer of ${name} held the credential that the gateway put in, and is not passed on.`,
+    credential_echo: `The response of ${name} contained the credential that the gateway added, so it is not passed on.`,
   }[failure];
   return new ApiError(UPSTREAM_CODES[failure], message, { extra: { upstream: name }, cause });
 }

@@ -8,7 +8,7 @@ import type { Service } from "./services.ts";
 export interface ExplainRequest {
   readonly service: string;
   readonly method: string;
-  /** The raw path below the service with its query, as it would stand in the request line. */
+  /** The raw path below the service with its query, as in the request line. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>> | null | undefined;
   /** The permissions that the agent would have; none if left out. */

@@ -16,7 +16,7 @@ export function parseForm(body: ArrayBuffer): { fields: FormFields; names: reado
   } catch {
     return "it is not UTF-8";
   }
-  if (/[\u0000-\u001f\u007f]/.test(text)) return "it holds a line break or a control character that is not encoded";
+  if (/[\u0000-\u001f\u007f]/.test(text)) return "it contains a line break or a control character that is not encoded";
   const fields: [string, string | undefined][] = [];
   for (const pair of text.split("&")) {
     if (pair === "") continue;

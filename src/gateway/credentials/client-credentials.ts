@@ -24,7 +24,7 @@ export interface UpstreamToken {
   readonly token: string;
   /** The only origin that it may be sent to: the instance that the token response names, or the base URL's origin. */
   readonly origin: string;
-  /** Drops the token from the cache, after the upstream has refused it. The next request asks for a new one. */
+  /** Drops the token from the cache, after the upstream has refused it. The next call requests a new one. */
   readonly invalidate: () => void;
 }
 
@@ -117,7 +117,7 @@ async function postTokenRequest(
       method: "POST",
       headers: { accept: "application/json", "content-type": "application/x-www-form-urlencoded" },
       body: form.toString(),
-      // A redirect would take the client's secret to another host.
+      // A redirect would send the client's secret to another host.
       redirect: "manual",
       signal: AbortSignal.timeout(TOKEN_TIMEOUT_MS),
     });

@@ -39,7 +39,7 @@ export async function getCredential(
   if (cached) return cached;
   const { credential: scheme, name, origin } = service;
   if (origin === null) return { missing: `UPSTREAMS.${name}.base_url` };
-  // A line break that was pasted behind a secret is not part of it: no header can carry one.
+  // A line break that was pasted after a secret is not part of it, because a header cannot contain one.
   const secret = (part: SecretPart) => config.secret(name, part)?.trim();
   const token = secret("TOKEN");
   switch (scheme.scheme) {
