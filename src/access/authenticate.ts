@@ -102,8 +102,8 @@ export const authorityOf = ({ claims }: Caller, required: readonly string[]): Au
 
 /** Caches the permissions for a token and a version of its agent. */
 function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
-  const known = callerCache.get(claims);
-  if (known?.agent === agent) return known.caller;
+  const cached = callerCache.get(claims);
+  if (cached?.agent === agent) return cached.caller;
   const permissions = intersectPermissions(claims.scope, agent.permissions, config.catalogue);
   const caller = { agent, claims, permissions, isAdmin: permissions.has(ADMIN) };
   callerCache.set(claims, { agent, caller });

@@ -16,7 +16,7 @@ const baseUrl = z.string().check(
   }),
 );
 
-/** A header that carries a credential: not one that frames the request or says where it goes. */
+/** The name of a header that may carry a credential. Headers that frame or route the request may not. */
 const headerName = z.string().check(
   z.regex(/^(?!(?:host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect)$)[a-z0-9-]+$/i, {
     error: "must be a header that can carry a credential",

@@ -6,8 +6,8 @@ import type { CredentialFault } from "./credentials/credentials.ts";
 import type { UpstreamFailure } from "./upstream/forward.ts";
 
 /**
- * The errors that the gateway answers with itself, instead of an upstream. Each names its upstream or what is missing; what only
- * the operator may read, such as the name of a secret, is in the error's `cause`, which is logged and never sent.
+ * The errors of the gateway itself. Each names its upstream or what is missing. Details that only the operator may read, such as the
+ * name of a secret, are in the error's `cause`, which is logged and never sent.
  */
 
 /** Returns the error for a request that is never forwarded. A 405 lists the methods that are, in `Allow` (RFC 9110 §15.5.6). */
@@ -22,8 +22,8 @@ export const requiredPermission = ({ service }: ResolvedRequest, missing: readon
   missing[0] ?? serviceWildcard(service.name);
 
 /**
- * Returns 403 `insufficient_permissions`. A request that no rule covers and one whose permission is missing get the same answer:
- * what they need.
+ * Returns 403 `insufficient_permissions`. A request that no rule covers and one whose permission is missing get the same
+ * response, which names the required permission.
  *
  * @param missing the required permissions that are not granted.
  * @param granted the permissions that the token and its agent both have.

@@ -320,7 +320,7 @@ describe("a proxied body that is held", () => {
           const held = await holdBody(where, path, { method: methodOf(path), token: agent.token, body, length });
           await end(agent);
           expect([way, await held.release()]).toEqual([way, { status, code }]);
-          // One that is judged after its body is not even begun.
+          // A request that is checked after its body is not forwarded at all.
           expect(upstream).toHaveBeenCalledTimes(isStreamed ? 1 : 0);
           for (const { value } of upstream.mock.results) await expect(value).rejects.toThrow();
           upstream.mockRestore();

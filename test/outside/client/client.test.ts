@@ -163,7 +163,7 @@ describe("tokens", () => {
   it.concurrent("that have expired cost 100 parallel calls one refresh", async () => {
     const { agentId, token, refreshToken } = await made();
     const { calls, options } = counting(brief.url);
-    // Not told when they expire: the server says so.
+    // The client does not know when they expire, so the server's refusal decides.
     await using own = client({ ...options, accessToken: token, refreshToken });
     await wait(TOKEN_LIFE + 0.2);
     const agents = await Promise.all(Array.from({ length: 100 }, () => own.getAgent(agentId)));
