@@ -71,9 +71,9 @@ export function client(port: number) {
     /** A call with its operations counted; needs `counting.js` before the bundle. */
     async counted(path: string, init: Init = {}) {
       const answer = await call(path, { ...init, headers: { "x-bench-count": "1" } });
-      const told = answer.headers.get("x-bench-operations");
-      if (!told) throw new Error(`${path} was not counted: ${answer.status} ${JSON.stringify(answer.body)}`);
-      return { ...answer, operations: JSON.parse(decodeURIComponent(told)) as Operations };
+      const operations = answer.headers.get("x-bench-operations");
+      if (!operations) throw new Error(`${path} was not counted: ${answer.status} ${JSON.stringify(answer.body)}`);
+      return { ...answer, operations: JSON.parse(decodeURIComponent(operations)) as Operations };
     },
     /** What happened behind the answers since this was last asked. */
     totals: async (): Promise<Totals> => (await call("/bench/totals")).body as Totals,

@@ -17,7 +17,7 @@ export interface Sample {
   readonly cpu: number;
 }
 
-/** Lets the contestants take turns in every repeat; the first, -1, warms up and is not counted. */
+/** Runs the contestants in turn in every repeat. The first repeat, -1, is the warm-up and is not counted. */
 export async function contest(
   contestants: readonly Contestant[],
   repeats: number,

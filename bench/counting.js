@@ -5,7 +5,7 @@
  * `/bench/behind?at=` adds them to the totals.
  *
  * A counted answer has the header `x-bench-operations`: what it waited for, what went on behind it, and each statement
- * with the rows that D1 says it read and wrote. Operations on KV and queues are held until the answer is there, or for a
+ * with the rows that D1 says it read and wrote. Operations on KV and queues are collected until the response is there, or for a
  * moment: what is unfinished then was not waited for.
  */
 import worker from "./worker.js";
@@ -166,13 +166,13 @@ export default {
     const before = sum(awaited);
     release();
     await settled(waits.promises);
-    const told = {
+    const report = {
       awaited: before,
       later: sum(operations.filter((one) => !awaited.has(one))),
       statements: operations.flatMap(({ statements }) => statements),
     };
     const headers = new Headers(response.headers);
-    headers.set("x-bench-operations", encodeURIComponent(JSON.stringify(told)));
+    headers.set("x-bench-operations", encodeURIComponent(JSON.stringify(report)));
     return new Response(response.body === null ? null : body, { status: response.status, headers });
   },
   queue: (batch, env, context) =>

@@ -27,7 +27,7 @@ export const summary = (values: readonly number[]): Measured => ({
 export const ratio = (ours: readonly number[], theirs: readonly number[]): Measured =>
   summary(ours.map((value, index) => value / theirs[index]!));
 
-/** Three significant digits are what these measurements hold. */
+/** Rounds to three significant digits, the precision of these measurements. */
 export const significant = (value: number): number => Number(value.toPrecision(3));
 
 export const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

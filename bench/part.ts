@@ -5,7 +5,7 @@ export type Effort = "smoke" | "quick" | "normal";
 
 export interface Bench {
   readonly effort: Effort;
-  /** Also what takes long: the largest database. */
+  /** Whether to run the slow measurements too, with the largest database. */
   readonly full: boolean;
   /** A hundred ports from here on are the run's own. */
   readonly port: number;
@@ -21,7 +21,7 @@ export interface Claim {
   readonly figure: string;
   /** A ratio ours / theirs, or a plain number with its unit in `figure`. */
   readonly measured: Measured;
-  /** `≤ 1.25` where the number is judged, else empty. */
+  /** `≤ 1.25` if the number has a goal, else empty. */
   readonly goal: string;
   readonly met: boolean | null;
   /** Where a goal is missed: why. */
@@ -41,7 +41,7 @@ export interface PartResult {
   readonly claims: readonly Claim[];
   /** What the part shows beside, or instead of, a line for each claim. */
   readonly tables?: readonly Table[];
-  /** Whether the claims stand in a table of their own as well; true unless told. */
+  /** Whether the claims are also shown in a table of their own. The default is true. */
   readonly listClaims?: boolean;
   /** Sentences under the tables: what was measured and how, what is missing. */
   readonly notes?: readonly string[];

@@ -60,7 +60,7 @@ export function withGoals(page: string, directory: string, parts: readonly strin
 
 const titleOf = ({ beside, figure }: Claim): string => beside || figure;
 
-/** One goal that several claims are held to. */
+/** One goal that several claims are measured against. */
 function goalRow(part: string, group: readonly Claim[]): string[] {
   const medians = (some: readonly Claim[]) =>
     some.length > 0 ? range(some.map(({ measured }) => measured.median)) : "";

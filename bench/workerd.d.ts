@@ -1,4 +1,4 @@
-/** The package that holds the runtime's binary says where it is; it has no types. */
+/** The package of the runtime's binary exports its path. It has no types. */
 declare module "workerd" {
   const workerd: { readonly default: string };
   export default workerd;

@@ -57,10 +57,10 @@ console.log(`\nSeed ${seed}, size ${size}, ${seconds} s.`);
 process.exit(results.every(({ through, failure }) => through.length === 0 && failure === undefined) ? 0 : 1);
 
 /** One line for a family, and a few of those inputs that got through. */
-function report({ family, tried, through, failure, seconds: took }: Result): void {
+function report({ family, tried, through, failure, seconds }: Result): void {
   const verdict = failure === undefined ? `${through.length} of ${tried} got through` : `failed: ${failure}`;
   console.log(
-    `${through.length === 0 && failure === undefined ? "ok    " : "FAILED"}  ${family.name}: ${verdict}  (${took.toFixed(1)} s)`,
+    `${through.length === 0 && failure === undefined ? "ok    " : "FAILED"}  ${family.name}: ${verdict}  (${seconds.toFixed(1)} s)`,
   );
   for (const line of through.slice(0, 8)) console.log(`          ${line}`);
 }

@@ -8,7 +8,7 @@ import { call, check, end, say, step, until, type Answer } from "./transcript.ts
  */
 const vars = readDevVars();
 const bootstrap = vars.ADMIN_BOOTSTRAP_TOKEN;
-if (!bootstrap) end(".dev.vars holds no ADMIN_BOOTSTRAP_TOKEN. Run `npm start` first: it makes one.");
+if (!bootstrap) end(".dev.vars has no ADMIN_BOOTSTRAP_TOKEN. Run `npm start` first: it makes one.");
 const health = await call("GET", "/health").catch(() => undefined);
 if (health?.status !== 200) {
   end(`No gateway answers at ${BASE_URL}. Run \`npm start\` in another terminal first (with the same PORT).`);

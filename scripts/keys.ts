@@ -94,7 +94,7 @@ function keySet(vars: Record<string, string | undefined>, setting: string, file:
   } catch {
     // Reported below: the text itself is a secret.
   }
-  return fail(`${basename(file)} holds no ${setting} that can be read.`);
+  return fail(`${basename(file)} has no ${setting} that can be read.`);
 }
 
 /** Every other line stays as it is. */

@@ -10,7 +10,7 @@ import { mutate, mutationsOf, type Mutation } from "./mutations.ts";
 /**
  * `npm run mutate -- [path…] [--max N] [--list]`: makes one small change after the other in a copy of the tree, runs the tests of
  * the changed file's room, and prints every change that no test notices. Without paths it goes through the rooms that decide
- * about access. `--max` takes so many mutations, spread evenly; `--list` prints them and runs nothing.
+ * about access. `--max` runs only that many mutations, spread evenly; `--list` prints them and runs nothing.
  *
  * It is a script of its own because Stryker's vitest runner runs tests in threads of Node, and these run in workerd.
  */

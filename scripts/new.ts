@@ -57,7 +57,7 @@ const pascalCase = (text: string): string =>
     .map((word) => word.slice(0, 1).toUpperCase() + word.slice(1))
     .join("");
 
-/** What each file will hold. Nothing is written before all of it is known. */
+/** The new text of each file. Nothing is written before all texts are known. */
 const changed = new Map<string, string>();
 
 function edit(file: string, change: (text: string) => string | undefined): void {
@@ -146,7 +146,7 @@ Now write, in this order:
   ${RULES}: the rules, and the credential if it is not a Bearer token
   test/policy/services.test.ts: requests of each permission, and requests that no rule may match
   ${OPERATIONS}: every operation that the vendor publishes, one a line, as "METHOD /path | group";
-    then \`npm run coverage -- --classify ${name}\` adds what the gateway takes each for: read it
+    then \`npm run coverage -- --classify ${name}\` adds the permission that the gateway assigns to each: review them
   scripts/vendor-groups.ts: the vendor's group of each resource
   vendor/README.md: where the operations come from
   \`npm run coverage -- --write\`: the counts in README.md and docs/gateway.md

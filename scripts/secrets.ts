@@ -28,7 +28,7 @@ export function newSecrets(): Record<string, string> {
   };
 }
 
-/** A line of a `.env` file, as wrangler reads it. None of our values holds a quote. */
+/** A line of a `.env` file, as wrangler reads it. None of our values contains a quote. */
 export const envLine = (name: string, value: string): string => `${name}='${value}'\n`;
 
 /** Completes `.dev.vars` for local development. What stands there already is kept. Returns the names that were added. */

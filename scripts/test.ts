@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ROOT } from "./local.ts";
 
 /**
- * Everything that must hold before a change is taken: types, lint, format, dead code, the API's description, the tests, and the
+ * Runs every check that must pass before a change is merged: types, lint, format, dead code, the API's description, the tests, and the
  * size of the Worker. With `--slow` it runs the tests that are tagged as slow instead: they take minutes, and `.ci/run` runs them
  * after these. All checks run, whichever fails; the last line counts them, and every single test among them.
  */
@@ -28,7 +28,7 @@ const vitest = (project: string): Check => {
   return { name: `${isSlow ? "slow tests" : "tests"}: ${project}`, command: "vitest", args, report };
 };
 
-/** The longest first: whichever lane is free takes the next. */
+/** The longest first: a lane that is free runs the next. */
 const CHECKS: readonly Check[] = isSlow
   ? [vitest("outside"), vitest("worker")]
   : [

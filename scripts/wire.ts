@@ -36,7 +36,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /permissions/list": { response: "PermissionListResponse" },
   "POST /proxy/_explain": { body: "ExplainRequest", response: "ExplainResponse" },
   "GET /health": { response: "HealthResponse" },
-  // Read by the verifier, which takes its types from jose.
+  // Only the verifier reads it, with types from jose.
   "GET /.well-known/jwks.json": {},
 };
 
@@ -158,7 +158,7 @@ function operationTypes(): Named[] {
     }
   }
   const gone = Object.keys(OPERATIONS).filter((key) => !known.has(key));
-  if (gone.length > 0) fail(`${gone.join(", ")} is not in ${SOURCE}. Take it out of OPERATIONS of scripts/wire.ts.`);
+  if (gone.length > 0) fail(`${gone.join(", ")} is not in ${SOURCE}. Remove it from OPERATIONS in scripts/wire.ts.`);
   return [...types.values()];
 }
 
@@ -284,7 +284,7 @@ function eventTypes(): string {
     if (!data) fail(`The webhook ${name} in ${SOURCE} does not say what its data is.`);
     return `${comment(`${post.summary}.`, "  ")}  ${JSON.stringify(name)}: ${objectOf(data, name, false, "  ")};\n`;
   });
-  return `/** What \`data\` of a webhook event holds, by the event's name. */
+  return `/** The \`data\` of a webhook event, by the event's name. */
 export interface WebhookEventData {
 ${members.join("")}}
 

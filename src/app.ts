@@ -17,7 +17,7 @@ import { tokenRoutes } from "./api/tokens.ts";
 import { webhookDeliveryRoutes } from "./api/webhook-deliveries.ts";
 import { webhookRoutes } from "./api/webhooks.ts";
 
-/** Every endpoint but the gateway: what is mounted, documented and walked by the security tests. */
+/** Every endpoint except the gateway. The app, the OpenAPI document and the security tests are all made from this list. */
 export const ROUTES: readonly Route[] = [
   ...agentRoutes,
   ...agentChangeRoutes,
@@ -30,29 +30,29 @@ export const ROUTES: readonly Route[] = [
   ...healthRoutes,
 ];
 
-/** The API's reference and its description. */
+/** The API reference and the OpenAPI document. */
 const ASSETS = ["/openapi.json", "/docs", "/docs/:file"];
 
 const serveAsset: Handler<AppEnv> = async ({ env, req }) => {
-  // A Worker that is run without assets has no such path.
-  const handleRequest = await (env.ASSETS as Fetcher | undefined)?.fetch(req.raw);
-  if (!handleRequest || handleRequest.status >= 400) throw notFound("This path");
-  // A copy, whose headers can be completed.
-  return new Response(handleRequest.body, handleRequest);
+  // A Worker that runs without assets has no such path.
+  const asset = await (env.ASSETS as Fetcher | undefined)?.fetch(req.raw);
+  if (!asset || asset.status >= 400) throw notFound("This path");
+  // The headers of the original are immutable, and the middleware sets more.
+  return new Response(asset.body, asset);
 };
 
-/** The app over a table of routes, with the gateway behind it. */
+/** Creates the app that serves these routes and the gateway. */
 export function createApp(routes: readonly Route[]): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
 
   app.onError(handleError);
-  // Answered, not thrown: a throw here would pass the middleware by, and leave their headers out.
+  // Returned and not thrown, because an error that is thrown here would skip the middleware and the headers that it sets.
   app.notFound((c) => handleError(notFound("This path"), c));
 
   app.use(requestContext);
   app.use(cors);
 
-  // A static path wins over a parameter in its place, also for a method that only the latter has.
+  // A static path wins over a path with a parameter in the same place, also for a method that only the latter has.
   const bySpecificity = [...new Set(routes.map(({ path }) => path))].sort(
     (one, other) => Number(one.includes("{")) - Number(other.includes("{")),
   );
@@ -68,7 +68,7 @@ export function createApp(routes: readonly Route[]): Hono<AppEnv> {
     app.all(path, methodNotAllowed(["GET"]));
   }
 
-  // Behind the routes: no service is called as they are.
+  // After the routes, so that `/proxy/_explain` and its like win. No service has such a name.
   app.all("/proxy/:service", (c) => proxy(c.get("context")));
   app.all("/proxy/:service/*", (c) => proxy(c.get("context")));
   return app;
@@ -76,14 +76,14 @@ export function createApp(routes: readonly Route[]): Hono<AppEnv> {
 
 export const app = createApp(ROUTES);
 
-/** What is the gateway's alone: a service's path, and none of the routes below /proxy. */
+/** The URLs that only the gateway handles: the path of a service, and none of the routes below /proxy. */
 const GATEWAY_PATH = /^[^:]+:\/\/[^/]+\/proxy\/[a-z0-9]/;
 const PLAIN_METHODS = new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]);
 
 /**
- * Responds to a request. Most are for the gateway and from no browser. They need neither the router nor CORS, and skipping
- * both saves about a tenth of their CPU time (median of nine pairs under workerd: 0.88). test/gateway/front.test.ts holds the
- * responses of both ways equal.
+ * Responds to a request. Most requests are for the gateway and do not come from a browser. They need neither the router nor CORS,
+ * and skipping both saves about a tenth of their CPU time (median of nine pairs under workerd: 0.88). test/gateway/front.test.ts
+ * checks that both ways give the same response.
  */
 export async function answer(request: Request, env: Env, executionCtx: ExecutionContext): Promise<Response> {
   if (!PLAIN_METHODS.has(request.method) || !GATEWAY_PATH.test(request.url) || request.headers.has("origin")) {

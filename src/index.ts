@@ -14,7 +14,7 @@ export default {
     switch (batch.queue) {
       case "agentauth-activity":
         await consumeActivityBatch(env.DB, batch.messages as readonly Message<ActivityMessage>[]);
-        // A change that has an event is recorded as activity too, so this is when the outbox has something.
+        // Every change with an event is also recorded as activity, so the outbox is likely to have events now.
         await emptyOutbox(env, Date.now()).catch((cause: unknown) => logFailure("outbox_not_emptied", cause));
         break;
       case "agentauth-deliveries": {

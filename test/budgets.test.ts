@@ -23,7 +23,7 @@ describe("what an answer waits for", () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
   afterEach(() => void vi.useRealTimers());
 
-  it("nothing at all on a proxied read while the isolate remembers the agent; one message goes out behind it", async () => {
+  it("nothing at all on a proxied read while the agent's status is cached; one message is sent after it", async () => {
     const counter = countOperations();
     const self = world(counter.overrides);
     const { token } = await self.agent(["lab:things:read"]);
@@ -35,7 +35,7 @@ describe("what an answer waits for", () => {
     expect(later).toMatchObject({ d1: 0, kvWrites: 0, queueSends: 1 });
   });
 
-  it("one D1 round trip on a proxied read that the isolate does not remember, KV asked beside it", async () => {
+  it("one D1 round trip on a proxied read without a cached status, and KV at the same time", async () => {
     const counter = countOperations();
     const self = world(counter.overrides);
     const { token } = await self.agent(["lab:things:read"]);

@@ -254,7 +254,7 @@ const condensed = (samples: Samples) =>
     ]),
   );
 
-/** What each cell is held to: the floor on a remembered token, the Node peers always; the others only show what there is. */
+/** The goal of each cell: beside the floor only with a cached token, beside the Node peers always. The others are shown without a goal. */
 const COMPARISONS = [
   ["direct", "p50", "p50", null],
   ["workerd floor", "CPU per request", "cpu", 1.25],

@@ -212,7 +212,7 @@ const line = (of: Record<string, Sample[]>) =>
     )
     .join("; ");
 
-/** Flat is what takes at most 1.3 times as long, at its p99, as in the smallest database. */
+/** A figure is flat if its p99 is at most 1.3 times that in the smallest database. */
 const FLAT = 1.3;
 
 function claims(samples: Record<string, Record<string, Sample[]>>, grown: readonly Grown[]): Claim[] {

@@ -10,7 +10,7 @@ import { bundle, ROOT, startBare, startWorkerd, temporary, UPSTREAM_TOKEN } from
 /** Kilobytes that the Worker may have, minified and gzipped. */
 const BUDGET = 256;
 
-/** How long a Worker takes to be there, and what its bundle is made of. */
+/** Measures how long a Worker takes to start, and what its bundle contains. */
 export const startup: Part = async ({ effort, port, log }) => {
   const checks = Array.from({ length: by(effort, 1, 3, 7) }, check);
   const repeats = by(effort, 2, 5, 15);

@@ -2,7 +2,7 @@ import { importJWK, jwtVerify, type CryptoKey } from "jose";
 
 /**
  * The checks that the Node peers share: an ES256 access token pinned in algorithm, type, issuer and audience, and the permission
- * that the request needs. A verified token is remembered like AgentAuth's gateway remembers it; without that the peers would
+ * that the request needs. A verified token is cached as in AgentAuth's gateway; without that the peers would
  * verify a signature on every request.
  */
 const settings = JSON.parse(process.env.BENCH_PEER!) as {
@@ -15,13 +15,13 @@ export const { upstream, token: upstreamToken } = settings;
 
 const { d: _private, ...publicHalf } = settings.jwk;
 const key = (await importJWK(publicHalf, "ES256")) as CryptoKey;
-const remembered = new Map<string, { exp: number; scope: ReadonlySet<string> }>();
+const cache = new Map<string, { exp: number; scope: ReadonlySet<string> }>();
 
 /** 200, or the status to refuse with. */
 export async function check(authorization: string | undefined, method: string, path: string): Promise<200 | 401 | 403> {
   const token = /^Bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
   if (!token) return 401;
-  let known = remembered.get(token);
+  let known = cache.get(token);
   if (!known || known.exp * 1000 <= Date.now()) {
     try {
       const { payload } = await jwtVerify(token, key, {
@@ -35,8 +35,8 @@ export async function check(authorization: string | undefined, method: string, p
     } catch {
       return 401;
     }
-    if (remembered.size >= 5000) remembered.delete(remembered.keys().next().value!);
-    remembered.set(token, known);
+    if (cache.size >= 5000) cache.delete(cache.keys().next().value!);
+    cache.set(token, known);
   }
   const section = /^\/repos\/[^/]+\/[^/]+\/(\w+)/.exec(path)?.[1];
   const resource = section === "issues" ? "issues" : section === "contents" ? "repos" : undefined;

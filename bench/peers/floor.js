@@ -1,4 +1,4 @@
-// The least that a gateway under workerd can be: takes the prefix off, puts the credential in, streams both ways.
+// The smallest possible gateway under workerd: removes the prefix, adds the credential, and streams both ways.
 export default {
   fetch(request, env) {
     const url = new URL(request.url);

@@ -77,33 +77,33 @@ export async function callerWith(
   { env, config, now }: Pick<AuthenticationContext, "env" | "config" | "now">,
   maxAge: number,
 ): Promise<Caller> {
-  const standing = await getTokenStatus({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
-  switch (standing.state) {
+  const status = await getTokenStatus({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
+  switch (status.state) {
     case "revoked":
       throw tokenRevoked();
     case "unknown":
       throw unavailable(
         "standing_unknown",
         "Whether the token is still valid cannot be found out now. Try again.",
-        standing.cause,
+        status.cause,
       );
     case "good":
-      return toCaller(standing.agent, claims, config);
+      return toCaller(status.agent, claims, config);
   }
 }
 
-/** The authority under which a caller writes. @param holds the permissions of the agent that the request needs. */
-export const authorityOf = ({ claims }: Caller, holds: readonly string[]): Authority => ({
+/** The authority with which a caller writes. @param required the permissions of the agent that the request needs. */
+export const authorityOf = ({ claims }: Caller, required: readonly string[]): Authority => ({
   agentId: claims.sub,
   sessionId: claims.sid,
   issuedAt: claims.iat,
-  required: holds,
+  required,
 });
 
 /** Caches the permissions for a token and a version of its agent. */
 function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
-  const known = callerCache.get(claims);
-  if (known?.agent === agent) return known.caller;
+  const cached = callerCache.get(claims);
+  if (cached?.agent === agent) return cached.caller;
   const permissions = intersectPermissions(claims.scope, agent.permissions, config.catalogue);
   const caller = { agent, claims, permissions, isAdmin: permissions.has(ADMIN) };
   callerCache.set(claims, { agent, caller });
@@ -124,9 +124,9 @@ export async function authenticateRegistrar(context: AuthenticationContext): Pro
     return { kind: "bootstrap" };
   }
   const caller = await authenticate(context, 0);
-  // Nobody is granted more than the registrar holds when the grant is written.
-  const holds = caller.isAdmin ? [ADMIN] : caller.agent.permissions;
-  return { kind: "agent", permissions: caller.permissions, authority: authorityOf(caller, holds) };
+  // A registrar can grant no more than it has at the time when the grant is written.
+  const required = caller.isAdmin ? [ADMIN] : caller.agent.permissions;
+  return { kind: "agent", permissions: caller.permissions, authority: authorityOf(caller, required) };
 }
 
 function invalidToken() {

@@ -15,7 +15,7 @@ export interface AgentRow {
   updated_at: number;
 }
 
-/** The columns of {@link AgentRow}, for statements that name the table `agents a`, alone or in a join. */
+/** The columns of {@link AgentRow}, for statements that read `agents a`, alone or in a join. */
 export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.permissions, a.status, a.tier, a.not_before,
   a.last_verified_at, a.created_at, a.updated_at`;
 

@@ -4,7 +4,7 @@ export const TIERS = ["free", "pro", "enterprise"] as const;
 export type Status = (typeof STATUSES)[number];
 export type Tier = (typeof TIERS)[number];
 
-/** An agent as the subjects know it. Times are milliseconds, `notBefore` is seconds. */
+/** An agent. Times are milliseconds, `notBefore` is seconds. */
 export interface Agent {
   readonly id: string;
   readonly name: string;
@@ -14,7 +14,7 @@ export interface Agent {
   readonly tier: Tier;
   /** Tokens and sessions issued before this second are revoked. */
   readonly notBefore: number;
-  /** Null until the agent first verified itself. It is written through the queue, a few seconds later. */
+  /** Null until the agent first verifies itself. It is written through the queue, a few seconds later. */
   readonly lastVerifiedAt: number | null;
   readonly createdAt: number;
   readonly updatedAt: number;

@@ -1,26 +1,26 @@
 import { hmac } from "../crypto/hmac.ts";
 import { randomBase62, toBase62, toHex } from "../crypto/random.ts";
 
-/** 43 characters of base 62 hold 256 bits. */
+/** 43 characters of base 62 encode 256 bits. */
 const SECRET_LENGTH = 43;
 const CHECKSUM_LENGTH = 6;
 
 /**
- * A new API key: `ak_`, 43 random characters, and a CRC-32 of them in base 62, so that a secret scanner or a
- * form recognizes a key, and a typing error, without asking the service.
+ * Makes a new API key: `ak_`, 43 random characters, and their CRC-32 in base 62. A secret scanner or a form can recognize a key, or
+ * a typing error in one, without calling the service.
  */
 export function newApiKey(): string {
   const secret = randomBase62(SECRET_LENGTH);
   return `ak_${secret}${checksum(secret)}`;
 }
 
-/** Whether a text has the form and the checksum of an API key, whether or not such a key exists. */
+/** Whether a text has the form and the checksum of an API key. Does not check that such a key exists. */
 export function isApiKey(text: string): boolean {
   const match = /^ak_([0-9A-Za-z]{43})([0-9A-Za-z]{6})$/.exec(text);
   return match !== null && checksum(match[1]!) === match[2];
 }
 
-/** What is stored of an API key: an HMAC under the pepper. A key has 256 random bits, so no slow hash is needed. */
+/** The stored form of an API key: its HMAC under the pepper. A key has 256 random bits, so no slow hash is needed. */
 export async function apiKeyHash(apiKey: string, pepper: string): Promise<string> {
   return toHex(await hmac(pepper, "api-key", apiKey));
 }

@@ -3,7 +3,7 @@ import { newEvent } from "../outbox/event.ts";
 import type { Agent, Status, Tier } from "./agent.ts";
 import { deleteAgent, updatePermissions, updateStatus, updateTier, type UpdatedAgent } from "./store/agents.ts";
 
-/** What became of a change to an agent. */
+/** The result of a change to an agent. */
 export type AgentChangeResult =
   | { readonly result: "changed" | "unchanged"; readonly agent: Agent }
   | { readonly result: "unknown" }
@@ -34,8 +34,8 @@ export async function setStatus(db: D1Database, change: AgentChange, status: Sta
 }
 
 /**
- * Sets an agent's permissions. Tokens in circulation lose what is taken away with their next request, for reads through the
- * gateway within `STANDING_TTL_SECONDS`; what is added needs a new token. One D1 round trip.
+ * Sets an agent's permissions. A permission that is removed is denied from the next request on, or within `STANDING_TTL_SECONDS` for
+ * reads through the gateway, also to tokens that are already issued. A permission that is added needs a new token. One D1 round trip.
  */
 export async function setPermissions(
   db: D1Database,
@@ -58,7 +58,7 @@ export async function setTier(db: D1Database, change: AgentChange, tier: Tier): 
 }
 
 /**
- * Deletes an agent with its keys and sessions. Its webhooks receive the event, and are then deleted too.
+ * Deletes an agent with its keys and sessions. Its webhooks are deleted once the event has been delivered to them.
  *
  * @returns the second before which its tokens are revoked, or undefined if there is no such agent.
  */

@@ -1,6 +1,6 @@
 import { updateLastVerified } from "./store/agents.ts";
 
-/** A use of an agent's API key, or another of its activities. `at` is milliseconds. */
+/** An activity of an agent, which may be a use of its API key. `at` is milliseconds. */
 interface Verification {
   readonly agentId: string;
   readonly at: number;

@@ -10,8 +10,8 @@ export type RotatedKey =
   | { readonly result: "unknown" | "already_revoked" };
 
 /**
- * Gives an agent a new key; the former ones stay valid for the overlap. No overlap means that somebody else may have a key: the
- * former keys are deleted, and every session ends. One D1 round trip.
+ * Gives an agent a new key. The former keys stay valid for the overlap. Without an overlap, which is for a key that somebody else may
+ * have, the former keys are deleted and every session is revoked. One D1 round trip.
  *
  * @param overlapMs milliseconds.
  */

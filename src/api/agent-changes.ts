@@ -10,7 +10,7 @@ import { cacheAgentRevocation } from "../tokens/revocation.ts";
 import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
 
-/** Permissions that someone asks to have granted. Whether they can be is for {@link validatePermissions} to say. */
+/** Permissions that a request asks for. {@link validatePermissions} decides whether they can be granted. */
 export const permissionsSchema = z.array(z.string().check(z.maxLength(100))).check(z.minLength(1), z.maxLength(50));
 
 const changedAgent = z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
@@ -161,7 +161,8 @@ function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: st
   if (changed.result === "changed") recordInBackground(call, agent.id, `${what}, set by ${call.caller.agent.id}`);
   return {
     success: true,
-    message: changed.result === "changed" ? `The agent's ${what}.` : "Nothing to change: it stands so already.",
+    message:
+      changed.result === "changed" ? `The agent's ${what}.` : "Nothing to change: the agent already has this value.",
     agent: toAgentResponse(agent),
   };
 }

@@ -12,7 +12,7 @@ import { parseBody, readQuery, receiveBody } from "../http/validation.ts";
 
 /**
  * Returns hono's handler for a declared route. It receives the body first, even if the route has none, and authenticates the
- * caller afterwards: a sender that holds its body back is judged by the rights that it has when the body has arrived. The
+ * caller afterwards: a sender that holds its body back is authorized by the permissions that it has when the body has arrived. The
  * handler gets the caller's authority, on which everything that it writes depends.
  */
 export function dispatch(route: Route): Handler<AppEnv> {

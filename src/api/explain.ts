@@ -2,7 +2,7 @@ import * as z from "zod/mini";
 import { route } from "../access/route.ts";
 import { explain } from "../policy/explain.ts";
 
-/** The body of `POST /proxy/_explain`; `npm run explain` takes the same. */
+/** The body of `POST /proxy/_explain`; `npm run explain` accepts the same. */
 export const explainRequest = z.object({
   service: z.string(),
   method: z.string(),

@@ -3,7 +3,7 @@ import { METHODS } from "../policy/rule.ts";
 import type { Auth, Route } from "../access/route.ts";
 import { ERRORS, type ErrorCode } from "../http/errors.ts";
 
-/** What the reference says beside the routes. */
+/** The parts of the reference that the routes do not contain. */
 export interface About {
   readonly version: string;
   /** By the name of a webhook event: when it is sent, and the schema of its `data`. */
@@ -13,12 +13,12 @@ export interface About {
 type Json = Record<string, unknown>;
 
 const TAGS: Readonly<Record<string, string>> = {
-  agents: "Registering agents, and what their owners and administrators do with them.",
+  agents: "Registering and managing agents.",
   tokens: "Proving an agent's identity, renewing and ending its sessions.",
   gateway: "Calling the real APIs through AgentAuth.",
   activity: "What agents did.",
-  webhooks: "Being told of what happens.",
-  permissions: "What can be granted.",
+  webhooks: "Receiving events.",
+  permissions: "The permissions that can be granted.",
   service: "The service itself.",
 };
 
@@ -26,19 +26,19 @@ type ErrorStatus = (typeof ERRORS)[ErrorCode]["status"];
 
 const STATUS_DESCRIPTIONS: Readonly<Record<ErrorStatus, string>> = {
   400: "The body, the query, the path or the host is not valid; details names each fault.",
-  401: "The request has no access token, or one that is not valid (any more).",
+  401: "The request has no access token, or one that is not valid or was revoked.",
   403: "The caller may not do this; required and granted say which permission is missing.",
-  404: "There is no such thing, or it belongs to another agent.",
-  405: "The path does not have this method; Allow lists those that it has.",
+  404: "The object does not exist, or it belongs to another agent.",
+  405: "The path does not support this method; Allow lists those that it does.",
   408: "The body did not arrive in time.",
-  409: "The state of the thing does not allow it.",
+  409: "The state of the object does not allow this.",
   413: "The body is larger than 64 KB.",
   415: "The body is not JSON.",
   421: "Local development only: the request is for another host, or from a page of another origin.",
   429: "A rate limit is reached; Retry-After says how many seconds to wait.",
   500: "AgentAuth failed; request_id finds the cause in the log.",
   502: "The upstream could not be reached, or ended its answer early.",
-  503: "A part that is needed to decide does not answer.",
+  503: "A part that the decision depends on does not answer.",
   504: "The upstream did not answer in time.",
 };
 
@@ -53,12 +53,12 @@ const ERROR: Json = {
     error: {
       type: "string",
       description:
-        "The message, for clients that show one field. `Invalid credentials`, `Insufficient permissions` and `Rate limit exceeded` stand here instead.",
+        "The message, for clients that show one field. For those codes it is `Invalid credentials`, `Insufficient permissions` or `Rate limit exceeded` instead.",
     },
     title: { type: "string", description: "The stable title of the code." },
     message: { type: "string", description: "What happened, and what to do about it." },
     status: { type: "integer" },
-    code: { type: "string", description: "Stable, for machines." },
+    code: { type: "string", description: "A stable code for programs." },
     request_id: { type: "string" },
     details: {
       type: "array",
@@ -88,7 +88,7 @@ export function openApiDocument(routes: readonly Route[], { version, events }: A
       title: "AgentAuth",
       version,
       description:
-        "Identity for AI agents, and a gateway that checks every request of theirs. All bodies are JSON, all times ISO 8601 UTC, all errors in one shape.",
+        "Identity for AI agents, and a gateway that checks each of their requests. All bodies are JSON, all times are ISO 8601 in UTC, and all errors have the same shape.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/", description: "This deployment" }],
@@ -102,7 +102,7 @@ export function openApiDocument(routes: readonly Route[], { version, events }: A
           type: "http",
           scheme: "bearer",
           bearerFormat: "JWT",
-          description: "The access token that POST /agents/verify or POST /agents/refresh gives.",
+          description: "The access token that POST /agents/verify or POST /agents/refresh issues.",
         },
       },
       schemas: { Error: ERROR },
@@ -173,12 +173,13 @@ const DELIVERY =
   "AgentAuth sends this to the webhooks that are registered for it, signed as Standard Webhooks describes (webhook-id, webhook-timestamp, webhook-signature).";
 
 const AUTH_DESCRIPTIONS: Readonly<Record<Auth, string>> = {
-  none: "Anybody may call it.",
-  registration: "Who may call it is the deployment's REGISTRATION policy; the bootstrap token is sent as a Bearer.",
-  bearer: "Any agent in good standing may call it.",
-  self: "The agent itself may call it, or an administrator (`*:*:*`).",
-  admin: "Only an administrator (`*:*:*`) may call it.",
-  own: "The agent that owns it may call it, or an administrator (`*:*:*`).",
+  none: "Anyone may call this.",
+  registration:
+    "The deployment's REGISTRATION policy decides who may call this; the bootstrap token is sent as a bearer token.",
+  bearer: "Any active agent may call this.",
+  self: "The agent itself or an administrator (`*:*:*`) may call this.",
+  admin: "Only an administrator (`*:*:*`) may call this.",
+  own: "The agent that owns the object or an administrator (`*:*:*`) may call this.",
 };
 
 const BEARER = [{ accessToken: [] }];
@@ -223,7 +224,7 @@ function pathParameters(path: string): Json[] {
 
 function queryParameters(query: z.ZodMiniType): Json[] {
   const { required = [] } = schemaOf(query, "input") as { required?: string[] };
-  // What comes as text is described as what it is read as.
+  // A parameter that is sent as text is described as the type that it is parsed to.
   const { properties = {} } = schemaOf(query, "output") as { properties?: Record<string, Json> };
   return Object.entries(properties).map(([name, schema]) => ({
     name,
@@ -233,7 +234,7 @@ function queryParameters(query: z.ZodMiniType): Json[] {
   }));
 }
 
-/** JSON Schema without what says nothing to a reader: the patterns behind formats, and the bounds of safe integers. */
+/** Returns the JSON Schema without details that do not help a reader: the patterns of formats, and the bounds of safe integers. */
 function schemaOf(schema: z.ZodMiniType, io: "input" | "output"): Json {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, {
     io,
@@ -286,10 +287,10 @@ function gateway(): Json {
           tags: ["gateway"],
           summary: `${method} through the gateway, with the permission that exactly this request needs`,
           description:
-            "Answers what the upstream answers, streamed, with the header x-agentauth-upstream. Without that header, the answer is the gateway's own.",
+            "Streams the upstream's response, with the header x-agentauth-upstream. Without that header, the response is the gateway's own.",
           ...(method !== "GET" && { requestBody: { content: { "*/*": { schema: {} } } } }),
           responses: {
-            default: { description: "What the upstream answers.", content: { "*/*": { schema: {} } } },
+            default: { description: "The upstream's response.", content: { "*/*": { schema: {} } } },
             ...refusals([400, 401, 403, 404, 421, 429, 502, 503, 504]),
           },
         },

@@ -4,7 +4,7 @@ import { wholeNumber } from "../validation/whole-number.ts";
 /** SQLite reads every row that an offset skips. Lists that can be longer than this have a cursor as well. */
 const MAX_OFFSET = 10_000;
 
-/** The query parameters `limit` and `offset`, as every list takes them. */
+/** The query parameters `limit` and `offset`, as every list accepts them. */
 export const paging = {
   limit: z._default(wholeNumber(1, 100), 50),
   offset: z._default(wholeNumber(0, MAX_OFFSET), 0),

@@ -82,7 +82,7 @@ export const tokenRoutes = [
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
       const derived = await deriveSuccessor(body.refresh_token, config.pepper);
-      // A guess costs one read and no write. A limit after the rotation would cost the caller its token, so it stands before.
+      // A guessed token costs one read and no write. The limit is checked before the rotation, which would use up the caller's token.
       const [owner, next] = await Promise.all([
         findRefreshTokenOwner(env.DB, derived.hash),
         deriveSuccessor(derived.successor, config.pepper),

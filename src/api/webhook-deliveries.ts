@@ -34,7 +34,7 @@ export const webhookDeliveryRoutes = [
     method: "GET",
     path: "/webhooks/{id}/deliveries",
     auth: "own",
-    summary: "What was sent to a webhook and what it answered, newest first",
+    summary: "The deliveries of a webhook and their responses, newest first",
     query: z.object({ ...paging, status: z.optional(z.enum(DELIVERY_STATUSES)) }),
     response: z.object({ success, deliveries: z.array(deliverySchema), pagination }),
     async handle({ env, caller, params, query }) {
@@ -53,7 +53,7 @@ export const webhookDeliveryRoutes = [
     method: "POST",
     path: "/webhooks/{id}/deliveries/{delivery_id}/redeliver",
     auth: "own",
-    summary: "Begin a delivery anew, under the same id, that has ended or waits for longer than a minute",
+    summary: "Start a delivery again, under the same id, if it has ended or waits for longer than a minute",
     response: oneDelivery,
     async handle({ env, caller, authority: by, params, now, waitUntil }) {
       const webhook = await requireOwnWebhook(env.DB, params.id, caller);
@@ -62,7 +62,7 @@ export const webhookDeliveryRoutes = [
       if (!found) throw notFound("The delivery");
       if (!found.wasReset) throw conflict("delivery_pending", "An attempt is under way or due. Ask again in a minute.");
       waitUntil(enqueueDeliveries(env.DELIVERIES, [found.delivery.id], now, now));
-      return { success: true, message: "Delivery begun anew.", delivery: toDeliveryResponse(found.delivery) };
+      return { success: true, message: "Delivery started again.", delivery: toDeliveryResponse(found.delivery) };
     },
   }),
 

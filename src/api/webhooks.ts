@@ -60,7 +60,7 @@ const webhookSchema = z.object({
   created_at: z.iso.datetime(),
 });
 
-/** What stands beside the Webhook object where one webhook is read. */
+/** The further properties of a webhook that is read by its id. */
 const webhookState = z.object({
   is_active: z.boolean(),
   all_agents: z.boolean(),
@@ -89,10 +89,14 @@ export const webhookRoutes = [
       const { env, config, body, caller, authority, now } = call;
       checkTarget(call, body.url);
       if (body.all_agents && !caller.isAdmin) {
-        throw forbidden("insufficient_permissions", "Only an administrator is told of every agent.", {
-          required: "*:*:*",
-          granted: [...caller.permissions],
-        });
+        throw forbidden(
+          "insufficient_permissions",
+          "Only an administrator can subscribe to the events of every agent.",
+          {
+            required: "*:*:*",
+            granted: [...caller.permissions],
+          },
+        );
       }
       const newWebhook = {
         agentId: caller.agent.id,
@@ -131,7 +135,7 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks/events",
     auth: "none",
-    summary: "The events that a webhook can ask for",
+    summary: "The events that a webhook can subscribe to",
     response: z.object({ events: z.array(z.enum(EVENTS)) }),
     handle: () => ({ events: EVENTS }),
   }),

@@ -8,7 +8,7 @@ import { insertActivities } from "./store/activity.ts";
 /** After this many failed attempts, each message of a batch is written by itself. */
 const MAX_WHOLE_BATCH_ATTEMPTS = 2;
 
-/** The queue's consumer. A message that cannot be written is retried, in the end by itself so that it does not hold up others. */
+/** The queue's consumer. A message that cannot be written is retried, after some attempts by itself, so that it does not delay others. */
 export async function consumeActivityBatch(
   db: D1Database,
   messages: readonly Message<ActivityMessage>[],

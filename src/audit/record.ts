@@ -37,7 +37,7 @@ const MAX_MESSAGE_LENGTH = 500;
 /**
  * Sends one activity to the queue. The id is made here, so that a message delivered twice is one row.
  *
- * Never rejects, so that `waitUntil` can take it: the response is already on its way.
+ * Never rejects, because it runs in `waitUntil`, after the response.
  */
 export async function recordActivity(
   queue: Queue<ActivityMessage>,
@@ -54,7 +54,7 @@ export async function recordActivity(
 /** Who called: an agent, or the registrar of one. */
 type By = { readonly agent: { readonly id: string } } | { readonly kind: "stranger" | "bootstrap" | "agent" };
 
-/** What an activity takes from its request. */
+/** The parts of a request that its activity records. */
 export interface AuditContext {
   readonly caller?: By | undefined;
   readonly env: { readonly ACTIVITY: Queue };

@@ -18,7 +18,7 @@ const DAY_MS = 86_400_000;
 export const sweepActivity = (db: D1Database, retentionDays: number, now: number, limit: number): Promise<number> =>
   deleteActivities(db, now - retentionDays * DAY_MS, limit);
 
-/** Counts of one step: each takes four statements of one batch. */
+/** How many counts one step writes. Each needs four statements of one batch. */
 const MAX_COUNTS_PER_STEP = 20;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The part of a caller's authority that can be revoked. What the caller writes is written only while all of it holds:
- * `batchAsCaller` makes it a condition of the same transaction.
+ * The part of a caller's authority that can be revoked. `batchAsCaller` makes it a condition of the
+ * transaction, so that a caller writes only while it has all of this authority.
  */
 export interface Authority {
   readonly agentId: string;
@@ -15,10 +15,10 @@ export interface Authority {
 export type AuthorityLoss =
   /** The token or its session was revoked, or the agent is not active. */
   | { readonly reason: "token_revoked" }
-  /** `granted`: what the agent holds now. */
+  /** `granted`: the agent's permissions now. */
   | { readonly reason: "insufficient_permissions"; readonly required: string | undefined; readonly granted: string[] };
 
-/** A caller lost, while its request was handled, the authority that the request was accepted by. Nothing was written. */
+/** The caller lost its authority while its request was handled. Nothing was written. */
 export class AuthorityLostError extends Error {
   readonly loss: AuthorityLoss;
 

@@ -5,7 +5,7 @@ import { GUARD_ERROR, guardStatement, readAuthority } from "./store.ts";
  * Runs statements as one transaction that changes nothing unless the caller still has the authority that its request was
  * accepted by. One D1 round trip.
  *
- * @param authority undefined for a caller that is not an agent: nobody in particular, or the holder of the bootstrap token.
+ * @param authority undefined for a caller that is not an agent: a stranger, or the holder of the bootstrap token.
  * @returns the statements' results, in their order.
  * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
  */

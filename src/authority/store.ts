@@ -7,7 +7,7 @@ const isActive = ({ agentId, sessionId, issuedAt }: Authority) =>
     WHERE a.id = ${agentId} AND f.id = ${sessionId} AND a.status = 'active' AND f.revoked_at IS NULL
       AND f.issued_at >= a.not_before AND a.not_before <= ${issuedAt})`;
 
-/** That the caller still holds every required permission, each exactly as it is written. */
+/** SQL that is true if the caller still has every required permission, in exactly the same form. */
 const holdsAll = ({ agentId, required }: Authority) =>
   sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(required)}) needed WHERE needed.value NOT IN
     (SELECT held.value FROM agents a, json_each(a.permissions) held WHERE a.id = ${agentId}))`;
@@ -24,7 +24,7 @@ export function guardStatement(db: D1Database, authority: Authority): D1Prepared
   );
 }
 
-/** Which part of its authority a caller still has, and which permissions it holds now. */
+/** Reads which part of its authority a caller still has, and the permissions that it has now. */
 export async function readAuthority(
   db: D1Database,
   authority: Authority,

@@ -24,7 +24,7 @@ export interface RevokeAgentResponse extends wire.DoneResponse {
  * - `RateLimitError`, `ServerError` or `ConnectionError`: the call still fails after `maxRetries`.
  * - The reason of `signal`, once that is aborted.
  *
- * What a method throws besides is said there.
+ * A method documents the other errors that it throws.
  *
  * @example
  * const client = new AgentAuthClient({ baseUrl: "https://agentauth.example.com", agentId, apiKey });
@@ -67,7 +67,7 @@ export class AgentAuthClient {
   }
 
   /**
-   * Registers an agent. The response holds its API key, which is never shown again.
+   * Registers an agent. The response has its API key, which is never shown again.
    *
    * @throws {ValidationError} `details` names each permission that cannot be granted, and why.
    * @throws {PermissionDeniedError} The agent would get `*:*:*`, or only administrators may register agents.
@@ -289,7 +289,7 @@ export class AgentAuthClient {
   }
 
   /**
-   * Begins a delivery anew, under the same id.
+   * Starts a delivery again, under the same id.
    *
    * @throws {ConflictError} `delivery_pending`: an attempt is under way or due. `webhook_inactive`: the webhook is disabled.
    */
@@ -328,7 +328,7 @@ export class AgentAuthClient {
   }
 
   /**
-   * A `fetch` that calls one service through the gateway with the client's token, for any SDK that takes a `fetch`. A refusal of
+   * A `fetch` that calls one service through the gateway with the client's token, for any SDK that accepts a `fetch`. A refusal of
    * the gateway is a response, not an error.
    *
    * The function throws `ConnectionError` if AgentAuth does not respond, `AgentAuthError` with the code `redirect_refused` if a
@@ -343,7 +343,7 @@ export class AgentAuthClient {
   }
 
   /**
-   * An access token, renewed first if it is due, for an SDK that takes a base URL and a token but no fetch. Undefined if the
+   * An access token, renewed first if it is due, for an SDK that accepts a base URL and a token but no fetch. Undefined if the
    * client has no token and no means to get one.
    *
    * @example new Orders({ baseURL: "https://agentauth.example.com/proxy/orders", apiKey: await client.getAccessToken() })

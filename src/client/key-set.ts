@@ -20,7 +20,7 @@ export class KeysUnavailableError extends Error {}
  * an outage of the key set does not stop verification. Failed fetches are repeated with exponential back-off.
  */
 export class KeySet {
-  /** Fetches only when it is told to: the times are decided here. */
+  /** jose's key set, which fetches only on `reload()`: this class decides when. */
   readonly #keys: ReturnType<typeof createRemoteJWKSet>;
   #loadedAt = -Infinity;
   #triedAt = -Infinity;

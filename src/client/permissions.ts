@@ -83,7 +83,7 @@ type DeclaredPermission = {
  * }
  * ```
  *
- * A text that is known only at run time is taken by assertion: `text as Permission`. The server checks every permission.
+ * Use a type assertion for a text that is known only at run time: `text as Permission`. The server checks every permission.
  */
 export type Permission = KnownPermission | DeclaredPermission;
 

@@ -6,14 +6,14 @@ import { bearer, connectionFailed, type Transport } from "./transport.ts";
 export interface ProxyOptions {
   /**
    * The base URL that the SDK which gets this `fetch` is configured with, if that has a path which the upstream's `base_url`
-   * at the gateway has too. For example GitHub Enterprise's `https://github.example.com/api/v3`: its path is then taken off
-   * every URL, and the gateway puts it back.
+   * at the gateway has too. For example GitHub Enterprise's `https://github.example.com/api/v3`: its path is then removed from
+   * every URL, and the gateway adds it again.
    */
   readonly baseUrl?: string | undefined;
 }
 
 /**
- * A `fetch` that calls one service through the gateway, for any SDK that takes one.
+ * A `fetch` that calls one service through the gateway, for any SDK that accepts one.
  *
  * Only the path and the query of a URL count: `https://api.github.com/user`, `/user` and `user` are the same. The response is
  * the gateway's: what the service answered, or a refusal as JSON (`error`, `code`, `required`, `granted`).

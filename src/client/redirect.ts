@@ -25,7 +25,7 @@ export function followRedirect(
 ): ProxiedRequest | undefined {
   const { status } = response;
   const location = response.headers.get("location");
-  // Browsers hide a redirect that they are told not to follow. Not every platform's types have this type of response.
+  // With `redirect: "manual"` browsers hide the redirect. Not every platform's types have this type of response.
   const isHidden = (response.type as string) === "opaqueredirect";
   if (!isHidden && !(isRedirect(status) && location !== null)) return undefined;
   const refuse = (why: string): never => {
@@ -36,7 +36,7 @@ export function followRedirect(
   if (followed === MAX_REDIRECTS) refuse(`more than ${MAX_REDIRECTS} times.`);
   if (!URL.canParse(location!, request.url)) refuse("to what is no URL.");
   const to = new URL(location!, request.url);
-  // Without its query, which may hold a signature.
+  // Without its query, which may contain a signature.
   if (!isInside(to, root)) refuse(`out of the service, to ${to.origin}${to.pathname}. ${LEAVING}`);
   if (status !== 303 && !canRepeat(request.body)) {
     refuse("a stream, which cannot be sent again. Send a body that can.");

@@ -45,7 +45,7 @@ export function createTokenManager(transport: Transport, session: Session, onTok
 
   async function requestVerify(data?: Partial<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> {
     const { agent_id = session.agentId, api_key = session.apiKey } = data ?? {};
-    // White space comes along with a copied key or with the last line of a file.
+    // A copied key or the last line of a file may have white space around it.
     const apiKey = api_key?.trim();
     if (apiKey) checkApiKey(apiKey);
     return post("/agents/verify", { agent_id, api_key: apiKey }, signal);
@@ -134,7 +134,7 @@ export function createTokenManager(transport: Transport, session: Session, onTok
 
     /**
      * Renews an access token that lacks a permission, if the agent holds the permission by now: it was added after the token
-     * was issued. Asks the server for the agent first, so that a denial which stands costs one read and no new tokens.
+     * was issued. Asks the server for the agent first, so that a denial that is still right costs one read and no new tokens.
      *
      * @returns The new access token; undefined if a new token would lack the permission too.
      */

@@ -3,7 +3,7 @@ import { ConnectionError, toError, type AgentAuthError } from "./errors.ts";
 /** The part of `fetch` that the SDK needs. */
 export type Fetch = (input: string, init?: RequestInit) => Promise<Response>;
 
-/** What `onRetry` is told before each wait. */
+/** The argument of `onRetry`, which is called before each wait. */
 export interface Retry {
   readonly method: string;
   /** The path, without its query. */
@@ -39,7 +39,7 @@ export interface ApiCall {
   /** Whether the request may be sent again although the outcome of an earlier attempt is unknown. */
   readonly repeatable: boolean;
   readonly signal?: AbortSignal | undefined;
-  /** Told once an attempt was sent and its outcome is unknown, because the response was lost or is a server's error. */
+  /** Called once an attempt was sent and its outcome is unknown, because the response was lost or is a server's error. */
   readonly onOutcomeUnknown?: (() => void) | undefined;
 }
 
@@ -67,7 +67,7 @@ export async function send<Answer>(transport: Transport, call: ApiCall): Promise
       if (isOutcomeUnknown) onOutcomeUnknown?.();
       if (!wasNotActedOn && !(isOutcomeUnknown && repeatable)) throw error;
       if (attempt > maxRetries || retryAfter * 1000 > maxRetryDelay) throw error;
-      // The jitter spreads clients that were all told the same second.
+      // The jitter spreads clients that all got the same `Retry-After`.
       const jitter = Math.random() * Math.min(MAX_BACKOFF_MS, FIRST_RETRY_DELAY_MS * 2 ** (attempt - 1));
       const delay = Math.min(retryAfter * 1000 + jitter, maxRetryDelay);
       onRetry?.({ method, path, attempt, delay, error: error as AgentAuthError });
@@ -113,7 +113,7 @@ export function connectionFailed(baseUrl: string, cause: unknown): ConnectionErr
   return new ConnectionError({ status: 0, code: "connection_failed", message }, { cause });
 }
 
-/** The `Authorization` header. Escapes what no header can hold, because `fetch` would quote the token in its error. */
+/** The `Authorization` header. Escapes characters that no header can contain, because `fetch` would quote the token in its error. */
 export const bearer = (token: string): string => `Bearer ${encodeURI(token)}`;
 
 function queryString(query: object | undefined): string {

@@ -49,7 +49,7 @@ const keySets = new Map<string, KeySet>();
  * Verifies an access token (RFC 9068) offline, with the deployment's published keys, and returns its agent.
  *
  * The keys are fetched when they are first needed, and kept. While they cannot be fetched again the present keys stay in use,
- * for a day at most. A revocation since the token was issued cannot be seen offline; the token's short life is for that.
+ * for a day at most. A revocation after the token was issued is not visible offline, which is why tokens are short-lived.
  *
  * @example const { agentId, permissions } = await verifyAccessToken(token, { issuer: "https://agentauth.example.com" });
  *

@@ -20,9 +20,9 @@ export interface VerifyWebhookOptions {
 }
 
 /**
- * Verifies the signature of a delivery (Standard Webhooks) and returns its event, whose `event` tells which `data` it has.
+ * Verifies the signature of a delivery (Standard Webhooks) and returns its event, whose `event` determines the type of its `data`.
  *
- * A delivery may arrive more than once, each time with the same `webhook-id` header: remember the ids that were processed. The
+ * A delivery may arrive more than once, each time with the same `webhook-id` header: store the ids that you have processed. The
  * header of the older scheme, `X-AgentAuth-Signature`, is not accepted, because it leaves the timestamp unsigned.
  *
  * @example

@@ -396,7 +396,7 @@ export interface HealthResponse {
 /** How long the previous key or secret stays valid. */
 export type OverlapRequest = RotateKeyRequest | RegenerateSecretRequest;
 
-/** What `data` of a webhook event holds, by the event's name. */
+/** The `data` of a webhook event, by the event's name. */
 export interface WebhookEventData {
   /** An agent is registered. */
   "agent.registered": {
@@ -411,7 +411,7 @@ export interface WebhookEventData {
     verified_at: Timestamp;
     /** Empty if it is not known. */
     ip_address: string;
-    /** How many events of this minute this one stands for. */
+    /** How many events of this minute this one represents. */
     count?: number;
     /** When the first of them happened. */
     since?: Timestamp;
@@ -422,7 +422,7 @@ export interface WebhookEventData {
     failed_at: Timestamp;
     /** Empty if it is not known. */
     ip_address: string;
-    /** How many events of this minute this one stands for. */
+    /** How many events of this minute this one represents. */
     count?: number;
     /** When the first of them happened. */
     since?: Timestamp;
@@ -474,7 +474,7 @@ export interface WebhookEventData {
     /** The id of the agent that made the change. */
     rotated_by: string;
     previous_key_expires_at: Timestamp;
-    /** How many events of this minute this one stands for. */
+    /** How many events of this minute this one represents. */
     count?: number;
     /** When the first of them happened. */
     since?: Timestamp;
@@ -485,7 +485,7 @@ export interface WebhookEventData {
     detected_at: Timestamp;
     /** Empty if it is not known. */
     ip_address: string;
-    /** How many events of this minute this one stands for. */
+    /** How many events of this minute this one represents. */
     count?: number;
     /** When the first of them happened. */
     since?: Timestamp;
@@ -503,7 +503,7 @@ export interface WebhookEventData {
     required: string;
     /** Empty if it is not known. */
     ip_address: string;
-    /** How many events of this minute this one stands for. */
+    /** How many events of this minute this one represents. */
     count?: number;
     /** When the first of them happened. */
     since?: Timestamp;
@@ -514,12 +514,12 @@ export interface WebhookEventData {
     webhook_id: string;
     disabled_at: Timestamp;
     reason: string;
-    /** How many events of this minute this one stands for. */
+    /** How many events of this minute this one represents. */
     count?: number;
     /** When the first of them happened. */
     since?: Timestamp;
   };
-  /** A test that was asked for with POST /webhooks/{id}/test. */
+  /** A test that was requested with POST /webhooks/{id}/test. */
   "webhook.test": {
     agent_id: string;
     webhook_id: string;

@@ -146,10 +146,10 @@ export function loadConfig(env: object): Config {
 }
 
 /**
- * Returns a warning, as a sentence, for each variable and secret that the Worker does not read: most are misspelt. Warnings are for
- * whoever starts or deploys the Worker. They never stop it, because a variable may belong to somebody else's tool.
+ * Returns a warning, as a sentence, for each variable and secret that the Worker does not read, most of which are misspelt. The command
+ * that starts or deploys the Worker prints the warnings. It continues, because a variable may belong to another tool.
  *
- * @param env the variables and secrets; bindings are no strings and are left alone.
+ * @param env the variables and secrets; bindings are not strings and are ignored.
  * @param services the names of all services, the operator's own included.
  */
 export function unknownSettings(env: Record<string, unknown>, services: Iterable<string>): string[] {

@@ -16,7 +16,7 @@ const baseUrl = z.string().check(
   }),
 );
 
-/** A header that carries a credential: not one that frames the request or says where it goes. */
+/** The name of a header that may carry a credential. Headers that frame or route the request may not. */
 const headerName = z.string().check(
   z.regex(/^(?!(?:host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect)$)[a-z0-9-]+$/i, {
     error: "must be a header that can carry a credential",
@@ -125,7 +125,7 @@ function explainIssues(issues: readonly z.core.$ZodIssue[], knownKeys: readonly 
 /**
  * Checks what an operator declares of one upstream. The rules themselves are checked by `loadServices`.
  *
- * @param upstreamName the upstream's name, as it stands in its URL below `/proxy/`.
+ * @param upstreamName the upstream's name, as in its URL below `/proxy/`.
  * @param value the parsed table.
  * @returns the settings, or every fault with the keys that lead to it.
  */

@@ -22,7 +22,7 @@ export async function hmac(secret: string, purpose: string, text: string, hash: 
   return new Uint8Array(mac);
 }
 
-/** Whether two texts are equal. Takes the same time wherever they differ. */
+/** Returns whether two texts are equal, in constant time: the time does not depend on where they differ. */
 export async function equalSecrets(secret: string, left: string, right: string): Promise<boolean> {
   const [a, b] = await Promise.all([hmac(secret, "compare", left), hmac(secret, "compare", right)]);
   return crypto.subtle.timingSafeEqual(a, b);

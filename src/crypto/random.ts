@@ -19,7 +19,7 @@ export function toBase62(value: number, width: number): string {
   return text;
 }
 
-/** An id that sorts by its time: a UUIDv7 (RFC 9562 §5.7) behind a prefix. */
+/** An id that sorts by its time: a UUIDv7 (RFC 9562 §5.7) after a prefix. */
 export function timeOrderedId(prefix: string, now: number): string {
   // The random bits and the variant are those of a UUIDv4, which the runtime makes in one call.
   const uuid = crypto.randomUUID();

@@ -46,7 +46,7 @@ export class Sql {
 export const sql = Sql.template;
 
 /**
- * A constant integer as text. The planner uses a partial index only if the text of the statement shows that its condition holds,
+ * A constant integer as text. The planner uses a partial index only if the text of the statement shows that its condition is met,
  * which a parameter cannot.
  *
  * @throws {TypeError} for anything that is not a safe integer.

@@ -37,7 +37,7 @@ export interface WatchOptions {
 export function watchCaller({ check, checkedAt, maxAge }: WatchOptions, start: StartTimer = startTimer): CallerWatch {
   let lastChecked = checkedAt;
   const checkNow = async (isUpload: boolean): Promise<void> => {
-    // The time before the check: what it found is at least as recent.
+    // The time is read before the check, so the result is at least that recent.
     const now = Date.now();
     await check(isUpload);
     lastChecked = now;

@@ -26,12 +26,12 @@ import { forward } from "./upstream/forward.ts";
  * Handles one request to `/proxy/{service}/…`:
  *
  * 1. Resolve it to a service, a canonical path and the permissions that it needs. This depends on nothing but the request.
- * 2. Read its body whole if it is short or has to be checked. The token's signature is verified first: the gateway buffers nothing
- *    for strangers.
+ * 2. Read its body whole if it is short or has to be checked. The token's signature is verified first, so that the gateway buffers
+ *    no body of a stranger.
  * 3. Authenticate its sender (signature, agent, session) and count the request against the agent's rate limit.
  * 4. Check that every required permission is granted.
  * 5. Check the body, which may need a wider permission by its content.
- * 6. Take the upstream's credential, forward the request and stream the answer back. While a body is streamed, the sender is checked
+ * 6. Get the upstream's credential, forward the request and stream the response back. While a body is streamed, the sender is checked
  *    again once a minute, and before the end of an upload is sent.
  *
  * Everything that is decided about a request is in the activity log of its agent.
@@ -44,7 +44,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
 
   const resolved = resolveRequest(config.services, toProxyRequest(request));
   if (resolved.outcome === "refused") {
-    // Which services and methods exist is for agents in good standing to know; a malformed request is refused to everybody.
+    // Only an active agent learns which services and methods exist. A malformed request is refused without authentication.
     if (resolved.status !== 400) await limitAgent(env, (await authenticate(arrived, readMaxAge)).agent);
     throw requestRefused(resolved);
   }
@@ -60,7 +60,7 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   checkPermissions({ context, caller, resolved });
 
   if (isStreamed && mustBeRead(request, resolved, widerKeys(resolved, caller, config.catalogue))) {
-    // This body is long, and has to be checked for this agent only. It takes time to arrive, so the sender is authenticated again.
+    // This body is long, and only this agent's permissions require a check of it. The sender is authenticated again after it has arrived.
     received = await receive(arrived);
     context = atPresent(arrived);
     caller = await authenticate(context, 0);
@@ -115,7 +115,7 @@ function denied(audited: AuditedRequest, missing: readonly string[], parameter?:
 }
 
 /**
- * Returns the body to forward: the stream of the request, or what was parsed of a body that has been read.
+ * Returns the body to forward: the stream of the request, or the parsed form of a body that has been read.
  *
  * @throws {ApiError} for a body that is refused, that did not arrive in time, or that needs a permission that is missing.
  */
@@ -168,7 +168,7 @@ async function forwardAndRecord(
   return { response, recorded };
 }
 
-/** Watches whether the sender of a streamed body may still do what it does. */
+/** Checks repeatedly whether the sender of a streamed body is still authorized. */
 function watch({ context, caller, resolved }: AuditedRequest, { body }: BodyToSend): CallerWatch {
   const { standingTtl, catalogue } = context.config;
   return watchCaller({

@@ -6,8 +6,8 @@ import type { CredentialFault } from "./credentials/credentials.ts";
 import type { UpstreamFailure } from "./upstream/forward.ts";
 
 /**
- * The errors that the gateway answers with itself, instead of an upstream. Each names its upstream or what is missing; what only
- * the operator may read, such as the name of a secret, is in the error's `cause`, which is logged and never sent.
+ * The errors of the gateway itself. Each names its upstream or what is missing. Details that only the operator may read, such as the
+ * name of a secret, are in the error's `cause`, which is logged and never sent.
  */
 
 /** Returns the error for a request that is never forwarded. A 405 lists the methods that are, in `Allow` (RFC 9110 §15.5.6). */
@@ -22,8 +22,8 @@ export const requiredPermission = ({ service }: ResolvedRequest, missing: readon
   missing[0] ?? serviceWildcard(service.name);
 
 /**
- * Returns 403 `insufficient_permissions`. A request that no rule covers and one whose permission is missing get the same answer:
- * what they need.
+ * Returns 403 `insufficient_permissions`. A request that no rule covers and one whose permission is missing get the same
+ * response, which names the required permission.
  *
  * @param missing the required permissions that are not granted.
  * @param granted the permissions that the token and its agent both have.
@@ -51,7 +51,7 @@ export function credentialUnavailable({ name }: Service, fault: CredentialFault)
     return new ApiError(
       "upstream_not_configured",
       `The gateway is not set up for ${name}. Ask its administrator to set its credential.`,
-      { extra: { upstream: name }, cause: `${fault.missing} is not set, or holds what is not ASCII` },
+      { extra: { upstream: name }, cause: `${fault.missing} is not set, or contains a character that is not ASCII` },
     );
   }
   return new ApiError("upstream_credential_failed", `${name} gave the gateway no access token.`, {
@@ -78,7 +78,7 @@ export function upstreamFailed({ name, timeoutMs }: Service, { failure, cause }:
     bad_redirect: `${name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
     unreachable: `${name} could not be reached, or broke the connection off.`,
     broken_off: `${name} broke its answer off.`,
-    credential_echo: `The answer of ${name} held the credential that the gateway put in, and is not passed on.`,
+    credential_echo: `The response of ${name} contained the credential that the gateway added, so it is not passed on.`,
   }[failure];
   return new ApiError(UPSTREAM_CODES[failure], message, { extra: { upstream: name }, cause });
 }

@@ -21,8 +21,8 @@ export type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: B
 const MAX_SHORT_BODY = 64 * 1024;
 
 /**
- * Returns whether a body is read whole before its sender is authenticated in full: one with a short declared length, and one that has
- * to be checked whoever sends it. All others are streamed, or read later.
+ * Returns whether a body is read completely before its sender is fully authenticated: a body with a short declared length, and one that has to
+ * be checked for every sender. All others are streamed, or read later.
  */
 export function isReadFirst(request: Request, resolved: ResolvedRequest): boolean {
   const length = contentLength(request.headers);
@@ -61,7 +61,7 @@ export async function receiveBody(body: ReadableStream<Uint8Array>, bodyTimeoutM
 }
 
 /**
- * Returns the body to forward: a stream if it was not read, and what was parsed if it was. A GET or HEAD has none.
+ * Returns the body to forward: a stream if it was not read, and its parsed form if it was. A GET or HEAD has none.
  *
  * @param received the body if it was read whole.
  * @param wider the keys of a body that need a permission which the caller does not have.

@@ -23,7 +23,7 @@ export interface BodyTimer {
   stop(): void;
 }
 
-/** Limits how long a request body takes to arrive. Time in which nobody reads counts for the total limit only. */
+/** Limits how long a request body takes to arrive. While no read is pending, only the total limit counts. */
 export function bodyTimer({ idleMs, totalMs }: BodyLimits, start: StartTimer = startTimer): BodyTimer {
   let timeout: ApiError | undefined;
   let fail: ((timeout: ApiError) => void) | undefined;

@@ -10,7 +10,7 @@ export const handleError: ErrorHandler<AppEnv> = (error, c) =>
 
 /**
  * Logs an error and returns its response. This is the only place where an error becomes a response. An error that is not an
- * `ApiError` is a 500 whose cause stands in the log only.
+ * `ApiError` is a 500 whose cause is only in the log.
  */
 export function toErrorResponse(error: unknown, request: Request, requestId: string): Response {
   const { method, url } = request;

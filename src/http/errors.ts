@@ -49,7 +49,7 @@ export const ERRORS = {
   lookalike_character: { status: 400, text: "The proxied path has a character that some servers read as another." },
   path_parameter: { status: 400, text: "The proxied path has a `;` parameter." },
   trailing_dot_or_space: { status: 400, text: "A segment of the proxied path ends in a dot or a space." },
-  encoded_slash: { status: 400, text: "The proxied path has `%2F` where the API takes no free text." },
+  encoded_slash: { status: 400, text: "The proxied path has `%2F` where the API accepts no free text." },
   fragment: { status: 400, text: "The proxied path has a `#`." },
   path_too_long: { status: 400, text: "The proxied path is longer than 8,192 characters." },
   bad_query: { status: 400, text: "A parameter of the proxied query can be read in several ways." },
@@ -157,7 +157,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Published SDKs compare `error` with the title of these; of all other codes they show it, so it holds the message. */
+/** Published SDKs compare `error` with the title of these; of all other codes they show it, so it contains the message. */
 const TITLE_IN_ERROR: ReadonlySet<ErrorCode> = new Set([
   "invalid_credentials",
   "insufficient_permissions",
@@ -221,6 +221,6 @@ export const notFound = (what: string): ApiError => new ApiError("not_found", `$
 /** 409 for what the state of a thing does not allow. */
 export const conflict = (code: CodeOf<409>, message: string): ApiError => new ApiError(code, message);
 
-/** 503 for a part that does not answer and is needed to decide: no request is let through unchecked. */
+/** 503 if a part that the decision depends on does not answer: no request is accepted without its checks. */
 export const unavailable = (code: CodeOf<503>, message: string, cause?: unknown): ApiError =>
   new ApiError(code, message, { headers: { "Retry-After": "1" }, cause });

@@ -26,7 +26,7 @@ export type Call<Access, Path extends string, Body = undefined, Query = undefine
     readonly query: Query;
   };
 
-/** One method of one path: who may call it, what it takes, what it returns, and what it does. */
+/** One method of one path: who may call it, its parameters and body, its response, and its handler. */
 export interface RouteDeclaration<
   Auth extends string,
   Access,
@@ -36,7 +36,7 @@ export interface RouteDeclaration<
   Response extends Schema,
 > {
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
-  /** Parameters stand in braces: `/agents/{id}`. */
+  /** Parameters are in braces: `/agents/{id}`. */
   readonly path: Path;
   readonly auth: Auth;
   /** One line for the reference. */
@@ -57,12 +57,12 @@ export interface RouteDeclaration<
   readonly handle: Handler<Call<Access, Path, Parsed<Body>, Parsed<Query>>, Response>;
 }
 
-/** Conditional only so that TypeScript knows the response's type while it reads a handler, and takes `true` for `true`. */
+/** Conditional only so that TypeScript knows the response's type while it checks a handler, and infers `true` as `true` and not as `boolean`. */
 type Handler<C, R extends Schema> = R extends Schema ? (call: C) => MaybePromise<ResponseBody<R> | Response> : never;
 
 type MaybePromise<T> = T | Promise<T>;
 
-/** A declared route as the app mounts it, whatever its handler takes and returns. */
+/** A declared route as the app mounts it, whatever the types of its handler. */
 export interface MountedRoute<Auth extends string> extends Omit<
   RouteDeclaration<Auth, unknown, `/${string}`, Schema | undefined, Schema | undefined, Schema>,
   "handle"

@@ -5,14 +5,14 @@ const at = z.iso.datetime();
 const by = z.string().check(z.describe("The id of the agent that made the change."));
 const ip_address = z.string().check(z.describe("Empty if it is not known."));
 
-/** Only in an event that stands for the events of its minute that were not sent one by one (see `MAX_EVENTS_PER_MINUTE`). */
+/** Only in an event that represents the events of its minute that were not sent one by one (see `MAX_EVENTS_PER_MINUTE`). */
 const counted = {
-  count: z.optional(z.int().check(z.describe("How many events of this minute this one stands for."))),
+  count: z.optional(z.int().check(z.describe("How many events of this minute this one represents."))),
   since: z.optional(at.check(z.describe("When the first of them happened."))),
 };
 
 /**
- * When each event is sent and what its `data` holds. The types of `newEvent` and the `webhooks` of the OpenAPI document come from
+ * When each event is sent and what its `data` contains. The types of `newEvent` and the `webhooks` of the OpenAPI document come from
  * here. The Worker imports only the types.
  */
 export const EVENT_DATA = {
@@ -88,7 +88,7 @@ export const EVENT_DATA = {
     data: z.object({ agent_id, webhook_id: z.string(), disabled_at: at, reason: z.string(), ...counted }),
   },
   "webhook.test": {
-    summary: "A test that was asked for with POST /webhooks/{id}/test",
+    summary: "A test that was requested with POST /webhooks/{id}/test",
     data: z.object({ agent_id, webhook_id: z.string() }),
   },
 } satisfies Record<string, { summary: string; data: z.ZodMiniType }>;

@@ -28,7 +28,7 @@ export const EVENTS = Object.keys(IS_REPEATABLE) as readonly EventName[];
 /** Events of one name that one agent causes in a minute and that are sent one by one; the rest of the minute is one event. */
 export const MAX_EVENTS_PER_MINUTE = 10;
 
-/** Whether an event counts towards {@link MAX_EVENTS_PER_MINUTE}. An event that stands for many (`data.count`) does not. */
+/** Whether an event counts towards {@link MAX_EVENTS_PER_MINUTE}. An event that represents many (`data.count`) does not. */
 export const isLimited = ({ name, data }: Pick<Event, "name" | "data">): boolean =>
   IS_REPEATABLE[name] && data.count === undefined;
 
@@ -62,7 +62,7 @@ export function newEvent<Name extends EventName>(
   return { id: timeOrderedId("evt_", at), agentId, name, at, data: Object.fromEntries(quoted) };
 }
 
-/** The event that stands for those that were above the limit of a minute: the newest of them, with how many there were. */
+/** The event that represents those above the limit of a minute: the newest of them, with their number. */
 export function newCountEvent({ agentId, name, at, data, total, since }: EventCount): Event {
   const count = total - MAX_EVENTS_PER_MINUTE;
   return {

@@ -11,8 +11,8 @@ import {
 } from "./store.ts";
 
 /**
- * The statement that puts an event into the outbox if its change happened. It stands in the D1 batch of the change, behind the
- * statement that writes the change's id: a crash leaves both or neither, and a change that turns out not to happen has no event.
+ * The statement that inserts an event into the outbox if its change happened. It belongs into the D1 batch of the change, after the
+ * statement that writes the change's id. So a crash leaves both or neither, and a change that does not happen has no event.
  */
 export const insertEvent = (db: D1Database, event: Event, change: ChangedRow): D1PreparedStatement =>
   insertEventOf(db, event, change);
@@ -20,7 +20,7 @@ export const insertEvent = (db: D1Database, event: Event, change: ChangedRow): D
 /** Up to `limit` events that wait in the outbox, the oldest first. */
 export const oldestEvents = (db: D1Database, limit: number): Promise<Event[]> => readOldestEvents(db, limit);
 
-/** The statement that takes an event out of the outbox. */
+/** The statement that deletes an event from the outbox. */
 export const takeEvent = (db: D1Database, { id }: Event): D1PreparedStatement => deleteEvent(db, id);
 
 const MINUTE_MS = 60_000;
@@ -28,15 +28,15 @@ const MINUTE_MS = 60_000;
 export const minuteOf = (ms: number): number => Math.floor(ms / MINUTE_MS);
 
 /**
- * The statement that counts an event towards `MAX_EVENTS_PER_MINUTE`. It stands before the one that takes the event: an event that
- * another run has taken is not counted again.
+ * The statement that counts an event towards `MAX_EVENTS_PER_MINUTE`. It comes before the statement that deletes the event, so that an
+ * event that another run has handled is not counted again.
  *
  * @param now milliseconds: the event counts in this minute.
  */
 export const countEvent = (db: D1Database, { id }: Event, now: number): D1PreparedStatement =>
   countWaitingEvent(db, id, minuteOf(now));
 
-/** Counts of one batch: each takes two statements. */
+/** How many counts one batch handles. Each needs two statements. */
 const MAX_COUNTS_PER_BATCH = 50;
 const MAX_BATCHES = 30;
 

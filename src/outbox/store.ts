@@ -11,7 +11,7 @@ const FIND_CHANGED: Readonly<Record<ChangedRow["table"], (id: string, changeId: 
   webhooks: (id, changeId) => sql`SELECT 1 FROM webhooks WHERE id = ${id} AND change_id = ${changeId}`,
 };
 
-/** The statement that inserts an event if the row bears the change's id. An event that is there already stays as it is. */
+/** The statement that inserts an event if the row has the change's id. An event that exists already stays as it is. */
 export function insertEventOf(
   db: D1Database,
   { id, agentId, name, at, data }: Event,
@@ -44,7 +44,7 @@ export async function readOldestEvents(db: D1Database, limit: number): Promise<E
   return results.map(toEvent);
 }
 
-/** The statement that takes an event out of the outbox. */
+/** The statement that deletes an event from the outbox. */
 export const deleteEvent = (db: D1Database, id: string): D1PreparedStatement =>
   prepare(db, sql`DELETE FROM events WHERE id = ${id}`);
 

@@ -159,7 +159,7 @@ function checkJson(
     if (parameter !== undefined) return { code: "parameter_refused", parameter };
     return { body: JSON.stringify(value), contentType: formatMediaType(type) };
   } catch {
-    // A SyntaxError, a TypeError for what is not UTF-8, or a RangeError for what is nested too deeply.
+    // A SyntaxError, a TypeError for a text that is not UTF-8, or a RangeError for one that is nested too deeply.
     return undefined;
   }
 }
@@ -172,7 +172,7 @@ function parseJson(bytes: ArrayBuffer): unknown {
 }
 
 /**
- * Returns whether a path of keys leads to a value. Each entry of a list on the way is searched; an empty list is no value. An object in
+ * Returns whether a path of keys leads to a value. Each entry of a list on the way is searched; an empty list does not count as a value. An object in
  * the place of a list counts as one that has the key, because some parsers read it as the list of its values.
  */
 function hasKey(value: unknown, [key, ...rest]: readonly WatchedNames[]): boolean {

@@ -8,10 +8,10 @@ import type { Service } from "./services.ts";
 export interface ExplainRequest {
   readonly service: string;
   readonly method: string;
-  /** The raw path below the service with its query, as it would stand in the request line. */
+  /** The raw path below the service with its query, as in the request line. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>> | null | undefined;
-  /** The permissions that the agent would have; none if left out. */
+  /** The permissions that the agent would have. By default none. */
   readonly permissions?: readonly string[] | null | undefined;
 }
 
@@ -41,7 +41,7 @@ export interface Reasons {
   readonly message: string;
 }
 
-/** The services that the gateway serves, and what can be granted for them. */
+/** The services of the gateway, and the permissions that can be granted for them. */
 export interface Policy {
   readonly services: ReadonlyMap<string, Service>;
   readonly catalogue: Catalogue;

@@ -6,7 +6,7 @@ export type FormFields = readonly (readonly [name: string, value: string | undef
 /**
  * Parses a form. Only `&` separates. Characters that should have been encoded, but can be read in one way only, are accepted.
  *
- * @returns the fields, with every name that some parser could read, including those that separate at `;` too; or what is wrong, as a
+ * @returns the fields, with every name that some parser could read, including parsers that also separate at `;`; or the fault, as a
  *   clause that begins with "it" or "a name".
  */
 export function parseForm(body: ArrayBuffer): { fields: FormFields; names: readonly string[] } | string {
@@ -16,7 +16,7 @@ export function parseForm(body: ArrayBuffer): { fields: FormFields; names: reado
   } catch {
     return "it is not UTF-8";
   }
-  if (/[\u0000-\u001f\u007f]/.test(text)) return "it holds a line break or a control character that is not encoded";
+  if (/[\u0000-\u001f\u007f]/.test(text)) return "it contains a line break or a control character that is not encoded";
   const fields: [string, string | undefined][] = [];
   for (const pair of text.split("&")) {
     if (pair === "") continue;

@@ -8,7 +8,7 @@ export interface MediaType {
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const TYPE = new RegExp(`^(${TOKEN}/${TOKEN})((?:[ \\t]*;.*)?)$`);
-/** A quoted value holds neither quotes nor back-slashes, which parsers unescape differently. */
+/** A quoted value must not contain quotes or backslashes, which parsers unescape differently. */
 const PARAMETER = new RegExp(
   `[ \\t]*;[ \\t]*(?:(${TOKEN})=(?:(${TOKEN})|"([^"\\\\\\x00-\\x1f\\x7f-\\uffff]*)"))?`,
   "y",
@@ -31,7 +31,7 @@ export function parseMediaType(text: string): MediaType | undefined {
   return { type: type.toLowerCase(), parameters };
 }
 
-/** Writes a media type in its one normal form: what an upstream reads is what was parsed. */
+/** Serializes a media type in normal form, so that the upstream reads what was parsed. */
 export function formatMediaType({ type, parameters }: MediaType): string {
   const quote = (value: string) => (new RegExp(`^${TOKEN}$`).test(value) ? value : `"${value}"`);
   return [type, ...[...parameters].map(([name, value]) => `${name}=${quote(value)}`)].join("; ");

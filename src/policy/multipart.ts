@@ -32,7 +32,7 @@ class MalformedBody extends Error {}
  * left out. Refused are folded and repeated headers, `name*` and `filename*`, back-slashes, control characters, and names with a
  * `;`, `=` or `%XX`, in which some parsers read another name.
  *
- * (No package on npm does this: busboy, formidable, multer and @remix-run/multipart-parser search for what they know and skip the rest.)
+ * (No package on npm does this: busboy, formidable, multer and @remix-run/multipart-parser skip what they do not know.)
  *
  * @param boundary the parameter of the `Content-Type`.
  * @returns the parts, or a sentence that says what is wrong.
@@ -107,13 +107,14 @@ function dispositionOf(text: string): { name: string; filename: string | undefin
   const { name = "", filename } = Object.fromEntries(found) as { name?: string; filename?: string };
   if (found.length > 1 && filename === undefined) throw new MalformedBody("a part has two names");
   if (name === "" || /[;=]|%[0-9A-Fa-f]{2}/.test(name)) {
-    throw new MalformedBody("a part has no name, or one that holds ; = or a percent-encoded character");
+    throw new MalformedBody("a part has no name, or one that contains ; = or a percent-encoded character");
   }
-  if (filename !== undefined && /name\s*\*?\s*=/i.test(filename)) throw new MalformedBody('a filename holds "name="');
+  if (filename !== undefined && /name\s*\*?\s*=/i.test(filename))
+    throw new MalformedBody('a filename contains "name="');
   return { name, filename };
 }
 
-/** A part's own type: text in UTF-8, or a file; not parts within a part, and nothing that names it anew. */
+/** The Content-Type of a part: text in UTF-8 or a file, without nested parts and without a parameter that renames the part. */
 function partType(text: string): string {
   const type = parseMediaType(text);
   const isPlain =
@@ -121,8 +122,7 @@ function partType(text: string): string {
     isUtf8(type) &&
     !/^(?:multipart|message)\//.test(type.type) &&
     !["name", "filename", "boundary"].some((name) => type.parameters.has(name));
-  if (!isPlain)
-    throw new MalformedBody("the Content-Type of a part is malformed, not in UTF-8, or holds further parts");
+  if (!isPlain) throw new MalformedBody("the Content-Type of a part is malformed, not in UTF-8, or has nested parts");
   return formatMediaType(type);
 }
 

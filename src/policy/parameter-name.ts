@@ -51,7 +51,7 @@ export function isPlainSpelling(text: string, name: string): boolean {
 }
 
 /**
- * Decodes a percent-encoded parameter name (`+` is a space). Returns undefined if it is not UTF-8, is encoded twice, or holds a
+ * Decodes a percent-encoded parameter name (`+` is a space). Returns undefined if it is not UTF-8, is encoded twice, or contains a
  * control character.
  */
 export function decodeName(raw: string): string | undefined {

@@ -2,7 +2,7 @@ import type { ServiceDefinition } from "./service-definition.ts";
 
 /**
  * The request headers that are forwarded to every upstream. All others are dropped. The list includes those without which a request would
- * change its meaning: the coding of a body, and the conditions of a write or a range.
+ * change what it means: the coding of a body, and the conditions of a write or a range.
  */
 const FORWARDED = new Set([
   "accept",

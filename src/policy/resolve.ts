@@ -31,7 +31,7 @@ export interface Refusal {
 export interface ProxyRequest {
   readonly service: string;
   readonly method: string;
-  /** The raw path below `/proxy/{service}` with its query, as it stands in the request line. */
+  /** The raw path below `/proxy/{service}` with its query, as in the request line. */
   readonly target: string;
   readonly headers: Headers;
 }
@@ -54,17 +54,17 @@ export interface ResolvedRequest {
 }
 
 const PATH_FAULTS: Readonly<Record<PathFault, string>> = {
-  bad_encoding: "The path holds a % that does not encode UTF-8.",
+  bad_encoding: "The path contains a % that does not encode UTF-8.",
   double_encoding: "The path is percent-encoded twice.",
-  backslash: "The path holds a back-slash.",
-  control_character: "The path holds a control character.",
-  empty_segment: "The path holds an empty segment (//, or a slash at its end).",
-  dot_segment: "The path holds a dot segment (. or .., alone or before # or ?).",
-  lookalike_character: "The path holds a character that some servers read as a dot, a slash or a percent sign.",
-  path_parameter: "The path holds a ; parameter.",
+  backslash: "The path contains a back-slash.",
+  control_character: "The path contains a control character.",
+  empty_segment: "The path contains an empty segment (//, or a slash at its end).",
+  dot_segment: "The path contains a dot segment (. or .., alone or before # or ?).",
+  lookalike_character: "The path contains a character that some servers read as a dot, a slash or a percent sign.",
+  path_parameter: "The path contains a ; parameter.",
   trailing_dot_or_space: "A segment of the path ends in a dot or white space.",
-  encoded_slash: "The path holds %2F where this API takes no free text.",
-  fragment: "The path holds a #, which no request has.",
+  encoded_slash: "The path contains %2F where this API accepts no free text.",
+  fragment: "The path contains a #, which no request has.",
   path_too_long: "The path is longer than 8,192 characters.",
 };
 
@@ -171,7 +171,7 @@ const BODY_FAULTS: Readonly<Record<Exclude<BodyFault["code"], "parameter_refused
   bad_body: [400, "The body is not what its Content-Type says, or could be read in several ways."],
 };
 
-/** Returns the refusal of a request for what is wrong with its body. */
+/** Returns the refusal of a request with a malformed or forbidden body. */
 export function bodyRefusal({ code, parameter, reason }: BodyFault): Refusal {
   if (code === "parameter_refused") return refusedParameter(parameter ?? "", "body parameter");
   const [status, message] = BODY_FAULTS[code];

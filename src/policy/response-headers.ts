@@ -1,12 +1,12 @@
 import type { ServiceDefinition } from "./service-definition.ts";
 
-/** Fields of HTTP and of standards over it that speak to the client of an API, by family. */
+/** Header fields of HTTP and of standards based on it that are meant for the client of an API, grouped by purpose. */
 const STANDARD = new Set(
   [
     // The representation (RFC 9110 §8, RFC 9530, RFC 6266) and its ranges
     "content-type content-length content-encoding content-language content-range content-location content-disposition",
     "accept-ranges content-md5 digest content-digest repr-digest",
-    // Validators, dates, and how it may be kept
+    // Validators, dates, and rules for storing it
     "etag last-modified date age cache-control vary",
     // What to do next
     "location link retry-after allow accept-patch accept-post deprecation sunset preference-applied",

@@ -20,7 +20,7 @@ export interface Service {
   readonly basePath: string;
   readonly credential: CredentialScheme;
   readonly definition: ServiceDefinition;
-  /** How long the upstream may take to begin its answer, in milliseconds. */
+  /** How long the upstream may take to begin its response, in milliseconds. */
   readonly timeoutMs: number;
   readonly table: () => RuleTable;
 }
@@ -47,7 +47,7 @@ export interface UpstreamFault {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** Returns the name of the secret that holds one part of a service's credential: `UPSTREAM_GITHUB_TOKEN`. */
+/** Returns the name of the secret that contains one part of a service's credential: `UPSTREAM_GITHUB_TOKEN`. */
 export const secretName = (service: string, part: SecretPart): string =>
   `UPSTREAM_${service.replaceAll("-", "_").toUpperCase()}_${part}`;
 

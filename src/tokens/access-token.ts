@@ -4,13 +4,13 @@ import type { SigningKey } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { ALGORITHM, signingKey, verificationKey } from "./keys.ts";
 
-/** What an access token says (RFC 9068 §2.2). Times are seconds. */
+/** The claims of an access token (RFC 9068 §2.2). Times are seconds. */
 export interface AccessClaims {
   readonly sub: string;
   readonly iat: number;
   readonly exp: number;
   readonly jti: string;
-  /** The session: the refresh family the token was issued in. */
+  /** The id of the session in which the token was issued. */
   readonly sid: string;
   readonly scope: readonly string[];
 }
@@ -22,7 +22,7 @@ export interface AccessTokenSettings {
   readonly signingKeys: readonly SigningKey[];
 }
 
-/** The longest token that is looked at: fifty of the longest permissions and the other claims fit. */
+/** The longest token that is verified, in characters. The fifty longest permissions and the other claims fit into it. */
 const MAX_TOKEN_LENGTH = 8192;
 
 /** Signs an access token as a JWT of RFC 9068. `issuedAt` is in seconds. */
@@ -45,36 +45,39 @@ export async function issueAccessToken(
 }
 
 /**
- * The one spelling of a token in compact serialization (RFC 7515 §3.1): base64url without padding, and without bits behind
- * the last byte of an ES256 signature (RFC 4648 §3.5), which decoders ignore. Header and payload are signed as they are spelt.
+ * The form of a token in compact serialization (RFC 7515 §3.1), which allows one spelling of a signature only: base64url without
+ * padding, and without set bits after the last byte of an ES256 signature (RFC 4648 §3.5), which decoders ignore. The header and
+ * the payload need no such check, because their text is what is signed.
  */
 const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/;
 
-const MAX_REMEMBERED = 5000;
-/** The claims of tokens, by their text, and what each was verified against. */
+const MAX_CACHED_CLAIMS = 5000;
+/** The claims of verified tokens by the token's text, with the settings that each was verified against. */
 const claimsCache = new Map<string, { claims: AccessClaims; settings: AccessTokenSettings }>();
 
-/** A token that is not to be trusted. `expired` is only said of one whose signature is ours. */
+/** Why a token is refused. `token_expired` is returned only for a token that this service signed. */
 export type TokenFault = "invalid_token" | "token_expired";
 
 /**
- * The claims of an access token, or why it is not one.
+ * Verifies an access token (RFC 9068 §4).
  *
- * A token that was verified is remembered by the isolate until it expires, so that the signature costs once. It answers for
- * the keys, issuer and audience that it was verified against, and for no others. Times are judged anew on every call.
+ * The isolate caches the claims of a verified token until it expires, so that the signature is verified once. An entry is used only
+ * with the same keys, issuer and audience. The expiry is checked on every call.
  *
- * A text has one spelling, but ECDSA has two signatures for one text: (r, s) and (r, n − s), and WebCrypto makes either. Both
- * are accepted. Whoever has a token can make its twin and gains nothing: the twin has the same claims, and so the same session,
- * expiry, limits and revocation; it costs one verification and one entry of the memory.
+ * ECDSA has two valid signatures for one text, (r, s) and (r, n − s), and WebCrypto makes either, so both are accepted. The holder of
+ * a token can compute the other one but gains nothing: it has the same claims, and so the same session, expiry, limits and
+ * revocation. It costs one verification and one entry of the cache.
+ *
+ * @returns the claims, or why the token is refused.
  */
 export async function verifyAccessToken(
   token: string,
   settings: AccessTokenSettings,
   nowMs: number,
 ): Promise<AccessClaims | TokenFault> {
-  const known = claimsCache.get(token);
-  if (known && isSameVerifier(known.settings, settings)) {
-    if (known.claims.exp * 1000 > nowMs) return known.claims;
+  const cached = claimsCache.get(token);
+  if (cached && isSameVerifier(cached.settings, settings)) {
+    if (cached.claims.exp * 1000 > nowMs) return cached.claims;
     claimsCache.delete(token);
     return "token_expired";
   }
@@ -91,7 +94,7 @@ async function verify(token: string, settings: AccessTokenSettings, nowMs: numbe
   try {
     const { payload } = await jwtVerify(
       token,
-      // Only the configured keys: what a header embeds or points at (jwk, jku, x5u) is never looked at (RFC 8725 §3.10).
+      // Only the configured keys are used. Keys that a header contains or refers to (jwk, jku, x5u) are ignored (RFC 8725 §3.10).
       async ({ kid }) => {
         const key = verificationKey(settings.signingKeys, kid);
         if (!key) throw new JWKSNoMatchingKey();
@@ -115,14 +118,14 @@ async function verify(token: string, settings: AccessTokenSettings, nowMs: numbe
 }
 
 function toClaims({ sub, iat, exp, jti, sid, scope }: JWTPayload): AccessClaims | undefined {
-  // The library checks that times are numbers and leaves the rest as it came.
+  // The library checks that the times are numbers, but not the types of the other claims.
   if (iat === undefined || exp === undefined || !sub || !jti) return undefined;
   if ([sub, jti, sid, scope].some((claim) => typeof claim !== "string")) return undefined;
   return { sub, iat, exp, jti, sid: sid as string, scope: (scope as string).split(" ").filter(Boolean) };
 }
 
 function cacheClaims(token: string, claims: AccessClaims, settings: AccessTokenSettings): void {
-  // The oldest entry goes first: a Map keeps the order of insertion.
-  if (claimsCache.size >= MAX_REMEMBERED) claimsCache.delete(claimsCache.keys().next().value!);
+  // Evicts the oldest entry: a Map keeps the order of insertion.
+  if (claimsCache.size >= MAX_CACHED_CLAIMS) claimsCache.delete(claimsCache.keys().next().value!);
   claimsCache.set(token, { claims, settings });
 }

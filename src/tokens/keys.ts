@@ -7,14 +7,14 @@ const KEY = { name: "ECDSA", namedCurve: "P-256" };
 
 const slots = new WeakMap<SigningKey, { private?: Promise<CryptoKey>; public?: Promise<CryptoKey> }>();
 
-/** The newest key, which signs. */
+/** The newest key, which signs new tokens. */
 export function signingKey(keys: readonly SigningKey[]): { kid: string; key: Promise<CryptoKey> } {
   const newest = keys[0]!;
   const slot = slotOf(newest);
   return { kid: newest.kid, key: (slot.private ??= imported("sign", newest)) };
 }
 
-/** The public half of the key with this id, whichever it is of those configured. */
+/** The public key of the configured key with this id, or undefined if there is none. */
 export function verificationKey(keys: readonly SigningKey[], kid: string | undefined): Promise<CryptoKey> | undefined {
   const found = keys.find((key) => key.kid === kid);
   if (!found) return undefined;
@@ -31,7 +31,7 @@ function publicHalf({ kty, crv, kid, x, y }: SigningKey) {
   return { kty, crv, kid, x, y, alg: ALGORITHM, use: "sig" } as const;
 }
 
-/** By the platform itself, which needs no code for the key types that are never used here. */
+/** Imports with WebCrypto and not with jose, whose `importJWK` brings code for key types that are not used here. */
 const imported = (use: "sign" | "verify", jwk: object) =>
   crypto.subtle.importKey("jwk", jwk as JsonWebKey, KEY, false, [use]);
 

@@ -1,12 +1,12 @@
 import type { Agent } from "../agents/agent.ts";
 
-/** What the database holds about a token's agent and session. */
+/** The agent and the session of a token, as the database has them. */
 export interface TokenStatusRecord {
   readonly agent: Agent;
   readonly sessionEnded: boolean;
 }
 
-/** A refresh token with its session and agent, as a refresh read them before its first write. Times are milliseconds. */
+/** A refresh token with its session and agent, as a refresh reads them before its first write. Times are milliseconds. */
 export interface RefreshRecord {
   readonly agent: Agent;
   readonly sessionId: string;
@@ -17,9 +17,9 @@ export interface RefreshRecord {
   readonly tokenExpiresAt: number;
   /** When the token was exchanged for its successor, or null. */
   readonly usedAt: number | null;
-  /** The database's time at which the token was read. */
+  /** The time by the database's clock at which the token was read. */
   readonly now: number;
-  /** What the transaction wrote: the token was exchanged, or its session was revoked for reuse, or nothing. */
+  /** What the transaction wrote: it exchanged the token, revoked the session for reuse, or wrote nothing. */
   readonly step: "rotated" | "reused" | "none";
 }
 

@@ -4,11 +4,11 @@ import type { RefreshRecord, TokenPair } from "./records.ts";
 import { readRefreshTokenOwner, rotate, type RefreshTokenOwner } from "./store/refresh.ts";
 
 export type RefreshOutcome =
-  /** The first use: the token is marked as used, and its successor is valid. */
+  /** First use: the token is marked as used, and its successor is valid. */
   | { readonly outcome: "rotated"; readonly record: RefreshRecord }
-  /** Used again within the grace: the same successor again, so that a client whose response was lost keeps its session. */
+  /** Used again within the grace: the response has the same successor, so that a client that lost the first response keeps its session. */
   | { readonly outcome: "replayed"; readonly record: RefreshRecord }
-  /** Used again after the grace: two clients hold the token, and the session is revoked for both (RFC 9700 §4.14.2). */
+  /** Used again after the grace: two clients have the token, so the session is revoked for both (RFC 9700 §4.14.2). */
   | { readonly outcome: "reused"; readonly record: RefreshRecord }
   | { readonly outcome: "expired"; readonly record: RefreshRecord }
   /** The session was revoked, or the agent is not active. */
@@ -16,8 +16,8 @@ export type RefreshOutcome =
   | { readonly outcome: "unknown" };
 
 /**
- * Decides what a refresh comes to. What the transaction wrote says whether the token was rotated or its session revoked; what it
- * read says why it wrote nothing.
+ * Returns the outcome of a refresh. If the transaction rotated the token or revoked its session, that is the outcome. If it wrote
+ * nothing, the record that it read shows why.
  */
 export function decideRefresh(record: RefreshRecord | undefined): RefreshOutcome {
   if (!record) return { outcome: "unknown" };
@@ -33,7 +33,7 @@ export type RefreshResult =
   | { readonly outcome: "rotated" | "replayed"; readonly record: RefreshRecord; readonly tokens: TokenPair }
   | Exclude<RefreshOutcome, { outcome: "rotated" | "replayed" }>;
 
-/** The agent and the session that a refresh token belongs to, by the token's hash. One D1 round trip. */
+/** Finds the agent and the session of a refresh token by the token's hash. One D1 round trip. */
 export const findRefreshTokenOwner = (db: D1Database, hash: string): Promise<RefreshTokenOwner | undefined> =>
   readRefreshTokenOwner(db, hash);
 
@@ -64,11 +64,11 @@ export async function refresh(
     owner,
     ipAddress,
   });
-  const decided = decideRefresh(record);
-  if (decided.outcome !== "rotated" && decided.outcome !== "replayed") return decided;
-  const { agent, sessionId, now: readAt } = decided.record;
-  // A revocation within this second set `notBefore` to the next: a token issued before it would be revoked.
+  const decision = decideRefresh(record);
+  if (decision.outcome !== "rotated" && decision.outcome !== "replayed") return decision;
+  const { agent, sessionId, now: readAt } = decision.record;
+  // A revocation within this second sets `notBefore` to the next second. A token that is issued before that would be revoked.
   const issuedAt = Math.max(Math.floor(readAt / 1000), agent.notBefore);
   const accessToken = await issueAccessToken(agent, sessionId, issuedAt, settings);
-  return { ...decided, tokens: { accessToken, refreshToken: successor, expiresIn: settings.accessTokenTtl } };
+  return { ...decision, tokens: { accessToken, refreshToken: successor, expiresIn: settings.accessTokenTtl } };
 }

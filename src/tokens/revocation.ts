@@ -4,8 +4,8 @@ import { putAgentRevocation, putSessionRevocation } from "./store/revocations.ts
 import { endTokens } from "./store/sessions.ts";
 
 /**
- * Ends every token and session of the caller. When this returns, every check that asks the database refuses them; caches follow, see
- * {@link cacheAgentRevocation}.
+ * Revokes every token and session of the caller. When this returns, every check that reads the database refuses them. The caller then
+ * calls {@link cacheAgentRevocation}.
  *
  * @returns the second before which the agent's tokens are revoked, or undefined if there is no such agent.
  * @throws {AuthorityLostError} if the caller's own token was revoked meanwhile.
@@ -14,18 +14,18 @@ export async function revokeTokens(db: D1Database, by: Authority): Promise<numbe
   return endTokens(db, by);
 }
 
-/** KV only makes a revocation known sooner: if it cannot be written, the database still refuses. */
+/** Logs a failed write to KV and does not throw: KV only makes a revocation known sooner, and the database refuses the token anyway. */
 async function logFailedCacheWrite(writing: Promise<void>, key: string): Promise<void> {
   try {
     await writing;
   } catch (cause) {
-    logFailure("edge_not_told", cause, { of: key });
+    logFailure("revocation_not_cached", cause, { of: key });
   }
 }
 
 type RevocationCache = { readonly revocations: KVNamespace; readonly accessTokenTtl: number };
 
-/** Writes to KV that an agent's tokens from before a second are revoked. Never rejects, so that `waitUntil` can take it. */
+/** Writes to KV that an agent's tokens from before a second are revoked. Never rejects, because it runs in `waitUntil`. */
 export function cacheAgentRevocation(
   { revocations, accessTokenTtl }: RevocationCache,
   agentId: string,
@@ -34,7 +34,7 @@ export function cacheAgentRevocation(
   return logFailedCacheWrite(putAgentRevocation(revocations, agentId, notBefore, accessTokenTtl), agentId);
 }
 
-/** Writes to KV that a session's tokens from before a second are revoked. Never rejects, so that `waitUntil` can take it. */
+/** Writes to KV that a session's tokens from before a second are revoked. Never rejects, because it runs in `waitUntil`. */
 export function cacheSessionRevocation(
   { revocations, accessTokenTtl }: RevocationCache,
   sessionId: string,

@@ -10,7 +10,7 @@ export type TokenStatus =
   /** The database did not answer, and KV has no revocation: the caller is refused. */
   | { readonly state: "unknown"; readonly cause: unknown };
 
-/** The status of a token with these claims, by what the database holds (RFC 7662 §2.2: `active`). `exp` is not looked at. */
+/** Returns the status of a token with these claims and this record of the database (RFC 7662 §2.2: `active`). Does not check `exp`. */
 export function evaluateTokenStatus(claims: AccessClaims, record: TokenStatusRecord | undefined): TokenStatus {
   if (!record || record.sessionEnded) return { state: "revoked" };
   if (record.agent.status !== "active" || claims.iat < record.agent.notBefore) return { state: "revoked" };
@@ -23,15 +23,15 @@ const statusCache = new Map<string, { record: TokenStatusRecord | undefined; rea
 export interface TokenStatusQuery {
   readonly claims: AccessClaims;
   readonly now: number;
-  /** How old a cached record may be, in milliseconds; 0 always asks the database. */
+  /** How old a cached record may be, in milliseconds. With 0 the database is read every time, and KV is not. */
   readonly maxAge: number;
 }
 
 /**
- * The status of a token.
+ * Returns the status of a token.
  *
- * The isolate's own cache answers while its record is fresh. Otherwise KV and D1 are asked at once. A revocation in KV is final;
- * the absence of one proves nothing, and D1 decides. If D1 does not answer, the status is uncached.
+ * A record in the isolate's cache is used while it is fresh. Otherwise KV and D1 are read at the same time. A revocation in KV is
+ * final. The absence of one proves nothing, and D1 decides. If D1 does not answer, the state is `unknown` and nothing is cached.
  */
 export async function getTokenStatus(
   stores: { db: D1Database; revocations: KVNamespace },

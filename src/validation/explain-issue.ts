@@ -5,10 +5,10 @@ const KINDS: Record<string, string> = { object: "an object", array: "an array", 
 const FORMATS: Record<string, string> = { email: "an e-mail address", url: "a URL" };
 
 /**
- * Says what a value must be, as the rest of a sentence that begins with the field's name, without repeating the value.
+ * Returns what a value must be, as the rest of a sentence that begins with the field's name. Does not repeat the value.
  *
  * `zod/mini` has no messages of its own. Those of `zod` ("Too small: expected string to have >=3 characters") do not follow a
- * name, so this function would stay with it too, and the schemas would cost 20 KB gzipped more and twice the time to build.
+ * name, so `zod` would need this function too, and its schemas cost 20 KB gzipped more and take twice the time to build.
  */
 export const explainIssue: z.core.$ZodErrorMap = (issue) => {
   switch (issue.code) {

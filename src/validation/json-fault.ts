@@ -3,15 +3,15 @@ const INCOMPLETE = /end of JSON input|Bad Unicode escape/;
 const POSITION = /at position (\d+)/;
 
 /**
- * Says why a text is not valid JSON, as the end of a sentence that begins with the name of a setting. Unlike the message of
- * `JSON.parse`, it shows nothing of the text, which may be a secret.
+ * Returns why a text is not valid JSON, as the end of a sentence that begins with the name of a setting. Unlike the message of
+ * `JSON.parse`, it quotes nothing of the text, which may be a secret.
  *
  * @returns for example `is not valid JSON (at character 9)`, counted from 1, or undefined if the text is valid.
  */
 export function jsonFault(text: string): string | undefined {
   if (isValidSoFar(text, true)) return undefined;
   if (isValidSoFar(text, false)) return "is not valid JSON (it ends too early)";
-  // The longest beginning that could go on to be valid ends before the faulty character.
+  // The longest prefix that could still become valid JSON ends before the faulty character.
   let valid = 0;
   let invalid = text.length;
   while (invalid - valid > 1) {
@@ -22,7 +22,7 @@ export function jsonFault(text: string): string | undefined {
   return `is not valid JSON (at character ${invalid})`;
 }
 
-/** Whether a text is JSON or, unless it has to be `whole`, could be with more characters behind it. */
+/** Whether a text is JSON or, unless it has to be `whole`, could become JSON with more characters after it. */
 function isValidSoFar(text: string, whole: boolean): boolean {
   try {
     JSON.parse(text);

@@ -1,4 +1,4 @@
-/** A name this many edits away is no slip of the fingers any more. */
+/** A name that is this many edits away is not a typing error. */
 const MAX_DISTANCE = 3;
 
 /** Returns the name that a misspelt one most probably stands for, or undefined if none of them is similar. */

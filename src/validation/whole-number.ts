@@ -1,8 +1,8 @@
 import * as z from "zod/mini";
 
 /**
- * Schema of a whole number that arrives as text, in a query parameter or a setting. Takes decimal digits only; `Number`, which
- * `z.coerce` uses, also takes `0x10`, `1e3` and spaces.
+ * Schema of a whole number that arrives as text, in a query parameter or a setting. Accepts decimal digits only, because `Number`,
+ * which `z.coerce` uses, also accepts `0x10`, `1e3` and spaces.
  */
 export const wholeNumber = (minimum: number, maximum: number) =>
   z.pipe(

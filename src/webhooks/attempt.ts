@@ -4,7 +4,7 @@ import { validateTarget, type TargetPolicy } from "./target.ts";
 
 /** How long a receiver may take to send the beginning of its response, in milliseconds. */
 const TIMEOUT_MS = 15_000;
-/** How much of a response is stored for the webhook's owner to read, in bytes. */
+/** How much of a response is stored for the webhook's owner, in bytes. */
 const MAX_KEPT_RESPONSE_BYTES = 1024;
 
 /**
@@ -46,7 +46,7 @@ export async function attemptDelivery(
   }
 }
 
-/** The beginning of a response's body, or what arrived of it: the status counts even if the body breaks off. */
+/** Returns the beginning of a response's body, or the part that arrived: the status counts even if the body breaks off. */
 async function readBeginning(response: Response): Promise<string> {
   if (!response.body) return "";
   const reader = response.body.getReader();

@@ -25,7 +25,7 @@ export interface NewWebhook {
   readonly allAgents: boolean;
 }
 
-/** A caller's write: its authority, and the time in milliseconds. */
+/** The authority of a caller that writes, and the time in milliseconds. */
 interface Write {
   readonly by: Authority;
   readonly now: number;

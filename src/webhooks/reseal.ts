@@ -2,7 +2,7 @@ import type { EncryptionKey } from "../config/config.ts";
 import { openSecret, sealSecret } from "./secret.ts";
 import { findSecretsUnderKeys, updateSealedSecrets } from "./store.ts";
 
-/** Each costs an encryption, so a step takes fewer of them than of rows. */
+/** Each webhook costs an encryption, so a step handles fewer webhooks than other jobs handle rows. */
 const MAX_RESEALED_PER_STEP = 50;
 
 /**
@@ -10,7 +10,7 @@ const MAX_RESEALED_PER_STEP = 50;
  *
  * @param keys newest first.
  * @param now milliseconds.
- * @returns how many webhooks it dealt with.
+ * @returns how many webhooks it handled.
  */
 export async function resealSecrets(
   db: D1Database,
@@ -23,7 +23,7 @@ export async function resealSecrets(
   const reseal = async (id: string, sealed: string) => sealSecret(await openSecret(sealed, id, keys), id, keys);
   for (const webhook of webhooks) {
     const { id, secret, previousSecret, previousSecretExpiresAt } = webhook;
-    // A former secret is dropped if its overlap is over, or if its key is gone and nothing can be signed with it.
+    // A former secret is deleted if its overlap is over, or if it cannot be decrypted because its key is no longer configured.
     const isWanted = previousSecret !== null && previousSecretExpiresAt! > now;
     await updateSealedSecrets(db, webhook, {
       secret: await reseal(id, secret),

@@ -19,7 +19,7 @@ export const SCHEDULE: readonly number[] = [
 ];
 
 const ALL_ATTEMPTS = SCHEDULE.length;
-/** For an event that an agent, or a stranger, can cause at no cost by being refused, and for a test that somebody watches. */
+/** For events that an agent or a stranger can cause at no cost by being refused, and for a test, whose result somebody waits for. */
 const FEW_ATTEMPTS = 3;
 
 const ATTEMPTS: Readonly<Record<keyof EventData, number>> = {
@@ -38,15 +38,15 @@ const ATTEMPTS: Readonly<Record<keyof EventData, number>> = {
   "webhook.test": FEW_ATTEMPTS,
 };
 
-/** How often a delivery of an event is attempted before it has failed. An unknown event is attempted few times. */
+/** How often a delivery of an event is attempted before it fails. An unknown event has the short schedule. */
 export const maxAttemptsFor = (event: string): number =>
   Object.hasOwn(ATTEMPTS, event) ? ATTEMPTS[event as keyof EventData] : FEW_ATTEMPTS;
 
-/** The longest delay of a queue message, in seconds. A longer wait takes several messages, one after the other. */
+/** The longest delay of a queue message, in seconds. A longer wait needs several messages, one after the other. */
 const MAX_HOP_SECONDS = 12 * 3600;
 /** The longest time that a receiver's `Retry-After` postpones an attempt, in milliseconds. */
 const MAX_RETRY_AFTER = 24 * HOUR;
-/** A tenth, more or less: receivers that failed together are not called together again. */
+/** The jitter, up to a tenth either way, so that receivers that failed together are not called together again. */
 const JITTER = 0.1;
 
 /** The result of one attempt. */
@@ -59,7 +59,7 @@ export interface AttemptResult {
   readonly body?: string | undefined;
   /** Why there was no response, or why nothing was sent. */
   readonly error?: string | undefined;
-  /** Another attempt would fail for the same reason. */
+  /** Whether another attempt would fail for the same reason. */
   readonly final?: boolean | undefined;
 }
 
@@ -70,7 +70,7 @@ export type NextStep =
   | { readonly step: "failed"; readonly gone: boolean };
 
 /**
- * What follows an attempt. 2xx is success; everything else, redirects included, is a failure.
+ * Returns what follows an attempt. 2xx is success. Every other status, redirects included, is a failure.
  *
  * @param attempts the number of attempts, this one included.
  * @param now milliseconds.
@@ -93,7 +93,7 @@ export function nextStep(
   return { step: "retry", at: now + Math.round(Math.max(jittered, Math.min(retryAfter, MAX_RETRY_AFTER))) };
 }
 
-/** The delay of a message for something that is due at a time, in seconds: at most {@link MAX_HOP_SECONDS}. */
+/** The delay, in seconds, of a message for something that is due at a time. At most {@link MAX_HOP_SECONDS}. */
 export function hopSeconds(dueAt: number, now: number): number {
   return Math.min(Math.max(0, Math.ceil((dueAt - now) / SECOND)), MAX_HOP_SECONDS);
 }

@@ -16,8 +16,8 @@ export function newWebhookSecret(): string {
 }
 
 /**
- * A secret encrypted under the newest key, as it is stored. The webhook's id is additional data of the encryption: a secret that is
- * copied into another webhook's row cannot be decrypted there.
+ * A secret encrypted under the newest key, as it is stored. The webhook's id is authenticated with it (as additional data), so a
+ * secret that is copied into another webhook's row cannot be decrypted there.
  */
 export async function sealSecret(secret: string, webhookId: string, keys: readonly EncryptionKey[]): Promise<string> {
   const newest = keys[0]!;

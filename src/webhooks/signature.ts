@@ -10,9 +10,9 @@ export interface Message {
 }
 
 /**
- * The headers that sign a delivery: those of Standard Webhooks, with one signature for each secret, and those of the older scheme,
- * which has room for one signature. There the attempts use the secrets in turn, so that during an overlap a receiver that knows one
- * of the two secrets can verify the first or the second attempt.
+ * Returns the headers that sign a delivery: those of Standard Webhooks, with one signature for each secret, and those of the older
+ * scheme, which allow one signature. In the older scheme the attempts use the secrets in turn, so that during an overlap a receiver
+ * that has one of the two secrets can verify the first or the second attempt.
  *
  * @param secrets newest first.
  * @param attempts the number of attempts, this one included.

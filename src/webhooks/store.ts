@@ -7,8 +7,8 @@ import { toWebhook, WEBHOOK_COLUMNS, type WebhookRow } from "./webhook-row.ts";
 import type { Owner, Webhook } from "./webhook.ts";
 
 /**
- * Inserts a webhook unless its agent is gone or has `maxWebhooks` already. Count and insert are one statement, so that two at once
- * cannot exceed the limit. Returns whether it was inserted.
+ * Inserts a webhook unless its agent is gone or has `maxWebhooks` already. The count and the insert are one statement, so that two
+ * callers at once cannot exceed the limit. Returns whether it was inserted.
  */
 export async function insertWebhook(
   db: D1Database,
@@ -28,7 +28,7 @@ export async function insertWebhook(
   return inserted!.meta.changes > 0;
 }
 
-/** That a webhook is this one and its owner's. One whose agent was deleted is nobody's: it only waits for its last delivery. */
+/** SQL that is true for this webhook if the owner has it. Nobody has a webhook whose agent was deleted: it only waits for its last delivery. */
 const isOwned = (id: string, owner: Owner): Sql =>
   owner === "anybody"
     ? sql`id = ${id} AND orphaned_at IS NULL`
@@ -57,7 +57,7 @@ export interface WebhookChange {
   readonly isActive?: boolean | undefined;
 }
 
-/** Sets what is given. A webhook that is activated again has no failures and no reason to be disabled. */
+/** Updates the given properties. Activating a webhook resets its failures and the reason why it was disabled. */
 export async function updateWebhook(
   db: D1Database,
   id: string,
@@ -101,13 +101,13 @@ async function writeWebhook(db: D1Database, by: Authority, statement: Sql): Prom
 
 export interface NewSecret {
   readonly sealedSecret: string;
-  /** Until when the former secret signs too, in milliseconds. At or before `now`, the former secret is dropped. */
+  /** Until when the former secret signs too, in milliseconds. If this is not after `now`, the former secret is deleted. */
   readonly previousExpiresAt: number;
   readonly now: number;
   readonly by: Authority;
 }
 
-/** Replaces the secret. Of two at once, the secret of the first is the former secret of the second. */
+/** Replaces the secret. If two callers do so at once, the secret of the first is the former secret of the second. */
 export function replaceSecret(
   db: D1Database,
   id: string,
@@ -153,7 +153,7 @@ export async function findSecretsUnderKeys(
   return results;
 }
 
-/** Replaces stored secrets by the same ones under another key, unless the secret was regenerated since it was read. */
+/** Stores the same secrets, encrypted under another key, unless the secret was regenerated since it was read. */
 export async function updateSealedSecrets(
   db: D1Database,
   { id, secret: before }: Pick<SealedSecrets, "id" | "secret">,

@@ -1,9 +1,9 @@
 export interface TargetPolicy {
-  /** `http://127.0.0.1` and `http://localhost`, any port: for a laptop. */
+  /** Allows `http://127.0.0.1` and `http://localhost` on any port, for local development. */
   readonly allowLoopback: boolean;
-  /** Beside 443. */
+  /** The ports that are allowed beside 443. */
   readonly ports: readonly number[];
-  /** The gateway's own port on a laptop. */
+  /** The gateway's own port in local development. */
   readonly ownPort: string | null;
   /** The gateway's own host, which must not call itself. */
   readonly ownHost: string | null;
@@ -15,23 +15,23 @@ const OWN = "must not lead back to this service";
 /** Names of private networks, or reserved ones (RFC 6761, RFC 6762, RFC 8375, RFC 9476). */
 const INWARD =
   /(?:^|\.)(?:localhost|local|localdomain|internal|intranet|private|corp|home|lan|home\.arpa|in-addr\.arpa|ip6\.arpa|test|example|invalid|onion|alt|svc|cluster)$/;
-/** Well-known services that answer for any address written into a name: `169.254.169.254.nip.io`. */
+/** Well-known DNS services that resolve a name to the address in it: `169.254.169.254.nip.io`. */
 const ADDRESS_IN_NAME = /(?:^|\.)(?:(?:nip|sslip|xip)\.io|(?:localtest|lvh|vcap)\.me|lacolhost\.com)$/;
 
-/** The host of a valid target URL in its one normal spelling, by which attempts are counted. */
+/** The normalized host of a valid target URL, by which attempts are counted. */
 export const hostOf = (url: string): string => hostnameOf(new URL(url));
 
 const hostnameOf = ({ hostname }: URL): string => hostname.replace(/\.$/, "");
 
 /**
- * Why a webhook must not be sent to a URL; undefined if it may be sent there.
+ * Returns why a webhook must not be sent to a URL, or undefined if it may be sent there.
  *
- * A Worker cannot resolve a name before it connects, so this checks the text of the URL. Private addresses behind a public name are
- * kept out by Cloudflare's network, through which Workers reach the internet, and by `global_fetch_strictly_public`.
+ * A Worker cannot resolve a name before it connects, so this checks the text of the URL. A private address behind a public name
+ * is refused by Cloudflare's network, through which Workers reach the internet, and by `global_fetch_strictly_public`.
  */
 export function validateTarget(text: string, policy: TargetPolicy): string | undefined {
   if (text.length > MAX_URL_LENGTH) return `must not be longer than ${MAX_URL_LENGTH} characters`;
-  // The URL parser drops or trims these, so that the text and the parsed URL could differ.
+  // The URL parser drops these characters, so the text and the parsed URL would differ.
   if (/[\u0000-\u0020\u007f\\]/.test(text)) return "must not hold spaces, control characters or back-slashes";
   if (!URL.canParse(text)) return "must be an absolute URL, for example https://hooks.example.com/agentauth";
   const url = new URL(text);

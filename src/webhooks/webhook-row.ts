@@ -52,7 +52,7 @@ interface ListenedEvent {
 }
 
 /**
- * SQL for the active webhooks that an event goes to, as `w`, with a WHERE clause that can be continued: the agent's own webhooks,
+ * SQL for the active webhooks that an event goes to, as `w`, with a WHERE clause that can be extended: the agent's own webhooks,
  * and those for all agents, if they were registered before it happened. It is a union because an `OR` of the two would read every
  * webhook.
  *

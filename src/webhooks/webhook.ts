@@ -1,6 +1,6 @@
 import type { EventName } from "../outbox/event.ts";
 
-/** A webhook as the subjects know it. Times are milliseconds. */
+/** A webhook. Times are milliseconds. */
 export interface Webhook {
   readonly id: string;
   readonly agentId: string;

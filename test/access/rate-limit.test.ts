@@ -137,7 +137,7 @@ describe("the limit of an IPv6 address", () => {
 });
 
 describe("guesses at one agent's key", () => {
-  it("are stopped from wherever they come; who has the key still gets in", async () => {
+  it("are stopped from wherever they come; the owner of the key can still verify", async () => {
     const self = world();
     const { id, apiKey } = await self.agent();
     self.sent.length = 0;

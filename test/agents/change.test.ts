@@ -90,7 +90,7 @@ describe("an agent's status", () => {
     expect((await self.call(`/agents/${agent.id}`, { token: fresh.body.token.access_token })).status).toBe(200);
   });
 
-  it("tells of a change once, and not of none", async () => {
+  it("sends one event for a change, and none for an update that changes nothing", async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     const events = await listen(self, agent.id, ["agent.status_updated"]);
@@ -169,7 +169,7 @@ describe("an agent's permissions", () => {
 });
 
 describe("an agent's tier", () => {
-  it("is set by admins, told of, and one of three", async () => {
+  it("is set by admins, sends an event, and is one of three", async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     const events = await listen(self, agent.id, ["agent.tier_updated"]);
@@ -186,7 +186,7 @@ describe("an agent's tier", () => {
 });
 
 describe("deleting an agent", () => {
-  it("ends it with its keys, sessions and webhooks, and is told to those who listen", async () => {
+  it("ends it with its keys, sessions and webhooks, and is sent to the webhooks that subscribe to it", async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     await listen(self, agent.id, ["agent.deleted"]);

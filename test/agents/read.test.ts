@@ -21,7 +21,7 @@ describe("reading an agent", () => {
     expect((await self.call(`/agents/${agent.id}`)).status).toBe(401);
   });
 
-  it("does not tell others which agents exist", async () => {
+  it("does not reveal to others which agents exist", async () => {
     const self = world();
     const [agent, other, admin] = [await self.agent(), await self.agent(), await self.admin()];
     const [real, made] = [

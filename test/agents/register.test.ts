@@ -82,7 +82,7 @@ describe("registration", () => {
 });
 
 describe("the first admin", () => {
-  it("comes in with the bootstrap token, and by nothing like it", async () => {
+  it("is registered with the bootstrap token, and with nothing like it", async () => {
     const admin = { ...good, permissions: ["*:*:*"] };
     expect((await register(world(), admin, ADMIN_BOOTSTRAP_TOKEN)).body.agent.permissions).toEqual(["*:*:*"]);
     const stranger = await register(world(), admin);
@@ -94,7 +94,7 @@ describe("the first admin", () => {
     expect((await register(world({ ADMIN_BOOTSTRAP_TOKEN: "" }), admin, ADMIN_BOOTSTRAP_TOKEN)).status).toBe(401);
   });
 
-  it("is not made by an agent, whose grants end where its own do", async () => {
+  it("is not registered by an agent, which can grant no more than it has", async () => {
     const self = world();
     const { token } = await self.agent(["github:issues:*"]);
     expect((await register(self, { ...good, permissions: ["github:issues:read"] }, token)).status).toBe(201);

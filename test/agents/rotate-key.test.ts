@@ -15,7 +15,7 @@ const rotate = (where: World, who: Registered, id = who.id, json?: unknown) =>
   });
 
 describe("an API key", () => {
-  it("has a checksum that tells a typing error without asking anybody", () => {
+  it("has a checksum that detects a typing error without a request", () => {
     for (let i = 0; i < 200; i++) {
       const key = newApiKey();
       expect(isApiKey(key)).toBe(true);

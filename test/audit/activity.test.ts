@@ -101,7 +101,7 @@ describe("an agent's activity", () => {
     expect((await read(`/agents/${gone.id}/activity`)).body.pagination.total).toBe(2);
   });
 
-  it("holds what it did just before it was deleted, and its refused calls are still told", async () => {
+  it("has what it did just before it was deleted, and its refused calls", async () => {
     const gone = await self.agent();
     await self.call("/proxy/lab/things/1", { token: gone.token });
     await self.call("/proxy/lab/things/1", { token: gone.token, method: "DELETE" });

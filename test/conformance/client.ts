@@ -55,7 +55,7 @@ export interface Agent {
 const made: string[] = [];
 export let admin: Agent;
 
-/** Registers with the bootstrap token, and lets in who was born inactive. */
+/** Registers with the bootstrap token, and activates an agent that was registered inactive. */
 export async function register(permissions: readonly string[] = ["github:issues:read"]): Promise<Answer> {
   const json = { name: "Conformance", owner_email: "conformance@example.com", permissions };
   const registered = await call("POST", "/agents/register", { token: bootstrapToken, json });

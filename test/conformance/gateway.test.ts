@@ -10,7 +10,7 @@ beforeAll(async () => {
 const explain = (json: object) => call("POST", "/proxy/_explain", { token: admin.token, json });
 
 describe("the gateway", () => {
-  it("lets nobody through without a good token", async () => {
+  it("refuses everybody without a valid token", async () => {
     for (const token of [undefined, "garbage", agent.refreshToken]) {
       isError(await call("GET", "/proxy/github/repos/o/r/issues/5", { token }), 401);
     }

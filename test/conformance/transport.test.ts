@@ -177,7 +177,7 @@ describe("every answer", () => {
     expect([answer.status, answer.text]).toEqual([200, ""]);
   });
 
-  it("to a preflight says what is allowed, and lets in no origin that was not named", async () => {
+  it("to a preflight says what is allowed, and allows no origin that is not configured", async () => {
     const preflight = (origin: string) =>
       call("OPTIONS", "/agents/verify", { headers: { origin, "access-control-request-method": "POST" } });
     expect((await preflight(inject("target").url)).status).toBe(200);

@@ -82,7 +82,7 @@ export const webhookEndpoints = {
     const { owner, path } = await hook();
     const { body } = await by(owner, "POST", `${path}/test`);
     const answer = await by(owner, "POST", `${path}/deliveries/${body.delivery.id}/redeliver`);
-    // One that is under way is not begun anew.
+    // A delivery whose attempt is under way is not started again.
     if (answer.status === 409) isError(answer, 409, "delivery_pending");
     else atLeast(answer, 200, "success message delivery");
     isError(await by(owner, "POST", `${path}/deliveries/msg_0/redeliver`), 404);

@@ -12,7 +12,7 @@ import { RequestGenerator } from "./requests.ts";
 
 /**
  * What PHP and Rack read in what the gateway sends. `npm run differential`; with `SEED=…` the same requests again, with `RECORD=1`
- * some of them are written to `test/policy/recorded-requests.json`, which the tests judge without PHP and Ruby.
+ * some of them are written to `test/policy/recorded-requests.json`, which the tests check without PHP and Ruby.
  */
 const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 32);
 const COUNT = 12_000;

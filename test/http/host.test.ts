@@ -7,7 +7,7 @@ const development = (overrides: Record<string, unknown> = {}): World =>
   world({ ENVIRONMENT: "development", ISSUER: "", CORS_ORIGINS: `${NAMED}, *`, ...overrides });
 const from = (headers: Record<string, string>) => ({ headers });
 
-/** Every path of the API, the gateway's own in both forms that the app tells apart, and paths that are none. */
+/** Every path of the API, the gateway's in both forms that the app distinguishes, and paths that do not exist. */
 const PATHS = [
   ...ROUTES.map(({ method, path }) => [method, path.replace(/\{\w+\}/g, "x")] as const),
   ["GET", "/proxy/lab/things"],

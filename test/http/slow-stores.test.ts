@@ -15,7 +15,7 @@ describe("a slow database", () => {
     expect(both[0]!.body.token.refresh_token).toBe(both[1]!.body.token.refresh_token);
   });
 
-  it("is waited for: nobody is let in meanwhile", async () => {
+  it("is waited for: nobody is authenticated meanwhile", async () => {
     const { token } = await world().agent();
     const { binding: DB, release } = held(testEnv().DB);
     let response: unknown;
@@ -30,7 +30,7 @@ describe("a slow database", () => {
 });
 
 describe("a database that fails", () => {
-  it("lets nobody in, and says that it passes", async () => {
+  it("refuses everybody, and says that it is temporary", async () => {
     const { token } = await world().agent();
     const self = world({ DB: failing(testEnv().DB) });
     const refused = await self.call("/webhooks", { token });

@@ -121,7 +121,7 @@ describe("every job", () => {
 });
 
 describe("the cron trigger", () => {
-  it("keeps house at the time it stands for", async () => {
+  it("runs the jobs for its scheduled time", async () => {
     const self = world();
     const { id } = await self.agent();
     const families = () => count(self, "refresh_families WHERE agent_id = ?1", id);

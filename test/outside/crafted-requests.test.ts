@@ -161,7 +161,7 @@ describe("a target in an odd form", () => {
     expect(upstream.seen.map(({ target }) => target)).toEqual(["/api/v3/things/1", "/api/v3"]);
   });
 
-  it("is forwarded as it was judged: the case of the letters and the encoding of unreserved ones", async () => {
+  it("is forwarded as it was checked: the case of the letters and the encoding of unreserved ones", async () => {
     await send("/proxy/github/repos/o/r/issues/%35?q=%41%20%62", { token: reader });
     await send("/proxy/github/repos/o/r/contents/a%2fb/%C3%A9", { token: owner });
     expect(upstream.seen.map(({ target }) => target)).toEqual([
@@ -276,7 +276,7 @@ describe("a method", () => {
     expect(upstream.seen).toEqual([]);
   });
 
-  it("is what was judged, whatever a header or a parameter says", async () => {
+  it("is what was checked, whatever a header or a parameter says", async () => {
     const headers = [
       "X-HTTP-Method-Override: DELETE",
       "X-HTTP-Method: DELETE",
@@ -388,7 +388,7 @@ describe("a form", () => {
     expect(upstream.seen[1]!.body).toBe(part('name="title"').replaceAll("--b", `--${boundary}`));
   });
 
-  it("is judged by the type that the upstream gets", async () => {
+  it("is checked as the type that the upstream gets", async () => {
     await post(FORM, "_method=DELETE", ["Connection: Content-Type"]);
     await post("text/plain", "_method=DELETE", ["Content-Type:"]);
     await send("/proxy/github/repos/o/r/issues", {

@@ -7,7 +7,7 @@ const BOUND = 2;
 const GRACE = 1;
 
 let upstream: Recorder;
-/** Where things are changed, and an isolate elsewhere that has seen the agent in good standing. */
+/** The isolate that makes the changes, and another one that has the agent cached as active. */
 let here: Worker;
 let elsewhere: Worker;
 let admin: Agent;
@@ -48,7 +48,7 @@ const refresh = async (where: Worker, { refreshToken }: Agent) =>
   (await where.call("/agents/refresh", { method: "POST", json: { refresh_token: refreshToken } })).status;
 const self = async (where: Worker, { id, token }: Agent) => (await where.call(`/agents/${id}`, { token })).status;
 
-/** An agent that both isolates remember to be in good standing. */
+/** An agent that both isolates have cached as active. */
 async function knownAgent(): Promise<Agent> {
   const agent = await here.agent(["lab:things:read", "lab:things:write"]);
   for (const where of everywhere()) {
@@ -76,7 +76,7 @@ describe("the bound of a revocation, in two isolates over one database", () => {
     }
   });
 
-  it("reads end within it, whatever ended the agent, also where nothing but time can tell", async () => {
+  it("reads end within it, whatever ended the agent, also where only the expiry of the cache ends them", async () => {
     await Promise.all(
       ENDS.map(async ([what, end]) => {
         const agent = await knownAgent();

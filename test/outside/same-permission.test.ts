@@ -146,7 +146,7 @@ const ask = (service: string, method: string, path: string) =>
 
 describe("for any path and method", () => {
   for (const { numRuns, options } of extents(4000, 40_000)) {
-    const title = `the URL that is built means what was judged, and nothing in it can be read otherwise: ${numRuns} requests`;
+    const title = `the URL that is built means what was checked, and nothing in it can be read otherwise: ${numRuns} requests`;
     it(title, options, () => buildUrls(numRuns));
   }
 
@@ -196,7 +196,7 @@ describe("for any path and method over a socket", () => {
   });
 
   for (const { numRuns, options } of extents(300, 3000)) {
-    const title = `the upstream gets only what the one permission of the agent covers, and as it was judged: ${numRuns} requests`;
+    const title = `the upstream gets only what the one permission of the agent covers, and as it was checked: ${numRuns} requests`;
     it(title, options, () => forward(numRuns));
   }
 

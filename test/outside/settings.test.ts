@@ -7,7 +7,7 @@ import { ADDRESS_LIMIT, RATE_LIMIT_PERIOD_SECONDS, TIER_LIMITS, VERIFY_LIMIT } f
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
 
-describe("what stands in two places", () => {
+describe("what is written in two places", () => {
   it("is the same in schema.sql and the migrations", () => {
     const migrations = readdirSync(join(ROOT, "migrations")).toSorted();
     expect(migrations.map((name) => read(`migrations/${name}`)).join("")).toBe(read("schema.sql"));
@@ -23,7 +23,7 @@ describe("what stands in two places", () => {
     expect([...made, ...queues].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
   });
 
-  it("is the same in the rate limits of wrangler.toml and in what a refused caller is told", () => {
+  it("is the same in the rate limits of wrangler.toml and in the response to a refused caller", () => {
     const { ratelimits } = parse(read("wrangler.toml")) as {
       ratelimits: { name: string; namespace_id: string; simple: { limit: number; period: number } }[];
     };

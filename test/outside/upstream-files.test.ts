@@ -107,7 +107,7 @@ describe("the files of upstreams/", () => {
     ]);
   });
 
-  it("are all told of at once", () => {
+  it("are all reported at once", () => {
     file("orders.toml", ORDERS.replace("base_url", "base_uri").replace("X-Key", "Host"));
     file("stock.toml", ORDERS.replace("GET /orders", "GET orders"));
     expect(compile().faults.map((fault) => fault.split(" ", 2).join(" "))).toEqual([

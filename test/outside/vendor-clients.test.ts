@@ -68,7 +68,7 @@ const caught = (work: PromiseLike<unknown>): Promise<any> =>
   );
 
 describe("@octokit/rest", { tags: ["slow"] }, () => {
-  it("reads, writes, pages by rewritten links and is told what it may not", async () => {
+  it("reads, writes, pages by rewritten links and is refused what it may not do", async () => {
     const agent = await worker.agent(["github:issues:*"]);
     const octokit = clients.octokit(worker.url, agent.token);
     const of = { owner: "o", repo: "r" };
@@ -91,7 +91,7 @@ describe("@octokit/rest", { tags: ["slow"] }, () => {
 });
 
 describe("stripe", { tags: ["slow"] }, () => {
-  it("reads, pages by its cursor and is told that it may not write", async () => {
+  it("reads, pages by its cursor and is refused a write", async () => {
     const agent = await worker.agent(["stripe:customers:read"]);
     const stripe = clients.stripe(worker.url, agent.token);
     reply = () => ({ body: { id: "cus_1", object: "customer" } });
@@ -125,7 +125,7 @@ describe("stripe", { tags: ["slow"] }, () => {
 });
 
 describe("@slack/web-api", { tags: ["slow"] }, () => {
-  it("reads, writes, pages by its cursor and is told what it may not", async () => {
+  it("reads, writes, pages by its cursor and is refused what it may not do", async () => {
     const agent = await worker.agent(["slack:channels:read", "slack:messages:write"]);
     const slack = clients.slack(worker.url, agent.token);
     reply = () => ({ body: { ok: true, channel: { id: "C1", name: "general" } } });
@@ -157,7 +157,7 @@ describe("@slack/web-api", { tags: ["slow"] }, () => {
 });
 
 describe("@hubspot/api-client", { tags: ["slow"] }, () => {
-  it("reads, writes, pages and is told what it may not", async () => {
+  it("reads, writes, pages and is refused what it may not do", async () => {
     const agent = await worker.agent(["hubspot:contacts:*"]);
     const hubspot = clients.hubspot(worker.url, agent.token);
     const contact = { id: "1", properties: { email: "a@example.com" }, createdAt: "2026-01-01T00:00:00Z" };
@@ -184,7 +184,7 @@ describe("@hubspot/api-client", { tags: ["slow"] }, () => {
 });
 
 describe("node-zendesk", { tags: ["slow"] }, () => {
-  it("reads, writes, pages by rewritten links and is told what it may not", async () => {
+  it("reads, writes, pages by rewritten links and is refused what it may not do", async () => {
     const agent = await worker.agent(["zendesk:tickets:*"]);
     const zendesk = clients.zendesk(worker.url, agent.token);
     reply = () => ({ body: { ticket: { id: 1, subject: "read" } } });
@@ -215,7 +215,7 @@ describe("node-zendesk", { tags: ["slow"] }, () => {
 });
 
 describe("jsforce", { tags: ["slow"] }, () => {
-  it("reads, writes, pages by rewritten links and is told what it may not", async () => {
+  it("reads, writes, pages by rewritten links and is refused what it may not do", async () => {
     const agent = await worker.agent(["salesforce:accounts:*"]);
     const wide = await worker.agent(["salesforce:*:*"]);
     const own = clients.salesforce(worker.url, agent.token);

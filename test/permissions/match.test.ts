@@ -63,7 +63,7 @@ describe("what a grant reaches", () => {
 });
 
 describe("a token narrowed by what its agent holds", () => {
-  it("reaches just what both reach", () => {
+  it("grants exactly what both grant", () => {
     fc.assert(
       fc.property(grants, grants, fc.constantFrom(...concrete), (claimed, held, permission) => {
         const both = reached(claimed, permission) && reached(held, permission);

@@ -83,7 +83,7 @@ describe("Stripe's version", () => {
   });
 });
 
-describe("what tells of the credential's scopes", () => {
+describe("what reveals the credential's scopes", () => {
   it("is kept from the agent whatever the upstream is", async () => {
     const { agent, call } = world();
     const { token } = await agent();

@@ -29,7 +29,7 @@ describe("POST /proxy/_explain", () => {
     expect((await explain(ask)).body).toMatchObject({ decision: "deny" });
   });
 
-  it("tells an uncovered path and a refusal apart", async () => {
+  it("distinguishes an uncovered path from a refusal", async () => {
     const { body } = await explain({ service: "github", method: "GET", path: "/graphql", permissions: ["github:*:*"] });
     expect(body).toMatchObject({
       required: null,

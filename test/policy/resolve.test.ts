@@ -10,7 +10,7 @@ const resolve = (request: string, headers: Record<string, string> = {}) => {
   return resolveRequest(services, { service, method, target, headers: new Headers(headers) });
 };
 
-describe("a request without one meaning", () => {
+describe("a request that parsers can read in two ways", () => {
   // The status decides more than what the agent reads: 400 comes before the question who sent it.
   it.each<[request: string, headers: Record<string, string>, status: number, code: string]>([
     ["github GET /repos/o/r#issues", {}, 400, "fragment"],
@@ -28,7 +28,7 @@ describe("a request without one meaning", () => {
   });
 });
 
-describe("a request with one meaning", () => {
+describe("a request that all parsers read the same way", () => {
   it.each<[request: string, write: boolean, required: string[]]>([
     ["zendesk GET /api/v2/tickets/1", false, ["zendesk:tickets:read"]],
     ["zendesk GET /api/v2/tickets/1?include=users", false, ["zendesk:tickets:read", "zendesk:users:read"]],

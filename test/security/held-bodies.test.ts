@@ -221,7 +221,7 @@ describe("a caller that is ended between its authentication and its write", () =
   );
   it.each(ways)("writes nothing, whichever way it was ended: %s", (...way) => walk([rotate], way));
 
-  it("is told of no other agents by a webhook", async () => {
+  it("gets no events of other agents by a webhook", async () => {
     const one = await self.admin();
     const { where } = interrupted(() => narrowed(one));
     const json = { url: "http://127.0.0.1:9/all", events: ["agent.verified"], all_agents: true };
@@ -320,7 +320,7 @@ describe("a proxied body that is held", () => {
           const held = await holdBody(where, path, { method: methodOf(path), token: agent.token, body, length });
           await end(agent);
           expect([way, await held.release()]).toEqual([way, { status, code }]);
-          // One that is judged after its body is not even begun.
+          // A request that is checked after its body is not forwarded at all.
           expect(upstream).toHaveBeenCalledTimes(isStreamed ? 1 : 0);
           for (const { value } of upstream.mock.results) await expect(value).rejects.toThrow();
           upstream.mockRestore();

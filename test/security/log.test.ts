@@ -18,7 +18,7 @@ afterEach(() => void vi.restoreAllMocks());
 const lastLine = () => JSON.parse(lines.at(-1)!) as Record<string, unknown>;
 
 describe("the log", () => {
-  it("tells of every refusal who, what and why, and of no success", async () => {
+  it("has a line for every refusal with who, what and why, and none for a success", async () => {
     const self = world();
     const agent = await self.agent();
     expect(lines).toEqual([]);

@@ -46,7 +46,7 @@ const GATEWAY: readonly Visited[] = [
   { method: "GET", path: "/proxy/nobody/things", auth: "bearer" },
 ];
 
-/** The world must not remember standing (`STANDING_TTL_SECONDS=0`): how long it may is another test's. */
+/** The world must not cache token statuses (`STANDING_TTL_SECONDS=0`). Another test covers how long it may. */
 export interface Cast {
   readonly victim: Registered;
   readonly attacker: Registered;
@@ -93,7 +93,7 @@ export async function cast(self: World): Promise<Cast> {
   return { victim, attacker, admin, tokens };
 }
 
-/** Walks a route table as an attacker and tells of everything that should not have happened. */
+/** Walks a route table as an attacker and reports everything that should not have happened. */
 export async function walk(self: World, routes: readonly Visited[], { victim, attacker, admin, tokens }: Cast) {
   const faults: string[] = [];
   let calls = 0;

@@ -74,7 +74,7 @@ describe("a route that does not say who may call it", () => {
     expect(added).not.toHaveProperty("auth");
   });
 
-  it("lets nobody in if it is mounted all the same", async () => {
+  it("refuses everybody if it is mounted all the same", async () => {
     const unsaid = { method: "GET", path: "/added", ...NOTHING } as never;
     const answer = await world({}, createApp([unsaid])).call("/added");
     expect([answer.status, answer.body.code]).toEqual([401, "missing_token"]);

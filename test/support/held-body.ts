@@ -8,7 +8,7 @@ export interface Held {
 /**
  * Sends a request of whose body everything but the last byte has been read.
  *
- * @param length whether its length is told.
+ * @param length whether its length is declared.
  */
 export async function holdBody(
   where: World,

@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import type { TestProject } from "vitest/node";
 
-/** What the server tells of a request: the raw target and headers as they came over the wire. */
+/** The server's report of a request: the raw target and headers as they came over the wire. */
 export interface Echo {
   method: string;
   url: string;
@@ -108,7 +108,7 @@ function drip(socket: Socket, beginning: string, drop: string): void {
 
 /**
  * A receiver of webhooks: `POST /hooks/{name}/{answer,answer,…}` answers with one after the other, the last for ever: a status,
- * a status and its `Retry-After` (`503~7`), `reset`, `long` or one of `SLOW`. `GET /hooks/{name}` tells what arrived there.
+ * a status and its `Retry-After` (`503~7`), `reset`, `long` or one of `SLOW`. `GET /hooks/{name}` returns what arrived there.
  */
 async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const [, , name = "", script = "200"] = (request.url ?? "").split("?")[0]!.split("/");
@@ -148,7 +148,7 @@ export default async function setup(project: TestProject): Promise<() => void> {
       headers: request.headers as Record<string, string>,
       body: Buffer.concat(chunks).toString(),
     };
-    // An echo of the credential would be stripped on its way back: what came in is told in a form of its own.
+    // The gateway would cut off an echo of the credential, so the request is reported in another form.
     const text = JSON.stringify({
       ...echo,
       headers: { ...echo.headers, authorization: mask(request.headers.authorization) },

@@ -51,7 +51,7 @@ function spellingsOf(token: string): [how: string, text: string][] {
 }
 
 describe("a token", () => {
-  it("has one spelling, also once it is remembered", async () => {
+  it("has one spelling, also once it is cached", async () => {
     const token = await issue();
     for (const [how, text] of spellingsOf(token)) {
       expect([how, await verifyAccessToken(text, settings(), NOW)]).toEqual([how, "invalid_token"]);

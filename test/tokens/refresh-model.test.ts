@@ -52,7 +52,7 @@ interface Session {
   ended: boolean;
 }
 
-/** What the contract says of an agent's sessions, told once more and without a database. */
+/** The contract of an agent's sessions as a model without a database. */
 class Model {
   readonly sessions: Session[] = [];
   active = true;

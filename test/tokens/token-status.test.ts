@@ -42,7 +42,7 @@ describe("where D1 does not answer", () => {
     expect((await read(world(), token)).status).toBe(200);
   });
 
-  it("a read passes while the isolate remembers the agent, and no longer", async () => {
+  it("a read passes while the agent's status is cached, and no longer", async () => {
     const { token } = await world().agent();
     expect((await read(world(), token)).status).toBe(200);
     const failing = world({ DB: failingDatabase });
@@ -60,7 +60,7 @@ describe("where D1 does not answer", () => {
     );
   });
 
-  it("both failing let nobody pass", async () => {
+  it("both failing refuse everybody", async () => {
     const { token } = await world().agent();
     const { status } = await read(world({ DB: failingDatabase, REVOCATIONS: failingKv }), token);
     expect(status).toBe(503);
@@ -68,7 +68,7 @@ describe("where D1 does not answer", () => {
 });
 
 describe("where only KV does not answer", () => {
-  it("D1 decides: who stands passes, who was revoked does not", async () => {
+  it("D1 decides: an active agent passes, a revoked one does not", async () => {
     const failing = world({ REVOCATIONS: failingKv, STANDING_TTL_SECONDS: "1" });
     const { id, token } = await failing.agent();
     expect((await read(failing, token)).status).toBe(200);
@@ -89,7 +89,7 @@ describe("KV's silence", () => {
   });
 });
 
-describe("what the isolate remembers", () => {
+describe("the isolate's cache of statuses", () => {
   const open = async (where: World, { id, apiKey }: { id: string; apiKey: string }) => {
     const { body } = await where.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
     return body.token as { access_token: string };
@@ -137,7 +137,7 @@ describe("what the isolate remembers", () => {
   });
 });
 
-describe("standing", () => {
+describe("the status of a token", () => {
   const claims = { sub: "agt_a", iat: 100, exp: 200, jti: "j", sid: "fam_a", scope: [] } satisfies AccessClaims;
   const agent = { id: "agt_a", status: "active", notBefore: 0 } as unknown as Agent;
 

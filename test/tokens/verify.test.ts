@@ -68,7 +68,7 @@ describe("verify", () => {
     }
   });
 
-  it("records a failure on an agent that exists, and tells of it", async () => {
+  it("records a failure on an agent that exists, and sends an event", async () => {
     const self = world();
     const { id } = await self.agent();
     self.sent.length = 0;
@@ -103,7 +103,7 @@ describe("verify", () => {
 });
 
 describe("an access token", () => {
-  it("ends with its life, however well it is remembered", async () => {
+  it("ends with its lifetime, also while it is cached", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world({ ACCESS_TOKEN_TTL_SECONDS: "100" });
     const { token } = await self.agent();

@@ -47,7 +47,7 @@ const INVISIBLE: Record<string, string> = {
 };
 
 describe("a name", () => {
-  it.each(Object.entries(INVISIBLE))("holds no %s, wherever it stands among Latin letters", (_, character) => {
+  it.each(Object.entries(INVISIBLE))("holds no %s, wherever it is among Latin letters", (_, character) => {
     const shown = `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}`;
     for (const name of [`pay${character}roll`, `7${character}7`, `a${character}${character}b`, `é${character}.`]) {
       expect(invisibleCharacter(name)).toBe(shown);

@@ -392,7 +392,7 @@ describe("a receiver that fails", () => {
     expect(await at.arrived()).toHaveLength(3);
   });
 
-  it("that says 410 is switched off, and its owner is told", async () => {
+  it("that answers 410 is disabled, and its owner is notified", async () => {
     const where = hookWorld();
     const [agent, admin] = [await where.agent(), await where.admin()];
     const [gone, told] = [receiver("410"), receiver()];

@@ -78,7 +78,7 @@ describe("POST /webhooks", () => {
     expect(body.details).toContainEqual({ field, message: expect.any(String) });
   });
 
-  it("lets only administrators be told of every agent", async () => {
+  it("lets only administrators subscribe to the events of every agent", async () => {
     const json = { url: URL, events: ["agent.revoked"], all_agents: true };
     const refused = await send("POST", "/webhooks", agent, json);
     expect([refused.status, refused.body.required]).toEqual([403, "*:*:*"]);
@@ -121,7 +121,7 @@ describe("GET /webhooks", () => {
 });
 
 describe("GET /webhooks/events", () => {
-  it("tells just the events that are fired", async () => {
+  it("lists exactly the events that are sent", async () => {
     const { status, body } = await self.call("/webhooks/events");
     expect(status).toBe(200);
     expect(body).toEqual({ events: [...EVENTS] });
@@ -129,7 +129,7 @@ describe("GET /webhooks/events", () => {
 });
 
 describe("PUT /webhooks/{id}", () => {
-  it("changes what it is told, and nothing else", async () => {
+  it("changes the given properties, and nothing else", async () => {
     const { id } = await hook(self, agent, { url: URL, description: "first" });
     const moved = await send("PUT", `/webhooks/${id}`, agent, { url: `${URL}/2` });
     expect(moved.body).toMatchObject({

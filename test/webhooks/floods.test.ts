@@ -137,7 +137,7 @@ describe("what an event quotes", () => {
 });
 
 describe("events that an agent causes again and again", () => {
-  it("are told one by one up to the limit of a minute, and then as one, when the minute is over", async () => {
+  it("are sent one by one up to the limit of a minute, and then as one, when the minute is over", async () => {
     const where = hookWorld();
     const agent = await busyAgent(where);
     const other = await busyAgent(where);
@@ -208,7 +208,7 @@ describe("events that an agent causes again and again", () => {
     expect(told.toSorted((a, b) => a - b)).toEqual([...Array(MAX_EVENTS_PER_MINUTE).fill(1), 5]);
   });
 
-  it("are also verifications; what an administrator does is always told", async () => {
+  it("are also verifications; what an administrator does is always sent", async () => {
     const where = hookWorld();
     const [agent, admin] = [await busyAgent(where), await where.admin()];
     const at = receiver();

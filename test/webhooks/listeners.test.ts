@@ -49,7 +49,7 @@ describe("who was an administrator", () => {
 });
 
 describe("an agent that is deleted", () => {
-  it("has its webhooks told of it, also by a retry, and then they are gone with their deliveries", async () => {
+  it("is delivered to its webhooks, also by a retry, and then they are deleted with their deliveries", async () => {
     const where = hookWorld();
     const [agent, admin] = [await where.agent(), await where.admin()];
     const at = receiver("500,200");

@@ -229,7 +229,7 @@ describe("where a webhook may go", () => {
     expect(validateTarget(url, LAPTOP)).toBe(fault);
   });
 
-  it("is, of any URL that is let through, a public name on an allowed port over TLS", () => {
+  it("is, of any URL that is accepted, a public name on an allowed port over TLS", () => {
     const host = fc.oneof(
       fc.domain(),
       fc.ipV4(),

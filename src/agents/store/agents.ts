@@ -45,12 +45,12 @@ export async function findAgentById(db: D1Database, id: string): Promise<Agent |
   return row ? toAgent(row) : undefined;
 }
 
-/** Reads the table as little as possible. Rejects if the database does not answer. */
+/** Checks that the database answers, with the cheapest read there is. Rejects if it does not. */
 export async function probeAgents(db: D1Database): Promise<void> {
   await prepare(db, sql`SELECT 1 FROM agents LIMIT 1`).run();
 }
 
-/** What an update of an agent left: whether it changed anything, and the agent as it is now. */
+/** The result of an update: whether it changed the agent, and the agent as it is now. */
 export interface UpdatedAgent {
   readonly changed: boolean;
   readonly agent: Agent | undefined;
@@ -62,8 +62,8 @@ interface Announced {
 }
 
 /**
- * Updates an agent where `when` is true of it, and inserts the events of the change. Of two callers that set the same value at
- * once, the first changes the row and writes the events; for the second `when` is false by then, and it writes nothing.
+ * Updates an agent if `when` is true of it, and inserts the events of the change. If two callers set the same value at once, the first
+ * changes the row and writes the events. For the second, `when` is false, and it writes nothing.
  */
 async function updateAgent(
   db: D1Database,
@@ -84,7 +84,7 @@ async function updateAgent(
   return { changed: results[0]!.meta.changes > 0, agent: row && toAgent(row) };
 }
 
-/** SQL that ends every token and session issued until now. It never moves `not_before` back, and always moves it. */
+/** SQL that revokes every token and session issued until now. It always moves `not_before` forward. */
 export const END_TOKENS = sql`not_before = max(${NEXT_SECOND}, not_before + 1)`;
 
 /** Sets the status unless the agent has it already or is revoked. Leaving `active` ends all its tokens and sessions. */
@@ -124,7 +124,7 @@ export async function deleteAgent(
 ): Promise<number | undefined> {
   const changeId = newChangeId();
   const [, , deletion] = await batchAsCaller<{ not_before: number }>(db, by, [
-    // The deleted row cannot bear the change's id, so the row takes it just before.
+    // A deleted row has no change id that the events could depend on, so it is written just before the deletion.
     prepare(db, sql`UPDATE agents SET change_id = ${changeId}, ${END_TOKENS} WHERE id = ${id}`),
     insertEvent(db, event, { table: "agents", id, changeId }),
     prepare(db, sql`DELETE FROM agents WHERE id = ${id} RETURNING not_before`),

@@ -9,7 +9,7 @@ import { toAgent, type AgentRow } from "../agent-row.ts";
 import type { Agent } from "../agent.ts";
 import { END_TOKENS, selectAgent } from "./agents.ts";
 
-/** How many keys of an agent may be valid at once. */
+/** How many keys of an agent may be valid at the same time. */
 const MAX_KEYS_PER_AGENT = 5;
 
 export interface NewKey {
@@ -21,8 +21,8 @@ export interface NewKey {
 }
 
 /**
- * Inserts a key and sets an end to the former ones, unless the agent is revoked. Of two rotations at once, the key of the first is
- * one of the former keys of the second.
+ * Inserts a key and sets the expiry of the former ones, unless the agent is revoked. If two rotations run at once, the key of the
+ * first is one of the former keys of the second.
  *
  * @returns `rotatedAt` in milliseconds, by the database's clock: the overlap is counted from it. Undefined if nothing was changed.
  */
@@ -33,9 +33,9 @@ export async function replaceKey(
 ): Promise<{ rotatedAt: number | undefined; agent: Agent | undefined }> {
   const changeId = newChangeId();
   const formerKeys = sql`agent_id = ${id} AND hash <> ${hash}`;
-  // A revoked agent gets no new key, and then keeps the keys that it has.
+  // A revoked agent gets no new key, and its keys stay as they are.
   const isInserted = sql`EXISTS (SELECT 1 FROM api_keys WHERE hash = ${hash})`;
-  // Without an overlap, former keys are deleted and not given an end that a clock would have to decide.
+  // Without an overlap, the former keys are deleted, so that no clock decides when they end.
   const end =
     overlapMs === 0
       ? [
@@ -70,7 +70,7 @@ export async function replaceKey(
   return { rotatedAt: results[0]!.results[0]?.created_at, agent: row && toAgent(row) };
 }
 
-/** Deletes up to `limit` keys whose overlap ended until `now`. Returns how many. */
+/** Deletes up to `limit` keys whose overlap is over at `now`. Returns how many. */
 export async function deleteExpiredKeys(db: D1Database, now: number, limit: number): Promise<number> {
   const { results } = await prepare(
     db,

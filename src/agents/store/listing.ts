@@ -3,13 +3,13 @@ import { AGENT_COLUMNS, toAgent, type AgentRow } from "../agent-row.ts";
 import { STATUSES, type Agent } from "../agent.ts";
 import { MAX_SEARCH_MATCHES, searchRanges, type AgentQuery } from "../page.ts";
 
-/** Agents of one page, one more than the limit if there are more, and how many there are in all. */
+/** The agents of one page, with one more than the limit if there is a next page, and the total. */
 export interface AgentPage {
   readonly agents: Agent[];
   readonly total: number;
 }
 
-/** The page's start: greater than every creation time and id if it is the first page. */
+/** The position after which the page begins. For the first page it is greater than every creation time and id. */
 const startOf = ({ after }: AgentQuery) => sql`(${after?.createdAt ?? Number.MAX_SAFE_INTEGER}, ${after?.id ?? ""})`;
 
 /** One page of all agents, the newest first. */
@@ -41,7 +41,7 @@ export async function readMatches(db: D1Database, q: string, query: AgentQuery):
     sql`SELECT * FROM (SELECT a.id, a.created_at FROM json_each(${statuses}) s CROSS JOIN agents a
       ON a.status = s.value AND ${inRange[column]} >= ${text[0]} COLLATE NOCASE AND ${inRange[column]} < ${text[1]} COLLATE NOCASE
       LIMIT ${MAX_SEARCH_MATCHES})`;
-  // The unary + keeps the planner from reading a whole status where a range of ids will do.
+  // The unary + stops the planner from reading all agents of a status where it can read a range of ids.
   const matches = sql`${matchesOf("name")} UNION ${matchesOf("owner")} UNION
     SELECT * FROM (SELECT a.id, a.created_at FROM agents a
       WHERE a.id >= ${id[0]} AND a.id < ${id[1]} AND +a.status IN (SELECT value FROM json_each(${statuses}))

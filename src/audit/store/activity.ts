@@ -30,8 +30,8 @@ function toActivity(row: ActivityRow): Activity {
 /**
  * The statements that insert new rows of activity and add exactly those rows to the counts.
  *
- * `batch` is the id of this change. A message that is delivered again finds its row: the row keeps the batch that inserted it, and
- * is not counted twice. A stranger can name an agent that does not exist, and such rows are left out. Failed verifications above
+ * `batch` is the id of this change. If a message is delivered twice, its row has the batch that inserted it, and
+ * is not counted again. A stranger can name an agent that does not exist, and such rows are left out. Failed verifications above
  * the limit of their minute are left out too: `countFailedVerifications` inserts them as a count.
  */
 export function insertActivities(
@@ -117,7 +117,7 @@ export async function readActivity(
   }
 }
 
-/** Deletes up to `limit` of the oldest rows from before a time, and takes them off the counts. Returns how many. */
+/** Deletes up to `limit` of the oldest rows from before a time, and subtracts them from the counts. Returns how many. */
 export async function deleteActivities(db: D1Database, before: number, limit: number): Promise<number> {
   // Ids sort by time: the primary key is the index of the sweep, and the first id of a moment its bound.
   const oldest = sql`FROM activity WHERE id IN (

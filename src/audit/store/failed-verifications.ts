@@ -78,7 +78,7 @@ export function insertCount(
   );
 }
 
-/** The statement that marks the failed verifications of a count as recorded. It stands last in the batch of {@link insertCount}. */
+/** The statement that marks the failed verifications of a count as recorded. It is the last one in the batch of {@link insertCount}. */
 export function markCounted(db: D1Database, { agentId, minute, lastPlace }: FailedVerifications): D1PreparedStatement {
   return prepare(
     db,

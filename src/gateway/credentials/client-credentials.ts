@@ -2,9 +2,9 @@ import type { CredentialScheme } from "../../policy/service-definition.ts";
 import type { Service } from "../../policy/services.ts";
 
 /*
- * `oauth4webapi` makes the same request and is not used here: it refuses an answer without `token_type` or under another type than
- * `application/json`, which some endpoints send, and the rest of this file (one request at a time, the second try, the time limit, the
- * instance's origin) would stay.
+ * `oauth4webapi` makes the same request and is not used here: it refuses a response without `token_type` or with another type than
+ * `application/json`, which some endpoints send, and the rest of this file (one request at a time, the second attempt, the time limit,
+ * the instance's origin) would still be needed.
  */
 
 /** What a token request needs (RFC 6749 §4.4.2). */
@@ -24,7 +24,7 @@ export interface UpstreamToken {
   readonly token: string;
   /** The only origin that it may be sent to: the instance that the token response names, or the base URL's origin. */
   readonly origin: string;
-  /** Drops the token from the cache, after the upstream has refused it. The next request asks for a new one. */
+  /** Drops the token from the cache, after the upstream has refused it. The next call requests a new one. */
   readonly invalidate: () => void;
 }
 
@@ -40,8 +40,8 @@ const inFlight = new WeakMap<Service, Promise<CachedToken | TokenRequestFailure>
 
 const TOKEN_TIMEOUT_MS = 10_000;
 /**
- * The lifetime of a token whose response has no `expires_in`, such as Salesforce's. If the upstream ends it earlier, it answers 401 and
- * the token is dropped.
+ * The lifetime of a token whose response has no `expires_in`, such as Salesforce's. If the upstream revokes it earlier, it answers 401 and
+ * the token is dropped from the cache.
  */
 const DEFAULT_LIFETIME_SECONDS = 600;
 /** A token is not used in the last seconds of its lifetime, because the request still has to arrive. */
@@ -82,14 +82,14 @@ async function requestAccessToken(service: Service, request: TokenRequest): Prom
   const origin = tokenOrigin(instance, request);
   if (origin === undefined) return { failed: "the token endpoint named an instance outside its domain" };
   const seconds = Number(lifetime ?? DEFAULT_LIFETIME_SECONDS);
-  // A lifetime that is no number is none: the token is used for this request only.
+  // With a lifetime that is not a number, the token is used for this request only.
   const usable = Math.max(0, seconds - EXPIRY_MARGIN_SECONDS) || 0;
   const issued: CachedToken = {
     token,
     origin,
     expiresAt: request.now + usable * 1000,
     invalidate() {
-      // A newer token that has taken its place stays.
+      // Does not remove a newer token that has replaced this one.
       if (tokenCache.get(service) === issued) tokenCache.delete(service);
     },
   };
@@ -117,7 +117,7 @@ async function postTokenRequest(
       method: "POST",
       headers: { accept: "application/json", "content-type": "application/x-www-form-urlencoded" },
       body: form.toString(),
-      // A redirect would take the client's secret to another host.
+      // A redirect would send the client's secret to another host.
       redirect: "manual",
       signal: AbortSignal.timeout(TOKEN_TIMEOUT_MS),
     });

@@ -6,7 +6,7 @@ import { getUpstreamToken, type TokenRequestFailure, type UpstreamToken } from "
 
 /** The real credential of an upstream, as it is put into a request. */
 export interface Credential {
-  /** Names are in lower case, so that they replace whatever other header has the same name. */
+  /** Names are in lower case, so that they replace any other header with the same name. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
   /** The texts that an agent must never receive: every encoding of the secrets. User names and client ids are not secrets. */
   readonly secretEncodings: SecretEncodings;
@@ -17,8 +17,8 @@ export interface Credential {
 }
 
 /**
- * Why there is no credential: the name of a setting that is not set or that no header can carry, or what the token endpoint failed
- * with. It contains no value of a secret.
+ * Why there is no credential: the name of a setting that is not set or that a header cannot contain, or the failure of the token
+ * endpoint. It contains no value of a secret.
  */
 export type CredentialFault = { readonly missing: string } | TokenRequestFailure;
 
@@ -39,7 +39,7 @@ export async function getCredential(
   if (cached) return cached;
   const { credential: scheme, name, origin } = service;
   if (origin === null) return { missing: `UPSTREAMS.${name}.base_url` };
-  // A line break that was pasted behind a secret is not part of it: no header can carry one.
+  // A line break that was pasted after a secret is not part of it, because a header cannot contain one.
   const secret = (part: SecretPart) => config.secret(name, part)?.trim();
   const token = secret("TOKEN");
   switch (scheme.scheme) {

@@ -1,4 +1,4 @@
-/** What may stay of an upstream's directives, with or without a number of seconds. A closed list: others speak to shared caches. */
+/** The upstream's directives that are passed on, with or without a number of seconds. All others are for shared caches. */
 const KEPT = new Set(["no-cache", "no-store", "no-transform", "must-revalidate", "must-understand", "immutable"]);
 const KEPT_SECONDS = new Set(["max-age", "stale-while-revalidate", "stale-if-error"]);
 

@@ -36,7 +36,7 @@ export const INCOMPLETE = -1;
 /** Returned if no escape begins there. */
 const NO_ESCAPE = 0;
 
-/** Added to the code of a byte that is not ASCII, to tell it from a code point: such a byte is only a part of a character. */
+/** Added to the code of a byte that is not ASCII, to distinguish it from a code point: such a byte is only a part of a character. */
 const BYTE = 0x110000;
 
 const CODE_BITS = 21;
@@ -54,22 +54,23 @@ export const codeOf = (character: number): number => character & CODE_MASK;
 export const byteOf = (code: number): number | undefined =>
   code < 0x80 ? code : code >= BYTE ? code - BYTE : undefined;
 
-/** Whether a code begins an escape. */
+/** Returns whether a code begins an escape. */
 const beginsEscape = (code: number): boolean =>
   code === BACKSLASH || code === PERCENT || code === AMPERSAND || code === EQUALS;
 
-/** Whether a code may begin a line break: `=` does in quoted-printable. */
+/** Returns whether a code may begin a line break. `=` does in quoted-printable. */
 export const beginsLineBreak = (code: number): boolean =>
   code === LINE_FEED || code === CARRIAGE_RETURN || code === EQUALS;
 
-/** The bytes that something other than themselves may begin with. */
+/** The bytes with which an escape or a line break may begin. */
 export const MARKERS: readonly number[] = [BACKSLASH, PERCENT, AMPERSAND, EQUALS, LINE_FEED, CARRIAGE_RETURN, 0];
 
-/** By byte, which marker it is, counted from 1; 0 for what is none. */
+/** For each byte, the number of the marker that it is, from 1; 0 if it is not a marker. */
 export const MARKER_NUMBER: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => MARKERS.indexOf(byte) + 1);
 
 /**
- * Whether a byte may follow a marker in an escape, or stand before a line break, which saves reading most of those that are none.
+ * Returns whether a byte may follow a marker in an escape or precede a line break. This check avoids reading most markers that begin no
+ * escape.
  *
  * @param isWanted whether a byte is one of those that are looked for.
  */
@@ -91,7 +92,7 @@ export function mayStandBeside(marker: number, byte: number, isWanted: (byte: nu
 }
 
 /**
- * Reads the character at an offset, with up to so many escapes inside each other undone.
+ * Reads the character at an offset, and undoes up to this many nested escapes.
  *
  * @returns to be read by {@link lengthOf} and {@link codeOf}, or {@link INCOMPLETE}.
  */
@@ -106,7 +107,7 @@ function readCharacter(bytes: Uint8Array, at: number, depth: number): number {
 }
 
 /**
- * Undoes one more escape of a character that was read with so many undone.
+ * Undoes one more level of escapes of a character that was read with this many levels undone.
  *
  * @returns the same character if it begins no escape.
  */
@@ -153,7 +154,7 @@ const CONTROLS: ReadonlyMap<number, number> = new Map([
 
 function readBackslash(bytes: Uint8Array, start: number, at: number, depth: number): number {
   const plain = readByte(bytes, at);
-  // What may begin an escape of another kind is what was escaped: `\=` is no quoted-printable.
+  // A character that could begin another kind of escape is the escaped character itself: `\=` is not quoted-printable.
   const isEscaped = beginsEscape(codeOf(plain)) && codeOf(plain) !== BACKSLASH;
   const next = isEscaped ? plain : readCharacter(bytes, at, depth);
   if (next === INCOMPLETE) return INCOMPLETE;
@@ -175,7 +176,7 @@ export function escapesBeyondAscii(bytes: Uint8Array, at: number): boolean {
   return high !== undefined && low !== undefined && high + low > 0;
 }
 
-/** Four hexadecimal digits, or twice that many for a character that has two code units in UTF-16. */
+/** Reads four hexadecimal digits, or two escapes of four for a character with two code units in UTF-16. */
 function readCodeUnits(bytes: Uint8Array, start: number, at: number, depth: number): number {
   const high = readHex(bytes, start, at, depth, 4);
   if (high <= 0 || codeOf(high) >> 10 !== 0xd800 >> 10) return high;
@@ -190,7 +191,7 @@ function readCodeUnits(bytes: Uint8Array, start: number, at: number, depth: numb
   return characterOf(lengthOf(low), 0x10000 + ((codeOf(high) & 0x3ff) << 10) + (codeOf(low) & 0x3ff));
 }
 
-/** So many hexadecimal digits: two are a byte, more are a code point. */
+/** Reads this many hexadecimal digits: two are a byte, more are a code point. */
 function readHex(bytes: Uint8Array, start: number, at: number, depth: number, digits: number): number {
   let code = 0;
   for (let count = 0; count < digits; count++) {
@@ -254,10 +255,10 @@ const REFERENCES = Object.entries({
   rbrace: "}",
 }).map(([name, text]) => ({ name: `${name};`, code: text.charCodeAt(0) }));
 const REFERENCES_BY_INITIAL = Map.groupBy(REFERENCES, ({ name }) => name.charCodeAt(0));
-/** Enough for the largest code point in decimal, with leading zeros. */
+/** Enough digits for the largest code point in decimal, with leading zeros. */
 const MAX_DIGITS = 10;
 
-/** What follows the `&` of a character reference, by number or by name. */
+/** Reads the part of a character reference after the `&`: a number or a name. */
 function readReference(bytes: Uint8Array, start: number, at: number, depth: number): number {
   const first = readCharacter(bytes, at, depth);
   if (first === INCOMPLETE) return INCOMPLETE;
@@ -271,7 +272,7 @@ function readReference(bytes: Uint8Array, start: number, at: number, depth: numb
   return NO_ESCAPE;
 }
 
-/** Returns where a name ends whose first letter has been read, or undefined if it is another name. */
+/** Returns the offset at which a name ends whose first letter was read, or undefined if the text has another name. */
 function endOfName(bytes: Uint8Array, at: number, depth: number, name: string): number | undefined {
   for (let index = 1; index < name.length; index++) {
     const character = readCharacter(bytes, at, depth);
@@ -337,12 +338,12 @@ export function readLineBreak(bytes: Uint8Array, start: number): number {
   return at - start;
 }
 
-/** Whether a line is indented with this. */
+/** Returns whether a byte is used to indent a line. */
 export const isBlank = (code: number): boolean => code === SPACE || code === TAB;
 
 /**
- * Whether a zero or a blank may go on with a text: a zero as a part of UTF-16 or UTF-32, which have no four at once, and a blank as the
- * indentation after a line break, which may be escaped.
+ * Returns whether a zero or a blank may continue a text: a zero as a part of UTF-16 or UTF-32, which never have four in a row, and a blank
+ * as the indentation after a line break, which may be escaped.
  */
 export function mayContinue(bytes: Uint8Array, at: number): boolean {
   if (bytes[at] === 0) return bytes[at - 1] !== 0 || bytes[at - 2] !== 0 || bytes[at - 3] !== 0;
@@ -370,11 +371,11 @@ export function mayContinue(bytes: Uint8Array, at: number): boolean {
   }
 }
 
-/** Whether a byte may belong to an escape: a marker, or what follows one. */
+/** Returns whether a byte may be a part of an escape: a marker, or a byte after one. */
 export const mayBeEscape = (byte: number): boolean =>
   MARKER_NUMBER[byte] !== 0 || byte === NUMBER_SIGN || byte === SEMICOLON || isAlphanumeric(byte);
 
-/** The value of a digit; undefined for what is none. */
+/** Returns the value of a digit, or undefined if the byte is not a digit. */
 function digitOf(code: number, radix: number): number | undefined {
   let value = radix;
   if (code >= 0x30 && code <= 0x39) value = code - 0x30;

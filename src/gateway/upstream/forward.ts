@@ -31,7 +31,7 @@ export interface Forwarded {
   readonly done: Promise<BodyEnd> | undefined;
 }
 
-/** How much of a body whose type is not text is searched for the credential, in bytes. After that the search goes on while it looks like text. */
+/** How much of a body whose type is not text is searched for the credential, in bytes. After that, the search continues as long as the body looks like text. */
 const MAX_SEARCHED_BINARY = 1024 * 1024;
 
 /** A body of at most this length, in bytes, is read whole before the answer begins: streaming it would gain nothing. */

@@ -6,19 +6,19 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const COMMA = 0x2c;
 
-/** The longest string, in bytes, that is buffered until it is complete. A longer one is no key of a pointer and no link that passes. */
+/** The longest string, in bytes, that is buffered until it is complete. A longer string is not a key of a pointer, and not a link that is passed on. */
 const MAX_STRING_BYTES = 16 * 1024;
 
 /**
- * Replaces a link that the agent may not get. No client can call it, so that following it fails; null would mean that there is no further
- * page.
+ * Replaces a link that the agent must not get. No client can fetch it, so following it fails. With null, a client would assume that there
+ * is no further page.
  */
 const NO_LINK = new TextEncoder().encode('"about:invalid"');
 
 export interface LinkRewriter {
-  /** Returns what to pass on after the next chunk: slices of it, and rewritten links. */
+  /** Returns the bytes to pass on after the next chunk: slices of it, and rewritten links. */
   push(chunk: Uint8Array): Uint8Array[];
-  /** Returns what was buffered when the answer ended in the middle of a string. */
+  /** Returns the buffered bytes if the response ended in the middle of a string. */
   rest(): Uint8Array;
 }
 
@@ -33,7 +33,7 @@ export interface LinkRewriter {
 export function linkRewriter(pointers: readonly string[], resolve: (url: string) => string | undefined): LinkRewriter {
   const wanted = new Set(pointers);
   const deepest = Math.max(...pointers.map((pointer) => pointer.split("/").length - 1));
-  /** By depth, down to the deepest that matters: whether it is an object, and the pointer of its member that is being read. */
+  /** For each depth, down to the deepest that matters: whether it is an object, and the pointer of the member that is being read. */
   const objects: boolean[] = [false];
   const places: (string | undefined)[] = [""];
   let depth = 0;
@@ -44,7 +44,7 @@ export function linkRewriter(pointers: readonly string[], resolve: (url: string)
   /** Whether the rest of a string is dropped, because it has been replaced already. */
   let skipping = false;
 
-  /** Returns what replaces a string that is complete, or undefined if it stays. */
+  /** Returns the replacement of a complete string, or undefined if it stays as it is. */
   function replacement(text: readonly number[]): Uint8Array | undefined {
     const value = parse(Uint8Array.from(text));
     if (keyNext) {

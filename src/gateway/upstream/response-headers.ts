@@ -41,7 +41,7 @@ export function setResponseHeaders(
       }
     }
   }
-  // An answer to one agent is never served to another: it stays out of shared caches, whatever the upstream allows.
+  // A response to one agent must never be served to another, so it is kept out of shared caches even if the upstream allows them.
   headers.set("cache-control", privateCacheControl(headers.get("cache-control")));
   headers.append("vary", "Authorization");
   // An upstream's page must not run on the gateway's origin, where other agents' answers and the console are.

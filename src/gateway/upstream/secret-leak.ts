@@ -71,14 +71,14 @@ export function containsSecret(text: string | Uint8Array, encodings: SecretEncod
   return containsPlain(bytes) || findEscaped(bytes, []) === "secret";
 }
 
-/** How many bytes may be passed on, or that they contain a secret. */
+/** How many bytes may be passed on, or `secret` if they contain one. */
 export type ScanResult = { readonly clear: number } | "secret";
 
 /**
  * Returns a function that searches a body which arrives in chunks.
  *
- * It is called with everything that it did not clear before and the next chunk behind it. It clears all but what may be the beginning of a
- * secret, so that an event whose end does not look like one is passed on at once.
+ * It is called with all bytes that it has not cleared yet, followed by the next chunk. It clears everything except bytes that may be the
+ * beginning of a secret, so an event that does not end like one is passed on at once.
  */
 export function secretScanner(encodings: SecretEncodings): (bytes: Uint8Array) => ScanResult {
   const { containsPlain, findEscaped, findBeginning } = searchFor(encodings);
@@ -89,7 +89,7 @@ export function secretScanner(encodings: SecretEncodings): (bytes: Uint8Array) =
     if (begun === "secret") return begun;
     findBeginning(bytes, begun);
     const { clear } = begun;
-    // What has not been cleared comes again, and is looked at again from its beginning.
+    // The bytes that are not cleared come again with the next chunk, and are searched again from the start.
     resumed = begun.resumable
       .filter(({ start }) => start < clear)
       .map(({ encoding, matched, start, at, afterBreak }) => {
@@ -99,7 +99,7 @@ export function secretScanner(encodings: SecretEncodings): (bytes: Uint8Array) =
   };
 }
 
-/** If at least so many characters of a secret are found in front of a line break, they are buffered until more bytes arrive. */
+/** If at least this many characters of a secret precede a line break, they are buffered until more bytes arrive. */
 const MIN_BUFFERED_LINE = 8;
 
 /** How much of an encoding has been matched, and where its rest is expected. */
@@ -113,15 +113,15 @@ interface Match {
   readonly afterBreak: boolean;
 }
 
-/** What may become a secret with the bytes that follow. */
+/** The matches that may become a secret with the bytes that follow. */
 interface Begun {
-  /** Where the first of them begins that has to be buffered. */
+  /** The offset of the first match that has to be buffered. */
   clear: number;
-  /** Those that continue in the bytes that follow although they are not buffered. */
+  /** The matches that continue in the bytes that follow although they are not buffered. */
   resumable: Match[];
 }
 
-/** The byte of an encoding at one place. */
+/** A position in an encoding. */
 interface Place {
   readonly encoding: Uint8Array;
   readonly index: number;
@@ -160,7 +160,7 @@ function plainSearch(encodings: readonly Uint8Array[]): (bytes: Uint8Array) => b
   const seen = new Uint8Array(1 << HASH_BITS);
   const places = new Map<number, Place[]>();
   for (const encoding of encodings) {
-    // An encoding that is longer than the shortest covers a word already with its beginning.
+    // A longer encoding covers such a word with its beginning already.
     for (let index = 0; index < stride * WORD; index++) {
       const word = new Int32Array(encoding.slice(index, index + WORD).buffer)[0]!;
       seen[hashOf(word)] = 1;
@@ -168,7 +168,7 @@ function plainSearch(encodings: readonly Uint8Array[]): (bytes: Uint8Array) => b
     }
   }
   return (bytes) => {
-    // Words stand on a buffer's multiples of four.
+    // A word begins at a multiple of four bytes of its buffer.
     const { buffer, byteOffset, length } = bytes.byteOffset % WORD === 0 ? bytes : bytes.slice();
     const words = new Int32Array(buffer, byteOffset, Math.floor(length / WORD));
     for (let at = 0; at < words.length; at += stride) {
@@ -187,22 +187,22 @@ function plainSearch(encodings: readonly Uint8Array[]): (bytes: Uint8Array) => b
  * Finds encodings of which at least one character is escaped or one line is broken.
  *
  * Every such encoding has a first escape (or line break), and the bytes in front of it are plain. So each marker that may begin an escape
- * is read; if its character occurs in an encoding, and the bytes in front of it are those of that encoding, the rest is matched. That is done only
- * where as many bytes as the shortest encoding has stand together of which each can belong to an encoding or to an escape.
+ * is read; if its character occurs in an encoding, and the bytes in front of it are those of that encoding, the rest is matched. This is done only
+ * in runs of bytes that can all belong to an encoding or an escape and that are at least as long as the shortest encoding.
  */
 function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEscaped" | "findBeginning"> {
   const places: Place[][] = Array.from({ length: 256 }, () => []);
   for (const encoding of encodings) encoding.forEach((byte, index) => places[byte]!.push({ encoding, index }));
   const beginnings = places.map((list) => list.filter(({ index }) => index === 0).map(({ encoding }) => encoding));
   const longest = Math.max(...encodings.map(({ length }) => length));
-  /** By the number of a marker and the byte beside it, 1 where they may begin an escape or a line break that matters. */
+  /** For the number of a marker and the byte beside it: 1 if they may begin an escape or a line break that matters. */
   const neighbors = new Uint8Array((MARKERS.length + 1) << 8);
   const isWanted = (byte: number) => places[byte]!.length > 0;
   for (const marker of MARKERS) {
     const row = neighbors.subarray(MARKER_NUMBER[marker]! << 8);
     for (let byte = 0; byte < 256; byte++) row[byte] = mayStandBeside(marker, byte, isWanted) ? 1 : 0;
   }
-  /** By byte, 1 for what stands in no encoding and in no escape, and 2 where that depends on what stands before it. */
+  /** For each byte: 1 if it is in no encoding and in no escape, and 2 if that depends on the byte before it. */
   const breakers = Uint8Array.from({ length: 256 }, (_, byte) =>
     isWanted(byte) ? 0 : byte === 0 || isBlank(byte) ? 2 : mayBeEscape(byte) ? 0 : 1,
   );
@@ -217,7 +217,7 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
     while (at >= start && !isBreaker(bytes, at)) at--;
     return at;
   }
-  /** Whether a marker stands beside a byte with which it may begin an escape or a line break that matters. */
+  /** Returns whether a marker is beside a byte with which it may begin an escape or a line break that matters. */
   function isCandidate(bytes: Uint8Array, at: number): boolean {
     const isBreak = bytes[at] === LINE_FEED || bytes[at] === CARRIAGE_RETURN;
     return neighbors[(MARKER_NUMBER[bytes[at]!]! << 8) | bytes[isBreak ? at - 1 : at + 1]!] === 1;
@@ -291,7 +291,7 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
         if (continues(bytes, { ...match, at }, begun)) return "secret";
       }
       for (let start = 0; start + shortest <= bytes.length;) {
-        // From its end, so that most windows are given up after a word.
+        // Compares from the end, so that most windows are rejected after one word.
         const inner = lastBreaker(bytes, start, start + shortest);
         if (inner >= start) {
           start = inner + 1;
@@ -308,14 +308,14 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
       return begun;
     },
     findBeginning(bytes, begun) {
-      // Whatever begins before this and has not been found is plain and too long, or has an escape that is read already.
+      // A match that begins before this offset and was not found is plain and too long, or its escape has been read already.
       const first = Math.max(0, bytes.length - longest - MAX_ESCAPE);
       for (let at = lastBreaker(bytes, first, bytes.length) + 1; at < begun.clear; at++) {
         const byte = bytes[at]!;
         const isMarker = MARKER_NUMBER[byte] !== 0;
         const next = at + 1 < bytes.length ? bytes[at + 1]! : undefined;
         for (const encoding of isMarker ? encodings : beginnings[byte]!) {
-          // Most are told by their second byte already.
+          // The second byte is enough to reject most of them.
           const goesOn = next === undefined || next === encoding[1] || MARKER_NUMBER[next] !== 0;
           if (!goesOn && !isMarker) continue;
           continues(bytes, { encoding, matched: 0, start: at, at, afterBreak: false }, begun);
@@ -325,7 +325,7 @@ function escapedSearch(encodings: readonly Uint8Array[]): Pick<Search, "findEsca
   };
 }
 
-/** Whether the bytes before an offset are the beginning of an encoding, of this length. */
+/** Returns whether the bytes before an offset are the beginning of an encoding, of this length. */
 function endsWith(bytes: Uint8Array, at: number, encoding: Uint8Array, length: number): boolean {
   for (let back = 1; back <= length; back++) if (bytes[at - back] !== encoding[length - back]) return false;
   return true;
@@ -334,7 +334,7 @@ function endsWith(bytes: Uint8Array, at: number, encoding: Uint8Array, length: n
 /**
  * Matches the rest of an encoding, in which each character may be escaped or not and a line may break before each.
  *
- * @returns "secret" if all of it matches, "incomplete" if the bytes end before that is certain, undefined if something else is there. If
+ * @returns "secret" if all of it matches, "incomplete" if the bytes end too early to know, undefined if other bytes are there. If
  *   the bytes end with a line break after few characters, how many characters matched.
  */
 function matchFrom(bytes: Uint8Array, match: Match): "secret" | "incomplete" | number | undefined {
@@ -356,7 +356,7 @@ function matchFrom(bytes: Uint8Array, match: Match): "secret" | "incomplete" | n
       continue;
     }
     if (MARKER_NUMBER[bytes[at]!] === 0) continue;
-    // A marker can stand for itself or begin an escape. Each way is tried once, so that the time is bounded by the text's length.
+    // A marker can be itself or begin an escape. Both are tried once, so the time is bounded by the length of the text.
     const key = at * encoding.length + matched;
     if (tried?.has(key)) continue;
     (tried ??= new Set()).add(key);

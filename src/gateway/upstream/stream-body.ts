@@ -5,34 +5,34 @@ import { containsSecret, secretScanner, type SecretEncodings } from "./secret-le
 /** How a body ended: undefined if it is complete, or what broke it off. */
 export type BodyEnd = "credential_echo" | "broken_off" | "too_large" | "caller_ended" | undefined;
 
-/** How many bytes are read at once: few at first if the length is unknown, and more while reads fill the buffer. */
+/** How many bytes are read at once. If the length is unknown, few at first, and more as long as reads fill the buffer. */
 const INITIAL_CHUNK_BYTES = 4 * 1024;
 const MAX_CHUNK_BYTES = 128 * 1024;
 
-/** Room for the bytes that are kept in front of a chunk, of which there are usually few. */
+/** Space for the bytes that are kept before a chunk. There are usually few. */
 const KEPT_BYTES = 1024;
 
-/** What is done to a body while it is passed on. */
+/** What happens to a body while it is passed on. */
 export interface BodyTransforms {
   readonly secretEncodings: SecretEncodings;
   readonly links: LinkRewriter | undefined;
-  /** How many bytes of the beginning are searched; after them the search goes on while there is text. All if left out. */
+  /** How many bytes at the beginning are searched. After them, the search continues as long as the body is text. By default all. */
   readonly searched?: number;
   /** Starts to check whether the agent may still get the rest; calls `abort` if it may not. Returns a function that stops. */
   readonly watch?: (abort: (refusal: unknown) => void) => () => void;
-  /** How many decoded bytes may be read; any number if left out. */
+  /** How many decoded bytes may be read. By default there is no limit. */
   readonly maxLength?: number;
 }
 
 /** A body with a Content-Encoding may be this long when it is decoded, in bytes, however short its encoded form is. */
 const MAX_DECODED_LENGTH = 64 * 1024 * 1024;
 
-/** A longer one may be this many times as long as its encoded form. Text compresses to a tenth, repetitive text to a thirtieth; gzip can reach 1,032. */
+/** A longer body may be this many times as long as its encoded form. Text compresses to a tenth, repetitive text to a thirtieth; gzip can reach 1,032. */
 const MAX_EXPANSION = 30;
 
 /**
- * Returns how long a body may be once the runtime has decoded it, in bytes: reading one costs CPU for each byte that comes out, and
- * a megabyte of gzip contains up to a gigabyte. Any length if there is no coding: then the upstream has to send every byte itself.
+ * Returns the maximum length of a body after the runtime has decoded it, in bytes. Each decoded byte costs CPU, and a megabyte of gzip can
+ * contain a gigabyte. Without a content coding there is no maximum, because the upstream has to send every byte.
  */
 export function maxDecodedLength(headers: Headers): number {
   const coding = headers.get("content-encoding");
@@ -44,7 +44,7 @@ export function maxDecodedLength(headers: Headers): number {
 const SNIFFED = 1024;
 
 /**
- * Whether bytes are no text: they have a control character that no text has (the "binary data bytes" of
+ * Returns whether bytes are not text: they have a control character that no text has (the "binary data bytes" of
  * https://mimesniff.spec.whatwg.org/#binary-data-byte), but for the zeros of UTF-16.
  */
 const isBinary = (bytes: Uint8Array): boolean =>
@@ -54,7 +54,7 @@ const BINARY_DATA_BYTES = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0b,
   .concat([0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1c, 0x1d, 0x1e, 0x1f])
   .reduce((set, byte) => set | (1 << byte), 0);
 
-/** Reads a short body whole. One that breaks off or contains the credential fails before the answer begins. */
+/** Reads a short body completely. If it breaks off or contains the credential, it fails before the response begins. */
 export async function bufferBody(
   answer: Response,
   { secretEncodings, links }: BodyTransforms,
@@ -70,7 +70,7 @@ export async function bufferBody(
   return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
 }
 
-/** Copies the body inside the runtime, without JavaScript. */
+/** Copies the body within the runtime, without JavaScript. */
 const piped = (
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
@@ -82,7 +82,7 @@ const piped = (
   );
 
 /**
- * Passes an upstream's body on to the agent. Never rejects; a body that breaks off breaks off on the other side too.
+ * Passes an upstream's body on to the agent. Never rejects. If the body breaks off, the agent's response breaks off too.
  *
  * If there is nothing to search for or to rewrite, the runtime copies it. Otherwise each chunk is read into one buffer that is reused, so
  * that memory stays flat however long the body is.
@@ -152,7 +152,7 @@ async function copyBody(
         kept = new Uint8Array();
         scan = undefined;
       }
-      // The runtime does not count the bytes that it decodes, so a limited body is copied here to its end.
+      // The runtime does not count the bytes that it decodes, so a body with a limit is copied here to its end.
       if (!scan && !links && maxLength === Infinity) {
         reader.releaseLock();
         writer.releaseLock();

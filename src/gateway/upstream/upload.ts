@@ -21,7 +21,7 @@ export interface Upload {
 
 /**
  * Forwards a long body while it arrives, one chunk behind: the last chunk is sent only after the whole body has arrived and its caller has
- * been checked again. Otherwise the upstream gets a body that breaks off, which no server accepts as a request.
+ * been checked again. Otherwise the upstream gets an incomplete body, which no server accepts as a request.
  *
  * @param length the declared Content-Length in bytes, undefined if there is none.
  */
@@ -37,14 +37,14 @@ export function startUpload(
   const writer = writable.getWriter();
   const timer = bodyTimer(limits, start);
   const refused = Promise.withResolvers<never>();
-  // After the answer has come, nobody waits for this promise any more.
+  // Once the response has begun, nothing waits for this promise.
   refused.promise.catch(() => undefined);
 
   const sending = new AbortController();
   let refusal: unknown;
   let upstreamClosed = false;
   const breakOff = async (cause: unknown): Promise<void> => {
-    // An upstream that stops reading has answered already, and its answer is passed on.
+    // An upstream that stops reading has responded already, and its response is passed on.
     if (!upstreamClosed) sending.abort(cause);
     await Promise.allSettled([writer.abort(cause), reader.cancel(cause)]);
   };
@@ -94,8 +94,9 @@ export const transformStreamOf = (length: number | undefined) =>
   length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
 
 /**
- * Starts the time limit within which an upstream has to begin its answer. It begins when the whole request has been sent, because an upload
- * takes as long as its sender does. A late answer is ignored and not aborted: a signal would cost every request more than its timer.
+ * Starts the time limit within which an upstream has to begin its response. The limit begins when the whole request has been sent, because
+ * the sender decides how long an upload takes. A late response is ignored and not aborted, because a signal costs every request more than
+ * the timer.
  *
  * @param timeoutMs the limit in milliseconds.
  * @param sent resolves when the request has been sent; undefined if its body is not streamed.
@@ -107,7 +108,7 @@ export function deadline(
   sent: Promise<void> | undefined,
   maxUploadMs: number,
 ): { late: Promise<undefined>; stop: () => void } {
-  // The runtime's own, which needs no taking back, costs half of a timer that can be.
+  // `scheduler.wait` without a signal costs half as much as a timer that can be cleared.
   if (!sent) return { late: scheduler.wait(timeoutMs).then(() => undefined), stop: () => undefined };
   let timer: number | null = null;
   let stopped = false;

@@ -20,12 +20,12 @@ const CONTROL = /[\u0000-\u001f\u007f]/;
  * The link is parsed first (WHATWG URL, against the URL that was fetched), and only the parsed URL is checked and passed on:
  * - Below the service's own base URL, it becomes a link through the gateway, with the canonical path that a request gets.
  *   If the gateway would refuse that path in a request, there is no link.
- * - Elsewhere it becomes the absolute URL. No credential of the gateway's goes there.
+ * - Elsewhere it becomes the absolute URL, to which the gateway sends no credential.
  * - There is no link if it is not http(s), contains a user name, a control character or a back-slash, or names the gateway's own
  *   origin: an upstream does not know the gateway, so such a link only makes an agent call something that was not checked.
  */
 export function resolveLink(text: string, { service, fetched, gatewayOrigin, issuer }: LinkScope): string | undefined {
-  // Parsers differ in what they make of these: WHATWG strips tabs and line breaks, and reads a back-slash as a slash.
+  // Parsers disagree on these: WHATWG strips tabs and line breaks, and reads a backslash as a slash.
   if (CONTROL.test(text) || text.split(/[?#]/, 1)[0]!.includes("\\")) return undefined;
   const url = URL.parse(text, fetched);
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return undefined;
@@ -51,7 +51,7 @@ export function resolveLink(text: string, { service, fetched, gatewayOrigin, iss
  */
 function isSameHost(url: URL, origin: string): boolean {
   const own = URL.parse(origin);
-  // A request whose Host is no host has no origin to compare with.
+  // A request with a malformed Host has no origin to compare with.
   return own === null || authorityOf(url) === authorityOf(own);
 }
 

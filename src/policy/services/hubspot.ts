@@ -33,7 +33,7 @@ const writing = (type: Type, path: string): string[] => [
 const names = Object.keys(TYPES) as Type[];
 const WRITABLE = ["contacts", "deals"] as const;
 
-/** An association is on both its ends: whoever reads or changes it needs both. */
+/** An association belongs to the objects at both ends, so reading or changing it needs the permissions for both. */
 function associations(from: Type, to: Type): string[] {
   const both = (action: string) => [...new Set([from, to])].map((type) => `${type}:${action}`).join("+");
   const rules = (methods: string, sort: string, end: string, batch: string, needs: string) => [

@@ -12,7 +12,7 @@ const record = (name: string, resource: string): string[] => {
 };
 
 /**
- * Salesforce REST, the records of two objects. Every company has a host of its own: `base_url` is
+ * Salesforce REST, the records of two objects. Every company has its own host: `base_url` is
  * `https://MYDOMAIN.my.salesforce.com`, which issues the token and accepts it, unless the token response names another host.
  */
 export const salesforce: ServiceDefinition = {

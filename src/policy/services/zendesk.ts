@@ -75,7 +75,7 @@ GET /organizations/{id:int}/users/count users
  * Zendesk Support, from Zendesk's OpenAPI description. Every account has a host of its own: `base_url` is
  * `https://SUBDOMAIN.zendesk.com`. With a username the credential is an API token, without one an OAuth token.
  *
- * Identities and passwords can be read or not at all: whoever may set an address takes the account over.
+ * No rule writes identities or passwords: an agent that could set an address could take the account over.
  */
 export const zendesk: ServiceDefinition = {
   name: "zendesk",

@@ -1,7 +1,7 @@
 const agentKey = (agentId: string) => `agent:${agentId}`;
 const sessionKey = (sessionId: string) => `session:${sessionId}`;
 
-/** The second before which tokens of this agent or session are revoked, as far as KV knows. */
+/** Returns the second before which tokens of this agent or session are revoked, or undefined if KV has no entry. */
 export async function readRevocation(
   revocations: KVNamespace,
   agentId: string,
@@ -15,7 +15,7 @@ export async function readRevocation(
   return seconds > 0 ? seconds : undefined;
 }
 
-/** The shortest time to live that KV takes, in seconds. */
+/** The shortest time to live that KV accepts, in seconds. */
 const MIN_KV_TTL = 60;
 
 /** An entry lives as long as the last access token that it revokes. */

@@ -10,8 +10,10 @@ import { insertEvent } from "../../outbox/outbox.ts";
 import type { TokenStatusRecord } from "../records.ts";
 
 /**
- * Ends all tokens and sessions of an agent. A session that is opened in the second of an earlier end is issued in the second after
- * it, so each end moves `not_before` by at least one.
+ * Revokes all tokens and sessions of an agent. A session that is opened in the same second as an earlier revocation is issued in the
+ * next second, so each revocation moves `not_before` by at least one.
+ *
+ * @returns the new `not_before` in seconds, or undefined if there is no such agent.
  */
 export async function endTokens(db: D1Database, by: Authority): Promise<number | undefined> {
   const [update] = await batchAsCaller<{ not_before: number }>(db, by, [
@@ -23,7 +25,7 @@ export async function endTokens(db: D1Database, by: Authority): Promise<number |
   return update!.results[0]?.not_before;
 }
 
-/** An agent, and whether one of its sessions has ended. */
+/** Reads an agent and whether this session of it has ended. */
 export async function readTokenStatus(
   db: D1Database,
   agentId: string,
@@ -52,8 +54,10 @@ export interface NewSession {
 }
 
 /**
- * Opens a session for the agent whose key this is, if it is active. One batch authenticates and writes, so that no revocation can
- * fall between. The work is the same whether the agent is unknown, the key wrong or the agent not active.
+ * Opens a session if the key is valid and its agent is active. One batch checks the key and writes the session, so that no
+ * revocation can happen in between. The work is the same if the agent is unknown, the key wrong or the agent not active.
+ *
+ * @returns the agent and the second in which the session was issued; undefined if no session was opened.
  */
 export async function openSession(
   db: D1Database,
@@ -95,7 +99,7 @@ export async function openSession(
   return row ? { agent: toAgent(row), issuedAt: row.issued_at } : undefined;
 }
 
-/** Deletes up to `limit` refresh tokens that expired until a time. Returns how many. */
+/** Deletes up to `limit` refresh tokens that expired at or before a time. Returns how many. @param until milliseconds. */
 export const deleteExpiredRefreshTokens = (db: D1Database, until: number, limit: number): Promise<number> =>
   deletedRows(
     db,
@@ -103,7 +107,7 @@ export const deleteExpiredRefreshTokens = (db: D1Database, until: number, limit:
       SELECT hash FROM refresh_tokens WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit}) RETURNING hash`,
   );
 
-/** Deletes up to `limit` sessions that expired until a time, with the tokens that they still have. Returns how many. */
+/** Deletes up to `limit` sessions that expired at or before a time, with their tokens. Returns how many. @param until milliseconds. */
 export const deleteExpiredSessions = (db: D1Database, until: number, limit: number): Promise<number> =>
   deletedRows(
     db,

@@ -17,9 +17,9 @@ import {
   type Claim,
 } from "./store/attempts.ts";
 
-/** Deliveries that fail in a row, each after all its attempts, before their webhook is disabled. */
+/** The number of deliveries in a row that fail, each after all its attempts, before their webhook is disabled. */
 const MAX_FAILURES_IN_ROW = 5;
-/** How long a batch waits for slow receivers, in milliseconds. Their attempts go on while the next batch comes. */
+/** How long a batch waits for slow receivers, in milliseconds. Their attempts continue while the next batch is handled. */
 const BATCH_WAIT_MS = 100;
 
 type DeliveryEnv = Pick<Env, "ACTIVITY" | "DB" | "DELIVERIES">;
@@ -33,7 +33,7 @@ type DeliveryEnv = Pick<Env, "ACTIVITY" | "DB" | "DELIVERIES">;
 export async function deliver(env: DeliveryEnv, config: Config, deliveryId: string, now = Date.now()): Promise<void> {
   const claimed = await claim(env.DB, deliveryId, now);
   if (!claimed) return;
-  // It waits longer than one message can, or its host has had its attempts of this minute.
+  // The delivery waits longer than one message can be delayed, or its host has reached the attempts of this minute.
   if (!("delivery" in claimed)) return enqueueDeliveries(env.DELIVERIES, [deliveryId], claimed.dueAt, now);
   const { delivery, withheld } = claimed;
   if (withheld) return recordWithheld(env.DB, delivery, `not sent: ${withheld}`, now);
@@ -93,7 +93,7 @@ async function send(claimed: Claim, config: Config, now: number): Promise<Attemp
 
 /**
  * The queue's consumer. It handles the messages of a batch in parallel and does not wait for slow receivers: their deliveries are
- * stored in D1, and a claim that is lost ends by itself.
+ * stored in D1, and a claim that is lost expires.
  */
 export async function consumeDeliveries(
   messages: readonly Message<DeliveryMessage>[],
@@ -108,7 +108,7 @@ export async function consumeDeliveries(
         await deliver(env, config, message.body.deliveryId);
       } catch (cause) {
         logFailure("delivery_not_attempted", cause);
-        // After the batch has been acknowledged, the minute's job finds what is overdue.
+        // The batch may be acknowledged already. Then the job that runs every minute finds what is overdue.
         if (!acknowledged) message.retry();
       }
     }),
@@ -118,7 +118,7 @@ export async function consumeDeliveries(
   acknowledged = true;
 }
 
-/** The dead-letter queue's consumer: what the queue gave up after all its retries is shown as failed and can be redelivered. */
+/** The dead-letter queue's consumer: a delivery that the queue gave up after all its retries is marked as failed and can be redelivered. */
 export async function consumeDeadDeliveries(
   db: D1Database,
   messages: readonly Message<DeliveryMessage>[],

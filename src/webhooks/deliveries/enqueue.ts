@@ -6,12 +6,12 @@ export interface DeliveryMessage {
   readonly deliveryId: string;
 }
 
-/** The most messages that one call of the queue takes. */
+/** The most messages that one call of the queue accepts. */
 const MAX_MESSAGES_PER_BATCH = 100;
 
 /**
- * Enqueues one message for each of the deliveries, to arrive when they are due. Never rejects: the minute's job finds deliveries
- * without a message.
+ * Enqueues one message for each of the deliveries, to arrive when they are due. Never rejects: a job finds deliveries without a
+ * message every minute.
  *
  * @param dueAt milliseconds.
  * @param now milliseconds.

@@ -3,13 +3,13 @@ import { enqueueDeliveries } from "./enqueue.ts";
 import { claimOverdue } from "./store/attempts.ts";
 import { insertDeliveries } from "./store/fan-out.ts";
 
-/** Events of one batch: each takes at most three statements. */
+/** Events of one batch. Each needs at most three statements. */
 const MAX_EVENTS_PER_BATCH = 33;
 const MAX_BATCHES = 30;
 
 /** How long a delivery is due before another message is sent for it, in milliseconds. */
 const OVERDUE_MS = 60_000;
-/** How long a message is given to arrive, in milliseconds. */
+/** How long a message may take to arrive, in milliseconds. */
 const MESSAGE_LIFE_MS = 120_000;
 
 type OutboxEnv = Pick<Env, "DB" | "DELIVERIES">;
@@ -26,14 +26,14 @@ export async function emptyOutbox(env: OutboxEnv, now: number): Promise<number> 
   return total;
 }
 
-/** Empties the outbox of events that no activity followed, and of those that are sent as a count. @param now milliseconds. */
+/** Drains the outbox of events that no activity message followed, and of those that are sent as a count. @param now milliseconds. */
 export async function drainOutbox(env: OutboxEnv, now: number): Promise<number> {
   await insertCountEvents(env.DB, now);
   return emptyOutbox(env, now);
 }
 
 /**
- * Enqueues up to `limit` deliveries whose message was lost, because a Worker was killed or the queue did not take it. Returns how
+ * Enqueues up to `limit` deliveries whose message was lost, because a Worker was killed or the queue refused it. Returns how
  * many. @param now milliseconds.
  */
 export async function resendOverdue(env: OutboxEnv, now: number, limit: number): Promise<number> {

@@ -3,7 +3,7 @@ import { CLAIM_MS } from "./store/attempts.ts";
 import { deleteFinished } from "./store/deliveries.ts";
 
 const DAY_MS = 86_400_000;
-/** Webhooks that one step trims. */
+/** How many webhooks one step trims. */
 const MAX_WEBHOOKS_PER_STEP = 20;
 
 /** Deletes up to `limit` deliveries that finished longer ago than the retention. Returns how many. @param now milliseconds. */
@@ -14,8 +14,8 @@ export const sweepDeliveries = (db: D1Database, retentionDays: number, now: numb
  * Trims the pending and the stored deliveries of webhooks to their limits, the oldest first.
  *
  * @param now milliseconds.
- * @returns `limit` if it trimmed anything, else 0: each webhook gets its part of a step, and only the next one shows if that was
- *   enough.
+ * @returns `limit` if it trimmed anything, else 0. Each webhook gets a share of the step, and only the next step shows whether that
+ *   was enough.
  */
 export async function trimDeliveries(db: D1Database, now: number, limit: number): Promise<number> {
   let total = 0;

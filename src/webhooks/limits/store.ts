@@ -2,7 +2,7 @@ import { integer, prepare, sql } from "../../database/sql.ts";
 import { minuteOf } from "../../outbox/outbox.ts";
 
 /**
- * Attempts a minute to one host, for all webhooks of an owner together: the host may be somebody else's, who did not ask for them.
+ * Attempts a minute to one host, for all webhooks of an owner together: the host may belong to somebody who did not ask for them.
  * An administrator's webhooks for all agents have a limit of their own, because they carry the events of every agent.
  */
 export const MAX_ATTEMPTS_PER_HOST = 60;
@@ -14,8 +14,8 @@ const MINUTE_MS = integer(60_000);
 
 /**
  * The two statements that count a due delivery among its host's attempts of the minute, and postpone it if the limit is exceeded.
- * The second returns `dueAt`, in milliseconds, if it did. The count is incremented first and then read, so that of many at once
- * each has a place of its own.
+ * The second returns `dueAt`, in milliseconds, if it did. The count is incremented before it is read, so that each of many
+ * concurrent attempts has its own place.
  */
 export function claimHostSlot(db: D1Database, id: string, now: number): D1PreparedStatement[] {
   return [
@@ -51,7 +51,7 @@ export async function deleteHostAttempts(db: D1Database, now: number, limit: num
   return meta.changes;
 }
 
-/** Pending deliveries of a webhook, and bytes of its stored deliveries. The indexes of `delivery_totals` hold both numbers. */
+/** Pending deliveries of a webhook, and bytes of its stored deliveries. The indexes of `delivery_totals` contain both numbers. */
 export const MAX_PENDING = 500;
 export const MAX_KEPT_BYTES = 1_000_000;
 /** Stored bytes of an administrator's webhook for all agents. Its pending deliveries are not limited: nobody else can register one. */
@@ -66,7 +66,7 @@ export interface Surplus {
   readonly bytes: number;
 }
 
-/** Up to `limit` webhooks with too many deliveries, in random order, so that one whose surplus cannot go yet does not block others. */
+/** Up to `limit` webhooks with too many deliveries, in random order, so that one that cannot be trimmed yet does not block the others. */
 export async function findSurpluses(db: D1Database, limit: number): Promise<Surplus[]> {
   const [maxPending, maxBytes, maxBytesForAll] = [MAX_PENDING, MAX_KEPT_BYTES, MAX_KEPT_BYTES_FOR_ALL].map(integer);
   const { results } = await prepare(
@@ -84,8 +84,8 @@ export async function findSurpluses(db: D1Database, limit: number): Promise<Surp
 }
 
 /**
- * Fails the oldest pending deliveries above the limit, and deletes the oldest finished ones until the stored bytes fit. An attempt
- * that is under way wins: its delivery is left alone. Returns how many deliveries it failed and deleted.
+ * Fails the oldest pending deliveries above the limit, and deletes the oldest finished ones until the stored bytes fit. A delivery
+ * whose attempt is under way is left alone. Returns how many deliveries it failed and deleted.
  *
  * @param claimedBefore milliseconds: an attempt that began later may be under way.
  */

@@ -451,7 +451,7 @@ function zeros(megabytes: number): Promise<Buffer> {
   });
 }
 
-/** Milliseconds of CPU that a process has used; undefined where the system does not tell. */
+/** Milliseconds of CPU that a process has used; undefined if the system does not report it. */
 function cpuMs(pid: number | undefined): number | undefined {
   if (pid === undefined) return undefined;
   try {

@@ -55,7 +55,7 @@ describe("a response header", () => {
     for (const definition of [own, github, zendesk, salesforce, stripe]) expect(passed(sent, definition)).toEqual({});
   });
 
-  it("that the gateway has itself is told apart from the gateway's own", () => {
+  it("that the gateway has itself is distinguished from the gateway's own", () => {
     expect(
       passed({ ratelimit: "a", "ratelimit-policy": "b", "ratelimit-remaining": "7", "x-request-id": "up-1" }),
     ).toEqual({

@@ -140,7 +140,7 @@ describe("tokens", () => {
     return { ...agent, agentId: agent.id };
   };
 
-  it("are fetched on first use, once for however many calls, and told of", async () => {
+  it("are fetched on first use, once for however many calls, and passed to onTokens", async () => {
     const { agentId, apiKey } = await made();
     const { calls, options } = counting(brief.url);
     const told: Token[] = [];
@@ -163,7 +163,7 @@ describe("tokens", () => {
   it.concurrent("that have expired cost 100 parallel calls one refresh", async () => {
     const { agentId, token, refreshToken } = await made();
     const { calls, options } = counting(brief.url);
-    // Not told when they expire: the server says so.
+    // The client does not know when they expire, so the server's refusal decides.
     await using own = client({ ...options, accessToken: token, refreshToken });
     await wait(TOKEN_LIFE + 0.2);
     const agents = await Promise.all(Array.from({ length: 100 }, () => own.getAgent(agentId)));
@@ -213,13 +213,13 @@ describe("tokens", () => {
   });
 });
 
-describe("what a client holds", () => {
+describe("what a client stores", () => {
   const agentOf = async () => {
     const agent = await worker.agent(["lab:things:read"]);
     return { ...agent, agentId: agent.id };
   };
 
-  it("is told of by onTokens: what that throws the call throws, and the tokens are there all the same", async () => {
+  it("is passed to onTokens: what that throws the call throws, and the client has the tokens all the same", async () => {
     const { agentId, apiKey } = await agentOf();
     let told = 0;
     const onTokens = () => {
@@ -327,7 +327,7 @@ describe("what may be sent again", () => {
     }
   });
 
-  it("waits until the time that it is told", async () => {
+  it("has the seconds of Retry-After, and none if it is malformed", async () => {
     quick();
     await using own = asAdmin({ baseUrl: front.url, maxRetries: 0 });
     front.next({ status: 503, headers: { "retry-after": new Date(Date.now() + 20_000).toUTCString() } });
@@ -380,7 +380,7 @@ describe("what may be sent again", () => {
     expect([(await brief.failed).code, brief.delays]).toEqual(["unknown", [200, 200]]);
   });
 
-  it("waits for as long as it is told, or leaves that to the caller", async () => {
+  it("waits as long as Retry-After says, or leaves that to the caller", async () => {
     quick();
     await using own = asAdmin({ baseUrl: front.url });
     front.next({ status: 429, headers: { "retry-after": "1" } });

@@ -19,7 +19,7 @@ export interface Front {
   close(): void;
 }
 
-/** A real HTTP server between a client and a Worker that fails as it is told. */
+/** A real HTTP server between a client and a Worker that fails as the test sets it. */
 export async function startFront(target: string): Promise<Front> {
   const seen: string[] = [];
   let answers: Answer[] = [];

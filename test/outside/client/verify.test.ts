@@ -45,7 +45,7 @@ afterAll(async () => {
 });
 
 describe("verifyAccessToken", () => {
-  it("tells whose a token is, over the published keys alone", async () => {
+  it("returns the agent of a token, with the published keys alone", async () => {
     const verified = await verifyAccessToken(agent.token, options);
     expect(verified).toMatchObject({ agentId: agent.id, permissions: [WANTED, "github:issues:read"], tier: "free" });
     expect(verified.claims).toMatchObject({ iss: ISSUER, aud: ISSUER, sub: agent.id });

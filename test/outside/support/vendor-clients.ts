@@ -9,7 +9,7 @@ import { AgentAuthClient } from "../../../src/client/index.ts";
 export const octokit = (gateway: string, token: string) =>
   new Octokit({ baseUrl: `${gateway}/proxy/github`, auth: token });
 
-// Takes no path in its base URL: the SDK's fetch puts it there. The key is not sent.
+// Its base URL cannot have a path, so the SDK's fetch adds it. The key is not sent.
 export const stripe = (gateway: string, token: string) =>
   new Stripe("sk_not_used", {
     httpClient: Stripe.createFetchHttpClient(

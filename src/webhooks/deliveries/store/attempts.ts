@@ -23,16 +23,16 @@ export interface Claim {
   readonly previousSecretExpiresAt: number | null;
 }
 
-/** How long a claim lasts, in milliseconds. An attempt takes at most 15 seconds: a consumer that holds a claim longer is dead. */
+/** How long a claim lasts, in milliseconds. An attempt takes at most 15 seconds, so a consumer that has a claim for longer was killed. */
 export const CLAIM_MS = 60_000;
 
 type ClaimedRow = DeliveryRow & { body: string };
 type TargetRow = Omit<Claim, "delivery" | "body"> & { dueAt: number };
 
 /**
- * Claims a delivery that is due. Of all messages for it at once, one gets it. A claim ends by itself, so that the delivery of a
- * consumer that dies is due again. If the host has had its attempts of the minute, the delivery is postponed: by its place in the
- * queue of the host to one of the next minutes, at a random moment.
+ * Claims a delivery that is due. If several messages for it arrive at once, one of them gets the claim. A claim expires, so that the
+ * delivery of a consumer that was killed is due again. If the host has reached its attempts of the minute, the delivery is postponed
+ * to a random moment in one of the next minutes, according to its place in the queue of the host.
  *
  * @param now milliseconds.
  * @returns the claim; `dueAt`, in milliseconds, for a delivery that waits; undefined if there is nothing to do.
@@ -59,7 +59,7 @@ export async function claim(db: D1Database, id: string, now: number): Promise<Cl
   const row = claimed!.results[0] as ClaimedRow | undefined;
   const rest = target!.results[0] as TargetRow | undefined;
   if (row && rest) return { ...rest, delivery: toDelivery(row), body: row.body };
-  // One that is due within the time of a claim has an attempt under way, or a message of its own on the way.
+  // A delivery that is due within the time of a claim has an attempt under way, or a message that will arrive.
   return rest && rest.dueAt > now + CLAIM_MS ? rest : undefined;
 }
 
@@ -71,8 +71,8 @@ interface AttemptOutcome {
 }
 
 /**
- * The statement that stores an attempt's result. It writes nothing if the delivery was reset meanwhile: the reset wins, because its
- * count of attempts is another.
+ * The statement that stores an attempt's result. It writes nothing if the delivery was reset meanwhile: the reset wins, because the
+ * number of attempts differs then.
  */
 function updateDelivery(
   db: D1Database,
@@ -118,8 +118,8 @@ export interface FailureLimit {
 }
 
 /**
- * Stores that a delivery has failed, and disables its webhook, with an event, if that reaches the limit. Of two deliveries that
- * reach it at once, the first disables the webhook; the second finds it disabled.
+ * Stores that a delivery has failed, and disables its webhook, with an event, if that reaches the limit. If two deliveries
+ * reach it at once, the first disables the webhook, and the second finds it disabled.
  *
  * @param now milliseconds.
  * @returns whether the webhook was disabled.

@@ -6,8 +6,8 @@ import type { Delivery, DeliveryStatus } from "../../webhook.ts";
 import { CLAIM_MS } from "./attempts.ts";
 
 /**
- * Starts a delivery again under its own id, unless an attempt is under way or due soon. The result of an earlier attempt that is
- * still to come is not stored then.
+ * Starts a delivery again under its own id, unless an attempt is under way or due soon. The result of an earlier attempt that
+ * arrives after that is not stored.
  *
  * @returns the delivery as it is now and whether it was reset; undefined if the webhook has no such delivery.
  */

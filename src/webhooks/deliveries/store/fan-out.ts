@@ -9,8 +9,8 @@ import { listenersOf } from "../../webhook-row.ts";
 import type { Delivery } from "../../webhook.ts";
 
 /**
- * An insert of one delivery of an event for each webhook `w`. An event that is a webhook's delivery already is not inserted again.
- * The database makes the ids, which sort by time: only it knows how many are needed.
+ * Inserts one delivery of an event for each webhook `w`, unless the webhook has a delivery of this event already. The database makes
+ * the ids, which sort by time, because only it knows how many are needed.
  */
 const deliveriesTo = (webhooks: Sql, event: WebhookPayload, now: number) =>
   sql`INSERT OR IGNORE INTO deliveries (id, webhook_id, event_id, event, agent_id, body, status, next_attempt_at, enqueued_at,
@@ -19,7 +19,7 @@ const deliveriesTo = (webhooks: Sql, event: WebhookPayload, now: number) =>
       ${toPayloadBody(event)}, 'pending', ${now}, ${now}, ${now}, ${now}
     FROM ${webhooks}`;
 
-/** The statement that drops those of the events that no webhook listens for. */
+/** The statement that deletes those of the events that no webhook subscribes to. */
 function dropUnheard(db: D1Database, events: readonly Event[]): D1PreparedStatement {
   const ids = JSON.stringify(events.map(({ id }) => id));
   const waiting = { agentId: sql`events.agent_id`, name: sql`events.event`, at: sql`events.at` };
@@ -31,10 +31,11 @@ function dropUnheard(db: D1Database, events: readonly Event[]): D1PreparedStatem
 }
 
 /**
- * Turns events into deliveries, one for each webhook that listens now, and takes them out of the outbox. Of limited events, those
- * above the limit of the minute are counted and become no delivery.
+ * Turns events into deliveries, one for each webhook that is subscribed now, and deletes them from the outbox. Limited events above
+ * the limit of the minute are counted and make no delivery.
  *
- * One batch. Of two runs with the same events, the first takes them; the second finds them gone, and neither counts nor inserts.
+ * This is one batch. If two runs have the same events, the first handles them; the second finds them deleted, and neither counts nor
+ * inserts anything.
  *
  * @param now milliseconds.
  * @returns the deliveries' ids.
@@ -58,7 +59,7 @@ export async function insertDeliveries(db: D1Database, events: readonly Event[],
   return results.flatMap((result) => result.results ?? []).map(({ id }) => id);
 }
 
-/** Inserts one delivery for one webhook, whatever it listens for. Returns undefined if the webhook is gone. */
+/** Inserts one delivery for one webhook, whatever it subscribes to. Returns undefined if the webhook is deleted. */
 export async function insertDelivery(
   db: D1Database,
   webhookId: string,
