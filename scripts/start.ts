@@ -51,8 +51,6 @@ const worker: ChildProcess = spawn(
     "--infer-origin-from-routes=false",
     `--persist-to=${STATE_DIR}`,
     "--show-interactive-dev-session=false",
-    // Keeps wrangler from explaining how to do by hand what the interval below does.
-    "--test-scheduled",
     "--log-level=warn",
     "--var",
     `UPSTREAMS.sample:${sampleUpstream}`,
