@@ -53,7 +53,7 @@ const ERROR: Json = {
     error: {
       type: "string",
       description:
-        "The message, for clients that show one field. For those codes it is `Invalid credentials`, `Insufficient permissions` or `Rate limit exceeded` instead.",
+        "The message, for clients that show one field. If the title is `Invalid credentials`, `Insufficient permissions` or `Rate limit exceeded`, it is the title.",
     },
     title: { type: "string", description: "The stable title of the code." },
     message: { type: "string", description: "What happened, and what to do about it." },
