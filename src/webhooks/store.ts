@@ -2,7 +2,7 @@ import type { Authority } from "../authority/authority.ts";
 import { batchAsCaller } from "../authority/batch.ts";
 import { prepare, sql, type Sql } from "../database/sql.ts";
 import type { EventName } from "../outbox/event.ts";
-import { hostOf } from "./target.ts";
+import { domainOf } from "./target.ts";
 import { toWebhook, WEBHOOK_COLUMNS, type WebhookRow } from "./webhook-row.ts";
 import type { Owner, Webhook } from "./webhook.ts";
 
@@ -20,7 +20,7 @@ export async function insertWebhook(
       db,
       sql`INSERT INTO webhooks (id, agent_id, url, events, description, all_agents, secret, created_at, updated_at, host)
         SELECT ${id}, id, ${url}, ${JSON.stringify(events)}, ${description}, ${Number(allAgents)}, ${sealedSecret},
-          ${createdAt}, ${createdAt}, ${hostOf(url)}
+          ${createdAt}, ${createdAt}, ${domainOf(url)}
         FROM agents
         WHERE id = ${agentId} AND (SELECT count(*) FROM webhooks WHERE agent_id = ${agentId}) < ${maxWebhooks}`,
     ),
@@ -66,7 +66,7 @@ export async function updateWebhook(
   { now, by }: { now: number; by: Authority },
 ): Promise<Webhook | undefined> {
   const set = [
-    url !== undefined && sql`, url = ${url}, host = ${hostOf(url)}`,
+    url !== undefined && sql`, url = ${url}, host = ${domainOf(url)}`,
     events && sql`, events = ${JSON.stringify(events)}`,
     description !== undefined && sql`, description = ${description}`,
     isActive !== undefined && sql`, is_active = ${Number(isActive)}`,

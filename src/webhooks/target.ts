@@ -18,8 +18,16 @@ const INWARD =
 /** Well-known DNS services that resolve a name to the address in it: `169.254.169.254.nip.io`. */
 const ADDRESS_IN_NAME = /(?:^|\.)(?:(?:nip|sslip|xip)\.io|(?:localtest|lvh|vcap)\.me|lacolhost\.com)$/;
 
-/** The normalized host of a valid target URL, by which attempts are counted. */
-export const hostOf = (url: string): string => hostnameOf(new URL(url));
+/**
+ * Returns the domain of a valid target URL by which attempts are counted: the last two labels of its host, or a whole address.
+ *
+ * A wildcard DNS record answers for any number of names below a domain, so they count as one. Where two labels are a public suffix
+ * (`co.uk`), an owner's webhooks to different companies share a count: their deliveries wait longer, and none is lost.
+ */
+export function domainOf(url: string): string {
+  const host = hostnameOf(new URL(url));
+  return /^[\d.]+$|^\[/.test(host) ? host : host.split(".").slice(-2).join(".");
+}
 
 const hostnameOf = ({ hostname }: URL): string => hostname.replace(/\.$/, "");
 

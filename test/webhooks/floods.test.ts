@@ -313,7 +313,7 @@ describe("attempts to one host", () => {
     },
   );
 
-  it("are counted by the host that is called, in whatever way its URL is written", async () => {
+  it("are counted by the domain that is called, in whatever way its URL is written and whatever stands before it", async () => {
     const where = hookWorld();
     const agent = await busyAgent(where);
     const made = [];
@@ -322,10 +322,12 @@ describe("attempts to one host", () => {
       "https:hooks.example.com/2",
       "https://hooks.example.com./3",
       "https://hook%73.example.com/4",
+      "https://w1.deep.example.com/5",
+      "https://example.com/6",
     ]) {
       made.push((await hook(where, agent, { url })).id);
     }
-    const moved = await hook(where, agent, { url: "https://elsewhere.example.com/" });
+    const moved = await hook(where, agent, { url: "https://elsewhere.example.net/" });
     await where.call(`/webhooks/${moved.id}`, {
       method: "PUT",
       token: agent.token,
@@ -334,7 +336,7 @@ describe("attempts to one host", () => {
     const { results } = await env.DB.prepare("SELECT DISTINCT host FROM webhooks WHERE agent_id = ?")
       .bind(agent.id)
       .all();
-    expect(results).toEqual([{ host: "hooks.example.com" }]);
+    expect(results).toEqual([{ host: "example.com" }]);
   });
 
   it("have a limit of their own, and a higher one, for an administrator's webhook for all agents", async () => {
