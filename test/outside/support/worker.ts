@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import { unstable_getMiniflareWorkerOptions, unstable_splitSqlQuery } from "wrangler";
+import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from "wrangler";
 import { testSecrets } from "../../support/secrets.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
@@ -66,6 +66,8 @@ export async function startWorkers(
   { stateDir, assets: withAssets = false, limits = "none" }: Surroundings = {},
 ): Promise<Worker[]> {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
+  // Not those of the options, which hold `.dev.vars` too: `npm start` writes it, and the tests run as in a fresh clone.
+  const { vars } = unstable_readConfig({ config: join(ROOT, "wrangler.toml") });
   const { assets, modulesRules: _rules, rootPath: _root, ...options } = workerOptions as Record<string, unknown>;
   const ratelimits = Object.fromEntries(
     Object.entries(options.ratelimits as Record<string, object>).map(([name, limit]) => [
@@ -89,7 +91,7 @@ export async function startWorkers(
         name,
         modules: [{ type: "ESModule", path: "index.js", contents }],
         bindings: {
-          ...(options.bindings as object),
+          ...vars,
           ...testSecrets,
           // Development answers this machine only: a Worker with an issuer of its own runs as a deployment does.
           ...(!settings.ISSUER && { ENVIRONMENT: "development" }),
