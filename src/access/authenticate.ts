@@ -44,7 +44,7 @@ export async function readClaims({ request, config, now }: AuthenticationContext
       "Send an access token as Authorization: Bearer <access token>. POST /agents/verify gives one.",
     );
   }
-  const claims = await verifyAccessToken(token, tokenSettings(config, new URL(request.url).origin), now);
+  const claims = await verifyAccessToken(token, tokenSettings(config, request.url), now);
   if (claims === "token_expired") {
     throw unauthorized(
       "token_expired",

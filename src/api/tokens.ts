@@ -45,7 +45,7 @@ export const tokenRoutes = [
       const keyHash = await apiKeyHash(body.api_key, config.pepper);
       await limitKey(env, keyHash);
       const attempt = { agentId: body.agent_id, keyHash, ipAddress, now };
-      const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, new URL(request.url).origin));
+      const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request.url));
       if (!result) {
         // Only failures count: a stranger who knows an agent's id cannot lock it out.
         await limitFailedVerifications(env, body.agent_id);
@@ -90,7 +90,7 @@ export const tokenRoutes = [
       if (!owner) throw refreshRefused("unknown");
       await limitAgent(env, owner, "refresh");
       const attempt = { ...derived, successorHash: next.hash, owner, ipAddress, now };
-      const result = await refresh(env.DB, attempt, config, tokenSettings(config, new URL(request.url).origin));
+      const result = await refresh(env.DB, attempt, config, tokenSettings(config, request.url));
       switch (result.outcome) {
         case "rotated":
         case "replayed":

@@ -4,11 +4,11 @@ import type { AccessTokenSettings } from "./access-token.ts";
 /**
  * The issuer, audience, lifetime and keys of access tokens.
  *
- * @param origin the origin that the request was sent to. It is the issuer only if `ISSUER` is unset, which the
- *   configuration allows in local development only: in a deployment the `Host` header has no influence.
+ * @param url the URL that the request was sent to. Its origin is the issuer only if `ISSUER` is unset, which the configuration
+ *   allows in local development only: in a deployment the `Host` header has no influence, and the URL is not parsed.
  */
-export function tokenSettings(config: Config, origin: string): AccessTokenSettings {
-  const issuer = config.issuer ?? origin;
+export function tokenSettings(config: Config, url: string): AccessTokenSettings {
+  const issuer = config.issuer ?? new URL(url).origin;
   return {
     issuer,
     audience: config.audience ?? issuer,
