@@ -60,6 +60,10 @@ export function testEnv(overrides: Record<string, unknown> = {}): Cloudflare.Env
 
 let names = 0;
 
+/** A request of a test that names no address comes from one of its own: requests of other tests are never counted against it. */
+let addresses = 0;
+const anotherAddress = (): string => `10.${(++addresses >> 16) & 255}.${(addresses >> 8) & 255}.${addresses & 255}`;
+
 interface Served {
   fetch(request: Request, env: Env, context: ExecutionContext): Response | Promise<Response>;
 }
@@ -89,7 +93,7 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
       const headers = new Headers(init.headers);
       if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
       if (json !== undefined) headers.set("content-type", "application/json");
-      headers.set("cf-connecting-ip", ip ?? `10.${names % 250}.${Math.floor(Math.random() * 250)}.7`);
+      headers.set("cf-connecting-ip", ip ?? anotherAddress());
       const body = json === undefined ? init.body : JSON.stringify(json);
       const ctx = createExecutionContext();
       const request = new Request(/^https?:/.test(path) ? path : `https://auth.example.com${path}`, {
