@@ -75,6 +75,13 @@ export async function startWorkers(
       limits === "real" ? limit : { ...limit, simple: { limit: 1_000_000, period: 60 } },
     ]),
   );
+  // Batches are sent off at once: a test that waits for a record does not wait for the batch to fill.
+  const queueConsumers = Object.fromEntries(
+    Object.entries(options.queueConsumers as Record<string, object>).map(([queue, consumer]) => [
+      queue,
+      { ...consumer, maxBatchTimeout: 0 },
+    ]),
+  );
   const log: string[] = [];
   const contents = await bundle();
   const names = Array.from({ length: count }, (_, index) => `agentauth-${index}`);
@@ -100,7 +107,7 @@ export async function startWorkers(
         },
         ratelimits,
         // A queue has one consumer.
-        queueConsumers: index === 0 ? options.queueConsumers : {},
+        queueConsumers: index === 0 ? queueConsumers : {},
         unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
       })),
     } as unknown as Parameters<typeof convertV4MiniflareOptions>[0]),
