@@ -654,7 +654,7 @@ describe("a body that is much longer when it is decoded", () => {
   async function gzip(megabytes: number): Promise<Buffer> {
     const spaces = Buffer.alloc(MEGABYTE, " ");
     const chunks: Buffer[] = [];
-    for await (const chunk of Readable.from(Array<Buffer>(megabytes).fill(spaces)).pipe(createGzip()))
+    for await (const chunk of Readable.from(Array<Buffer>(megabytes).fill(spaces)).pipe(createGzip({ level: 1 })))
       chunks.push(chunk);
     return Buffer.concat(chunks);
   }
@@ -679,14 +679,14 @@ describe("a body that is much longer when it is decoded", () => {
     ["is searched at its beginning", "/lab/bomb", "application/octet-stream", false],
     ["is searched for links", "/zendesk/api/v2/tickets", "application/json", true],
   ])("is cut off where it %s", async (_, path, type, hasLength) => {
-    const bomb = await gzipped(512);
+    const bomb = await gzipped(256);
     send(bomb, type, hasLength);
     const before = cpu();
     const { body, broken: cut } = await readAll(await open(path, acceptsGzip));
     console.info(`${path} ${type}: ${bomb.length} bytes of gzip, ${cpu() - before} ms of CPU`);
     expect(cut).toBe(true);
-    // It ends soon after 64 MB: not after 512.
-    expect(body.length).toBeLessThan(bomb.length / 4);
+    // It ends soon after 64 MB: not after 256.
+    expect(body.length).toBeLessThan(bomb.length / 2);
     const request = path.replace("/", "").replace("/", " GET /");
     await worker.activity(agent, (message) => message === `${request} → 200, cut off: upstream_too_large`);
     expect(worker.log.join("")).toContain('"code":"upstream_too_large"');
