@@ -1,4 +1,5 @@
 import { sql } from "../database/sql.ts";
+import { NEXT_SECOND } from "../database/time.ts";
 import type { Agent, Status, Tier } from "./agent.ts";
 
 /** A row of `agents` with the {@link AGENT_COLUMNS}. */
@@ -10,14 +11,21 @@ export interface AgentRow {
   status: Status;
   tier: Tier;
   not_before: number;
+  token_version: number;
   last_verified_at: number | null;
   created_at: number;
   updated_at: number;
 }
 
 /** The columns of {@link AgentRow}, for statements that read `agents a`, alone or in a join. */
-export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.permissions, a.status, a.tier, a.not_before,
+export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.permissions, a.status, a.tier, a.not_before, a.token_version,
   a.last_verified_at, a.created_at, a.updated_at`;
+
+/**
+ * SQL that revokes every token and session of an agent: its tokens carry the version that they were issued under. `not_before` is
+ * for sessions of the former format, and for a Worker of the former version.
+ */
+export const END_TOKENS = sql`token_version = token_version + 1, not_before = max(${NEXT_SECOND}, not_before + 1)`;
 
 export function toAgent(row: AgentRow): Agent {
   return {
@@ -28,6 +36,7 @@ export function toAgent(row: AgentRow): Agent {
     status: row.status,
     tier: row.tier,
     notBefore: row.not_before,
+    tokenVersion: row.token_version,
     lastVerifiedAt: row.last_verified_at,
     createdAt: row.created_at,
     updatedAt: row.updated_at,

@@ -14,6 +14,8 @@ export interface Agent {
   readonly tier: Tier;
   /** Tokens and sessions issued before this second are revoked. */
   readonly notBefore: number;
+  /** The `ver` that its tokens must carry. */
+  readonly tokenVersion: number;
   /** Null until the agent first verifies itself. It is written through the queue, a few seconds later. */
   readonly lastVerifiedAt: number | null;
   readonly createdAt: number;

@@ -20,6 +20,19 @@ export function isApiKey(text: string): boolean {
   return match !== null && checksum(match[1]!) === match[2];
 }
 
+/** A key as it is stored: by its hash, and recognizable by an id and its last characters. */
+export interface StoredKey {
+  readonly id: string;
+  readonly hash: string;
+  /** The last four characters. */
+  readonly hint: string;
+}
+
+/** The stored form of a new key, with a new id. */
+export async function toStoredKey(apiKey: string, pepper: string): Promise<StoredKey> {
+  return { id: `key_${randomBase62(24)}`, hash: await apiKeyHash(apiKey, pepper), hint: apiKey.slice(-4) };
+}
+
 /** The stored form of an API key: its HMAC under the pepper. A key has 256 random bits, so no slow hash is needed. */
 export async function apiKeyHash(apiKey: string, pepper: string): Promise<string> {
   return toHex(await hmac(pepper, "api-key", apiKey));

@@ -6,7 +6,7 @@ import { ADMIN } from "../permissions/grammar.ts";
 import { missingPermissions, isGranted } from "../permissions/match.ts";
 import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
-import { apiKeyHash, newApiKey } from "./api-key.ts";
+import { newApiKey, toStoredKey } from "./api-key.ts";
 import { validatePermissions } from "./grants.ts";
 import { insertAgent } from "./store/agents.ts";
 
@@ -75,6 +75,7 @@ export async function createAgent(
     status,
     tier: "free",
     notBefore: 0,
+    tokenVersion: 1,
     lastVerifiedAt: null,
     createdAt: now,
     updatedAt: now,
@@ -87,6 +88,6 @@ export async function createAgent(
     created_at: new Date(now).toISOString(),
   });
   const by = registrar.kind === "agent" ? registrar.authority : undefined;
-  await insertAgent(db, { agent, description, keyHash: await apiKeyHash(apiKey, pepper), event }, by);
+  await insertAgent(db, { agent, description, key: await toStoredKey(apiKey, pepper), event }, by);
   return { agent, apiKey };
 }

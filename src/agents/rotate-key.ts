@@ -1,6 +1,6 @@
 import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
-import { apiKeyHash, newApiKey } from "./api-key.ts";
+import { newApiKey, toStoredKey } from "./api-key.ts";
 import type { AgentChange } from "./change.ts";
 import { replaceKey } from "./store/keys.ts";
 
@@ -23,7 +23,7 @@ export async function rotateKey(
 ): Promise<RotatedKey> {
   const apiKey = newApiKey();
   const { rotatedAt, agent } = await replaceKey(db, id, {
-    hash: await apiKeyHash(apiKey, pepper),
+    key: await toStoredKey(apiKey, pepper),
     overlapMs,
     by,
     event: newEvent("agent.key_rotated", id, now, {

@@ -6,7 +6,7 @@ import { MAX_EVENTS_PER_MINUTE, type Event, type EventCount, type EventName } fr
 const FIND_CHANGED: Readonly<Record<ChangedRow["table"], (id: string, changeId: string) => Sql>> = {
   activity: (id, changeId) => sql`SELECT 1 FROM activity WHERE id = ${id} AND batch = ${changeId}`,
   agents: (id, changeId) => sql`SELECT 1 FROM agents WHERE id = ${id} AND change_id = ${changeId}`,
-  api_keys: (hash, changeId) => sql`SELECT 1 FROM api_keys WHERE hash = ${hash} AND change_id = ${changeId}`,
+  api_keys: (id, changeId) => sql`SELECT 1 FROM api_keys WHERE id = ${id} AND change_id = ${changeId}`,
   refresh_families: (id, changeId) => sql`SELECT 1 FROM refresh_families WHERE id = ${id} AND change_id = ${changeId}`,
   webhooks: (id, changeId) => sql`SELECT 1 FROM webhooks WHERE id = ${id} AND change_id = ${changeId}`,
 };

@@ -1,25 +1,26 @@
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
-import { DATABASE_NOW, NEXT_SECOND } from "../../database/time.ts";
+import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
-import { AGENT_COLUMNS, toAgent, type AgentRow } from "../agent-row.ts";
+import { AGENT_COLUMNS, END_TOKENS, toAgent, type AgentRow } from "../agent-row.ts";
 import type { Agent, Status } from "../agent.ts";
+import type { StoredKey } from "../api-key.ts";
 
 export interface NewAgentRow {
   readonly agent: Agent;
   readonly description: string | null;
-  /** The HMAC of the agent's first key. */
-  readonly keyHash: string;
+  /** The agent's first key. */
+  readonly key: StoredKey;
   readonly event: Event;
 }
 
 /** Inserts an agent with its first key. `by` is undefined for a registrar that is not an agent. */
 export async function insertAgent(
   db: D1Database,
-  { agent, description, keyHash, event }: NewAgentRow,
+  { agent, description, key, event }: NewAgentRow,
   by: Authority | undefined,
 ): Promise<void> {
   const changeId = newChangeId();
@@ -31,7 +32,11 @@ export async function insertAgent(
         VALUES (${id}, ${name}, ${ownerEmail}, ${description}, ${JSON.stringify(permissions)}, ${status}, ${tier},
           ${createdAt}, ${createdAt}, ${changeId})`,
     ),
-    prepare(db, sql`INSERT INTO api_keys (hash, agent_id, created_at) VALUES (${keyHash}, ${id}, ${createdAt})`),
+    prepare(
+      db,
+      sql`INSERT INTO api_keys (id, agent_id, type, hash, hint, created_at)
+        VALUES (${key.id}, ${id}, 'secret', ${key.hash}, ${key.hint}, ${createdAt})`,
+    ),
     insertEvent(db, event, { table: "agents", id, changeId }),
   ]);
 }
@@ -83,9 +88,6 @@ async function updateAgent(
   const row = results.at(-1)!.results[0];
   return { changed: results[0]!.meta.changes > 0, agent: row && toAgent(row) };
 }
-
-/** SQL that revokes every token and session issued until now. It always moves `not_before` forward. */
-export const END_TOKENS = sql`not_before = max(${NEXT_SECOND}, not_before + 1)`;
 
 /** Sets the status unless the agent has it already or is revoked. Leaving `active` ends all its tokens and sessions. */
 export function updateStatus(db: D1Database, id: string, status: Status, change: Announced): Promise<UpdatedAgent> {

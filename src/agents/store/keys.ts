@@ -5,15 +5,16 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
-import { toAgent, type AgentRow } from "../agent-row.ts";
+import { END_TOKENS, toAgent, type AgentRow } from "../agent-row.ts";
 import type { Agent } from "../agent.ts";
-import { END_TOKENS, selectAgent } from "./agents.ts";
+import type { StoredKey } from "../api-key.ts";
+import { selectAgent } from "./agents.ts";
 
 /** How many keys of an agent may be valid at the same time. */
 const MAX_KEYS_PER_AGENT = 5;
 
 export interface NewKey {
-  readonly hash: string;
+  readonly key: StoredKey;
   /** How long the former keys stay valid, in milliseconds. 0 deletes them and ends every session of the agent. */
   readonly overlapMs: number;
   readonly by: Authority;
@@ -29,12 +30,12 @@ export interface NewKey {
 export async function replaceKey(
   db: D1Database,
   id: string,
-  { hash, overlapMs, by, event }: NewKey,
+  { key, overlapMs, by, event }: NewKey,
 ): Promise<{ rotatedAt: number | undefined; agent: Agent | undefined }> {
   const changeId = newChangeId();
-  const formerKeys = sql`agent_id = ${id} AND hash <> ${hash}`;
+  const formerKeys = sql`agent_id = ${id} AND id <> ${key.id}`;
   // A revoked agent gets no new key, and its keys stay as they are.
-  const isInserted = sql`EXISTS (SELECT 1 FROM api_keys WHERE hash = ${hash})`;
+  const isInserted = sql`EXISTS (SELECT 1 FROM api_keys WHERE id = ${key.id})`;
   // Without an overlap, the former keys are deleted, so that no clock decides when they end.
   const end =
     overlapMs === 0
@@ -46,23 +47,23 @@ export async function replaceKey(
           prepare(
             db,
             sql`UPDATE api_keys SET expires_at = min(fresh.ends_at, coalesce(expires_at, fresh.ends_at))
-              FROM (SELECT created_at + ${overlapMs} AS ends_at FROM api_keys WHERE hash = ${hash}) fresh
+              FROM (SELECT created_at + ${overlapMs} AS ends_at FROM api_keys WHERE id = ${key.id}) fresh
               WHERE ${formerKeys}`,
           ),
           prepare(
             db,
-            sql`DELETE FROM api_keys WHERE ${formerKeys} AND hash NOT IN (
-              SELECT hash FROM api_keys WHERE ${formerKeys} ORDER BY created_at DESC, hash LIMIT ${MAX_KEYS_PER_AGENT - 1})`,
+            sql`DELETE FROM api_keys WHERE ${formerKeys} AND id NOT IN (
+              SELECT id FROM api_keys WHERE ${formerKeys} ORDER BY created_at DESC, id LIMIT ${MAX_KEYS_PER_AGENT - 1})`,
           ),
         ];
   const results = await batchAsCaller<AgentRow & { created_at: number }>(db, by, [
     prepare(
       db,
-      sql`INSERT INTO api_keys (hash, agent_id, created_at, change_id)
-        SELECT ${hash}, id, ${DATABASE_NOW}, ${changeId} FROM agents WHERE id = ${id} AND status <> 'revoked'
+      sql`INSERT INTO api_keys (id, agent_id, type, hash, hint, created_at, change_id)
+        SELECT ${key.id}, id, 'secret', ${key.hash}, ${key.hint}, ${DATABASE_NOW}, ${changeId} FROM agents WHERE id = ${id} AND status <> 'revoked'
         RETURNING created_at`,
     ),
-    insertEvent(db, event, { table: "api_keys", id: hash, changeId }),
+    insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),
     ...end,
     selectAgent(db, id),
   ]);
@@ -74,8 +75,8 @@ export async function replaceKey(
 export async function deleteExpiredKeys(db: D1Database, now: number, limit: number): Promise<number> {
   const { results } = await prepare(
     db,
-    sql`DELETE FROM api_keys WHERE hash IN (
-      SELECT hash FROM api_keys WHERE expires_at <= ${now} ORDER BY expires_at LIMIT ${limit}) RETURNING agent_id`,
+    sql`DELETE FROM api_keys WHERE id IN (
+      SELECT id FROM api_keys WHERE expires_at <= ${now} ORDER BY expires_at LIMIT ${limit}) RETURNING agent_id`,
   ).all();
   return results.length;
 }

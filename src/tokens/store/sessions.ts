@@ -1,9 +1,9 @@
-import { AGENT_COLUMNS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
+import { AGENT_COLUMNS, END_TOKENS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
-import { DATABASE_NOW, NEXT_SECOND } from "../../database/time.ts";
+import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
@@ -17,10 +17,7 @@ import type { TokenStatusRecord } from "../records.ts";
  */
 export async function endTokens(db: D1Database, by: Authority): Promise<number | undefined> {
   const [update] = await batchAsCaller<{ not_before: number }>(db, by, [
-    prepare(
-      db,
-      sql`UPDATE agents SET not_before = max(${NEXT_SECOND}, not_before + 1) WHERE id = ${by.agentId} RETURNING not_before`,
-    ),
+    prepare(db, sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${by.agentId} RETURNING not_before`),
   ]);
   return update!.results[0]?.not_before;
 }
