@@ -15,9 +15,11 @@ describe("what is written in two places", () => {
 
   it("is named in docs/storage.md: every table, index and queue", () => {
     const page = read("docs/storage.md");
-    const made = [...read("schema.sql").matchAll(/^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)/gm)].map(
-      ([, name]) => name!,
-    );
+    const schema = read("schema.sql");
+    const made = [...schema.matchAll(/^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)/gm)]
+      .map(([, name]) => name!)
+      // A migration that rebuilds a table gives the new one the name of the old one.
+      .filter((name) => !schema.includes(`ALTER TABLE ${name} RENAME TO`));
     const queues = [...read("wrangler.toml").matchAll(/^queue = "([^"]+)"/gm)].map(([, name]) => name!);
     expect(made.length).toBeGreaterThan(20);
     expect([...made, ...queues].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
