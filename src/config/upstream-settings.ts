@@ -32,6 +32,17 @@ const responseHeader = z.string().check(
   }),
 );
 
+/** A place of a link in a JSON answer: a JSON pointer (RFC 6901), or the name of a member with at most one `*` at its beginning or its end. */
+const linkPlace = z.string().check(
+  z.regex(/^(?:(?:\/(?:[^~]|~[01])*)+|\*?[^*/]+|[^*/]+\*)$/, {
+    error: "must be a JSON pointer (/paging/next), or a member's name (url, *_url)",
+  }),
+);
+
+const linkName = z
+  .string()
+  .check(z.regex(/^(?:\*?[^*/]+|[^*/]+\*)$/, { error: "must be a member's name (upload_url, thumb_*)" }));
+
 /** A record whose faulty keys are explained like faulty values. */
 const recordOf = <Value extends z.ZodMiniType>(key: typeof name, value: Value, keyFault: string) =>
   z.record(key, value, { error: (issue) => (issue.code === "invalid_key" ? keyFault : undefined) });
@@ -101,6 +112,8 @@ const upstreamShape = {
       z.string().check(z.regex(/^[\w-]*[a-z0-9][\w-]*$/i, { error: "must be a name of letters, digits, _ and -" })),
     ),
   ),
+  body_links: z.optional(z.array(linkPlace)),
+  removed_links: z.optional(z.array(linkName)),
   timeout_ms: z.optional(z.number().check(z.int(), z.minimum(1), z.maximum(600_000))),
 };
 const upstream = z.strictObject(upstreamShape);

@@ -59,6 +59,7 @@ export const ERRORS = {
   },
   parameter_refused: { status: 400, text: "A parameter would go around the credential, the method or the permission." },
   upgrade_refused: { status: 400, text: "The gateway does not forward Upgrade requests." },
+  bad_links_header: { status: 400, text: "`X-AgentAuth-Links` is neither `rewrite` nor `keep`." },
 
   missing_token: { status: 401, text: "The request has no access token." },
   invalid_token: { status: 401, text: "The access token is not one of this deployment's." },

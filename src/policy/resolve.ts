@@ -1,4 +1,5 @@
 import { serviceWildcard } from "../permissions/grammar.ts";
+import { linkMode, type LinkMode } from "./body-links.ts";
 import { MAX_CHECKED_BODY, type BodyFault } from "./body.ts";
 import { canonicalPath, splitTarget, type CanonicalPath, type PathFault } from "./path.ts";
 import { parseQuery, type QueryFault } from "./query.ts";
@@ -13,7 +14,8 @@ type RefusalCode =
   | QueryFault["code"]
   | "unknown_service"
   | "method_not_allowed"
-  | "upgrade_refused";
+  | "upgrade_refused"
+  | "bad_links_header";
 
 /** A request that two servers could read differently, or that no agent may send. It is never forwarded. */
 export interface Refusal {
@@ -51,6 +53,8 @@ export interface ResolvedRequest {
   readonly rule: string | null;
   /** The permissions that the request needs, all of them. An uncovered request needs the service's wildcard. */
   readonly required: readonly string[];
+  /** What the sender wants done to the links of a JSON answer; undefined for what the service does by itself. */
+  readonly links: LinkMode | undefined;
 }
 
 const PATH_FAULTS: Readonly<Record<PathFault, string>> = {
@@ -93,6 +97,14 @@ export function resolveRequest(
   if (headers.has("upgrade")) {
     return refuse(400, "upgrade_refused", "The gateway forwards plain requests only: leave the Upgrade header out.");
   }
+  const links = linkMode(headers);
+  if (links === "unknown") {
+    return refuse(
+      400,
+      "bad_links_header",
+      "X-AgentAuth-Links is rewrite or keep. Leave it out for the service's own links.",
+    );
+  }
 
   const { definition } = service;
   const table = service.table();
@@ -120,6 +132,7 @@ export function resolveRequest(
     query,
     rule: covered ? rule.source : null,
     required,
+    links,
   };
 }
 

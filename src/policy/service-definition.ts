@@ -98,8 +98,15 @@ export interface ServiceDefinition {
   readonly refusedBodyParameters?: readonly string[];
   /** The same for keys that do more than the rule's permission allows: a body with one of them needs the service's wildcard. */
   readonly widerBodyParameters?: readonly string[];
-  /** JSON pointers (RFC 6901) to links in answers, absolute or from the host's root, that are rewritten to lead through the gateway. */
+  /**
+   * Links in JSON answers that lead through the gateway, absolute or from the host's root: JSON pointers (RFC 6901), and names of
+   * members at any depth (`url`, `*_url`). See `BodyLinks`.
+   */
   readonly bodyLinks?: readonly string[];
+  /** The same for clients that ask for it by `X-AgentAuth-Links: rewrite`. By default, the names that APIs usually have. */
+  readonly moreBodyLinks?: readonly string[];
+  /** Names of links that clients follow with their token. Those to another host are removed, so that it does not get the token. */
+  readonly removedLinks?: readonly string[];
   /** Response headers that pass beside those that pass for every upstream, lower case; `stripe-*` is all that begin so. */
   readonly responseHeaders?: readonly string[];
   /** Response headers that agents do not get although a pattern matches them, in lower case. */

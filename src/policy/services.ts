@@ -33,6 +33,8 @@ export interface UpstreamSettings {
   readonly rules?: readonly string[] | undefined;
   readonly response_headers?: readonly string[] | undefined;
   readonly refuse_parameters?: readonly string[] | undefined;
+  readonly body_links?: readonly string[] | undefined;
+  readonly removed_links?: readonly string[] | undefined;
   readonly timeout_ms?: number | undefined;
 }
 
@@ -77,7 +79,8 @@ export function loadServices(
   for (const definition of BUILT_IN_SERVICES) {
     const settings = upstreams.get(definition.name);
     if (settings?.rules || settings?.resources || settings?.refuse_parameters) {
-      const message = "only base_url, credential, timeout_ms and response_headers of a built-in service can be set.";
+      const message =
+        "only base_url, credential, timeout_ms, response_headers, body_links and removed_links of a built-in service can be set.";
       faults.push({ upstream: definition.name, path: [], message });
     }
     services.set(definition.name, createService(definition, settings, catalogue));
@@ -142,7 +145,7 @@ function createService(
   const base = baseUrl === undefined ? null : new URL(baseUrl);
   const basePath = base?.pathname.replace(/\/$/, "") ?? "";
   const prefix = definition.pathPrefix;
-  const { responseHeaders = [] } = definition;
+  const { responseHeaders = [], bodyLinks = [], removedLinks = [] } = definition;
   const more = settings?.response_headers?.map((name) => name.toLowerCase()) ?? [];
   let table: RuleTable | undefined;
   return {
@@ -151,7 +154,12 @@ function createService(
     // The base URL may end in the prefix that every path gets: it is not added twice.
     basePath: prefix && basePath.endsWith(prefix) ? basePath.slice(0, -prefix.length) : basePath,
     credential: settings?.credential ?? definition.credential,
-    definition: more.length > 0 ? { ...definition, responseHeaders: [...responseHeaders, ...more] } : definition,
+    definition: {
+      ...definition,
+      responseHeaders: [...responseHeaders, ...more],
+      bodyLinks: settings?.body_links ?? bodyLinks,
+      removedLinks: settings?.removed_links ?? removedLinks,
+    },
     timeoutMs: settings?.timeout_ms ?? DEFAULT_TIMEOUT_MS,
     // Most isolates serve few of the services: a table is compiled for its first request.
     table: () => (table ??= compileTable(definition, catalogue)),

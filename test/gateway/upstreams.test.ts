@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { bodyLinksOf } from "../../src/policy/body-links.ts";
 import { resolveRequest } from "../../src/policy/resolve.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { overlaps } from "../../src/policy/rule-table.ts";
@@ -105,6 +106,10 @@ describe("an operator's upstream", () => {
     ],
     ["rules for browsers", { response_headers: ["Content-Security-*"] }, "orders.response_headers.0: names a header"],
     ["a header of the gateway's", { response_headers: ["X-AgentAuth-*"] }, "orders.response_headers.0: names a header"],
+    ["a place of links that is none", { body_links: ["/next", "/a~2"] }, "orders.body_links.1: must be a JSON pointer"],
+    ["every name", { body_links: ["*"] }, "orders.body_links.0: must be a JSON pointer"],
+    ["a name with two stars", { removed_links: ["*_url*"] }, "orders.removed_links.0: must be a member's name"],
+    ["a pointer where names are", { removed_links: ["/url"] }, "orders.removed_links.0: must be a member's name"],
     ["what is no header", { response_headers: ["*"] }, "orders.response_headers.0: must be the name"],
   ])("with %s is a fault that names it", (_, change, expected) => {
     const faults = orders(change).join("\n");
@@ -137,6 +142,26 @@ describe("an operator's upstream", () => {
     expect(wrong).toEqual([]);
     expect(own.get("orders")!.definition.responseHeaders).toEqual(["hal-docs", "acme-*"]);
     expect(own.get("github")!.definition.responseHeaders).toEqual(["hal-*"]);
+  });
+
+  it("says which links in bodies lead through the gateway, a built-in service's too", () => {
+    const links = (upstreams: Record<string, unknown>, service: string, mode?: "rewrite" | "keep") => {
+      const { services: own, faults: wrong } = load({ UPSTREAMS: upstreams });
+      expect(wrong).toEqual([]);
+      return bodyLinksOf(own.get(service)!.definition, mode);
+    };
+    const declared = { orders: { ...ORDERS, body_links: ["/next", "*_url"], removed_links: ["upload_url"] } };
+    expect(links(declared, "orders")).toEqual({ rewritten: ["/next", "*_url"], removed: ["upload_url"] });
+    expect(links(declared, "orders", "keep")).toBeUndefined();
+    expect(links(declared, "orders", "rewrite")?.rewritten).toEqual(expect.arrayContaining(["/next", "*_url", "href"]));
+    expect(links({ orders: ORDERS }, "orders")).toBeUndefined();
+    expect(links({ orders: ORDERS }, "orders", "rewrite")?.rewritten).toContain("url");
+    expect(links({}, "github")?.rewritten).toContain("url");
+    expect(links({ github: { body_links: [] } }, "github")).toEqual({
+      rewritten: [],
+      removed: ["upload_url", "download_url"],
+    });
+    expect(links({ github: { body_links: [], removed_links: [] } }, "github")).toBeUndefined();
   });
 
   it("reports every rule that is wrong, at once", () => {

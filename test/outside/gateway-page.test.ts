@@ -71,8 +71,9 @@ describe("docs/gateway.md", () => {
     }
   });
 
-  it("names every value that embeds, and every link that is rewritten", () => {
-    for (const { name, embeds = {}, bodyLinks = [] } of BUILT_IN_SERVICES) {
+  it("names every value that embeds, and every link that is rewritten or removed", () => {
+    const { rows } = markdown.section("Links");
+    for (const { name, embeds = {}, bodyLinks = [], removedLinks = [] } of BUILT_IN_SERVICES) {
       for (const [parameter, values] of Object.entries(embeds)) {
         const row = markdown.rows.find(([service, first]) => service === name && first === `\`${parameter}\``)?.[2];
         const aliases = (value: string) => name === "hubspot" && !value.endsWith("s");
@@ -80,7 +81,13 @@ describe("docs/gateway.md", () => {
           if (value !== "*" && value !== "data" && !aliases(value)) expect(row, value).toContain(`\`${value}\``);
         }
       }
-      for (const link of bodyLinks) expect(page).toMatch(link.split("/")[1]!);
+      const [, rewritten = "", removed = ""] = rows.find(([service]) => service === name) ?? [];
+      for (const link of bodyLinks)
+        expect(rewritten, name).toContain(`\`${link.replace(/^\//, "").replaceAll("/", ".")}\``);
+      for (const link of removedLinks) {
+        const thumbnails = link.startsWith("thumb_") ? "thumb_" : link;
+        expect(removed, name).toContain(`\`${thumbnails}`);
+      }
     }
   });
 });

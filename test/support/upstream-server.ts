@@ -55,6 +55,21 @@ const BEHAVIOURS: Record<string, Behaviour> = {
         "x-kept": "yes",
       })
       .end("<script>fetch('/agents')</script>"),
+  /** The JSON of the argument (base64url), in which UPSTREAM is this server. Its query: `times`, `gzip`, `chunked` and `type`. */
+  json: ({ url = "", headers: { host } }, response, argument) => {
+    const query = new URL(url, "http://upstream").searchParams;
+    const one = Buffer.from(argument, "base64url").toString().replaceAll("UPSTREAM", `http://${host}`);
+    const times = Number(query.get("times"));
+    const text = times ? `[${Array(times).fill(one).join()}]` : one;
+    const body = query.has("gzip") ? gzipSync(text) : Buffer.from(text);
+    response.writeHead(200, {
+      "content-type": query.get("type") ?? "application/json",
+      digest: "sha-256=of-these-bytes",
+      ...(query.has("gzip") && { "content-encoding": "gzip" }),
+      ...(!query.has("chunked") && { "content-length": body.length }),
+    });
+    response.end(body);
+  },
   credential: ({ headers: { authorization = "" } }, response) => {
     response.writeHead(200, { "content-type": "text/plain", "content-length": authorization.length });
     response.end(authorization);

@@ -2,6 +2,7 @@ import { ApiError } from "../../http/errors.ts";
 import type { CallerWatch } from "../caller-watch.ts";
 import type { BodyToSend } from "../../policy/body.ts";
 import type { Credential } from "../credentials/credentials.ts";
+import { bodyLinksOf, LINKS_HEADER } from "../../policy/body-links.ts";
 import { upstreamUrl, type ResolvedRequest } from "../../policy/resolve.ts";
 import { contentLength, requestHeaders } from "../../policy/request-headers.ts";
 import { linkRewriter } from "./links.ts";
@@ -109,13 +110,14 @@ export async function forward(
     await answer.body?.cancel();
     return { failure: "encoded", upstreamStatus: status };
   }
-  const links =
-    definition.bodyLinks && status !== 206 && isJson(received)
-      ? linkRewriter(definition.bodyLinks, resolve)
-      : undefined;
+  const bodyLinks = status !== 206 && isJson(received) ? bodyLinksOf(definition, resolved.links) : undefined;
+  const links = bodyLinks && linkRewriter(bodyLinks, scope);
   const rewritten = (content: BodyInit | null): Response => {
     const response = answered(content);
-    if (links) for (const name of ["content-length", ...DIGESTS]) response.headers.delete(name);
+    if (links) {
+      for (const name of ["content-length", ...DIGESTS]) response.headers.delete(name);
+      response.headers.set(LINKS_HEADER, "rewritten");
+    }
     return response;
   };
 
@@ -143,8 +145,12 @@ const DIGESTS = ["content-md5", "digest", "content-digest", "repr-digest"];
 
 const isRedirect = (status: number): boolean => status >= 300 && status < 400 && status !== 304;
 
+/**
+ * Returns whether a body is JSON of the API's own. GitHub names a file in any format `application/vnd.github.raw+json`
+ * (https://docs.github.com/en/rest/repos/contents#get-repository-content).
+ */
 const isJson = (headers: Headers): boolean =>
-  /^application\/(?:[\w.-]+\+)?json\b/i.test(headers.get("content-type") ?? "");
+  /^application\/(?:(?![\w.-]*\braw\+)[\w.-]+\+)?json\b/i.test(headers.get("content-type") ?? "");
 
 /** Returns how many bytes of a body are searched at least: all of a text, and the beginning of any other type. */
 function searchedLength(headers: Headers): number {

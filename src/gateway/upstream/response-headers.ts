@@ -43,7 +43,7 @@ export function setResponseHeaders(
   }
   // A response to one agent must never be served to another, so it is kept out of shared caches even if the upstream allows them.
   headers.set("cache-control", privateCacheControl(headers.get("cache-control")));
-  headers.append("vary", "Authorization");
+  headers.append("vary", "Authorization, X-AgentAuth-Links");
   // An upstream's page must not run on the gateway's origin, where other agents' answers and the console are.
   headers.set("content-security-policy", "default-src 'none'; sandbox");
   headers.set("x-content-type-options", "nosniff");

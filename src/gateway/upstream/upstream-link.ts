@@ -14,6 +14,9 @@ export interface LinkScope {
 
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
+/** Where a link leads: below the service's base URL (and what the agent gets instead), or to another place. */
+type LinkTarget = { readonly place: "service" | "elsewhere"; readonly link: string; readonly host: string };
+
 /**
  * Returns the link that the agent gets in place of one that the upstream wrote, or undefined if it gets none.
  *
@@ -24,25 +27,87 @@ const CONTROL = /[\u0000-\u001f\u007f]/;
  * - There is no link if it is not http(s), contains a user name, a control character or a back-slash, or names the gateway's own
  *   origin: an upstream does not know the gateway, so such a link only makes an agent call something that was not checked.
  */
-export function resolveLink(text: string, { service, fetched, gatewayOrigin, issuer }: LinkScope): string | undefined {
-  // Parsers disagree on these: WHATWG strips tabs and line breaks, and reads a backslash as a slash.
-  if (CONTROL.test(text) || text.split(/[?#]/, 1)[0]!.includes("\\")) return undefined;
+export const resolveLink = (text: string, scope: LinkScope): string | undefined => locateLink(text, scope)?.link;
+
+function locateLink(text: string, scope: LinkScope): LinkTarget | undefined {
+  const { service, fetched, gatewayOrigin } = scope;
+  if (isAmbiguous(text)) return undefined;
   const url = URL.parse(text, fetched);
-  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return undefined;
-  if (url.origin !== fetched.origin) {
-    const own = issuer === null ? [gatewayOrigin] : [gatewayOrigin, issuer];
-    return own.some((origin) => isSameHost(url, origin)) ? undefined : url.href;
-  }
+  if (!url || !isHttp(url) || url.username || url.password) return undefined;
+  const elsewhere = { place: "elsewhere", link: url.href, host: url.host } as const;
+  if (url.origin !== fetched.origin) return isGateway(url, scope) ? undefined : elsewhere;
   const { basePath, name } = service;
   const isInside = url.pathname === basePath || url.pathname.startsWith(`${basePath}/`);
   // Absolute also if it was relative: joined to the gateway's origin it would name one of the gateway's own paths.
-  if (!isInside) return url.href;
+  if (!isInside) return elsewhere;
   const rest = url.pathname.slice(basePath.length);
   const path = canonicalPath(rest);
   if (typeof path === "string") return undefined;
   // Clients that join such a link to their base URL expect it to stay relative to the root.
   const origin = /^\/(?!\/)/.test(text) ? "" : gatewayOrigin;
-  return `${origin}/proxy/${name}${rest && path.encoded}${url.search}${url.hash}`;
+  const link = `${origin}/proxy/${name}${rest && path.encoded}${url.search}${url.hash}`;
+  return { place: "service", link, host: url.host };
+}
+
+/** The base URL of a service, as it was fetched and at the gateway. */
+export const serviceUrls = ({ service, fetched, gatewayOrigin }: LinkScope): { base: string; proxied: string } => ({
+  base: fetched.origin + service.basePath,
+  proxied: `${gatewayOrigin}/proxy/${service.name}`,
+});
+
+/** What begins like a link, absolute or from the root, once the characters are gone that URL parsers strip. */
+const BEGINS_LIKE_LINK = /^(?:https?:|[/\\])/i;
+const STRIPPED = /[\u0000-\u0020]+/g;
+
+/**
+ * Returns where a text leads that may be a link, by the name of its member: `other` if it is none. Undefined if it must not be passed
+ * on, for the reasons of {@link resolveLink}; of links to another host only those that parsers read differently are.
+ */
+export function locateMember(text: string, scope: LinkScope): LinkTarget | { readonly place: "other" } | undefined {
+  if (!BEGINS_LIKE_LINK.test(text.replace(STRIPPED, ""))) return OTHER;
+  if (isAmbiguous(text)) return undefined;
+  const url = URL.parse(text.replace(TEMPLATE, ""), scope.fetched);
+  if (!url || !isHttp(url)) return OTHER;
+  if (url.origin === scope.fetched.origin)
+    return text.includes("{") ? locateTemplate(text, scope) : locateLink(text, scope);
+  return isGateway(url, scope) ? undefined : { place: "elsewhere", link: text, host: url.host };
+}
+
+const OTHER = { place: "other" } as const;
+
+/** Everything from the first expression of a URI template on. */
+const TEMPLATE = /\{.*$/s;
+const EXPRESSIONS = /\{([+/?&.;#]?)[\w,.*%:]+\}/g;
+
+/**
+ * Returns where a URI template (RFC 6570) at the API's origin leads. If that is below the base URL, it is the same text behind the
+ * gateway's: it has to lead there whether its expressions are empty or not.
+ */
+function locateTemplate(text: string, scope: LinkScope): LinkTarget | undefined {
+  const { base, proxied } = serviceUrls(scope);
+  const filled = text.replace(EXPRESSIONS, (_, operator: string) => `${operator === "+" ? "" : operator}x`);
+  const target = locateLink(filled, scope);
+  if (target?.place !== "service") return target;
+  const emptied = text.replace(EXPRESSIONS, "");
+  const isPlain =
+    target.link === proxied + filled.slice(base.length) &&
+    [emptied, `${emptied}/`].includes(URL.parse(emptied)?.href ?? "");
+  return text.startsWith(base) && isPlain ? { ...target, link: proxied + text.slice(base.length) } : undefined;
+}
+
+/** Returns whether an origin, in plain spelling, is neither the API's nor the gateway's. */
+export function isElsewhere(origin: string, scope: LinkScope): boolean {
+  const url = URL.parse(origin);
+  return url !== null && url.origin !== scope.fetched.origin && !isGateway(url, scope);
+}
+
+/** Parsers disagree on these: WHATWG strips tabs and line breaks, and reads a backslash as a slash. */
+const isAmbiguous = (text: string): boolean => CONTROL.test(text) || text.split(/[?#]/, 1)[0]!.includes("\\");
+
+const isHttp = ({ protocol }: URL): boolean => protocol === "https:" || protocol === "http:";
+
+function isGateway(url: URL, { gatewayOrigin, issuer }: LinkScope): boolean {
+  return isSameHost(url, gatewayOrigin) || (issuer !== null && isSameHost(url, issuer));
 }
 
 /**

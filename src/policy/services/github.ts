@@ -118,6 +118,11 @@ export const github: ServiceDefinition = {
     accept: "application/vnd.github+json",
     "x-github-api-version": "2022-11-28",
   },
+  // PyGithub's objects call their own `url`, and what is below it. `compare_url` and others are URI templates.
+  bodyLinks: ["url", "*_url", "href", "self", "git"],
+  // At uploads.github.com and raw.githubusercontent.com. Clients follow them with their token (PyGithub's `upload_asset`, go-github's
+  // `DownloadContents`).
+  removedLinks: ["upload_url", "download_url"],
   // Tells which organizations the credential lacks, with a link that would authorize it.
   hiddenResponseHeaders: ["x-github-sso"],
   rules: [

@@ -28,6 +28,9 @@ export const salesforce: ServiceDefinition = {
   // Fields of the record itself. `Owner.Email` is not.
   embeds: { fields: { "*": "" } },
   responseHeaders: ["sforce-*"],
-  bodyLinks: ["/nextRecordsUrl"],
+  // Salesforce's links (`nextRecordsUrl`, `attributes.url`) begin at the root of its host, and its clients append them to their base URL, as
+  // its documentation says: they stay as they are. `identity` is at login.salesforce.com.
+  removedLinks: ["identity"],
+  moreBodyLinks: ["url", "*Url"],
   rules: [...record("Account", "accounts"), ...record("Lead", "leads")],
 };

@@ -17,6 +17,11 @@ const METHODS: Readonly<Record<string, string>> = {
     "conversations.setPurpose conversations.setTopic conversations.unarchive",
 };
 
+/** Members of a file with its images. `thumb_url` is not one: it is that of a web page which a message names. */
+const THUMBNAILS = [64, 80, 160, 360, 480, 720, 800, 960, 1024]
+  .flatMap((size) => [`thumb_${size}`, `thumb_${size}_gif`])
+  .concat("thumb_gif", "thumb_pdf", "thumb_video");
+
 /** Slack Web API, from the methods of `@slack/web-api`. */
 export const slack: ServiceDefinition = {
   name: "slack",
@@ -25,6 +30,9 @@ export const slack: ServiceDefinition = {
   credential: { scheme: "bearer" },
   // Slack reads arguments, a token among them, from the query, a form or JSON alike (https://docs.slack.dev/apis/web-api).
   refusedBodyParameters: ["token"],
+  // At files.slack.com, which wants a token of Slack's: its SDKs upload with theirs, and its documentation says to download with it
+  // (https://docs.slack.dev/reference/objects/file-object).
+  removedLinks: ["upload_url", "url_private*", ...THUMBNAILS],
   rules: Object.entries(METHODS).flatMap(([permission, names]) =>
     names.split(" ").map((name) => `GET,POST /api/${name} ${permission}`),
   ),
