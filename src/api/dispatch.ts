@@ -8,7 +8,7 @@ import { ApiError, forbidden } from "../http/errors.ts";
 import { limitAddress, limitAgent } from "../access/rate-limit.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
 import type { Auth, Route } from "../access/route.ts";
-import { parseBody, readQuery, receiveBody } from "../http/validation.ts";
+import { parseBody, readQuery, receiveBody, type ReceivedBody } from "../http/validation.ts";
 
 /**
  * Returns hono's handler for a declared route. It receives the body first, even if the route has none, and authenticates the
@@ -23,8 +23,7 @@ export function dispatch(route: Route): Handler<AppEnv> {
     const received = await receiveBody(arrived.request);
     const context = { ...arrived, now: Date.now() };
     const { caller, authority } = await authenticateCaller(route.auth, context, params);
-    const query = readQuery(new URL(context.request.url), route.query);
-    const body = parseBody(received, context.request.headers.get("content-type"), route.body);
+    const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
     // The table of routes has no types for each handler; `route()` has checked them.
     const call = { ...context, params, caller, authority, query, body } as never;
     const answer = await route.handle(call);
@@ -32,6 +31,14 @@ export function dispatch(route: Route): Handler<AppEnv> {
     const headers = { "Cache-Control": route.cacheControl ?? "no-store" };
     return Response.json(answer, { status: route.status ?? 200, headers });
   };
+}
+
+const NO_INPUT = { query: undefined, body: undefined };
+
+/** @throws {ApiError} for a query or a body that is not exactly what the route declares. */
+function parseInput(route: Route, { url, headers }: Request, received: ReceivedBody) {
+  const query = readQuery(new URL(url), route.query);
+  return { query, body: parseBody(received, headers.get("content-type"), route.body) };
 }
 
 async function authenticateCaller(

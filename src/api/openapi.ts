@@ -243,6 +243,8 @@ function schemaOf(schema: z.ZodMiniType, io: "input" | "output"): Json {
       if (jsonSchema.format) delete jsonSchema.pattern;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+      // What a request does not declare is refused, however its schema is written.
+      if (io === "input" && jsonSchema.properties) jsonSchema.additionalProperties ??= false;
     },
   }) as Json;
   return rest;

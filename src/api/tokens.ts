@@ -141,6 +141,7 @@ export const tokenRoutes = [
     method: "GET",
     path: "/.well-known/jwks.json",
     auth: "none",
+    ignoresInput: true,
     summary: "The public keys that access tokens are verified with",
     response: z.object({
       keys: z.array(

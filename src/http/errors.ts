@@ -37,6 +37,14 @@ export const ERRORS = {
     status: 400,
     text: "The body, the query or a parameter is not valid; `details` names each fault.",
   },
+  unknown_field: {
+    status: 400,
+    text: "The body has a field that the request does not have; `details` names each, and the one that was probably meant.",
+  },
+  unknown_parameter: {
+    status: 400,
+    text: "The query has a parameter that the request does not have; `details` names each, and the one that was probably meant.",
+  },
   malformed_json: { status: 400, text: "The body is not valid JSON, not UTF-8, or ended early." },
   malformed_host: { status: 400, text: "The Host header is not a host with an optional port." },
   unknown_permission: { status: 400, text: "A permission cannot be granted; `details` names each and says why." },

@@ -43,10 +43,12 @@ export interface RouteDeclaration<
   readonly summary: string;
   /** `address` counts each request against its sender's address before anything else, for routes that strangers may call. */
   readonly limited?: "address";
-  /** Schema of the JSON body. A route without one ignores the body. */
+  /** Schema of the JSON body. Fields that it does not name are refused; a route without one refuses all. */
   readonly body?: Body;
-  /** Schema of the query. A route without one ignores the query. */
+  /** Schema of the query. Parameters that it does not name are refused; a route without one refuses all. */
   readonly query?: Query;
+  /** The query and the body are not looked at: the standards of published documents say to ignore what they do not know (RFC 8414 §3). */
+  readonly ignoresInput?: true;
   /** Schema of the body of a success. */
   readonly response: Response;
   /** Status of a success; 200 by default. */

@@ -1,5 +1,6 @@
-import type * as z from "zod/mini";
+import * as z from "zod/mini";
 import { explainIssue } from "../validation/explain-issue.ts";
+import { nameHint, shownName, unknownKeys } from "../validation/unknown-keys.ts";
 import { bodyTimer, type StartTimer } from "./body-timer.ts";
 import { ApiError, badRequest } from "./errors.ts";
 
@@ -29,9 +30,15 @@ export async function receiveBody(request: Request, start?: StartTimer): Promise
   }
 }
 
+/** The schema of a route that takes no body: an empty body, or an object without fields, as some clients send for none. */
+const NO_BODY = z.nullish(z.object({}));
+const NO_QUERY = z.object({});
+
 /**
- * Parses a JSON body by its schema. A route without a schema ignores the body.
+ * Parses a JSON body by its schema. A field that the schema does not name is refused, at any depth: a client that misspells an
+ * option, or sends one that this version does not have, must not be told that it was done.
  *
+ * @param schema without one, a body with any field is refused.
  * @throws {ApiError} 413, 408, 415 or 400.
  */
 export function parseBody(
@@ -41,10 +48,9 @@ export function parseBody(
 ): unknown {
   if ("fault" in received) throw received.fault;
   const { text } = received;
-  if (!schema) return undefined;
   if (text === "") {
     // A body of which nothing is required may be left out.
-    const absent = schema.safeParse(undefined);
+    const absent = (schema ?? NO_BODY).safeParse(undefined);
     if (absent.success) return absent.data;
     throw badRequest("The request needs a JSON body.");
   }
@@ -57,18 +63,42 @@ export function parseBody(
   } catch {
     throw badRequest("The body is not valid JSON.", undefined, "malformed_json");
   }
-  return check(schema, value, "The body is not valid.");
+  refuseUnknown(schema ?? NO_BODY, value, "field");
+  const parsed = check(schema ?? NO_BODY, value, "The body is not valid.");
+  return schema ? parsed : undefined;
 }
 
-/** @throws {ApiError} 400 naming each parameter. */
+/**
+ * Parses the query of a URL by its schema. A parameter that the schema does not name, or that is given twice, is refused.
+ *
+ * @param schema without one, every parameter is refused.
+ * @throws {ApiError} 400 naming each parameter.
+ */
 export function readQuery(url: URL, schema: z.ZodMiniType | undefined): unknown {
-  if (!schema) return undefined;
   const values: Record<string, string> = Object.create(null);
+  const repeated = new Set<string>();
   for (const [name, value] of url.searchParams) {
-    if (name in values) throw badRequest(`The query parameter ${name.slice(0, 40)} is given twice.`);
+    if (name in values) repeated.add(name);
     values[name] = value;
   }
-  return check(schema, { ...values }, "The query is not valid.");
+  // A spread would lose nothing here, but a key `__proto__` has to stay a key.
+  const given = Object.fromEntries(Object.entries(values));
+  refuseUnknown(schema ?? NO_QUERY, given, "parameter");
+  if (repeated.size > 0) {
+    const details = [...repeated].map((name) => ({ field: name, message: "is given more than once" }));
+    throw badRequest(`The query is not valid. ${details[0]!.field} ${details[0]!.message}.`, details);
+  }
+  return schema && check(schema, given, "The query is not valid.");
+}
+
+/** @throws {ApiError} 400 naming each key that the schema does not have, and the one that was probably meant. */
+function refuseUnknown(schema: z.ZodMiniType, value: unknown, kind: "field" | "parameter"): void {
+  const details = unknownKeys(schema, value).map(({ path, known }) => ({
+    field: shownName(path),
+    message: `is not a ${kind} of this request.${nameHint(path.at(-1)!, known)}`,
+  }));
+  const [first] = details;
+  if (first) throw badRequest(`${first.field} ${first.message}`, details, `unknown_${kind}`);
 }
 
 function check(schema: z.ZodMiniType, value: unknown, message: string): unknown {
