@@ -15,6 +15,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "POST /agents/revoke-tokens": { response: "RevokeTokensResponse" },
   "GET /agents": { query: "ListAgentsQuery", response: "AgentListResponse" },
   "GET /agents/{id}": { response: "AgentResponse" },
+  "PATCH /agents/{id}": { body: "UpdateAgentRequest", response: "UpdateAgentResponse" },
   "DELETE /agents/{id}": { response: "DoneResponse" },
   "POST /agents/{id}/revoke": { response: "AgentChangeResponse" },
   "PUT /agents/{id}/status": { body: "UpdateAgentStatusRequest", response: "AgentChangeResponse" },
@@ -40,11 +41,16 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /.well-known/jwks.json": {},
 };
 
-/** Parts of the types above that have a public name of their own, and where each is found. Equal schemas share the name. */
+/**
+ * Parts of the types above that have a public name of their own, and where each is found: `[]` is an entry of a list, `?` what may
+ * be null. Equal schemas share the name.
+ */
 const PARTS: Readonly<Record<string, string>> = {
   Agent: "AgentResponse.agent",
   AgentStatus: "AgentResponse.agent.status",
   Tier: "AgentResponse.agent.tier",
+  AgentDetails: "AgentResponse.details",
+  Actor: "AgentResponse.details.created_by?",
   Credentials: "RegisterAgentResponse.credentials",
   Token: "VerifyAgentResponse.token",
   Activity: "ActivityResponse.activity[]",
@@ -59,6 +65,7 @@ const PERMISSIONS: ReadonlySet<string> = new Set([
   "AgentResponse.agent.permissions[]",
   "RegisterAgentRequest.permissions[]",
   "UpdateAgentPermissionsRequest.permissions[]",
+  "UpdateAgentRequest.grantable[]",
   "ExplainRequest.permissions[]",
   "agent.permissions_updated.permissions[]",
 ]);
@@ -174,9 +181,13 @@ function querySchema({ parameters = [] }: Operation): Schema | undefined {
 
 function partTypes(): Named[] {
   return Object.entries(PARTS).map(([name, place]) => {
-    const [first, ...steps] = place.replaceAll("[]", ".[]").split(".");
+    const [first, ...steps] = place.replaceAll("[]", ".[]").replaceAll("?", ".?").split(".");
     let schema = operations.find((one) => one.name === first)?.schema;
-    for (const step of steps) schema = step === "[]" ? schema?.items : schema?.properties?.[step];
+    for (const step of steps) {
+      if (step === "[]") schema = schema?.items;
+      else if (step === "?") schema = schema?.anyOf?.find((one) => one.type !== "null");
+      else schema = schema?.properties?.[step];
+    }
     if (!schema) fail(`${name} is not at ${place}. Correct PARTS of scripts/wire.ts.`);
     return { name, schema, doc: "", isRequest: false };
   });

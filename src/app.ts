@@ -3,6 +3,7 @@ import { Hono } from "hono/tiny";
 import { activityRoutes } from "./api/audit.ts";
 import { agentChangeRoutes } from "./api/agent-changes.ts";
 import { agentRoutes } from "./api/agents.ts";
+import { agentUpdateRoutes } from "./api/agent-updates.ts";
 import { proxy } from "./gateway/proxy.ts";
 import { explainRoutes } from "./api/explain.ts";
 import { toErrorResponse, handleError } from "./http/error-response.ts";
@@ -21,6 +22,7 @@ import { webhookRoutes } from "./api/webhooks.ts";
 export const ROUTES: readonly Route[] = [
   ...agentRoutes,
   ...agentChangeRoutes,
+  ...agentUpdateRoutes,
   ...tokenRoutes,
   ...activityRoutes,
   ...webhookRoutes,

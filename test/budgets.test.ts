@@ -80,20 +80,22 @@ describe("what an answer waits for", () => {
     const put = (path: string, body: unknown) => () =>
       self.call(path, { method: "PUT", json: body, token: admin.token });
     const budgets: [work: () => Promise<{ status: number }>, d1: number, rowsWritten: number][] = [
-      [post(self, "/agents/register", json), 1, 10],
+      [post(self, "/agents/register", json), 1, 12],
       [post(self, "/agents/verify", { agent_id: id, api_key: apiKey }), 1, 7],
       [post(self, "/agents/refresh", { refresh_token: refreshToken }), 2, 4],
-      [() => self.call(`/agents/${id}`, { token }), 1, 0],
+      [() => self.call(`/agents/${id}`, { token }), 2, 0],
       [() => self.call(`/agents/${id}/activity`, { token }), 2, 0],
       [() => self.call("/agents", { token: admin.token }), 2, 0],
       [() => self.call("/agents?q=count", { token: admin.token }), 2, 0],
       [() => self.call("/activity", { token: admin.token }), 2, 0],
-      [put(`/agents/${id}/tier`, { tier: "pro" }), 2, 2],
-      [put(`/agents/${id}/permissions`, { permissions: ["lab:notes:read"] }), 2, 2],
+      [() => self.call("/agents?permission=lab:things:read&tier=free", { token: admin.token }), 2, 0],
+      [() => self.call(`/agents/${id}`, { method: "PATCH", token, json: { name: "renamed" } }), 2, 3],
+      [put(`/agents/${id}/tier`, { tier: "pro" }), 2, 3],
+      [put(`/agents/${id}/permissions`, { permissions: ["lab:notes:read"] }), 2, 4],
       [post(self, `/agents/${id}/rotate-key`, { overlap_seconds: 60 }, token), 2, 6],
       [post(self, "/agents/revoke-tokens", {}, token), 2, 1],
       [put(`/agents/${id}/status`, { status: "suspended" }), 2, 7],
-      [() => self.call(`/agents/${id}`, { method: "DELETE", token: admin.token }), 2, 11],
+      [() => self.call(`/agents/${id}`, { method: "DELETE", token: admin.token }), 2, 12],
     ];
     for (const [index, [work, d1, rowsWritten]] of budgets.entries()) {
       const { result, awaited, later, statements } = await counter.run(work);

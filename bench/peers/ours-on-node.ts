@@ -89,6 +89,11 @@ const env = {
   RATE_ENTERPRISE: rate,
   RATE_ADDRESS: rate,
   RATE_VERIFY: rate,
+  RATE_10: rate,
+  RATE_30: rate,
+  RATE_120: rate,
+  RATE_600: rate,
+  RATE_3000: rate,
 };
 const context = { waitUntil: () => {}, passThroughOnException: () => {}, props: {} };
 const { default: worker } = await import(pathToFileURL(bundle).href);

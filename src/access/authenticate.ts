@@ -8,9 +8,10 @@ import { intersectPermissions } from "../permissions/match.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { getTokenStatus } from "../tokens/token-status.ts";
-import { tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
+import { addressNotAllowed, tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
 import { rememberAgent } from "../log/request-log.ts";
 import type { RequestContext } from "../http/request-context.ts";
+import { isInNetworks } from "../validation/ip-address.ts";
 
 /** An active agent that sent a valid access token. */
 export interface Caller {
@@ -21,7 +22,7 @@ export interface Caller {
   readonly isAdmin: boolean;
 }
 
-type AuthenticationContext = Pick<RequestContext, "request" | "env" | "config" | "now">;
+type AuthenticationContext = Pick<RequestContext, "request" | "env" | "config" | "now" | "ipAddress">;
 
 /** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
 function bearerToken(request: Request): string | undefined {
@@ -70,11 +71,11 @@ export async function authenticate(context: AuthenticationContext, maxAge: numbe
  * Returns the agent that a token's claims name, if the token has not been revoked. Does not check `exp`.
  *
  * @param maxAge as for {@link authenticate}.
- * @throws {ApiError} 401 `token_revoked`, or 503 `standing_unknown`.
+ * @throws {ApiError} 401 `token_revoked`, 403 `address_not_allowed`, or 503 `standing_unknown`.
  */
 export async function callerWith(
   claims: AccessClaims,
-  { env, config, now }: Pick<AuthenticationContext, "env" | "config" | "now">,
+  { env, config, now, ipAddress }: Pick<AuthenticationContext, "env" | "config" | "now" | "ipAddress">,
   maxAge: number,
 ): Promise<Caller> {
   const status = await getTokenStatus({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
@@ -88,6 +89,7 @@ export async function callerWith(
         status.cause,
       );
     case "good":
+      if (!isInNetworks(ipAddress, status.agent.allowedIps)) throw addressNotAllowed();
       return toCaller(status.agent, claims, config);
   }
 }

@@ -1,5 +1,4 @@
-const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
-const IPV6_CHARACTERS = /^[0-9a-f:.]+$/i;
+import { addressGroups, formatAddress } from "../validation/ip-address.ts";
 
 /** Characters of a text that is not an address; enough to distinguish senders. */
 const MAX_UNKNOWN_LENGTH = 64;
@@ -14,29 +13,11 @@ const MAX_UNKNOWN_LENGTH = 64;
  */
 export function clientNetwork(address: string): string {
   const [text = ""] = address.trim().split("%", 1);
-  if (IPV4.test(text)) return text;
-  const groups = ipv6Groups(text);
+  const groups = addressGroups(text);
   if (!groups) return `unknown:${address.slice(0, MAX_UNKNOWN_LENGTH)}`;
-  const isMapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
-  if (isMapped)
-    return groups
-      .slice(6)
-      .flatMap((group) => [group >> 8, group & 0xff])
-      .join(".");
+  if (groups.length === 2) return formatAddress(groups);
   return `${groups
     .slice(0, 4)
     .map((group) => group.toString(16))
     .join(":")}::/64`;
-}
-
-/** The eight groups of an IPv6 address in any spelling of RFC 4291 §2.2, which the URL parser reads. */
-function ipv6Groups(text: string): number[] | undefined {
-  if (!IPV6_CHARACTERS.test(text)) return undefined;
-  const host = URL.parse(`http://[${text}]`)?.hostname;
-  if (!host) return undefined;
-  // The parser writes each group in full, except that `::` stands for the longest run of zeros.
-  const [head = "", tail] = host.slice(1, -1).split("::");
-  const read = (part: string) => (part === "" ? [] : part.split(":").map((group) => parseInt(group, 16)));
-  const [before, after] = [read(head), read(tail ?? "")];
-  return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after];
 }

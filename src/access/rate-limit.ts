@@ -1,4 +1,5 @@
 import type { Agent, Tier } from "../agents/agent.ts";
+import { agentLimit, TIER_LIMITS } from "./agent-limit.ts";
 import { clientNetwork } from "./client-network.ts";
 import { ApiError } from "../http/errors.ts";
 
@@ -6,25 +7,23 @@ import { ApiError } from "../http/errors.ts";
 export const RATE_LIMIT_PERIOD_SECONDS = 60;
 
 /** Requests in each period, as wrangler.toml binds them. A test keeps the two equal. */
-export const TIER_LIMITS: Readonly<Record<Tier, number>> = { free: 60, pro: 300, enterprise: 1000 };
 export const ADDRESS_LIMIT = 300;
 export const VERIFY_LIMIT = 30;
 
-const tierBinding = (env: Env, tier: Tier): RateLimit =>
-  ({ free: env.RATE_FREE, pro: env.RATE_PRO, enterprise: env.RATE_ENTERPRISE })[tier];
-
 /**
- * Counts one request of an agent against its tier. Refreshes are counted apart, so that a busy agent can keep its session.
+ * Counts one request of an agent against its own limit or that of its tier. Refreshes are counted apart, so that a busy agent can keep its session.
  *
  * @throws {ApiError} 429 if the limit is reached.
  */
 export async function limitAgent(
   env: Env,
-  { id, tier }: Pick<Agent, "id" | "tier">,
+  agent: Pick<Agent, "id" | "tier" | "rateLimit">,
   what: "request" | "refresh" = "request",
 ): Promise<void> {
-  const { success } = await tierBinding(env, tier).limit({ key: what === "request" ? id : `${what}:${id}` });
-  if (!success) throw rateLimitExceeded(TIER_LIMITS[tier], `${tier} tier`, { tier });
+  const { limit, tier, binding } = agentLimit(env, agent);
+  const { success } = await binding.limit({ key: what === "request" ? agent.id : `${what}:${agent.id}` });
+  if (success) return;
+  throw tier ? rateLimitExceeded(limit, `${tier} tier`, { tier }) : rateLimitExceeded(limit, "agent");
 }
 
 /** Counts one request of an IPv4 address or an IPv6 /64, on routes that anyone may call. @throws {ApiError} 429 */

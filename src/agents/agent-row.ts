@@ -1,6 +1,6 @@
 import { sql } from "../database/sql.ts";
 import { NEXT_SECOND } from "../database/time.ts";
-import type { Agent, Status, Tier } from "./agent.ts";
+import type { Agent, AgentRateLimit, Status, Tier } from "./agent.ts";
 
 /** A row of `agents` with the {@link AGENT_COLUMNS}. */
 export interface AgentRow {
@@ -10,6 +10,8 @@ export interface AgentRow {
   permissions: string;
   status: Status;
   tier: Tier;
+  rate_limit: AgentRateLimit | null;
+  allowed_ips: string | null;
   not_before: number;
   token_version: number;
   last_verified_at: number | null;
@@ -18,8 +20,8 @@ export interface AgentRow {
 }
 
 /** The columns of {@link AgentRow}, for statements that read `agents a`, alone or in a join. */
-export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.permissions, a.status, a.tier, a.not_before, a.token_version,
-  a.last_verified_at, a.created_at, a.updated_at`;
+export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.permissions, a.status, a.tier, a.rate_limit, a.allowed_ips,
+  a.not_before, a.token_version, a.last_verified_at, a.created_at, a.updated_at`;
 
 /**
  * SQL that revokes every token and session of an agent: its tokens carry the version that they were issued under. `not_before` is
@@ -35,6 +37,8 @@ export function toAgent(row: AgentRow): Agent {
     permissions: JSON.parse(row.permissions) as string[],
     status: row.status,
     tier: row.tier,
+    rateLimit: row.rate_limit,
+    allowedIps: toList(row.allowed_ips),
     notBefore: row.not_before,
     tokenVersion: row.token_version,
     lastVerifiedAt: row.last_verified_at,
@@ -42,3 +46,10 @@ export function toAgent(row: AgentRow): Agent {
     updatedAt: row.updated_at,
   };
 }
+
+/** A JSON array of texts, or null. */
+export const toList = (json: string | null): string[] | null => (json === null ? null : (JSON.parse(json) as string[]));
+
+/** The JSON of a list or an object. An empty object and an absent value are null, so that there is one way to have none. */
+export const toJson = (value: object | null | undefined): string | null =>
+  value == null || Object.keys(value).length === 0 ? null : JSON.stringify(value);

@@ -4,6 +4,10 @@ export const TIERS = ["free", "pro", "enterprise"] as const;
 export type Status = (typeof STATUSES)[number];
 export type Tier = (typeof TIERS)[number];
 
+/** Requests a minute that an agent can have instead of its tier's. Each is a rate-limit binding, so no others can be set. */
+export const RATE_LIMITS = [10, 30, 60, 120, 300, 600, 1000, 3000] as const;
+export type AgentRateLimit = (typeof RATE_LIMITS)[number];
+
 /** An agent. Times are milliseconds, `notBefore` is seconds. */
 export interface Agent {
   readonly id: string;
@@ -12,6 +16,10 @@ export interface Agent {
   readonly permissions: readonly string[];
   readonly status: Status;
   readonly tier: Tier;
+  /** Requests a minute. Null: its tier's. */
+  readonly rateLimit: AgentRateLimit | null;
+  /** The networks that it may call from, as `parseNetwork` spells them. Null: from everywhere. */
+  readonly allowedIps: readonly string[] | null;
   /** Tokens and sessions issued before this second are revoked. */
   readonly notBefore: number;
   /** The `ver` that its tokens must carry. */

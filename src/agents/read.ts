@@ -1,20 +1,28 @@
-import type { Agent } from "./agent.ts";
-import type { AgentQuery } from "./page.ts";
-import { findAgentById, probeAgents } from "./store/agents.ts";
-import { readAgents, readMatches, type AgentPage } from "./store/listing.ts";
+import type { DetailedAgent } from "./details.ts";
+import type { AgentPage, AgentQuery } from "./page.ts";
+import { probeAgents } from "./store/agents.ts";
+import { findDetailedAgentById } from "./store/details.ts";
+import { readAgents, readFiltered, readMatches } from "./store/listing.ts";
 
-/** The agent with this id, or undefined. One D1 round trip. */
-export const findAgent = (db: D1Database, id: string): Promise<Agent | undefined> => findAgentById(db, id);
+/** The agent with this id and its details, or undefined. One D1 round trip. */
+export const findAgent = (db: D1Database, id: string): Promise<DetailedAgent | undefined> =>
+  findDetailedAgentById(db, id);
 
 /**
- * One page of agents, the newest first: one row more than the limit if there are more, and the total.
+ * One page of agents, the newest first, with their details. One D1 round trip.
  *
- * @param q only agents whose name, owner or id begins with this text; the total is then at most 3 × `MAX_SEARCH_MATCHES`.
+ * @param q only agents whose name, owner or id begins with this text; the total is then at most 3 × `MAX_SEARCH_MATCHES`. Only the
+ *   status of the filter counts beside it.
  */
-export const listAgents = (
+export function listAgents(
   db: D1Database,
   query: AgentQuery & { readonly q?: string | undefined },
-): Promise<AgentPage> => (query.q ? readMatches(db, query.q, query) : readAgents(db, query));
+): Promise<AgentPage<DetailedAgent>> {
+  if (query.q) return readMatches(db, query.q, query);
+  const { status: _, ...further } = query.filter;
+  const isFiltered = Object.values(further).some((value) => value !== undefined);
+  return isFiltered ? readFiltered(db, query) : readAgents(db, query);
+}
 
 /** @throws {Error} if the database does not answer, or has not been migrated. */
 export const pingDatabase = (db: D1Database): Promise<void> => probeAgents(db);

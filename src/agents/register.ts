@@ -6,6 +6,7 @@ import { ADMIN } from "../permissions/grammar.ts";
 import { missingPermissions, isGranted } from "../permissions/match.ts";
 import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
+import type { Metadata } from "./details.ts";
 import { newApiKey, toStoredKey } from "./api-key.ts";
 import { validatePermissions } from "./grants.ts";
 import { insertAgent } from "./store/agents.ts";
@@ -53,6 +54,11 @@ export interface NewAgent {
   readonly ownerEmail: string;
   readonly description: string | null;
   readonly permissions: readonly string[];
+  readonly metadata: Metadata;
+  /** The networks that the agent may call from, as `parseNetwork` spells them. Null: from everywhere. */
+  readonly allowedIps: readonly string[] | null;
+  /** How long its first key is valid, in milliseconds. Null: until it is rotated. */
+  readonly keyLifeMs: number | null;
 }
 
 /**
@@ -62,7 +68,7 @@ export interface NewAgent {
  */
 export async function createAgent(
   db: D1Database,
-  { name, ownerEmail, description, permissions }: NewAgent,
+  { name, ownerEmail, description, permissions, metadata, allowedIps, keyLifeMs }: NewAgent,
   status: "active" | "inactive",
   registrar: Registrar,
   { pepper, now }: { pepper: string; now: number },
@@ -74,6 +80,8 @@ export async function createAgent(
     permissions: [...new Set(permissions)],
     status,
     tier: "free",
+    rateLimit: null,
+    allowedIps,
     notBefore: 0,
     tokenVersion: 1,
     lastVerifiedAt: null,
@@ -88,6 +96,8 @@ export async function createAgent(
     created_at: new Date(now).toISOString(),
   });
   const by = registrar.kind === "agent" ? registrar.authority : undefined;
-  await insertAgent(db, { agent, description, key: await toStoredKey(apiKey, pepper), event }, by);
+  const isApproved = registrar.kind === "bootstrap" || by?.required.includes(ADMIN) === true;
+  const key = { ...(await toStoredKey(apiKey, pepper)), lifeMs: keyLifeMs };
+  await insertAgent(db, { agent, description, metadata, key, event, registrar: registrar.kind, isApproved }, by);
   return { agent, apiKey };
 }

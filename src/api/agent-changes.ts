@@ -10,8 +10,14 @@ import { cacheAgentRevocation } from "../tokens/revocation.ts";
 import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
 
+const permission = z.string().check(z.maxLength(100));
+const MAX_PERMISSIONS = 50;
+
 /** Permissions that a request asks for. {@link validatePermissions} decides whether they can be granted. */
-export const permissionsSchema = z.array(z.string().check(z.maxLength(100))).check(z.minLength(1), z.maxLength(50));
+export const permissionsSchema = z.array(permission).check(z.minLength(1), z.maxLength(MAX_PERMISSIONS));
+
+/** The same, where no permission at all is a meaning too. */
+export const permissionListSchema = z.array(permission).check(z.maxLength(MAX_PERMISSIONS));
 
 const changedAgent = z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
 
@@ -60,14 +66,14 @@ export const agentChangeRoutes = [
     auth: "admin",
     summary:
       "Set what an agent may do; its tokens are narrowed to it with their next request, proxied reads within STANDING_TTL_SECONDS",
-    body: z.object({ permissions: permissionsSchema }),
+    body: z.object({ permissions: permissionListSchema }),
     response: changedAgent,
     async handle(call) {
       const { env, config, body } = call;
       const faults = validatePermissions(body.permissions, config.catalogue);
       if (faults.length > 0) throw invalidPermissions(faults);
       const changed = await setPermissions(env.DB, toAgentChange(call), body.permissions);
-      return toChangeResponse(call, changed, `permissions are ${body.permissions.join(" ")}`);
+      return toChangeResponse(call, changed, `permissions are ${body.permissions.join(" ") || "none"}`);
     },
   }),
 
@@ -167,7 +173,8 @@ function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: st
   };
 }
 
-function changeRefused(result: "unknown" | "already_revoked"): ApiError {
+/** 404 or 409 for an agent that cannot be changed. */
+export function changeRefused(result: "unknown" | "already_revoked"): ApiError {
   if (result === "unknown") return notFound("The agent");
   return conflict("agent_revoked", "A revoked agent cannot be changed. Register a new one.");
 }

@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { STATUSES, TIERS, type Agent } from "../agents/agent.ts";
+import type { DetailedAgent } from "../agents/details.ts";
 import { toTimestamp } from "./timestamp.ts";
 
 /** The Agent object of the wire: exactly these keys. */
@@ -37,3 +38,39 @@ export const toCredentials = (apiKey: string): z.input<typeof credentialsSchema>
   api_key: apiKey,
   token_type: "Bearer",
 });
+
+/** Who created or approved something. */
+const actorSchema = z.object({
+  type: z.enum(["agent", "person", "bootstrap", "system"]),
+  id: z.nullable(z.string()),
+  name: z.nullable(z.string()).check(z.describe("The name at that time.")),
+});
+
+/** What stands beside an Agent object, which has exactly its keys for ever. */
+export const agentDetailsSchema = z.object({
+  description: z.nullable(z.string()),
+  metadata: z.record(z.string(), z.string()),
+  last_verified_at: z
+    .nullable(z.iso.datetime())
+    .check(z.describe("When the agent last proved itself with its API key; null if it never has.")),
+  created_by: z.nullable(actorSchema).check(z.describe("Null for an agent that a stranger registered.")),
+  approved_by: z.nullable(actorSchema).check(z.describe("Who first made the agent active; null if nobody had to.")),
+  rate_limit: z.nullable(z.int()).check(z.describe("Requests a minute; null for the tier's.")),
+  allowed_ips: z.nullable(z.array(z.string())).check(z.describe("Networks; null for any address.")),
+  key_count: z.int().check(z.describe("Keys that are valid.")),
+  session_count: z.int().check(z.describe("Sessions that can still refresh.")),
+});
+
+export function toAgentDetails({ agent, details }: DetailedAgent): z.input<typeof agentDetailsSchema> {
+  return {
+    description: details.description,
+    metadata: { ...details.metadata },
+    last_verified_at: toTimestamp(agent.lastVerifiedAt),
+    created_by: details.createdBy,
+    approved_by: details.approvedBy,
+    rate_limit: agent.rateLimit,
+    allowed_ips: agent.allowedIps ? [...agent.allowedIps] : null,
+    key_count: details.keyCount,
+    session_count: details.sessionCount,
+  };
+}

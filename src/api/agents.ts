@@ -1,24 +1,56 @@
 import * as z from "zod/mini";
 import { route } from "../access/route.ts";
-import { STATUSES } from "../agents/agent.ts";
 import { removeAgent } from "../agents/change.ts";
-import { fromCursor, toCursor } from "../agents/page.ts";
+import { fromCursor, toCursor, type AgentFilter } from "../agents/page.ts";
 import { findAgent, listAgents } from "../agents/read.ts";
 import { createAgent, decideRegistration } from "../agents/register.ts";
 import { recordInBackground } from "../audit/record.ts";
-import { forbidden, notFound } from "../http/errors.ts";
-import { readableLine, readableText } from "../validation/readable-text.ts";
+import { badRequest, forbidden, notFound } from "../http/errors.ts";
+import { readableText } from "../validation/readable-text.ts";
+import { wholeNumber } from "../validation/whole-number.ts";
 import { cacheRevocation, invalidPermissions, permissionsSchema, toAgentChange } from "./agent-changes.ts";
-import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
-import { page, paging } from "./pagination.ts";
+import { agentFilter, FILTER_NAMES, toFilter } from "./agent-filter.ts";
+import { agentName, allowedIps, keyExpiresIn, metadata, ownerEmail, toLifeMs } from "./agent-fields.ts";
+import {
+  agentDetailsSchema,
+  agentSchema,
+  credentialsSchema,
+  toAgentDetails,
+  toAgentResponse,
+  toCredentials,
+} from "./agent-schema.ts";
+import { MAX_OFFSET, paging } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 
 export const registerBody = z.object({
-  name: readableLine(3, 100),
-  owner_email: z.string().check(z.trim(), z.maxLength(255), z.email()),
+  name: agentName,
+  owner_email: ownerEmail,
   permissions: z.optional(z.nullable(permissionsSchema)),
   description: z.optional(z.nullable(readableText(500))),
+  metadata: z.optional(z.nullable(metadata)),
+  allowed_ips: z.optional(allowedIps),
+  key_expires_in: z.optional(keyExpiresIn),
 });
+
+const listQuery = z.object({
+  limit: paging.limit,
+  offset: z.optional(wholeNumber(0, MAX_OFFSET)),
+  cursor: z.optional(
+    z.string().check(
+      z.refine((text) => fromCursor(text) !== undefined, { error: "must be a next_cursor of this list" }),
+      z.describe("The `next_cursor` of the previous page, instead of an offset."),
+    ),
+  ),
+  q: z.optional(
+    z
+      .string()
+      .check(z.trim(), z.maxLength(100), z.describe("The beginning of a name, of an owner's address or of an id.")),
+  ),
+  ...agentFilter.shape,
+});
+
+const exclusive = (one: string, other: string) =>
+  badRequest(`${one} and ${other} exclude each other.`, [{ field: other, message: `cannot be given with ${one}` }]);
 
 /** Registering, listing, reading and deleting agents. */
 export const agentRoutes = [
@@ -60,6 +92,9 @@ export const agentRoutes = [
         ownerEmail: body.owner_email,
         description: body.description ?? null,
         permissions,
+        metadata: body.metadata ?? {},
+        allowedIps: body.allowed_ips ?? null,
+        keyLifeMs: toLifeMs(body.key_expires_in),
       };
       const { agent, apiKey } = await createAgent(env.DB, newAgent, decision.status, caller, {
         pepper: config.pepper,
@@ -82,45 +117,40 @@ export const agentRoutes = [
     method: "GET",
     path: "/agents",
     auth: "admin",
-    summary: "List agents, newest first; q finds those whose name, owner or id begins with it",
-    query: z.object({
-      ...paging,
-      status: z.optional(z.enum(STATUSES)),
-      q: z.optional(
-        z
-          .string()
-          .check(z.trim(), z.maxLength(100), z.describe("The beginning of a name, of an owner's address or of an id.")),
-      ),
-      cursor: z.optional(
-        z.string().check(
-          z.refine((text) => fromCursor(text) !== undefined, { error: "must be a next_cursor of this list" }),
-          z.describe("The `next_cursor` of the previous page."),
-        ),
-      ),
-    }),
+    summary:
+      "List agents, newest first, by status, tier, owner, permission or last use; q finds those whose name, owner or id begins with it",
+    query: listQuery,
     response: z.object({
       success: z.literal(true),
       agents: z.array(agentSchema),
-      total: z.int(),
+      details: z.record(z.string(), agentDetailsSchema).check(z.describe("The details of each agent, by its id.")),
+      total: z
+        .int()
+        .check(z.describe("With `tier`, `owner_email`, `permission` or `last_verified_before`: of the newest 2,000.")),
       limit: z.int(),
       offset: z.int(),
       has_more: z.boolean(),
       next_cursor: z.nullable(z.string()).check(z.describe("The `cursor` of the next page; null on the last one.")),
     }),
     async handle({ env, query }) {
-      const { limit, offset, status, q, cursor } = query;
-      const filter = { limit, offset, status, q, after: cursor ? fromCursor(cursor) : undefined };
-      const { agents, total } = await listAgents(env.DB, filter);
-      const { rows, hasMore } = page(agents, query);
-      const last = rows.at(-1);
+      const { limit, offset, q, cursor } = query;
+      const filter = toFilter(query);
+      if (cursor !== undefined && offset !== undefined) throw exclusive("cursor", "offset");
+      const { status: _, ...narrower } = filter;
+      const named = Object.keys(narrower).find((name) => narrower[name as keyof typeof narrower] !== undefined);
+      if (named && q) throw exclusive(FILTER_NAMES[named as keyof AgentFilter], "q");
+      if (named && offset) throw exclusive(FILTER_NAMES[named as keyof AgentFilter], "offset");
+      const after = cursor ? fromCursor(cursor) : undefined;
+      const page = await listAgents(env.DB, { limit, offset: offset ?? 0, q, after, filter });
       return {
         success: true,
-        agents: rows.map(toAgentResponse),
-        total,
+        agents: page.agents.map(({ agent }) => toAgentResponse(agent)),
+        details: Object.fromEntries(page.agents.map((one) => [one.agent.id, toAgentDetails(one)])),
+        total: page.total,
         limit,
-        offset,
-        has_more: hasMore,
-        next_cursor: hasMore && last ? toCursor(last) : null,
+        offset: offset ?? 0,
+        has_more: page.next !== null,
+        next_cursor: page.next && toCursor(page.next),
       };
     },
   }),
@@ -133,14 +163,18 @@ export const agentRoutes = [
     response: z.object({
       success: z.literal(true),
       agent: agentSchema,
-      last_verified_at: z
-        .nullable(z.iso.datetime())
-        .check(z.describe("When the agent last proved itself with its API key; null if it never has.")),
+      last_verified_at: z.nullable(z.iso.datetime()).check(z.describe("As in `details`.")),
+      details: agentDetailsSchema,
     }),
-    async handle({ env, caller, params }) {
-      const agent = caller.agent.id === params.id ? caller.agent : await findAgent(env.DB, params.id);
-      if (!agent) throw notFound("The agent");
-      return { success: true, agent: toAgentResponse(agent), last_verified_at: toTimestamp(agent.lastVerifiedAt) };
+    async handle({ env, params }) {
+      const found = await findAgent(env.DB, params.id);
+      if (!found) throw notFound("The agent");
+      return {
+        success: true,
+        agent: toAgentResponse(found.agent),
+        last_verified_at: toTimestamp(found.agent.lastVerifiedAt),
+        details: toAgentDetails(found),
+      };
     },
   }),
 

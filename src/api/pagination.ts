@@ -2,7 +2,7 @@ import * as z from "zod/mini";
 import { wholeNumber } from "../validation/whole-number.ts";
 
 /** SQLite reads every row that an offset skips. Lists that can be longer than this have a cursor as well. */
-const MAX_OFFSET = 10_000;
+export const MAX_OFFSET = 10_000;
 
 /** The query parameters `limit` and `offset`, as every list accepts them. */
 export const paging = {

@@ -19,6 +19,32 @@ export type AgentStatus = "active" | "inactive" | "suspended" | "revoked";
 
 export type Tier = "free" | "pro" | "enterprise";
 
+export interface AgentDetails {
+  description: string | null;
+  metadata: Record<string, string>;
+  /** When the agent last proved itself with its API key; null if it never has. */
+  last_verified_at: Timestamp | null;
+  /** Null for an agent that a stranger registered. */
+  created_by: Actor | null;
+  /** Who first made the agent active; null if nobody had to. */
+  approved_by: Actor | null;
+  /** Requests a minute; null for the tier's. */
+  rate_limit: number | null;
+  /** Networks; null for any address. */
+  allowed_ips: string[] | null;
+  /** Keys that are valid. */
+  key_count: number;
+  /** Sessions that can still refresh. */
+  session_count: number;
+}
+
+export interface Actor {
+  type: "agent" | "person" | "bootstrap" | "system";
+  id: string | null;
+  /** The name at that time. */
+  name: string | null;
+}
+
 export interface Credentials {
   /** Shown in this response and never again. */
   api_key: string;
@@ -58,8 +84,11 @@ export type EventName =
   | "agent.status_updated"
   | "agent.tier_updated"
   | "agent.permissions_updated"
+  | "agent.updated"
   | "agent.deleted"
   | "agent.key_rotated"
+  | "agent.key_created"
+  | "agent.key_deleted"
   | "token.reuse_detected"
   | "gateway.denied"
   | "webhook.disabled";
@@ -101,6 +130,14 @@ export interface RegisterAgentRequest {
   permissions?: Permission[] | null | undefined;
   /** At most 500 characters. */
   description?: string | null | undefined;
+  /** Texts by name, of at most 4 KB together. Replaces what the agent has. */
+  metadata?: Record<string, string> | null | undefined;
+  /**
+   * Networks in CIDR notation, or addresses: requests from others are refused. Null for any address. 1 to 50 entries.
+   */
+  allowed_ips?: string[] | null | undefined;
+  /** How many seconds the API key is valid. Null for no end. 60 to 157,680,000. */
+  key_expires_in?: number | null | undefined;
 }
 
 /** The response of `POST /agents/register`. */
@@ -115,19 +152,29 @@ export interface RegisterAgentResponse {
 export interface ListAgentsQuery {
   /** 1 to 100. The default is 50. */
   limit?: number | undefined;
-  /** 0 to 10,000. The default is 0. */
+  /** 0 to 10,000. */
   offset?: number | undefined;
-  status?: AgentStatus | undefined;
+  /** The `next_cursor` of the previous page, instead of an offset. */
+  cursor?: string | undefined;
   /** The beginning of a name, of an owner's address or of an id. At most 100 characters. */
   q?: string | undefined;
-  /** The `next_cursor` of the previous page. */
-  cursor?: string | undefined;
+  status?: AgentStatus | undefined;
+  tier?: Tier | undefined;
+  /** The whole address, in any case. 1 to 255 characters. */
+  owner_email?: string | undefined;
+  /** A permission that was granted in this form; a wider one that includes it does not count. 1 to 100 characters. */
+  permission?: string | undefined;
+  /** Agents that have not verified themselves since this time, and were registered before it. */
+  last_verified_before?: Timestamp | undefined;
 }
 
 /** The response of `GET /agents`. */
 export interface AgentListResponse {
   success: true;
   agents: Agent[];
+  /** The details of each agent, by its id. */
+  details: Record<string, AgentDetails>;
+  /** With `tier`, `owner_email`, `permission` or `last_verified_before`: of the newest 2,000. */
   total: number;
   limit: number;
   offset: number;
@@ -140,14 +187,43 @@ export interface AgentListResponse {
 export interface AgentResponse {
   success: true;
   agent: Agent;
-  /** When the agent last proved itself with its API key; null if it never has. */
+  /** As in `details`. */
   last_verified_at: Timestamp | null;
+  details: AgentDetails;
 }
 
 /** The response of `DELETE /agents/{id}`, `DELETE /webhooks/{id}`. */
 export interface DoneResponse {
   success: true;
   message: string;
+}
+
+/** The body of `PATCH /agents/{id}`. */
+export interface UpdateAgentRequest {
+  /** 3 to 100 characters. */
+  name?: string | undefined;
+  /** At most 500 characters. */
+  description?: string | null | undefined;
+  /** Texts by name, of at most 4 KB together. Replaces what the agent has. */
+  metadata?: Record<string, string> | undefined;
+  /** Administrators only. At most 255 characters. */
+  owner_email?: string | undefined;
+  /** Requests a minute instead of the tier's. Null for the tier's. */
+  rate_limit?: 10 | 30 | 60 | 120 | 300 | 600 | 1000 | 3000 | null | undefined;
+  /**
+   * Networks in CIDR notation, or addresses: requests from others are refused. Null for any address. 1 to 50 entries.
+   */
+  allowed_ips?: string[] | null | undefined;
+  /** The permissions that the agent's owner may grant it. Administrators only. At most 50 entries. */
+  grantable?: Permission[] | undefined;
+}
+
+/** The response of `PATCH /agents/{id}`. */
+export interface UpdateAgentResponse {
+  success: true;
+  message: string;
+  agent: Agent;
+  details: AgentDetails;
 }
 
 /**
@@ -172,7 +248,7 @@ export interface UpdateAgentTierRequest {
 
 /** The body of `PUT /agents/{id}/permissions`. */
 export interface UpdateAgentPermissionsRequest {
-  /** 1 to 50 entries. */
+  /** At most 50 entries. */
   permissions: Permission[];
 }
 
@@ -268,7 +344,7 @@ export interface AllActivityResponse {
 export interface RegisterWebhookRequest {
   /** An https URL; in local development also http://127.0.0.1. 1 to 2,048 characters. */
   url: string;
-  /** 1 to 12 entries. */
+  /** 1 to 15 entries. */
   events: EventName[];
   /** At most 500 characters. */
   description?: string | null | undefined;
@@ -311,7 +387,7 @@ export interface WebhookResponse {
 export interface UpdateWebhookRequest {
   /** An https URL; in local development also http://127.0.0.1. 1 to 2,048 characters. */
   url?: string | undefined;
-  /** 1 to 12 entries. */
+  /** 1 to 15 entries. */
   events?: EventName[] | undefined;
   /** At most 500 characters. */
   description?: string | null | undefined;
@@ -460,6 +536,19 @@ export interface WebhookEventData {
     /** The id of the agent that made the change. */
     updated_by: string;
   };
+  /** An agent's name, description, metadata, owner, rate limit, allowed addresses or grantable permissions change. */
+  "agent.updated": {
+    agent_id: string;
+    /** The fields of the request that changed the agent. */
+    fields: string[];
+    updated_at: Timestamp;
+    /** The id of the agent that made the change. */
+    updated_by: string;
+    /** How many events of this minute this one represents. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
   /** An agent is deleted; its webhooks receive nothing after this. */
   "agent.deleted": {
     agent_id: string;
@@ -474,6 +563,31 @@ export interface WebhookEventData {
     /** The id of the agent that made the change. */
     rotated_by: string;
     previous_key_expires_at: Timestamp;
+    /** How many events of this minute this one represents. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
+  /** An agent gets an API key beside those that it has. */
+  "agent.key_created": {
+    agent_id: string;
+    key_id: string;
+    label: string | null;
+    created_at: Timestamp;
+    /** The id of the agent that made the change. */
+    created_by: string;
+    /** How many events of this minute this one represents. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
+  /** An API key of an agent is ended, and with it the sessions that it opened. */
+  "agent.key_deleted": {
+    agent_id: string;
+    key_id: string;
+    deleted_at: Timestamp;
+    /** The id of the agent that made the change. */
+    deleted_by: string;
     /** How many events of this minute this one represents. */
     count?: number;
     /** When the first of them happened. */

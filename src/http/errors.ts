@@ -88,6 +88,10 @@ export const ERRORS = {
     title: "Insufficient permissions",
     text: "The caller lacks a permission: `required` names it, `granted` lists what the caller has.",
   },
+  address_not_allowed: {
+    status: 403,
+    text: "The agent, or the key of the token, may not be used from this address: see `allowed_ips`.",
+  },
   registration_closed: { status: 403, text: "Only an administrator registers agents here." },
   grant_beyond_caller: { status: 403, text: "The caller cannot grant a permission that it does not have." },
 
@@ -223,6 +227,13 @@ export function authorityLost(loss: AuthorityLoss): ApiError {
 /** 403 for a caller that has proved who it is and may not do this. */
 export const forbidden = (code: CodeOf<403>, message: string, extra?: Readonly<Record<string, unknown>>): ApiError =>
   new ApiError(code, message, { extra });
+
+/** 403 for a token or key that may not be used from the caller's address. The message does not say from which it may. */
+export const addressNotAllowed = (): ApiError =>
+  forbidden(
+    "address_not_allowed",
+    "This agent, or its key, may not be used from this address. Its owner sees allowed_ips.",
+  );
 
 /** 404. @param what the thing with its article: `The agent`. */
 export const notFound = (what: string): ApiError => new ApiError("not_found", `${what} does not exist.`);

@@ -35,7 +35,7 @@ export interface RouteDeclaration<
   Query extends Schema | undefined,
   Response extends Schema,
 > {
-  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Parameters are in braces: `/agents/{id}`. */
   readonly path: Path;
   readonly auth: Auth;

@@ -55,6 +55,17 @@ export const EVENT_DATA = {
     summary: "An agent's permissions change",
     data: z.object({ agent_id, permissions: z.array(z.string()), updated_at: at, updated_by: by }),
   },
+  "agent.updated": {
+    summary:
+      "An agent's name, description, metadata, owner, rate limit, allowed addresses or grantable permissions change",
+    data: z.object({
+      agent_id,
+      fields: z.array(z.string()).check(z.describe("The fields of the request that changed the agent.")),
+      updated_at: at,
+      updated_by: by,
+      ...counted,
+    }),
+  },
   "agent.deleted": {
     summary: "An agent is deleted; its webhooks receive nothing after this",
     data: z.object({ agent_id, deleted_at: at, deleted_by: by }),
@@ -62,6 +73,21 @@ export const EVENT_DATA = {
   "agent.key_rotated": {
     summary: "An agent's API key is replaced",
     data: z.object({ agent_id, rotated_at: at, rotated_by: by, previous_key_expires_at: at, ...counted }),
+  },
+  "agent.key_created": {
+    summary: "An agent gets an API key beside those that it has",
+    data: z.object({
+      agent_id,
+      key_id: z.string(),
+      label: z.nullable(z.string()),
+      created_at: at,
+      created_by: by,
+      ...counted,
+    }),
+  },
+  "agent.key_deleted": {
+    summary: "An API key of an agent is ended, and with it the sessions that it opened",
+    data: z.object({ agent_id, key_id: z.string(), deleted_at: at, deleted_by: by, ...counted }),
   },
   "token.reuse_detected": {
     summary: "A refresh token is used a second time, and its session is revoked",

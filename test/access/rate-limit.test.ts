@@ -78,6 +78,19 @@ describe("the limit of a tier", () => {
   });
 });
 
+describe("the limit of an agent's own", () => {
+  it.each([10, 30, 120])("of %i stands instead of the tier's, wherever it is lower or higher", async (rate_limit) => {
+    const self = world();
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    await self.call(`/agents/${agent.id}`, { method: "PATCH", token: admin.token, json: { rate_limit } });
+    const call = () => self.call(`/agents/${agent.id}`, { token: agent.token });
+    const refused = await callsUntilRefused(rate_limit, call);
+    expectRefusal(refused, { tier: null, limit: rate_limit }, `"agent";q=${rate_limit};w=60`);
+    await self.call(`/agents/${agent.id}`, { method: "PATCH", token: admin.token, json: { rate_limit: null } });
+    expect((await call()).status).toBe(200);
+  });
+});
+
 describe("the limit of an address", () => {
   it.each([
     ["/agents/register", { name: "n" }],

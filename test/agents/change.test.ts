@@ -152,9 +152,23 @@ describe("an agent's permissions", () => {
       "*:things:read",
       "lab:nothing:read",
     ]);
-    for (const wrong of [[], "lab:things:read", [7], null, Array.from({ length: 51 }, () => "lab:things:read")]) {
+    for (const wrong of ["lab:things:read", [7], null, Array.from({ length: 51 }, () => "lab:things:read")]) {
       expect((await set(self, admin, agent.id, wrong)).status).toBe(400);
     }
+  });
+
+  it("can be taken away to the last one", async () => {
+    const self = world({ STANDING_TTL_SECONDS: "0" });
+    const [agent, admin] = [await self.agent(["lab:things:read"]), await self.admin()];
+    expect((await self.call("/proxy/lab/things/1", { token: agent.token })).status).toBe(200);
+    const { status, body } = await set(self, admin, agent.id, []);
+    expect([status, body.agent.permissions]).toEqual([200, []]);
+    expect(self.sent.at(-1)!.message).toBe(`permissions are none, set by ${admin.id}`);
+    expect((await self.call("/proxy/lab/things/1", { token: agent.token })).body.granted).toEqual([]);
+    expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(200);
+    // Nobody asks for an agent without permissions by an empty list: it is left out.
+    const json = { name: "nothing", owner_email: "owner@example.com", permissions: [] };
+    expect((await self.call("/agents/register", { method: "POST", json })).status).toBe(400);
   });
 
   it("are set by admins only, and not on a revoked agent", async () => {

@@ -78,6 +78,22 @@ export const agentEndpoints = {
     isError(await byAdmin("GET", "/agents/agt_000000000000000000000000"), 404);
   },
 
+  async "PATCH /agents/{id}"() {
+    const { id, token } = await newAgent();
+    const json = { name: "Renamed", description: "What it is for", metadata: { team: "billing" } };
+    const answer = await call("PATCH", `/agents/${id}`, { token, json });
+    atLeast(answer, 200, "success message agent details");
+    isAgent(answer.body.agent);
+    expect(answer.body.agent.name).toBe("Renamed");
+    expect(answer.body.details).toMatchObject({ description: json.description, metadata: json.metadata });
+    expect((await call("GET", `/agents/${id}`, { token })).body.details).toEqual(answer.body.details);
+    isError(await call("PATCH", `/agents/${id}`, { token, json: { rate_limit: 3000 } }), 403);
+    const limits = await byAdmin("PATCH", `/agents/${id}`, { rate_limit: 120, allowed_ips: ["0.0.0.0/0", "::/0"] });
+    expect(limits.body.details).toMatchObject({ rate_limit: 120, allowed_ips: ["0.0.0.0/0", "::/0"] });
+    isError(await byAdmin("PATCH", `/agents/${id}`, { rate_limit: 61 }), 400);
+    isError(await byAdmin("PATCH", "/agents/agt_000000000000000000000000", { name: "Nobody" }), 404);
+  },
+
   async "POST /agents/{id}/revoke"() {
     const { id, token, refreshToken, apiKey } = await newAgent();
     const answer = await call("POST", `/agents/${id}/revoke`, { token });

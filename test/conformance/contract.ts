@@ -9,6 +9,7 @@ export const ENDPOINTS = {
   "POST /agents/revoke-tokens": "bearer",
   "GET /agents": "admin",
   "GET /agents/{id}": "self",
+  "PATCH /agents/{id}": "self",
   "POST /agents/{id}/revoke": "self",
   "GET /agents/{id}/activity": "self",
   "PUT /agents/{id}/tier": "admin",

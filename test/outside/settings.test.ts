@@ -2,7 +2,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
-import { ADDRESS_LIMIT, RATE_LIMIT_PERIOD_SECONDS, TIER_LIMITS, VERIFY_LIMIT } from "../../src/access/rate-limit.ts";
+import { LIMIT_BINDINGS, TIER_LIMITS } from "../../src/access/agent-limit.ts";
+import { ADDRESS_LIMIT, RATE_LIMIT_PERIOD_SECONDS, VERIFY_LIMIT } from "../../src/access/rate-limit.ts";
+import { RATE_LIMITS } from "../../src/agents/agent.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
@@ -32,12 +34,11 @@ describe("what is written in two places", () => {
     const limits = Object.fromEntries(ratelimits.map(({ name, simple }) => [name, simple]));
     const told = (limit: number) => ({ limit, period: RATE_LIMIT_PERIOD_SECONDS });
     expect(limits).toEqual({
-      RATE_FREE: told(TIER_LIMITS.free),
-      RATE_PRO: told(TIER_LIMITS.pro),
-      RATE_ENTERPRISE: told(TIER_LIMITS.enterprise),
+      ...Object.fromEntries(RATE_LIMITS.map((limit) => [LIMIT_BINDINGS[limit], told(limit)])),
       RATE_ADDRESS: told(ADDRESS_LIMIT),
       RATE_VERIFY: told(VERIFY_LIMIT),
     });
+    for (const limit of Object.values(TIER_LIMITS)) expect(RATE_LIMITS).toContain(limit);
     expect(new Set(ratelimits.map(({ namespace_id }) => namespace_id)).size).toBe(ratelimits.length);
   });
 });

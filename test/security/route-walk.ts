@@ -14,6 +14,7 @@ const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
   "POST /agents/revoke-tokens": "bearer",
   "GET /agents": "admin",
   "GET /agents/{id}": "self",
+  "PATCH /agents/{id}": "self",
   "POST /agents/{id}/revoke": "self",
   "GET /agents/{id}/activity": "self",
   "PUT /agents/{id}/tier": "admin",

@@ -1,3 +1,4 @@
+import { actorJson, BOOTSTRAP_JSON } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
@@ -5,37 +6,46 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
-import { AGENT_COLUMNS, END_TOKENS, toAgent, type AgentRow } from "../agent-row.ts";
+import { AGENT_COLUMNS, END_TOKENS, toAgent, toJson, type AgentRow } from "../agent-row.ts";
 import type { Agent, Status } from "../agent.ts";
 import type { StoredKey } from "../api-key.ts";
+import type { Metadata } from "../details.ts";
 
 export interface NewAgentRow {
   readonly agent: Agent;
   readonly description: string | null;
-  /** The agent's first key. */
-  readonly key: StoredKey;
+  readonly metadata: Metadata;
+  /** The agent's first key, and how long it is valid, in milliseconds; null: until it is rotated. */
+  readonly key: StoredKey & { readonly lifeMs: number | null };
   readonly event: Event;
+  /** Who registers it. `by` is the authority of a registrar that is an agent. */
+  readonly registrar: "stranger" | "bootstrap" | "agent";
+  /** Whether the registrar is one that approves agents. */
+  readonly isApproved: boolean;
 }
 
-/** Inserts an agent with its first key. `by` is undefined for a registrar that is not an agent. */
+/** Inserts an agent with its first key. */
 export async function insertAgent(
   db: D1Database,
-  { agent, description, key, event }: NewAgentRow,
+  { agent, description, metadata, key, event, registrar, isApproved }: NewAgentRow,
   by: Authority | undefined,
 ): Promise<void> {
   const changeId = newChangeId();
-  const { id, name, ownerEmail, permissions, status, tier, createdAt } = agent;
+  const { id, name, ownerEmail, permissions, status, tier, allowedIps, createdAt } = agent;
+  const creator = by ? actorJson(by) : registrar === "bootstrap" ? BOOTSTRAP_JSON : sql`NULL`;
   await batchAsCaller(db, by, [
     prepare(
       db,
-      sql`INSERT INTO agents (id, name, owner_email, description, permissions, status, tier, created_at, updated_at, change_id)
-        VALUES (${id}, ${name}, ${ownerEmail}, ${description}, ${JSON.stringify(permissions)}, ${status}, ${tier},
-          ${createdAt}, ${createdAt}, ${changeId})`,
+      sql`INSERT INTO agents (id, name, owner_email, description, metadata, permissions, status, tier, allowed_ips,
+          created_by, approved_by, created_at, updated_at, change_id)
+        VALUES (${id}, ${name}, ${ownerEmail}, ${description}, ${toJson(metadata)}, ${JSON.stringify(permissions)}, ${status},
+          ${tier}, ${toJson(allowedIps)}, ${creator}, ${isApproved ? creator : sql`NULL`}, ${createdAt}, ${createdAt}, ${changeId})`,
     ),
     prepare(
       db,
-      sql`INSERT INTO api_keys (id, agent_id, type, hash, hint, created_at)
-        VALUES (${key.id}, ${id}, 'secret', ${key.hash}, ${key.hint}, ${createdAt})`,
+      sql`INSERT INTO api_keys (id, agent_id, type, hash, hint, created_by, created_at, expires_at)
+        VALUES (${key.id}, ${id}, 'secret', ${key.hash}, ${key.hint}, ${creator}, ${createdAt},
+          ${key.lifeMs === null ? sql`NULL` : sql`${DATABASE_NOW} + ${key.lifeMs}`})`,
     ),
     insertEvent(db, event, { table: "agents", id, changeId }),
   ]);
@@ -44,11 +54,6 @@ export async function insertAgent(
 /** The statement that reads an agent, at the end of a batch that changes it. */
 export const selectAgent = (db: D1Database, id: string): D1PreparedStatement =>
   prepare(db, sql`SELECT ${AGENT_COLUMNS} FROM agents a WHERE a.id = ${id}`);
-
-export async function findAgentById(db: D1Database, id: string): Promise<Agent | undefined> {
-  const row = await selectAgent(db, id).first<AgentRow>();
-  return row ? toAgent(row) : undefined;
-}
 
 /** Checks that the database answers, with the cheapest read there is. Rejects if it does not. */
 export async function probeAgents(db: D1Database): Promise<void> {
@@ -91,9 +96,10 @@ async function updateAgent(
 
 /** Sets the status unless the agent has it already or is revoked. Leaving `active` ends all its tokens and sessions. */
 export function updateStatus(db: D1Database, id: string, status: Status, change: Announced): Promise<UpdatedAgent> {
-  const ended = status === "active" ? sql`` : sql`, ${END_TOKENS}`;
+  const also =
+    status === "active" ? sql`, approved_by = coalesce(approved_by, ${actorJson(change.by)})` : sql`, ${END_TOKENS}`;
   const when = sql`status NOT IN (${status}, 'revoked')`;
-  return updateAgent(db, id, { set: sql`status = ${status}${ended}`, when }, change);
+  return updateAgent(db, id, { set: sql`status = ${status}${also}`, when }, change);
 }
 
 /** Sets the tier unless the agent has it already or is revoked. */

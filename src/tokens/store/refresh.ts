@@ -8,14 +8,14 @@ import { insertEvent } from "../../outbox/outbox.ts";
 import type { RefreshRecord } from "../records.ts";
 
 /** The agent and the session of a refresh token. The agent's rate is limited before anything is written. */
-export interface RefreshTokenOwner extends Pick<Agent, "id" | "tier"> {
+export interface RefreshTokenOwner extends Pick<Agent, "id" | "tier" | "rateLimit"> {
   readonly sessionId: string;
 }
 
 export async function readRefreshTokenOwner(db: D1Database, hash: string): Promise<RefreshTokenOwner | undefined> {
   const row = await prepare(
     db,
-    sql`SELECT a.id, a.tier, f.id AS sessionId FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
+    sql`SELECT a.id, a.tier, a.rate_limit AS rateLimit, f.id AS sessionId FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
       JOIN agents a ON a.id = f.agent_id WHERE t.hash = ${hash}`,
   ).first<RefreshTokenOwner>();
   return row ?? undefined;

@@ -1,0 +1,35 @@
+import { newEvent } from "../outbox/event.ts";
+import type { AgentChange } from "./change.ts";
+import type { DetailedAgent, Profile } from "./details.ts";
+import { updateProfile } from "./store/profile.ts";
+
+/** The result of an update. */
+export type ProfileResult =
+  | ({ readonly result: "changed" | "unchanged" } & DetailedAgent)
+  | { readonly result: "unknown" }
+  /** A revoked agent cannot be changed. */
+  | { readonly result: "already_revoked" };
+
+/**
+ * Changes what is said of an agent, and its own limits. All of it in one statement, and only if a value differs from what the agent
+ * has. One D1 round trip.
+ *
+ * @param fields the changed properties, as the event names them.
+ */
+export async function updateAgent(
+  db: D1Database,
+  { id, by, now }: AgentChange,
+  profile: Profile,
+  fields: readonly string[],
+): Promise<ProfileResult> {
+  const event = newEvent("agent.updated", id, now, {
+    agent_id: id,
+    updated_at: new Date(now).toISOString(),
+    updated_by: by.agentId,
+    fields: [...fields],
+  });
+  const { changed, found } = await updateProfile(db, id, profile, { by, event });
+  if (!found) return { result: "unknown" };
+  if (!changed && found.agent.status === "revoked") return { result: "already_revoked" };
+  return { result: changed ? "changed" : "unchanged", ...found };
+}

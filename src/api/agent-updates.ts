@@ -1,0 +1,92 @@
+import * as z from "zod/mini";
+import { authorityOf } from "../access/authenticate.ts";
+import { route } from "../access/route.ts";
+import { validatePermissions } from "../agents/grants.ts";
+import type { Profile } from "../agents/details.ts";
+import { updateAgent } from "../agents/update.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { badRequest, forbidden } from "../http/errors.ts";
+import { ADMIN } from "../permissions/grammar.ts";
+import { readableText } from "../validation/readable-text.ts";
+import { changeRefused, invalidPermissions, permissionListSchema, toAgentChange } from "./agent-changes.ts";
+import { agentName, allowedIps, metadata, ownerEmail, rateLimit } from "./agent-fields.ts";
+import { agentDetailsSchema, agentSchema, toAgentDetails, toAgentResponse } from "./agent-schema.ts";
+
+const updateAgentBody = z.object({
+  name: z.optional(agentName),
+  description: z.optional(z.nullable(readableText(500))),
+  metadata: z.optional(metadata),
+  owner_email: z.optional(ownerEmail.check(z.describe("Administrators only."))),
+  rate_limit: z.optional(rateLimit),
+  allowed_ips: z.optional(allowedIps),
+  grantable: z.optional(
+    permissionListSchema.check(z.describe("The permissions that the agent's owner may grant it. Administrators only.")),
+  ),
+});
+
+/** The fields of a request that only an administrator may send. */
+const ADMIN_FIELDS: readonly string[] = [
+  "owner_email",
+  "rate_limit",
+  "allowed_ips",
+  "grantable",
+] satisfies (keyof z.output<typeof updateAgentBody>)[];
+
+/** Changing what is said of an agent, and its own limits. */
+export const agentUpdateRoutes = [
+  route({
+    method: "PATCH",
+    path: "/agents/{id}",
+    auth: "self",
+    summary:
+      "Change the given properties of an agent; owner, limits and what its owner may grant by administrators only",
+    body: updateAgentBody,
+    response: z.object({
+      success: z.literal(true),
+      message: z.string(),
+      agent: agentSchema,
+      details: agentDetailsSchema,
+    }),
+    async handle(call) {
+      const { env, config, body, caller } = call;
+      const fields = Object.keys(body).filter((name) => body[name as keyof typeof body] !== undefined);
+      if (fields.length === 0)
+        throw badRequest(`Name what to change: ${Object.keys(updateAgentBody.shape).join(", ")}.`);
+      const restricted = fields.filter((name) => ADMIN_FIELDS.includes(name));
+      if (restricted.length > 0 && !caller.isAdmin) {
+        throw forbidden("insufficient_permissions", `Only an administrator may change ${restricted.join(", ")}.`, {
+          required: ADMIN,
+          granted: [...caller.permissions],
+        });
+      }
+      const faults = validatePermissions(body.grantable ?? [], config.catalogue);
+      if (faults.length > 0) throw invalidPermissions(faults);
+      const profile: Profile = {
+        name: body.name,
+        description: body.description,
+        metadata: body.metadata,
+        ownerEmail: body.owner_email,
+        rateLimit: body.rate_limit,
+        allowedIps: body.allowed_ips,
+        grantable: body.grantable && [...new Set(body.grantable)],
+      };
+      // An administrator that changes its own limits must still be one when they are written.
+      const by = restricted.length > 0 ? authorityOf(caller, [ADMIN]) : call.authority;
+      const updated = await updateAgent(env.DB, { ...toAgentChange(call), by }, profile, fields);
+      if (updated.result === "unknown" || updated.result === "already_revoked") throw changeRefused(updated.result);
+      const what = fields.join(", ");
+      if (updated.result === "changed") {
+        recordInBackground(call, updated.agent.id, `${what} changed by ${caller.agent.id}`);
+      }
+      return {
+        success: true,
+        message:
+          updated.result === "changed"
+            ? `The agent's ${what} ${fields.length > 1 ? "are" : "is"} changed.`
+            : "Nothing to change: the agent already has these values.",
+        agent: toAgentResponse(updated.agent),
+        details: toAgentDetails(updated),
+      };
+    },
+  }),
+];

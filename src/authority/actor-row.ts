@@ -1,0 +1,21 @@
+import { sql, type Sql } from "../database/sql.ts";
+import type { Authority } from "./authority.ts";
+
+/** Who did something. `system` is AgentAuth itself, in a scheduled job. */
+export interface Actor {
+  readonly type: "agent" | "person" | "bootstrap" | "system";
+  /** Null for the holder of the bootstrap token, and for AgentAuth itself. */
+  readonly id: string | null;
+  /** The name that the actor had at that time. */
+  readonly name: string | null;
+}
+
+/** SQL for the JSON of the {@link Actor} that writes, with the name that it has now. */
+export const actorJson = ({ agentId }: Authority): Sql =>
+  sql`json_object('type', 'agent', 'id', ${agentId}, 'name', (SELECT name FROM agents WHERE id = ${agentId}))`;
+
+/** SQL for the JSON of the holder of the bootstrap token. */
+export const BOOTSTRAP_JSON: Sql = sql`json_object('type', 'bootstrap', 'id', NULL, 'name', NULL)`;
+
+/** Reads what {@link actorJson} has written. */
+export const toActor = (json: string | null): Actor | null => (json === null ? null : (JSON.parse(json) as Actor));
