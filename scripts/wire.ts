@@ -17,7 +17,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /agents/{id}": { response: "AgentResponse" },
   "PATCH /agents/{id}": { body: "UpdateAgentRequest", response: "UpdateAgentResponse" },
   "DELETE /agents/{id}": { response: "DoneResponse" },
-  "POST /agents/{id}/revoke": { response: "AgentChangeResponse" },
+  "POST /agents/{id}/revoke": { body: "RevokeAgentRequest", response: "AgentChangeResponse" },
   "PUT /agents/{id}/status": { body: "UpdateAgentStatusRequest", response: "AgentChangeResponse" },
   "PUT /agents/{id}/tier": { body: "UpdateAgentTierRequest", response: "AgentChangeResponse" },
   "PUT /agents/{id}/permissions": { body: "UpdateAgentPermissionsRequest", response: "AgentChangeResponse" },

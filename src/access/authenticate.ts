@@ -97,8 +97,8 @@ export async function callerWith(
 /** The authority with which a caller writes. @param required the permissions of the agent that the request needs. */
 export const authorityOf = ({ claims }: Caller, required: readonly string[]): Authority => ({
   agentId: claims.sub,
-  sessionId: claims.sid,
-  issuedAt: claims.iat,
+  basis: claims.basis,
+  version: claims.ver,
   required,
 });
 

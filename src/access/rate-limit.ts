@@ -15,13 +15,9 @@ export const VERIFY_LIMIT = 30;
  *
  * @throws {ApiError} 429 if the limit is reached.
  */
-export async function limitAgent(
-  env: Env,
-  agent: Pick<Agent, "id" | "tier" | "rateLimit">,
-  what: "request" | "refresh" = "request",
-): Promise<void> {
+export async function limitAgent(env: Env, agent: Pick<Agent, "id" | "tier" | "rateLimit">): Promise<void> {
   const { limit, tier, binding } = agentLimit(env, agent);
-  const { success } = await binding.limit({ key: what === "request" ? agent.id : `${what}:${agent.id}` });
+  const { success } = await binding.limit({ key: agent.id });
   if (success) return;
   throw tier ? rateLimitExceeded(limit, `${tier} tier`, { tier }) : rateLimitExceeded(limit, "agent");
 }
@@ -30,6 +26,15 @@ export async function limitAgent(
 export async function limitAddress(env: Env, ipAddress: string): Promise<void> {
   const { success } = await env.RATE_ADDRESS.limit({ key: clientNetwork(ipAddress) });
   if (!success) throw rateLimitExceeded(ADDRESS_LIMIT, "address");
+}
+
+/**
+ * Counts one refresh of a session, before the database is asked. The session is known from a refresh token's MAC, or for a token of the
+ * former format is its hash. @throws {ApiError} 429
+ */
+export async function limitSession(env: Env, sessionId: string): Promise<void> {
+  const { success } = await env.RATE_FREE.limit({ key: `refresh:${sessionId}` });
+  if (!success) throw rateLimitExceeded(TIER_LIMITS.free, "session");
 }
 
 /** Counts one verification with an API key. Only who has the key can reach its limit. @throws {ApiError} 429 */

@@ -1,4 +1,5 @@
 import { hmac } from "../crypto/hmac.ts";
+import type { Peppers } from "../crypto/pepper.ts";
 import { randomBase62, toBase62, toHex } from "../crypto/random.ts";
 
 /** 43 characters of base 62 encode 256 bits. */
@@ -24,14 +25,21 @@ export function isApiKey(text: string): boolean {
 export interface StoredKey {
   readonly id: string;
   readonly hash: string;
+  /** The key of `SECRET_PEPPER` that the hash was made with. */
+  readonly pepperId: string;
   /** The last four characters. */
   readonly hint: string;
 }
 
 /** The stored form of a new key, with a new id. */
-export async function toStoredKey(apiKey: string, pepper: string): Promise<StoredKey> {
-  return { id: `key_${randomBase62(24)}`, hash: await apiKeyHash(apiKey, pepper), hint: apiKey.slice(-4) };
+export async function toStoredKey(apiKey: string, [pepper]: Peppers): Promise<StoredKey> {
+  const hash = await apiKeyHash(apiKey, pepper.secret);
+  return { id: `key_${randomBase62(24)}`, hash, pepperId: pepper.id, hint: apiKey.slice(-4) };
 }
+
+/** The hash of an API key under each key of `SECRET_PEPPER`, in their order: one of them is the stored one. */
+export const apiKeyHashes = (apiKey: string, peppers: Peppers): Promise<string[]> =>
+  Promise.all(peppers.map(({ secret }) => apiKeyHash(apiKey, secret)));
 
 /** The stored form of an API key: its HMAC under the pepper. A key has 256 random bits, so no slow hash is needed. */
 export async function apiKeyHash(apiKey: string, pepper: string): Promise<string> {

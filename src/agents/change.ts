@@ -1,7 +1,14 @@
 import type { Authority } from "../authority/authority.ts";
 import { newEvent } from "../outbox/event.ts";
 import type { Agent, Status, Tier } from "./agent.ts";
-import { deleteAgent, updatePermissions, updateStatus, updateTier, type UpdatedAgent } from "./store/agents.ts";
+import {
+  deleteAgent,
+  updatePermissions,
+  updateStatus,
+  updateTier,
+  type Removal,
+  type UpdatedAgent,
+} from "./store/agents.ts";
 
 /** The result of a change to an agent. */
 export type AgentChangeResult =
@@ -58,11 +65,10 @@ export async function setTier(db: D1Database, change: AgentChange, tier: Tier): 
 }
 
 /**
- * Deletes an agent with its keys and sessions. Its webhooks are deleted once the event has been delivered to them.
- *
- * @returns the second before which its tokens are revoked, or undefined if there is no such agent.
+ * Deletes an agent with its keys and sessions. Its webhooks are deleted once the event has been delivered to them. One D1 round trip,
+ * whose work is bounded: of an agent with more sessions, the tokens end, and the sessions have to be deleted before it.
  */
-export function removeAgent(db: D1Database, { id, by, now }: AgentChange): Promise<number | undefined> {
+export function removeAgent(db: D1Database, { id, by, now }: AgentChange): Promise<Removal> {
   const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: by.agentId };
   return deleteAgent(db, id, by, newEvent("agent.deleted", id, now, data));
 }

@@ -1,5 +1,6 @@
 import type { Authority } from "../authority/authority.ts";
 import type { Config } from "../config/config.ts";
+import type { Peppers } from "../crypto/pepper.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { ADMIN } from "../permissions/grammar.ts";
@@ -71,7 +72,7 @@ export async function createAgent(
   { name, ownerEmail, description, permissions, metadata, allowedIps, keyLifeMs }: NewAgent,
   status: "active" | "inactive",
   registrar: Registrar,
-  { pepper, now }: { pepper: string; now: number },
+  { peppers, now }: { peppers: Peppers; now: number },
 ): Promise<{ agent: Agent; apiKey: string }> {
   const agent: Agent = {
     id: `agt_${randomBase62(24)}`,
@@ -97,7 +98,7 @@ export async function createAgent(
   });
   const by = registrar.kind === "agent" ? registrar.authority : undefined;
   const isApproved = registrar.kind === "bootstrap" || by?.required.includes(ADMIN) === true;
-  const key = { ...(await toStoredKey(apiKey, pepper)), lifeMs: keyLifeMs };
+  const key = { ...(await toStoredKey(apiKey, peppers)), lifeMs: keyLifeMs };
   await insertAgent(db, { agent, description, metadata, key, event, registrar: registrar.kind, isApproved }, by);
   return { agent, apiKey };
 }

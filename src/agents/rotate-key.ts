@@ -1,3 +1,4 @@
+import type { Peppers } from "../crypto/pepper.ts";
 import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
 import { newApiKey, toStoredKey } from "./api-key.ts";
@@ -19,11 +20,11 @@ export async function rotateKey(
   db: D1Database,
   { id, by, now }: AgentChange,
   overlapMs: number,
-  pepper: string,
+  peppers: Peppers,
 ): Promise<RotatedKey> {
   const apiKey = newApiKey();
   const { rotatedAt, agent } = await replaceKey(db, id, {
-    key: await toStoredKey(apiKey, pepper),
+    key: await toStoredKey(apiKey, peppers),
     overlapMs,
     by,
     event: newEvent("agent.key_rotated", id, now, {

@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import { route, type Call } from "../access/route.ts";
 import { STATUSES, TIERS, type Status } from "../agents/agent.ts";
+import { hasRecentProof, requireRecentProof } from "../access/recent-proof.ts";
 import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeResult } from "../agents/change.ts";
 import { validatePermissions } from "../agents/grants.ts";
 import { rotateKey } from "../agents/rotate-key.ts";
@@ -19,6 +20,21 @@ export const permissionsSchema = z.array(permission).check(z.minLength(1), z.max
 /** The same, where no permission at all is a meaning too. */
 export const permissionListSchema = z.array(permission).check(z.maxLength(MAX_PERMISSIONS));
 
+/** For what needs a recent proof: see `requireRecentProof`. */
+const ownKeySchema = z.optional(
+  z.nullable(
+    z
+      .string()
+      .check(
+        z.minLength(1),
+        z.maxLength(256),
+        z.describe(
+          "The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes.",
+        ),
+      ),
+  ),
+);
+
 const changedAgent = z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
 
 const DEFAULT_OVERLAP_SECONDS = 3600;
@@ -31,9 +47,14 @@ export const agentChangeRoutes = [
     path: "/agents/{id}/revoke",
     auth: "self",
     summary:
-      "Revoke an agent for good, and with it every token and key it has; proxied reads end within STANDING_TTL_SECONDS",
+      "Revoke an agent for good, and with it every token and key it has; proxied reads end within STANDING_TTL_SECONDS. With a proof by key older than 5 minutes it is suspended instead",
+    body: z._default(z.object({ api_key: ownKeySchema }), {}),
     response: changedAgent,
-    handle: (call) => changeStatus(call, "revoked"),
+    async handle(call) {
+      // Whoever has stolen a token can stop the agent, which is what its owner would do, but cannot end it for good.
+      if (!call.body.api_key && !hasRecentProof(call)) return suspendInstead(call);
+      return changeStatus({ ...call, authority: await requireRecentProof(call, call.body.api_key) }, "revoked");
+    },
   }),
 
   route({
@@ -42,9 +63,14 @@ export const agentChangeRoutes = [
     auth: "admin",
     summary:
       "Set an agent's status; revoked is final, and leaving active ends its tokens, for proxied reads within STANDING_TTL_SECONDS",
-    body: z.object({ status: z.enum(STATUSES) }),
+    body: z.object({ status: z.enum(STATUSES), api_key: ownKeySchema }),
     response: changedAgent,
-    handle: (call) => changeStatus(call, call.body.status),
+    async handle(call) {
+      const { status, api_key: apiKey } = call.body;
+      // Only `revoked` cannot be undone.
+      const authority = status === "revoked" ? await requireRecentProof(call, apiKey) : call.authority;
+      return changeStatus({ ...call, authority }, status);
+    },
   }),
 
   route({
@@ -95,6 +121,7 @@ export const agentChangeRoutes = [
             ),
           DEFAULT_OVERLAP_SECONDS,
         ),
+        api_key: ownKeySchema,
       }),
       { overlap_seconds: DEFAULT_OVERLAP_SECONDS },
     ),
@@ -106,11 +133,13 @@ export const agentChangeRoutes = [
     }),
     async handle(call) {
       const { env, config, body } = call;
-      const rotated = await rotateKey(env.DB, toAgentChange(call), body.overlap_seconds * 1000, config.pepper);
+      const authority = await requireRecentProof(call, body.api_key);
+      const change = toAgentChange({ ...call, authority });
+      const rotated = await rotateKey(env.DB, change, body.overlap_seconds * 1000, config.peppers);
       if (rotated.result !== "rotated") throw changeRefused(rotated.result);
       const { agent, apiKey, previousExpiresAt } = rotated;
       const atOnce = body.overlap_seconds === 0;
-      if (atOnce) cacheRevocation(call, agent.id, agent.notBefore);
+      if (atOnce) cacheRevocation(call, agent.id, agent.tokenVersion);
       recordInBackground(call, agent.id, `API key rotated by ${call.caller.agent.id}`);
       return {
         success: true,
@@ -133,14 +162,14 @@ export const toAgentChange = ({
   now,
 }: Pick<ChangeCall, "authority" | "params" | "now">): AgentChange => ({ id: params.id, by: authority, now });
 
-/** Tells every location, in the background, that the agent's tokens from before `notBefore` (in seconds) have ended. */
+/** Tells every location, in the background, that the agent's tokens of older versions have ended. */
 export function cacheRevocation(
   { env, config, waitUntil }: Pick<ChangeCall, "env" | "config" | "waitUntil">,
   agentId: string,
-  notBefore: number,
+  tokenVersion: number,
 ): void {
   const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-  waitUntil(cacheAgentRevocation(cache, agentId, notBefore));
+  waitUntil(cacheAgentRevocation(cache, agentId, tokenVersion));
 }
 
 /** 400 naming every permission that cannot be granted. */
@@ -153,10 +182,20 @@ export function invalidPermissions(faults: ReturnType<typeof validatePermissions
   );
 }
 
+/** Suspends an agent that was to be revoked, and says so. */
+async function suspendInstead(call: ChangeCall) {
+  const response = await changeStatus(call, "suspended");
+  return {
+    ...response,
+    message:
+      "The agent is suspended and its tokens have ended. It is not revoked for good, because the access token goes back to a proof by API key of more than 5 minutes ago: an administrator can activate or revoke it.",
+  };
+}
+
 async function changeStatus(call: ChangeCall, status: Status) {
   const changed = await setStatus(call.env.DB, toAgentChange(call), status);
   if (changed.result === "changed" && status !== "active")
-    cacheRevocation(call, changed.agent.id, changed.agent.notBefore);
+    cacheRevocation(call, changed.agent.id, changed.agent.tokenVersion);
   return toChangeResponse(call, changed, `status is ${status}`);
 }
 

@@ -5,7 +5,8 @@ import { fromCursor, toCursor, type AgentFilter } from "../agents/page.ts";
 import { findAgent, listAgents } from "../agents/read.ts";
 import { createAgent, decideRegistration } from "../agents/register.ts";
 import { recordInBackground } from "../audit/record.ts";
-import { badRequest, forbidden, notFound } from "../http/errors.ts";
+import { deleteSomeSessions } from "../tokens/delete.ts";
+import { badRequest, forbidden, notFound, unavailable } from "../http/errors.ts";
 import { readableText } from "../validation/readable-text.ts";
 import { wholeNumber } from "../validation/whole-number.ts";
 import { cacheRevocation, invalidPermissions, permissionsSchema, toAgentChange } from "./agent-changes.ts";
@@ -52,6 +53,15 @@ const listQuery = z.object({
 const exclusive = (one: string, other: string) =>
   badRequest(`${one} and ${other} exclude each other.`, [{ field: other, message: `cannot be given with ${one}` }]);
 
+/** Steps in which a request deletes the sessions of an agent that has very many: it then takes about a minute. */
+const MAX_DELETION_STEPS = 200;
+
+const deletionUnfinished = () =>
+  unavailable(
+    "deletion_unfinished",
+    "The agent has very many sessions, of which some are left. Its tokens have ended. Send the request again.",
+  );
+
 /** Registering, listing, reading and deleting agents. */
 export const agentRoutes = [
   route({
@@ -97,7 +107,7 @@ export const agentRoutes = [
         keyLifeMs: toLifeMs(body.key_expires_in),
       };
       const { agent, apiKey } = await createAgent(env.DB, newAgent, decision.status, caller, {
-        pepper: config.pepper,
+        peppers: config.peppers,
         now,
       });
       recordInBackground(call, agent.id, "registered");
@@ -186,9 +196,15 @@ export const agentRoutes = [
     response: z.object({ success: z.literal(true), message: z.string() }),
     async handle(call) {
       const change = toAgentChange(call);
-      const notBefore = await removeAgent(call.env.DB, change);
-      if (notBefore === undefined) throw notFound("The agent");
-      cacheRevocation(call, change.id, notBefore);
+      let removal = await removeAgent(call.env.DB, change);
+      for (let step = 0; removal.result === "too_many_sessions"; step++) {
+        // Its tokens have ended, so that only verifications of this very moment can add to the sessions.
+        if (step === MAX_DELETION_STEPS) throw deletionUnfinished();
+        await deleteSomeSessions(call.env.DB, change.by, change.id);
+        removal = await removeAgent(call.env.DB, change);
+      }
+      if (removal.result === "unknown") throw notFound("The agent");
+      cacheRevocation(call, change.id, removal.tokenVersion);
       recordInBackground(call, change.by.agentId, `deleted agent ${change.id}`);
       return { success: true, message: `Agent ${change.id} is deleted.` };
     },

@@ -1,19 +1,26 @@
 import * as z from "zod/mini";
 import { recordInBackground } from "../audit/record.ts";
-import { apiKeyHash } from "../agents/api-key.ts";
-import { ApiError, unauthorized } from "../http/errors.ts";
-import { limitAgent, limitFailedVerifications, limitKey } from "../access/rate-limit.ts";
+import { apiKeyHashes } from "../agents/api-key.ts";
+import { hmac } from "../crypto/hmac.ts";
+import { toHex } from "../crypto/random.ts";
+import { ApiError, badRequest, unauthorized } from "../http/errors.ts";
+import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { newEvent } from "../outbox/event.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { publicKeySet } from "../tokens/keys.ts";
 import type { TokenPair } from "../tokens/records.ts";
-import { findRefreshTokenOwner, refresh, type RefreshOutcome } from "../tokens/refresh.ts";
-import { deriveSuccessor } from "../tokens/refresh-token.ts";
-import { revokeTokens, cacheAgentRevocation, cacheSessionRevocation } from "../tokens/revocation.ts";
-import { verifyAgent } from "../tokens/verify.ts";
+import { missingPermissions } from "../permissions/match.ts";
+import { refreshFormer } from "../tokens/former-refresh.ts";
+import { refresh } from "../tokens/refresh.ts";
+import { isFormerRefreshToken, readRefreshToken } from "../tokens/refresh-token.ts";
+import { cacheAgentRevocation, cacheSessionEnd, revokeTokens } from "../tokens/revocation.ts";
+import { validateLimits, verifyAgent } from "../tokens/verify.ts";
 import { agentSchema, toAgentResponse } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
+
+/** As many permissions as an agent can have. */
+const MAX_SCOPE_LENGTH = 50;
 
 /** The Token object of the wire: exactly these keys. */
 const tokenSchema = z.object({
@@ -33,6 +40,28 @@ export const tokenRoutes = [
     body: z.object({
       agent_id: z.string().check(z.minLength(1), z.maxLength(128)),
       api_key: z.string().check(z.minLength(1), z.maxLength(256)),
+      scope: z.optional(
+        z.nullable(
+          z.union([z.string().check(z.maxLength(5100)), z.array(z.string().check(z.maxLength(100)))]).check(
+            z.refine((scope) => toScope(scope).length > 0 && toScope(scope).length <= MAX_SCOPE_LENGTH, {
+              error: `must name 1 to ${MAX_SCOPE_LENGTH} permissions`,
+            }),
+            z.describe(
+              "The permissions that the token is limited to: a list, or a text with spaces between. None wider than the agent's.",
+            ),
+          ),
+        ),
+      ),
+      expires_in: z.optional(
+        z.nullable(
+          z
+            .int()
+            .check(
+              z.minimum(1),
+              z.describe("Seconds that access tokens of this session live; at most `ACCESS_TOKEN_TTL_SECONDS`."),
+            ),
+        ),
+      ),
     }),
     response: z.object({
       success: z.literal(true),
@@ -42,32 +71,45 @@ export const tokenRoutes = [
     }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
-      const keyHash = await apiKeyHash(body.api_key, config.pepper);
-      await limitKey(env, keyHash);
-      const attempt = { agentId: body.agent_id, keyHash, ipAddress, now };
-      const result = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request.url));
-      if (!result) {
-        // Only failures count: a stranger who knows an agent's id cannot lock it out.
-        await limitFailedVerifications(env, body.agent_id);
-        recordInBackground(call, body.agent_id, "verification failed", {
-          status: "failure",
-          known: false,
-          failedVerification: true,
-          event: newEvent("agent.verification_failed", body.agent_id, now, {
-            agent_id: body.agent_id,
-            failed_at: toTimestamp(now),
-            ip_address: ipAddress,
-          }),
-        });
-        throw invalidCredentials();
-      }
-      recordInBackground(call, body.agent_id, "verified", { verified: true });
-      return {
-        success: true,
-        message: "Agent verified.",
-        agent: toAgentResponse(result.agent),
-        token: toTokenResponse(result.tokens),
+      const limits = {
+        scope: body.scope == null ? undefined : toScope(body.scope),
+        expiresIn: body.expires_in ?? undefined,
       };
+      const faults = validateLimits(limits, config);
+      if (faults.length > 0) throw invalidScope(faults);
+      const keyHashes = await apiKeyHashes(body.api_key, config.peppers);
+      await limitKey(env, keyHashes[0]!);
+      const attempt = { ...limits, agentId: body.agent_id, apiKey: body.api_key, keyHashes, ipAddress, now };
+      const verified = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request.url));
+      switch (verified.result) {
+        case "refused":
+          // Only failures count: a stranger who knows an agent's id cannot lock it out.
+          await limitFailedVerifications(env, body.agent_id);
+          recordInBackground(call, body.agent_id, "verification failed", {
+            status: "failure",
+            known: false,
+            failedVerification: true,
+            event: newEvent("agent.verification_failed", body.agent_id, now, {
+              agent_id: body.agent_id,
+              failed_at: toTimestamp(now),
+              ip_address: ipAddress,
+            }),
+          });
+          throw invalidCredentials();
+        case "exceeds_agent": {
+          const held = new Set(verified.agent.permissions);
+          const wider = missingPermissions(limits.scope ?? [], held, config.catalogue);
+          throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));
+        }
+        case "verified":
+          recordInBackground(call, body.agent_id, "verified", { verified: true });
+          return {
+            success: true,
+            message: "Agent verified.",
+            agent: toAgentResponse(verified.agent),
+            token: toTokenResponse(verified.tokens),
+          };
+      }
     },
   }),
 
@@ -81,33 +123,31 @@ export const tokenRoutes = [
     response: z.object({ success: z.literal(true), message: z.string(), token: tokenSchema }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
-      const derived = await deriveSuccessor(body.refresh_token, config.pepper);
-      // A guessed token costs one read and no write. The limit is checked before the rotation, which would use up the caller's token.
-      const [owner, next] = await Promise.all([
-        findRefreshTokenOwner(env.DB, derived.hash),
-        deriveSuccessor(derived.successor, config.pepper),
-      ]);
-      if (!owner) throw refreshRefused("unknown");
-      await limitAgent(env, owner, "refresh");
-      const attempt = { ...derived, successorHash: next.hash, owner, ipAddress, now };
-      const result = await refresh(env.DB, attempt, config, tokenSettings(config, request.url));
+      const settings = tokenSettings(config, request.url);
+      // A guessed token has no valid MAC: it costs no read of the database. The limit is checked before the token is replaced.
+      const token = await readRefreshToken(body.refresh_token, config.peppers);
+      if (!token && !isFormerRefreshToken(body.refresh_token)) throw refreshRefused("unknown");
+      await limitSession(env, token?.sessionId ?? toHex(await hmac(config.pepper, "rate-limit", body.refresh_token)));
+      const attempt = { ipAddress, now };
+      const result = token
+        ? await refresh(env.DB, token, attempt, config, settings)
+        : await refreshFormer(env.DB, body.refresh_token, attempt, config, settings);
       switch (result.outcome) {
         case "rotated":
         case "replayed":
-          if (result.outcome === "rotated") recordInBackground(call, owner.id, "token refreshed");
+          if (result.outcome === "rotated") recordInBackground(call, result.agentId, "token refreshed");
           return { success: true, message: "Token refreshed.", token: toTokenResponse(result.tokens) };
         case "reused": {
-          const { sessionId, now: readAt } = result.record;
           const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-          call.waitUntil(cacheSessionRevocation(cache, sessionId, Math.floor(readAt / 1000) + 1));
-          recordInBackground(call, owner.id, "refresh token used again: the session was revoked", {
+          call.waitUntil(cacheSessionEnd(cache, result.sessionId));
+          recordInBackground(call, result.agentId, "refresh token used again: the session was revoked", {
             status: "failure",
           });
           throw refreshRefused("reused");
         }
         case "expired":
         case "ended":
-          recordInBackground(call, owner.id, `refresh refused: ${result.outcome}`, { status: "failure" });
+          recordInBackground(call, result.agentId, `refresh refused: ${result.outcome}`, { status: "failure" });
           throw refreshRefused(result.outcome);
         case "unknown":
           throw refreshRefused("unknown");
@@ -123,10 +163,10 @@ export const tokenRoutes = [
     response: z.object({ success: z.literal(true), message: z.string(), revoked_at: z.iso.datetime() }),
     async handle(call) {
       const { env, config, caller, authority, now } = call;
-      const notBefore = await revokeTokens(env.DB, authority);
-      if (notBefore !== undefined) {
+      const tokenVersion = await revokeTokens(env.DB, authority);
+      if (tokenVersion !== undefined) {
         const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
-        call.waitUntil(cacheAgentRevocation(cache, caller.agent.id, notBefore));
+        call.waitUntil(cacheAgentRevocation(cache, caller.agent.id, tokenVersion));
       }
       recordInBackground(call, caller.agent.id, "all tokens revoked");
       return {
@@ -161,6 +201,19 @@ export const tokenRoutes = [
   }),
 ];
 
+/** The permissions of a scope: a list, or a text with spaces between (RFC 6749 §3.3). */
+const toScope = (scope: string | readonly string[]): string[] =>
+  typeof scope === "string" ? scope.split(" ").filter(Boolean) : [...scope];
+
+function invalidScope(details: { field: string; message: string }[]): ApiError {
+  const [first] = details;
+  return badRequest(
+    `A token may be narrower and shorter than its agent's, not wider or longer. ${first?.field}: ${first?.message}.`,
+    details,
+    "invalid_scope",
+  );
+}
+
 function toTokenResponse({ accessToken, refreshToken, expiresIn }: TokenPair): z.input<typeof tokenSchema> {
   return { access_token: accessToken, refresh_token: refreshToken, token_type: "Bearer", expires_in: expiresIn };
 }
@@ -173,7 +226,7 @@ function invalidCredentials(): ApiError {
 }
 
 /** Only the holder of a token learns what became of it. */
-function refreshRefused(outcome: Exclude<RefreshOutcome["outcome"], "rotated" | "replayed">): ApiError {
+function refreshRefused(outcome: "unknown" | "expired" | "ended" | "reused"): ApiError {
   const [code, message] = (
     {
       unknown: ["invalid_refresh_token", "The refresh token is not known here."],

@@ -1,20 +1,27 @@
+import type { TokenBasis } from "./token-row.ts";
+
 /**
  * The part of a caller's authority that can be revoked. `batchAsCaller` makes it a condition of the
  * transaction, so that a caller writes only while it has all of this authority.
  */
 export interface Authority {
   readonly agentId: string;
-  readonly sessionId: string;
-  /** `iat` of the access token, in seconds. */
-  readonly issuedAt: number;
+  /** The session or the key that the access token stands on. */
+  readonly basis: TokenBasis;
+  /** `ver` of the access token. */
+  readonly version: number;
   /** The permissions that the request needs, each as it is stored with the agent. */
   readonly required: readonly string[];
+  /** An API key that the request proves itself with, as its hash under each key of `SECRET_PEPPER`. */
+  readonly keyHashes?: readonly string[];
 }
 
 /** Why a caller has lost its authority. */
 export type AuthorityLoss =
   /** The token or its session was revoked, or the agent is not active. */
   | { readonly reason: "token_revoked" }
+  /** The API key in the request is not one of the agent's. */
+  | { readonly reason: "key_refused" }
   /** `granted`: the agent's permissions now. */
   | { readonly reason: "insufficient_permissions"; readonly required: string | undefined; readonly granted: string[] };
 

@@ -1,11 +1,20 @@
 import { prepare, sql } from "../database/sql.ts";
+import { DATABASE_NOW } from "../database/time.ts";
 import type { Authority } from "./authority.ts";
+import { basisStands } from "./token-row.ts";
 
 /** That the caller's token is still active, by the same conditions by which it was accepted. */
-const isActive = ({ agentId, sessionId, issuedAt }: Authority) =>
-  sql`EXISTS (SELECT 1 FROM agents a JOIN refresh_families f ON f.agent_id = a.id
-    WHERE a.id = ${agentId} AND f.id = ${sessionId} AND a.status = 'active' AND f.revoked_at IS NULL
-      AND f.issued_at >= a.not_before AND a.not_before <= ${issuedAt})`;
+const isActive = ({ agentId, basis, version }: Authority) =>
+  sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId} AND a.status = 'active' AND a.token_version = ${version}
+    AND ${basisStands(basis)})`;
+
+/** SQL that is true if the request proved itself with a key that its agent has now, or did not need to. */
+const holdsKey = ({ agentId, keyHashes }: Authority) =>
+  keyHashes
+    ? sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.agent_id = ${agentId}
+        AND k.hash IN (SELECT value FROM json_each(${JSON.stringify(keyHashes)}))
+        AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))`
+    : sql`1`;
 
 /** SQL that is true if the caller still has every required permission, in exactly the same form. */
 const holdsAll = ({ agentId, required }: Authority) =>
@@ -20,7 +29,7 @@ export function guardStatement(db: D1Database, authority: Authority): D1Prepared
   // The text is chosen at run time: a constant `json('…')` could fail while the statement is prepared.
   return prepare(
     db,
-    sql`SELECT json(iif(${isActive(authority)} AND ${holdsAll(authority)}, '1', 'the caller may no longer do this')) AS guard`,
+    sql`SELECT json(iif(${isActive(authority)} AND ${holdsKey(authority)} AND ${holdsAll(authority)}, '1', 'the caller may no longer do this')) AS guard`,
   );
 }
 
@@ -28,14 +37,15 @@ export function guardStatement(db: D1Database, authority: Authority): D1Prepared
 export async function readAuthority(
   db: D1Database,
   authority: Authority,
-): Promise<{ isActive: boolean; holdsAll: boolean; permissions: string[] }> {
+): Promise<{ isActive: boolean; holdsKey: boolean; holdsAll: boolean; permissions: string[] }> {
   const row = await prepare(
     db,
-    sql`SELECT ${isActive(authority)} AS is_active, ${holdsAll(authority)} AS holds_all,
+    sql`SELECT ${isActive(authority)} AS is_active, ${holdsKey(authority)} AS holds_key, ${holdsAll(authority)} AS holds_all,
       (SELECT permissions FROM agents WHERE id = ${authority.agentId}) AS permissions`,
-  ).first<{ is_active: number; holds_all: number; permissions: string | null }>();
+  ).first<{ is_active: number; holds_key: number; holds_all: number; permissions: string | null }>();
   return {
     isActive: row?.is_active === 1,
+    holdsKey: row?.holds_key === 1,
     holdsAll: row?.holds_all === 1,
     permissions: JSON.parse(row?.permissions ?? "[]") as string[],
   };

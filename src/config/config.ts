@@ -1,5 +1,6 @@
 import upstreamFiles from "#upstreams";
 import * as z from "zod/mini";
+import { ONLY_PEPPER_ID, type Peppers } from "../crypto/pepper.ts";
 import { explainIssue } from "../validation/explain-issue.ts";
 import { jsonFault } from "../validation/json-fault.ts";
 import { nearestName } from "../validation/nearest-name.ts";
@@ -49,7 +50,12 @@ export interface Config {
   readonly webhookPorts: readonly number[];
   readonly signingKeys: readonly SigningKey[];
   readonly webhookKeys: readonly EncryptionKey[];
+  /** The keys of `SECRET_PEPPER`: the first derives what is new, all of them verify. */
+  readonly peppers: Peppers;
+  /** The secret of the first of them, for what is not stored. */
   readonly pepper: string;
+  /** How many sessions of an agent can be refreshed. */
+  readonly sessionsPerAgent: number;
   readonly adminBootstrapToken: string | null;
   readonly catalogue: Catalogue;
   readonly services: ReadonlyMap<string, Service>;
@@ -97,6 +103,36 @@ const signingKey = z.object({
 });
 const webhookKey = z.object({ kty: z.enum(["oct"]), kid: z.string().check(z.minLength(1)), k: z.string() });
 
+const pepper = z.object({
+  // It is part of every refresh token.
+  id: z.string().check(z.regex(/^[\w-]{1,32}$/, "must be 1 to 32 letters, digits, - or _")),
+  secret: z.string().check(z.minLength(32)),
+});
+
+/** One string, or a set of keys with ids. A string is a set of one, so that a set can begin with it. */
+const pepperSet = z.pipe(
+  z.transform((value: unknown, context) => {
+    if (typeof value !== "string" || !value.trimStart().startsWith("{")) {
+      return typeof value === "string" ? { keys: [{ id: ONLY_PEPPER_ID, secret: value }] } : value;
+    }
+    const fault = jsonFault(value);
+    if (fault === undefined) return JSON.parse(value) as unknown;
+    context.issues.push({ code: "custom", message: fault, input: value });
+    return z.NEVER;
+  }),
+  z.pipe(
+    z.object({
+      keys: z.array(pepper).check(
+        z.minLength(1),
+        z.refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, {
+          error: "has two keys with one id",
+        }),
+      ),
+    }),
+    z.transform(({ keys }) => keys as unknown as Peppers),
+  ),
+);
+
 const settings = z.object({
   ENVIRONMENT: z.optional(z.string()),
   ISSUER: z.optional(originOr("")),
@@ -107,6 +143,7 @@ const settings = z.object({
   REFRESH_FAMILY_TTL_SECONDS: seconds(7_776_000, 1),
   REFRESH_GRACE_SECONDS: seconds(10),
   STANDING_TTL_SECONDS: seconds(5),
+  SESSIONS_PER_AGENT: z._default(wholeNumber(1, 10_000), 100),
   BODY_TIMEOUT_MS: z._default(wholeNumber(1000, 86_400_000), 600_000),
   ACTIVITY_RETENTION_DAYS: seconds(90, 1),
   CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(originOr("*"))), []),
@@ -114,7 +151,7 @@ const settings = z.object({
   WEBHOOK_PORTS: z._default(z.pipe(z.transform(splitList), z.array(wholeNumber(1, 65_535))), []),
   SIGNING_KEYS: jwkSet(signingKey),
   WEBHOOK_KEYS: jwkSet(webhookKey),
-  SECRET_PEPPER: z.string().check(z.minLength(32)),
+  SECRET_PEPPER: pepperSet,
   ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
 });
 
@@ -217,7 +254,9 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     webhookPorts: data.WEBHOOK_PORTS,
     signingKeys: data.SIGNING_KEYS.keys,
     webhookKeys: data.WEBHOOK_KEYS.keys,
-    pepper: data.SECRET_PEPPER,
+    peppers: data.SECRET_PEPPER,
+    pepper: data.SECRET_PEPPER[0].secret,
+    sessionsPerAgent: data.SESSIONS_PER_AGENT,
     adminBootstrapToken: bootstrap,
     catalogue,
     services,

@@ -47,6 +47,10 @@ export const ERRORS = {
   },
   malformed_json: { status: 400, text: "The body is not valid JSON, not UTF-8, or ended early." },
   malformed_host: { status: 400, text: "The Host header is not a host with an optional port." },
+  invalid_scope: {
+    status: 400,
+    text: "The token would be wider or live longer than the agent may have it; `details` names what is too much.",
+  },
   unknown_permission: { status: 400, text: "A permission cannot be granted; `details` names each and says why." },
   bad_encoding: { status: 400, text: "The proxied path has a `%` that does not encode UTF-8." },
   double_encoding: { status: 400, text: "The proxied path is percent-encoded twice." },
@@ -92,6 +96,10 @@ export const ERRORS = {
     status: 403,
     text: "The agent, or the key of the token, may not be used from this address: see `allowed_ips`.",
   },
+  reauthentication_required: {
+    status: 403,
+    text: "The change needs a proof by API key that is at most 5 minutes old, or the key in the body.",
+  },
   registration_closed: { status: 403, text: "Only an administrator registers agents here." },
   grant_beyond_caller: { status: 403, text: "The caller cannot grant a permission that it does not have." },
 
@@ -126,6 +134,10 @@ export const ERRORS = {
     text: "The deployment is not set up; `details` names each setting.",
   },
   database_unavailable: { status: 503, text: "The database does not answer." },
+  deletion_unfinished: {
+    status: 503,
+    text: "The agent to delete has very many sessions, and some are left: send the request again.",
+  },
   standing_unknown: { status: 503, text: "Whether the token is still valid cannot be found out now." },
   upstream_not_configured: { status: 503, text: "The gateway has no credential or base URL for the service." },
   upstream_timeout: { status: 504, text: "The upstream did not answer in time." },
@@ -216,6 +228,8 @@ export const tokenRevoked = (): ApiError =>
 /** 401 or 403 for a caller that lost its authority while its request was handled. */
 export function authorityLost(loss: AuthorityLoss): ApiError {
   if (loss.reason === "token_revoked") return tokenRevoked();
+  if (loss.reason === "key_refused")
+    return reauthenticationRequired("The `api_key` in the body is not one of this agent.");
   const { required, granted } = loss;
   return forbidden(
     "insufficient_permissions",
@@ -223,6 +237,13 @@ export function authorityLost(loss: AuthorityLoss): ApiError {
     { required, granted },
   );
 }
+
+/** 403 for what needs a proof by API key that is at most 5 minutes old. @param what is wrong, as a sentence. */
+export const reauthenticationRequired = (what: string): ApiError =>
+  forbidden(
+    "reauthentication_required",
+    `${what} This needs a proof by API key of the last 5 minutes: repeat it with a token that POST /agents/verify has just given, or with the caller's own key as \`api_key\` in the body.`,
+  );
 
 /** 403 for a caller that has proved who it is and may not do this. */
 export const forbidden = (code: CodeOf<403>, message: string, extra?: Readonly<Record<string, unknown>>): ApiError =>

@@ -2,8 +2,8 @@ import { randomBase62 } from "../crypto/random.ts";
 
 /** The row in which a change wrote its id: `change_id`, or `batch` in `activity`. */
 export interface ChangedRow {
-  readonly table: "activity" | "agents" | "api_keys" | "refresh_families" | "webhooks";
-  /** The primary key. */
+  readonly table: "activity" | "agents" | "api_keys" | "refresh_families" | "sessions" | "capped_sessions" | "webhooks";
+  /** The primary key; of `capped_sessions` the agent's id. */
   readonly id: string;
   readonly changeId: string;
 }

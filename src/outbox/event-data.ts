@@ -93,6 +93,11 @@ export const EVENT_DATA = {
     summary: "A refresh token is used a second time, and its session is revoked",
     data: z.object({ agent_id, detected_at: at, ip_address, ...counted }),
   },
+  "session.limit_reached": {
+    summary:
+      "An agent has more sessions than `SESSIONS_PER_AGENT`: the one used least recently can no longer be refreshed; sent once while this goes on",
+    data: z.object({ agent_id, limit: z.int(), reached_at: at, ip_address, ...counted }),
+  },
   "gateway.denied": {
     summary: "The gateway refuses a request for lack of a permission",
     data: z.object({

@@ -21,6 +21,7 @@ const IS_REPEATABLE: Readonly<Record<EventName, boolean>> = {
   "agent.key_created": true,
   "agent.key_deleted": true,
   "token.reuse_detected": true,
+  "session.limit_reached": true,
   "gateway.denied": true,
   "webhook.disabled": true,
 };

@@ -6,6 +6,7 @@ import {
   deleteEvent,
   findExceededCounts,
   insertEventOf,
+  insertEventOfSession,
   readOldestEvents,
   replaceCount,
 } from "./store.ts";
@@ -16,6 +17,16 @@ import {
  */
 export const insertEvent = (db: D1Database, event: Event, change: ChangedRow): D1PreparedStatement =>
   insertEventOf(db, event, change);
+
+/**
+ * The same for the change of a session whose agent is not known before the batch has run: the agent's id, in the event and in its
+ * `data`, is that of the session.
+ */
+export const insertSessionEvent = (
+  db: D1Database,
+  event: Event,
+  change: Omit<ChangedRow, "table">,
+): D1PreparedStatement => insertEventOfSession(db, event, change);
 
 /** Up to `limit` events that wait in the outbox, the oldest first. */
 export const oldestEvents = (db: D1Database, limit: number): Promise<Event[]> => readOldestEvents(db, limit);

@@ -8,6 +8,9 @@ const FIND_CHANGED: Readonly<Record<ChangedRow["table"], (id: string, changeId: 
   agents: (id, changeId) => sql`SELECT 1 FROM agents WHERE id = ${id} AND change_id = ${changeId}`,
   api_keys: (id, changeId) => sql`SELECT 1 FROM api_keys WHERE id = ${id} AND change_id = ${changeId}`,
   refresh_families: (id, changeId) => sql`SELECT 1 FROM refresh_families WHERE id = ${id} AND change_id = ${changeId}`,
+  sessions: (id, changeId) => sql`SELECT 1 FROM sessions WHERE id = ${id} AND change_id = ${changeId}`,
+  capped_sessions: (agentId, changeId) =>
+    sql`SELECT 1 FROM sessions WHERE agent_id = ${agentId} AND change_id = ${changeId}`,
   webhooks: (id, changeId) => sql`SELECT 1 FROM webhooks WHERE id = ${id} AND change_id = ${changeId}`,
 };
 
@@ -22,6 +25,20 @@ export function insertEventOf(
     sql`INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
       SELECT ${id}, ${agentId}, ${name}, ${at}, ${JSON.stringify(data)}
       WHERE EXISTS (${FIND_CHANGED[table](rowId, changeId)})`,
+  );
+}
+
+/** The statement that inserts an event of a session's agent, if the session has the change's id. */
+export function insertEventOfSession(
+  db: D1Database,
+  { id, name, at, data }: Event,
+  { id: sessionId, changeId }: Omit<ChangedRow, "table">,
+): D1PreparedStatement {
+  return prepare(
+    db,
+    sql`INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
+      SELECT ${id}, agent_id, ${name}, ${at}, json_set(${JSON.stringify(data)}, '$.agent_id', agent_id)
+      FROM sessions WHERE id = ${sessionId} AND change_id = ${changeId}`,
   );
 }
 

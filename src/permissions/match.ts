@@ -20,6 +20,25 @@ export function isGranted(grants: ReadonlySet<string>, required: string, catalog
   return grants.has(`${service}:${resource}:*`) && actionsOf(catalogue, service, resource).includes(action);
 }
 
+/**
+ * Returns the sets of permissions of which each alone grants the required one: what {@link isGranted} decides, for a statement that
+ * decides it.
+ */
+export function waysToGrant(required: string, catalogue: Catalogue): string[][] {
+  const [service = "", resource = "", action = ""] = required.split(":");
+  const ways = [[required], [ADMIN]];
+  if (service === "*") return ways;
+  ways.push([serviceWildcard(service)]);
+  if (resource === "*") return ways;
+  const actions = actionsOf(catalogue, service, resource);
+  if (action === "*") {
+    if (actions.length > 0) ways.push(actions.map((one) => `${service}:${resource}:${one}`));
+  } else if (actions.includes(action)) {
+    ways.push([`${service}:${resource}:*`]);
+  }
+  return ways;
+}
+
 /** Returns the permissions of `wanted` that are not granted, in their order. */
 export function missingPermissions(
   wanted: readonly string[],

@@ -1,8 +1,12 @@
 import { jwtVerify, SignJWT, type JWTPayload } from "jose";
 import { JOSEError, JWKSNoMatchingKey, JWTExpired } from "jose/errors";
+import type { TokenBasis } from "../authority/token-row.ts";
 import type { SigningKey } from "../config/config.ts";
+import { digestKey } from "../crypto/digest.ts";
 import { randomBase62 } from "../crypto/random.ts";
+import { BoundedCache } from "../memory/bounded-cache.ts";
 import { ALGORITHM, signingKey, verificationKey } from "./keys.ts";
+import { hasLowS, withLowS } from "./signature.ts";
 
 /** The claims of an access token (RFC 9068 §2.2). Times are seconds. */
 export interface AccessClaims {
@@ -10,9 +14,15 @@ export interface AccessClaims {
   readonly iat: number;
   readonly exp: number;
   readonly jti: string;
-  /** The id of the session in which the token was issued. */
-  readonly sid: string;
+  /** What the token stands on: the session that `sid` names, or for a token without a refresh token the key that `key_id` names. */
+  readonly basis: TokenBasis;
+  /** The agent's token version. A token of the former format has none and counts as version 1. */
+  readonly ver: number;
+  /** The last proof by API key. Undefined in a token of the former format. */
+  readonly authTime: number | undefined;
   readonly scope: readonly string[];
+  /** The digest of the token's text, under which the isolate remembers what it knows about it. */
+  readonly digest: string;
 }
 
 export interface AccessTokenSettings {
@@ -25,23 +35,41 @@ export interface AccessTokenSettings {
 /** The longest token that is verified, in characters. The fifty longest permissions and the other claims fit into it. */
 const MAX_TOKEN_LENGTH = 8192;
 
-/** Signs an access token as a JWT of RFC 9068. `issuedAt` is in seconds. */
-export async function issueAccessToken(
-  agent: { id: string; permissions: readonly string[]; tier: string },
-  sessionId: string,
-  issuedAt: number,
-  settings: AccessTokenSettings,
-): Promise<string> {
+/** What an access token says about its agent and its session. Times are seconds. */
+export interface AccessGrant {
+  readonly agentId: string;
+  readonly tier: string;
+  readonly permissions: readonly string[];
+  readonly basis: TokenBasis;
+  readonly version: number;
+  readonly authTime: number;
+  /** Never in the future of whoever verifies the token: libraries refuse such a token. */
+  readonly issuedAt: number;
+  /** How long the token lives; `ACCESS_TOKEN_TTL_SECONDS` by default. */
+  readonly ttl?: number | undefined;
+}
+
+/** Signs an access token as a JWT of RFC 9068. */
+export async function issueAccessToken(grant: AccessGrant, settings: AccessTokenSettings): Promise<string> {
+  const { agentId, tier, permissions, basis, version, authTime, issuedAt, ttl = settings.accessTokenTtl } = grant;
   const { kid, key } = signingKey(settings.signingKeys);
-  return new SignJWT({ client_id: agent.id, scope: agent.permissions.join(" "), tier: agent.tier, sid: sessionId })
+  const token = await new SignJWT({
+    client_id: agentId,
+    scope: permissions.join(" "),
+    tier,
+    ...(basis.keyId === undefined ? { sid: basis.sessionId } : { key_id: basis.keyId }),
+    ver: version,
+    auth_time: Math.min(authTime, issuedAt),
+  })
     .setProtectedHeader({ alg: ALGORITHM, typ: "at+jwt", kid })
     .setIssuer(settings.issuer)
-    .setSubject(agent.id)
+    .setSubject(agentId)
     .setAudience(settings.audience)
     .setIssuedAt(issuedAt)
-    .setExpirationTime(issuedAt + settings.accessTokenTtl)
+    .setExpirationTime(issuedAt + ttl)
     .setJti(randomBase62(22))
     .sign(await key);
+  return withLowS(token);
 }
 
 /**
@@ -51,9 +79,17 @@ export async function issueAccessToken(
  */
 const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/;
 
-const MAX_CACHED_CLAIMS = 5000;
-/** The claims of verified tokens by the token's text, with the settings that each was verified against. */
-const claimsCache = new Map<string, { claims: AccessClaims; settings: AccessTokenSettings }>();
+interface VerifiedToken {
+  readonly claims: AccessClaims;
+  /** That the token was verified against. */
+  readonly settings: AccessTokenSettings;
+}
+
+/** The claims of verified tokens by the digest of the token's text. */
+const claimsCache = new BoundedCache<VerifiedToken>(
+  8_000_000,
+  ({ claims }) => 400 + claims.scope.reduce((bytes, permission) => bytes + 32 + permission.length * 2, 0),
+);
 
 /** Why a token is refused. `token_expired` is returned only for a token that this service signed. */
 export type TokenFault = "invalid_token" | "token_expired";
@@ -64,9 +100,8 @@ export type TokenFault = "invalid_token" | "token_expired";
  * The isolate caches the claims of a verified token until it expires, so that the signature is verified once. An entry is used only
  * with the same keys, issuer and audience. The expiry is checked on every call.
  *
- * ECDSA has two valid signatures for one text, (r, s) and (r, n − s), and WebCrypto makes either, so both are accepted. The holder of
- * a token can compute the other one but gains nothing: it has the same claims, and so the same session, expiry, limits and
- * revocation. It costs one verification and one entry of the cache.
+ * ECDSA has two valid signatures for one text, (r, s) and (r, n − s), and whoever holds a token can compute the other one. Only the
+ * low s is accepted, so that a token has one text. A token of the former format, which has no `ver`, may have either.
  *
  * @returns the claims, or why the token is refused.
  */
@@ -75,22 +110,28 @@ export async function verifyAccessToken(
   settings: AccessTokenSettings,
   nowMs: number,
 ): Promise<AccessClaims | TokenFault> {
-  const cached = claimsCache.get(token);
+  if (token.length > MAX_TOKEN_LENGTH || !COMPACT_JWS.test(token)) return "invalid_token";
+  const digest = await digestKey(token);
+  const cached = claimsCache.get(digest);
   if (cached && isSameVerifier(cached.settings, settings)) {
     if (cached.claims.exp * 1000 > nowMs) return cached.claims;
-    claimsCache.delete(token);
+    claimsCache.delete(digest);
     return "token_expired";
   }
-  if (token.length > MAX_TOKEN_LENGTH || !COMPACT_JWS.test(token)) return "invalid_token";
-  const claims = await verify(token, settings, nowMs);
-  if (typeof claims === "object") cacheClaims(token, claims, settings);
+  const claims = await verify(token, digest, settings, nowMs);
+  if (typeof claims === "object") claimsCache.set(digest, { claims, settings });
   return claims;
 }
 
 const isSameVerifier = (one: AccessTokenSettings, other: AccessTokenSettings): boolean =>
   one.signingKeys === other.signingKeys && one.issuer === other.issuer && one.audience === other.audience;
 
-async function verify(token: string, settings: AccessTokenSettings, nowMs: number): Promise<AccessClaims | TokenFault> {
+async function verify(
+  token: string,
+  digest: string,
+  settings: AccessTokenSettings,
+  nowMs: number,
+): Promise<AccessClaims | TokenFault> {
   try {
     const { payload } = await jwtVerify(
       token,
@@ -105,11 +146,13 @@ async function verify(token: string, settings: AccessTokenSettings, nowMs: numbe
         typ: "at+jwt",
         issuer: settings.issuer,
         audience: settings.audience,
-        requiredClaims: ["sub", "iat", "exp", "jti", "sid", "scope"],
+        requiredClaims: ["sub", "iat", "exp", "jti", "scope"],
         currentDate: new Date(nowMs),
       },
     );
-    return toClaims(payload) ?? "invalid_token";
+    const claims = toClaims(payload, digest);
+    if (!claims || (payload.ver !== undefined && !hasLowS(token))) return "invalid_token";
+    return claims;
   } catch (error) {
     if (error instanceof JWTExpired) return "token_expired";
     if (error instanceof JOSEError || error instanceof TypeError) return "invalid_token";
@@ -117,15 +160,32 @@ async function verify(token: string, settings: AccessTokenSettings, nowMs: numbe
   }
 }
 
-function toClaims({ sub, iat, exp, jti, sid, scope }: JWTPayload): AccessClaims | undefined {
+function toClaims(payload: JWTPayload, digest: string): AccessClaims | undefined {
+  // Only an absent claim is one of the former format.
+  const { sub, iat, exp, jti, scope, ver = 1, auth_time: authTime } = payload;
   // The library checks that the times are numbers, but not the types of the other claims.
   if (iat === undefined || exp === undefined || !sub || !jti) return undefined;
-  if ([sub, jti, sid, scope].some((claim) => typeof claim !== "string")) return undefined;
-  return { sub, iat, exp, jti, sid: sid as string, scope: (scope as string).split(" ").filter(Boolean) };
+  if ([sub, jti, scope].some((claim) => typeof claim !== "string")) return undefined;
+  const basis = toBasis(payload);
+  if (!basis || !isWholeNumber(ver) || (authTime !== undefined && !isWholeNumber(authTime))) return undefined;
+  return {
+    sub,
+    iat,
+    exp,
+    jti,
+    basis,
+    ver: ver as number,
+    authTime: authTime as number | undefined,
+    scope: (scope as string).split(" ").filter(Boolean),
+    digest,
+  };
 }
 
-function cacheClaims(token: string, claims: AccessClaims, settings: AccessTokenSettings): void {
-  // Evicts the oldest entry: a Map keeps the order of insertion.
-  if (claimsCache.size >= MAX_CACHED_CLAIMS) claimsCache.delete(claimsCache.keys().next().value!);
-  claimsCache.set(token, { claims, settings });
+const isWholeNumber = (claim: unknown): boolean => Number.isSafeInteger(claim) && (claim as number) > 0;
+
+/** A token stands on one thing: both claims, or none, is no token of ours. */
+function toBasis({ sid, key_id: keyId }: JWTPayload): TokenBasis | undefined {
+  if (typeof sid === "string" && keyId === undefined) return { sessionId: sid };
+  if (typeof keyId === "string" && sid === undefined) return { keyId };
+  return undefined;
 }

@@ -1,25 +1,39 @@
 import type { Agent } from "../agents/agent.ts";
 
-/** The agent and the session of a token, as the database has them. */
+/** The agent of a token, and whether what the token stands on has not ended, as the database has them. */
 export interface TokenStatusRecord {
   readonly agent: Agent;
-  readonly sessionEnded: boolean;
+  readonly basisStands: boolean;
 }
 
-/** A refresh token with its session and agent, as a refresh reads them before its first write. Times are milliseconds. */
-export interface RefreshRecord {
+/** A session with its agent, as a refresh reads it before its first write. Times are milliseconds. */
+export interface SessionRecord {
   readonly agent: Agent;
-  readonly sessionId: string;
-  readonly sessionExpiresAt: number;
-  readonly sessionRevokedAt: number | null;
-  /** Seconds. */
-  readonly sessionIssuedAt: number;
-  readonly tokenExpiresAt: number;
-  /** When the token was exchanged for its successor, or null. */
-  readonly usedAt: number | null;
-  /** The time by the database's clock at which the token was read. */
+  readonly id: string;
+  /** The agent's token version under which it was opened. */
+  readonly version: number;
+  /** Of the refresh token that is valid. */
+  readonly generation: number;
+  readonly hash: string;
+  readonly pepperId: string;
+  readonly previousHash: string | null;
+  readonly previousPepperId: string | null;
+  /** Whether the present generation replaced the one before at a time that the database's clock has reached. */
+  readonly wasRotated: boolean;
+  /** The same of the one before. */
+  readonly wasPreviouslyRotated: boolean;
+  /** When its refresh token expires. */
+  readonly expiresAt: number;
+  readonly absoluteExpiresAt: number;
+  readonly authTime: number;
+  /** The permissions that its tokens are limited to; null for those of the agent. */
+  readonly scope: readonly string[] | null;
+  /** Seconds that its access tokens live; null for `ACCESS_TOKEN_TTL_SECONDS`. */
+  readonly tokenTtl: number | null;
+  readonly endedAt: number | null;
+  /** The time by the database's clock at which it was read. */
   readonly now: number;
-  /** What the transaction wrote: it exchanged the token, revoked the session for reuse, or wrote nothing. */
+  /** What the transaction wrote: it replaced the refresh token, ended the session for reuse, or wrote nothing. */
   readonly step: "rotated" | "reused" | "none";
 }
 

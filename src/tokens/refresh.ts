@@ -1,74 +1,136 @@
 import type { Config } from "../config/config.ts";
-import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
-import type { RefreshRecord, TokenPair } from "./records.ts";
-import { readRefreshTokenOwner, rotate, type RefreshTokenOwner } from "./store/refresh.ts";
+import { findPepper, type Peppers } from "../crypto/pepper.ts";
+import { intersectPermissions } from "../permissions/match.ts";
+import type { AccessTokenSettings } from "./access-token.ts";
+import { issueTokens } from "./issue.ts";
+import type { SessionRecord, TokenPair } from "./records.ts";
+import { nextRefreshToken, type RefreshToken } from "./refresh-token.ts";
+import { rotate } from "./store/refresh.ts";
 
 export type RefreshOutcome =
-  /** First use: the token is marked as used, and its successor is valid. */
-  | { readonly outcome: "rotated"; readonly record: RefreshRecord }
-  /** Used again within the grace: the response has the same successor, so that a client that lost the first response keeps its session. */
-  | { readonly outcome: "replayed"; readonly record: RefreshRecord }
-  /** Used again after the grace: two clients have the token, so the session is revoked for both (RFC 9700 §4.14.2). */
-  | { readonly outcome: "reused"; readonly record: RefreshRecord }
-  | { readonly outcome: "expired"; readonly record: RefreshRecord }
-  /** The session was revoked, or the agent is not active. */
-  | { readonly outcome: "ended"; readonly record: RefreshRecord }
+  /** First use: the token is replaced by its successor. */
+  | { readonly outcome: "rotated"; readonly record: SessionRecord }
+  /**
+   * Used again within the grace: the response has the valid token, which is one or two generations newer, so that a client that lost
+   * responses keeps its session.
+   */
+  | { readonly outcome: "replayed"; readonly record: SessionRecord; readonly generations: 1 | 2 }
+  /** Used again after the grace: two clients have the token, so the session is ended for both (RFC 9700 §4.14.2). */
+  | { readonly outcome: "reused"; readonly record: SessionRecord }
+  | { readonly outcome: "expired"; readonly record: SessionRecord }
+  /** The session was ended, or the agent is not active. */
+  | { readonly outcome: "ended"; readonly record: SessionRecord }
+  /** Not known here, or of a generation that the database has not heard of. */
   | { readonly outcome: "unknown" };
 
 /**
- * Returns the outcome of a refresh. If the transaction rotated the token or revoked its session, that is the outcome. If it wrote
+ * Returns the outcome of a refresh. If the transaction replaced the token or ended its session, that is the outcome. If it wrote
  * nothing, the record that it read shows why.
  */
-export function decideRefresh(record: RefreshRecord | undefined): RefreshOutcome {
+export function decideRefresh(
+  record: SessionRecord | undefined,
+  { generation, hash }: Pick<RefreshToken, "generation" | "hash">,
+): RefreshOutcome {
   if (!record) return { outcome: "unknown" };
-  const { agent, sessionRevokedAt, sessionIssuedAt, sessionExpiresAt, usedAt, now, step } = record;
+  const { agent, step } = record;
   if (step !== "none") return { outcome: step, record };
-  if (sessionRevokedAt !== null || agent.status !== "active" || sessionIssuedAt < agent.notBefore) {
+  if (record.endedAt !== null || agent.status !== "active" || record.version !== agent.tokenVersion) {
     return { outcome: "ended", record };
   }
-  return { outcome: usedAt === null || sessionExpiresAt <= now ? "expired" : "replayed", record };
+  if (Math.min(record.expiresAt, record.absoluteExpiresAt) <= record.now) return { outcome: "expired", record };
+  const age = record.generation - generation;
+  // The present token, alive a moment ago, was not replaced: it has expired since.
+  if (age === 0 && hash === record.hash) return { outcome: "expired", record };
+  // Anything older than the grace has ended the session: what is left is within it, or lies ahead of the database's clock.
+  if (age === 1 && record.wasRotated && hash === record.previousHash)
+    return { outcome: "replayed", record, generations: 1 };
+  if (age === 2 && record.wasPreviouslyRotated) return { outcome: "replayed", record, generations: 2 };
+  return { outcome: "unknown" };
+}
+
+/**
+ * Derives the valid refresh token from one that is one or two generations older, under the peppers that it was made with.
+ *
+ * @returns undefined if a pepper is gone, or the session has another token of that generation: it was restored from a backup.
+ */
+export async function deriveForward(
+  token: Pick<RefreshToken, "sessionId" | "generation" | "text">,
+  generations: 1 | 2,
+  { hash, pepperId, previousHash, previousPepperId }: SessionRecord,
+  peppers: Peppers,
+): Promise<RefreshToken | undefined> {
+  const steps = [
+    { id: previousPepperId, is: previousHash },
+    { id: pepperId, is: hash },
+  ].slice(-generations);
+  let newest: RefreshToken | undefined;
+  for (const { id, is } of steps) {
+    const pepper = findPepper(peppers, id);
+    newest = pepper && (await nextRefreshToken(newest ?? token, pepper));
+    if (!newest || newest.hash !== is) return undefined;
+  }
+  return newest;
 }
 
 export type RefreshResult =
-  | { readonly outcome: "rotated" | "replayed"; readonly record: RefreshRecord; readonly tokens: TokenPair }
-  | Exclude<RefreshOutcome, { outcome: "rotated" | "replayed" }>;
-
-/** Finds the agent and the session of a refresh token by the token's hash. One D1 round trip. */
-export const findRefreshTokenOwner = (db: D1Database, hash: string): Promise<RefreshTokenOwner | undefined> =>
-  readRefreshTokenOwner(db, hash);
+  | { readonly outcome: "rotated" | "replayed"; readonly agentId: string; readonly tokens: TokenPair }
+  | { readonly outcome: "reused" | "expired" | "ended"; readonly agentId: string; readonly sessionId: string }
+  | { readonly outcome: "unknown" };
 
 export interface RefreshAttempt {
-  /** The hash of the token. */
-  readonly hash: string;
-  readonly successor: string;
-  readonly successorHash: string;
-  readonly owner: RefreshTokenOwner;
   readonly ipAddress: string;
-  /** Milliseconds, for the event only. */
+  /** Milliseconds. */
   readonly now: number;
 }
 
 /** Exchanges a refresh token for the next pair of tokens (RFC 6749 §6). One D1 round trip. */
 export async function refresh(
   db: D1Database,
-  { hash, successor, successorHash, owner, ipAddress, now }: RefreshAttempt,
+  token: RefreshToken,
+  { ipAddress, now }: RefreshAttempt,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<RefreshResult> {
+  const successor = await nextRefreshToken(token, config.peppers[0]);
   const record = await rotate(db, {
-    hash,
-    successorHash,
-    now,
+    token,
+    successor,
     successorLifeMs: config.refreshTokenTtl * 1000,
     graceMs: config.refreshGrace * 1000,
-    owner,
     ipAddress,
+    now,
   });
-  const decision = decideRefresh(record);
-  if (decision.outcome !== "rotated" && decision.outcome !== "replayed") return decision;
-  const { agent, sessionId, now: readAt } = decision.record;
-  // A revocation within this second sets `notBefore` to the next second. A token that is issued before that would be revoked.
-  const issuedAt = Math.max(Math.floor(readAt / 1000), agent.notBefore);
-  const accessToken = await issueAccessToken(agent, sessionId, issuedAt, settings);
-  return { ...decision, tokens: { accessToken, refreshToken: successor, expiresIn: settings.accessTokenTtl } };
+  const decision = decideRefresh(record, token);
+  if (decision.outcome === "unknown") return decision;
+  const agentId = decision.record.agent.id;
+  if (decision.outcome !== "rotated" && decision.outcome !== "replayed") {
+    return { outcome: decision.outcome, agentId, sessionId: token.sessionId };
+  }
+  const valid =
+    decision.outcome === "rotated"
+      ? successor
+      : await deriveForward(token, decision.generations, decision.record, config.peppers);
+  if (!valid) return { outcome: "unknown" };
+  const tokens = await issueForSession(decision.record, valid.text, now, config, settings);
+  return { outcome: decision.outcome, agentId, tokens };
+}
+
+/** The response to a refresh of a session: its access token has what the session and the agent have now. */
+export function issueForSession(
+  record: SessionRecord,
+  refreshToken: string,
+  now: number,
+  { catalogue }: Config,
+  settings: AccessTokenSettings,
+): Promise<TokenPair> {
+  const { agent, id, version, authTime, scope, tokenTtl, now: readAt } = record;
+  const held = {
+    ...agent,
+    permissions: scope ? [...intersectPermissions(scope, agent.permissions, catalogue)] : agent.permissions,
+  };
+  return issueTokens(
+    { agent: held, basis: { sessionId: id }, version, authTime, tokenTtl, readAt, now },
+    refreshToken,
+    settings,
+  );
 }

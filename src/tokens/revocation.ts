@@ -1,13 +1,13 @@
 import type { Authority } from "../authority/authority.ts";
 import { logFailure } from "../log/failure-log.ts";
-import { putAgentRevocation, putSessionRevocation } from "./store/revocations.ts";
+import { putAgentRevocation, putSessionEnd } from "./store/revocations.ts";
 import { endTokens } from "./store/sessions.ts";
 
 /**
  * Revokes every token and session of the caller. When this returns, every check that reads the database refuses them. The caller then
  * calls {@link cacheAgentRevocation}.
  *
- * @returns the second before which the agent's tokens are revoked, or undefined if there is no such agent.
+ * @returns the agent's new token version, or undefined if there is no such agent.
  * @throws {AuthorityLostError} if the caller's own token was revoked meanwhile.
  */
 export async function revokeTokens(db: D1Database, by: Authority): Promise<number | undefined> {
@@ -25,20 +25,16 @@ async function logFailedCacheWrite(writing: Promise<void>, key: string): Promise
 
 type RevocationCache = { readonly revocations: KVNamespace; readonly accessTokenTtl: number };
 
-/** Writes to KV that an agent's tokens from before a second are revoked. Never rejects, because it runs in `waitUntil`. */
+/** Writes to KV that an agent's tokens of older versions are revoked. Never rejects, because it runs in `waitUntil`. */
 export function cacheAgentRevocation(
   { revocations, accessTokenTtl }: RevocationCache,
   agentId: string,
-  notBefore: number,
+  tokenVersion: number,
 ) {
-  return logFailedCacheWrite(putAgentRevocation(revocations, agentId, notBefore, accessTokenTtl), agentId);
+  return logFailedCacheWrite(putAgentRevocation(revocations, agentId, tokenVersion, accessTokenTtl), agentId);
 }
 
-/** Writes to KV that a session's tokens from before a second are revoked. Never rejects, because it runs in `waitUntil`. */
-export function cacheSessionRevocation(
-  { revocations, accessTokenTtl }: RevocationCache,
-  sessionId: string,
-  notBefore: number,
-) {
-  return logFailedCacheWrite(putSessionRevocation(revocations, sessionId, notBefore, accessTokenTtl), sessionId);
+/** Writes to KV that a session has ended, and its tokens with it. Never rejects, because it runs in `waitUntil`. */
+export function cacheSessionEnd({ revocations, accessTokenTtl }: RevocationCache, sessionId: string) {
+  return logFailedCacheWrite(putSessionEnd(revocations, sessionId, accessTokenTtl), sessionId);
 }

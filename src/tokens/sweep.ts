@@ -1,12 +1,13 @@
-import { deleteExpiredRefreshTokens, deleteExpiredSessions } from "./store/sessions.ts";
+import { deleteExpiredFamilies, deleteExpiredRefreshTokens } from "./store/former-sessions.ts";
+import { deleteExpiredSessions } from "./store/sessions.ts";
 
 /**
- * Deletes refresh tokens and sessions that have expired, up to `limit` of each. A session is kept until its last access token has
- * expired: a token whose session is gone counts as revoked.
+ * Deletes sessions that have expired, up to `limit`, and of the former format up to `limit` refresh tokens and sessions. A session is
+ * kept until its last access token has expired: a token whose session is gone counts as revoked.
  *
  * @param now milliseconds.
  * @param accessTokenTtl seconds.
- * @returns the larger of the two numbers of deleted rows.
+ * @returns the largest of the three numbers of deleted rows.
  */
 export async function sweepSessions(
   db: D1Database,
@@ -14,9 +15,11 @@ export async function sweepSessions(
   now: number,
   limit: number,
 ): Promise<number> {
-  const [tokens, sessions] = await Promise.all([
+  const until = now - accessTokenTtl * 1000;
+  const deleted = await Promise.all([
+    deleteExpiredSessions(db, until, limit),
     deleteExpiredRefreshTokens(db, now, limit),
-    deleteExpiredSessions(db, now - accessTokenTtl * 1000, limit),
+    deleteExpiredFamilies(db, until, limit),
   ]);
-  return Math.max(tokens, sessions);
+  return Math.max(...deleted);
 }

@@ -1,7 +1,8 @@
 import type { Agent } from "../agents/agent.ts";
+import { BoundedCache } from "../memory/bounded-cache.ts";
 import type { AccessClaims } from "./access-token.ts";
 import type { TokenStatusRecord } from "./records.ts";
-import { readRevocation } from "./store/revocations.ts";
+import { isRevokedInCache } from "./store/revocations.ts";
 import { readTokenStatus } from "./store/sessions.ts";
 
 export type TokenStatus =
@@ -10,15 +11,37 @@ export type TokenStatus =
   /** The database did not answer, and KV has no revocation: the caller is refused. */
   | { readonly state: "unknown"; readonly cause: unknown };
 
-/** Returns the status of a token with these claims and this record of the database (RFC 7662 §2.2: `active`). Does not check `exp`. */
-export function evaluateTokenStatus(claims: AccessClaims, record: TokenStatusRecord | undefined): TokenStatus {
-  if (!record || record.sessionEnded) return { state: "revoked" };
-  if (record.agent.status !== "active" || claims.iat < record.agent.notBefore) return { state: "revoked" };
+/**
+ * Returns the status of a token with these claims and this record of the database (RFC 7662 §2.2: `active`). Does not check `exp`.
+ *
+ * A token above the agent's version was issued before the database was restored from a backup. Nobody knows what was revoked
+ * meanwhile, so it is refused.
+ */
+export function evaluateTokenStatus(
+  { ver }: Pick<AccessClaims, "ver">,
+  record: TokenStatusRecord | undefined,
+): TokenStatus {
+  if (!record?.basisStands || record.agent.status !== "active" || ver !== record.agent.tokenVersion) {
+    return { state: "revoked" };
+  }
   return { state: "good", agent: record.agent };
 }
 
-const MAX_CACHED_STATUSES = 5000;
-const statusCache = new Map<string, { record: TokenStatusRecord | undefined; readAt: number }>();
+interface CachedStatus {
+  readonly record: TokenStatusRecord | undefined;
+  readonly readAt: number;
+}
+
+/** What the database said about an agent and what a token of it stands on. */
+const statusCache = new BoundedCache<CachedStatus>(8_000_000, ({ record }) =>
+  record ? 800 + JSON.stringify(record.agent).length * 2 : 0,
+);
+
+/** The tokens that the database said are revoked, by their digests. What is revoked stays revoked. */
+const revokedTokens = new BoundedCache<true>(2_000_000, () => 8);
+
+/** How long an answer waits for KV once the database has failed, in milliseconds. */
+const KV_PATIENCE_MS = 100;
 
 export interface TokenStatusQuery {
   readonly claims: AccessClaims;
@@ -27,32 +50,53 @@ export interface TokenStatusQuery {
   readonly maxAge: number;
 }
 
+/** Whether the isolate remembers that the database said of a token that it is revoked. Reads no store. */
+const isKnownRevoked = ({ digest }: Pick<AccessClaims, "digest">): boolean => revokedTokens.get(digest) === true;
+
 /**
  * Returns the status of a token.
  *
- * A record in the isolate's cache is used while it is fresh. Otherwise KV and D1 are read at the same time. A revocation in KV is
- * final. The absence of one proves nothing, and D1 decides. If D1 does not answer, the state is `unknown` and nothing is cached.
+ * A record in the isolate's cache is used while it is fresh, unless the token is of a newer version than the record. Otherwise KV and
+ * D1 are read at the same time. A revocation in KV is an answer if it comes first. The absence of one proves nothing, and D1 decides
+ * without waiting for KV. If D1 fails, the state is `unknown` and nothing is cached.
  */
 export async function getTokenStatus(
   stores: { db: D1Database; revocations: KVNamespace },
   { claims, now, maxAge }: TokenStatusQuery,
 ): Promise<TokenStatus> {
-  const key = `${claims.sub} ${claims.sid}`;
+  if (isKnownRevoked(claims)) return { state: "revoked" };
+  const key = `${claims.sub} ${claims.basis.sessionId ?? claims.basis.keyId}`;
   const cached = statusCache.get(key);
-  if (cached && maxAge > 0 && now - cached.readAt < maxAge && now >= cached.readAt) {
-    return evaluateTokenStatus(claims, cached.record);
+  if (cached && maxAge > 0 && now - cached.readAt < maxAge && now >= cached.readAt && !isNewer(claims, cached.record)) {
+    return remember(claims, cached.record);
   }
-  const [revocation, record] = await Promise.allSettled([
-    maxAge > 0 ? readRevocation(stores.revocations, claims.sub, claims.sid) : undefined,
-    readTokenStatus(stores.db, claims.sub, claims.sid),
-  ]);
-  if (revocation.status === "fulfilled" && revocation.value !== undefined && claims.iat < revocation.value) {
+  type Answer = { record: TokenStatusRecord | undefined } | { cause: unknown } | "revoked";
+  const reading: Promise<Answer> = readTokenStatus(stores.db, claims).then(
+    (record) => ({ record }),
+    (cause: unknown) => ({ cause }),
+  );
+  const revoked = maxAge > 0 ? isRevokedInCache(stores.revocations, claims).catch(() => false) : Promise.resolve(false);
+  const first = await Promise.race([reading, revoked.then((isRevoked) => (isRevoked ? "revoked" : reading))]);
+  if (first === "revoked") {
     statusCache.delete(key);
     return { state: "revoked" };
   }
-  if (record.status === "rejected") return { state: "unknown", cause: record.reason };
-  statusCache.delete(key);
-  if (statusCache.size >= MAX_CACHED_STATUSES) statusCache.delete(statusCache.keys().next().value!);
-  statusCache.set(key, { record: record.value, readAt: now });
-  return evaluateTokenStatus(claims, record.value);
+  if ("cause" in first) {
+    const isRevoked = await Promise.race([revoked, scheduler.wait(KV_PATIENCE_MS).then(() => false)]);
+    return isRevoked ? { state: "revoked" } : { state: "unknown", cause: first.cause };
+  }
+  statusCache.set(key, { record: first.record, readAt: now });
+  return remember(claims, first.record);
+}
+
+/** Whether a token is of a newer version than a record. */
+const isNewer = ({ ver }: AccessClaims, record: TokenStatusRecord | undefined): boolean =>
+  record !== undefined && ver > record.agent.tokenVersion;
+
+/** The status of a token by a record of the database. A revocation is remembered. */
+function remember(claims: AccessClaims, record: TokenStatusRecord | undefined): TokenStatus {
+  const status = evaluateTokenStatus(claims, record);
+  // A token that is newer than the database may be good again once the database is restored in full.
+  if (status.state === "revoked" && !isNewer(claims, record)) revokedTokens.set(claims.digest, true);
+  return status;
 }

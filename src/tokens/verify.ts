@@ -1,37 +1,93 @@
 import type { Agent } from "../agents/agent.ts";
 import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
-import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
-import { deriveSuccessor, newRefreshToken } from "./refresh-token.ts";
+import { validatePermissions } from "../agents/grants.ts";
+import { waysToGrant } from "../permissions/match.ts";
+import type { AccessTokenSettings } from "./access-token.ts";
+import { issueTokens } from "./issue.ts";
+import { firstRefreshToken } from "./refresh-token.ts";
 import type { TokenPair } from "./records.ts";
 import { openSession } from "./store/sessions.ts";
 
-/**
- * Exchanges an API key for the first tokens of a new session. One D1 round trip.
- *
- * @returns undefined for an unknown agent, a wrong key or an agent that is not active, each after the same work.
- */
+/** What a client may ask for: less than the agent has, and a shorter time. */
+export interface TokenLimits {
+  /** Permissions; undefined for those of the agent. */
+  readonly scope: readonly string[] | undefined;
+  /** Seconds; undefined for `ACCESS_TOKEN_TTL_SECONDS`. */
+  readonly expiresIn: number | undefined;
+}
+
+/** What of the limits no agent can have, each with the reason. */
+export function validateLimits(
+  { scope = [], expiresIn = 1 }: TokenLimits,
+  { catalogue, accessTokenTtl }: Config,
+): { field: string; message: string }[] {
+  const faults = validatePermissions(scope, catalogue).map(({ permission, message }) => ({
+    field: "scope",
+    message: `${permission}: ${message}`,
+  }));
+  if (expiresIn > accessTokenTtl) {
+    faults.push({ field: "expires_in", message: `is longer than ${accessTokenTtl} seconds, which tokens live here` });
+  }
+  return faults;
+}
+
+export interface VerifyAttempt extends TokenLimits {
+  readonly agentId: string;
+  readonly apiKey: string;
+  /** The key's hash under each key of `SECRET_PEPPER`, in their order. */
+  readonly keyHashes: readonly string[];
+  readonly ipAddress: string;
+  /** Milliseconds. */
+  readonly now: number;
+}
+
+export type VerifyResult =
+  | { readonly result: "verified"; readonly agent: Agent; readonly tokens: TokenPair }
+  /** An unknown agent, a wrong key or an agent that is not active, each after the same work. */
+  | { readonly result: "refused" }
+  /** The agent does not have everything that the scope names. No session was opened. */
+  | { readonly result: "exceeds_agent"; readonly agent: Agent };
+
+/** Exchanges an API key for the first tokens of a new session. One D1 round trip. */
 export async function verifyAgent(
   db: D1Database,
-  attempt: { agentId: string; keyHash: string; ipAddress: string; now: number },
+  { agentId, apiKey, keyHashes, scope, expiresIn, ipAddress, now }: VerifyAttempt,
   config: Config,
   settings: AccessTokenSettings,
-): Promise<{ agent: Agent; tokens: TokenPair } | undefined> {
-  const { agentId, keyHash, ipAddress, now } = attempt;
-  const refreshToken = newRefreshToken();
-  const { hash: refreshTokenHash } = await deriveSuccessor(refreshToken, config.pepper);
-  const sessionId = `fam_${randomBase62(24)}`;
-  const session = await openSession(db, {
+): Promise<VerifyResult> {
+  const [pepper] = config.peppers;
+  const token = await firstRefreshToken(`ses_${randomBase62(24)}`, pepper);
+  const unique = scope && [...new Set(scope)];
+  const read = await openSession(db, {
     agentId,
-    keyHash,
-    sessionId,
-    refreshTokenHash,
+    keyHashes,
+    pepperId: pepper.id,
+    keyHint: apiKey.slice(-4),
+    token,
+    scope: unique ? { permissions: unique, ways: unique.map((one) => waysToGrant(one, config.catalogue)) } : undefined,
+    tokenTtl: expiresIn,
     now,
     sessionLifeMs: config.refreshFamilyTtl * 1000,
     tokenLifeMs: config.refreshTokenTtl * 1000,
+    maxSessions: config.sessionsPerAgent,
     ipAddress,
   });
-  if (!session) return undefined;
-  const accessToken = await issueAccessToken(session.agent, sessionId, session.issuedAt, settings);
-  return { agent: session.agent, tokens: { accessToken, refreshToken, expiresIn: settings.accessTokenTtl } };
+  if (!read) return { result: "refused" };
+  const { agent, openedAt } = read;
+  if (openedAt === null) return { result: "exceeds_agent", agent };
+  const tokens = await issueTokens(
+    {
+      agent: { ...agent, permissions: unique ?? agent.permissions },
+      basis: { sessionId: token.sessionId },
+      version: agent.tokenVersion,
+      authTime: openedAt,
+      tokenTtl: expiresIn ?? null,
+      readAt: openedAt,
+      now,
+    },
+    token.text,
+    settings,
+  );
+  return { result: "verified", agent, tokens };
 }

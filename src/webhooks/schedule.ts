@@ -36,6 +36,7 @@ const ATTEMPTS: Readonly<Record<keyof EventData, number>> = {
   "agent.key_created": ALL_ATTEMPTS,
   "agent.key_deleted": ALL_ATTEMPTS,
   "token.reuse_detected": ALL_ATTEMPTS,
+  "session.limit_reached": ALL_ATTEMPTS,
   "gateway.denied": FEW_ATTEMPTS,
   "webhook.disabled": ALL_ATTEMPTS,
   "webhook.test": FEW_ATTEMPTS,

@@ -67,14 +67,13 @@ describe("the limit of a tier", () => {
       return answer;
     };
     const refused = await callsUntilRefused(60, next, 0);
-    expectRefusal(refused, { tier: "free", limit: 60 }, '"free";q=60;w=60');
+    expectRefusal(refused, { tier: null, limit: 60 }, '"session";q=60;w=60');
     const row = await self.env.DB.prepare(
-      `SELECT COUNT(*) AS unused FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
-       WHERE f.agent_id = ?1 AND t.used_at IS NULL AND f.revoked_at IS NULL`,
+      "SELECT COUNT(*) AS alive FROM sessions WHERE agent_id = ?1 AND ended_at IS NULL",
     )
       .bind(agent.id)
-      .first<{ unused: number }>();
-    expect(row!.unused).toBe(1);
+      .first<{ alive: number }>();
+    expect(row!.alive).toBe(1);
   });
 });
 

@@ -216,7 +216,7 @@ describe("deleting an agent", () => {
     expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(401);
     expect((await verify(self, agent)).body.error).toBe("Invalid credentials");
     expect((await refresh(self, agent)).status).toBe(401);
-    for (const table of ["api_keys", "refresh_families"]) {
+    for (const table of ["api_keys", "sessions"]) {
       const row = await self.env.DB.prepare(`SELECT COUNT(*) AS n FROM ${table} WHERE agent_id = ?1`)
         .bind(agent.id)
         .first<{ n: number }>();

@@ -130,7 +130,7 @@ describe("registration policy", () => {
   const holding = (...permissions: string[]): Registrar => ({
     kind: "agent",
     permissions: new Set(permissions),
-    authority: { agentId: "agt_a", sessionId: "fam_a", issuedAt: 0, required: permissions },
+    authority: { agentId: "agt_a", basis: { sessionId: "ses_a" }, version: 1, required: permissions },
   });
   it.each<[string, Registrar, "open" | "approval" | "admin", string[], string]>([
     ["a stranger", { kind: "stranger" }, "open", ["github:issues:read"], "active"],

@@ -1,7 +1,7 @@
 import { createScheduledController } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { loadConfig } from "../../src/config/config.ts";
+import { loadConfig, type Config } from "../../src/config/config.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import worker from "../../src/index.ts";
 import { countOperations } from "../support/count-operations.ts";
@@ -71,27 +71,36 @@ describe("retention of activity", () => {
 });
 
 describe("what has expired", () => {
-  it("goes: refresh tokens, families once no access token of them lives, keys after their overlap", async () => {
+  it("goes: sessions once no access token of them lives, keys after their overlap", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world({ REFRESH_TOKEN_TTL_SECONDS: "600", REFRESH_FAMILY_TTL_SECONDS: "1000" });
     const { id, token } = await self.agent();
     await self.env.DB.prepare("INSERT INTO api_keys (hash, agent_id, created_at, expires_at) VALUES (?1, ?2, 0, ?3)")
       .bind(`hash of ${id}`, id, Date.now() + 500_000)
       .run();
-    const families = () => count(self, "refresh_families WHERE agent_id = ?1", id);
+    await self.env.DB.batch([
+      self.env.DB.prepare(
+        "INSERT INTO refresh_families (id, agent_id, issued_at, expires_at) VALUES ('fam_' || ?1, ?1, 0, ?2)",
+      ).bind(id, Date.now() + 1_000_000),
+      self.env.DB.prepare(
+        "INSERT INTO refresh_tokens (hash, family_id, expires_at) VALUES (?1, 'fam_' || ?1, ?2)",
+      ).bind(id, Date.now() + 600_000),
+    ]);
+    const left = async () => [
+      await count(self, "sessions WHERE agent_id = ?1", id),
+      await count(self, "refresh_families WHERE agent_id = ?1", id),
+      await count(self, "refresh_tokens WHERE hash = ?1", id),
+    ];
     await clean(self);
     expect(await count(self, "api_keys WHERE agent_id = ?1", id)).toBe(2);
     vi.setSystemTime(Date.now() + 1_001_000);
     await clean(self);
     expect(await count(self, "api_keys WHERE agent_id = ?1", id)).toBe(1);
-    expect(
-      await count(self, "refresh_tokens t JOIN refresh_families f ON f.id = t.family_id WHERE agent_id = ?1", id),
-    ).toBe(0);
-    expect(await families()).toBe(1);
+    expect(await left()).toEqual([1, 1, 0]);
     expect((await self.call(`/agents/${id}`, { token })).status).toBe(200);
     vi.setSystemTime(Date.now() + 3_600_000);
     await clean(self);
-    expect(await families()).toBe(0);
+    expect(await left()).toEqual([0, 0, 0]);
   });
 });
 
@@ -124,10 +133,10 @@ describe("the cron trigger", () => {
   it("runs the jobs for its scheduled time", async () => {
     const self = world();
     const { id } = await self.agent();
-    const families = () => count(self, "refresh_families WHERE agent_id = ?1", id);
-    expect(await families()).toBe(1);
+    const sessions = () => count(self, "sessions WHERE agent_id = ?1", id);
+    expect(await sessions()).toBe(1);
     await worker.scheduled(createScheduledController({ scheduledTime: Date.now() + 100 * DAY_MS }), self.env);
-    expect(await families()).toBe(0);
+    expect(await sessions()).toBe(0);
   });
 });
 
@@ -136,10 +145,13 @@ describe("a job that fails", () => {
     const self = world();
     const errors = vi.spyOn(console, "error").mockImplementation(() => {});
     let done = 0;
-    await runScheduledJobs(self.env, loadConfig(self.env), Date.now(), {
+    const jobs = {
       broken: () => Promise.reject(new Error("no")),
-      endless: async (_env, _config, _now, most) => (done++, most),
-    });
+      endless: async (_env: Env, _config: Config, _now: number, most: number) => (done++, most),
+    };
+    // Each step takes a second, and a job has twenty.
+    const clock = { now: () => 7_000 + done * 1000 };
+    await runScheduledJobs(self.env, loadConfig(self.env), Date.now(), jobs, clock);
     expect(done).toBe(20);
     expect(errors.mock.calls.flat().join()).toContain('"job":"broken"');
     errors.mockRestore();

@@ -1,3 +1,4 @@
+import { withLowS } from "../../src/tokens/signature.ts";
 import { base64url, decodeJwt, decodeProtectedHeader, exportSPKI, importJWK, type JWK } from "jose";
 
 /** What a forger knows or has: a real token, the published keys, and a key pair of its own. */
@@ -20,7 +21,7 @@ const text = (value: unknown): string => (typeof value === "string" ? value : JS
 async function sign(header: unknown, payload: unknown, { key }: Signer): Promise<string> {
   const input = `${base64url.encode(text(header))}.${base64url.encode(text(payload))}`;
   const signature = await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, key, new TextEncoder().encode(input));
-  return `${input}.${base64url.encode(new Uint8Array(signature))}`;
+  return withLowS(`${input}.${base64url.encode(new Uint8Array(signature))}`);
 }
 
 async function mac(header: unknown, payload: unknown, secret: string): Promise<string> {
@@ -97,9 +98,23 @@ export async function forgedTokens(
       ),
     )),
     ...(await Promise.all(
-      Object.entries({ sub: 7, exp: "never", iat: null, sid: {}, scope: ["*:*:*"], jti: "" }).map(
-        async ([name, value]) =>
-          invalid(`${name} ${JSON.stringify(value)}`, await sign(header, { ...claims, [name]: value }, us)),
+      (
+        [
+          ["sub", 7],
+          ["exp", "never"],
+          ["iat", null],
+          ["sid", {}],
+          ["scope", ["*:*:*"]],
+          ["jti", ""],
+          ["ver", "1"],
+          ["ver", 0],
+          ["ver", 1.5],
+          ["ver", null],
+          ["auth_time", "now"],
+          ["key_id", "key_1"],
+        ] as const
+      ).map(async ([name, value]) =>
+        invalid(`${name} ${JSON.stringify(value)}`, await sign(header, { ...claims, [name]: value }, us)),
       ),
     )),
     invalid("typ JWT", await sign({ ...header, typ: "JWT" }, claims, us)),
@@ -164,6 +179,16 @@ export async function forgedTokens(
       name: "a session that never was",
       code: "token_revoked",
       token: await sign(header, { ...admin, sid: "fam_0" }, us),
+    },
+    {
+      name: "a key that never was",
+      code: "token_revoked",
+      token: await sign(header, { ...without("sid"), key_id: "key_0" }, us),
+    },
+    {
+      name: "a version to come",
+      code: "token_revoked",
+      token: await sign(header, { ...claims, ver: (claims.ver as number) + 1 }, us),
     },
 
     invalid("a refresh token", others.refreshToken),

@@ -34,7 +34,7 @@ beforeEach(async () => {
 });
 afterEach(() => void vi.useRealTimers());
 
-const TABLES = ["agents", "api_keys", "refresh_families", "refresh_tokens", "webhooks", "events", "deliveries"];
+const TABLES = ["agents", "api_keys", "sessions", "webhooks", "events", "deliveries"];
 const contents = async () => {
   const results = await env.DB.batch(TABLES.map((table) => env.DB.prepare(`SELECT * FROM ${table} ORDER BY 1`)));
   return Object.fromEntries(results.map(({ results: rows }, index) => [TABLES[index], rows]));
@@ -269,10 +269,9 @@ describe("verifications thrown at rotations without overlap", () => {
       const opened = answers.filter(({ status }) => status === 200);
       expect(answers.filter(({ status }) => status !== 200 && status !== 401)).toEqual([]);
       sessions += opened.length;
-      // Every token of a session that began before its agent's not_before is over.
       const alive = await env.DB.prepare(
-        `SELECT count(*) AS n FROM refresh_families f JOIN agents a ON a.id = f.agent_id
-         WHERE a.id = ?1 AND f.revoked_at IS NULL AND f.issued_at >= a.not_before`,
+        `SELECT count(*) AS n FROM sessions s JOIN agents a ON a.id = s.agent_id
+         WHERE a.id = ?1 AND s.ended_at IS NULL AND s.token_version = a.token_version`,
       )
         .bind(id)
         .first("n");

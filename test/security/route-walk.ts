@@ -74,7 +74,7 @@ export const ENDS: Readonly<Record<string, (self: World, one: Registered, admin:
   "its key rotated without overlap": (self, { id, token }) =>
     send(self, "POST", `/agents/${id}/rotate-key`, token, { overlap_seconds: 0 }),
   "its session ended": async (self, { id }) => {
-    await self.env.DB.prepare("UPDATE refresh_families SET revoked_at = 1 WHERE agent_id = ?1").bind(id).run();
+    await self.env.DB.prepare("UPDATE sessions SET ended_at = 1 WHERE agent_id = ?1").bind(id).run();
   },
 };
 

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it, vi } from "vitest";
 import fc from "fast-check";
-import type { RefreshRecord } from "../../src/tokens/records.ts";
+import { decodeJwt } from "jose";
+import type { SessionRecord } from "../../src/tokens/records.ts";
 import { decideRefresh } from "../../src/tokens/refresh.ts";
 import { extents } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
@@ -8,17 +9,19 @@ import { world, type Registered, type World } from "../support/world.ts";
 const GRACE = 10;
 const TTL = 300;
 const FAMILY = 900;
+const CAP = 3;
 const SETTINGS = {
   REFRESH_GRACE_SECONDS: String(GRACE),
   REFRESH_TOKEN_TTL_SECONDS: String(TTL),
   REFRESH_FAMILY_TTL_SECONDS: String(FAMILY),
+  SESSIONS_PER_AGENT: String(CAP),
 };
 
 /** One step of a history: which session, which of its tokens counted from the newest, how many at once. */
 type Step =
   | { readonly do: "refresh"; readonly session: number; readonly back: number; readonly times: number }
   | { readonly do: "wait"; readonly ms: number }
-  | { readonly do: "verify" | "revoke_tokens" | "suspend" | "activate" };
+  | { readonly do: "verify" | "rotate_key" | "revoke_tokens" | "suspend" | "activate" };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -26,7 +29,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("refresh" as const),
       session: fc.constantFrom(0, 0, 0, 1, 2),
-      back: fc.constantFrom(0, 0, 0, 1, 1, 2, 3),
+      back: fc.constantFrom(0, 0, 0, 1, 1, 2, 2, 3),
       times: fc.oneof(
         { weight: 4, arbitrary: fc.constant(1) },
         { weight: 1, arbitrary: fc.integer({ min: 2, max: 5 }) },
@@ -37,18 +40,29 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       do: fc.constant("wait" as const),
-      ms: fc.constantFrom(1, 9_999, 10_000, 10_000, 10_001, 60_000, 299_999, 300_000),
+      ms: fc.constantFrom(1, 1, 5_000, 9_999, 10_000, 10_000, 10_001, 60_000, 299_999, 300_000),
     }),
   },
+  { weight: 2, arbitrary: fc.constant({ do: "verify" as const }) },
   {
     weight: 2,
-    arbitrary: fc.constantFrom("verify", "suspend", "activate", "revoke_tokens").map((what) => ({ do: what })),
+    arbitrary: fc.constantFrom("suspend", "activate", "rotate_key", "revoke_tokens").map((what) => ({ do: what })),
   },
 );
 
+const verifications = (n: number): Step[] => Array.from({ length: n }, () => ({ do: "verify" }));
+
 interface Session {
+  readonly id: string;
   readonly born: number;
-  readonly tokens: { text: string; expires: number; used: number | null }[];
+  readonly version: number;
+  /** By generation, the first at 0. */
+  readonly texts: string[];
+  access: string;
+  rotated: number;
+  rotatedBefore: number;
+  refreshed: number;
+  expires: number;
   ended: boolean;
 }
 
@@ -56,33 +70,60 @@ interface Session {
 class Model {
   readonly sessions: Session[] = [];
   active = true;
+  version = 1;
 
-  open(text: string, now: number): void {
-    this.sessions.push({ born: now, tokens: [{ text, expires: now + TTL * 1000, used: null }], ended: false });
+  open({ refresh_token: text, access_token: access }: Tokens, now: number): void {
+    const id = decodeJwt(access).sid as string;
+    const opened: Session = {
+      id,
+      born: now,
+      version: this.version,
+      texts: [text],
+      access,
+      rotated: now,
+      rotatedBefore: now,
+      refreshed: now,
+      expires: now + TTL * 1000,
+      ended: false,
+    };
+    const others = this.sessions
+      .filter((one) => this.stands(one) && one.expires > now)
+      .toSorted((one, other) => other.refreshed - one.refreshed || (one.id < other.id ? -1 : 1));
+    for (const one of others.slice(CAP - 1)) one.expires = now;
+    this.sessions.push(opened);
   }
 
-  endAll(): void {
-    for (const session of this.sessions) session.ended = true;
+  stands({ ended, version }: Session): boolean {
+    return !ended && version === this.version && this.active;
   }
 
-  refresh(session: Session, at: number, now: number): "rotated" | "replayed" | "refused" {
-    const token = session.tokens[at]!;
-    const familyExpires = session.born + FAMILY * 1000;
-    if (session.ended || now >= familyExpires) return "refused";
-    if (token.used !== null) {
-      if (now - token.used <= GRACE * 1000) return "replayed";
+  /** The generation of the token that the answer has, or undefined for a refusal. */
+  refresh(session: Session, at: number, now: number): number | undefined {
+    const newest = session.texts.length - 1;
+    if (!this.stands(session) || now >= session.born + FAMILY * 1000) return undefined;
+    const since = [undefined, session.rotated, session.rotatedBefore][newest - at];
+    if (at < newest && !(since !== undefined && now - since <= GRACE * 1000)) {
       session.ended = true;
-      return "refused";
+      return undefined;
     }
-    if (now >= token.expires) return "refused";
-    token.used = now;
-    return "rotated";
+    if (now >= session.expires) return undefined;
+    if (at < newest) return newest;
+    session.rotatedBefore = session.rotated;
+    session.rotated = session.refreshed = now;
+    session.expires = Math.min(now + TTL * 1000, session.born + FAMILY * 1000);
+    session.texts.push("");
+    return newest + 1;
   }
 }
 
-async function verify(self: World, { id, apiKey }: Registered): Promise<string | undefined> {
+interface Tokens {
+  readonly access_token: string;
+  readonly refresh_token: string;
+}
+
+async function verify(self: World, { id, apiKey }: Registered): Promise<Tokens | undefined> {
   const { body } = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
-  return body.token?.refresh_token;
+  return body.token;
 }
 
 describe("any history of refreshes, replays, revocations and time", () => {
@@ -97,40 +138,53 @@ describe("any history of refreshes, replays, revocations and time", () => {
     const unlimited = { limit: async () => ({ success: true }) };
     const self = world({ ...SETTINGS, RATE_FREE: unlimited, RATE_ENTERPRISE: unlimited, RATE_ADDRESS: unlimited });
     const admin = await self.admin();
-    const adminToken = async () => {
-      const { body } = await self.call("/agents/verify", {
-        method: "POST",
-        json: { agent_id: admin.id, api_key: admin.apiKey },
-      });
-      return body.token.access_token as string;
-    };
+    const adminToken = async () => (await verify(self, admin))!.access_token;
 
+    const history = fc.array(step, { minLength: 4, maxLength: 24 });
+    const examples: [Step[]][] = [
+      // Three answers in a row are lost; above the cap; reuse of a session that lost its token for the cap.
+      [[0, 1, 2, 3].map((back) => ({ do: "refresh", session: 0, back, times: 1 }))],
+      [[...verifications(CAP + 1), { do: "refresh", session: 0, back: 0, times: 1 }]],
+      [
+        [
+          { do: "refresh", session: 0, back: 0, times: 5 },
+          ...verifications(CAP),
+          { do: "wait", ms: 10_001 },
+          { do: "refresh", session: 0, back: 1, times: 1 },
+        ],
+      ],
+    ];
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 24 }), async (history) => {
+      fc.asyncProperty(history, async (steps) => {
         const agent = await self.agent();
         const model = new Model();
-        model.open(agent.refreshToken, Date.now());
-        for (const one of history) {
+        model.open({ refresh_token: agent.refreshToken, access_token: agent.token }, Date.now());
+        for (const one of steps) {
           switch (one.do) {
             case "wait":
               vi.setSystemTime(Date.now() + one.ms);
               break;
             case "verify": {
-              const token = await verify(self, agent);
-              expect(token !== undefined).toBe(model.active);
-              if (token) model.open(token, Date.now());
+              const tokens = await verify(self, agent);
+              expect(tokens !== undefined).toBe(model.active);
+              if (tokens) model.open(tokens, Date.now());
               break;
             }
-            case "revoke_tokens": {
-              // Every way that ends all tokens writes the same column; this one needs no session of the agent itself.
-              const path = `/agents/${agent.id}/rotate-key`;
-              const rotated = await self.call(path, {
+            case "rotate_key": {
+              const rotated = await self.call(`/agents/${agent.id}/rotate-key`, {
                 method: "POST",
                 token: await adminToken(),
                 json: { overlap_seconds: 0 },
               });
               agent.apiKey = rotated.body.credentials.api_key;
-              model.endAll();
+              model.version++;
+              break;
+            }
+            case "revoke_tokens": {
+              const session = model.sessions[0]!;
+              const { status } = await self.call("/agents/revoke-tokens", { method: "POST", token: session.access });
+              expect(status === 200).toBe(model.stands(session));
+              if (status === 200) model.version++;
               break;
             }
             case "suspend":
@@ -141,79 +195,88 @@ describe("any history of refreshes, replays, revocations and time", () => {
                 token: await adminToken(),
                 json: { status },
               });
-              if (status === "suspended") model.endAll();
+              if (status === "suspended" && model.active) model.version++;
               model.active = status === "active";
               break;
             }
             case "refresh": {
               const session = model.sessions[one.session % model.sessions.length]!;
-              const at = Math.max(0, session.tokens.length - 1 - one.back);
-              const text = session.tokens[at]!.text;
+              const at = Math.max(0, session.texts.length - 1 - one.back);
+              const text = session.texts[at]!;
               const expected = Array.from({ length: one.times }, () => model.refresh(session, at, Date.now()));
               const answers = await Promise.all(
                 expected.map(() => self.call("/agents/refresh", { method: "POST", json: { refresh_token: text } })),
               );
               const gave = answers.filter(({ status }) => status === 200);
-              expect(gave.length).toBe(expected.filter((outcome) => outcome !== "refused").length);
-              const successors = new Set(gave.map(({ body }) => body.token.refresh_token as string));
-              expect(successors.size).toBeLessThanOrEqual(1);
-              for (const successor of successors) {
-                const known = session.tokens[at + 1];
-                if (known) expect(successor).toBe(known.text);
-                else {
-                  const expires = Math.min(Date.now() + TTL * 1000, session.born + FAMILY * 1000);
-                  session.tokens.push({ text: successor, expires, used: null });
-                }
+              expect(gave.length).toBe(expected.filter((generation) => generation !== undefined).length);
+              // Whoever gets an answer gets the one valid token: a session never forks.
+              const valid = new Set(gave.map(({ body }) => body.token.refresh_token as string));
+              expect(valid.size).toBeLessThanOrEqual(1);
+              for (const token of valid) {
+                const newest = session.texts.length - 1;
+                if (session.texts[newest] === "") session.texts[newest] = token;
+                expect(token).toBe(session.texts[newest]);
+                session.access = gave[0]!.body.token.access_token;
               }
             }
           }
-          // At any time, a session has at most one token that was not used: it never forks.
-          const { results } = await self.env.DB.prepare(
-            `SELECT COUNT(*) AS unused FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
-             WHERE f.agent_id = ?1 AND t.used_at IS NULL GROUP BY f.id`,
-          )
-            .bind(agent.id)
-            .all<{ unused: number }>();
-          expect(results.every(({ unused }) => unused === 1)).toBe(true);
+        }
+        for (const session of model.sessions) {
+          const { status } = await self.call(`/agents/${agent.id}`, { token: session.access });
+          // Nothing takes longer than an access token lives.
+          if (decodeJwt(session.access).exp! * 1000 > Date.now()) {
+            expect([session.id, status]).toEqual([session.id, model.stands(session) ? 200 : 401]);
+          }
         }
       }),
-      { numRuns },
+      { numRuns, examples },
     );
   }
 });
 
 describe("the decision", () => {
-  const record = (changes: Partial<RefreshRecord>): RefreshRecord => ({
-    agent: { id: "agt_a", status: "active", notBefore: 0 } as RefreshRecord["agent"],
-    sessionId: "fam_a",
-    sessionExpiresAt: 100_000,
-    sessionRevokedAt: null,
-    sessionIssuedAt: 0,
-    tokenExpiresAt: 50_000,
-    usedAt: null,
+  const record = (changes: Partial<SessionRecord>): SessionRecord => ({
+    agent: { id: "agt_a", status: "active", tokenVersion: 2 } as SessionRecord["agent"],
+    id: "ses_a",
+    version: 2,
+    generation: 5,
+    hash: "h5",
+    pepperId: "1",
+    previousHash: "h4",
+    previousPepperId: "1",
+    wasRotated: true,
+    wasPreviouslyRotated: true,
+    expiresAt: 50_000,
+    absoluteExpiresAt: 100_000,
+    authTime: 0,
+    scope: null,
+    tokenTtl: null,
+    endedAt: null,
     now: 20_000,
     step: "none",
     ...changes,
   });
 
-  it.each<[string, RefreshRecord | undefined, string]>([
-    ["no token", undefined, "unknown"],
-    ["one that was spent", record({ step: "rotated" }), "rotated"],
-    ["one whose session was ended for it", record({ step: "reused", usedAt: 9_999 }), "reused"],
-    ["used, and nothing was written", record({ usedAt: 10_000 }), "replayed"],
-    ["unused, and nothing was written", record({ tokenExpiresAt: 20_000 }), "expired"],
-    ["unused, and it expired between two statements", record({ tokenExpiresAt: 20_001 }), "expired"],
-    ["of an expired family", record({ sessionExpiresAt: 20_000 }), "expired"],
-    ["used longer ago, of an expired family", record({ usedAt: 1, sessionExpiresAt: 20_000 }), "expired"],
-    ["of a revoked family", record({ sessionRevokedAt: 5 }), "ended"],
-    ["used, of a revoked family", record({ sessionRevokedAt: 5, usedAt: 19_999 }), "ended"],
-    [
-      "of a session from before the agent's not-before",
-      record({ agent: { ...record({}).agent, notBefore: 1 } }),
-      "ended",
-    ],
-    ["of an agent that is not active", record({ agent: { ...record({}).agent, status: "inactive" } }), "ended"],
-  ])("on %s", (_, given, outcome) => {
-    expect(decideRefresh(given).outcome).toBe(outcome);
+  it.each<[string, SessionRecord | undefined, number, string]>([
+    ["no session", undefined, 5, "unknown"],
+    ["a token that was replaced", record({ step: "rotated" }), 5, "rotated"],
+    ["one whose session was ended for it", record({ step: "reused" }), 3, "reused"],
+    ["the generation before, and nothing was written", record({}), 4, "replayed"],
+    ["another token of the generation before", record({ previousHash: "other" }), 4, "unknown"],
+    ["one before that", record({}), 3, "replayed"],
+    ["an even older one, and nothing was written", record({}), 2, "unknown"],
+    ["a generation that is not there yet", record({}), 6, "unknown"],
+    ["the generation before, replaced in the database's future", record({ wasRotated: false }), 4, "unknown"],
+    ["one before that, replaced in its future", record({ wasPreviouslyRotated: false }), 3, "unknown"],
+    ["the present one, and nothing was written: it expired between two statements", record({}), 5, "expired"],
+    ["another token of the present generation", record({ hash: "other" }), 5, "unknown"],
+    ["an expired one", record({ expiresAt: 20_000 }), 5, "expired"],
+    ["one of a session that expired", record({ absoluteExpiresAt: 20_000 }), 4, "expired"],
+    ["one of a session that was ended", record({ endedAt: 5 }), 5, "ended"],
+    ["an older one of a session that was ended", record({ endedAt: 5 }), 4, "ended"],
+    ["one of a session of an older token version", record({ version: 1 }), 5, "ended"],
+    ["one of an agent that is not active", record({ agent: { ...record({}).agent, status: "inactive" } }), 5, "ended"],
+  ])("on %s", (_, given, generation, outcome) => {
+    expect(decideRefresh(given, { generation, hash: `h${generation}` }).outcome).toBe(outcome);
   });
 });

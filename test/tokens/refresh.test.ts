@@ -18,7 +18,7 @@ describe("refresh", () => {
     expect(status).toBe(200);
     expect(Object.keys(body).sort()).toEqual(["message", "success", "token"]);
     expect(Object.keys(body.token).sort()).toEqual(["access_token", "expires_in", "refresh_token", "token_type"]);
-    expect(body.token.refresh_token).toMatch(/^rt_[\w-]{43}$/);
+    expect(body.token.refresh_token).toMatch(/^rt_[\w-]{100,150}$/);
     expect(body.token.refresh_token).not.toBe(refreshToken);
     expect(body.token.access_token).not.toBe(token);
     expect((await self.call(`/agents/${id}`, { token: body.token.access_token })).status).toBe(200);
@@ -45,42 +45,39 @@ describe("refresh", () => {
     const answers = await Promise.all(Array.from({ length: 50 }, () => refresh(self, refreshToken)));
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
     expect(new Set(answers.map(({ body }) => body.token.refresh_token)).size).toBe(1);
-    const { total } = (await self.env.DB.prepare(
-      "SELECT COUNT(*) AS total FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id WHERE f.agent_id = ?1",
-    )
-      .bind(id)
-      .first<{ total: number }>())!;
-    expect(total).toBe(2);
+    const { results } = await self.env.DB.prepare("SELECT generation FROM sessions WHERE agent_id = ?1").bind(id).all();
+    expect(results).toEqual([{ generation: 2 }]);
   });
 
-  it("gives the identical successor again within the grace, also once that was used", async () => {
+  it("gives the valid token again within the grace, also once the successor was used: never one that is spent", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { refreshToken } = await self.agent();
     const first = await refresh(self, refreshToken);
-    await refresh(self, first.body.token.refresh_token);
+    const second = await refresh(self, first.body.token.refresh_token);
     later(10);
     const again = await refresh(self, refreshToken);
     expect(again.status).toBe(200);
-    expect(again.body.token.refresh_token).toBe(first.body.token.refresh_token);
+    expect(again.body.token.refresh_token).toBe(second.body.token.refresh_token);
   });
 
   it.each([
     [2000, 200],
     [2001, 401],
-  ])("takes a use that seems to lie %d ms ahead for recent, or not: %d", async (ahead, status) => {
-    vi.useFakeTimers({ toFake: ["Date"] });
-    const self = world();
-    const { id, refreshToken } = await self.agent();
-    await refresh(self, refreshToken);
-    await self.env.DB.prepare(
-      `UPDATE refresh_tokens SET used_at = used_at + ?2
-       WHERE used_at IS NOT NULL AND family_id IN (SELECT id FROM refresh_families WHERE agent_id = ?1)`,
-    )
-      .bind(id, ahead)
-      .run();
-    expect((await refresh(self, refreshToken)).status).toBe(status);
-  });
+  ])(
+    "takes a rotation that seems to lie %d ms ahead for recent, or not: %d, and ends no session for it",
+    async (ahead, status) => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const self = world();
+      const { id, refreshToken } = await self.agent();
+      const { body } = await refresh(self, refreshToken);
+      await self.env.DB.prepare("UPDATE sessions SET rotated_at = rotated_at + ?2 WHERE agent_id = ?1")
+        .bind(id, ahead)
+        .run();
+      expect((await refresh(self, refreshToken)).status).toBe(status);
+      expect((await refresh(self, body.token.refresh_token)).status).toBe(200);
+    },
+  );
 
   it("does not lengthen the grace with each replay", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });

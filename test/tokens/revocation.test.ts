@@ -79,8 +79,8 @@ describe("revoke-tokens", () => {
     const self = world();
     const { id, token } = await self.agent();
     await revokeTokens(self, token);
-    await vi.waitFor(async () => expect(await env.REVOCATIONS.get(`agent:${id}`)).not.toBeNull());
-    const { keys } = await env.REVOCATIONS.list({ prefix: `agent:${id}` });
+    await vi.waitFor(async () => expect(await env.REVOCATIONS.get(`below:${id}`)).not.toBeNull());
+    const { keys } = await env.REVOCATIONS.list({ prefix: `below:${id}` });
     expect(keys[0]!.expiration! - Date.now() / 1000).toBeGreaterThan(3590);
   });
 

@@ -1,7 +1,7 @@
 import { actorJson, BOOTSTRAP_JSON } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
-import { prepare, sql, type Sql } from "../../database/sql.ts";
+import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
@@ -43,8 +43,8 @@ export async function insertAgent(
     ),
     prepare(
       db,
-      sql`INSERT INTO api_keys (id, agent_id, type, hash, hint, created_by, created_at, expires_at)
-        VALUES (${key.id}, ${id}, 'secret', ${key.hash}, ${key.hint}, ${creator}, ${createdAt},
+      sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, hint, created_by, created_at, expires_at)
+        VALUES (${key.id}, ${id}, 'secret', ${key.hash}, ${key.pepperId}, ${key.hint}, ${creator}, ${createdAt},
           ${key.lifeMs === null ? sql`NULL` : sql`${DATABASE_NOW} + ${key.lifeMs}`})`,
     ),
     insertEvent(db, event, { table: "agents", id, changeId }),
@@ -119,25 +119,40 @@ export function updatePermissions(
   return updateAgent(db, id, { set: sql`permissions = ${json}`, when }, change);
 }
 
+/** How a deletion ended. `tokenVersion`: tokens of older versions are revoked. */
+export type Removal =
+  | { readonly result: "removed"; readonly tokenVersion: number }
+  /** The agent has more sessions than one statement may delete. Its tokens have ended. */
+  | { readonly result: "too_many_sessions"; readonly tokenVersion: number }
+  | { readonly result: "unknown" };
+
+/** How many rows of each table a deletion may take with it by foreign keys. D1 does nothing else meanwhile. */
+const MAX_ROWS_OF_AGENT = 2000;
+
 /**
- * Deletes an agent, by foreign keys its API keys and sessions, and by triggers its webhooks, once they have received the event.
- *
- * @returns the second before which its tokens are revoked, or undefined if there is no such agent.
+ * Deletes an agent, by foreign keys its API keys and sessions, and by triggers its webhooks, once they have received the event. Its
+ * tokens end also if it is not deleted, because it has too many sessions.
  */
-export async function deleteAgent(
-  db: D1Database,
-  id: string,
-  by: Authority,
-  event: Event,
-): Promise<number | undefined> {
+export async function deleteAgent(db: D1Database, id: string, by: Authority, event: Event): Promise<Removal> {
   const changeId = newChangeId();
-  const [, , deletion] = await batchAsCaller<{ not_before: number }>(db, by, [
+  const most = integer(MAX_ROWS_OF_AGENT);
+  const isSmall = sql`(SELECT count(*) FROM (SELECT 1 FROM sessions WHERE agent_id = ${id} LIMIT ${most} + 1)) <= ${most}
+    AND (SELECT count(*) FROM (SELECT 1 FROM refresh_families f LEFT JOIN refresh_tokens t ON t.family_id = f.id
+      WHERE f.agent_id = ${id} LIMIT ${most} + 1)) <= ${most}`;
+  const [update, , deletion] = await batchAsCaller<{ token_version: number }>(db, by, [
     // A deleted row has no change id that the events could depend on, so it is written just before the deletion.
-    prepare(db, sql`UPDATE agents SET change_id = ${changeId}, ${END_TOKENS} WHERE id = ${id}`),
+    prepare(
+      db,
+      sql`UPDATE agents SET change_id = iif(${isSmall}, ${changeId}, change_id), ${END_TOKENS} WHERE id = ${id}
+        RETURNING token_version`,
+    ),
     insertEvent(db, event, { table: "agents", id, changeId }),
-    prepare(db, sql`DELETE FROM agents WHERE id = ${id} RETURNING not_before`),
+    prepare(db, sql`DELETE FROM agents WHERE id = ${id} AND change_id = ${changeId} RETURNING token_version`),
   ]);
-  return deletion!.results[0]?.not_before;
+  const row = update!.results[0];
+  if (!row) return { result: "unknown" };
+  const result = deletion!.results.length > 0 ? "removed" : "too_many_sessions";
+  return { result, tokenVersion: row.token_version };
 }
 
 /** The statement that stores when agents last verified themselves. A repeated or late message changes nothing. */

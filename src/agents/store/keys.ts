@@ -59,8 +59,8 @@ export async function replaceKey(
   const results = await batchAsCaller<AgentRow & { created_at: number }>(db, by, [
     prepare(
       db,
-      sql`INSERT INTO api_keys (id, agent_id, type, hash, hint, created_at, change_id)
-        SELECT ${key.id}, id, 'secret', ${key.hash}, ${key.hint}, ${DATABASE_NOW}, ${changeId} FROM agents WHERE id = ${id} AND status <> 'revoked'
+      sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, hint, created_at, change_id)
+        SELECT ${key.id}, id, 'secret', ${key.hash}, ${key.pepperId}, ${key.hint}, ${DATABASE_NOW}, ${changeId} FROM agents WHERE id = ${id} AND status <> 'revoked'
         RETURNING created_at`,
     ),
     insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),

@@ -1,18 +1,18 @@
-const agentKey = (agentId: string) => `agent:${agentId}`;
-const sessionKey = (sessionId: string) => `session:${sessionId}`;
+import type { AccessClaims } from "../access-token.ts";
 
-/** Returns the second before which tokens of this agent or session are revoked, or undefined if KV has no entry. */
-export async function readRevocation(
+const agentKey = (agentId: string) => `below:${agentId}`;
+const sessionKey = (sessionId: string) => `ended:${sessionId}`;
+
+/** Whether KV says that a token is revoked. That it does not say so proves nothing. */
+export async function isRevokedInCache(
   revocations: KVNamespace,
-  agentId: string,
-  sessionId: string,
-): Promise<number | undefined> {
-  const [agent, session] = await Promise.all([
-    revocations.get(agentKey(agentId)),
-    revocations.get(sessionKey(sessionId)),
+  { sub, ver, basis }: Pick<AccessClaims, "sub" | "ver" | "basis">,
+): Promise<boolean> {
+  const [below, ended] = await Promise.all([
+    revocations.get(agentKey(sub)),
+    basis.sessionId === undefined ? null : revocations.get(sessionKey(basis.sessionId)),
   ]);
-  const seconds = Math.max(Number(agent ?? 0), Number(session ?? 0));
-  return seconds > 0 ? seconds : undefined;
+  return ended !== null || ver < Number(below ?? 0);
 }
 
 /** The shortest time to live that KV accepts, in seconds. */
@@ -21,22 +21,17 @@ const MIN_KV_TTL = 60;
 /** An entry lives as long as the last access token that it revokes. */
 const lifetime = (accessTokenTtl: number) => ({ expirationTtl: Math.max(accessTokenTtl, MIN_KV_TTL) });
 
-/** @param notBefore seconds. @param accessTokenTtl seconds. */
+/** @param version tokens of an older one are revoked. @param accessTokenTtl seconds. */
 export function putAgentRevocation(
   revocations: KVNamespace,
   agentId: string,
-  notBefore: number,
+  version: number,
   accessTokenTtl: number,
 ): Promise<void> {
-  return revocations.put(agentKey(agentId), String(notBefore), lifetime(accessTokenTtl));
+  return revocations.put(agentKey(agentId), String(version), lifetime(accessTokenTtl));
 }
 
-/** @param notBefore seconds. @param accessTokenTtl seconds. */
-export function putSessionRevocation(
-  revocations: KVNamespace,
-  sessionId: string,
-  notBefore: number,
-  accessTokenTtl: number,
-): Promise<void> {
-  return revocations.put(sessionKey(sessionId), String(notBefore), lifetime(accessTokenTtl));
+/** @param accessTokenTtl seconds. */
+export function putSessionEnd(revocations: KVNamespace, sessionId: string, accessTokenTtl: number): Promise<void> {
+  return revocations.put(sessionKey(sessionId), "1", lifetime(accessTokenTtl));
 }

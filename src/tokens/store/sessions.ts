@@ -2,117 +2,182 @@ import { AGENT_COLUMNS, END_TOKENS, toAgent, type AgentRow } from "../../agents/
 import type { Agent } from "../../agents/agent.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
+import { basisStands } from "../../authority/token-row.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
+import type { AccessClaims } from "../access-token.ts";
 import type { TokenStatusRecord } from "../records.ts";
+import type { RefreshToken } from "../refresh-token.ts";
 
 /**
- * Revokes all tokens and sessions of an agent. A session that is opened in the same second as an earlier revocation is issued in the
- * next second, so each revocation moves `not_before` by at least one.
+ * Revokes all tokens and sessions of an agent.
  *
- * @returns the new `not_before` in seconds, or undefined if there is no such agent.
+ * @returns the agent's new token version, or undefined if there is no such agent.
  */
 export async function endTokens(db: D1Database, by: Authority): Promise<number | undefined> {
-  const [update] = await batchAsCaller<{ not_before: number }>(db, by, [
-    prepare(db, sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${by.agentId} RETURNING not_before`),
+  const [update] = await batchAsCaller<{ token_version: number }>(db, by, [
+    prepare(db, sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${by.agentId} RETURNING token_version`),
   ]);
-  return update!.results[0]?.not_before;
+  return update!.results[0]?.token_version;
 }
 
-/** Reads an agent and whether this session of it has ended. */
+/** Reads the agent of a token, and whether what the token stands on has not ended. */
 export async function readTokenStatus(
   db: D1Database,
-  agentId: string,
-  sessionId: string,
+  { sub, basis }: Pick<AccessClaims, "sub" | "basis">,
 ): Promise<TokenStatusRecord | undefined> {
   const row = await prepare(
     db,
-    sql`SELECT ${AGENT_COLUMNS}, (f.id IS NULL OR f.revoked_at IS NOT NULL OR f.issued_at < a.not_before) AS session_ended
-      FROM agents a LEFT JOIN refresh_families f ON f.id = ${sessionId} AND f.agent_id = a.id WHERE a.id = ${agentId}`,
-  ).first<AgentRow & { session_ended: number }>();
-  return row ? { agent: toAgent(row), sessionEnded: row.session_ended === 1 } : undefined;
+    sql`SELECT ${AGENT_COLUMNS}, ${basisStands(basis)} AS basis_stands FROM agents a WHERE a.id = ${sub}`,
+  ).first<AgentRow & { basis_stands: number }>();
+  return row ? { agent: toAgent(row), basisStands: row.basis_stands === 1 } : undefined;
 }
 
 export interface NewSession {
   readonly agentId: string;
-  readonly keyHash: string;
-  readonly sessionId: string;
-  readonly refreshTokenHash: string;
+  /** The hash of the API key under each key of `SECRET_PEPPER`, in their order. */
+  readonly keyHashes: readonly string[];
+  /** The first key of `SECRET_PEPPER`. */
+  readonly pepperId: string;
+  readonly keyHint: string;
+  readonly token: RefreshToken;
+  /** What the session's tokens are limited to, and for each of the permissions the sets of permissions that grant it. */
+  readonly scope: { readonly permissions: readonly string[]; readonly ways: readonly string[][][] } | undefined;
+  /** Seconds. */
+  readonly tokenTtl: number | undefined;
   /** How long the session lives, in milliseconds. */
   readonly sessionLifeMs: number;
   /** How long its first refresh token lives, in milliseconds. */
   readonly tokenLifeMs: number;
-  /** Milliseconds, for the event only: the session's times are the database's. */
+  /** How many sessions of an agent can be refreshed. */
+  readonly maxSessions: number;
+  /** Milliseconds, for the events only: the session's times are the database's. */
   readonly now: number;
   readonly ipAddress: string;
 }
 
 /**
- * Opens a session if the key is valid and its agent is active. One batch checks the key and writes the session, so that no
- * revocation can happen in between. The work is the same if the agent is unknown, the key wrong or the agent not active.
+ * Opens a session if the key is valid, its agent is active, and has all of the scope. One batch checks that and writes the session, so
+ * that no revocation can happen in between. The work is the same if the agent is unknown, the key wrong or the agent not active.
  *
- * @returns the agent and the second in which the session was issued; undefined if no session was opened.
+ * Of more sessions than an agent may have, those that were used least recently lose their refresh token, and nothing else: their access
+ * tokens live until they expire. The event is sent once: not again while a session that lost its token is still there. Sessions of an
+ * older token version make room for the sweep.
+ *
+ * A key whose hash is of a former pepper, or of a former version, is hashed anew.
+ *
+ * @returns the agent, and when the session was opened by the database's clock; null if the agent does not have all of the scope.
  */
 export async function openSession(
   db: D1Database,
   session: NewSession,
-): Promise<{ agent: Agent; issuedAt: number } | undefined> {
-  const { agentId, keyHash, sessionId, refreshTokenHash, now, sessionLifeMs, tokenLifeMs, ipAddress } = session;
-  const changeId = newChangeId();
-  const results = await db.batch<AgentRow & { issued_at: number }>([
+): Promise<{ agent: Agent; openedAt: number | null } | undefined> {
+  const { agentId, keyHashes, pepperId, keyHint, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
+  const { sessionLifeMs, tokenLifeMs } = session;
+  const { sessionId } = token;
+  const [changeId, cappedId] = [newChangeId(), newChangeId()];
+  const at = new Date(now).toISOString();
+  const hashes = sql`(SELECT value FROM json_each(${JSON.stringify(keyHashes)}))`;
+  const credentials = sql`agents a JOIN api_keys k ON k.agent_id = a.id
+    WHERE a.id = ${agentId} AND a.status = 'active' AND k.hash IN ${hashes}
+      AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
+  const isNew = sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${sessionId})`;
+  const version = sql`(SELECT token_version FROM agents WHERE id = ${agentId})`;
+  const results = await db.batch<AgentRow & { opened_at: number | null }>([
     prepare(
       db,
-      sql`INSERT INTO refresh_families (id, agent_id, issued_at, expires_at, change_id)
-        SELECT ${sessionId}, a.id, max(${DATABASE_NOW} / 1000, a.not_before), ${DATABASE_NOW} + ${sessionLifeMs}, ${changeId}
-        FROM agents a JOIN api_keys k ON k.agent_id = a.id
-        WHERE a.id = ${agentId} AND a.status = 'active' AND k.hash = ${keyHash}
-          AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`,
-    ),
-    prepare(
-      db,
-      sql`INSERT INTO refresh_tokens (hash, family_id, expires_at)
-        SELECT ${refreshTokenHash}, f.id, min(f.expires_at - ${sessionLifeMs} + ${tokenLifeMs}, f.expires_at)
-        FROM refresh_families f WHERE f.id = ${sessionId}`,
+      sql`INSERT INTO sessions (id, agent_id, key_id, token_version, generation, hash, pepper_id, created_at, last_refreshed_at,
+          expires_at, absolute_expires_at, auth_time, scope, token_ttl, ip_address, change_id)
+        SELECT ${sessionId}, a.id, k.id, a.token_version, ${token.generation}, ${token.hash}, ${token.pepperId}, ${DATABASE_NOW},
+          ${DATABASE_NOW}, ${DATABASE_NOW} + min(${tokenLifeMs}, ${sessionLifeMs}), ${DATABASE_NOW} + ${sessionLifeMs},
+          ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.permissions) : null}, ${tokenTtl ?? null}, ${ipAddress}, ${changeId}
+        FROM ${credentials} AND ${scope ? holdsScope(scope.ways) : sql`1`}`,
     ),
     insertEvent(
       db,
-      newEvent("agent.verified", agentId, now, {
-        agent_id: agentId,
-        verified_at: new Date(now).toISOString(),
-        ip_address: ipAddress,
-      }),
-      { table: "refresh_families", id: sessionId, changeId },
+      newEvent("agent.verified", agentId, now, { agent_id: agentId, verified_at: at, ip_address: ipAddress }),
+      {
+        table: "sessions",
+        id: sessionId,
+        changeId,
+      },
     ),
     prepare(
       db,
-      sql`SELECT ${AGENT_COLUMNS}, f.issued_at FROM refresh_families f JOIN agents a ON a.id = f.agent_id
-        WHERE f.id = ${sessionId}`,
+      sql`UPDATE sessions SET expires_at = ${DATABASE_NOW}, hash = iif(token_version = ${version}, '', hash),
+          change_id = iif(token_version = ${version}
+            AND NOT EXISTS (SELECT 1 FROM sessions e WHERE e.agent_id = ${agentId} AND e.hash = ''), ${cappedId}, NULL)
+        WHERE agent_id = ${agentId} AND expires_at > ${DATABASE_NOW} AND ${isNew} AND (token_version <> ${version} OR id IN (
+          SELECT id FROM sessions
+          WHERE agent_id = ${agentId} AND expires_at > ${DATABASE_NOW} AND ended_at IS NULL AND token_version = ${version}
+          ORDER BY id = ${sessionId} DESC, last_refreshed_at DESC, id LIMIT -1 OFFSET ${maxSessions}))`,
+    ),
+    insertEvent(
+      db,
+      newEvent("session.limit_reached", agentId, now, {
+        agent_id: agentId,
+        limit: maxSessions,
+        reached_at: at,
+        ip_address: ipAddress,
+      }),
+      { table: "capped_sessions", id: agentId, changeId: cappedId },
+    ),
+    prepare(
+      db,
+      sql`SELECT ${AGENT_COLUMNS}, (SELECT created_at FROM sessions WHERE id = ${sessionId}) AS opened_at FROM ${credentials}`,
+    ),
+    prepare(
+      db,
+      sql`UPDATE api_keys SET hash = ${keyHashes[0]!}, pepper_id = ${pepperId}, hint = ${keyHint}
+        WHERE agent_id = ${agentId} AND hash IN ${hashes} AND pepper_id IS NOT ${pepperId}`,
     ),
   ]);
-  const row = results.at(-1)?.results[0];
-  return row ? { agent: toAgent(row), issuedAt: row.issued_at } : undefined;
+  const row = results[4]!.results[0];
+  return row ? { agent: toAgent(row), openedAt: row.opened_at } : undefined;
 }
 
-/** Deletes up to `limit` refresh tokens that expired at or before a time. Returns how many. @param until milliseconds. */
-export const deleteExpiredRefreshTokens = (db: D1Database, until: number, limit: number): Promise<number> =>
-  deletedRows(
-    db,
-    sql`DELETE FROM refresh_tokens WHERE hash IN (
-      SELECT hash FROM refresh_tokens WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit}) RETURNING hash`,
-  );
+/** SQL that is true if agent `a` has, for each permission, all of one of the sets that grant it. */
+const holdsScope = (ways: readonly string[][][]): Sql =>
+  sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(ways)}) wanted WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(wanted.value) way WHERE NOT EXISTS (
+      SELECT 1 FROM json_each(way.value) needed WHERE needed.value NOT IN (SELECT held.value FROM json_each(a.permissions) held))))`;
 
-/** Deletes up to `limit` sessions that expired at or before a time, with their tokens. Returns how many. @param until milliseconds. */
+/** Deletes up to `limit` sessions of an agent, and of the former format up to `limit` refresh tokens, and sessions without tokens. */
+export async function deleteSessionsOf(db: D1Database, by: Authority, agentId: string, limit: number): Promise<void> {
+  await batchAsCaller(db, by, [
+    prepare(
+      db,
+      sql`DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE agent_id = ${agentId} LIMIT ${limit})`,
+    ),
+    prepare(
+      db,
+      sql`DELETE FROM refresh_tokens WHERE hash IN (
+        SELECT t.hash FROM refresh_families f JOIN refresh_tokens t ON t.family_id = f.id WHERE f.agent_id = ${agentId} LIMIT ${limit})`,
+    ),
+    prepare(
+      db,
+      sql`DELETE FROM refresh_families WHERE id IN (
+        SELECT f.id FROM refresh_families f WHERE f.agent_id = ${agentId}
+          AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.family_id = f.id) LIMIT ${limit})`,
+    ),
+  ]);
+}
+
+/**
+ * Deletes up to `limit` sessions whose refresh token expired at or before a time. Returns how many. @param until milliseconds.
+ */
 export const deleteExpiredSessions = (db: D1Database, until: number, limit: number): Promise<number> =>
   deletedRows(
     db,
-    sql`DELETE FROM refresh_families WHERE id IN (
-      SELECT id FROM refresh_families WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit}) RETURNING id`,
+    sql`DELETE FROM sessions WHERE id IN (
+      SELECT id FROM sessions WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit})`,
   );
 
+/** Runs a deletion. Returns how many rows it deleted, those of foreign keys not counted. */
 async function deletedRows(db: D1Database, deletion: Sql): Promise<number> {
-  const { results } = await prepare(db, deletion).all();
+  const { results } = await prepare(db, sql`${deletion} RETURNING 1`).all();
   return results.length;
 }

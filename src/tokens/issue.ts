@@ -1,0 +1,46 @@
+import type { Agent } from "../agents/agent.ts";
+import type { TokenBasis } from "../authority/token-row.ts";
+import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
+import type { TokenPair } from "./records.ts";
+
+/** What a pair of tokens is issued for. Times are milliseconds. */
+export interface Issued {
+  readonly agent: Pick<Agent, "id" | "tier" | "permissions">;
+  readonly basis: TokenBasis;
+  readonly version: number;
+  readonly authTime: number;
+  /** Seconds that the access token lives at most; null for no limit of its own. */
+  readonly tokenTtl: number | null;
+  /** When the database was read, by its clock. */
+  readonly readAt: number;
+  /** The time by this Worker's clock. */
+  readonly now: number;
+}
+
+/**
+ * Issues an access token beside a refresh token.
+ *
+ * Of the two clocks, the earlier one says when the access token was issued: a library of another clock refuses a token from its
+ * future, and nothing depends on the second, because the version says what a revocation ends.
+ */
+export async function issueTokens(
+  { agent, basis, version, authTime, tokenTtl, readAt, now }: Issued,
+  refreshToken: string,
+  settings: AccessTokenSettings,
+): Promise<TokenPair> {
+  const ttl = Math.min(tokenTtl ?? settings.accessTokenTtl, settings.accessTokenTtl);
+  const accessToken = await issueAccessToken(
+    {
+      agentId: agent.id,
+      tier: agent.tier,
+      permissions: agent.permissions,
+      basis,
+      version,
+      authTime: Math.floor(authTime / 1000),
+      issuedAt: Math.floor(Math.min(readAt, now) / 1000),
+      ttl,
+    },
+    settings,
+  );
+  return { accessToken, refreshToken, expiresIn: ttl };
+}

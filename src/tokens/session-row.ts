@@ -1,0 +1,60 @@
+import { toAgent, type AgentRow } from "../agents/agent-row.ts";
+import { sql, type Sql } from "../database/sql.ts";
+import { DATABASE_NOW, MAX_CLOCK_STEP } from "../database/time.ts";
+import type { SessionRecord } from "./records.ts";
+
+/** A row of `sessions` with the {@link SESSION_COLUMNS}. */
+export interface SessionRow {
+  session_id: string;
+  session_version: number;
+  generation: number;
+  hash: string;
+  pepper_id: string;
+  previous_hash: string | null;
+  previous_pepper_id: string | null;
+  was_rotated: number | null;
+  was_previously_rotated: number | null;
+  expires_at: number;
+  absolute_expires_at: number;
+  auth_time: number;
+  scope: string | null;
+  token_ttl: number | null;
+  ended_at: number | null;
+  now: number;
+}
+
+/** That the database's clock has reached a time that it wrote itself, but for a step backwards that it may make. */
+const isReached = (at: Sql): Sql => sql`(${DATABASE_NOW} - ${at} >= -${MAX_CLOCK_STEP})`;
+
+/** The columns of {@link SessionRow}, for statements that read `sessions s`. */
+export const SESSION_COLUMNS = sql`s.id AS session_id, s.token_version AS session_version, s.generation, s.hash, s.pepper_id,
+  s.previous_hash, s.previous_pepper_id, ${isReached(sql`s.rotated_at`)} AS was_rotated,
+  ${isReached(sql`s.previous_rotated_at`)} AS was_previously_rotated, s.expires_at, s.absolute_expires_at, s.auth_time,
+  s.scope, s.token_ttl, s.ended_at, ${DATABASE_NOW} AS now`;
+
+/** SQL that is true if a session `s` of agent `a` has not ended. Its refresh token may have expired. */
+export const SESSION_STANDS = sql`a.status = 'active' AND s.token_version = a.token_version AND s.ended_at IS NULL
+  AND s.absolute_expires_at > ${DATABASE_NOW}`;
+
+export function toSessionRecord(row: AgentRow & SessionRow, step: SessionRecord["step"]): SessionRecord {
+  return {
+    agent: toAgent(row),
+    id: row.session_id,
+    version: row.session_version,
+    generation: row.generation,
+    hash: row.hash,
+    pepperId: row.pepper_id,
+    previousHash: row.previous_hash,
+    previousPepperId: row.previous_pepper_id,
+    wasRotated: row.was_rotated === 1,
+    wasPreviouslyRotated: row.was_previously_rotated === 1,
+    expiresAt: row.expires_at,
+    absoluteExpiresAt: row.absolute_expires_at,
+    authTime: row.auth_time,
+    scope: row.scope === null ? null : (JSON.parse(row.scope) as string[]),
+    tokenTtl: row.token_ttl,
+    endedAt: row.ended_at,
+    now: row.now,
+    step,
+  };
+}
