@@ -2,7 +2,8 @@ import { randomBytes } from "node:crypto";
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { apiKeyHash, newApiKey } from "../src/agents/api-key.ts";
+import { apiKeyHashes, newApiKey } from "../src/agents/api-key.ts";
+import { ONLY_PEPPER_ID } from "../src/crypto/pepper.ts";
 
 /** How large a database is made. */
 export interface Size {
@@ -71,12 +72,13 @@ export async function fill(
         'free', ${now - 300 * DAY} + i, ${now - 300 * DAY} + i
       FROM numbered ORDER BY id;
     INSERT INTO agent_counts SELECT status, count(*) FROM agents GROUP BY status;
-    INSERT INTO api_keys (hash, agent_id, created_at)
-      SELECT lower(hex(randomblob(32))) AS hash, id, ${now} FROM numbered ORDER BY hash;
-    INSERT INTO refresh_families (id, agent_id, issued_at, expires_at)
-      SELECT 'fam_' || lower(hex(randomblob(12))) AS fam, id, ${Math.floor(now / 1000)}, ${now + 30 * DAY} FROM numbered ORDER BY fam;
-    INSERT INTO refresh_tokens (hash, family_id, expires_at)
-      SELECT lower(hex(randomblob(32))) AS hash, id, ${now + 30 * DAY} FROM refresh_families ORDER BY hash;
+    INSERT INTO api_keys (id, hash, pepper_id, hint, agent_id, created_at)
+      SELECT 'key_' || lower(hex(randomblob(12))) AS key, lower(hex(randomblob(32))), '1', 'hint', id, ${now} FROM numbered ORDER BY key;
+    INSERT INTO sessions (id, agent_id, token_version, generation, hash, pepper_id, created_at, last_refreshed_at, expires_at,
+        absolute_expires_at, auth_time, ip_address)
+      SELECT 'ses_' || lower(hex(randomblob(12))) AS ses, id, 1, 1, lower(hex(randomblob(21))), '1', ${now}, ${now},
+        ${now + 30 * DAY}, ${now + 90 * DAY}, ${now}, '203.0.113.7'
+      FROM numbered ORDER BY ses;
     INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at)
       SELECT 'wh_' || lower(hex(randomblob(12))) AS wh, id, 'https://hooks.example.com/' || i, '["agent.verified","gateway.denied"]',
         '{"kid":"${kid}","iv":"","data":""}', ${now}, ${now}
@@ -84,13 +86,15 @@ export async function fill(
   `);
 
   const sampled: Sampled[] = [];
-  const setKey = db.prepare("UPDATE api_keys SET hash = ? WHERE agent_id = ?");
+  const setKey = db.prepare("UPDATE api_keys SET hash = ?, pepper_id = ? WHERE agent_id = ?");
+  const pepper = { id: ONLY_PEPPER_ID, secret: secrets.SECRET_PEPPER! };
   const pick = db.prepare("SELECT id FROM numbered WHERE i >= ? AND i % 20 <> 19 AND i % 50 <> 17 ORDER BY i LIMIT 1");
   db.exec("CREATE INDEX for_keys ON api_keys (agent_id)");
   for (let i = 0; i < SAMPLED; i++) {
     const { id } = pick.get(Math.floor((i * agents) / SAMPLED)) as { id: string };
     const apiKey = newApiKey();
-    setKey.run(await apiKeyHash(apiKey, secrets.SECRET_PEPPER!), id);
+    const [hash] = await apiKeyHashes(apiKey, [pepper]);
+    setKey.run(hash, pepper.id, id);
     sampled.push({ id, apiKey });
   }
   db.exec("DROP INDEX for_keys");

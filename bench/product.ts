@@ -117,9 +117,10 @@ export function startBare(
     status: "active",
     tier: "enterprise",
     not_before: 0,
+    token_version: 1,
     created_at: 0,
     updated_at: 0,
-    session_ended: 0,
+    basis_stands: 1,
   };
   const main = `import worker from "./index.js";
 const row = ${JSON.stringify(row)};

@@ -42,7 +42,7 @@ export const apiKeyHashes = (apiKey: string, peppers: Peppers): Promise<string[]
   Promise.all(peppers.map(({ secret }) => apiKeyHash(apiKey, secret)));
 
 /** The stored form of an API key: its HMAC under the pepper. A key has 256 random bits, so no slow hash is needed. */
-export async function apiKeyHash(apiKey: string, pepper: string): Promise<string> {
+async function apiKeyHash(apiKey: string, pepper: string): Promise<string> {
   return toHex(await hmac(pepper, "api-key", apiKey));
 }
 
