@@ -90,6 +90,7 @@ export type EventName =
   | "agent.key_created"
   | "agent.key_deleted"
   | "token.reuse_detected"
+  | "session.limit_reached"
   | "gateway.denied"
   | "webhook.disabled";
 
@@ -226,6 +227,15 @@ export interface UpdateAgentResponse {
   details: AgentDetails;
 }
 
+/** The body of `POST /agents/{id}/revoke`. */
+export type RevokeAgentRequest = {
+  /**
+   * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
+   * characters.
+   */
+  api_key?: string | null | undefined;
+} | null;
+
 /**
  * The response of `POST /agents/{id}/revoke`, `PUT /agents/{id}/status`, `PUT /agents/{id}/tier`, `PUT
  * /agents/{id}/permissions`.
@@ -239,6 +249,11 @@ export interface AgentChangeResponse {
 /** The body of `PUT /agents/{id}/status`. */
 export interface UpdateAgentStatusRequest {
   status: AgentStatus;
+  /**
+   * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
+   * characters.
+   */
+  api_key?: string | null | undefined;
 }
 
 /** The body of `PUT /agents/{id}/tier`. */
@@ -256,6 +271,11 @@ export interface UpdateAgentPermissionsRequest {
 export interface RotateKeyRequest {
   /** How many seconds the previous API key stays valid. 0 to 2,592,000. The default is 3,600. */
   overlap_seconds?: number | undefined;
+  /**
+   * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
+   * characters.
+   */
+  api_key?: string | null | undefined;
 }
 
 /** The response of `POST /agents/{id}/rotate-key`. */
@@ -272,6 +292,12 @@ export interface VerifyAgentRequest {
   agent_id: string;
   /** 1 to 256 characters. */
   api_key: string;
+  /**
+   * The permissions that the token is limited to: a list, or a text with spaces between. None wider than the agent's.
+   */
+  scope?: string | string[] | null | undefined;
+  /** Seconds that access tokens of this session live; at most `ACCESS_TOKEN_TTL_SECONDS`. */
+  expires_in?: number | null | undefined;
 }
 
 /** The response of `POST /agents/verify`. */
@@ -344,7 +370,7 @@ export interface AllActivityResponse {
 export interface RegisterWebhookRequest {
   /** An https URL; in local development also http://127.0.0.1. 1 to 2,048 characters. */
   url: string;
-  /** 1 to 15 entries. */
+  /** 1 to 16 entries. */
   events: EventName[];
   /** At most 500 characters. */
   description?: string | null | undefined;
@@ -387,7 +413,7 @@ export interface WebhookResponse {
 export interface UpdateWebhookRequest {
   /** An https URL; in local development also http://127.0.0.1. 1 to 2,048 characters. */
   url?: string | undefined;
-  /** 1 to 15 entries. */
+  /** 1 to 16 entries. */
   events?: EventName[] | undefined;
   /** At most 500 characters. */
   description?: string | null | undefined;
@@ -597,6 +623,21 @@ export interface WebhookEventData {
   "token.reuse_detected": {
     agent_id: string;
     detected_at: Timestamp;
+    /** Empty if it is not known. */
+    ip_address: string;
+    /** How many events of this minute this one represents. */
+    count?: number;
+    /** When the first of them happened. */
+    since?: Timestamp;
+  };
+  /**
+   * An agent has more sessions than `SESSIONS_PER_AGENT`: the one used least recently can no longer be refreshed; sent
+   * once while this goes on.
+   */
+  "session.limit_reached": {
+    agent_id: string;
+    limit: number;
+    reached_at: Timestamp;
     /** Empty if it is not known. */
     ip_address: string;
     /** How many events of this minute this one represents. */
