@@ -78,7 +78,7 @@ export function upstreamFailed(
 ): ApiError {
   const message = {
     timeout: `${name} did not begin its answer within ${timeoutMs / 1000} seconds.`,
-    bad_answer: `${name} answered with the status ${upstreamStatus}, which no answer of HTTP has. What was sent may have been done.`,
+    bad_answer: `${name} answered with the status ${upstreamStatus}, which no answer to this request can have. What was sent may have been done.`,
     encoded: `${name} answered in a Content-Encoding in which its credential could not be found.`,
     bad_redirect: `${name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
     unreachable: `${name} could not be reached, or broke the connection off.`,
