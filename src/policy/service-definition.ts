@@ -1,4 +1,4 @@
-import type { HeaderRules } from "./request-headers.ts";
+import type { HeaderRules } from "./header-rule.ts";
 
 /** A secret of an upstream, by the end of its name: `TOKEN` is `UPSTREAM_<NAME>_TOKEN`. */
 export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";

@@ -1,5 +1,5 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
-import { ANY, type HeaderRule } from "./request-headers.ts";
+import { ANY, type HeaderRule } from "./header-rule.ts";
 import type { CredentialScheme, SecretPart, ServiceDefinition } from "./service-definition.ts";
 import { github } from "./services/github.ts";
 import { hubspot } from "./services/hubspot.ts";

@@ -1,4 +1,4 @@
-import { ANY, type HeaderRules } from "../request-headers.ts";
+import { ANY, type HeaderRules } from "../header-rule.ts";
 
 /**
  * The request headers that the vendors document, beside those that every upstream gets. Slack and HubSpot document none.
