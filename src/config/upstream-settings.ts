@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { NAME_PATTERN } from "../permissions/grammar.ts";
+import { isReservedRequestHeader } from "../policy/request-headers.ts";
 import { isReservedResponseHeader } from "../policy/response-headers.ts";
 import type { UpstreamFault, UpstreamSettings } from "../policy/services.ts";
 import { explainIssue } from "../validation/explain-issue.ts";
@@ -23,9 +24,13 @@ const headerName = z.string().check(
   }),
 );
 
+const isHeaderPattern = z.regex(/^[a-z0-9][a-z0-9-]*\*?$/i, {
+  error: "must be the name of a header, or its beginning and *",
+});
+
 /** A response header that agents get beside those that every upstream may send; `X-Foo-*` is every name that begins so. */
 const responseHeader = z.string().check(
-  z.regex(/^[a-z0-9][a-z0-9-]*\*?$/i, { error: "must be the name of a header, or its beginning and *" }),
+  isHeaderPattern,
   z.refine((pattern) => !isReservedResponseHeader(pattern.toLowerCase()), {
     error:
       "names a header that no agent gets: of cookies, credentials, browsers, caches, one hop or the gateway itself",
@@ -42,6 +47,28 @@ const linkPlace = z.string().check(
 const linkName = z
   .string()
   .check(z.regex(/^(?:\*?[^*/]+|[^*/]+\*)$/, { error: "must be a member's name (upload_url, thumb_*)" }));
+const REQUEST_HEADER_FAULT =
+  "names a header that no operator can pass on: of one hop, proxies, browsers, credentials, another method or path, the body's type, or the gateway itself";
+
+/** A request header that this upstream gets from agents beside those that every upstream gets. */
+const requestHeader = z.string().check(
+  isHeaderPattern,
+  z.refine((pattern) => !isReservedRequestHeader(pattern.toLowerCase()), { error: REQUEST_HEADER_FAULT }),
+);
+
+/** The name of a header that is set on every request. `User-Agent` may be: some APIs want to know whom to write to. */
+const fixedHeader = z.string().check(
+  z.regex(/^[a-z0-9][a-z0-9-]*$/i, { error: "must be the name of a header" }),
+  z.refine((header) => /^user-agent$/i.test(header) || !isReservedRequestHeader(header.toLowerCase()), {
+    error: REQUEST_HEADER_FAULT,
+  }),
+);
+
+const headerValue = z.string().check(
+  z.regex(/^[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?$/, {
+    error: "must be 1 to 1,024 printable ASCII characters without white space around them",
+  }),
+);
 
 /** A record whose faulty keys are explained like faulty values. */
 const recordOf = <Value extends z.ZodMiniType>(key: typeof name, value: Value, keyFault: string) =>
@@ -101,11 +128,15 @@ const credential = z.pipe(
   }),
 );
 
+const milliseconds = z.number().check(z.int(), z.minimum(1), z.maximum(600_000));
+
 const upstreamShape = {
   base_url: z.optional(baseUrl),
   credential: z.optional(credential),
   resources: z.optional(recordOf(name, z.array(name).check(z.minLength(1)), NAME_FAULT)),
   rules: z.optional(z.array(z.string()).check(z.minLength(1))),
+  request_headers: z.optional(z.array(requestHeader)),
+  headers: z.optional(recordOf(fixedHeader, headerValue, REQUEST_HEADER_FAULT)),
   response_headers: z.optional(z.array(responseHeader)),
   refuse_parameters: z.optional(
     z.array(
@@ -114,7 +145,8 @@ const upstreamShape = {
   ),
   body_links: z.optional(z.array(linkPlace)),
   removed_links: z.optional(z.array(linkName)),
-  timeout_ms: z.optional(z.number().check(z.int(), z.minimum(1), z.maximum(600_000))),
+  timeout_ms: z.optional(milliseconds),
+  idle_timeout_ms: z.optional(milliseconds),
 };
 const upstream = z.strictObject(upstreamShape);
 

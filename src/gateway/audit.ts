@@ -25,6 +25,8 @@ const EARLY_ENDS: Readonly<Record<EarlyEnd, string>> = {
   credential_echo: "cut off: credential_echo",
   caller_ended: "cut off: the agent may no longer do this",
   too_large: "cut off: upstream_too_large",
+  agent_closed: "the agent closed the connection",
+  interrupted: "the agent or the upstream closed the connection",
 };
 
 const isEarlyEnd = (failure: string): failure is EarlyEnd => Object.hasOwn(EARLY_ENDS, failure);
@@ -45,13 +47,19 @@ export function recordFailure(audited: AuditedRequest, reason: string): void {
 
 /** Records an upstream whose answer could not be passed on, with its status if it had begun one. */
 export function recordUpstreamFailure(audited: AuditedRequest, { failure, upstreamStatus }: UpstreamFailure): void {
-  recordFailure(audited, isEarlyEnd(failure) ? `${upstreamStatus}, ${EARLY_ENDS[failure]}` : failure);
+  const reason = isEarlyEnd(failure) ? EARLY_ENDS[failure] : failure;
+  const hasStatus = isEarlyEnd(failure) || failure === "bad_answer";
+  recordFailure(audited, hasStatus ? `${upstreamStatus}, ${reason}` : reason);
 }
 
-/** Records that an answer was cut off after its beginning had been sent. The gateway's own cuts are logged for the operator too. */
+/** The ends that are the gateway's own doing, which are logged for the operator too. */
+const CUTS: ReadonlySet<EarlyEnd> = new Set(["credential_echo", "too_large"] as const);
+
+/** Records that an answer was cut off after its beginning had been sent. It is no failure that an agent closes its connection. */
 export function recordEarlyEnd(audited: AuditedRequest, upstreamStatus: number, end: EarlyEnd): void {
-  recordFailure(audited, `${upstreamStatus}, ${EARLY_ENDS[end]}`);
-  if (end === "broken_off" || end === "caller_ended") return;
+  const status = end === "agent_closed" && upstreamStatus < 400 ? "success" : "failure";
+  audited.context.waitUntil(record(audited, status, `${upstreamStatus}, ${EARLY_ENDS[end]}`));
+  if (!CUTS.has(end)) return;
   const { context, caller, resolved } = audited;
   logRefusal({
     request_id: context.requestId,

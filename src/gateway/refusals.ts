@@ -63,6 +63,7 @@ export function credentialUnavailable({ name }: Service, fault: CredentialFault)
 /** The code of the error for each way in which an upstream fails. */
 const UPSTREAM_CODES = {
   timeout: "upstream_timeout",
+  bad_answer: "upstream_bad_answer",
   encoded: "upstream_encoded",
   bad_redirect: "upstream_bad_redirect",
   unreachable: "upstream_unreachable",
@@ -71,9 +72,13 @@ const UPSTREAM_CODES = {
 } as const satisfies Record<UpstreamFailure["failure"], string>;
 
 /** Returns 504 if an upstream did not begin its answer in time, and 502 for every other answer that cannot be passed on. */
-export function upstreamFailed({ name, timeoutMs }: Service, { failure, cause }: UpstreamFailure): ApiError {
+export function upstreamFailed(
+  { name, timeoutMs }: Service,
+  { failure, upstreamStatus, cause }: UpstreamFailure,
+): ApiError {
   const message = {
     timeout: `${name} did not begin its answer within ${timeoutMs / 1000} seconds.`,
+    bad_answer: `${name} answered with the status ${upstreamStatus}, which no answer to this request can have. What was sent may have been done.`,
     encoded: `${name} answered in a Content-Encoding in which its credential could not be found.`,
     bad_redirect: `${name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
     unreachable: `${name} could not be reached, or broke the connection off.`,

@@ -42,6 +42,8 @@ export function mustBeRead({ headers }: Request, resolved: ResolvedRequest, wide
 const rulesFor = ({ rule, service }: ResolvedRequest, wider: readonly string[]): BodyRules => ({
   forms: service.table().formNames,
   keys: [...(service.definition.refusedBodyParameters ?? []), ...wider],
+  // `associations: null` associates nothing.
+  nullable: wider,
   isCovered: rule !== null,
 });
 

@@ -2,7 +2,11 @@ import { createMiddleware } from "hono/factory";
 import type { AppEnv } from "./request-context.ts";
 
 /** The response headers that a page may read beside those that the Fetch standard safelists. */
-const EXPOSED_HEADERS = "X-Request-Id, Retry-After, RateLimit-Policy, WWW-Authenticate, Link, X-AgentAuth-Upstream";
+const EXPOSED_HEADERS = "X-Request-Id, Retry-After, RateLimit-Policy, WWW-Authenticate, Link";
+
+/** Of an upstream's answer, a page may read every header that an agent gets: ETag, Location, rate limits, the vendor's own. */
+const exposedHeaders = (headers: Headers): string =>
+  headers.has("x-agentauth-upstream") ? [EXPOSED_HEADERS, ...headers.keys()].join(", ") : EXPOSED_HEADERS;
 
 /**
  * CORS for the origins of `CORS_ORIGINS`, on errors too. Responds to OPTIONS itself: no OPTIONS request is forwarded.
@@ -21,8 +25,8 @@ export const cors = createMiddleware<AppEnv>(async (c, next) => {
   const { corsOrigins } = c.get("context").config;
   const allowed = corsOrigins.includes("*") ? "*" : corsOrigins.find((one) => one === origin);
   if (!allowed) return;
+  headers.set("access-control-expose-headers", exposedHeaders(headers));
   headers.set("access-control-allow-origin", allowed);
-  headers.set("access-control-expose-headers", EXPOSED_HEADERS);
 });
 
 /** Allows every request header: the only credential is a header, which a page must have been given. */

@@ -72,6 +72,11 @@ export const ERRORS = {
   parameter_refused: { status: 400, text: "A parameter would go around the credential, the method or the permission." },
   upgrade_refused: { status: 400, text: "The gateway does not forward Upgrade requests." },
   bad_links_header: { status: 400, text: "`X-AgentAuth-Links` is neither `rewrite` nor `keep`." },
+  body_not_forwarded: { status: 400, text: "A GET or HEAD has a body, which would be lost." },
+  header_refused: {
+    status: 400,
+    text: "A request header that the gateway does not forward acts as somebody else, or the write would do something else without it.",
+  },
 
   missing_token: { status: 401, text: "The request has no access token." },
   invalid_token: { status: 401, text: "The access token is not one of this deployment's." },
@@ -124,6 +129,7 @@ export const ERRORS = {
 
   internal_error: { status: 500, text: "AgentAuth failed; the operator finds the cause in the log by `request_id`." },
   upstream_unreachable: { status: 502, text: "The upstream could not be reached, or ended its answer early." },
+  upstream_bad_answer: { status: 502, text: "The upstream answered with something that is not an answer of HTTP." },
   upstream_encoded: { status: 502, text: "The upstream answered in a Content-Encoding that cannot be checked." },
   upstream_bad_redirect: { status: 502, text: "The upstream redirects to a URL that the gateway does not follow." },
   upstream_credential_failed: { status: 502, text: "The upstream's token endpoint issued no access token." },

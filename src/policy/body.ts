@@ -1,4 +1,5 @@
 import { formatForm, parseForm } from "./form.ts";
+import { contentCoding } from "./content-coding.ts";
 import { endToEndHeader } from "./request-headers.ts";
 import { formatMediaType, isUtf8, parseMediaType, type MediaType } from "./media-type.ts";
 import { formatMultipart, parseMultipart } from "./multipart.ts";
@@ -29,6 +30,8 @@ export interface BodyRules {
   readonly forms: WatchedNames;
   /** Keys that are refused in JSON and in forms: `token`, or `inputs.associations` below a JSON key. */
   readonly keys: readonly string[];
+  /** Those of `keys` whose value may be null, which names nothing. */
+  readonly nullable?: readonly string[];
   /** Whether a rule of the table matches the request. If none does, bodies that are neither JSON nor a form are streamed unchecked. */
   readonly isCovered: boolean;
 }
@@ -67,8 +70,7 @@ export function bodyTreatment(headers: Headers, { forms, keys, isCovered }: Body
     return isCovered ? { code: "body_type_refused", reason: `it is ${type.type}` } : { kind: "stream", type };
   }
   if (!isUtf8(type)) return { code: "body_type_refused", reason: "its charset is not UTF-8" };
-  const coding = endToEndHeader(headers, "content-encoding") ?? "identity";
-  if (coding.trim().toLowerCase() !== "identity") {
+  if (contentCoding(endToEndHeader(headers, "content-encoding")) !== "none") {
     return { code: "body_type_refused", reason: "it has a Content-Encoding" };
   }
   return { kind, type };
@@ -85,14 +87,15 @@ export function bodyTreatment(headers: Headers, { forms, keys, isCovered }: Body
 export function checkBody(
   bytes: ArrayBuffer,
   treatment: BodyTreatment | BodyFault,
-  { forms, keys }: BodyRules,
+  rules: BodyRules,
 ): BodyToSend | BodyFault {
+  const { forms, keys } = rules;
   if (bytes.byteLength === 0) return { body: null };
   if ("code" in treatment) return treatment;
   const { kind, type } = treatment;
   if (kind === "stream") return { body: bytes, contentType: formatMediaType(type) };
   if (kind === "json")
-    return checkJson(bytes, type, keys) ?? { code: "bad_body", reason: "it is not valid JSON in UTF-8" };
+    return checkJson(bytes, type, rules) ?? { code: "bad_body", reason: "it is not valid JSON in UTF-8" };
   const firsts = keys.map((key) => ({ key, first: watchNames([key.split(".", 1)[0]!]) }));
   const refused = (name: string): string | undefined =>
     watchedNameIn(name, forms) ?? firsts.find(({ first }) => watchedNameIn(name, first))?.key;
@@ -103,7 +106,7 @@ export function checkBody(
     return parameter === undefined ? formatMultipart(parts) : { code: "parameter_refused", parameter };
   }
   const json = /^[\s]*[{[]/.test(new TextDecoder().decode(bytes.slice(0, 64)))
-    ? checkJson(bytes, JSON_TYPE, keys, forms)
+    ? checkJson(bytes, JSON_TYPE, rules, forms)
     : null;
   if (json) return json;
   const form = parseForm(bytes);
@@ -139,7 +142,7 @@ function firstFound<T>(items: readonly T[], find: (item: T) => string | undefine
 function checkJson(
   bytes: ArrayBuffer,
   type: MediaType,
-  keys: readonly string[],
+  { keys, nullable = [] }: BodyRules,
   forms?: WatchedNames,
 ): BodyToSend | BodyFault | undefined {
   try {
@@ -154,6 +157,7 @@ function checkJson(
       hasKey(
         value,
         key.split(".").map((step) => watchNames([step])),
+        nullable.includes(key),
       ),
     );
     if (parameter !== undefined) return { code: "parameter_refused", parameter };
@@ -175,16 +179,18 @@ function parseJson(bytes: ArrayBuffer): unknown {
  * Returns whether a path of keys leads to a value. Each entry of a list on the way is searched; an empty list does not count as a value. An object in
  * the place of a list counts as one that has the key, because some parsers read it as the list of its values.
  */
-function hasKey(value: unknown, [key, ...rest]: readonly WatchedNames[]): boolean {
-  if (Array.isArray(value)) return value.some((one) => hasKey(one, key ? [key, ...rest] : []));
+function hasKey(value: unknown, [key, ...rest]: readonly WatchedNames[], mayBeNull: boolean): boolean {
+  if (Array.isArray(value)) return value.some((one) => hasKey(one, key ? [key, ...rest] : [], mayBeNull));
   if (!key || typeof value !== "object" || value === null) return false;
   return Object.entries(value).some(
     ([name, inner]) =>
-      watchedNameIn(name, key) !== undefined && (rest.length === 0 ? isGiven(inner) : isBelow(inner, rest)),
+      watchedNameIn(name, key) !== undefined &&
+      (rest.length === 0 ? isGiven(inner, mayBeNull) : isBelow(inner, rest, mayBeNull)),
   );
 }
 
-const isGiven = (value: unknown): boolean => !(Array.isArray(value) && value.length === 0);
+const isGiven = (value: unknown, mayBeNull: boolean): boolean =>
+  !(mayBeNull && value === null) && !(Array.isArray(value) && value.length === 0);
 
-const isBelow = (value: unknown, keys: readonly WatchedNames[]): boolean =>
-  Array.isArray(value) ? hasKey(value, keys) : typeof value === "object" && value !== null;
+const isBelow = (value: unknown, keys: readonly WatchedNames[], mayBeNull: boolean): boolean =>
+  Array.isArray(value) ? hasKey(value, keys, mayBeNull) : typeof value === "object" && value !== null;

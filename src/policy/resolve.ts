@@ -3,7 +3,8 @@ import { linkMode, type LinkMode } from "./body-links.ts";
 import { MAX_CHECKED_BODY, type BodyFault } from "./body.ts";
 import { canonicalPath, splitTarget, type CanonicalPath, type PathFault } from "./path.ts";
 import { parseQuery, type QueryFault } from "./query.ts";
-import { METHODS } from "./rule.ts";
+import { declaresBody, readRequestHeaders, type ReadHeaders, type RefusedHeader } from "./request-headers.ts";
+import { isRead, METHODS } from "./rule.ts";
 import type { Service } from "./services.ts";
 import { findRule, allowsEncodedSlashes, untilMark } from "./rule-table.ts";
 
@@ -15,7 +16,9 @@ type RefusalCode =
   | "unknown_service"
   | "method_not_allowed"
   | "upgrade_refused"
-  | "bad_links_header";
+  | "bad_links_header"
+  | "body_not_forwarded"
+  | "header_refused";
 
 /** A request that two servers could read differently, or that no agent may send. It is never forwarded. */
 export interface Refusal {
@@ -55,6 +58,8 @@ export interface ResolvedRequest {
   readonly required: readonly string[];
   /** What the sender wants done to the links of a JSON answer; undefined for what the service does by itself. */
   readonly links: LinkMode | undefined;
+  /** The headers that are forwarded, and the names of those that are not. */
+  readonly headers: Pick<ReadHeaders, "forwarded" | "dropped">;
 }
 
 const PATH_FAULTS: Readonly<Record<PathFault, string>> = {
@@ -105,6 +110,14 @@ export function resolveRequest(
       "X-AgentAuth-Links is rewrite or keep. Leave it out for the service's own links.",
     );
   }
+  // Most servers ignore it, and the runtime does not send it: a filter that is lost would turn into "everything".
+  if (isRead(method) && declaresBody(headers)) {
+    return refuse(
+      400,
+      "body_not_forwarded",
+      `A ${method} has no body that the gateway could forward. Put it into the query, or use a method that has one.`,
+    );
+  }
 
   const { definition } = service;
   const table = service.table();
@@ -123,16 +136,21 @@ export function resolveRequest(
   const required = covered
     ? union(union(rule.required, ended.required), parsedQuery.embedded)
     : [serviceWildcard(service.name)];
+  const write = required.some((permission) => !permission.endsWith(":read"));
+  // Nothing is known about an uncovered request but its method.
+  const { refused, ...read } = readRequestHeaders(headers, method, definition, covered ? write : !isRead(method));
+  if (refused) return refusedHeader(refused);
   return {
     outcome: "resolved",
     service,
     method,
-    write: required.some((permission) => !permission.endsWith(":read")),
+    write,
     path: encoded,
     query,
     rule: covered ? rule.source : null,
     required,
     links,
+    headers: read,
   };
 }
 
@@ -205,6 +223,9 @@ function refusedParameter(parameter: string, what: string): Refusal {
   const message = `The ${what} ${parameter} is not forwarded: it would go around the credential, the method or the permission that are checked. Leave it out.`;
   return { ...refuse(400, "parameter_refused", message), parameter };
 }
+
+const refusedHeader = ({ name, because }: RefusedHeader): Refusal =>
+  refuse(400, "header_refused", `The request header ${name} is not forwarded: ${because}. Nothing was forwarded.`);
 
 function refuse(status: Refusal["status"], code: RefusalCode, message: string): Refusal {
   return { outcome: "refused", status, code, message };

@@ -1,3 +1,5 @@
+import type { HeaderRules } from "./header-rule.ts";
+
 /** A secret of an upstream, by the end of its name: `TOKEN` is `UPSTREAM_<NAME>_TOKEN`. */
 export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";
 
@@ -73,10 +75,12 @@ export interface ServiceDefinition {
   readonly pathPrefix?: `/${string}` | undefined;
   /** Whether this upstream ignores one `.json` at the end of the path. Rules are matched without it; it is fetched with it. */
   readonly jsonSuffix?: boolean | undefined;
-  /** Request headers that are forwarded to this upstream beside those that every upstream gets, in lower case, and their allowed values. */
-  readonly requestHeaders?: ReadonlyMap<string, RegExp>;
+  /** What happens to the request headers of this upstream's own. The general rules are in `request-headers.ts`. */
+  readonly requestHeaders?: HeaderRules;
   /** Headers that are set if the agent does not send them, in lower case. */
   readonly defaultHeaders?: Readonly<Record<string, string>>;
+  /** Headers that are always set, in lower case. What the agent sends in their place is dropped. */
+  readonly fixedHeaders?: Readonly<Record<string, string>>;
   /** Parameters that are refused in a query. `REFUSED_PARAMETERS` if left out. */
   readonly refusedParameters?: readonly string[];
   /**

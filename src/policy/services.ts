@@ -1,4 +1,5 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
+import { ANY, type HeaderRule } from "./header-rule.ts";
 import type { CredentialScheme, SecretPart, ServiceDefinition } from "./service-definition.ts";
 import { github } from "./services/github.ts";
 import { hubspot } from "./services/hubspot.ts";
@@ -22,6 +23,8 @@ export interface Service {
   readonly definition: ServiceDefinition;
   /** How long the upstream may take to begin its response, in milliseconds. */
   readonly timeoutMs: number;
+  /** How long nothing of a body may arrive, the request's or the response's, in milliseconds. */
+  readonly idleTimeoutMs: number;
   readonly table: () => RuleTable;
 }
 
@@ -31,12 +34,18 @@ export interface UpstreamSettings {
   readonly credential?: CredentialScheme | undefined;
   readonly resources?: Readonly<Record<string, readonly string[]>> | undefined;
   readonly rules?: readonly string[] | undefined;
+  readonly request_headers?: readonly string[] | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly response_headers?: readonly string[] | undefined;
   readonly refuse_parameters?: readonly string[] | undefined;
   readonly body_links?: readonly string[] | undefined;
   readonly removed_links?: readonly string[] | undefined;
   readonly timeout_ms?: number | undefined;
+  readonly idle_timeout_ms?: number | undefined;
 }
+
+/** What an operator can say of their own upstreams only. A built-in service says it itself. */
+const OWN_KEYS = ["rules", "resources", "refuse_parameters", "request_headers", "headers"] as const;
 
 /** What is wrong with the declaration of an upstream. */
 export interface UpstreamFault {
@@ -48,6 +57,7 @@ export interface UpstreamFault {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
 
 /** Returns the name of the secret that contains one part of a service's credential: `UPSTREAM_GITHUB_TOKEN`. */
 export const secretName = (service: string, part: SecretPart): string =>
@@ -78,9 +88,9 @@ export function loadServices(
   }
   for (const definition of BUILT_IN_SERVICES) {
     const settings = upstreams.get(definition.name);
-    if (settings?.rules || settings?.resources || settings?.refuse_parameters) {
+    if (settings && OWN_KEYS.some((key) => settings[key] !== undefined)) {
       const message =
-        "only base_url, credential, timeout_ms, response_headers, body_links and removed_links of a built-in service can be set.";
+        "only base_url, credential, timeout_ms, idle_timeout_ms, response_headers, body_links and removed_links of a built-in service can be set.";
       faults.push({ upstream: definition.name, path: [], message });
     }
     services.set(definition.name, createService(definition, settings, catalogue));
@@ -93,12 +103,19 @@ export function loadServices(
       continue;
     }
     catalogue[name] = settings.resources;
+    faults.push(...headerFaults(name, settings));
     const definition: ServiceDefinition = {
       name,
       baseUrl: settings.base_url,
       credential: settings.credential ?? { scheme: "bearer" },
       rules: settings.rules,
       ...(settings.refuse_parameters && { refusedParameters: settings.refuse_parameters }),
+      ...(settings.headers && { fixedHeaders: inLowerCase(settings.headers) }),
+      ...(settings.request_headers && {
+        requestHeaders: Object.fromEntries(
+          settings.request_headers.map((header) => [header.toLowerCase(), LISTED_HEADER] as const),
+        ),
+      }),
     };
     const own = createService(definition, settings, catalogue);
     faults.push(...ruleFaults(definition, own, catalogue));
@@ -110,6 +127,56 @@ export function loadServices(
     services.set(name, own);
   }
   return { services, catalogue, faults };
+}
+
+/** A header that an operator lists. Without it a write may do something else: what it means only the upstream knows. */
+const LISTED_HEADER: HeaderRule = {
+  passes: ANY,
+  otherwise: "refuse_write",
+  because: "Connection names it, which removes it",
+};
+
+const inLowerCase = (headers: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers).map(([header, value]) => [header.toLowerCase(), value]));
+
+/** Every header that is set or passed on in the place of the credential, and every one that is both set and passed on. */
+function headerFaults(
+  upstream: string,
+  { credential, headers = {}, request_headers = [] }: UpstreamSettings,
+): UpstreamFault[] {
+  const own = credentialHeaders(credential);
+  const fixed = new Set(Object.keys(headers).map((header) => header.toLowerCase()));
+  const faults: UpstreamFault[] = [];
+  for (const header of Object.keys(headers)) {
+    if (!own.has(header.toLowerCase())) continue;
+    const message = `the credential is sent in ${header}. Remove it here.`;
+    faults.push({ upstream, path: ["headers", header], message });
+  }
+  for (const [index, header] of request_headers.entries()) {
+    const path = ["request_headers", index];
+    if (own.has(header.toLowerCase())) {
+      faults.push({ upstream, path, message: `the credential is sent in ${header}, so agents cannot send it.` });
+    }
+    if (fixed.has(header.toLowerCase())) {
+      faults.push({
+        upstream,
+        path,
+        message: `headers sets ${header}, so agents cannot send it. Remove one of the two.`,
+      });
+    }
+  }
+  return faults;
+}
+
+/** The names of the headers that carry a credential beside `Authorization`, in lower case. */
+function credentialHeaders(credential: CredentialScheme | undefined): ReadonlySet<string> {
+  const names =
+    credential?.scheme === "header"
+      ? [credential.name]
+      : credential?.scheme === "headers"
+        ? Object.keys(credential.headers)
+        : [];
+  return new Set(names.map((name) => name.toLowerCase()));
 }
 
 /** Every rule that cannot be read, or, if all can, every pair of rules that some request would match both of. */
@@ -161,6 +228,7 @@ function createService(
       removedLinks: settings?.removed_links ?? removedLinks,
     },
     timeoutMs: settings?.timeout_ms ?? DEFAULT_TIMEOUT_MS,
+    idleTimeoutMs: settings?.idle_timeout_ms ?? DEFAULT_IDLE_TIMEOUT_MS,
     // Most isolates serve few of the services: a table is compiled for its first request.
     table: () => (table ??= compileTable(definition, catalogue)),
   };

@@ -6,6 +6,8 @@ import { describe, expect, it } from "vitest";
 import { coverageTable } from "../../scripts/vendor-groups.ts";
 import { ERRORS } from "../../src/http/errors.ts";
 import { explain } from "../../src/policy/explain.ts";
+import type { HeaderRules } from "../../src/policy/header-rule.ts";
+import { GENERAL_REQUEST_HEADERS } from "../../src/policy/request-headers.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { upstreamSettings } from "../../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
@@ -69,6 +71,34 @@ describe("docs/gateway.md", () => {
     for (const code of new Set([...faults, ...codes])) {
       expect(markdown.codeSpans, code).toContain(code);
     }
+  });
+
+  it("says what happens to every request header that a rule names", () => {
+    const words = {
+      ignore: "dropped and not named",
+      drop: "dropped",
+      refuse_write: "a write is refused",
+      refuse: "refused",
+    };
+    const rowsOf = (service: string, rules: HeaderRules) =>
+      Object.entries(rules).map(([header, { passes, otherwise }]) => [
+        service,
+        `\`${header}\``,
+        passes !== undefined,
+        words[otherwise],
+      ]);
+    const written = markdown
+      .section("Request headers")
+      .rows.map(([service = "", header = "", passes, otherwise = ""]) => [
+        service,
+        header,
+        passes !== "no",
+        otherwise.split(",")[0],
+      ]);
+    expect(written).toEqual([
+      ...rowsOf("all", GENERAL_REQUEST_HEADERS),
+      ...BUILT_IN_SERVICES.flatMap(({ name, requestHeaders = {} }) => rowsOf(name, requestHeaders)),
+    ]);
   });
 
   it("names every value that embeds, and every link that is rewritten or removed", () => {

@@ -20,6 +20,9 @@ let broken: Server;
 let switching: Server;
 let answer: (request: IncomingMessage, response: ServerResponse) => unknown;
 let received = 0;
+let odd: Server;
+let oddStatus = 0;
+let oddOpen = 0;
 
 const listen = (one: Server) =>
   new Promise<number>((resolve) => one.listen(0, "127.0.0.1", () => resolve((one.address() as AddressInfo).port)));
@@ -36,7 +39,15 @@ beforeAll(async () => {
   // Speaks another protocol from here on, as nobody asked it to.
   switching = createTcpServer((socket) => {
     socket.on("error", () => undefined);
-    socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
+    socket.once("data", () =>
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"),
+    );
+  });
+  // Answers with a status that HTTP does not have, and with a body that does not end.
+  odd = createTcpServer((socket) => {
+    oddOpen++;
+    socket.on("error", () => undefined).on("close", () => oddOpen--);
+    socket.once("data", () => socket.write(`HTTP/1.1 ${oddStatus} Odd\r\nContent-Length: 1000\r\n\r\nhalf`));
   });
   const lab = { resources: { things: ["read", "write"] }, rules: ["* /{path...} things"] };
   worker = await startWorker({
@@ -47,6 +58,11 @@ beforeAll(async () => {
     "UPSTREAMS.broken": JSON.stringify({ ...lab, base_url: `http://127.0.0.1:${await listen(broken)}` }),
     "UPSTREAMS.based": JSON.stringify({ ...lab, base_url: `${origin}/api/v3` }),
     "UPSTREAMS.switching": JSON.stringify({ ...lab, base_url: `http://127.0.0.1:${await listen(switching)}` }),
+    "UPSTREAMS.odd": JSON.stringify({
+      ...lab,
+      base_url: `http://127.0.0.1:${await listen(odd)}`,
+      credential: { scheme: "none" },
+    }),
     "UPSTREAMS.bare": JSON.stringify({ ...lab, base_url: origin }),
     "UPSTREAMS.zendesk.base_url": origin,
     "UPSTREAMS.open": JSON.stringify({ ...lab, base_url: origin, credential: { scheme: "none" } }),
@@ -62,6 +78,7 @@ beforeAll(async () => {
     "lab:*:*",
     "based:*:*",
     "switching:*:*",
+    "odd:*:*",
     "down:*:*",
     "nowhere:*:*",
     "broken:*:*",
@@ -75,6 +92,7 @@ afterAll(async () => {
   server?.close();
   broken?.close();
   switching?.close();
+  odd?.close();
 });
 
 const call = (path: string, init: Parameters<Worker["call"]>[1] = {}) =>
@@ -391,7 +409,6 @@ describe("an upstream that fails", () => {
     ["down", "/down/x", "down GET /x → unreachable"],
     ["no host", "/nowhere/x", "nowhere GET /x → unreachable"],
     ["not HTTP", "/broken/x", "broken GET /x → unreachable"],
-    ["switching protocols", "/switching/x", "switching GET /x → unreachable"],
   ])("%s: 502 naming it", async (_, path, activity) => {
     const got = await call(path);
     expect(got.status).toBe(502);
@@ -402,6 +419,20 @@ describe("an upstream that fails", () => {
     });
     hasNoSecret(got);
     await worker.activity(agent, (message) => message === activity);
+  });
+
+  it.each([
+    [101, "switching"],
+    [600, "odd"],
+    [999, "odd"],
+  ])("answering with %i, which is no status: 502 naming it, recorded, and its body cancelled", async (status, name) => {
+    oddStatus = status;
+    const got = await call(`/${name}/x`, { method: "POST", json: {} });
+    expect([got.status, got.body.code, got.body.upstream]).toEqual([502, "upstream_bad_answer", name]);
+    expect(got.body.message).toContain(`the status ${status}`);
+    hasNoSecret(got);
+    await worker.activity(agent, (message) => message === `${name} POST /x → ${status}, bad_answer`);
+    if (name === "odd") await expect.poll(() => oddOpen).toBe(0);
   });
 
   it("slow to begin: 504", async () => {
@@ -480,6 +511,27 @@ describe("an agent that goes away", () => {
     const response = await open("/lab/long");
     response.once("data", () => response.destroy());
     await gone;
+    await worker.activity(agent, (message) => message === "lab GET /long → 200, the agent closed the connection");
+  });
+
+  it("in the middle of an answer that nothing looks at ends it upstream too", async () => {
+    const gone = new Promise<void>((resolve) => {
+      answer = (_, response) => {
+        response.writeHead(200);
+        const timer = setInterval(() => response.write("data: 1\n\n"), 20);
+        response.on("close", () => {
+          clearInterval(timer);
+          resolve();
+        });
+      };
+    });
+    const response = await open("/open/long");
+    response.once("data", () => response.destroy());
+    await gone;
+    await worker.activity(
+      agent,
+      (message) => message === "open GET /long → 200, the agent or the upstream closed the connection",
+    );
   });
 
   it("before the answer begins leaves a record of what it did all the same", async () => {
@@ -505,6 +557,7 @@ describe("an agent that goes away", () => {
       body: (request) => void request.write(block, () => setTimeout(() => request.destroy(), 50)),
     }).catch(() => undefined);
     expect(await gone).toBe(false);
+    await worker.activity(agent, (message) => message === "lab POST /upload → broken off, bad_body");
   });
 });
 
@@ -592,7 +645,28 @@ describe("an upstream that sends the credential back", () => {
     if (coding !== "identity") expect(() => brotliDecompressSync(body)).toThrow();
   });
 
-  it.each(["deflate", "x-gzip", "gzip, gzip", "BR", "zstd"])(
+  it.each(["GZIP", "x-gzip", "identity, gzip", "Gzip, utf-8"])("is found under %s, which is gzip", async (coding) => {
+    const text = (secret: string) => gzipSync(JSON.stringify({ authorization: secret, padding: "x".repeat(1000) }));
+    echo("application/json", text(CREDENTIAL), { "content-encoding": coding });
+    const { body, broken: cut } = await readAll(await open("/lab/echo-spelled"));
+    expect([cut, body.toString("latin1").includes("credential-of")]).toEqual([true, false]);
+    echo("application/json", text("fine"), { "content-encoding": coding });
+    const passed = await open("/lab/spelled");
+    expect(passed.headers["content-encoding"]).toBeUndefined();
+    expect(JSON.parse(String((await readAll(passed)).body)).authorization).toBe("fine");
+  });
+
+  it.each(["utf-8", "Identity", "UTF-8, identity"])("is found under %s, which is no coding", async (coding) => {
+    echo("application/json", JSON.stringify({ authorization: CREDENTIAL }), { "content-encoding": coding });
+    expect((await call("/lab/echo-bogus")).body.code).toBe("credential_echo");
+    echo("application/json", '{"fine":true}', { "content-encoding": coding });
+    const passed = await open("/lab/bogus");
+    expect(passed.headers).toMatchObject({ "content-length": "13" });
+    expect(passed.headers["content-encoding"]).toBeUndefined();
+    expect(String((await readAll(passed)).body)).toBe('{"fine":true}');
+  });
+
+  it.each(["deflate", "snappy", "gzip, gzip", "BR", "zstd"])(
     "could not be found under %s, which is 502",
     async (coding) => {
       echo("application/json", deflateSync(`{"authorization":"${CREDENTIAL}"}`), { "content-encoding": coding });

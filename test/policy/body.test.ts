@@ -75,6 +75,34 @@ describe("JSON whose keys are looked at", () => {
     expect(await json(text)).toEqual(refusal("token"));
   });
 
+  it("takes null for nothing where a key names something, and not where it is refused", () => {
+    const rules = {
+      forms: watchNames([]),
+      keys: ["token", "associations"],
+      nullable: ["associations"],
+      isCovered: true,
+    };
+    const checked = (text: string) => {
+      const bytes = new TextEncoder().encode(text).buffer as ArrayBuffer;
+      return checkBody(bytes, bodyTreatment(new Headers({ "content-type": "application/json" }), rules), rules);
+    };
+    expect(checked('{"associations":null}')).toMatchObject({ body: '{"associations":null}' });
+    expect(checked('{"token":null}')).toEqual(refusal("token"));
+    expect(checked('{"associations":[null]}')).toEqual(refusal("associations"));
+  });
+
+  it.each(["Identity", "identity, IDENTITY", "utf-8", ""])("is read under the coding %j, which is none", (coding) => {
+    const rules = { forms: watchNames([]), keys: ["token"], isCovered: true };
+    const headers = new Headers({ "content-type": "application/json; charset=utf8", "content-encoding": coding });
+    expect(bodyTreatment(headers, rules)).toMatchObject({ kind: "json" });
+  });
+
+  it.each(["GZIP", "x-gzip", "deflate", "utf-8, br", "snappy"])("is refused under the coding %s", (coding) => {
+    const rules = { forms: watchNames([]), keys: ["token"], isCovered: true };
+    const headers = new Headers({ "content-type": "application/json", "content-encoding": coding });
+    expect(bodyTreatment(headers, rules)).toMatchObject({ code: "body_type_refused" });
+  });
+
   it("finds a key below another, through lists", async () => {
     expect(await json('{"inputs":[{"id":1},{"associations":[{"to":1}]}]}')).toEqual(refusal("inputs.associations"));
     const text = '{"associations":[1],"inputs":[{"associations":[]}]}';

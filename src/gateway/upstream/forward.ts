@@ -4,7 +4,8 @@ import type { BodyToSend } from "../../policy/body.ts";
 import type { Credential } from "../credentials/credentials.ts";
 import { bodyLinksOf, LINKS_HEADER } from "../../policy/body-links.ts";
 import { upstreamUrl, type ResolvedRequest } from "../../policy/resolve.ts";
-import { contentLength, requestHeaders } from "../../policy/request-headers.ts";
+import { contentCoding } from "../../policy/content-coding.ts";
+import { contentLength, toldHeaders } from "../../policy/request-headers.ts";
 import { linkRewriter } from "./links.ts";
 import { maxDecodedLength, streamBody, bufferBody, type BodyEnd } from "./stream-body.ts";
 import { setResponseHeaders } from "./response-headers.ts";
@@ -17,9 +18,10 @@ export interface UpstreamFailure {
   readonly failure:
     | "timeout"
     | "unreachable"
+    | "bad_answer"
     | "encoded"
     | "bad_redirect"
-    | Exclude<BodyEnd, "too_large" | "caller_ended" | undefined>;
+    | Extract<BodyEnd, "credential_echo" | "broken_off">;
   /** The status of its answer, if that had begun. */
   readonly upstreamStatus?: number;
   readonly cause?: unknown;
@@ -59,7 +61,7 @@ export async function forward(
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = resolved;
   const url = upstreamUrl(resolved, credential.origin);
-  const headers = requestHeaders(request.headers, service.definition);
+  const headers = { ...resolved.headers.forwarded };
   if (contentType !== undefined) headers["content-type"] = contentType;
   for (const [name, value] of credential.headers) headers[name] = value;
 
@@ -70,7 +72,9 @@ export async function forward(
   // A slow sender gets its own error before the upstream's time limit ends.
   const { late, stop } = deadline(service.timeoutMs, upload?.sent, bodyTimeoutMs + IDLE_BODY_MS);
   const content = upload ? { body: upload.body, signal: upload.signal } : { body };
-  const init: RequestInit = { method: resolved.method, headers, ...content, redirect: "manual" };
+  // Cloudflare's cache would not tell apart the requests of two agents where the credential is in another header than `Authorization`.
+  // `no-store` neither reads nor fills it. The upstream gets `Cache-Control: no-cache` and `Pragma: no-cache` with it.
+  const init: RequestInit = { method: resolved.method, headers, ...content, redirect: "manual", cache: "no-store" };
   let answer: Response | undefined;
   try {
     const answering = fetch(url.href, init);
@@ -82,11 +86,15 @@ export async function forward(
     stop();
   }
   if (!answer) return { failure: "timeout" };
-  // 101 without an Upgrade header in the request.
-  if (answer.status < 200) return { failure: "unreachable" };
+  // 101 without an Upgrade header in the request, or what is no status of HTTP (RFC 9110 §15) and no response could have.
+  if (answer.status < 200 || answer.status > 599) {
+    await answer.body?.cancel();
+    return { failure: "bad_answer", upstreamStatus: answer.status };
+  }
   if (answer.status === 401) credential.invalidate?.();
 
   const { definition } = service;
+  const { dropped } = resolved.headers;
   const { status, headers: received } = answer;
   const scope = { service, fetched: url, gatewayOrigin: originOf(request.url), issuer };
   const resolve = (text: string) => resolveLink(text, scope);
@@ -100,20 +108,24 @@ export async function forward(
   const answered = (content: BodyInit | null): Response => {
     const response = new Response(content, { status, statusText, headers: received });
     setResponseHeaders(response.headers, received, definition, credential.secretEncodings, resolve);
+    if (dropped.length > 0) response.headers.set("x-agentauth-dropped", toldHeaders(dropped));
     return response;
   };
   const ended = { upstreamStatus: status, done: undefined };
   if (resolved.method === "HEAD" || BODILESS.has(status)) return { response: answered(null), ...ended };
-  const searched = searchedLength(received);
   const { secretEncodings } = credential;
-  if (secretEncodings.length > 0 && !DECODED.test(received.get("content-encoding") ?? "")) {
+  const bodyLinks = status !== 206 && isJson(received) ? bodyLinksOf(definition, resolved.links) : undefined;
+  const links = bodyLinks && linkRewriter(bodyLinks, scope);
+  const isRead = links !== undefined || secretEncodings.length > 0;
+  const coding = isRead ? contentCoding(received.get("content-encoding")) : "decoded";
+  if (coding === "unreadable") {
     await answer.body?.cancel();
     return { failure: "encoded", upstreamStatus: status };
   }
-  const bodyLinks = status !== 206 && isJson(received) ? bodyLinksOf(definition, resolved.links) : undefined;
-  const links = bodyLinks && linkRewriter(bodyLinks, scope);
   const rewritten = (content: BodyInit | null): Response => {
     const response = answered(content);
+    if (coding === "none" || coding === "gzip") response.headers.delete("content-encoding");
+    if (coding === "gzip") response.headers.delete("content-length");
     if (links) {
       for (const name of ["content-length", ...DIGESTS]) response.headers.delete(name);
       response.headers.set(LINKS_HEADER, "rewritten");
@@ -121,21 +133,24 @@ export async function forward(
     return response;
   };
 
-  const length = lengthOf(received);
-  if ((links || secretEncodings.length > 0) && length !== undefined && length <= MAX_BUFFERED_BYTES) {
+  const length = coding === "none" || !received.has("content-encoding") ? contentLength(received) : undefined;
+  if (isRead && length !== undefined && length <= MAX_BUFFERED_BYTES) {
     const whole = await bufferBody(answer, { secretEncodings, links });
     return "failure" in whole ? { ...whole, upstreamStatus: status } : { response: rewritten(whole.body), ...ended };
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
+  const decoded = coding === "gzip" ? answer.body.pipeThrough(new DecompressionStream("gzip")) : answer.body;
   const { readable, writable } = transformStreamOf(links ? undefined : length);
-  const maxLength = maxDecodedLength(received);
-  const transforms = { secretEncodings, links, searched, maxLength, watch: caller.start };
-  const done = streamBody(answer.body, writable, transforms, length);
+  const transforms = {
+    secretEncodings,
+    links,
+    searched: searchedLength(received),
+    maxLength: coding === "none" ? Infinity : maxDecodedLength(received),
+    watch: caller.start,
+  };
+  const done = streamBody(decoded, writable, transforms, length);
   return { response: rewritten(readable), upstreamStatus: status, done };
 }
-
-/** The codings that the runtime decodes, in exactly this spelling. Under any other coding the credential would not be found. */
-const DECODED = /^(?:gzip|br|identity)?$/;
 
 /** Statuses whose answers have no body (RFC 9110 §15). */
 const BODILESS = new Set([204, 205, 304]);
@@ -159,9 +174,5 @@ function searchedLength(headers: Headers): number {
     ? Infinity
     : MAX_SEARCHED_BINARY;
 }
-
-/** Returns the length of the body as it is read. It is unknown for an encoded body, whose header declares the encoded length. */
-const lengthOf = (headers: Headers): number | undefined =>
-  headers.has("content-encoding") ? undefined : contentLength(headers);
 
 const originOf = (url: string): string => url.slice(0, url.indexOf("/", url.indexOf("://") + 3));

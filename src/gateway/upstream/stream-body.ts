@@ -3,7 +3,17 @@ import type { LinkRewriter } from "./links.ts";
 import { containsSecret, secretScanner, type SecretEncodings } from "./secret-leak.ts";
 
 /** How a body ended: undefined if it is complete, or what broke it off. */
-export type BodyEnd = "credential_echo" | "broken_off" | "too_large" | "caller_ended" | undefined;
+export type BodyEnd =
+  | "credential_echo"
+  | "too_large"
+  | "caller_ended"
+  /** The upstream. */
+  | "broken_off"
+  /** The agent. */
+  | "agent_closed"
+  /** One of the two. */
+  | "interrupted"
+  | undefined;
 
 /** How many bytes are read at once. If the length is unknown, few at first, and more as long as reads fill the buffer. */
 const INITIAL_CHUNK_BYTES = 4 * 1024;
@@ -70,7 +80,7 @@ export async function bufferBody(
   return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
 }
 
-/** Copies the body within the runtime, without JavaScript. */
+/** Copies the body within the runtime, without JavaScript. The runtime does not say which of the two connections failed. */
 const piped = (
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
@@ -78,7 +88,7 @@ const piped = (
 ): Promise<BodyEnd> =>
   body.pipeTo(writable, { signal }).then(
     () => undefined,
-    () => "broken_off",
+    () => "interrupted",
   );
 
 /**
@@ -118,6 +128,15 @@ async function copyBody(
   signal.addEventListener("abort", cut);
   let scan = secretEncodings.length > 0 ? secretScanner(secretEncodings) : undefined;
   let fault: NonNullable<BodyEnd> = "broken_off";
+  const write = async (part: Uint8Array): Promise<void> => {
+    if (part.length === 0) return;
+    try {
+      await writer.write(part);
+    } catch (cause) {
+      fault = "agent_closed";
+      throw cause;
+    }
+  };
   let received = 0;
   let passedLength = 0;
   try {
@@ -144,11 +163,11 @@ async function copyBody(
         throw new Error("The answer contains the credential.");
       }
       const clear = read.subarray(0, result.clear);
-      for (const part of links ? links.push(clear) : [clear]) if (part.length > 0) await writer.write(part);
+      for (const part of links ? links.push(clear) : [clear]) await write(part);
       kept = read.slice(clear.length);
       passedLength += clear.length;
       if (scan && passedLength > searched && !links && isBinary(clear)) {
-        if (kept.length > 0) await writer.write(kept);
+        await write(kept);
         kept = new Uint8Array();
         scan = undefined;
       }
@@ -161,9 +180,7 @@ async function copyBody(
       }
       if (value.byteLength === chunkLength && chunkLength < MAX_CHUNK_BYTES) chunkLength *= 2;
     }
-    for (const part of links ? [...links.push(kept), links.rest()] : [kept]) {
-      if (part.length > 0) await writer.write(part);
-    }
+    for (const part of links ? [...links.push(kept), links.rest()] : [kept]) await write(part);
     await writer.close();
     return undefined;
   } catch (cause) {

@@ -15,7 +15,7 @@ export interface Upload {
   readonly signal: AbortSignal;
   /** Resolves when all of the body has been sent, or when no more of it will be. */
   readonly sent: Promise<void>;
-  /** Rejects if the gateway aborts the body: with 408 for a slow sender, or with the caller's refusal. Never resolves. */
+  /** Rejects if the body does not arrive: with 408 for a slow sender, 400 for one that breaks off, or the caller's refusal. Never resolves. */
   readonly refused: Promise<never>;
 }
 
@@ -62,11 +62,19 @@ export function startUpload(
       throw cause;
     }
   };
+  const read = async (into: Uint8Array) => {
+    try {
+      return await timer.read(reader.read(into));
+    } catch (cause) {
+      // The sender closed its connection, which is no fault of the upstream.
+      throw cause instanceof ApiError ? cause : new ApiError("bad_body", "The request body broke off.", { cause });
+    }
+  };
   const copy = async (): Promise<void> => {
     let last: Uint8Array | undefined;
     let spare = new ArrayBuffer(CHUNK_BYTES);
     for (;;) {
-      const { value, done } = await timer.read(reader.read(new Uint8Array(spare)));
+      const { value, done } = await read(new Uint8Array(spare));
       // An aborted body seems to end here.
       if (refusal) throw refusal;
       if (done) break;

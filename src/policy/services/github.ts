@@ -1,3 +1,4 @@
+import { GITHUB_REQUEST_HEADERS } from "./request-headers.ts";
 import type { ServiceDefinition } from "../service-definition.ts";
 
 const REPO = "/repos/{owner}/{repo}";
@@ -108,12 +109,12 @@ const inRepository = [
 /** GitHub REST, from the vendor's OpenAPI description (`@octokit/openapi`). GitHub Enterprise Server: base URL `https://HOST/api/v3`. */
 export const github: ServiceDefinition = {
   name: "github",
+  requestHeaders: GITHUB_REQUEST_HEADERS,
   baseUrl: "https://api.github.com",
   credential: { scheme: "bearer" },
   // GitHub's API reads JSON (https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#body-parameters) and
   // documents no method override, but it is a Rails application, whose Rack::MethodOverride reads forms: these are checked. Its
   // own examples send JSON by `curl -d` under the type of a form; it is sent on as JSON.
-  requestHeaders: new Map([["x-github-api-version", /^/]]),
   defaultHeaders: {
     accept: "application/vnd.github+json",
     "x-github-api-version": "2022-11-28",

@@ -1,3 +1,4 @@
+import { SALESFORCE_REQUEST_HEADERS } from "./request-headers.ts";
 import type { ServiceDefinition } from "../service-definition.ts";
 
 const record = (name: string, resource: string): string[] => {
@@ -17,12 +18,12 @@ const record = (name: string, resource: string): string[] => {
  */
 export const salesforce: ServiceDefinition = {
   name: "salesforce",
+  requestHeaders: SALESFORCE_REQUEST_HEADERS,
   credential: {
     scheme: "client_credentials",
     tokenUrl: "/services/oauth2/token",
     instanceDomain: "my.salesforce.com",
   },
-  requestHeaders: new Map([["sforce-query-options", /^/]]),
   // `_HttpMethod` (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest_resources.htm) is one of the
   // parameters that are refused everywhere, and a servlet reads parameters from forms too. JSON contains a record's fields only.
   // Fields of the record itself. `Owner.Email` is not.

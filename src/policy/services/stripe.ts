@@ -1,3 +1,4 @@
+import { STRIPE_REQUEST_HEADERS } from "./request-headers.ts";
 import { REFUSED_PARAMETERS, type ServiceDefinition } from "../service-definition.ts";
 
 /** Stripe.js sends headers of the API as parameters: another account, another version than `requestHeaders` lets through. */
@@ -9,10 +10,9 @@ const HEADERS_AS_PARAMETERS = ["_stripe_account", "_stripe_version"];
  */
 export const stripe: ServiceDefinition = {
   name: "stripe",
+  requestHeaders: STRIPE_REQUEST_HEADERS,
   baseUrl: "https://api.stripe.com",
   credential: { scheme: "bearer" },
-  // Before 2022-11-15 a charge includes its refunds, and before 2020-08-27 a customer its cards and subscriptions.
-  requestHeaders: new Map([["stripe-version", /^20(?:22-1[12]|2[3-9]-\d\d|[3-9]\d-\d\d)-[\w.;= -]+$/]]),
   defaultHeaders: { "stripe-version": "2026-10-28.endive" },
   responseHeaders: ["stripe-*", "original-request"],
   refusedParameters: [...REFUSED_PARAMETERS, ...HEADERS_AS_PARAMETERS],

@@ -1,3 +1,4 @@
+import { ZENDESK_REQUEST_HEADERS } from "./request-headers.ts";
 import type { ServiceDefinition } from "../service-definition.ts";
 
 /** METHODS, path below /api/v2, permission. What is returned or changed decides, not the first segment. */
@@ -79,6 +80,7 @@ GET /organizations/{id:int}/users/count users
  */
 export const zendesk: ServiceDefinition = {
   name: "zendesk",
+  requestHeaders: ZENDESK_REQUEST_HEADERS,
   credential: { scheme: "basic", usernameSuffix: "/token", orBearer: true },
   jsonSuffix: true,
   embeds: {

@@ -173,13 +173,15 @@ function workerAt(
     },
     kill: () => void process.kill(self.pid, "SIGKILL"),
     async activity({ id }, found) {
+      let messages: string[] = [];
       for (const until = Date.now() + 10_000; Date.now() < until;) {
         const { results } = await db.prepare("SELECT message FROM activity WHERE agent_id = ?").bind(id).all();
-        const row = results.find(({ message }) => found(String(message)));
-        if (row) return String(row.message);
+        messages = results.map(({ message }) => String(message));
+        const message = messages.find(found);
+        if (message !== undefined) return message;
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
-      throw new Error(`no such activity of ${id}`);
+      throw new Error(`no such activity of ${id}, but:\n${messages.join("\n")}`);
     },
     stop: () => server.dispose(),
   };
