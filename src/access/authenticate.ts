@@ -8,7 +8,7 @@ import { intersectPermissions } from "../permissions/match.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { getTokenStatus } from "../tokens/token-status.ts";
-import { addressNotAllowed, tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
+import { addressNotAllowed, databaseError, tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
 import { rememberAgent } from "../log/request-log.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { isInNetworks } from "../validation/ip-address.ts";
@@ -83,11 +83,7 @@ export async function callerWith(
     case "revoked":
       throw tokenRevoked();
     case "unknown":
-      throw unavailable(
-        "standing_unknown",
-        "Whether the token is still valid cannot be found out now. Try again.",
-        status.cause,
-      );
+      throw statusUnknown(status.cause);
     case "good":
       if (!isInNetworks(ipAddress, status.agent.allowedIps)) throw addressNotAllowed();
       return toCaller(status.agent, claims, config);
@@ -129,6 +125,13 @@ export async function authenticateRegistrar(context: AuthenticationContext): Pro
   // A registrar can grant no more than it has at the time when the grant is written.
   const required = caller.isAdmin ? [ADMIN] : caller.agent.permissions;
   return { kind: "agent", permissions: caller.permissions, authority: authorityOf(caller, required) };
+}
+
+/** The error for a token whose status could not be read. A statement that fails by itself is a bug, and stays one. */
+function statusUnknown(cause: unknown): unknown {
+  const known = databaseError(cause);
+  if (known?.code !== "database_unavailable") return known ?? cause;
+  return unavailable("standing_unknown", "Whether the token is still valid cannot be found out now. Try again.", cause);
 }
 
 function invalidToken() {

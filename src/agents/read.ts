@@ -1,6 +1,5 @@
 import type { DetailedAgent } from "./details.ts";
 import type { AgentPage, AgentQuery } from "./page.ts";
-import { probeAgents } from "./store/agents.ts";
 import { findDetailedAgentById } from "./store/details.ts";
 import { readAgents, readFiltered, readMatches } from "./store/listing.ts";
 
@@ -23,6 +22,3 @@ export function listAgents(
   const isFiltered = Object.values(further).some((value) => value !== undefined);
   return isFiltered ? readFiltered(db, query) : readAgents(db, query);
 }
-
-/** @throws {Error} if the database does not answer, or has not been migrated. */
-export const pingDatabase = (db: D1Database): Promise<void> => probeAgents(db);

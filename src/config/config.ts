@@ -1,6 +1,7 @@
 import upstreamFiles from "#upstreams";
 import * as z from "zod/mini";
 import { ONLY_PEPPER_ID, type Peppers } from "../crypto/pepper.ts";
+import { logWarning } from "../log/warning-log.ts";
 import { explainIssue } from "../validation/explain-issue.ts";
 import { jsonFault } from "../validation/json-fault.ts";
 import { nearestName } from "../validation/nearest-name.ts";
@@ -168,7 +169,8 @@ const HELP: Record<string, string> = {
 const loaded = new WeakMap<object, Config | ConfigError>();
 
 /**
- * Returns the configuration of an environment. It is read once per isolate.
+ * Returns the configuration of an environment. It is read once per isolate, and then a warning is logged for each variable that is not a
+ * setting.
  *
  * @throws {ConfigError} naming every setting that is missing or wrong.
  */
@@ -177,6 +179,10 @@ export function loadConfig(env: object): Config {
   if (!config) {
     config = readConfig(env as Record<string, unknown>, upstreamFiles);
     loaded.set(env, config);
+    if (!(config instanceof ConfigError)) {
+      for (const warning of unknownSettings(env as Record<string, unknown>, config.services.keys()))
+        logWarning(warning);
+    }
   }
   if (config instanceof ConfigError) throw config;
   return config;

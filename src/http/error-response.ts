@@ -1,6 +1,6 @@
 import type { ErrorHandler } from "hono";
 import { AuthorityLostError } from "../authority/authority.ts";
-import { ApiError, authorityLost, errorResponse, unavailable } from "./errors.ts";
+import { ApiError, authorityLost, databaseError, errorResponse } from "./errors.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 import type { AppEnv } from "./request-context.ts";
 import { logRefusal, agentOf } from "../log/request-log.ts";
@@ -32,13 +32,11 @@ export function toErrorResponse(error: unknown, request: Request, requestId: str
   return response;
 }
 
-/** D1 reports a failed connection, which passes, and a statement that SQLite refuses, which is a bug, by their messages only. */
 function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof AuthorityLostError) return authorityLost(error.loss);
-  if (error instanceof Error && error.message.startsWith("D1_") && !error.message.includes("SQLITE_")) {
-    return unavailable("database_unavailable", "The database does not answer now. Try again.");
-  }
+  const ofDatabase = databaseError(error);
+  if (ofDatabase) return ofDatabase;
   return new ApiError("internal_error", "AgentAuth failed. Its operator finds the cause in the log by the request id.");
 }
 

@@ -1,4 +1,6 @@
 import type { AuthorityLoss } from "../authority/authority.ts";
+import { databaseFailure } from "../storage/failure.ts";
+import { migrationHelp } from "../storage/migrations.ts";
 
 interface ErrorDescription {
   /** The status of every response with this code. */
@@ -137,13 +139,14 @@ export const ERRORS = {
   misconfigured: {
     status: 503,
     title: "Service misconfigured",
-    text: "The deployment is not set up; `details` names each setting.",
+    text: "The deployment is not set up; `details` names each setting, binding or migration that is missing, and says what to do.",
   },
-  database_unavailable: { status: 503, text: "The database does not answer." },
   deletion_unfinished: {
     status: 503,
     text: "The agent to delete has very many sessions, and some are left: send the request again.",
   },
+  database_unavailable: { status: 503, text: "The database does not answer, or has no room." },
+  limit_unknown: { status: 503, text: "Whether a rate limit is reached cannot be found out now." },
   standing_unknown: { status: 503, text: "Whether the token is still valid cannot be found out now." },
   upstream_not_configured: { status: 503, text: "The gateway has no credential or base URL for the service." },
   upstream_timeout: { status: 504, text: "The upstream did not answer in time." },
@@ -269,5 +272,39 @@ export const notFound = (what: string): ApiError => new ApiError("not_found", `$
 export const conflict = (code: CodeOf<409>, message: string): ApiError => new ApiError(code, message);
 
 /** 503 if a part that the decision depends on does not answer: no request is accepted without its checks. */
-export const unavailable = (code: CodeOf<503>, message: string, cause?: unknown): ApiError =>
-  new ApiError(code, message, { headers: { "Retry-After": "1" }, cause });
+export const unavailable = (code: CodeOf<503>, message: string, cause?: unknown, retryAfter = 1): ApiError =>
+  new ApiError(code, message, { headers: { "Retry-After": String(retryAfter) }, cause });
+
+/** 503 for a deployment that is not set up. @param faults each says what is missing and what to do. */
+export const misconfigured = (faults: readonly string[], cause: unknown = faults.join(" ")): ApiError =>
+  new ApiError("misconfigured", `This deployment is not set up: ${faults[0] ?? "details say what to correct."}`, {
+    details: faults.map((message) => ({ message })),
+    headers: { "Retry-After": String(SET_UP_SECONDS) },
+    cause,
+  });
+
+/** What an operator has to do is not done within a second, in seconds. */
+const SET_UP_SECONDS = 30;
+
+/**
+ * 503 for a failure of the database that its statement has not caused: it does not answer, has no room, or lacks a table or a column.
+ * Undefined for every other error.
+ */
+export function databaseError(error: unknown): ApiError | undefined {
+  const failure = databaseFailure(error);
+  switch (failure?.kind) {
+    case "unavailable":
+      return unavailable("database_unavailable", "The database does not answer now. Try again.", error);
+    case "full":
+      return unavailable(
+        "database_unavailable",
+        "The database has no room for what is new. Its operator has to make some.",
+        error,
+        SET_UP_SECONDS,
+      );
+    case "not_migrated":
+      return misconfigured([migrationHelp(failure.missing)], error);
+    case undefined:
+      return undefined;
+  }
+}

@@ -1,6 +1,7 @@
 import { createMiddleware } from "hono/factory";
+import { missingBindings } from "../config/bindings.ts";
 import { ConfigError, loadConfig, type Config } from "../config/config.ts";
-import { ApiError } from "./errors.ts";
+import { misconfigured } from "./errors.ts";
 import { checkHost, checkLocalRequest } from "./host.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 
@@ -60,13 +61,12 @@ export const requestContext = createMiddleware<AppEnv>(async (c, next) => {
 });
 
 function configOf(env: Env): Config {
+  const missing = missingBindings(env);
+  if (missing.length > 0) throw misconfigured(missing);
   try {
     return loadConfig(env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ApiError("misconfigured", "This deployment is not set up yet: details say which settings to correct.", {
-      details: error.faults.map((message) => ({ message })),
-      cause: error.message,
-    });
+    throw misconfigured(error.faults);
   }
 }

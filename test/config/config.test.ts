@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ConfigError, loadConfig, unknownSettings } from "../../src/config/config.ts";
 import { testEnv, world } from "../support/world.ts";
 
@@ -113,6 +113,18 @@ describe("the configuration", () => {
       "OURS is not a setting of AgentAuth.",
     ]);
     expect(faultsOf({ ISUER: "x" })).toEqual([]);
+  });
+
+  it("logs these warnings once, when the Worker first reads its settings", async () => {
+    const warnings = vi.spyOn(console, "warn").mockImplementation(() => undefined);
+    const { call } = world({ STANDING_TTL: "1" });
+    for (let n = 0; n < 3; n++) expect((await call("/permissions/list")).status).toBe(200);
+    const text = warnings.mock.calls.flat().map(String);
+    warnings.mockRestore();
+    const message = "STANDING_TTL is not a setting of AgentAuth. Did you mean STANDING_TTL_SECONDS?";
+    expect(text.filter((line) => line.includes("STANDING_TTL"))).toEqual([
+      JSON.stringify({ event: "warning", message }),
+    ]);
   });
 
   it("shows no value of a secret in a fault", () => {

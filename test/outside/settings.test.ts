@@ -6,6 +6,8 @@ import { LIMIT_BINDINGS, TIER_LIMITS } from "../../src/access/agent-limit.ts";
 import { ADDRESS_LIMIT, RATE_LIMIT_PERIOD_SECONDS, VERIFY_LIMIT } from "../../src/access/rate-limit.ts";
 import { RATE_LIMITS } from "../../src/agents/agent.ts";
 
+import { NEEDED_BINDINGS } from "../../src/config/bindings.ts";
+
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
 
@@ -25,6 +27,12 @@ describe("what is written in two places", () => {
     const queues = [...read("wrangler.toml").matchAll(/^queue = "([^"]+)"/gm)].map(([, name]) => name!);
     expect(made.length).toBeGreaterThan(20);
     expect([...made, ...queues].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it("is the same in the bindings of wrangler.toml and in those that the Worker asks for", () => {
+    const bound = [...read("wrangler.toml").matchAll(/^(?:binding|name) = "([A-Z_0-9]+)"/gm)].map(([, name]) => name!);
+    expect(bound.length).toBeGreaterThan(5);
+    expect(NEEDED_BINDINGS.toSorted()).toEqual(bound.filter((name) => name !== "ASSETS").toSorted());
   });
 
   it("is the same in the rate limits of wrangler.toml and in the response to a refused caller", () => {

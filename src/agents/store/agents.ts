@@ -55,11 +55,6 @@ export async function insertAgent(
 export const selectAgent = (db: D1Database, id: string): D1PreparedStatement =>
   prepare(db, sql`SELECT ${AGENT_COLUMNS} FROM agents a WHERE a.id = ${id}`);
 
-/** Checks that the database answers, with the cheapest read there is. Rejects if it does not. */
-export async function probeAgents(db: D1Database): Promise<void> {
-  await prepare(db, sql`SELECT 1 FROM agents LIMIT 1`).run();
-}
-
 /** The result of an update: whether it changed the agent, and the agent as it is now. */
 export interface UpdatedAgent {
   readonly changed: boolean;

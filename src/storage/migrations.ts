@@ -1,0 +1,56 @@
+/**
+ * What each migration adds to the schema and this version needs: tables, and columns of earlier tables as `table.column`. With it an
+ * error names the migration that is missing. test/storage/failure.test.ts compares it with the migrations.
+ */
+const ADDED: Readonly<Record<string, readonly string[]>> = {
+  "0001_initial.sql": [
+    "agents",
+    "agent_counts",
+    "refresh_families",
+    "refresh_tokens",
+    "activity",
+    "activity_counts",
+    "webhooks",
+    "events",
+    "deliveries",
+  ],
+  "0002_floods.sql": [
+    "failed_verifications",
+    "event_counts",
+    "host_attempts",
+    "delivery_totals",
+    "activity.by_other",
+    "webhooks.host",
+  ],
+  "0003_changes.sql": ["agents.change_id", "refresh_families.change_id", "webhooks.change_id"],
+  "0004_sessions.sql": ["api_keys", "sessions", "agents.token_version"],
+  "0005_agents.sql": [
+    "agent_permissions",
+    "agents.metadata",
+    "agents.created_by",
+    "agents.approved_by",
+    "agents.rate_limit",
+    "agents.allowed_ips",
+    "agents.grantable",
+  ],
+};
+
+/** The tables, and the columns that were added to a table, that the schema must have. */
+export const NEEDED: readonly string[] = Object.values(ADDED).flat();
+
+/** The migration that adds a table or a column, which may be given without its table or with an alias of it. */
+export function migrationOf(missing: string): string | undefined {
+  const column = missing.split(".").at(-1)!;
+  const files = Object.entries(ADDED);
+  const [file] =
+    files.find(([, added]) => added.includes(missing)) ??
+    files.find(([, added]) => added.some((one) => one.endsWith(`.${column}`))) ??
+    [];
+  return file;
+}
+
+/** What to do about a schema that lacks a table or a column, as sentences. */
+export function migrationHelp(missing: string): string {
+  const file = migrationOf(missing);
+  return `The database has no ${missing}${file ? `, which migrations/${file} adds` : ""}. Apply the migrations: npx wrangler d1 migrations apply DB --remote (locally: --local; npm start does it).`;
+}
