@@ -25,7 +25,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /agents/{id}/activity": { query: "ActivityQuery", response: "ActivityResponse" },
   "GET /activity": { query: "AllActivityQuery", response: "AllActivityResponse" },
   "POST /webhooks": { body: "RegisterWebhookRequest", response: "NewWebhookResponse" },
-  "GET /webhooks": { response: "WebhookListResponse" },
+  "GET /webhooks": { query: "ListWebhooksQuery", response: "WebhookListResponse" },
   "GET /webhooks/events": { response: "WebhookEventsResponse" },
   "GET /webhooks/{id}": { response: "WebhookResponse" },
   "PUT /webhooks/{id}": { body: "UpdateWebhookRequest", response: "WebhookResponse" },
@@ -34,6 +34,8 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /webhooks/{id}/deliveries": { query: "DeliveriesQuery", response: "DeliveryListResponse" },
   "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver": { response: "DeliveryResponse" },
   "POST /webhooks/{id}/test": { response: "DeliveryResponse" },
+  "GET /deliveries": { query: "AllDeliveriesQuery", response: "AllDeliveriesResponse" },
+  "POST /deliveries/redeliver": { body: "RedeliverAllRequest", response: "RedeliverAllResponse" },
   "GET /permissions/list": { response: "PermissionListResponse" },
   "POST /proxy/_explain": { body: "ExplainRequest", response: "ExplainResponse" },
   "GET /health": { response: "HealthResponse" },
@@ -42,8 +44,8 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
 };
 
 /**
- * Parts of the types above that have a public name of their own, and where each is found: `[]` is an entry of a list, `?` what may
- * be null. Equal schemas share the name.
+ * Parts of the types above that have a public name of their own, and where each is found: `[]` is an entry of a list, `{}` of a
+ * record, `?` what may be null. Equal schemas share the name.
  */
 const PARTS: Readonly<Record<string, string>> = {
   Agent: "AgentResponse.agent",
@@ -57,7 +59,10 @@ const PARTS: Readonly<Record<string, string>> = {
   Pagination: "ActivityResponse.pagination",
   EventName: "WebhookEventsResponse.events[]",
   Webhook: "WebhookResponse.webhook",
+  WebhookSummary: "WebhookListResponse.details{}",
   Delivery: "DeliveryResponse.delivery",
+  DeliveryStatus: "DeliveryResponse.delivery.status",
+  DeliveryEvent: "RedeliverAllRequest.filter.event",
 };
 
 /** Strings that the SDK knows more about than the description does. */
@@ -181,10 +186,11 @@ function querySchema({ parameters = [] }: Operation): Schema | undefined {
 
 function partTypes(): Named[] {
   return Object.entries(PARTS).map(([name, place]) => {
-    const [first, ...steps] = place.replaceAll("[]", ".[]").replaceAll("?", ".?").split(".");
+    const [first, ...steps] = place.replaceAll(/\[\]|\{\}|\?/g, ".$&").split(".");
     let schema = operations.find((one) => one.name === first)?.schema;
     for (const step of steps) {
       if (step === "[]") schema = schema?.items;
+      else if (step === "{}") schema = schema?.additionalProperties as Schema | undefined;
       else if (step === "?") schema = schema?.anyOf?.find((one) => one.type !== "null");
       else schema = schema?.properties?.[step];
     }

@@ -2,11 +2,10 @@ import { consumeActivityBatch } from "./audit/consume.ts";
 import type { ActivityMessage } from "./audit/record.ts";
 import { answer } from "./app.ts";
 import { loadConfig } from "./config/config.ts";
-import { logFailure } from "./log/failure-log.ts";
 import { runScheduledJobs } from "./jobs/run-jobs.ts";
 import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/deliver.ts";
-import type { DeliveryMessage } from "./webhooks/deliveries/enqueue.ts";
-import { emptyOutbox } from "./webhooks/deliveries/fan-out.ts";
+import type { WebhookMessage } from "./webhooks/deliveries/enqueue.ts";
+import { requestOutboxDrain } from "./webhooks/deliveries/fan-out.ts";
 
 export default {
   fetch: answer,
@@ -15,15 +14,15 @@ export default {
       case "agentauth-activity":
         await consumeActivityBatch(env.DB, batch.messages as readonly Message<ActivityMessage>[]);
         // Every change with an event is also recorded as activity, so the outbox is likely to have events now.
-        await emptyOutbox(env, Date.now()).catch((cause: unknown) => logFailure("outbox_not_emptied", cause));
+        await requestOutboxDrain(env);
         break;
       case "agentauth-deliveries": {
-        const messages = batch.messages as readonly Message<DeliveryMessage>[];
+        const messages = batch.messages as readonly Message<WebhookMessage>[];
         await consumeDeliveries(messages, env, loadConfig(env), (work) => ctx.waitUntil(work));
         break;
       }
       case "agentauth-deliveries-dead":
-        await consumeDeadDeliveries(env.DB, batch.messages as readonly Message<DeliveryMessage>[], Date.now());
+        await consumeDeadDeliveries(env.DB, batch.messages as readonly Message<WebhookMessage>[], Date.now());
         break;
       default:
         throw new Error(`no consumer for the queue ${batch.queue}`);

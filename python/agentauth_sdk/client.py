@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, List, Optional, Sequence, Type, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -18,14 +19,19 @@ from .types import (
     AgentList,
     AgentStatus,
     AgentTier,
+    Delivery,
+    DeliveryList,
+    DeliveryStatus,
     GetActivityResponse,
     HealthCheckResponse,
+    RedeliverAllResponse,
     RefreshTokenResponse,
     RegisterAgentResponse,
     RotateKeyResponse,
     Token,
     VerifyAgentResponse,
     Webhook,
+    WebhookList,
     parse,
 )
 
@@ -203,11 +209,15 @@ class _Api:
             body["description"] = description
         return await self._core.call(Call("POST", "/webhooks", body=body, repeatable=False), _read_webhook)
 
-    async def list_webhooks(self) -> List[Webhook]:
-        """The webhooks of the calling agent, without their secrets."""
-        return await self._core.call(
-            Call("GET", "/webhooks"), lambda answer: [parse(Webhook, one) for one in answer["webhooks"]]
-        )
+    async def list_webhooks(
+        self, agent_id: Optional[str] = None, *, limit: Optional[int] = None, cursor: Optional[str] = None
+    ) -> WebhookList:
+        """
+        The webhooks of the calling agent, without their secrets. For administrators those of `agent_id`; `"*"` stands for all
+        agents.
+        """
+        query = {"agent_id": agent_id, "limit": limit, "cursor": cursor}
+        return await self._core.call(Call("GET", "/webhooks", query=query), _read_webhooks)
 
     async def get_webhook(self, webhook_id: str) -> Webhook:
         return await self._core.call(Call("GET", webhook_path(webhook_id)), _read_webhook)
@@ -231,8 +241,8 @@ class _Api:
 
     async def regenerate_webhook_secret(self, webhook_id: str, overlap_seconds: Optional[int] = None) -> Webhook:
         """
-        Gives a webhook a new secret, which only this response shows. Deliveries are signed with both secrets for
-        `overlap_seconds`.
+        Gives a webhook a new secret, which only this response shows. The former one signs deliveries too for `overlap_seconds`;
+        without them every former secret ends at once.
         """
         body = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
         call = Call("POST", webhook_path(webhook_id, "/regenerate-secret"), body=body, repeatable=False)
@@ -241,6 +251,61 @@ class _Api:
     async def test_webhook(self, webhook_id: str) -> Json:
         """Sends a `webhook.test` event to a webhook."""
         return await self._call_object("POST", webhook_path(webhook_id, "/test"), repeatable=False)
+
+    async def list_deliveries(
+        self,
+        webhook_id: Optional[str] = None,
+        *,
+        status: Optional[DeliveryStatus] = None,
+        agent_id: Optional[str] = None,
+        event: Optional[str] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+        limit: Optional[int] = None,
+        cursor: Optional[str] = None,
+    ) -> DeliveryList:
+        """
+        One page of the deliveries of a webhook, newest first. Without `webhook_id`, or with `agent_id`, `event`, `since` or `until`
+        (RFC 3339), those of all webhooks, for administrators.
+        """
+        query = {"status": status, "limit": limit, "cursor": cursor}
+        more = {"agent_id": agent_id, "event": event, "from": since, "to": until}
+        if webhook_id is not None and not any(more.values()):
+            call = Call("GET", webhook_path(webhook_id, "/deliveries"), query=query)
+        else:
+            call = Call("GET", "/deliveries", query={**query, **more, "webhook_id": webhook_id})
+        return await self._core.call(call, _read_deliveries)
+
+    async def redeliver(self, webhook_id: str, delivery_id: str) -> Delivery:
+        """Starts a delivery again, under the same id."""
+        path = webhook_path(webhook_id, f"/deliveries/{quote(delivery_id, safe='')}/redeliver")
+        return await self._core.call(
+            Call("POST", path, repeatable=False), lambda answer: parse(Delivery, answer["delivery"])
+        )
+
+    async def redeliver_all(
+        self,
+        *,
+        dry_run: bool = True,
+        status: Optional[DeliveryStatus] = None,
+        webhook_id: Optional[str] = None,
+        agent_id: Optional[str] = None,
+        event: Optional[str] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+        cursor: Optional[str] = None,
+    ) -> RedeliverAllResponse:
+        """
+        Starts many deliveries again, or with `dry_run` only counts them. Administrators only. At least one of the filters has to be
+        given; `status` is `failed` if it is not.
+        """
+        given = {"status": status, "webhook_id": webhook_id, "agent_id": agent_id, "event": event}
+        filters = {**given, "from": since, "to": until}
+        body: Json = {"filter": {name: one for name, one in filters.items() if one is not None}, "dry_run": dry_run}
+        if cursor is not None:
+            body["cursor"] = cursor
+        call = Call("POST", "/deliveries/redeliver", body=body, repeatable=False)
+        return await self._core.call(call, lambda answer: parse(RedeliverAllResponse, answer))
 
     async def get_webhook_events(self) -> List[str]:
         """The names of the events that a webhook can be registered for. Needs no credentials."""
@@ -377,6 +442,9 @@ class SyncAgentAuthClient:
     delete_webhook = _sync(_Api.delete_webhook)
     regenerate_webhook_secret = _sync(_Api.regenerate_webhook_secret)
     test_webhook = _sync(_Api.test_webhook)
+    list_deliveries = _sync(_Api.list_deliveries)
+    redeliver = _sync(_Api.redeliver)
+    redeliver_all = _sync(_Api.redeliver_all)
     get_webhook_events = _sync(_Api.get_webhook_events)
     list_permissions = _sync(_Api.list_permissions)
     health_check = _sync(_Api.health_check)
@@ -460,6 +528,15 @@ def _read_object(answer: Any) -> Json:
 
 def _read_agent(answer: Any) -> Agent:
     return parse(Agent, answer["agent"])
+
+
+def _read_webhooks(answer: Any) -> WebhookList:
+    webhooks = [parse(Webhook, one) for one in answer["webhooks"]]
+    return WebhookList(webhooks, answer.get("details", {}), answer.get("next_cursor"))
+
+
+def _read_deliveries(answer: Any) -> DeliveryList:
+    return DeliveryList([parse(Delivery, one) for one in answer["deliveries"]], answer.get("next_cursor"))
 
 
 def _read_webhook(answer: Any) -> Webhook:

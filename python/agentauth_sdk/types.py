@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Literal, Mapping, Optional, Type, TypeVar, g
 
 AgentStatus = Literal["active", "inactive", "suspended", "revoked"]
 AgentTier = Literal["free", "pro", "enterprise"]
+DeliveryStatus = Literal["pending", "success", "failed"]
 
 
 @dataclass
@@ -139,6 +140,38 @@ class Webhook:
 
 
 @dataclass
+class Delivery:
+    """One event for one webhook. `id` is the `webhook-id` header of every attempt."""
+
+    id: str
+    webhook_id: str
+    event_id: str
+    event: str
+    agent_id: str
+    """The agent that the event is about."""
+    status: DeliveryStatus
+    attempts: int
+    next_attempt_at: Optional[str]
+    response_status: Optional[int]
+    response_body: Optional[str]
+    error: Optional[str]
+    created_at: str
+    updated_at: str
+
+
+@dataclass
+class RedeliverAllResponse:
+    success: bool
+    message: str
+    matched: int
+    redelivered: int
+    remaining: int
+    """Repeat the call until it is 0."""
+    next_cursor: Optional[str]
+    """Then go on with it as `cursor`, until it is None."""
+
+
+@dataclass
 class HealthCheckResponse:
     status: Literal["healthy", "unhealthy"]
     database: Literal["connected", "disconnected"]
@@ -169,6 +202,23 @@ class AgentList(List[Agent]):
     @property
     def agents(self) -> List[Agent]:
         return list(self)
+
+
+class WebhookList(List[Webhook]):
+    """One page of webhooks, oldest first. `details` says of each, by its id, whether it `is_active`, and why not."""
+
+    def __init__(self, webhooks: List[Webhook], details: Dict[str, Dict[str, Any]], next_cursor: Optional[str]) -> None:
+        super().__init__(webhooks)
+        self.details = details
+        self.next_cursor = next_cursor
+
+
+class DeliveryList(List[Delivery]):
+    """One page of deliveries, newest first. It may be short, or empty, and still have a `next_cursor`."""
+
+    def __init__(self, deliveries: List[Delivery], next_cursor: Optional[str]) -> None:
+        super().__init__(deliveries)
+        self.next_cursor = next_cursor
 
 
 Parsed = TypeVar("Parsed")

@@ -56,11 +56,41 @@ class Calls(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(changed.permissions, ["github:*:*"])
             self.assertTrue((await admin.delete_agent(agent_id))["success"])
 
+    async def test_everybodys_webhooks(self) -> None:
+        admin = new_client([Permissions.Admin], BOOTSTRAP_TOKEN)
+        async with admin, new_client(["github:issues:read"]) as client:
+            webhook = await client.register_webhook("https://example.com/hook", ["agent.verified"])
+            theirs = await admin.list_webhooks(webhook.agent_id)
+            self.assertEqual([one.id for one in theirs], [webhook.id])
+            page = await admin.list_webhooks("*", limit=1)
+            self.assertEqual(len(page), 1)
+            delivery = (await client.test_webhook(webhook.id))["delivery"]
+            found = await admin.list_deliveries(
+                webhook.id, event="webhook.test", since="2020-01-01T00:00:00Z", until="2100-01-01T00:00:00Z"
+            )
+            self.assertEqual([(one.id, one.agent_id) for one in found], [(delivery["id"], webhook.agent_id)])
+            self.assertIsNone(found.next_cursor)
+            counted = await admin.redeliver_all(webhook_id=webhook.id, event="agent.verified")
+            self.assertEqual((counted.matched, counted.redelivered, counted.next_cursor), (0, 0, None))
+            with self.assertRaises(AgentAuthError) as empty:
+                await admin.redeliver_all()
+            self.assertEqual(empty.exception.status_code, 400)
+            with self.assertRaises(AgentAuthError) as unknown:
+                await client.redeliver(webhook.id, "msg/../0")
+            self.assertEqual(unknown.exception.status_code, 404)
+
     async def test_webhooks(self) -> None:
         async with new_client(["github:issues:read"]) as client:
             webhook = await client.register_webhook(url="https://example.com/hook", events=["agent.verified"])
             self.assertTrue(webhook.webhook.secret.startswith("whsec_"))
-            self.assertEqual([one.secret for one in await client.list_webhooks()], ["***"])
+            listed = await client.list_webhooks()
+            self.assertEqual([one.secret for one in listed], ["***"])
+            self.assertEqual((listed.details[webhook.id]["is_active"], listed.next_cursor), (True, None))
+            sent = (await client.test_webhook(webhook.id))["delivery"]
+            self.assertEqual([one.id for one in await client.list_deliveries(webhook.id, limit=1)], [sent["id"]])
+            with self.assertRaises(AgentAuthError) as refused:
+                await client.list_deliveries(agent_id="agt_0")
+            self.assertEqual(refused.exception.status_code, 403)
             again = await client.regenerate_webhook_secret(webhook.webhook.id)
             self.assertNotEqual(again.secret, webhook.secret)
             self.assertEqual((await client.get_webhook(webhook.id)).url, "https://example.com/hook")

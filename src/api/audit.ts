@@ -3,23 +3,40 @@ import { route } from "../access/route.ts";
 import type { Activity, ActivityPage } from "../audit/activity.ts";
 import { listActivity } from "../audit/read.ts";
 import { notFound } from "../http/errors.ts";
-import { page, pagination, paging } from "./pagination.ts";
+import { nextCursor, onePosition, page, pagination, pagingByEither } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 
 const ACTIVITY_STATUSES = ["success", "failure"] as const;
 
-/** Pages by offset or, at any depth, by `before`: the id of the previous page's last row. */
+const ACTIVITY_ID = /^act_[0-9a-f]{32}$/;
+
+/** Pages by offset or, at any depth, by `cursor` or `before`: the id of the previous page's last row. */
 const pageQuery = z.object({
-  ...paging,
+  ...pagingByEither,
   before: z.optional(
     z
       .string()
       .check(
-        z.regex(/^act_[0-9a-f]{32}$/, { error: "must be the id of an activity" }),
+        z.regex(ACTIVITY_ID, { error: "must be the id of an activity" }),
         z.describe("The id of the last row of the previous page."),
       ),
   ),
+  cursor: z.optional(
+    z.string().check(
+      z.refine((text) => text === "" || ACTIVITY_ID.test(text), { error: "must be a next_cursor of this list" }),
+      z.describe("The `next_cursor` of the previous page; empty for the first page."),
+    ),
+  ),
 });
+
+/** The position of a page. @throws {ApiError} 400 if it is given in two ways. */
+function positionOf(query: z.output<typeof pageQuery>) {
+  // `offset` and `before` together skip rows after that row, as they always did.
+  onePosition(query, ["offset", "cursor"]);
+  onePosition(query, ["before", "cursor"]);
+  const { limit, offset = 0, before, cursor } = query;
+  return { limit, offset, before: cursor || before };
+}
 
 const activityRow = z.object({
   id: z.string(),
@@ -48,12 +65,16 @@ export const activityRoutes = [
       agent_id: z.string(),
       activity: z.array(activityRow),
       pagination,
+      // Clients that were published before the cursor expect exactly the other properties.
+      next_cursor: z.optional(nextCursor).check(z.describe("Only if the request has `cursor`, which may be empty.")),
     }),
     async handle({ env, params, query, caller }) {
-      const found = await listActivity(env.DB, { ...query, agentId: params.id });
+      const position = positionOf(query);
+      const found = await listActivity(env.DB, { ...position, agentId: params.id });
       // The activity of a deleted agent can still be read.
       if (!found.agentExists && found.total === 0) throw notFound("The agent");
-      return { success: true, agent_id: params.id, ...toPage(found, query, { showAddresses: caller.isAdmin }) };
+      const { next_cursor, ...rest } = toPage(found, position, { showAddresses: caller.isAdmin });
+      return { success: true, agent_id: params.id, ...rest, ...(query.cursor !== undefined && { next_cursor }) };
     },
   }),
 
@@ -66,10 +87,17 @@ export const activityRoutes = [
       agent_id: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
       status: z.optional(z.enum(ACTIVITY_STATUSES)),
     }),
-    response: z.object({ success: z.literal(true), activity: z.array(activityRow), pagination }),
+    response: z.object({
+      success: z.literal(true),
+      activity: z.array(activityRow),
+      pagination,
+      next_cursor: nextCursor,
+    }),
     async handle({ env, query }) {
-      const found = await listActivity(env.DB, { ...query, agentId: query.agent_id });
-      return { success: true, ...toPage(found, query, { showAddresses: true }) };
+      const { agent_id: agentId, status } = query;
+      const position = positionOf(query);
+      const found = await listActivity(env.DB, { ...position, agentId, status });
+      return { success: true, ...toPage(found, position, { showAddresses: true }) };
     },
   }),
 ];
@@ -81,7 +109,11 @@ function toPage(
 ) {
   const { rows, hasMore } = page(found.activities, { limit });
   const activity = rows.map((one) => toActivityResponse(one, showAddresses || !one.byOther));
-  return { activity, pagination: { total: found.total, limit, offset, has_more: hasMore } };
+  return {
+    activity,
+    pagination: { total: found.total, limit, offset, has_more: hasMore },
+    next_cursor: hasMore ? rows.at(-1)!.id : null,
+  };
 }
 
 /** @param showAddress false for an agent that reads what an administrator, or another agent, did to it. */

@@ -254,6 +254,7 @@ function tagOf(path: string): string {
   if (/\/(verify|refresh|revoke-tokens|jwks\.json)$/.test(path)) return "tokens";
   if (/^\/activity|\/activity$/.test(path)) return "activity";
   const first = path.split("/")[1] ?? "";
+  if (first === "deliveries") return "webhooks";
   return first === "proxy" ? "gateway" : first in TAGS ? first : "service";
 }
 

@@ -1,12 +1,26 @@
 import * as z from "zod/mini";
 import type { Caller } from "../access/authenticate.ts";
 import { route } from "../access/route.ts";
-import { conflict, notFound } from "../http/errors.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { badRequest, conflict, notFound } from "../http/errors.ts";
+import { EVENTS } from "../outbox/event.ts";
 import { enqueueDeliveries } from "../webhooks/deliveries/enqueue.ts";
-import { addTestDelivery, listDeliveries, redeliver } from "../webhooks/deliveries/manage.ts";
+import {
+  addTestDelivery,
+  listAllDeliveries,
+  listDeliveries,
+  redeliver,
+  redeliverAll,
+} from "../webhooks/deliveries/manage.ts";
 import { findWebhook } from "../webhooks/manage.ts";
-import { DELIVERY_STATUSES, type Delivery, type Owner, type Webhook } from "../webhooks/webhook.ts";
-import { pagination, paging } from "./pagination.ts";
+import {
+  DELIVERY_STATUSES,
+  type Delivery,
+  type DeliveryFilter,
+  type Owner,
+  type Webhook,
+} from "../webhooks/webhook.ts";
+import { cursorOf, cursorPaging, nextCursor, onePosition, page, pagination, pagingByEither } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 
 const deliverySchema = z.object({
@@ -25,6 +39,34 @@ const deliverySchema = z.object({
   updated_at: z.iso.datetime(),
 });
 
+/** The id of the last delivery of a page. */
+const deliveryCursor = cursorOf((text) => /^msg_[0-9a-f]{32}$/.test(text));
+
+const id = z.string().check(z.minLength(1), z.maxLength(128));
+const time = z.iso.datetime({ offset: true });
+
+/** Which deliveries are meant. What is not given is not compared. */
+const filterShape = {
+  agent_id: z.optional(id.check(z.describe("The agent that the event is about."))),
+  webhook_id: z.optional(id),
+  status: z.optional(z.enum(DELIVERY_STATUSES)),
+  event: z.optional(z.enum([...EVENTS, "webhook.test"])),
+  from: z.optional(time.check(z.describe("Made at this time or later (RFC 3339)."))),
+  to: z.optional(time.check(z.describe("Made before this time (RFC 3339)."))),
+};
+const filterSchema = z.object(filterShape);
+
+const redeliverBody = z.object({
+  filter: filterSchema.check(
+    z.refine((filter) => Object.values(filter).some((value) => value !== undefined), {
+      error: `must have at least one of ${Object.keys(filterShape).join(", ")}`,
+    }),
+    z.describe("Which deliveries: all that is given has to apply. `status` is `failed` if it is not given."),
+  ),
+  dry_run: z._default(z.boolean().check(z.describe("Only counts them. False starts them again.")), true),
+  cursor: deliveryCursor.check(z.describe("The `next_cursor` of the previous call.")),
+});
+
 const success = z.literal(true);
 const oneDelivery = z.object({ success, message: z.string(), delivery: deliverySchema });
 
@@ -35,16 +77,73 @@ export const webhookDeliveryRoutes = [
     path: "/webhooks/{id}/deliveries",
     auth: "own",
     summary: "The deliveries of a webhook and their responses, newest first",
-    query: z.object({ ...paging, status: z.optional(z.enum(DELIVERY_STATUSES)) }),
-    response: z.object({ success, deliveries: z.array(deliverySchema), pagination }),
+    query: z.object({ ...pagingByEither, cursor: deliveryCursor, status: z.optional(z.enum(DELIVERY_STATUSES)) }),
+    response: z.object({ success, deliveries: z.array(deliverySchema), pagination, next_cursor: nextCursor }),
     async handle({ env, caller, params, query }) {
+      onePosition(query, ["offset", "cursor"]);
+      const { limit, offset = 0, cursor: before, status } = query;
       const webhook = await requireOwnWebhook(env.DB, params.id, caller);
-      const { deliveries, total } = await listDeliveries(env.DB, webhook.id, query);
-      const { limit, offset } = query;
+      const { deliveries, total } = await listDeliveries(env.DB, webhook.id, { status, limit, offset, before });
+      const { rows, hasMore } = page(deliveries, { limit });
       return {
         success: true,
-        deliveries: deliveries.map(toDeliveryResponse),
-        pagination: { total, limit, offset, has_more: offset + deliveries.length < total },
+        deliveries: rows.map(toDeliveryResponse),
+        pagination: { total, limit, offset, has_more: hasMore },
+        next_cursor: hasMore ? rows.at(-1)!.id : null,
+      };
+    },
+  }),
+
+  route({
+    method: "GET",
+    path: "/deliveries",
+    auth: "admin",
+    summary: "The deliveries of all webhooks, newest first; a page may be short and still have a next one",
+    query: z.object({ ...cursorPaging, cursor: deliveryCursor, ...filterShape }),
+    response: z.object({ success, deliveries: z.array(deliverySchema), next_cursor: nextCursor }),
+    async handle({ env, query: { limit, cursor: before, ...filter } }) {
+      const { deliveries, next } = await listAllDeliveries(env.DB, toFilter(filter), { before, limit });
+      return { success: true, deliveries: deliveries.map(toDeliveryResponse), next_cursor: next };
+    },
+  }),
+
+  route({
+    method: "POST",
+    path: "/deliveries/redeliver",
+    auth: "admin",
+    summary: "Start many deliveries again, under their own ids; by default it only counts them",
+    body: redeliverBody,
+    response: z.object({
+      success,
+      message: z.string(),
+      matched: z.int().check(z.describe("How many of the searched deliveries could be started again.")),
+      redelivered: z.int().check(z.describe("How many were started again.")),
+      remaining: z.int().check(z.describe("`matched` less `redelivered`. Repeat the call for them.")),
+      next_cursor: z
+        .nullable(z.string())
+        .check(z.describe("The `cursor` of the deliveries that were not searched; null if there are none.")),
+    }),
+    async handle(call) {
+      const { env, body, authority: by, caller, now, waitUntil } = call;
+      const { dry_run: dryRun, cursor: after } = body;
+      const filter = toFilter({ status: "failed", ...body.filter });
+      const { ids, matched, searchedTo } = await redeliverAll(env.DB, filter, { after, dryRun, now, by });
+      const remaining = matched - ids.length;
+      if (ids.length > 0) {
+        waitUntil(enqueueDeliveries(env.DELIVERIES, ids, now, now));
+        recordInBackground(
+          call,
+          caller.agent.id,
+          `${ids.length} deliveries started again: ${JSON.stringify(body.filter)}`,
+        );
+      }
+      return {
+        success: true,
+        message: redeliveryMessage({ dryRun, matched, remaining, isWhole: searchedTo === null }),
+        matched,
+        redelivered: ids.length,
+        remaining,
+        next_cursor: searchedTo,
       };
     },
   }),
@@ -82,6 +181,40 @@ export const webhookDeliveryRoutes = [
     },
   }),
 ];
+
+/** @throws {ApiError} 400 for a time range that ends before it begins. */
+function toFilter({ from, to, ...filter }: z.output<typeof filterSchema>): DeliveryFilter {
+  const [fromMs, toMs] = [from, to].map((time) => (time === undefined ? undefined : Date.parse(time)));
+  if (fromMs !== undefined && toMs !== undefined && toMs <= fromMs) {
+    const message = "must be later than from";
+    throw badRequest(`The time range is empty. to ${message}.`, [{ field: "to", message }]);
+  }
+  return {
+    agentId: filter.agent_id,
+    webhookId: filter.webhook_id,
+    status: filter.status,
+    event: filter.event,
+    from: fromMs,
+    to: toMs,
+  };
+}
+
+function redeliveryMessage({
+  dryRun,
+  matched,
+  remaining,
+  isWhole,
+}: {
+  dryRun: boolean;
+  matched: number;
+  remaining: number;
+  isWhole: boolean;
+}): string {
+  const more = isWhole ? "" : " Not all deliveries were searched: go on with next_cursor as cursor.";
+  if (dryRun) return `${matched} deliveries would be started again. Send dry_run: false to do it.${more}`;
+  const rest = remaining > 0 ? ` ${remaining} remain: repeat the call until remaining is 0.` : "";
+  return `${matched - remaining} deliveries started again.${rest}${rest ? "" : more}`;
+}
 
 function toDeliveryResponse(delivery: Delivery): z.input<typeof deliverySchema> {
   return {

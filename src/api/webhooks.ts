@@ -15,8 +15,9 @@ import {
 } from "../webhooks/manage.ts";
 import { validateTarget } from "../webhooks/target.ts";
 import { targetPolicy } from "../webhooks/target-policy.ts";
-import type { Webhook } from "../webhooks/webhook.ts";
+import type { Webhook, WebhookPosition } from "../webhooks/webhook.ts";
 import { readableText } from "../validation/readable-text.ts";
+import { cursorOf, cursorPaging, nextCursor, page } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 import { toOwner } from "./webhook-deliveries.ts";
 
@@ -71,6 +72,13 @@ const webhookState = z.object({
   updated_at: z.iso.datetime(),
 });
 
+/** What a list shows of each webhook beside its object. */
+const webhookSummary = z.object({
+  is_active: z.boolean(),
+  disabled_reason: z.nullable(z.string()),
+  description: z.nullable(z.string()),
+});
+
 const success = z.literal(true);
 const message = z.string();
 const createdWebhook = z.object({ success, message, webhook: webhookSchema });
@@ -123,11 +131,45 @@ export const webhookRoutes = [
     method: "GET",
     path: "/webhooks",
     auth: "bearer",
-    summary: "List the calling agent's webhooks",
-    response: z.object({ success, webhooks: z.array(webhookSchema) }),
-    async handle({ env, caller }) {
-      const webhooks = await listWebhooks(env.DB, caller.agent.id);
-      return { success: true, webhooks: webhooks.map((webhook) => toWebhookResponse(webhook)) };
+    summary: "List the calling agent's webhooks, or for administrators those of agent_id",
+    query: z.object({
+      ...cursorPaging,
+      cursor: cursorOf((text) => fromCursor(text) !== undefined),
+      agent_id: z.optional(
+        z
+          .string()
+          .check(
+            z.regex(/^(?:\*|[0-9A-Za-z_]{1,128})$/, { error: "must be the id of an agent, or * for all agents" }),
+            z.describe("The agent whose webhooks are listed, or `*` for all agents. The calling agent by default."),
+          ),
+      ),
+    }),
+    response: z.object({
+      success,
+      webhooks: z.array(webhookSchema),
+      details: z
+        .record(z.string(), webhookSummary)
+        .check(z.describe("By the id of each webhook, what is not in its object.")),
+      next_cursor: nextCursor,
+    }),
+    async handle({ env, caller, query }) {
+      const { agent_id: agentId = caller.agent.id, cursor, limit } = query;
+      if (agentId !== caller.agent.id && !caller.isAdmin) {
+        throw forbidden("insufficient_permissions", "Only an administrator can list the webhooks of other agents.", {
+          required: "*:*:*",
+          granted: [...caller.permissions],
+        });
+      }
+      const owner = agentId === "*" ? "anybody" : agentId;
+      const after = cursor === undefined ? undefined : fromCursor(cursor);
+      const { rows, hasMore } = page(await listWebhooks(env.DB, owner, { after, limit: limit + 1 }), { limit });
+      const last = rows.at(-1);
+      return {
+        success: true,
+        webhooks: rows.map((webhook) => toWebhookResponse(webhook)),
+        details: Object.fromEntries(rows.map((webhook) => [webhook.id, toWebhookSummary(webhook)])),
+        next_cursor: hasMore && last ? toCursor(last) : null,
+      };
     },
   }),
 
@@ -188,7 +230,7 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks/{id}/regenerate-secret",
     auth: "own",
-    summary: "Give a webhook a new secret; deliveries are signed with both for overlap_seconds",
+    summary: "Give a webhook a new secret; the former one signs deliveries too for overlap_seconds",
     body: z._default(
       z.object({
         overlap_seconds: z._default(
@@ -197,7 +239,9 @@ export const webhookRoutes = [
             .check(
               z.minimum(0),
               z.maximum(MAX_OVERLAP_SECONDS),
-              z.describe("How many seconds deliveries are signed with both secrets."),
+              z.describe(
+                "How many seconds the former secret signs deliveries too. 0 ends every former secret at once.",
+              ),
             ),
           0,
         ),
@@ -228,6 +272,23 @@ function toWebhookResponse(
   secret = "***",
 ): z.input<typeof webhookSchema> {
   return { id, agent_id: agentId, url, events: [...events], secret, created_at: toTimestamp(createdAt) };
+}
+
+const toWebhookSummary = ({ isActive, disabledReason, description }: Webhook): z.input<typeof webhookSummary> => ({
+  is_active: isActive,
+  disabled_reason: disabledReason,
+  description,
+});
+
+const CURSOR = /^([0-9a-z]{1,9})\.(whk_[0-9A-Za-z]{1,64})$/;
+
+/** Encodes a position in the list of webhooks for a URL. */
+const toCursor = ({ createdAt, id }: Webhook): string => `${createdAt.toString(36)}.${id}`;
+
+/** Decodes a cursor. Returns undefined for a text that is not one. */
+function fromCursor(text: string): WebhookPosition | undefined {
+  const [, createdAt, id] = CURSOR.exec(text) ?? [];
+  return createdAt && id ? { createdAt: Number.parseInt(createdAt, 36), id } : undefined;
 }
 
 function toWebhookStateResponse(webhook: Webhook): z.input<typeof webhookState> {

@@ -240,9 +240,14 @@ export class AgentAuthClient {
     return this.#once("/webhooks", options, body);
   }
 
-  /** The webhooks of the calling agent, without their secrets. */
+  /** The webhooks of the calling agent, without their secrets. `details` says whether each is active. */
   listWebhooks(options?: CallOptions): Promise<wire.WebhookListResponse> {
     return this.#get("/webhooks", options);
+  }
+
+  /** One page of the webhooks of all agents, or of `agent_id`, oldest first, as `listWebhooks`. Administrators only. */
+  listAllWebhooks(query?: wire.ListWebhooksQuery, options?: CallOptions): Promise<wire.WebhookListResponse> {
+    return this.#get("/webhooks", options, { agent_id: "*", ...query });
   }
 
   /** One webhook, and whether it is active. */
@@ -268,8 +273,8 @@ export class AgentAuthClient {
   }
 
   /**
-   * Gives a webhook a new secret, which only this response shows. Deliveries are signed with both secrets for
-   * `overlap_seconds`, 0 by default.
+   * Gives a webhook a new secret, which only this response shows. The former one signs deliveries too for `overlap_seconds`; 0, the
+   * default, ends every former secret at once.
    */
   regenerateWebhookSecret(
     webhookId: string,
@@ -286,6 +291,39 @@ export class AgentAuthClient {
     options?: CallOptions,
   ): Promise<wire.DeliveryListResponse> {
     return this.#get(webhookPath(webhookId, "/deliveries"), options, query);
+  }
+
+  /**
+   * One page of the deliveries of all webhooks, newest first. Administrators only. A page searches a limited number of them, so it
+   * may be short and still have a `next_cursor`; `deliveries` iterates over all pages.
+   */
+  listAllDeliveries(query?: wire.AllDeliveriesQuery, options?: CallOptions): Promise<wire.AllDeliveriesResponse> {
+    return this.#get("/deliveries", options, query);
+  }
+
+  /**
+   * Iterates over the deliveries of all webhooks, newest first, fetching page by page. Administrators only.
+   *
+   * @example for await (const { id, error } of client.deliveries({ status: "failed" })) console.log(id, error);
+   */
+  async *deliveries(
+    query?: Omit<wire.AllDeliveriesQuery, "cursor">,
+    options?: CallOptions,
+  ): AsyncGenerator<wire.Delivery> {
+    let cursor: string | undefined;
+    do {
+      const page = await this.listAllDeliveries({ limit: 200, ...query, cursor }, options);
+      yield* page.deliveries;
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor);
+  }
+
+  /**
+   * Starts many deliveries again, under their own ids, or with `dry_run`, the default, only counts them. Administrators only. A call
+   * starts 500 at most: repeat it until `remaining` is 0, and then go on with `next_cursor` as `cursor` until that is null.
+   */
+  redeliverAll(body: wire.RedeliverAllRequest, options?: CallOptions): Promise<wire.RedeliverAllResponse> {
+    return this.#once("/deliveries/redeliver", options, body);
   }
 
   /**

@@ -104,13 +104,19 @@ export interface Webhook {
   created_at: Timestamp;
 }
 
+export interface WebhookSummary {
+  is_active: boolean;
+  disabled_reason: string | null;
+  description: string | null;
+}
+
 export interface Delivery {
   id: string;
   webhook_id: string;
   event_id: string;
   event: string;
   agent_id: string;
-  status: "pending" | "success" | "failed";
+  status: DeliveryStatus;
   attempts: number;
   next_attempt_at: Timestamp | null;
   response_status: number | null;
@@ -120,6 +126,27 @@ export interface Delivery {
   created_at: Timestamp;
   updated_at: Timestamp;
 }
+
+export type DeliveryStatus = "pending" | "success" | "failed";
+
+export type DeliveryEvent =
+  | "agent.registered"
+  | "agent.verified"
+  | "agent.verification_failed"
+  | "agent.revoked"
+  | "agent.status_updated"
+  | "agent.tier_updated"
+  | "agent.permissions_updated"
+  | "agent.updated"
+  | "agent.deleted"
+  | "agent.key_rotated"
+  | "agent.key_created"
+  | "agent.key_deleted"
+  | "token.reuse_detected"
+  | "session.limit_reached"
+  | "gateway.denied"
+  | "webhook.disabled"
+  | "webhook.test";
 
 /** The body of `POST /agents/register`. */
 export interface RegisterAgentRequest {
@@ -332,10 +359,12 @@ export interface RevokeTokensResponse {
 export interface ActivityQuery {
   /** 1 to 100. The default is 50. */
   limit?: number | undefined;
-  /** 0 to 10,000. The default is 0. */
+  /** 0 by default. Not together with `cursor`. 0 to 10,000. */
   offset?: number | undefined;
   /** The id of the last row of the previous page. */
   before?: string | undefined;
+  /** The `next_cursor` of the previous page; empty for the first page. */
+  cursor?: string | undefined;
 }
 
 /** The response of `GET /agents/{id}/activity`. */
@@ -344,16 +373,20 @@ export interface ActivityResponse {
   agent_id: string;
   activity: Activity[];
   pagination: Pagination;
+  /** Only if the request has `cursor`, which may be empty. */
+  next_cursor?: string | null;
 }
 
 /** The query of `GET /activity`. */
 export interface AllActivityQuery {
   /** 1 to 100. The default is 50. */
   limit?: number | undefined;
-  /** 0 to 10,000. The default is 0. */
+  /** 0 by default. Not together with `cursor`. 0 to 10,000. */
   offset?: number | undefined;
   /** The id of the last row of the previous page. */
   before?: string | undefined;
+  /** The `next_cursor` of the previous page; empty for the first page. */
+  cursor?: string | undefined;
   /** 1 to 128 characters. */
   agent_id?: string | undefined;
   status?: "success" | "failure" | undefined;
@@ -364,6 +397,8 @@ export interface AllActivityResponse {
   success: true;
   activity: Activity[];
   pagination: Pagination;
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
 }
 
 /** The body of `POST /webhooks`. */
@@ -385,10 +420,24 @@ export interface NewWebhookResponse {
   webhook: Webhook;
 }
 
+/** The query of `GET /webhooks`. */
+export interface ListWebhooksQuery {
+  /** 1 to 200. The default is 50. */
+  limit?: number | undefined;
+  /** The `next_cursor` of the previous page. */
+  cursor?: string | undefined;
+  /** The agent whose webhooks are listed, or `*` for all agents. The calling agent by default. */
+  agent_id?: string | undefined;
+}
+
 /** The response of `GET /webhooks`. */
 export interface WebhookListResponse {
   success: true;
   webhooks: Webhook[];
+  /** By the id of each webhook, what is not in its object. */
+  details: Record<string, WebhookSummary>;
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
 }
 
 /** The response of `GET /webhooks/events`. */
@@ -423,7 +472,10 @@ export interface UpdateWebhookRequest {
 
 /** The body of `POST /webhooks/{id}/regenerate-secret`. */
 export interface RegenerateSecretRequest {
-  /** How many seconds deliveries are signed with both secrets. 0 to 604,800. The default is 0. */
+  /**
+   * How many seconds the former secret signs deliveries too. 0 ends every former secret at once. 0 to 604,800. The
+   * default is 0.
+   */
   overlap_seconds?: number | undefined;
 }
 
@@ -431,9 +483,11 @@ export interface RegenerateSecretRequest {
 export interface DeliveriesQuery {
   /** 1 to 100. The default is 50. */
   limit?: number | undefined;
-  /** 0 to 10,000. The default is 0. */
+  /** 0 by default. Not together with `cursor`. 0 to 10,000. */
   offset?: number | undefined;
-  status?: "pending" | "success" | "failed" | undefined;
+  /** The `next_cursor` of the previous page. */
+  cursor?: string | undefined;
+  status?: DeliveryStatus | undefined;
 }
 
 /** The response of `GET /webhooks/{id}/deliveries`. */
@@ -441,6 +495,69 @@ export interface DeliveryListResponse {
   success: true;
   deliveries: Delivery[];
   pagination: Pagination;
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** The query of `GET /deliveries`. */
+export interface AllDeliveriesQuery {
+  /** 1 to 200. The default is 50. */
+  limit?: number | undefined;
+  /** The `next_cursor` of the previous page. */
+  cursor?: string | undefined;
+  /** The agent that the event is about. 1 to 128 characters. */
+  agent_id?: string | undefined;
+  /** 1 to 128 characters. */
+  webhook_id?: string | undefined;
+  status?: DeliveryStatus | undefined;
+  event?: DeliveryEvent | undefined;
+  /** Made at this time or later (RFC 3339). */
+  from?: Timestamp | undefined;
+  /** Made before this time (RFC 3339). */
+  to?: Timestamp | undefined;
+}
+
+/** The response of `GET /deliveries`. */
+export interface AllDeliveriesResponse {
+  success: true;
+  deliveries: Delivery[];
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** The body of `POST /deliveries/redeliver`. */
+export interface RedeliverAllRequest {
+  /** Which deliveries: all that is given has to apply. `status` is `failed` if it is not given. */
+  filter: {
+    /** The agent that the event is about. 1 to 128 characters. */
+    agent_id?: string | undefined;
+    /** 1 to 128 characters. */
+    webhook_id?: string | undefined;
+    status?: DeliveryStatus | undefined;
+    event?: DeliveryEvent | undefined;
+    /** Made at this time or later (RFC 3339). */
+    from?: Timestamp | undefined;
+    /** Made before this time (RFC 3339). */
+    to?: Timestamp | undefined;
+  };
+  /** Only counts them. False starts them again. The default is true. */
+  dry_run?: boolean | undefined;
+  /** The `next_cursor` of the previous call. */
+  cursor?: string | undefined;
+}
+
+/** The response of `POST /deliveries/redeliver`. */
+export interface RedeliverAllResponse {
+  success: true;
+  message: string;
+  /** How many of the searched deliveries could be started again. */
+  matched: number;
+  /** How many were started again. */
+  redelivered: number;
+  /** `matched` less `redelivered`. Repeat the call for them. */
+  remaining: number;
+  /** The `cursor` of the deliveries that were not searched; null if there are none. */
+  next_cursor: string | null;
 }
 
 /** The response of `POST /webhooks/{id}/deliveries/{delivery_id}/redeliver`, `POST /webhooks/{id}/test`. */

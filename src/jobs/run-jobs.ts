@@ -3,10 +3,10 @@ import { sweepKeys } from "../agents/sweep.ts";
 import type { Config } from "../config/config.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { sweepSessions } from "../tokens/sweep.ts";
-import { sweepEventCounts } from "../outbox/outbox.ts";
+import { sweepEventCounts, sweepSetAside } from "../outbox/outbox.ts";
 import { drainOutbox, resendOverdue } from "../webhooks/deliveries/fan-out.ts";
 import { sweepDeliveries, sweepHostAttempts, trimDeliveries } from "../webhooks/deliveries/sweep.ts";
-import { resealSecrets } from "../webhooks/reseal.ts";
+import { resealSecrets, sweepFormerSecrets } from "../webhooks/reseal.ts";
 import type { Job } from "./job.ts";
 
 const JOBS: Readonly<Record<string, Job>> = {
@@ -16,13 +16,16 @@ const JOBS: Readonly<Record<string, Job>> = {
   sweep_failed_verifications: ({ DB }, _config, now, limit) => sweepFailedVerifications(DB, now, limit),
   sweep_sessions: ({ DB }, { accessTokenTtl }, now, limit) => sweepSessions(DB, accessTokenTtl, now, limit),
   sweep_keys: ({ DB }, _config, now, limit) => sweepKeys(DB, now, limit),
-  drain_outbox: (env, _config, now) => drainOutbox(env, now),
+  drain_outbox: (env, _config, now, limit) => drainOutbox(env, now, limit),
+  sweep_set_aside_events: ({ DB }, { activityRetentionDays }, now, limit) =>
+    sweepSetAside(DB, activityRetentionDays, now, limit),
   sweep_event_counts: ({ DB }, _config, now, limit) => sweepEventCounts(DB, now, limit),
   resend_overdue_deliveries: (env, _config, now, limit) => resendOverdue(env, now, limit),
   sweep_deliveries: ({ DB }, { activityRetentionDays }, now, limit) =>
     sweepDeliveries(DB, activityRetentionDays, now, limit),
   trim_deliveries: ({ DB }, _config, now, limit) => trimDeliveries(DB, now, limit),
   sweep_host_attempts: ({ DB }, _config, now, limit) => sweepHostAttempts(DB, now, limit),
+  sweep_former_webhook_secrets: ({ DB }, _config, now, limit) => sweepFormerSecrets(DB, now, limit),
   reseal_webhook_secrets: ({ DB }, { webhookKeys }, now, limit) => resealSecrets(DB, webhookKeys, now, limit),
 };
 

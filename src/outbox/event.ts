@@ -32,9 +32,12 @@ export const EVENTS = Object.keys(IS_REPEATABLE) as readonly EventName[];
 /** Events of one name that one agent causes in a minute and that are sent one by one; the rest of the minute is one event. */
 export const MAX_EVENTS_PER_MINUTE = 10;
 
-/** Whether an event counts towards {@link MAX_EVENTS_PER_MINUTE}. An event that represents many (`data.count`) does not. */
+/**
+ * Whether an event counts towards {@link MAX_EVENTS_PER_MINUTE}. An event that represents many (`data.count`) does not. An event
+ * that this version does not know, which a newer one has inserted, does.
+ */
 export const isLimited = ({ name, data }: Pick<Event, "name" | "data">): boolean =>
-  IS_REPEATABLE[name] && data.count === undefined;
+  (!Object.hasOwn(IS_REPEATABLE, name) || IS_REPEATABLE[name]) && data.count === undefined;
 
 /** Something that happened to an agent and that webhooks can subscribe to. */
 export interface Event {

@@ -1,14 +1,21 @@
+import { logFailure } from "../log/failure-log.ts";
 import type { ChangedRow } from "./change.ts";
 import { newCountEvent, type Event } from "./event.ts";
 import {
+  countFailure,
   countWaitingEvent,
   deleteCounts,
   deleteEvent,
+  deleteSetAside,
   findExceededCounts,
+  hasEvents,
   insertEventOf,
   insertEventOfSession,
+  moveAside,
   readOldestEvents,
   replaceCount,
+  type EventReference,
+  type WaitingEvents,
 } from "./store.ts";
 
 /**
@@ -28,8 +35,52 @@ export const insertSessionEvent = (
   change: Omit<ChangedRow, "table">,
 ): D1PreparedStatement => insertEventOfSession(db, event, change);
 
-/** Up to `limit` events that wait in the outbox, the oldest first. */
-export const oldestEvents = (db: D1Database, limit: number): Promise<Event[]> => readOldestEvents(db, limit);
+/** Up to `limit` events that wait in the outbox after the one with this id, the oldest first. */
+export const oldestEvents = (db: D1Database, after: string, limit: number): Promise<WaitingEvents> =>
+  readOldestEvents(db, after, limit);
+
+/** Whether any event waits in the outbox. */
+export const hasWaitingEvents = (db: D1Database): Promise<boolean> => hasEvents(db);
+
+/**
+ * Moves an event out of the outbox into `events_set_aside`, and logs it, so that the others do not wait for it.
+ *
+ * @param now milliseconds.
+ */
+export async function setEventAside(
+  db: D1Database,
+  { id, agentId, name }: EventReference,
+  reason: string,
+  now: number,
+): Promise<void> {
+  await db.batch(moveAside(db, id, reason, now));
+  logFailure("event_set_aside", reason, { event_id: id, agent_id: agentId, name });
+}
+
+/** How often an event alone may fail before it is set aside. A database that is overloaded for a moment fails as well. */
+const MAX_EVENT_FAILURES = 10;
+
+/**
+ * Counts that an event alone could not be handled, and sets it aside if that has happened too often. The event stays in the outbox
+ * until then, and is tried again.
+ *
+ * @param now milliseconds.
+ * @throws {Error} if the database does not answer: then it was not the event that failed.
+ */
+export async function countEventFailure(
+  db: D1Database,
+  event: EventReference,
+  cause: unknown,
+  now: number,
+): Promise<void> {
+  if ((await countFailure(db, event.id)) >= MAX_EVENT_FAILURES) await setEventAside(db, event, String(cause), now);
+}
+
+const DAY_MS = 86_400_000;
+
+/** Deletes up to `limit` events that were set aside longer ago than the retention. Returns how many. @param now milliseconds. */
+export const sweepSetAside = (db: D1Database, retentionDays: number, now: number, limit: number): Promise<number> =>
+  deleteSetAside(db, now - retentionDays * DAY_MS, limit);
 
 /** The statement that deletes an event from the outbox. */
 export const takeEvent = (db: D1Database, { id }: Event): D1PreparedStatement => deleteEvent(db, id);

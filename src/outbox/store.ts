@@ -42,6 +42,18 @@ export function insertEventOfSession(
   );
 }
 
+/** Enough of an event to say in a log which one it is. */
+export type EventReference = Pick<Event, "id" | "agentId" | "name">;
+
+/** A part of the outbox, the oldest first. */
+export interface WaitingEvents {
+  readonly events: readonly Event[];
+  /** Events whose data is not a JSON object. */
+  readonly unreadable: readonly EventReference[];
+  /** The id of the last event of the part; undefined if there was none. */
+  readonly last: string | undefined;
+}
+
 interface EventRow {
   id: string;
   agent_id: string;
@@ -50,15 +62,58 @@ interface EventRow {
   data: string;
 }
 
-function toEvent({ id, agent_id: agentId, event: name, at, data }: EventRow): Event {
-  return { id, agentId, name, at, data: JSON.parse(data) as Event["data"] };
+/** The data of an event; undefined if the text is not a JSON object, which the product does not write. */
+function parseData(text: string): Event["data"] | undefined {
+  try {
+    const data: unknown = JSON.parse(text);
+    return typeof data === "object" && data !== null && !Array.isArray(data) ? (data as Event["data"]) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
-/** The oldest events that wait in the outbox. */
-export async function readOldestEvents(db: D1Database, limit: number): Promise<Event[]> {
-  const select = sql`SELECT id, agent_id, event, at, data FROM events ORDER BY id LIMIT ${limit}`;
+/** The oldest events that wait in the outbox after the one with this id. */
+export async function readOldestEvents(db: D1Database, after: string, limit: number): Promise<WaitingEvents> {
+  const select = sql`SELECT id, agent_id, event, at, data FROM events WHERE id > ${after} ORDER BY id LIMIT ${limit}`;
   const { results } = await prepare(db, select).all<EventRow>();
-  return results.map(toEvent);
+  const [events, unreadable]: [Event[], EventReference[]] = [[], []];
+  for (const { id, agent_id: agentId, event: name, at, data: text } of results) {
+    const data = parseData(text);
+    if (data) events.push({ id, agentId, name, at, data });
+    else unreadable.push({ id, agentId, name });
+  }
+  return { events, unreadable, last: results.at(-1)?.id };
+}
+
+/** Whether any event waits in the outbox. */
+export async function hasEvents(db: D1Database): Promise<boolean> {
+  return (await prepare(db, sql`SELECT 1 FROM events LIMIT 1`).first()) !== null;
+}
+
+/** The statements that move an event out of the outbox, so that it delays no others. */
+export const moveAside = (db: D1Database, id: string, reason: string, now: number): D1PreparedStatement[] => [
+  prepare(
+    db,
+    sql`INSERT OR IGNORE INTO events_set_aside (id, agent_id, event, at, data, reason, set_aside_at)
+      SELECT id, agent_id, event, at, data, ${reason}, ${now} FROM events WHERE id = ${id}`,
+  ),
+  deleteEvent(db, id),
+];
+
+/** Counts that an event alone could not be handled. Returns how often that has happened; 0 if it waits no more. */
+export async function countFailure(db: D1Database, id: string): Promise<number> {
+  const update = sql`UPDATE events SET failures = failures + 1 WHERE id = ${id} RETURNING failures`;
+  return (await prepare(db, update).first<number>("failures")) ?? 0;
+}
+
+/** Deletes up to `limit` events that were set aside before a time, in milliseconds. Returns how many. */
+export async function deleteSetAside(db: D1Database, before: number, limit: number): Promise<number> {
+  const { meta } = await prepare(
+    db,
+    sql`DELETE FROM events_set_aside WHERE id IN (
+      SELECT id FROM events_set_aside WHERE set_aside_at < ${before} LIMIT ${limit})`,
+  ).run();
+  return meta.changes;
 }
 
 /** The statement that deletes an event from the outbox. */
@@ -81,7 +136,8 @@ export function countWaitingEvent(db: D1Database, id: string, minute: number): D
 type EventCountRow = Omit<EventRow, "id"> & Pick<EventCount, "minute" | "total" | "since">;
 
 function toEventCount({ agent_id: agentId, event: name, data, ...row }: EventCountRow): EventCount {
-  return { ...row, agentId, name, data: JSON.parse(data) as Event["data"] };
+  // Without its data, the event still says how many there were.
+  return { ...row, agentId, name, data: parseData(data) ?? { agent_id: agentId } };
 }
 
 /** The counts above the limit of minutes before this one. At most `limit` counts. */

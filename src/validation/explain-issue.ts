@@ -2,7 +2,11 @@ import type * as z from "zod/mini";
 
 const ENTRIES: Record<string, string> = { string: "characters", array: "entries" };
 const KINDS: Record<string, string> = { object: "an object", array: "an array", int: "a whole number" };
-const FORMATS: Record<string, string> = { email: "an e-mail address", url: "a URL" };
+const FORMATS: Record<string, string> = {
+  email: "an e-mail address",
+  url: "a URL",
+  datetime: "a time such as 2026-11-23T10:00:00Z",
+};
 
 /**
  * Returns what a value must be, as the rest of a sentence that begins with the field's name. Does not repeat the value.

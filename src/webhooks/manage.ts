@@ -13,7 +13,7 @@ import {
   updateWebhook,
   type WebhookChange,
 } from "./store.ts";
-import type { Owner, Webhook } from "./webhook.ts";
+import type { Owner, Webhook, WebhookPosition } from "./webhook.ts";
 
 export const MAX_WEBHOOKS_PER_AGENT = 20;
 
@@ -65,8 +65,12 @@ export async function registerWebhook(
   return (await insertWebhook(db, webhook, limits)) ? { webhook, secret } : undefined;
 }
 
-/** An agent's webhooks, the oldest first. One D1 round trip. */
-export const listWebhooks = (db: D1Database, agentId: string): Promise<Webhook[]> => readWebhooks(db, agentId);
+/** Up to `limit` webhooks of an agent, or of everybody, after a position, the oldest first. One D1 round trip. */
+export const listWebhooks = (
+  db: D1Database,
+  owner: Owner,
+  query: { after: WebhookPosition | undefined; limit: number },
+): Promise<Webhook[]> => readWebhooks(db, owner, query);
 
 /** The webhook with this id if the owner has it. One D1 round trip. */
 export const findWebhook = (db: D1Database, id: string, owner: Owner): Promise<Webhook | undefined> =>
@@ -99,7 +103,8 @@ export const removeWebhook = (db: D1Database, id: string, owner: Owner, by: Auth
   deleteWebhook(db, id, owner, by);
 
 /**
- * Replaces a webhook's secret. The former secret signs too until the overlap ends. One D1 round trip.
+ * Replaces a webhook's secret. The former secret signs too until the overlap ends, and so do older ones whose overlap has not ended.
+ * Without an overlap every former secret ends. One D1 round trip.
  *
  * @param overlapMs milliseconds.
  * @returns the webhook and its new secret, which is returned here and never again; undefined if the owner has no such webhook.

@@ -2,9 +2,10 @@ import type { Authority } from "../authority/authority.ts";
 import { batchAsCaller } from "../authority/batch.ts";
 import { prepare, sql, type Sql } from "../database/sql.ts";
 import type { EventName } from "../outbox/event.ts";
+import { deleteFormerSecrets, keepPreviousSecret } from "./secrets/store.ts";
 import { domainOf } from "./target.ts";
 import { toWebhook, WEBHOOK_COLUMNS, type WebhookRow } from "./webhook-row.ts";
-import type { Owner, Webhook } from "./webhook.ts";
+import type { Owner, Webhook, WebhookPosition } from "./webhook.ts";
 
 /**
  * Inserts a webhook unless its agent is gone or has `maxWebhooks` already. The count and the insert are one statement, so that two
@@ -34,10 +35,18 @@ const isOwned = (id: string, owner: Owner): Sql =>
     ? sql`id = ${id} AND orphaned_at IS NULL`
     : sql`id = ${id} AND agent_id = ${owner} AND orphaned_at IS NULL`;
 
-export async function readWebhooks(db: D1Database, agentId: string): Promise<Webhook[]> {
+/** Up to `limit` of the owner's webhooks after a position, the oldest first. */
+export async function readWebhooks(
+  db: D1Database,
+  owner: Owner,
+  { after, limit }: { after: WebhookPosition | undefined; limit: number },
+): Promise<Webhook[]> {
+  const ofOwner = owner === "anybody" ? sql`1` : sql`agent_id = ${owner}`;
   const { results } = await prepare(
     db,
-    sql`SELECT ${WEBHOOK_COLUMNS} FROM webhooks WHERE agent_id = ${agentId} ORDER BY created_at, id`,
+    sql`SELECT ${WEBHOOK_COLUMNS} FROM webhooks
+      WHERE ${ofOwner} AND (created_at, id) > (${after?.createdAt ?? -1}, ${after?.id ?? ""}) AND orphaned_at IS NULL
+      ORDER BY created_at, id LIMIT ${limit}`,
   ).all<WebhookRow>();
   return results.map(toWebhook);
 }
@@ -93,76 +102,46 @@ export async function deleteWebhook(
   return deleted!.results[0]?.agent_id;
 }
 
-async function writeWebhook(db: D1Database, by: Authority, statement: Sql): Promise<Webhook | undefined> {
-  const [written] = await batchAsCaller<WebhookRow>(db, by, [prepare(db, statement)]);
-  const row = written!.results[0];
+/** @param before statements that run before it in the same transaction. */
+async function writeWebhook(
+  db: D1Database,
+  by: Authority,
+  statement: Sql,
+  before: readonly D1PreparedStatement[] = [],
+): Promise<Webhook | undefined> {
+  const results = await batchAsCaller<WebhookRow>(db, by, [...before, prepare(db, statement)]);
+  const row = results.at(-1)!.results[0];
   return row && toWebhook(row);
 }
 
 export interface NewSecret {
   readonly sealedSecret: string;
-  /** Until when the former secret signs too, in milliseconds. If this is not after `now`, the former secret is deleted. */
+  /** Until when the former secret signs too, in milliseconds. If this is not after `now`, every former secret is deleted. */
   readonly previousExpiresAt: number;
   readonly now: number;
   readonly by: Authority;
 }
 
-/** Replaces the secret. If two callers do so at once, the secret of the first is the former secret of the second. */
+/**
+ * Replaces the secret. If two callers do so at once, the secret of the first is the former secret of the second. Former secrets
+ * whose overlap has not ended are kept, up to `MAX_SECRETS_PER_WEBHOOK` with the new one.
+ */
 export function replaceSecret(
   db: D1Database,
   id: string,
   owner: Owner,
   { sealedSecret, previousExpiresAt, now, by }: NewSecret,
 ): Promise<Webhook | undefined> {
-  const previous =
-    previousExpiresAt > now
-      ? sql`previous_secret = secret, previous_secret_expires_at = ${previousExpiresAt}`
-      : sql`previous_secret = NULL, previous_secret_expires_at = NULL`;
+  const isWebhook = isOwned(id, owner);
+  const overlaps = previousExpiresAt > now;
+  const previous = overlaps
+    ? sql`previous_secret = secret, previous_secret_expires_at = ${previousExpiresAt}`
+    : sql`previous_secret = NULL, previous_secret_expires_at = NULL`;
   return writeWebhook(
     db,
     by,
-    sql`UPDATE webhooks SET ${previous}, secret = ${sealedSecret}, updated_at = ${now}
-      WHERE ${isOwned(id, owner)} RETURNING ${WEBHOOK_COLUMNS}`,
+    sql`UPDATE webhooks SET ${previous}, secret = ${sealedSecret}, unreadable_at = NULL, updated_at = ${now}
+      WHERE ${isWebhook} RETURNING ${WEBHOOK_COLUMNS}`,
+    overlaps ? keepPreviousSecret(db, id, isWebhook, now) : [deleteFormerSecrets(db, isWebhook)],
   );
-}
-
-/** A webhook's secrets as they are stored: encrypted. */
-export interface SealedSecrets {
-  readonly id: string;
-  readonly secret: string;
-  readonly previousSecret: string | null;
-  readonly previousSecretExpiresAt: number | null;
-}
-
-/** The secrets of up to `limit` webhooks that have one under one of these keys. */
-export async function findSecretsUnderKeys(
-  db: D1Database,
-  kids: readonly string[],
-  limit: number,
-): Promise<SealedSecrets[]> {
-  const under = JSON.stringify(kids);
-  const { results } = await prepare(
-    db,
-    sql`SELECT id, secret, previous_secret AS previousSecret, previous_secret_expires_at AS previousSecretExpiresAt
-      FROM webhooks WHERE id IN (
-        SELECT id FROM webhooks WHERE secret ->> '$.kid' IN (SELECT value FROM json_each(${under}))
-        UNION ALL SELECT id FROM webhooks
-          WHERE previous_secret IS NOT NULL AND previous_secret ->> '$.kid' IN (SELECT value FROM json_each(${under})))
-      LIMIT ${limit}`,
-  ).all<SealedSecrets>();
-  return results;
-}
-
-/** Stores the same secrets, encrypted under another key, unless the secret was regenerated since it was read. */
-export async function updateSealedSecrets(
-  db: D1Database,
-  { id, secret: before }: Pick<SealedSecrets, "id" | "secret">,
-  { secret, previousSecret }: { secret: string; previousSecret: string | null },
-): Promise<void> {
-  const noPrevious = previousSecret === null ? sql`, previous_secret_expires_at = NULL` : sql``;
-  await prepare(
-    db,
-    sql`UPDATE webhooks SET secret = ${secret}, previous_secret = ${previousSecret}${noPrevious}
-      WHERE id = ${id} AND secret = ${before}`,
-  ).run();
 }

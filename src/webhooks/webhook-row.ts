@@ -28,7 +28,7 @@ export function toWebhook(row: WebhookRow): Webhook {
     id: row.id,
     agentId: row.agent_id,
     url: row.url,
-    events: JSON.parse(row.events) as EventName[],
+    events: toEvents(row.events),
     description: row.description,
     isActive: row.is_active === 1,
     allAgents: row.all_agents === 1,
@@ -38,6 +38,16 @@ export function toWebhook(row: WebhookRow): Webhook {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
+}
+
+/** The events that a webhook subscribes to. A list that is not JSON, which the product does not write, subscribes to nothing. */
+function toEvents(text: string): EventName[] {
+  try {
+    const events: unknown = JSON.parse(text);
+    return Array.isArray(events) ? (events as EventName[]) : [];
+  } catch {
+    return [];
+  }
 }
 
 /** SQL that is true if a webhook `w` is for all agents and its owner is still an active administrator. */
@@ -61,4 +71,5 @@ interface ListenedEvent {
 export const listenersOf = ({ agentId, name, at }: ListenedEvent): Sql => sql`(
     SELECT * FROM webhooks WHERE agent_id = ${agentId}
     UNION ALL SELECT * FROM webhooks w WHERE ${IS_FOR_ALL} AND agent_id <> ${agentId}
-  ) w WHERE w.is_active = 1 AND w.created_at <= ${at} AND EXISTS (SELECT 1 FROM json_each(w.events) e WHERE e.value = ${name})`;
+  ) w WHERE w.is_active = 1 AND w.created_at <= ${at}
+    AND EXISTS (SELECT 1 FROM json_each(iif(json_valid(w.events), w.events, '[]')) e WHERE e.value = ${name})`;

@@ -17,11 +17,31 @@ export interface Webhook {
   readonly updatedAt: number;
 }
 
+/** The position in a list after which a page begins. Webhooks are listed oldest first. */
+export interface WebhookPosition {
+  /** Milliseconds. */
+  readonly createdAt: number;
+  readonly id: string;
+}
+
 /** Whose webhooks a caller may see: those of the agent with this id, or everybody's. */
 export type Owner = string | "anybody";
 
 export const DELIVERY_STATUSES = ["pending", "success", "failed"] as const;
 export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
+
+/** Which deliveries are meant: those to which everything applies that is given. Times are milliseconds. */
+export interface DeliveryFilter {
+  /** The agent that the event is about. */
+  readonly agentId?: string | undefined;
+  readonly webhookId?: string | undefined;
+  readonly status?: DeliveryStatus | undefined;
+  readonly event?: string | undefined;
+  /** Made at this time or later. */
+  readonly from?: number | undefined;
+  /** Made before this time. */
+  readonly to?: number | undefined;
+}
 
 /** One event for one webhook. Times are milliseconds. */
 export interface Delivery {

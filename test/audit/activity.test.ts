@@ -72,6 +72,39 @@ describe("an agent's activity", () => {
     expect(end.body.activity).toHaveLength(49);
   });
 
+  it("pages by a cursor, which alone adds next_cursor to the response", async () => {
+    const path = `/agents/${other.id}/activity?limit=100`;
+    const rows: string[] = [];
+    for (let cursor: string | null = ""; cursor !== null;) {
+      const { status, body } = await read(`${path}&cursor=${cursor}`, other);
+      expect([status, Object.keys(body).sort()]).toEqual([
+        200,
+        ["activity", "agent_id", "next_cursor", "pagination", "success"],
+      ]);
+      rows.push(...messages(body));
+      cursor = body.next_cursor;
+    }
+    expect(rows.slice(0, 3)).toEqual(["call 3000", "call 2990", "call 2980"]);
+    expect(new Set(rows).size).toBe(300);
+    expect((await read("/activity?limit=1")).body).toMatchObject({ next_cursor: expect.stringMatching(/^act_/) });
+    // A cursor of another agent's list is only a position.
+    const foreign = (await read(`/agents/${busy.id}/activity?limit=1&cursor=`, busy)).body.next_cursor;
+    const { body } = await read(`${path}&cursor=${foreign}`, other);
+    expect(body.activity.every(({ agent_id }: { agent_id: string }) => agent_id === other.id)).toBe(true);
+    expect((await read(`/agents/${busy.id}/activity?cursor=${foreign}`, await self.agent())).status).toBe(403);
+  });
+
+  it.each([
+    "cursor=1",
+    "cursor=msg_00000000000000000000000000000000",
+    `offset=0&cursor=act_${"0".repeat(32)}`,
+    `before=act_${"0".repeat(32)}&cursor=act_${"0".repeat(32)}`,
+  ])("refuses %s", async (query) => {
+    for (const path of [`/agents/${busy.id}/activity`, "/activity"]) {
+      expect((await read(`${path}?${query}`)).body.code).toBe("validation_error");
+    }
+  });
+
   it("comes in through the queue: what agents do, once, with their address", async () => {
     const agent = await self.agent();
     await self.call("/proxy/lab/things/1", { token: agent.token, ip: "192.0.2.7" });
@@ -229,7 +262,7 @@ describe("everybody's activity", () => {
     expect(failures.activity.every(({ status }: { status: string }) => status === "failure")).toBe(true);
     expect(others.pagination.total).toBe(300);
     expect(both.pagination.total).toBe(270);
-    expect(Object.keys(all).sort()).toEqual(["activity", "pagination", "success"]);
+    expect(Object.keys(all).sort()).toEqual(["activity", "next_cursor", "pagination", "success"]);
     expect((await read("/activity?agent_id=agt_none")).body.pagination.total).toBe(0);
   });
 

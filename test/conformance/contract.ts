@@ -27,6 +27,8 @@ export const ENDPOINTS = {
   "GET /webhooks/{id}/deliveries": "own",
   "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver": "own",
   "POST /webhooks/{id}/test": "own",
+  "GET /deliveries": "admin",
+  "POST /deliveries/redeliver": "admin",
   "GET /webhooks/events": "none",
   "GET /permissions/list": "none",
   "GET /health": "none",

@@ -1,8 +1,20 @@
 import { expect } from "vitest";
-import { atLeast, call, exactly, isError, isPagination, isWebhook, newAgent, RECEIVER, type Agent } from "./client.ts";
+import {
+  admin,
+  atLeast,
+  call,
+  exactly,
+  isError,
+  isPagination,
+  isWebhook,
+  newAgent,
+  RECEIVER,
+  type Agent,
+} from "./client.ts";
 import type { Check, Endpoint } from "./contract.ts";
 
 const by = ({ token }: Agent, method: string, path: string, json?: unknown) => call(method, path, { token, json });
+const byAdmin = (method: string, path: string, json?: unknown) => by(admin, method, path, json);
 
 /** An agent with a webhook. */
 async function hook() {
@@ -33,6 +45,9 @@ export const webhookEndpoints = {
     atLeast(answer, 200, "success webhooks");
     expect(answer.body.webhooks.map((one: { id: string }) => one.id)).toEqual([id]);
     isWebhook(answer.body.webhooks[0], "hidden");
+    expect(answer.body.details[id]).toEqual({ is_active: true, disabled_reason: null, description: "tests" });
+    const listed = await byAdmin("GET", `/webhooks?agent_id=${owner.id}`);
+    expect(listed.body.webhooks).toEqual(answer.body.webhooks);
   },
 
   async "GET /webhooks/{id}"() {
@@ -93,6 +108,24 @@ export const webhookEndpoints = {
     const answer = await by(owner, "POST", `${path}/test`);
     atLeast(answer, 200, "success message delivery");
     expect(answer.body.delivery).toMatchObject({ webhook_id: id, status: "pending" });
+  },
+
+  async "GET /deliveries"() {
+    const { owner, path, id } = await hook();
+    const { body } = await by(owner, "POST", `${path}/test`);
+    const answer = await byAdmin("GET", `/deliveries?webhook_id=${id}&event=webhook.test&limit=200`);
+    exactly(answer, 200, "success deliveries next_cursor");
+    expect(answer.body.deliveries.map((one: { id: string }) => one.id)).toEqual([body.delivery.id]);
+    expect(answer.body.next_cursor).toBeNull();
+    isError(await byAdmin("GET", "/deliveries?from=yesterday"), 400);
+  },
+
+  async "POST /deliveries/redeliver"() {
+    const { id } = await hook();
+    const answer = await byAdmin("POST", "/deliveries/redeliver", { filter: { webhook_id: id } });
+    exactly(answer, 200, "success message matched redelivered remaining next_cursor");
+    expect(answer.body).toMatchObject({ matched: 0, redelivered: 0, remaining: 0 });
+    isError(await byAdmin("POST", "/deliveries/redeliver", { filter: {} }), 400);
   },
 
   async "GET /webhooks/events"() {

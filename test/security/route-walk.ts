@@ -33,6 +33,8 @@ const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
   "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver": "own",
   "POST /webhooks/{id}/test": "own",
   "GET /webhooks/events": "none",
+  "GET /deliveries": "admin",
+  "POST /deliveries/redeliver": "admin",
   "GET /permissions/list": "none",
   "GET /health": "none",
   "GET /.well-known/jwks.json": "none",

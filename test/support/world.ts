@@ -40,6 +40,8 @@ export interface World {
   sent: ActivityMessage[];
   /** What it asked the deliveries' queue for, oldest first. */
   asked: { deliveryId: string; delaySeconds: number }[];
+  /** How many messages to empty the outbox it has sent. */
+  drains: number;
   /** The path is one of `https://auth.example.com`, unless it is a whole URL. */
   fetch(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Response>;
   call(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Answer>;
@@ -81,6 +83,7 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
       async sendBatch(messages: MessageSendRequest<DeliveryMessage>[]) {
         for (const { body, delaySeconds = 0 } of messages) asked.push({ ...body, delaySeconds });
       },
+      send: async () => void self.drains++,
     },
     ...overrides,
   });
@@ -89,6 +92,7 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
     env,
     sent,
     asked,
+    drains: 0,
     async fetch(path, { token, json, ip, ...init } = {}) {
       const headers = new Headers(init.headers);
       if (token !== undefined) headers.set("authorization", `Bearer ${token}`);

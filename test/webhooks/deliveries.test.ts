@@ -589,7 +589,7 @@ describe("the deliveries of a webhook", () => {
     const read = async (query: string) =>
       (await where.call(`/webhooks/${id}/deliveries${query}`, { token: agent.token })).body;
     const all = await read("");
-    expect(Object.keys(all).sort()).toEqual(["deliveries", "pagination", "success"]);
+    expect(Object.keys(all).sort()).toEqual(["deliveries", "next_cursor", "pagination", "success"]);
     expect(all.pagination).toEqual({ total: 5, limit: 50, offset: 0, has_more: false });
     const created = all.deliveries.map((one: { created_at: string }) => one.created_at);
     expect(created).toEqual(created.toSorted().toReversed());

@@ -103,7 +103,7 @@ describe("GET /webhooks", () => {
     await hook(self, admin, { url: URL, all_agents: true });
     const { status, body } = await send("GET", "/webhooks", stranger);
     expect(status).toBe(200);
-    expect(Object.keys(body).sort()).toEqual(["success", "webhooks"]);
+    expect(Object.keys(body).sort()).toEqual(["details", "next_cursor", "success", "webhooks"]);
     expect(body.webhooks).toEqual([
       {
         id: mine.id,

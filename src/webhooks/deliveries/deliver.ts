@@ -6,7 +6,14 @@ import { newEvent } from "../../outbox/event.ts";
 import { maxAttemptsFor, nextStep, type AttemptResult } from "../schedule.ts";
 import { openSecret } from "../secret.ts";
 import { targetPolicy } from "../target-policy.ts";
-import { enqueueDeliveries, type DeliveryMessage } from "./enqueue.ts";
+import {
+  enqueueDeliveries,
+  enqueueOutbox,
+  type DeliveryMessage,
+  type OutboxMessage,
+  type WebhookMessage,
+} from "./enqueue.ts";
+import { emptyOutbox } from "./fan-out.ts";
 import {
   claim,
   recordDead,
@@ -19,9 +26,6 @@ import {
 
 /** The number of deliveries in a row that fail, each after all its attempts, before their webhook is disabled. */
 const MAX_FAILURES_IN_ROW = 5;
-/** How long a batch waits for slow receivers, in milliseconds. Their attempts continue while the next batch is handled. */
-const BATCH_WAIT_MS = 100;
-
 type DeliveryEnv = Pick<Env, "ACTIVITY" | "DB" | "DELIVERIES">;
 
 /**
@@ -31,21 +35,31 @@ type DeliveryEnv = Pick<Env, "ACTIVITY" | "DB" | "DELIVERIES">;
  * @throws {Error} if the database does not answer.
  */
 export async function deliver(env: DeliveryEnv, config: Config, deliveryId: string, now = Date.now()): Promise<void> {
-  const claimed = await claim(env.DB, deliveryId, now);
+  await carryOut(env, config, deliveryId, await claim(env.DB, deliveryId, now), now);
+}
+
+/** Does what follows a claim, whose result is `claimed`. */
+async function carryOut(
+  env: DeliveryEnv,
+  config: Config,
+  deliveryId: string,
+  claimed: Awaited<ReturnType<typeof claim>>,
+  now: number,
+): Promise<void> {
   if (!claimed) return;
   // The delivery waits longer than one message can be delayed, or its host has reached the attempts of this minute.
   if (!("delivery" in claimed)) return enqueueDeliveries(env.DELIVERIES, [deliveryId], claimed.dueAt, now);
   const { delivery, withheld } = claimed;
-  if (withheld) return recordWithheld(env.DB, delivery, `not sent: ${withheld}`, now);
+  if (withheld) return recordWithheld(env.DB, claimed, `not sent: ${withheld}`, now);
 
   const result = await send(claimed, config, now);
   const after = Math.max(now, Date.now());
   const next = nextStep(delivery.attempts, result, after, Math.random(), maxAttemptsFor(delivery.event));
   switch (next.step) {
     case "succeeded":
-      return recordSuccess(env.DB, delivery, result, after);
+      return recordSuccess(env.DB, claimed, result, after);
     case "retry":
-      await recordRetry(env.DB, delivery, result, { at: next.at, now: after });
+      await recordRetry(env.DB, claimed, result, { at: next.at, now: after });
       return enqueueDeliveries(env.DELIVERIES, [deliveryId], next.at, after);
     case "failed": {
       const reason = next.gone ? "the receiver answered 410 Gone" : `${MAX_FAILURES_IN_ROW} deliveries in a row failed`;
@@ -57,7 +71,7 @@ export async function deliver(env: DeliveryEnv, config: Config, deliveryId: stri
         reason,
       });
       const maxFailures = next.gone ? 1 : MAX_FAILURES_IN_ROW;
-      if (await recordFailure(env.DB, delivery, result, { maxFailures, reason, event }, after)) {
+      if (await recordFailure(env.DB, claimed, result, { maxFailures, reason, event }, after)) {
         const message = `webhook ${delivery.webhookId} switched off: ${reason}`;
         const activity = {
           agentId: ownerId,
@@ -74,17 +88,15 @@ export async function deliver(env: DeliveryEnv, config: Config, deliveryId: stri
 }
 
 async function send(claimed: Claim, config: Config, now: number): Promise<AttemptResult> {
-  const { delivery, body, url, previousSecret, previousSecretExpiresAt } = claimed;
-  const sealed = [claimed.secret];
-  if (previousSecret !== null && (previousSecretExpiresAt ?? 0) > now) sealed.push(previousSecret);
+  const { delivery, body, url } = claimed;
   const secrets: string[] = [];
-  for (const one of sealed) {
+  for (const one of claimed.secrets) {
     try {
       secrets.push(await openSecret(one, delivery.webhookId, config.webhookKeys));
     } catch (cause) {
       logFailure("webhook_secret_unreadable", cause, { webhook_id: delivery.webhookId });
-      // The operator may restore the key, so this is retried. Without the former secret, the delivery is still signed.
-      if (one === claimed.secret) return { error: "not sent: the secret could not be decrypted" };
+      // The operator may restore the key, so this is retried. Without a former secret, the delivery is still signed.
+      if (one === claimed.secrets[0]) return { error: "not sent: the secret could not be decrypted" };
     }
   }
   const message = { id: delivery.id, event: delivery.event, timestamp: Math.floor(now / 1000), body };
@@ -92,41 +104,73 @@ async function send(claimed: Claim, config: Config, now: number): Promise<Attemp
 }
 
 /**
- * The queue's consumer. It handles the messages of a batch in parallel and does not wait for slow receivers: their deliveries are
- * stored in D1, and a claim that is lost expires.
+ * The queue's consumer. It handles the messages of a batch in parallel. A message is acknowledged when the claim of its delivery
+ * stands in D1, however long D1 takes for it, and is tried again if the claim fails: so a database that does not answer leads to the
+ * retries of the queue, and then to its dead letters. The batch does not wait for receivers: a claim whose attempt is lost expires.
  */
 export async function consumeDeliveries(
-  messages: readonly Message<DeliveryMessage>[],
+  messages: readonly Message<WebhookMessage>[],
   env: DeliveryEnv,
   config: Config,
   waitUntil: (work: Promise<unknown>) => void,
 ): Promise<void> {
-  let acknowledged = false;
-  const all = Promise.all(
+  await Promise.all(
     messages.map(async (message) => {
       try {
-        await deliver(env, config, message.body.deliveryId);
+        if (isOutboxMessage(message.body)) {
+          if ((await emptyOutbox(env, Date.now())).more) await enqueueOutbox(env.DELIVERIES);
+          return;
+        }
+        const id = readDeliveryId(message.body);
+        const now = Date.now();
+        const claimed = await claim(env.DB, id, now);
+        // The message is acknowledged by now: if the result cannot be stored, the claim expires, and a job enqueues the delivery.
+        waitUntil(
+          carryOut(env, config, id, claimed, now).catch((cause: unknown) =>
+            logFailure("delivery_not_recorded", cause, { delivery_id: id }),
+          ),
+        );
       } catch (cause) {
-        logFailure("delivery_not_attempted", cause);
-        // The batch may be acknowledged already. Then the job that runs every minute finds what is overdue.
-        if (!acknowledged) message.retry();
+        const { id, body, attempts } = message;
+        const about = isOutboxMessage(body) ? { outbox: true } : { delivery_id: body?.deliveryId };
+        logFailure("delivery_not_attempted", cause, { message_id: id, ...about, tries: attempts });
+        message.retry();
       }
     }),
   );
-  waitUntil(all);
-  await Promise.race([all, scheduler.wait(BATCH_WAIT_MS)]);
-  acknowledged = true;
 }
 
-/** The dead-letter queue's consumer: a delivery that the queue gave up after all its retries is marked as failed and can be redelivered. */
+const isOutboxMessage = (body: WebhookMessage | null): body is OutboxMessage =>
+  typeof body === "object" && body !== null && "outbox" in body;
+
+/** @throws {TypeError} if the message has none. */
+function readDeliveryId(body: Partial<DeliveryMessage> | null): string {
+  const id = body?.deliveryId;
+  if (typeof id !== "string") throw new TypeError("the message has no deliveryId");
+  return id;
+}
+
+/**
+ * The dead-letter queue's consumer. A delivery that the queue gave up after all its retries is logged and marked as failed, and can be
+ * redelivered. The outbox needs no message: a job empties it every minute.
+ *
+ * @param now milliseconds.
+ */
 export async function consumeDeadDeliveries(
   db: D1Database,
-  messages: readonly Message<DeliveryMessage>[],
+  messages: readonly Message<WebhookMessage>[],
   now: number,
 ): Promise<void> {
-  await recordDead(
-    db,
-    messages.map(({ body }) => body?.deliveryId),
-    now,
-  );
+  const ids: string[] = [];
+  for (const { id, body } of messages) {
+    try {
+      ids.push(readDeliveryId(body as DeliveryMessage | null));
+    } catch {
+      logFailure("message_dead", "the queue gave it up, and it is for no delivery", { message_id: id });
+    }
+  }
+  for (const { id, webhookId, agentId, event } of await recordDead(db, ids, now)) {
+    const about = { delivery_id: id, webhook_id: webhookId, agent_id: agentId, name: event };
+    logFailure("delivery_dead", "the queue gave it up; it is failed and can be redelivered", about);
+  }
 }

@@ -19,8 +19,9 @@ export const sweepDeliveries = (db: D1Database, retentionDays: number, now: numb
  */
 export async function trimDeliveries(db: D1Database, now: number, limit: number): Promise<number> {
   let total = 0;
-  for (const surplus of await findSurpluses(db, MAX_WEBHOOKS_PER_STEP)) {
-    const part = Math.ceil(limit / MAX_WEBHOOKS_PER_STEP);
+  const surpluses = await findSurpluses(db, MAX_WEBHOOKS_PER_STEP);
+  const part = Math.ceil(limit / surpluses.length);
+  for (const surplus of surpluses) {
     total += await trim(db, surplus, { now, claimedBefore: now - CLAIM_MS, limit: part });
   }
   return total > 0 ? limit : 0;

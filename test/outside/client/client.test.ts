@@ -118,6 +118,16 @@ describe("the published SDK's calls", () => {
     const redelivered = await own.redeliver(webhook.id, delivery.id).catch((error: unknown) => error);
     if (redelivered instanceof Error) expect(redelivered).toBeInstanceOf(ConflictError);
     expect((await boss.getAllActivity({ agent_id: id })).success).toBe(true);
+    const theirs = await boss.listAllWebhooks({ agent_id: id });
+    expect(theirs.webhooks.map((one) => one.id)).toEqual([webhook.id]);
+    expect(theirs.details[webhook.id]).toMatchObject({ is_active: true, description: "changed" });
+    expect((await boss.listAllWebhooks({ limit: 1 })).webhooks).toHaveLength(1);
+    const all: string[] = [];
+    for await (const one of boss.deliveries({ webhook_id: webhook.id, limit: 1 })) all.push(one.id);
+    expect(all).toEqual([delivery.id]);
+    const counted = await boss.redeliverAll({ filter: { webhook_id: webhook.id, event: "agent.verified" } });
+    expect(counted).toMatchObject({ matched: 0, redelivered: 0, remaining: 0, next_cursor: null });
+    await expect(own.listAllDeliveries()).rejects.toBeInstanceOf(PermissionDeniedError);
     const explained = await boss.explain({ service: "lab", method: "GET", path: "/things/1", permissions: [] });
     expect(explained).toMatchObject({ required: "lab:things:read", decision: "deny" });
     expect((await own.revokeTokens()).revoked_at).toMatch(/Z$/);

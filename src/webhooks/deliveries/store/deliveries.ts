@@ -1,9 +1,14 @@
 import type { Authority } from "../../../authority/authority.ts";
 import { batchAsCaller } from "../../../authority/batch.ts";
-import { prepare, sql } from "../../../database/sql.ts";
+import { prepare, sql, type Sql } from "../../../database/sql.ts";
 import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
 import type { Delivery, DeliveryStatus } from "../../webhook.ts";
 import { CLAIM_MS } from "./attempts.ts";
+
+/** SQL for the assignments that start a delivery again. Without an attempt's id, no result of an earlier attempt is stored. */
+export const resetAt = (now: number): Sql =>
+  sql`status = 'pending', attempts = 0, attempt_id = NULL, next_attempt_at = ${now}, enqueued_at = ${now}, error = NULL,
+    reset_at = ${now}, updated_at = ${now}`;
 
 /**
  * Starts a delivery again under its own id, unless an attempt is under way or due soon. The result of an earlier attempt that
@@ -20,8 +25,7 @@ export async function resetDelivery(
   const [reset, found] = await batchAsCaller<DeliveryRow>(db, by, [
     prepare(
       db,
-      sql`UPDATE deliveries SET status = 'pending', attempts = 0, next_attempt_at = ${now}, enqueued_at = ${now}, error = NULL,
-          updated_at = ${now}
+      sql`UPDATE deliveries SET ${resetAt(now)}
         WHERE id = ${id} AND webhook_id = ${webhookId} AND (status <> 'pending' OR next_attempt_at > ${now + CLAIM_MS})`,
     ),
     prepare(db, sql`SELECT ${DELIVERY_COLUMNS} FROM deliveries WHERE id = ${id} AND webhook_id = ${webhookId}`),
@@ -33,17 +37,35 @@ export async function resetDelivery(
 /** A total is counted up to this number. */
 const MAX_COUNTED = 10_000;
 
-/** A webhook's deliveries, the newest first, and how many there are, up to {@link MAX_COUNTED}. */
+/** Greater than every id. */
+const AFTER_ALL_IDS = "msg~";
+
+/** Which of a webhook's deliveries a page shows. */
+export interface DeliveryQuery {
+  readonly status?: DeliveryStatus | undefined;
+  readonly limit: number;
+  readonly offset: number;
+  /** Only deliveries that are older than the one with this id. */
+  readonly before?: string | undefined;
+}
+
+/**
+ * A webhook's deliveries, the newest first, with one more than the limit if there are more, and how many there are, up to
+ * {@link MAX_COUNTED}.
+ */
 export async function readDeliveries(
   db: D1Database,
   webhookId: string,
-  { status, limit, offset }: { status?: DeliveryStatus | undefined; limit: number; offset: number },
+  { status, limit, offset, before = AFTER_ALL_IDS }: DeliveryQuery,
 ): Promise<{ deliveries: Delivery[]; total: number }> {
   const matching = status
     ? sql`FROM deliveries WHERE webhook_id = ${webhookId} AND status = ${status}`
     : sql`FROM deliveries WHERE webhook_id = ${webhookId}`;
   const [page, count] = await db.batch<DeliveryRow & { total: number }>([
-    prepare(db, sql`SELECT ${DELIVERY_COLUMNS} ${matching} ORDER BY id DESC LIMIT ${limit} OFFSET ${offset}`),
+    prepare(
+      db,
+      sql`SELECT ${DELIVERY_COLUMNS} ${matching} AND id < ${before} ORDER BY id DESC LIMIT ${limit + 1} OFFSET ${offset}`,
+    ),
     prepare(db, sql`SELECT count(*) AS total FROM (SELECT 1 ${matching} LIMIT ${MAX_COUNTED})`),
   ]);
   return { deliveries: page!.results.map(toDelivery), total: count!.results[0]?.total ?? 0 };
