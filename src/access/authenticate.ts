@@ -22,7 +22,7 @@ export interface Caller {
   readonly isAdmin: boolean;
 }
 
-type AuthenticationContext = Pick<RequestContext, "request" | "env" | "config" | "now" | "ipAddress">;
+type AuthenticationContext = Pick<RequestContext, "request" | "env" | "config" | "now" | "ipAddress" | "readToken">;
 
 /** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
 function bearerToken(request: Request): string | undefined {
@@ -37,8 +37,8 @@ const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>(
  *
  * @throws {ApiError} 401 for a token that is missing, not ours or expired.
  */
-export async function readClaims({ request, config, now }: AuthenticationContext): Promise<AccessClaims> {
-  const token = bearerToken(request);
+export async function readClaims({ request, config, now, readToken }: AuthenticationContext): Promise<AccessClaims> {
+  const token = readToken ? readToken() : bearerToken(request);
   if (!token) {
     throw unauthorized(
       "missing_token",

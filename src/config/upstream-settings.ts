@@ -56,9 +56,19 @@ const requestHeader = z.string().check(
   z.refine((pattern) => !isReservedRequestHeader(pattern.toLowerCase()), { error: REQUEST_HEADER_FAULT }),
 );
 
+const isHeaderName = z.regex(/^[a-z0-9][a-z0-9-]*$/i, { error: "must be the name of a header" });
+
+/** The header in which agents send their token. */
+const tokenHeader = z.string().check(
+  isHeaderName,
+  z.refine((header) => !isReservedRequestHeader(header.toLowerCase()), {
+    error: "names a header that means something else",
+  }),
+);
+
 /** The name of a header that is set on every request. `User-Agent` may be: some APIs want to know whom to write to. */
 const fixedHeader = z.string().check(
-  z.regex(/^[a-z0-9][a-z0-9-]*$/i, { error: "must be the name of a header" }),
+  isHeaderName,
   z.refine((header) => /^user-agent$/i.test(header) || !isReservedRequestHeader(header.toLowerCase()), {
     error: REQUEST_HEADER_FAULT,
   }),
@@ -137,6 +147,7 @@ const upstreamShape = {
   rules: z.optional(z.array(z.string()).check(z.minLength(1))),
   request_headers: z.optional(z.array(requestHeader)),
   headers: z.optional(recordOf(fixedHeader, headerValue, REQUEST_HEADER_FAULT)),
+  agent_token: z.optional(z.strictObject({ header: tokenHeader })),
   response_headers: z.optional(z.array(responseHeader)),
   refuse_parameters: z.optional(
     z.array(
@@ -159,10 +170,11 @@ interface Explained {
 function explainIssues(issues: readonly z.core.$ZodIssue[], knownKeys: readonly string[]): Explained[] {
   return issues.flatMap((issue): Explained[] => {
     if (issue.code !== "unrecognized_keys") return [{ path: issue.path, message: issue.message }];
+    const known = issue.path[0] === "agent_token" ? ["header"] : knownKeys;
     return issue.keys.map((key) => {
-      const nearest = nearestName(key, knownKeys);
+      const nearest = nearestName(key, known);
       const hint = nearest === undefined ? "" : ` Did you mean ${nearest}?`;
-      return { path: [...issue.path, key], message: `is an unknown key.${hint} Known are ${knownKeys.join(", ")}` };
+      return { path: [...issue.path, key], message: `is an unknown key.${hint} Known are ${known.join(", ")}` };
     });
   });
 }

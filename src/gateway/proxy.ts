@@ -1,3 +1,4 @@
+import { readAgentToken } from "../access/agent-token.ts";
 import { authenticate, callerWith, readClaims, type Caller } from "../access/authenticate.ts";
 import { limitAgent } from "../access/rate-limit.ts";
 import { ApiError, notFound } from "../http/errors.ts";
@@ -18,7 +19,7 @@ import {
 } from "./audit.ts";
 import { watchCaller, type CallerWatch } from "./caller-watch.ts";
 import { getCredential, type Credential } from "./credentials/credentials.ts";
-import { credentialUnavailable, permissionDenied, requestRefused, upstreamFailed } from "./refusals.ts";
+import { credentialUnavailable, permissionDenied, requestRefused, tokenInRequest, upstreamFailed } from "./refusals.ts";
 import { bodyToSend, isReadFirst, mustBeRead, receiveBody, type ReceivedBody } from "./request-body.ts";
 import { forward } from "./upstream/forward.ts";
 
@@ -38,11 +39,17 @@ import { forward } from "./upstream/forward.ts";
  *
  * @throws {ApiError} with a stable code, for every request that gets no answer of its upstream.
  */
-export async function proxy(arrived: RequestContext): Promise<Response> {
-  const { request, env, config } = arrived;
+export async function proxy(incoming: RequestContext): Promise<Response> {
+  const { request, env, config } = incoming;
+  const asked = toProxyRequest(request);
+  const { tokenPlaces = [], tokenHint } = config.services.get(asked.service)?.definition ?? {};
+  let token: string | undefined;
+  // Read once, so that every part of the gateway sees the same token.
+  const readToken = () => (token ??= readAgentToken(asked.headers, tokenPlaces, tokenHint));
+  const arrived: RequestContext = { ...incoming, readToken };
   const readMaxAge = config.standingTtl * 1000;
 
-  const resolved = resolveRequest(config.services, toProxyRequest(request));
+  const resolved = resolveRequest(config.services, asked);
   if (resolved.outcome === "refused") {
     // Only an active agent learns which services and methods exist. A malformed request is refused without authentication.
     if (resolved.status !== 400) await limitAgent(env, (await authenticate(arrived, readMaxAge)).agent);
@@ -68,6 +75,10 @@ export async function proxy(arrived: RequestContext): Promise<Response> {
   }
   const audited: AuditedRequest = { context, caller, resolved };
 
+  if (containsToken(resolved, received, readToken())) {
+    recordFailure(audited, "refused, token_in_request");
+    throw tokenInRequest();
+  }
   const body = checkedBody(audited, received);
   const credential = await getCredential(resolved.service, config, context);
   if (!("headers" in credential)) {
@@ -100,6 +111,19 @@ async function receive(context: RequestContext): Promise<ReceivedBody> {
 
 /** The same request at the present time: a body may have taken minutes to arrive, in which a token expires. */
 const atPresent = (context: RequestContext): RequestContext => ({ ...context, now: Date.now() });
+
+/** Returns whether a part of a request that would be forwarded contains the agent's own token. A streamed body is not searched. */
+function containsToken({ path, query, headers }: ResolvedRequest, received: ReceivedBody | undefined, token: string) {
+  const parts = [decoded(path), decoded(query), ...Object.values(headers.forwarded)];
+  if (parts.some((part) => part.includes(token))) return true;
+  return (
+    received !== undefined && "bytes" in received && new TextDecoder("latin1").decode(received.bytes).includes(token)
+  );
+}
+
+/** A token consists of characters that need no encoding, but may be encoded. */
+const decoded = (text: string): string =>
+  text.replace(/%([0-7][\da-f])/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 
 /** @throws {ApiError} 403 if a required permission is not granted. */
 function checkPermissions(audited: AuditedRequest): void {

@@ -17,6 +17,13 @@ export function requestRefused({ code, message }: Refusal): ApiError {
   return new ApiError(code, message, { headers });
 }
 
+/** Returns 400 for a request that would send the agent's own token to the upstream. */
+export const tokenInRequest = (): ApiError =>
+  new ApiError(
+    "token_in_request",
+    "The path, the query, a header or the body contains your access token, which no upstream gets. Send it in its one place only.",
+  );
+
 /** The permission that an error for missing permissions names first. */
 export const requiredPermission = ({ service }: ResolvedRequest, missing: readonly string[]): string =>
   missing[0] ?? serviceWildcard(service.name);

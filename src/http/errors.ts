@@ -74,6 +74,8 @@ export const ERRORS = {
   parameter_refused: { status: 400, text: "A parameter would go around the credential, the method or the permission." },
   upgrade_refused: { status: 400, text: "The gateway does not forward Upgrade requests." },
   bad_links_header: { status: 400, text: "`X-AgentAuth-Links` is neither `rewrite` nor `keep`." },
+  several_tokens: { status: 400, text: "The request has access tokens in two places." },
+  token_in_request: { status: 400, text: "A part of the request that would be forwarded contains the access token." },
   body_not_forwarded: { status: 400, text: "A GET or HEAD has a body, which would be lost." },
   header_refused: {
     status: 400,

@@ -16,6 +16,13 @@ export interface RequestContext {
   /** Milliseconds. For a request whose body is read first, the time at which it had arrived. */
   readonly now: number;
   readonly waitUntil: (work: Promise<unknown>) => void;
+  /**
+   * Returns the access token of a request that may have it in another place than `Authorization: Bearer`. Undefined for requests that may
+   * not.
+   *
+   * @throws {ApiError} 401 if there is none, 400 if there are several.
+   */
+  readonly readToken?: () => string;
 }
 
 export interface AppEnv {

@@ -154,7 +154,7 @@ function ruleFor(name: string, own: SortedRules): HeaderRule {
 export function readRequestHeaders(
   sent: Headers,
   method: string,
-  { defaultHeaders, fixedHeaders = {}, requestHeaders = NO_RULES }: ServiceDefinition,
+  { defaultHeaders, fixedHeaders = {}, requestHeaders = NO_RULES, tokenPlaces = [] }: ServiceDefinition,
   isWrite: boolean,
 ): ReadHeaders {
   const forwarded: Record<string, string> = { ...defaultHeaders, "user-agent": USER_AGENT };
@@ -167,6 +167,7 @@ export function readRequestHeaders(
       if (value !== fixedHeaders[name]) dropped.push(name);
       continue;
     }
+    if (tokenPlaces.some((place) => place.scheme === "header" && place.name === name)) continue;
     // What encodes nothing is not sent, so that no upstream reads a coding into it.
     if (name === "content-encoding" && contentCoding(value) === "none") continue;
     const rule = ruleFor(name, own);

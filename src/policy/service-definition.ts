@@ -1,4 +1,5 @@
 import type { HeaderRules } from "./header-rule.ts";
+import type { TokenPlace } from "./token-place.ts";
 
 /** A secret of an upstream, by the end of its name: `TOKEN` is `UPSTREAM_<NAME>_TOKEN`. */
 export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";
@@ -75,6 +76,10 @@ export interface ServiceDefinition {
   readonly pathPrefix?: `/${string}` | undefined;
   /** Whether this upstream ignores one `.json` at the end of the path. Rules are matched without it; it is fetched with it. */
   readonly jsonSuffix?: boolean | undefined;
+  /** Where an agent's token may be beside `Authorization: Bearer`, because this service's clients put theirs there. */
+  readonly tokenPlaces?: readonly TokenPlace[];
+  /** A sentence for requests without a token. */
+  readonly tokenHint?: string;
   /** What happens to the request headers of this upstream's own. The general rules are in `request-headers.ts`. */
   readonly requestHeaders?: HeaderRules;
   /** Headers that are set if the agent does not send them, in lower case. */

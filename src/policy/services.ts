@@ -36,6 +36,7 @@ export interface UpstreamSettings {
   readonly rules?: readonly string[] | undefined;
   readonly request_headers?: readonly string[] | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly agent_token?: { readonly header: string } | undefined;
   readonly response_headers?: readonly string[] | undefined;
   readonly refuse_parameters?: readonly string[] | undefined;
   readonly body_links?: readonly string[] | undefined;
@@ -45,7 +46,7 @@ export interface UpstreamSettings {
 }
 
 /** What an operator can say of their own upstreams only. A built-in service says it itself. */
-const OWN_KEYS = ["rules", "resources", "refuse_parameters", "request_headers", "headers"] as const;
+const OWN_KEYS = ["rules", "resources", "refuse_parameters", "request_headers", "headers", "agent_token"] as const;
 
 /** What is wrong with the declaration of an upstream. */
 export interface UpstreamFault {
@@ -110,6 +111,9 @@ export function loadServices(
       credential: settings.credential ?? { scheme: "bearer" },
       rules: settings.rules,
       ...(settings.refuse_parameters && { refusedParameters: settings.refuse_parameters }),
+      ...(settings.agent_token && {
+        tokenPlaces: [{ scheme: "header", name: settings.agent_token.header.toLowerCase() } as const],
+      }),
       ...(settings.headers && { fixedHeaders: inLowerCase(settings.headers) }),
       ...(settings.request_headers && {
         requestHeaders: Object.fromEntries(
@@ -142,11 +146,17 @@ const inLowerCase = (headers: Readonly<Record<string, string>>): Record<string, 
 /** Every header that is set or passed on in the place of the credential, and every one that is both set and passed on. */
 function headerFaults(
   upstream: string,
-  { credential, headers = {}, request_headers = [] }: UpstreamSettings,
+  { credential, headers = {}, request_headers = [], agent_token }: UpstreamSettings,
 ): UpstreamFault[] {
   const own = credentialHeaders(credential);
   const fixed = new Set(Object.keys(headers).map((header) => header.toLowerCase()));
   const faults: UpstreamFault[] = [];
+  const agentToken = agent_token?.header.toLowerCase();
+  const listed = new Set([...fixed, ...request_headers.map((header) => header.toLowerCase())]);
+  if (agentToken !== undefined && listed.has(agentToken)) {
+    const message = `agents send their token in ${agentToken}, which no upstream gets. Remove it from headers and request_headers.`;
+    faults.push({ upstream, path: ["agent_token", "header"], message });
+  }
   for (const header of Object.keys(headers)) {
     if (!own.has(header.toLowerCase())) continue;
     const message = `the credential is sent in ${header}. Remove it here.`;

@@ -101,6 +101,12 @@ describe("docs/gateway.md", () => {
     ]);
   });
 
+  it("names every service whose clients put their credential elsewhere", () => {
+    const rows = markdown.section("Where the agent's token may be").rows.map(([service]) => service);
+    const services = BUILT_IN_SERVICES.filter(({ tokenPlaces = [] }) => tokenPlaces.length > 0);
+    expect(rows.toSorted()).toEqual([...services.map(({ name }) => name), "your own"].toSorted());
+  });
+
   it("names every value that embeds, and every link that is rewritten or removed", () => {
     const { rows } = markdown.section("Links");
     for (const { name, embeds = {}, bodyLinks = [], removedLinks = [] } of BUILT_IN_SERVICES) {

@@ -1,3 +1,4 @@
+import { GITHUB_TOKEN_PLACES } from "../token-place.ts";
 import { GITHUB_REQUEST_HEADERS } from "./request-headers.ts";
 import type { ServiceDefinition } from "../service-definition.ts";
 
@@ -110,6 +111,7 @@ const inRepository = [
 export const github: ServiceDefinition = {
   name: "github",
   requestHeaders: GITHUB_REQUEST_HEADERS,
+  tokenPlaces: GITHUB_TOKEN_PLACES,
   baseUrl: "https://api.github.com",
   credential: { scheme: "bearer" },
   // GitHub's API reads JSON (https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#body-parameters) and

@@ -27,6 +27,9 @@ export const slack: ServiceDefinition = {
   name: "slack",
   baseUrl: "https://slack.com/api",
   pathPrefix: "/api",
+  // In a form it could not be told from the credential's own place.
+  tokenHint:
+    "Slack's clients that write the token into the form, as `token`, have to send it as a header: `new WebClient(token)`, `WebClient(token=token)`, or `headers`.",
   credential: { scheme: "bearer" },
   // Slack reads arguments, a token among them, from the query, a form or JSON alike (https://docs.slack.dev/apis/web-api).
   refusedBodyParameters: ["token"],

@@ -1,3 +1,4 @@
+import { STRIPE_TOKEN_PLACES } from "../token-place.ts";
 import { STRIPE_REQUEST_HEADERS } from "./request-headers.ts";
 import { REFUSED_PARAMETERS, type ServiceDefinition } from "../service-definition.ts";
 
@@ -11,6 +12,7 @@ const HEADERS_AS_PARAMETERS = ["_stripe_account", "_stripe_version"];
 export const stripe: ServiceDefinition = {
   name: "stripe",
   requestHeaders: STRIPE_REQUEST_HEADERS,
+  tokenPlaces: STRIPE_TOKEN_PLACES,
   baseUrl: "https://api.stripe.com",
   credential: { scheme: "bearer" },
   defaultHeaders: { "stripe-version": "2026-10-28.endive" },

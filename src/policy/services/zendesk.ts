@@ -1,3 +1,4 @@
+import { ZENDESK_TOKEN_PLACES } from "../token-place.ts";
 import { ZENDESK_REQUEST_HEADERS } from "./request-headers.ts";
 import type { ServiceDefinition } from "../service-definition.ts";
 
@@ -81,6 +82,7 @@ GET /organizations/{id:int}/users/count users
 export const zendesk: ServiceDefinition = {
   name: "zendesk",
   requestHeaders: ZENDESK_REQUEST_HEADERS,
+  tokenPlaces: ZENDESK_TOKEN_PLACES,
   credential: { scheme: "basic", usernameSuffix: "/token", orBearer: true },
   jsonSuffix: true,
   embeds: {
