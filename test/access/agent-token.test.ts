@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { readAgentToken } from "../../src/access/agent-token.ts";
-import { ApiError } from "../../src/http/errors.ts";
+import type { ApiError } from "../../src/http/errors.ts";
 import {
   GITHUB_TOKEN_PLACES,
   STRIPE_TOKEN_PLACES,
