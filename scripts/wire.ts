@@ -290,7 +290,7 @@ function declarationOf({ name, schema, doc, isRequest }: Named): string {
   const head = comment(doc, "");
   if (schema.properties) return `${head}export interface ${name} ${type}`;
   const line = `${head}export type ${name} = ${type};`;
-  return line.length <= MAX_LINE_LENGTH
+  return line.split("\n").every((one) => one.length <= MAX_LINE_LENGTH)
     ? line
     : `${head}export type ${name} =\n  | ${type.replaceAll(" | ", "\n  | ")};`;
 }
