@@ -8,6 +8,9 @@ import { insertActivities } from "./store/activity.ts";
 /** After this many failed attempts, each message of a batch is written by itself. */
 const MAX_WHOLE_BATCH_ATTEMPTS = 2;
 
+/** How many ids of a batch that failed are logged. A message that becomes a dead letter has been logged by itself. */
+const MAX_LOGGED_IDS = 10;
+
 /** The queue's consumer. A message that cannot be written is retried, after some attempts by itself, so that it does not delay others. */
 export async function consumeActivityBatch(
   db: D1Database,
@@ -22,7 +25,9 @@ export async function consumeActivityBatch(
           part.map(({ body }) => body),
         );
       } catch (cause) {
-        logFailure("activity_not_recorded", cause, { messages: part.length });
+        const ids = part.slice(0, MAX_LOGGED_IDS).map(({ body }) => body?.id);
+        const tries = Math.max(...part.map(({ attempts }) => attempts));
+        logFailure("activity_not_recorded", cause, { messages: part.length, ids, tries });
         for (const message of part) message.retry();
       }
     }),

@@ -57,8 +57,8 @@ async function sent(answers: string, where = hookWorld()) {
   return { where, agent, admin, at, id, secret, only };
 }
 
-/** Events that have a test of their own: they take many failures, or many sessions. */
-const ELSEWHERE = new Set(["webhook.disabled", "session.limit_reached"]);
+/** Events that are tested with what causes them: many failures, many sessions, several keys. */
+const ELSEWHERE = new Set(["webhook.disabled", "session.limit_reached", "agent.key_created", "agent.key_deleted"]);
 
 describe("an event", () => {
   it("arrives once, signed, with the body of the contract", async () => {
@@ -128,6 +128,7 @@ describe("an event", () => {
     await post(self, agent, "/agents/verify", { agent_id: agent.id, api_key: `${agent.apiKey.slice(0, -1)}_` });
     await self.call("/proxy/lab/things", { method: "POST", token: agent.token });
     await admins("/tier", { tier: "pro" });
+    expect((await admins("", { name: "renamed" }, "PATCH")).status).toBe(200);
     await admins("/permissions", { permissions: ["lab:things:read", "lab:notes:read"] });
     await admins("/rotate-key", { overlap_seconds: 60 }, "POST");
     await post(self, agent, "/agents/refresh", { refresh_token: agent.refreshToken });

@@ -21,7 +21,8 @@ export const selectSecrets = (webhookId: string | Sql, now: number): Sql =>
     ORDER BY age, replaced_at DESC LIMIT ${MAX_SECRETS_PER_WEBHOOK}`;
 
 /**
- * The statements that keep a webhook's newest former secret before another one takes its place, unless its overlap has ended.
+ * The statements that keep a webhook's newest former secret before another one takes its place, unless its overlap has ended. Of
+ * secrets that are replaced in the same millisecond, the later one has the greater `replaced_at`.
  *
  * @param isWebhook SQL that is true for the row of `webhooks` if the caller may change it.
  * @param now milliseconds.
@@ -30,15 +31,16 @@ export const keepPreviousSecret = (db: D1Database, id: string, isWebhook: Sql, n
   prepare(
     db,
     sql`INSERT OR IGNORE INTO former_webhook_secrets (webhook_id, secret, expires_at, replaced_at)
-      SELECT id, previous_secret, previous_secret_expires_at, ${now} FROM webhooks
-      WHERE ${isWebhook} AND previous_secret IS NOT NULL AND previous_secret_expires_at > ${now}`,
+      SELECT id, previous_secret, previous_secret_expires_at,
+        max(${now}, coalesce((SELECT max(replaced_at) + 1 FROM former_webhook_secrets WHERE webhook_id = ${id}), 0))
+      FROM webhooks WHERE ${isWebhook} AND previous_secret IS NOT NULL AND previous_secret_expires_at > ${now}`,
   ),
   prepare(
     db,
     sql`DELETE FROM former_webhook_secrets
       WHERE webhook_id = (SELECT id FROM webhooks WHERE ${isWebhook}) AND secret NOT IN (
         SELECT secret FROM former_webhook_secrets WHERE webhook_id = ${id} AND expires_at > ${now}
-        ORDER BY replaced_at DESC, expires_at DESC LIMIT ${MAX_OLDER_SECRETS})`,
+        ORDER BY replaced_at DESC LIMIT ${MAX_OLDER_SECRETS})`,
   ),
 ];
 
