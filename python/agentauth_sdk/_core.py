@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
@@ -57,6 +58,8 @@ class Call:
     path: str
     query: Optional[Mapping[str, Any]] = None
     body: Optional[Body] = field(default=None, repr=False)
+    idempotency_key: Optional[str] = field(default=None, repr=False)
+    """Sent as `Idempotency-Key`: however often the request is sent, the server carries it out once."""
     repeatable: bool = True
     """False for a request that must not be sent again while the outcome of an earlier attempt is unknown."""
     resolve_repeated: Optional[Callable[[AgentAuthError], Optional[Body]]] = None
@@ -139,10 +142,11 @@ class Core:
                     answer = call.resolve_repeated(refusal)
                     if answer is not None:
                         return read(answer)
-                if response.status_code != 429 and response.status_code < 500:
+                is_in_flight = refusal.code == "idempotency_in_flight"
+                if response.status_code != 429 and response.status_code < 500 and not is_in_flight:
                     raise refusal
-                # The server did not act on a request that it refused for its rate.
-                failure, was_acted_on = refusal, response.status_code != 429
+                # The server did not act on a request that it refused for its rate, or because an earlier attempt is under way.
+                failure, was_acted_on = refusal, response.status_code != 429 and not is_in_flight
                 retry_after = refusal.retry_after or 0.0
             was_lost = was_lost or was_acted_on
             if attempt >= self.max_retries or retry_after > self.max_retry_delay:
@@ -157,6 +161,8 @@ class Core:
         headers = {"Accept": "application/json"}
         if token:
             headers["Authorization"] = bearer(token)
+        if call.idempotency_key:
+            headers["Idempotency-Key"] = call.idempotency_key
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         return httpx.Request(
@@ -289,6 +295,11 @@ def bearer(token: str) -> str:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("The access token holds a character that no header can hold. Copy it again, whole.")
     return f"Bearer {token}"
+
+
+def creation(path: str, body: Optional[Body] = None) -> Call:
+    """A request that creates something. Repeated after a lost answer, it gets that answer."""
+    return Call("POST", path, body=body, idempotency_key=str(uuid.uuid4()))
 
 
 def agent_path(agent_id: str, rest: str = "") -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from ._core import Body, Call, Core, Session, agent_path, webhook_path
+from ._core import Body, Call, Core, Session, agent_path, creation, webhook_path
 from ._io import IO, AsyncIO, SyncIO, run_now
 from .errors import AgentAuthError
 from .permissions import Permission
@@ -98,7 +98,7 @@ class _Api:
         body: Json = {"name": name, "owner_email": owner_email, "permissions": list(permissions)}
         if description is not None:
             body["description"] = description
-        call = Call("POST", "/agents/register", body=body, repeatable=False)
+        call = creation("/agents/register", body)
         return await self._core.call(call, lambda answer: parse(RegisterAgentResponse, answer), adopted=False)
 
     async def verify_agent(
@@ -189,7 +189,7 @@ class _Api:
         that rotates its own key goes on with the new one.
         """
         body = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
-        call = Call("POST", agent_path(agent_id, "/rotate-key"), body=body, repeatable=False)
+        call = creation(agent_path(agent_id, "/rotate-key"), body)
         answer = await self._core.call(call, lambda one: parse(RotateKeyResponse, one))
         if agent_id == self._core.session.agent_id:
             self.set_api_key(answer.credentials.api_key)
@@ -207,7 +207,7 @@ class _Api:
         body: Json = {"url": url, "events": list(events)}
         if description is not None:
             body["description"] = description
-        return await self._core.call(Call("POST", "/webhooks", body=body, repeatable=False), _read_webhook)
+        return await self._core.call(creation("/webhooks", body), _read_webhook)
 
     async def list_webhooks(
         self, agent_id: Optional[str] = None, *, limit: Optional[int] = None, cursor: Optional[str] = None
@@ -245,7 +245,7 @@ class _Api:
         without them every former secret ends at once.
         """
         body = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
-        call = Call("POST", webhook_path(webhook_id, "/regenerate-secret"), body=body, repeatable=False)
+        call = creation(webhook_path(webhook_id, "/regenerate-secret"), body)
         return await self._core.call(call, _read_webhook)
 
     async def test_webhook(self, webhook_id: str) -> Json:

@@ -46,15 +46,19 @@ class FaultyTransport(httpx.BaseTransport):
         self._fault = fault
         self._reaches = reaches
         self.paths: List[str] = []
+        self.keys: List[Optional[str]] = []
+        self.lost: List[Any] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.paths.append(request.url.path)
+        self.keys.append(request.headers.get("Idempotency-Key"))
         fault = self._fault(request)
         if fault is None or (self._reaches and isinstance(fault, httpx.TransportError)):
             response = self._inner.handle_request(request)
             if fault is None:
                 return response
             response.read()
+            self.lost.append(response.json())
         if isinstance(fault, httpx.Response):
             return fault
         assert fault is not None

@@ -336,10 +336,22 @@ class Retries(unittest.TestCase):
         client.list_permissions()
         self.assertTrue(1 <= waits[0] <= 1.1, waits)
 
+    def test_a_creation_whose_answer_was_lost(self) -> None:
+        for fault in (httpx.ReadError("lost"), httpx.Response(502), httpx.Response(409, json={"error": "x", "code": "idempotency_in_flight"})):
+            client, transport, _ = self.failing(fault)
+            made = client.register_agent("Once", "you@example.com", ["github:issues:read"])
+            self.assertTrue(made.credentials.api_key.startswith("ak_"))
+            self.assertEqual((len(transport.paths), len(set(transport.keys))), (2, 1))
+        # The answer is that of the attempt whose answer was lost.
+        client, transport, _ = self.failing(httpx.ReadError("lost"))
+        made = client.register_agent("Once", "you@example.com", ["github:issues:read"])
+        self.assertEqual(transport.lost[0]["agent"]["agent_id"], made.agent.agent_id)
+        self.assertEqual(transport.lost[0]["credentials"]["api_key"], made.credentials.api_key)
+
     def test_what_must_not_happen_twice(self) -> None:
         client, transport, _ = self.failing(httpx.ReadError("lost"))
         with self.assertRaises(httpx.ReadError):
-            client.register_agent("Once", "you@example.com", ["github:issues:read"])
+            client.test_webhook("whk_x")
         self.assertEqual(len(transport.paths), 1)
         # The server did not see, or did not act on, these.
         for fault in (httpx.ConnectError("refused"), httpx.Response(429)):

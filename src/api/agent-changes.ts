@@ -109,6 +109,7 @@ export const agentChangeRoutes = [
     method: "POST",
     path: "/agents/{id}/rotate-key",
     auth: "self",
+    idempotent: { secrets: ["credentials.api_key"] },
     summary:
       "Give an agent a fresh API key; the former stays good for the overlap, and with none its sessions end as well",
     body: z._default(

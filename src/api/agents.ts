@@ -70,6 +70,7 @@ export const agentRoutes = [
     auth: "registration",
     summary: "Register an agent; its API key is shown here and never again",
     limited: "address",
+    idempotent: { secrets: ["credentials.api_key"] },
     body: registerBody,
     response: z.object({
       success: z.literal(true),

@@ -8,6 +8,7 @@ import { ApiError, forbidden } from "../http/errors.ts";
 import { limitAddress, limitAgent } from "../access/rate-limit.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
 import type { Auth, Route } from "../access/route.ts";
+import { handleOnce } from "./idempotency.ts";
 import { parseBody, readQuery, receiveBody, type ReceivedBody } from "../http/validation.ts";
 
 /**
@@ -24,13 +25,28 @@ export function dispatch(route: Route): Handler<AppEnv> {
     const context = { ...arrived, now: Date.now() };
     const { caller, authority } = await authenticateCaller(route.auth, context, params);
     const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
-    // The table of routes has no types for each handler; `route()` has checked them.
-    const call = { ...context, params, caller, authority, query, body } as never;
-    const answer = await route.handle(call);
+    const call = { ...context, params, caller, authority, query, body };
+    const { answer, isReplayed } = await handle(route, call, received);
     if (answer instanceof Response) return answer;
-    const headers = { "Cache-Control": route.cacheControl ?? "no-store" };
+    const headers = {
+      "Cache-Control": route.cacheControl ?? "no-store",
+      ...(isReplayed && { "Idempotent-Replayed": "true" }),
+    };
     return Response.json(answer, { status: route.status ?? 200, headers });
   };
+}
+
+type Handled = Awaited<ReturnType<typeof handleOnce>>;
+
+/** Handles a call, and only once if it has an `Idempotency-Key` and its route takes one. */
+async function handle(route: Route, call: Parameters<typeof handleOnce>[0], received: ReceivedBody): Promise<Handled> {
+  // The table of routes has no types for each handler; `route()` has checked them.
+  const handler = route.handle as (call: object) => object | Promise<object>;
+  const key = route.idempotent && call.request.headers.get("idempotency-key");
+  if (!route.idempotent || typeof key !== "string") return { answer: await handler(call), isReplayed: false };
+  const text = "text" in received ? received.text : "";
+  const once = { key, received: text, secretPaths: route.idempotent.secrets };
+  return handleOnce(call, once, async (DB) => handler({ ...call, env: { ...call.env, DB } }));
 }
 
 const NO_INPUT = { query: undefined, body: undefined };

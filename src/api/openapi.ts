@@ -35,6 +35,7 @@ const STATUS_DESCRIPTIONS: Readonly<Record<ErrorStatus, string>> = {
   413: "The body is larger than 64 KB.",
   415: "The body is not JSON.",
   421: "Local development only: the request is for another host, or from a page of another origin.",
+  422: "The Idempotency-Key was used for another request.",
   429: "A rate limit is reached; Retry-After says how many seconds to wait.",
   500: "AgentAuth failed; request_id finds the cause in the log.",
   502: "The upstream could not be reached, or ended its answer early.",
@@ -123,7 +124,11 @@ const errorSchema = (status: ErrorStatus): Json => ({
 
 function operation(route: Route): Json {
   const { auth, summary, body, query, response, status = 200 } = route;
-  const parameters = [...pathParameters(route.path), ...(query ? queryParameters(query) : [])];
+  const parameters = [
+    ...pathParameters(route.path),
+    ...(query ? queryParameters(query) : []),
+    ...(route.idempotent ? [IDEMPOTENCY_KEY] : []),
+  ];
   return {
     operationId: operationId(route),
     tags: [tagOf(route.path)],
@@ -146,6 +151,15 @@ function operation(route: Route): Json {
     },
   };
 }
+
+const IDEMPOTENCY_KEY: Json = {
+  name: "Idempotency-Key",
+  in: "header",
+  required: false,
+  description:
+    "A request with the same key, of the same caller, is carried out once and gets the same answer for 24 hours; its secrets for 10 minutes. Without an access token it must be a random UUID, or 32 or more random characters of base64url.",
+  schema: { type: "string", minLength: 1, maxLength: 255, pattern: "^[!-~]+$" },
+};
 
 /** The delivery of one event (OpenAPI 3.1, `webhooks`). */
 function webhook(name: string, { summary, data }: About["events"][string]): Json {
@@ -192,7 +206,7 @@ const SECURITY: Readonly<Record<Auth, Json[]>> = {
   own: BEARER,
 };
 
-function refusalsOf({ auth, body, path, method, limited }: Route): number[] {
+function refusalsOf({ auth, body, path, method, limited, idempotent }: Route): number[] {
   const known = auth !== "none" || limited !== undefined;
   return [
     400,
@@ -201,9 +215,10 @@ function refusalsOf({ auth, body, path, method, limited }: Route): number[] {
     ...(path.includes("{") || auth === "own" ? [404] : []),
     405,
     ...(body ? [408] : []),
-    ...(path.startsWith("/agents/{") && method !== "GET" && method !== "DELETE" ? [409] : []),
+    ...(idempotent || (path.startsWith("/agents/{") && method !== "GET" && method !== "DELETE") ? [409] : []),
     ...(body ? [413, 415] : []),
     421,
+    ...(idempotent ? [422] : []),
     ...(known ? [429] : []),
     500,
     503,

@@ -89,6 +89,7 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks",
     auth: "bearer",
+    idempotent: { secrets: ["webhook.secret"] },
     summary: "Have events delivered to a URL; its signing secret is shown here and never again",
     body: createBody,
     response: createdWebhook,
@@ -230,6 +231,7 @@ export const webhookRoutes = [
     method: "POST",
     path: "/webhooks/{id}/regenerate-secret",
     auth: "own",
+    idempotent: { secrets: ["webhook.secret"] },
     summary: "Give a webhook a new secret; the former one signs deliveries too for overlap_seconds",
     body: z._default(
       z.object({

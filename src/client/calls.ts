@@ -10,6 +10,8 @@ export interface ApiRequest<Answer> {
   readonly data?: object | undefined;
   /** False for a request that must not be sent again while the outcome of an earlier attempt is unknown. Default true. */
   readonly repeatable?: boolean | undefined;
+  /** True for a request that the server carries out once for its `Idempotency-Key`: it gets one, and can then be repeated. */
+  readonly idempotent?: boolean | undefined;
   /**
    * For a request whose second execution fails because the first one succeeded: what it resolves with if this error follows
    * an attempt whose response was lost. Undefined if the error proves nothing.
@@ -27,14 +29,16 @@ export type Call = <Answer>(request: ApiRequest<Answer>, options?: CallOptions) 
 export const createCall =
   (transport: Transport, tokens: TokenManager): Call =>
   async <Answer>(request: ApiRequest<Answer>, { signal }: CallOptions = {}): Promise<Answer> => {
-    const { method, path, data, repeatable = true, resolveRepeated } = request;
+    const { method, path, data, repeatable = true, idempotent, resolveRepeated } = request;
+    const idempotencyKey = idempotent ? newIdempotencyKey() : undefined;
     let isOutcomeUnknown = false;
     const onOutcomeUnknown = (): void => {
       isOutcomeUnknown = true;
     };
     const attempt = async (token?: string): Promise<Answer> => {
       try {
-        return await send(transport, { method, path, data, token, signal, repeatable, onOutcomeUnknown });
+        const call = { method, path, data, token, idempotencyKey, signal, repeatable, onOutcomeUnknown };
+        return await send(transport, call);
       } catch (error) {
         const answer = isOutcomeUnknown && error instanceof AgentAuthError && resolveRepeated?.(error);
         if (answer) return answer;
@@ -59,6 +63,10 @@ export const createCall =
       throw error;
     }
   };
+
+/** 128 random bits. `crypto.randomUUID` is missing in pages that were not loaded over https. */
+const newIdempotencyKey = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** What a repeated deletion resolves with: 404 says that the lost response was a success. */
 export const resolveRepeatedDelete = (error: AgentAuthError): { success: true; message: string } | undefined =>

@@ -73,7 +73,7 @@ export class AgentAuthClient {
    * @throws {PermissionDeniedError} The agent would get `*:*:*`, or only administrators may register agents.
    */
   registerAgent(body: wire.RegisterAgentRequest, options?: CallOptions): Promise<wire.RegisterAgentResponse> {
-    return this.#once("/agents/register", options, body);
+    return this.#create("/agents/register", options, body);
   }
 
   /**
@@ -202,7 +202,7 @@ export class AgentAuthClient {
     options?: CallOptions,
   ): Promise<wire.RotateKeyResponse> {
     const path = agentPath(agentId, "/rotate-key");
-    const answer = await this.#once<wire.RotateKeyResponse>(path, options, body);
+    const answer = await this.#create<wire.RotateKeyResponse>(path, options, body);
     if (agentId === this.#session.agentId) this.setApiKey(answer.credentials.api_key);
     return answer;
   }
@@ -237,7 +237,7 @@ export class AgentAuthClient {
    * @throws {ConflictError} `too_many_webhooks`.
    */
   registerWebhook(body: wire.RegisterWebhookRequest, options?: CallOptions): Promise<wire.NewWebhookResponse> {
-    return this.#once("/webhooks", options, body);
+    return this.#create("/webhooks", options, body);
   }
 
   /** The webhooks of the calling agent, without their secrets. `details` says whether each is active. */
@@ -281,7 +281,7 @@ export class AgentAuthClient {
     body: wire.RegenerateSecretRequest = {},
     options?: CallOptions,
   ): Promise<wire.NewWebhookResponse> {
-    return this.#once(webhookPath(webhookId, "/regenerate-secret"), options, body);
+    return this.#create(webhookPath(webhookId, "/regenerate-secret"), options, body);
   }
 
   /** One page of a webhook's deliveries, newest first. */
@@ -433,5 +433,10 @@ export class AgentAuthClient {
   /** Sends a POST that must not be executed twice, so it is not repeated while the outcome of an attempt is unknown. */
   #once<Answer>(path: string, options?: CallOptions, body?: object): Promise<Answer> {
     return this.#call({ method: "POST", path, data: body, repeatable: false }, options);
+  }
+
+  /** Sends a POST that creates something, with an `Idempotency-Key`: repeated after a lost response, it gets that response. */
+  #create<Answer>(path: string, options?: CallOptions, body?: object): Promise<Answer> {
+    return this.#call({ method: "POST", path, data: body, idempotent: true }, options);
   }
 }

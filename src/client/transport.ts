@@ -36,6 +36,8 @@ export interface ApiCall {
   /** The query of a GET, the JSON body of any other method. */
   readonly data?: object | undefined;
   readonly token?: string | undefined;
+  /** Sent as `Idempotency-Key`: however often the request is sent, the server carries it out once. */
+  readonly idempotencyKey?: string | undefined;
   /** Whether the request may be sent again although the outcome of an earlier attempt is unknown. */
   readonly repeatable: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -60,9 +62,10 @@ export async function send<Answer>(transport: Transport, call: ApiCall): Promise
     try {
       return (await sendOnce(transport, call, signals)) as Answer;
     } catch (error) {
-      const { status, cause, retryAfter = 0 } = (error ?? {}) as Partial<AgentAuthError>;
-      // The server did not act on a request that it refused for its rate, nor on one that never reached it.
-      const wasNotActedOn = status === 429 || NEVER_SENT.test(reasonOf(cause));
+      const { status, code, cause, retryAfter = 0 } = (error ?? {}) as Partial<AgentAuthError>;
+      // The server did not act on a request that it refused for its rate or because an earlier attempt of it is under way, nor on
+      // one that never reached it.
+      const wasNotActedOn = status === 429 || code === "idempotency_in_flight" || NEVER_SENT.test(reasonOf(cause));
       const isOutcomeUnknown = !wasNotActedOn && (status === 0 || status! >= 500);
       if (isOutcomeUnknown) onOutcomeUnknown?.();
       if (!wasNotActedOn && !(isOutcomeUnknown && repeatable)) throw error;
@@ -78,7 +81,7 @@ export async function send<Answer>(transport: Transport, call: ApiCall): Promise
 
 async function sendOnce(
   { baseUrl, timeout, fetch }: Transport,
-  { method, path, token, data }: ApiCall,
+  { method, path, token, data, idempotencyKey }: ApiCall,
   signals: readonly AbortSignal[],
 ): Promise<unknown> {
   const body = method === "GET" ? undefined : JSON.stringify(data);
@@ -87,6 +90,7 @@ async function sendOnce(
     accept: "application/json",
     ...(body && { "content-type": "application/json" }),
     ...(token && { authorization: bearer(token) }),
+    ...(idempotencyKey && { "idempotency-key": idempotencyKey }),
   };
   const fetchText = async (signal: AbortSignal): Promise<[Response, string]> => {
     const response = await fetch(url, { method, headers, redirect: "manual", signal, ...(body && { body }) });

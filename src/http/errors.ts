@@ -4,7 +4,7 @@ import { migrationHelp } from "../storage/migrations.ts";
 
 interface ErrorDescription {
   /** The status of every response with this code. */
-  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 415 | 421 | 429 | 500 | 502 | 503 | 504;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 415 | 421 | 422 | 429 | 500 | 502 | 503 | 504;
   /** What is the matter, for the reference. The response's own message says more. */
   readonly text: string;
   /** Stable title; that of the status by default. */
@@ -23,6 +23,7 @@ const STATUS_TITLES: Readonly<Record<ErrorDescription["status"], string>> = {
   413: "Payload too large",
   415: "Unsupported media type",
   421: "Misdirected request",
+  422: "Unprocessable content",
   429: "Rate limit exceeded",
   500: "Internal server error",
   502: "Bad gateway",
@@ -46,6 +47,10 @@ export const ERRORS = {
   unknown_parameter: {
     status: 400,
     text: "The query has a parameter that the request does not have; `details` names each, and the one that was probably meant.",
+  },
+  invalid_idempotency_key: {
+    status: 400,
+    text: "`Idempotency-Key` is not 1 to 255 visible ASCII characters or, without an access token, not random enough.",
   },
   malformed_json: { status: 400, text: "The body is not valid JSON, not UTF-8, or ended early." },
   malformed_host: { status: 400, text: "The Host header is not a host with an optional port." },
@@ -122,12 +127,25 @@ export const ERRORS = {
   webhook_inactive: { status: 409, text: "The webhook is switched off." },
   delivery_pending: { status: 409, text: "The delivery is being attempted, or is due within a minute." },
 
+  idempotency_in_flight: {
+    status: 409,
+    text: "A request with the same `Idempotency-Key` is being carried out. Sent again, this one gets its answer.",
+  },
+  answer_not_kept: {
+    status: 409,
+    text: "The request with this `Idempotency-Key` was carried out, but its answer was lost.",
+  },
+
   body_too_large: { status: 413, text: "The body is larger than is accepted." },
   unsupported_media_type: { status: 415, text: "The body is not declared as JSON." },
   body_type_refused: { status: 415, text: "The proxied body is of a type that the gateway cannot check." },
   misdirected_request: {
     status: 421,
     text: "Local development only: the request is for another host, or from a page of another origin.",
+  },
+  idempotency_mismatch: {
+    status: 422,
+    text: "The `Idempotency-Key` was used for another method, path or body.",
   },
   rate_limited: { status: 429, text: "A rate limit is reached; `Retry-After` says how many seconds to wait." },
 

@@ -49,6 +49,12 @@ export interface RouteDeclaration<
   readonly query?: Query;
   /** The query and the body are not looked at: the standards of published documents say to ignore what they do not know (RFC 8414 §3). */
   readonly ignoresInput?: true;
+  /**
+   * For a route that creates something: with an `Idempotency-Key` it is carried out once, and answered again with the same body. The
+   * handler's one `batch` claims the key, so whatever it writes it writes in that batch, and what it does outside the database it does
+   * after it. `secrets`: where the answer has secrets, which are kept for 10 minutes and the answer for 24 hours.
+   */
+  readonly idempotent?: { readonly secrets: readonly string[] };
   /** Schema of the body of a success. */
   readonly response: Response;
   /** Status of a success; 200 by default. */

@@ -33,6 +33,15 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "agents.allowed_ips",
     "agents.grantable",
   ],
+  "0006_idempotency.sql": ["idempotency_keys"],
+  "0007_webhooks.sql": [
+    "former_webhook_secrets",
+    "events_set_aside",
+    "webhooks.unreadable_at",
+    "events.failures",
+    "deliveries.attempt_id",
+    "deliveries.reset_at",
+  ],
 };
 
 /** The tables, and the columns that were added to a table, that the schema must have. */

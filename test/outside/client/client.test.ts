@@ -27,6 +27,8 @@ let upstream: Recorder;
 let worker: Worker;
 let brief: Worker;
 let front: Front;
+/** What the server says while an earlier attempt of a request is under way. */
+const IN_FLIGHT = JSON.stringify({ error: "Send it again.", code: "idempotency_in_flight", status: 409 });
 let admin: Agent;
 
 beforeAll(async () => {
@@ -301,18 +303,49 @@ describe("what may be sent again", () => {
     expect(front.seen).toHaveLength(2);
   });
 
-  it("is not where a second agent could come of it", async () => {
+  it("makes one agent and one webhook of a creation whose answer was lost, however often it is sent", async () => {
     quick();
     await using own = client({ baseUrl: front.url });
-    const body = { name: "Only one", owner_email: "o@example.com" };
+    const body = { name: "Only one of this name", owner_email: "o@example.com" };
+    for (const answers of [["lost", "lost"], [{ status: 502 }], ["reset", { status: 409, body: IN_FLIGHT }]] as const) {
+      front.next(...answers);
+      const made = await own.registerAgent({
+        ...body,
+        name: `${body.name} ${answers.length}${answers[0]}`.slice(0, 60),
+      });
+      expect(made.credentials.api_key).toMatch(/^ak_/);
+      expect(front.seen).toHaveLength(answers.length + 1);
+    }
+    const found = await asAdmin().listAgents({ q: body.name });
+    expect(found.total).toBe(3);
+
+    const agent = await worker.agent(["lab:things:read"]);
+    await using hooked = client({ baseUrl: front.url, accessToken: agent.token });
+    front.next("lost");
+    const { webhook } = await hooked.registerWebhook({
+      url: "https://hooks.example.com/x",
+      events: ["agent.verified"],
+    });
+    expect(webhook.secret).toMatch(/^whsec_/);
+    expect((await hooked.listWebhooks()).webhooks.map(({ id }) => id)).toEqual([webhook.id]);
+    front.next("lost");
+    const { credentials } = await hooked.rotateAgentKey(agent.id, { overlap_seconds: 600 });
+    const proof = { agent_id: agent.id, api_key: credentials.api_key };
+    expect((await client().verifyAgent(proof)).success).toBe(true);
+  });
+
+  it("is not where a second test event could come of it", async () => {
+    quick();
+    await using own = client({ baseUrl: front.url });
     for (const answer of [{ status: 500 }, "reset"] as const) {
       front.next(answer);
-      await expect(own.registerAgent(body)).rejects.toThrow();
-      expect(front.seen).toEqual(["POST /agents/register"]);
+      await expect(own.testWebhook("whk_x")).rejects.toThrow();
+      expect(front.seen).toEqual(["POST /webhooks/whk_x/test"]);
     }
     // A request that was refused for its rate was not acted upon.
     front.next({ status: 429, headers: { "retry-after": "0" } });
-    expect((await own.registerAgent(body)).success).toBe(true);
+    await expect(own.testWebhook("whk_x")).rejects.toThrow(AuthenticationError);
+    expect(front.seen).toHaveLength(2);
   });
 
   it("waits anywhere from nothing to a bound that doubles", async () => {
