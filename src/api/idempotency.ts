@@ -47,7 +47,7 @@ export async function handleOnce(
   checkKey(key, caller.isStranger);
   const { pathname, search } = new URL(request.url);
   const content = `${request.method} ${pathname}${search}\n${received}`;
-  const used = await deriveIdempotencyKey({ caller: caller.name, key, content }, [config.pepper]);
+  const used = await deriveIdempotencyKey({ caller: caller.name, key, content }, config.peppers);
   const work = carryOut();
   // A client that closes the connection must not keep the answer from being stored.
   call.waitUntil(work.catch(() => undefined));

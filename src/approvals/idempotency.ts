@@ -1,4 +1,5 @@
 import { hmac } from "../crypto/hmac.ts";
+import type { Peppers } from "../crypto/pepper.ts";
 import { randomBase62, toHex } from "../crypto/random.ts";
 import { open, seal } from "./seal.ts";
 import { claimStatements, deleteClaim, deleteExpired, readClaim, updateAnswer, type Claim } from "./store.ts";
@@ -44,18 +45,18 @@ export class IdempotencyKeyUsedError extends Error {
   override readonly name = "IdempotencyKeyUsedError";
 }
 
-/** @param peppers the secrets of `SECRET_PEPPER`, the one that derives what is new first. */
+/** @param peppers the keys of `SECRET_PEPPER`: what was used under any of them is found. */
 export async function deriveIdempotencyKey(
   { caller, key, content }: IdempotentRequest,
-  peppers: readonly string[],
+  peppers: Peppers,
 ): Promise<IdempotencyKey> {
   const used = JSON.stringify([caller, key]);
   const derivations = await Promise.all(
-    peppers.map(async (pepper): Promise<Derivation> => {
+    peppers.map(async ({ secret }): Promise<Derivation> => {
       const [id, fingerprint, sealKey] = await Promise.all([
-        hmac(pepper, "idempotency-key", used),
-        hmac(pepper, "idempotency-request", JSON.stringify([caller, key, content])),
-        hmac(pepper, "idempotency-answer", used),
+        hmac(secret, "idempotency-key", used),
+        hmac(secret, "idempotency-request", JSON.stringify([caller, key, content])),
+        hmac(secret, "idempotency-answer", used),
       ]);
       return { id: toHex(id), fingerprint: toHex(fingerprint), sealKey: new Uint8Array(sealKey) };
     }),

@@ -97,6 +97,20 @@ describe("a request that is sent again with its key", () => {
     ]);
   });
 
+  it("gets it across a rotation of SECRET_PEPPER, while the former key is there", async () => {
+    const [former, next] = ["former-pepper-0123456789-0123456789", "next-pepper-0123456789-0123456789-"].map(
+      (secret, index) => ({ id: `p${index}`, secret }),
+    );
+    const under = (...keys: unknown[]) => world({ SECRET_PEPPER: JSON.stringify({ keys }) });
+    const key = crypto.randomUUID();
+    const send = (where: World) => post("/agents/register", key, NEW_AGENT, {}, where);
+    const first = await send(under(former));
+    const again = await send(under(next, former));
+    expect([again.status, isReplay(again)]).toEqual([201, "true"]);
+    expect(again.body).toEqual(first.body);
+    expect(isReplay(await send(under(next)))).toBeNull();
+  });
+
   it("is not another's: two callers with one key have two answers", async () => {
     const [mine, theirs] = [await addHook("shared"), await addHook("shared", HOOK, other.token)];
     expect([mine.status, theirs.status, isReplay(theirs)]).toEqual([201, 201, null]);
