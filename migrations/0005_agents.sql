@@ -7,6 +7,9 @@ ALTER TABLE agents ADD COLUMN rate_limit INTEGER; -- requests a minute; null: th
 ALTER TABLE agents ADD COLUMN allowed_ips TEXT;  -- JSON array of networks in CIDR notation; null: from everywhere
 ALTER TABLE agents ADD COLUMN grantable TEXT;    -- JSON array of permissions that its owner may grant it; null: none
 
+-- Those of the key that opened the session: they outlive the key, which may expire before it.
+ALTER TABLE sessions ADD COLUMN allowed_ips TEXT;
+
 CREATE INDEX agents_by_tier ON agents (tier, created_at, id);
 
 -- Registered, and since then neither approved, nor changed, nor verified: these are deleted after UNAPPROVED_AGENT_DAYS.

@@ -4,6 +4,9 @@ import { activityRoutes } from "./api/audit.ts";
 import { agentChangeRoutes } from "./api/agent-changes.ts";
 import { agentRoutes } from "./api/agents.ts";
 import { agentUpdateRoutes } from "./api/agent-updates.ts";
+import { bulkRevokeRoutes } from "./api/bulk-revoke.ts";
+import { keyRoutes } from "./api/keys.ts";
+import { sessionRoutes } from "./api/sessions.ts";
 import { proxy } from "./gateway/proxy.ts";
 import { explainRoutes } from "./api/explain.ts";
 import { toErrorResponse, handleError } from "./http/error-response.ts";
@@ -23,6 +26,9 @@ export const ROUTES: readonly Route[] = [
   ...agentRoutes,
   ...agentChangeRoutes,
   ...agentUpdateRoutes,
+  ...bulkRevokeRoutes,
+  ...keyRoutes,
+  ...sessionRoutes,
   ...tokenRoutes,
   ...activityRoutes,
   ...webhookRoutes,

@@ -85,7 +85,9 @@ export async function callerWith(
     case "unknown":
       throw statusUnknown(status.cause);
     case "good":
-      if (!isInNetworks(ipAddress, status.agent.allowedIps)) throw addressNotAllowed();
+      for (const networks of [status.agent.allowedIps, status.keyAllowedIps]) {
+        if (!isInNetworks(ipAddress, networks)) throw addressNotAllowed();
+      }
       return toCaller(status.agent, claims, config);
   }
 }

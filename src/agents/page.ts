@@ -1,13 +1,13 @@
 import type { Agent, Status, Tier } from "./agent.ts";
 
-/** The position in the list after which a page begins. Agents are listed newest first. */
+/** The position in a list after which a page begins. Agents, and the keys and sessions of an agent, are listed newest first. */
 export interface PagePosition {
   /** Milliseconds. */
   readonly createdAt: number;
   readonly id: string;
 }
 
-const CURSOR = /^([0-9a-z]{1,9})\.(agt_[0-9A-Za-z]{1,64})$/;
+const CURSOR = /^([0-9a-z]{1,9})\.([a-z]{3,4}_[0-9A-Za-z]{1,64})$/;
 
 /** Encodes a position for a URL. A cursor contains only what the page shows. */
 export const toCursor = ({ createdAt, id }: PagePosition): string => `${createdAt.toString(36)}.${id}`;

@@ -5,26 +5,39 @@ import { newApiKey, toStoredKey } from "./api-key.ts";
 import type { AgentChange } from "./change.ts";
 import { replaceKey } from "./store/keys.ts";
 
+export interface Rotation {
+  /** The key that is replaced. Undefined for every secret key; without an overlap for every key, public ones included. */
+  readonly keyId: string | undefined;
+  /** How long the former keys stay valid, in milliseconds. */
+  readonly overlapMs: number;
+}
+
 export type RotatedKey =
-  /** `previousExpiresAt`: until when the former keys are valid, in milliseconds. */
-  | { readonly result: "rotated"; readonly apiKey: string; readonly previousExpiresAt: number; readonly agent: Agent }
-  | { readonly result: "unknown" | "already_revoked" };
+  | {
+      readonly result: "rotated";
+      readonly apiKey: string;
+      /** Until when the former keys are valid, in milliseconds. */
+      readonly previousExpiresAt: number;
+      readonly agent: Agent;
+      /** The sessions that have ended with the one key that was replaced without an overlap. */
+      readonly endedSessions: readonly string[];
+    }
+  | { readonly result: "unknown" | "already_revoked" | "unknown_key" };
 
 /**
  * Gives an agent a new key. The former keys stay valid for the overlap. Without an overlap, which is for a key that somebody else may
- * have, the former keys are deleted and every session is revoked. One D1 round trip.
- *
- * @param overlapMs milliseconds.
+ * have, the former keys are deleted and their sessions are ended: all of the agent's, unless one key is named. One D1 round trip.
  */
 export async function rotateKey(
   db: D1Database,
   { id, by, now }: AgentChange,
-  overlapMs: number,
+  { keyId, overlapMs }: Rotation,
   peppers: Peppers,
 ): Promise<RotatedKey> {
   const apiKey = newApiKey();
-  const { rotatedAt, agent } = await replaceKey(db, id, {
+  const { rotatedAt, agent, keyExists, endedSessions } = await replaceKey(db, id, {
     key: await toStoredKey(apiKey, peppers),
+    keyId,
     overlapMs,
     by,
     event: newEvent("agent.key_rotated", id, now, {
@@ -35,6 +48,7 @@ export async function rotateKey(
     }),
   });
   if (!agent) return { result: "unknown" };
+  if (!keyExists) return { result: "unknown_key" };
   if (rotatedAt === undefined) return { result: "already_revoked" };
-  return { result: "rotated", apiKey, previousExpiresAt: rotatedAt + overlapMs, agent };
+  return { result: "rotated", apiKey, previousExpiresAt: rotatedAt + overlapMs, agent, endedSessions };
 }

@@ -7,7 +7,7 @@ import { validatePermissions } from "../agents/grants.ts";
 import { rotateKey } from "../agents/rotate-key.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
-import { cacheAgentRevocation } from "../tokens/revocation.ts";
+import { cacheAgentRevocation, cacheSessionEnd } from "../tokens/revocation.ts";
 import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
 
@@ -21,7 +21,7 @@ export const permissionsSchema = z.array(permission).check(z.minLength(1), z.max
 export const permissionListSchema = z.array(permission).check(z.maxLength(MAX_PERMISSIONS));
 
 /** For what needs a recent proof: see `requireRecentProof`. */
-const ownKeySchema = z.optional(
+export const ownKeySchema = z.optional(
   z.nullable(
     z
       .string()
@@ -111,7 +111,7 @@ export const agentChangeRoutes = [
     auth: "self",
     idempotent: { secrets: ["credentials.api_key"] },
     summary:
-      "Give an agent a fresh API key; the former stays good for the overlap, and with none its sessions end as well",
+      "Give an agent a fresh API key; the former ones, or the one that key_id names, stay good for the overlap, and with none their sessions end as well",
     body: z._default(
       z.object({
         overlap_seconds: z._default(
@@ -123,6 +123,11 @@ export const agentChangeRoutes = [
               z.describe("How many seconds the previous API key stays valid."),
             ),
           DEFAULT_OVERLAP_SECONDS,
+        ),
+        key_id: z.optional(
+          z
+            .nullable(z.string().check(z.minLength(1), z.maxLength(64)))
+            .check(z.describe("The key that is replaced. Without one, all of them are.")),
         ),
         api_key: ownKeySchema,
       }),
@@ -138,16 +143,19 @@ export const agentChangeRoutes = [
       const { env, config, body } = call;
       const authority = await requireRecentProof(call, body.api_key);
       const change = toAgentChange({ ...call, authority });
-      const rotated = await rotateKey(env.DB, change, body.overlap_seconds * 1000, config.peppers);
+      const rotation = { keyId: body.key_id ?? undefined, overlapMs: body.overlap_seconds * 1000 };
+      const rotated = await rotateKey(env.DB, change, rotation, config.peppers);
+      if (rotated.result === "unknown_key") throw notFound("The key");
       if (rotated.result !== "rotated") throw changeRefused(rotated.result);
-      const { agent, apiKey, previousExpiresAt } = rotated;
+      const { agent, apiKey, previousExpiresAt, endedSessions } = rotated;
       const atOnce = body.overlap_seconds === 0;
-      if (atOnce) cacheRevocation(call, agent.id, agent.tokenVersion);
+      if (atOnce && !rotation.keyId) cacheRevocation(call, agent.id, agent.tokenVersion);
+      cacheSessionEnds(call, endedSessions);
       recordInBackground(call, agent.id, `API key rotated by ${call.caller.agent.id}`);
       return {
         success: true,
         message: atOnce
-          ? "The key is replaced, and all tokens have ended. Keep the new one: it is not shown again."
+          ? `The key is replaced, and all tokens ${rotation.keyId ? "that it opened " : ""}have ended. Keep the new one: it is not shown again.`
           : `The key is replaced; the former is good for ${body.overlap_seconds} seconds more. Keep the new one: it is not shown again.`,
         credentials: toCredentials(apiKey),
         previous_key_expires_at: toTimestamp(previousExpiresAt),
@@ -173,6 +181,15 @@ export function cacheRevocation(
 ): void {
   const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
   waitUntil(cacheAgentRevocation(cache, agentId, tokenVersion));
+}
+
+/** Tells every location, in the background, that sessions have ended. */
+export function cacheSessionEnds(
+  { env, config, waitUntil }: Pick<ChangeCall, "env" | "config" | "waitUntil">,
+  sessionIds: readonly string[],
+): void {
+  const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+  for (const sessionId of sessionIds) waitUntil(cacheSessionEnd(cache, sessionId));
 }
 
 /** 400 naming every permission that cannot be granted. */

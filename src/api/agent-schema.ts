@@ -40,7 +40,7 @@ export const toCredentials = (apiKey: string): z.input<typeof credentialsSchema>
 });
 
 /** Who created or approved something. */
-const actorSchema = z.object({
+export const actorSchema = z.object({
   type: z.enum(["agent", "person", "bootstrap", "system"]),
   id: z.nullable(z.string()),
   name: z.nullable(z.string()).check(z.describe("The name at that time.")),

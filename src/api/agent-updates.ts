@@ -4,11 +4,18 @@ import { route } from "../access/route.ts";
 import { validatePermissions } from "../agents/grants.ts";
 import type { Profile } from "../agents/details.ts";
 import { updateAgent } from "../agents/update.ts";
+import { requireRecentProof } from "../access/recent-proof.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { badRequest, forbidden } from "../http/errors.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { readableText } from "../validation/readable-text.ts";
-import { changeRefused, invalidPermissions, permissionListSchema, toAgentChange } from "./agent-changes.ts";
+import {
+  changeRefused,
+  invalidPermissions,
+  ownKeySchema,
+  permissionListSchema,
+  toAgentChange,
+} from "./agent-changes.ts";
 import { agentName, allowedIps, metadata, ownerEmail, rateLimit } from "./agent-fields.ts";
 import { agentDetailsSchema, agentSchema, toAgentDetails, toAgentResponse } from "./agent-schema.ts";
 
@@ -19,6 +26,7 @@ const updateAgentBody = z.object({
   owner_email: z.optional(ownerEmail.check(z.describe("Administrators only."))),
   rate_limit: z.optional(rateLimit),
   allowed_ips: z.optional(allowedIps),
+  api_key: ownKeySchema,
   grantable: z.optional(
     permissionListSchema.check(z.describe("The permissions that the agent's owner may grant it. Administrators only.")),
   ),
@@ -48,10 +56,10 @@ export const agentUpdateRoutes = [
       details: agentDetailsSchema,
     }),
     async handle(call) {
-      const { env, config, body, caller } = call;
+      const { env, config, caller } = call;
+      const { api_key: apiKey, ...body } = call.body;
       const fields = Object.keys(body).filter((name) => body[name as keyof typeof body] !== undefined);
-      if (fields.length === 0)
-        throw badRequest(`Name what to change: ${Object.keys(updateAgentBody.shape).join(", ")}.`);
+      if (fields.length === 0) throw badRequest("Name what to change, for example name or metadata.");
       const restricted = fields.filter((name) => ADMIN_FIELDS.includes(name));
       if (restricted.length > 0 && !caller.isAdmin) {
         throw forbidden("insufficient_permissions", `Only an administrator may change ${restricted.join(", ")}.`, {
@@ -71,7 +79,9 @@ export const agentUpdateRoutes = [
         grantable: body.grantable && [...new Set(body.grantable)],
       };
       // An administrator that changes its own limits must still be one when they are written.
-      const by = restricted.length > 0 ? authorityOf(caller, [ADMIN]) : call.authority;
+      const authority = restricted.length > 0 ? authorityOf(caller, [ADMIN]) : call.authority;
+      // Whoever has stolen a token must not let it be used from elsewhere.
+      const by = body.allowed_ips === undefined ? authority : await requireRecentProof({ ...call, authority }, apiKey);
       const updated = await updateAgent(env.DB, { ...toAgentChange(call), by }, profile, fields);
       if (updated.result === "unknown" || updated.result === "already_revoked") throw changeRefused(updated.result);
       const what = fields.join(", ");

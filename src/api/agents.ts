@@ -6,9 +6,8 @@ import { findAgent, listAgents } from "../agents/read.ts";
 import { createAgent, decideRegistration } from "../agents/register.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { deleteSomeSessions } from "../tokens/delete.ts";
-import { badRequest, forbidden, notFound, unavailable } from "../http/errors.ts";
+import { forbidden, notFound, unavailable } from "../http/errors.ts";
 import { readableText } from "../validation/readable-text.ts";
-import { wholeNumber } from "../validation/whole-number.ts";
 import { cacheRevocation, invalidPermissions, permissionsSchema, toAgentChange } from "./agent-changes.ts";
 import { agentFilter, FILTER_NAMES, toFilter } from "./agent-filter.ts";
 import { agentName, allowedIps, keyExpiresIn, metadata, ownerEmail, toLifeMs } from "./agent-fields.ts";
@@ -20,7 +19,7 @@ import {
   toAgentResponse,
   toCredentials,
 } from "./agent-schema.ts";
-import { MAX_OFFSET, paging } from "./pagination.ts";
+import { cursorOf, nextCursor, onePosition, pagingByEither } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 
 export const registerBody = z.object({
@@ -34,14 +33,8 @@ export const registerBody = z.object({
 });
 
 const listQuery = z.object({
-  limit: paging.limit,
-  offset: z.optional(wholeNumber(0, MAX_OFFSET)),
-  cursor: z.optional(
-    z.string().check(
-      z.refine((text) => fromCursor(text) !== undefined, { error: "must be a next_cursor of this list" }),
-      z.describe("The `next_cursor` of the previous page, instead of an offset."),
-    ),
-  ),
+  ...pagingByEither,
+  cursor: cursorOf((text) => fromCursor(text) !== undefined),
   q: z.optional(
     z
       .string()
@@ -49,9 +42,6 @@ const listQuery = z.object({
   ),
   ...agentFilter.shape,
 });
-
-const exclusive = (one: string, other: string) =>
-  badRequest(`${one} and ${other} exclude each other.`, [{ field: other, message: `cannot be given with ${one}` }]);
 
 /** Steps in which a request deletes the sessions of an agent that has very many: it then takes about a minute. */
 const MAX_DELETION_STEPS = 200;
@@ -141,17 +131,20 @@ export const agentRoutes = [
       limit: z.int(),
       offset: z.int(),
       has_more: z.boolean(),
-      next_cursor: z.nullable(z.string()).check(z.describe("The `cursor` of the next page; null on the last one.")),
+      next_cursor: nextCursor,
     }),
     async handle({ env, query }) {
-      const { limit, offset, q, cursor } = query;
+      const { limit, offset, q, cursor: position } = query;
       const filter = toFilter(query);
-      if (cursor !== undefined && offset !== undefined) throw exclusive("cursor", "offset");
+      onePosition(query, ["offset", "cursor"]);
       const { status: _, ...narrower } = filter;
       const named = Object.keys(narrower).find((name) => narrower[name as keyof typeof narrower] !== undefined);
-      if (named && q) throw exclusive(FILTER_NAMES[named as keyof AgentFilter], "q");
-      if (named && offset) throw exclusive(FILTER_NAMES[named as keyof AgentFilter], "offset");
-      const after = cursor ? fromCursor(cursor) : undefined;
+      // A search has at most some hundred matches of each index, and a filtered page may be short: neither knows all the other skips.
+      if (named) {
+        onePosition(query, [FILTER_NAMES[named as keyof AgentFilter], "q"]);
+        onePosition(query, [FILTER_NAMES[named as keyof AgentFilter], "offset"]);
+      }
+      const after = position ? fromCursor(position) : undefined;
       const page = await listAgents(env.DB, { limit, offset: offset ?? 0, q, after, filter });
       return {
         success: true,

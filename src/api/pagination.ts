@@ -1,12 +1,13 @@
 import * as z from "zod/mini";
+import { fromCursor, toCursor, type PagePosition } from "../agents/page.ts";
 import { badRequest } from "../http/errors.ts";
 import { wholeNumber } from "../validation/whole-number.ts";
 
 /** SQLite reads every row that an offset skips. Lists that can be longer than this have a cursor as well. */
-export const MAX_OFFSET = 10_000;
+const MAX_OFFSET = 10_000;
 
 /** The query parameters `limit` and `offset`, as every list accepts them. */
-export const paging = {
+const paging = {
   limit: z._default(wholeNumber(1, 100), 50),
   offset: z._default(wholeNumber(0, MAX_OFFSET), 0),
 };
@@ -68,4 +69,20 @@ export const pagination = z.object({
  */
 export function page<Row>(rows: readonly Row[], { limit }: { limit: number }): { rows: Row[]; hasMore: boolean } {
   return { rows: rows.slice(0, limit), hasMore: rows.length > limit };
+}
+
+/** The query of a list of an agent's things, the newest first. */
+export const agentListQuery = z.object({
+  ...cursorPaging,
+  cursor: cursorOf((text) => fromCursor(text) !== undefined),
+});
+
+/** Takes a page from the rows that a store has read, and the cursor of the next one. */
+export function cursorPage<Row extends PagePosition>(
+  rows: readonly Row[],
+  query: { limit: number },
+): { rows: Row[]; next_cursor: string | null } {
+  const { rows: shown, hasMore } = page(rows, query);
+  const last = shown.at(-1);
+  return { rows: shown, next_cursor: hasMore && last ? toCursor(last) : null };
 }

@@ -3,7 +3,7 @@ import { recordInBackground } from "../audit/record.ts";
 import { apiKeyHashes } from "../agents/api-key.ts";
 import { hmac } from "../crypto/hmac.ts";
 import { toHex } from "../crypto/random.ts";
-import { ApiError, badRequest, unauthorized } from "../http/errors.ts";
+import { addressNotAllowed, ApiError, badRequest, unauthorized } from "../http/errors.ts";
 import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { newEvent } from "../outbox/event.ts";
@@ -83,6 +83,7 @@ export const tokenRoutes = [
       const verified = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request.url));
       switch (verified.result) {
         case "refused":
+        case "address_refused":
           // Only failures count: a stranger who knows an agent's id cannot lock it out.
           await limitFailedVerifications(env, body.agent_id);
           recordInBackground(call, body.agent_id, "verification failed", {
@@ -95,14 +96,15 @@ export const tokenRoutes = [
               ip_address: ipAddress,
             }),
           });
-          throw invalidCredentials();
+          // Only the holder of the right key learns that it is the address.
+          throw verified.result === "refused" ? invalidCredentials() : addressNotAllowed();
         case "exceeds_agent": {
           const held = new Set(verified.agent.permissions);
           const wider = missingPermissions(limits.scope ?? [], held, config.catalogue);
           throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));
         }
         case "verified":
-          recordInBackground(call, body.agent_id, "verified", { verified: true });
+          recordInBackground(call, body.agent_id, "verified", { verified: true, keyId: verified.keyId });
           return {
             success: true,
             message: "Agent verified.",
@@ -145,6 +147,9 @@ export const tokenRoutes = [
           });
           throw refreshRefused("reused");
         }
+        case "address_refused":
+          recordInBackground(call, result.agentId, "refresh refused: address not allowed", { status: "failure" });
+          throw addressNotAllowed();
         case "expired":
         case "ended":
           recordInBackground(call, result.agentId, `refresh refused: ${result.outcome}`, { status: "failure" });
@@ -163,7 +168,7 @@ export const tokenRoutes = [
     response: z.object({ success: z.literal(true), message: z.string(), revoked_at: z.iso.datetime() }),
     async handle(call) {
       const { env, config, caller, authority, now } = call;
-      const tokenVersion = await revokeTokens(env.DB, authority);
+      const tokenVersion = await revokeTokens(env.DB, caller.agent.id, authority);
       if (tokenVersion !== undefined) {
         const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
         call.waitUntil(cacheAgentRevocation(cache, caller.agent.id, tokenVersion));

@@ -20,6 +20,8 @@ export interface ActivityMessage {
   readonly byOther?: boolean;
   /** The agent verified itself with its API key. */
   readonly verified?: boolean;
+  /** The id of that key. */
+  readonly keyId?: string;
   /** A verification failed. Above a limit a minute, such rows become one count. */
   readonly failedVerification?: boolean;
   /** Inserted together with the row. */
@@ -51,6 +53,32 @@ export async function recordActivity(
   }
 }
 
+/** Messages that one call of a queue takes. */
+const MAX_MESSAGES_PER_SEND = 100;
+
+/** Sends the same activity of many agents to the queue. Never rejects, because it runs in `waitUntil`. */
+export async function recordActivities(
+  queue: Queue<ActivityMessage>,
+  agentIds: readonly string[],
+  activity: Omit<ActivityMessage, "id" | "agentId">,
+): Promise<void> {
+  const messages = agentIds.map((agentId) => ({
+    body: { ...activity, agentId, id: timeOrderedId(ACTIVITY_ID_PREFIX, activity.at) },
+  }));
+  const parts = Array.from({ length: Math.ceil(messages.length / MAX_MESSAGES_PER_SEND) }, (_, index) =>
+    messages.slice(index * MAX_MESSAGES_PER_SEND, (index + 1) * MAX_MESSAGES_PER_SEND),
+  );
+  await Promise.all(
+    parts.map(async (part) => {
+      try {
+        await queue.sendBatch(part);
+      } catch (cause) {
+        logFailure("activity_lost", cause, { agents: part.length, message: activity.message });
+      }
+    }),
+  );
+}
+
 /** Who called: an agent, or the registrar of one. */
 type By = { readonly agent: { readonly id: string } } | { readonly kind: "stranger" | "bootstrap" | "agent" };
 
@@ -68,7 +96,7 @@ export function recordInBackground(
   { env, now, ipAddress, waitUntil, caller }: AuditContext,
   agentId: string,
   message: string,
-  more: Partial<Pick<ActivityMessage, "status" | "event" | "known" | "verified" | "failedVerification">> = {},
+  more: Partial<Pick<ActivityMessage, "status" | "event" | "known" | "verified" | "keyId" | "failedVerification">> = {},
 ): void {
   const activity = { agentId, at: now, ipAddress, status: "success", message, known: true } as const;
   const byOther = isOther(caller, agentId) && { byOther: true };

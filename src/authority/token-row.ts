@@ -24,3 +24,9 @@ export function basisStands({ sessionId, keyId }: TokenBasis): Sql {
   return sql`coalesce(${session},
     (SELECT f.revoked_at IS NULL FROM refresh_families f WHERE f.id = ${sessionId} AND f.agent_id = a.id), 0)`;
 }
+
+/** SQL for the networks that the key of a token's session, or of the token itself, may be used from: a JSON array, or null for all. */
+export const basisAllowedIps = ({ sessionId, keyId }: TokenBasis): Sql =>
+  keyId === undefined
+    ? sql`(SELECT s.allowed_ips FROM sessions s WHERE s.id = ${sessionId})`
+    : sql`(SELECT k.allowed_ips FROM api_keys k WHERE k.id = ${keyId})`;

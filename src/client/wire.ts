@@ -45,6 +45,39 @@ export interface Actor {
   name: string | null;
 }
 
+export interface Key {
+  id: string;
+  type: "secret" | "jwk";
+  label: string | null;
+  /** The last four characters; empty for an old key until it is used. */
+  hint: string;
+  created_at: Timestamp;
+  created_by: Actor | null;
+  expires_at: Timestamp | null;
+  /** When a session was last opened with it, to within a minute. */
+  last_used_at: Timestamp | null;
+  /** Networks; null for those of the agent. */
+  allowed_ips: string[] | null;
+}
+
+export interface Session {
+  id: string;
+  /** The key that opened it; null for a session of a former version. */
+  key_id: string | null;
+  created_at: Timestamp;
+  last_refreshed_at: Timestamp;
+  /** When it ends unless it is refreshed. */
+  expires_at: Timestamp;
+  /** The address that opened it; empty if it is not known. */
+  ip_address: string;
+  /** The permissions that its tokens are limited to; null for those of the agent. */
+  scope: string[] | null;
+  /** Its tokens are bound to no key. */
+  dpop_jkt: null;
+  /** Nobody acts for the agent in it. */
+  act: null;
+}
+
 export interface Credentials {
   /** Shown in this response and never again. */
   api_key: string;
@@ -180,9 +213,9 @@ export interface RegisterAgentResponse {
 export interface ListAgentsQuery {
   /** 1 to 100. The default is 50. */
   limit?: number | undefined;
-  /** 0 to 10,000. */
+  /** 0 by default. Not together with `cursor`. 0 to 10,000. */
   offset?: number | undefined;
-  /** The `next_cursor` of the previous page, instead of an offset. */
+  /** The `next_cursor` of the previous page. */
   cursor?: string | undefined;
   /** The beginning of a name, of an owner's address or of an id. At most 100 characters. */
   q?: string | undefined;
@@ -220,7 +253,10 @@ export interface AgentResponse {
   details: AgentDetails;
 }
 
-/** The response of `DELETE /agents/{id}`, `DELETE /webhooks/{id}`. */
+/**
+ * The response of `DELETE /agents/{id}`, `DELETE /agents/{id}/keys/{key_id}`, `DELETE
+ * /agents/{id}/sessions/{session_id}`, `DELETE /webhooks/{id}`.
+ */
 export interface DoneResponse {
   success: true;
   message: string;
@@ -242,6 +278,11 @@ export interface UpdateAgentRequest {
    * Networks in CIDR notation, or addresses: requests from others are refused. Null for any address. 1 to 50 entries.
    */
   allowed_ips?: string[] | null | undefined;
+  /**
+   * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
+   * characters.
+   */
+  api_key?: string | null | undefined;
   /** The permissions that the agent's owner may grant it. Administrators only. At most 50 entries. */
   grantable?: Permission[] | undefined;
 }
@@ -298,6 +339,8 @@ export interface UpdateAgentPermissionsRequest {
 export interface RotateKeyRequest {
   /** How many seconds the previous API key stays valid. 0 to 2,592,000. The default is 3,600. */
   overlap_seconds?: number | undefined;
+  /** The key that is replaced. Without one, all of them are. 1 to 64 characters. */
+  key_id?: string | null | undefined;
   /**
    * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
    * characters.
@@ -311,6 +354,116 @@ export interface RotateKeyResponse {
   message: string;
   credentials: Credentials;
   previous_key_expires_at: Timestamp;
+}
+
+/** The body of `POST /agents/bulk-revoke`. */
+export interface BulkRevokeRequest {
+  filter: {
+    status?: AgentStatus | undefined;
+    tier?: Tier | undefined;
+    /** The whole address, in any case. 1 to 255 characters. */
+    owner_email?: string | undefined;
+    /**
+     * A permission that was granted in this form; a wider one that includes it does not count. 1 to 100 characters.
+     */
+    permission?: string | undefined;
+    /** Agents that have not verified themselves since this time, and were registered before it. */
+    last_verified_before?: Timestamp | undefined;
+  };
+  /** The default is true. */
+  dry_run?: boolean | undefined;
+  /** `matched` of the dry run, or `remaining` of the previous call. Another number is a 409. */
+  expected?: number | undefined;
+  /**
+   * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
+   * characters.
+   */
+  api_key?: string | null | undefined;
+}
+
+/** The response of `POST /agents/bulk-revoke`. */
+export interface BulkRevokeResponse {
+  success: true;
+  message: string;
+  /** Agents that the filter selected and that were not revoked; not the caller. */
+  matched: number;
+  /** How many of them this call has revoked. */
+  revoked: number;
+  /** How many are left: `expected` of the next call. */
+  remaining: number;
+}
+
+/** The query of `GET /agents/{id}/keys`. */
+export interface ListKeysQuery {
+  /** 1 to 200. The default is 50. */
+  limit?: number | undefined;
+  /** The `next_cursor` of the previous page. */
+  cursor?: string | undefined;
+}
+
+/** The response of `GET /agents/{id}/keys`. */
+export interface KeyListResponse {
+  success: true;
+  keys: Key[];
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** The body of `POST /agents/{id}/keys`. */
+export interface CreateKeyRequest {
+  /** 1 to 100 characters. */
+  label?: string | null | undefined;
+  /** How many seconds the API key is valid. Null for no end. 60 to 157,680,000. */
+  expires_in?: number | null | undefined;
+  /**
+   * Networks in CIDR notation, or addresses: requests from others are refused. Null for any address. 1 to 50 entries.
+   */
+  allowed_ips?: string[] | null | undefined;
+  /**
+   * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
+   * characters.
+   */
+  api_key?: string | null | undefined;
+}
+
+/** The response of `POST /agents/{id}/keys`. */
+export interface CreateKeyResponse {
+  success: true;
+  message: string;
+  key: Key;
+  credentials: Credentials;
+}
+
+/** The body of `DELETE /agents/{id}/keys/{key_id}`. */
+export type DeleteKeyRequest = {
+  /**
+   * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
+   * characters.
+   */
+  api_key?: string | null | undefined;
+} | null;
+
+/** The query of `GET /agents/{id}/sessions`. */
+export interface ListSessionsQuery {
+  /** 1 to 200. The default is 50. */
+  limit?: number | undefined;
+  /** The `next_cursor` of the previous page. */
+  cursor?: string | undefined;
+}
+
+/** The response of `GET /agents/{id}/sessions`. */
+export interface SessionListResponse {
+  success: true;
+  sessions: Session[];
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** The response of `POST /agents/{id}/revoke-tokens`, `POST /agents/revoke-tokens`. */
+export interface RevokeTokensResponse {
+  success: true;
+  message: string;
+  revoked_at: Timestamp;
 }
 
 /** The body of `POST /agents/verify`. */
@@ -346,13 +499,6 @@ export interface RefreshTokenResponse {
   success: true;
   message: string;
   token: Token;
-}
-
-/** The response of `POST /agents/revoke-tokens`. */
-export interface RevokeTokensResponse {
-  success: true;
-  message: string;
-  revoked_at: Timestamp;
 }
 
 /** The query of `GET /agents/{id}/activity`. */
@@ -696,7 +842,7 @@ export interface WebhookEventData {
   "agent.deleted": {
     agent_id: string;
     deleted_at: Timestamp;
-    /** The id of the agent that made the change. */
+    /** The id of the agent that made the change; `agentauth` for an agent that nobody approved. */
     deleted_by: string;
   };
   /** An agent's API key is replaced. */

@@ -58,6 +58,10 @@ export const ERRORS = {
     status: 400,
     text: "The token would be wider or live longer than the agent may have it; `details` names what is too much.",
   },
+  filter_too_broad: {
+    status: 400,
+    text: "The filter looks at too many agents for a change of all of them: narrow it.",
+  },
   unknown_permission: { status: 400, text: "A permission cannot be granted; `details` names each and says why." },
   bad_encoding: { status: 400, text: "The proxied path has a `%` that does not encode UTF-8." },
   double_encoding: { status: 400, text: "The proxied path is percent-encoded twice." },
@@ -123,6 +127,11 @@ export const ERRORS = {
   body_timeout: { status: 408, text: "The body did not arrive in time." },
 
   agent_revoked: { status: 409, text: "A revoked agent cannot be changed." },
+  too_many_keys: { status: 409, text: "The agent has as many API keys as it may have." },
+  unexpected_count: {
+    status: 409,
+    text: "The filter selects another number of agents than `expected`, which the dry run gave.",
+  },
   too_many_webhooks: { status: 409, text: "The agent has as many webhooks as it may have." },
   webhook_inactive: { status: 409, text: "The webhook is switched off." },
   delivery_pending: { status: 409, text: "The delivery is being attempted, or is due within a minute." },

@@ -1,5 +1,5 @@
 import { countFailedVerifications, sweepActivity, sweepFailedVerifications } from "../audit/sweep.ts";
-import { sweepKeys } from "../agents/sweep.ts";
+import { sweepKeys, sweepUnapproved } from "../agents/sweep.ts";
 import { sweepIdempotencyKeys } from "../approvals/idempotency.ts";
 import type { Config } from "../config/config.ts";
 import { logFailure } from "../log/failure-log.ts";
@@ -18,6 +18,8 @@ const JOBS: Readonly<Record<string, Job>> = {
   sweep_sessions: ({ DB }, { accessTokenTtl }, now, limit) => sweepSessions(DB, accessTokenTtl, now, limit),
   sweep_keys: ({ DB }, _config, now, limit) => sweepKeys(DB, now, limit),
   sweep_idempotency_keys: ({ DB }, _config, _now, limit) => sweepIdempotencyKeys(DB, limit),
+  sweep_unapproved_agents: ({ DB }, { unapprovedAgentDays }, now, limit) =>
+    sweepUnapproved(DB, unapprovedAgentDays, now, limit),
   drain_outbox: (env, _config, now, limit) => drainOutbox(env, now, limit),
   sweep_set_aside_events: ({ DB }, { activityRetentionDays }, now, limit) =>
     sweepSetAside(DB, activityRetentionDays, now, limit),

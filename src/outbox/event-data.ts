@@ -68,7 +68,13 @@ export const EVENT_DATA = {
   },
   "agent.deleted": {
     summary: "An agent is deleted; its webhooks receive nothing after this",
-    data: z.object({ agent_id, deleted_at: at, deleted_by: by }),
+    data: z.object({
+      agent_id,
+      deleted_at: at,
+      deleted_by: z
+        .string()
+        .check(z.describe("The id of the agent that made the change; `agentauth` for an agent that nobody approved.")),
+    }),
   },
   "agent.key_rotated": {
     summary: "An agent's API key is replaced",

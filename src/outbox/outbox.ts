@@ -10,6 +10,7 @@ import {
   findExceededCounts,
   hasEvents,
   insertEventOf,
+  insertEventsOfAgents,
   insertEventOfSession,
   moveAside,
   readOldestEvents,
@@ -34,6 +35,10 @@ export const insertSessionEvent = (
   event: Event,
   change: Omit<ChangedRow, "table">,
 ): D1PreparedStatement => insertEventOfSession(db, event, change);
+
+/** The same for the events of many agents that one change has changed: each is inserted if its agent has the change's id. */
+export const insertEvents = (db: D1Database, events: readonly Event[], changeId: string): D1PreparedStatement =>
+  insertEventsOfAgents(db, events, changeId);
 
 /** Up to `limit` events that wait in the outbox after the one with this id, the oldest first. */
 export const oldestEvents = (db: D1Database, after: string, limit: number): Promise<WaitingEvents> =>

@@ -42,6 +42,17 @@ export function insertEventOfSession(
   );
 }
 
+/** The statement that inserts events, each if its agent has the change's id. */
+export function insertEventsOfAgents(db: D1Database, events: readonly Event[], changeId: string): D1PreparedStatement {
+  const json = JSON.stringify(events.map(({ id, agentId, name, at, data }) => ({ id, agentId, name, at, data })));
+  return prepare(
+    db,
+    sql`INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
+      SELECT e.value ->> 'id', a.id, e.value ->> 'name', e.value ->> 'at', e.value -> 'data'
+      FROM json_each(${json}) e CROSS JOIN agents a ON a.id = e.value ->> 'agentId' AND a.change_id = ${changeId}`,
+  );
+}
+
 /** Enough of an event to say in a log which one it is. */
 export type EventReference = Pick<Event, "id" | "agentId" | "name">;
 

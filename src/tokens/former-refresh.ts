@@ -38,6 +38,7 @@ export async function refreshFormer(
   if (!record) return { outcome: "unknown" };
   if (record.step === "reused") return { outcome: "reused", agentId, sessionId };
   if (!record.stands) return { outcome: "ended", agentId, sessionId };
+  if (!record.isAllowed) return { outcome: "address_refused", agentId, sessionId };
   const { session, step, isGeneration0 } = record;
   if (session) {
     if (step === "converted") {

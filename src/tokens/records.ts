@@ -4,6 +4,8 @@ import type { Agent } from "../agents/agent.ts";
 export interface TokenStatusRecord {
   readonly agent: Agent;
   readonly basisStands: boolean;
+  /** The networks that its key may be used from. Null: from everywhere that the agent may be used from. */
+  readonly keyAllowedIps: readonly string[] | null;
 }
 
 /** A session with its agent, as a refresh reads it before its first write. Times are milliseconds. */
@@ -31,6 +33,8 @@ export interface SessionRecord {
   /** Seconds that its access tokens live; null for `ACCESS_TOKEN_TTL_SECONDS`. */
   readonly tokenTtl: number | null;
   readonly endedAt: number | null;
+  /** Whether the agent and the key that opened the session may be used from the address of the request. */
+  readonly isAllowed: boolean;
   /** The time by the database's clock at which it was read. */
   readonly now: number;
   /** What the transaction wrote: it replaced the refresh token, ended the session for reuse, or wrote nothing. */
@@ -43,4 +47,19 @@ export interface TokenPair {
   readonly refreshToken: string;
   /** Seconds. */
   readonly expiresIn: number;
+}
+
+/** A session that can still be refreshed. Times are milliseconds. */
+export interface Session {
+  readonly id: string;
+  /** The key that opened it; null for a session of the former format. */
+  readonly keyId: string | null;
+  readonly createdAt: number;
+  readonly lastRefreshedAt: number;
+  /** When it ends unless it is refreshed. */
+  readonly expiresAt: number;
+  /** The address that opened it; empty if it is not known. */
+  readonly ipAddress: string;
+  /** The permissions that its tokens are limited to; null for those of the agent. */
+  readonly scope: readonly string[] | null;
 }

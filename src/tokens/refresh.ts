@@ -20,6 +20,8 @@ export type RefreshOutcome =
   | { readonly outcome: "expired"; readonly record: SessionRecord }
   /** The session was ended, or the agent is not active. */
   | { readonly outcome: "ended"; readonly record: SessionRecord }
+  /** The agent, or the key that opened the session, may not be used from this address. The token stays as it is. */
+  | { readonly outcome: "address_refused"; readonly record: SessionRecord }
   /** Not known here, or of a generation that the database has not heard of. */
   | { readonly outcome: "unknown" };
 
@@ -37,6 +39,7 @@ export function decideRefresh(
   if (record.endedAt !== null || agent.status !== "active" || record.version !== agent.tokenVersion) {
     return { outcome: "ended", record };
   }
+  if (!record.isAllowed) return { outcome: "address_refused", record };
   if (Math.min(record.expiresAt, record.absoluteExpiresAt) <= record.now) return { outcome: "expired", record };
   const age = record.generation - generation;
   // The present token, alive a moment ago, was not replaced: it has expired since.
@@ -74,7 +77,11 @@ export async function deriveForward(
 
 export type RefreshResult =
   | { readonly outcome: "rotated" | "replayed"; readonly agentId: string; readonly tokens: TokenPair }
-  | { readonly outcome: "reused" | "expired" | "ended"; readonly agentId: string; readonly sessionId: string }
+  | {
+      readonly outcome: "reused" | "expired" | "ended" | "address_refused";
+      readonly agentId: string;
+      readonly sessionId: string;
+    }
   | { readonly outcome: "unknown" };
 
 export interface RefreshAttempt {

@@ -4,14 +4,14 @@ import { putAgentRevocation, putSessionEnd } from "./store/revocations.ts";
 import { endTokens } from "./store/sessions.ts";
 
 /**
- * Revokes every token and session of the caller. When this returns, every check that reads the database refuses them. The caller then
- * calls {@link cacheAgentRevocation}.
+ * Revokes every token and session of an agent, and leaves its keys. When this returns, every check that reads the database refuses
+ * them. The caller then calls {@link cacheAgentRevocation}.
  *
  * @returns the agent's new token version, or undefined if there is no such agent.
  * @throws {AuthorityLostError} if the caller's own token was revoked meanwhile.
  */
-export async function revokeTokens(db: D1Database, by: Authority): Promise<number | undefined> {
-  return endTokens(db, by);
+export async function revokeTokens(db: D1Database, agentId: string, by: Authority): Promise<number | undefined> {
+  return endTokens(db, agentId, by);
 }
 
 /** Logs a failed write to KV and does not throw: KV only makes a revocation known sooner, and the database refuses the token anyway. */

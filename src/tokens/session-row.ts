@@ -1,4 +1,5 @@
 import { toAgent, type AgentRow } from "../agents/agent-row.ts";
+import { isAllowedAddress } from "../agents/allowed-address-row.ts";
 import { sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW, MAX_CLOCK_STEP } from "../database/time.ts";
 import type { SessionRecord } from "./records.ts";
@@ -20,17 +21,27 @@ export interface SessionRow {
   scope: string | null;
   token_ttl: number | null;
   ended_at: number | null;
+  is_allowed: number;
   now: number;
 }
 
 /** That the database's clock has reached a time that it wrote itself, but for a step backwards that it may make. */
 const isReached = (at: Sql): Sql => sql`(${DATABASE_NOW} - ${at} >= -${MAX_CLOCK_STEP})`;
 
-/** The columns of {@link SessionRow}, for statements that read `sessions s`. */
-export const SESSION_COLUMNS = sql`s.id AS session_id, s.token_version AS session_version, s.generation, s.hash, s.pepper_id,
+/**
+ * SQL that is true if agent `a`, and the key that opened session `s`, may be used from an address. Sessions of the former format were
+ * opened by keys without networks of their own.
+ */
+export const sessionAllowed = (ipAddress: string): Sql =>
+  sql`(${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AND ${isAllowedAddress(sql`s.allowed_ips`, ipAddress)})`;
+
+/** The columns of {@link SessionRow}, for statements that read `sessions s` and `agents a`. */
+export const sessionColumns = (
+  ipAddress: string,
+): Sql => sql`s.id AS session_id, s.token_version AS session_version, s.generation, s.hash, s.pepper_id,
   s.previous_hash, s.previous_pepper_id, ${isReached(sql`s.rotated_at`)} AS was_rotated,
   ${isReached(sql`s.previous_rotated_at`)} AS was_previously_rotated, s.expires_at, s.absolute_expires_at, s.auth_time,
-  s.scope, s.token_ttl, s.ended_at, ${DATABASE_NOW} AS now`;
+  s.scope, s.token_ttl, s.ended_at, ${sessionAllowed(ipAddress)} AS is_allowed, ${DATABASE_NOW} AS now`;
 
 /** SQL that is true if a session `s` of agent `a` has not ended. Its refresh token may have expired. */
 export const SESSION_STANDS = sql`a.status = 'active' AND s.token_version = a.token_version AND s.ended_at IS NULL
@@ -54,6 +65,7 @@ export function toSessionRecord(row: AgentRow & SessionRow, step: SessionRecord[
     scope: row.scope === null ? null : (JSON.parse(row.scope) as string[]),
     tokenTtl: row.token_ttl,
     endedAt: row.ended_at,
+    isAllowed: row.is_allowed === 1,
     now: row.now,
     step,
   };

@@ -6,7 +6,8 @@ import { isRevokedInCache } from "./store/revocations.ts";
 import { readTokenStatus } from "./store/sessions.ts";
 
 export type TokenStatus =
-  | { readonly state: "good"; readonly agent: Agent }
+  /** `keyAllowedIps`: the networks that its key may be used from. Null: all. Those of the agent have to hold as well. */
+  | { readonly state: "good"; readonly agent: Agent; readonly keyAllowedIps: readonly string[] | null }
   | { readonly state: "revoked" }
   /** The database did not answer, and KV has no revocation: the caller is refused. */
   | { readonly state: "unknown"; readonly cause: unknown };
@@ -24,7 +25,7 @@ export function evaluateTokenStatus(
   if (!record?.basisStands || record.agent.status !== "active" || ver !== record.agent.tokenVersion) {
     return { state: "revoked" };
   }
-  return { state: "good", agent: record.agent };
+  return { state: "good", agent: record.agent, keyAllowedIps: record.keyAllowedIps };
 }
 
 interface CachedStatus {
@@ -34,7 +35,7 @@ interface CachedStatus {
 
 /** What the database said about an agent and what a token of it stands on. */
 const statusCache = new BoundedCache<CachedStatus>(8_000_000, ({ record }) =>
-  record ? 800 + JSON.stringify(record.agent).length * 2 : 0,
+  record ? 800 + JSON.stringify([record.agent, record.keyAllowedIps]).length * 2 : 0,
 );
 
 /** The tokens that the database said are revoked, by their digests. What is revoked stays revoked. */

@@ -43,9 +43,11 @@ export interface VerifyAttempt extends TokenLimits {
 }
 
 export type VerifyResult =
-  | { readonly result: "verified"; readonly agent: Agent; readonly tokens: TokenPair }
+  | { readonly result: "verified"; readonly agent: Agent; readonly keyId: string; readonly tokens: TokenPair }
   /** An unknown agent, a wrong key or an agent that is not active, each after the same work. */
   | { readonly result: "refused" }
+  /** The key is right, and it or its agent may not be used from this address. No session was opened. */
+  | { readonly result: "address_refused" }
   /** The agent does not have everything that the scope names. No session was opened. */
   | { readonly result: "exceeds_agent"; readonly agent: Agent };
 
@@ -74,7 +76,8 @@ export async function verifyAgent(
     ipAddress,
   });
   if (!read) return { result: "refused" };
-  const { agent, openedAt } = read;
+  const { agent, keyId, isAllowed, openedAt } = read;
+  if (!isAllowed) return { result: "address_refused" };
   if (openedAt === null) return { result: "exceeds_agent", agent };
   const tokens = await issueTokens(
     {
@@ -89,5 +92,5 @@ export async function verifyAgent(
     token.text,
     settings,
   );
-  return { result: "verified", agent, tokens };
+  return { result: "verified", agent, keyId, tokens };
 }

@@ -37,6 +37,10 @@ async function change(field: string, value: unknown, shown = value): Promise<voi
   isError(await byAdmin("PUT", `/agents/agt_000000000000000000000000/${field}`, { [field]: value }), 404);
 }
 
+/** The Key object: exactly these keys. */
+const KEY = "allowed_ips created_at created_by expires_at hint id label last_used_at type".split(" ");
+const SESSION = "act created_at dpop_jkt expires_at id ip_address key_id last_refreshed_at scope".split(" ");
+
 export const agentEndpoints = {
   async "POST /agents/register"() {
     const answer = await register(["github:issues:read", "slack:messages:*"]);
@@ -135,6 +139,71 @@ export const agentEndpoints = {
     for (const key of [apiKey, answer.body.credentials.api_key]) {
       expect((await call("POST", "/agents/verify", { json: { agent_id: id, api_key: key } })).status).toBe(200);
     }
+  },
+
+  async "GET /agents/{id}/keys"() {
+    const { id, token } = await newAgent();
+    const answer = await call("GET", `/agents/${id}/keys`, { token });
+    atLeast(answer, 200, "success keys next_cursor");
+    expect(Object.keys(answer.body.keys[0]).toSorted()).toEqual(KEY);
+    expect(answer.body.keys[0]).toMatchObject({ type: "secret", expires_at: null, allowed_ips: null });
+    isError(await byAdmin("GET", "/agents/agt_000000000000000000000000/keys"), 404);
+  },
+
+  async "POST /agents/{id}/keys"() {
+    const { id, token } = await newAgent();
+    const answer = await call("POST", `/agents/${id}/keys`, { token, json: { label: "Second", expires_in: 3600 } });
+    atLeast(answer, 201, "success message key credentials");
+    isCredentials(answer.body.credentials);
+    expect(Object.keys(answer.body.key).toSorted()).toEqual(KEY);
+    expect(answer.body.key).toMatchObject({ label: "Second", hint: answer.body.credentials.api_key.slice(-4) });
+    const { api_key } = answer.body.credentials;
+    expect((await call("POST", "/agents/verify", { json: { agent_id: id, api_key } })).status).toBe(200);
+  },
+
+  async "DELETE /agents/{id}/keys/{key_id}"() {
+    const { id, token } = await newAgent();
+    const { key, credentials } = (await call("POST", `/agents/${id}/keys`, { token })).body;
+    atLeast(await call("DELETE", `/agents/${id}/keys/${key.id}`, { token }), 200, "success message");
+    isError(await call("DELETE", `/agents/${id}/keys/${key.id}`, { token }), 404);
+    isError(await call("POST", "/agents/verify", { json: { agent_id: id, api_key: credentials.api_key } }), 401);
+  },
+
+  async "GET /agents/{id}/sessions"() {
+    const { id, token } = await newAgent();
+    const answer = await call("GET", `/agents/${id}/sessions`, { token });
+    atLeast(answer, 200, "success sessions next_cursor");
+    expect(Object.keys(answer.body.sessions[0]).toSorted()).toEqual(SESSION);
+  },
+
+  async "DELETE /agents/{id}/sessions/{session_id}"() {
+    const { id, token, refreshToken } = await newAgent();
+    const [{ id: session }] = (await call("GET", `/agents/${id}/sessions`, { token })).body.sessions;
+    atLeast(await call("DELETE", `/agents/${id}/sessions/${session}`, { token }), 200, "success message");
+    isError(await call("GET", `/agents/${id}`, { token }), 401);
+    isError(await call("POST", "/agents/refresh", { json: { refresh_token: refreshToken } }), 401);
+  },
+
+  async "POST /agents/{id}/revoke-tokens"() {
+    const { id, token, apiKey } = await newAgent();
+    atLeast(await byAdmin("POST", `/agents/${id}/revoke-tokens`), 200, "success message revoked_at");
+    isError(await call("GET", `/agents/${id}`, { token }), 401);
+    expect((await call("POST", "/agents/verify", { json: { agent_id: id, api_key: apiKey } })).status).toBe(200);
+  },
+
+  async "POST /agents/bulk-revoke"() {
+    const { id, token } = await newAgent();
+    const owner_email = `${id.toLowerCase()}@example.com`;
+    await byAdmin("PATCH", `/agents/${id}`, { owner_email });
+    const dry = await byAdmin("POST", "/agents/bulk-revoke", { filter: { owner_email } });
+    atLeast(dry, 200, "success message matched revoked");
+    expect(dry.body).toMatchObject({ matched: 1, revoked: 0 });
+    const json = { filter: { owner_email }, dry_run: false };
+    isError(await byAdmin("POST", "/agents/bulk-revoke", { ...json, expected: 2 }), 409);
+    isError(await byAdmin("POST", "/agents/bulk-revoke", { ...json, filter: {}, expected: 1 }), 400);
+    const done = await byAdmin("POST", "/agents/bulk-revoke", { ...json, expected: 1 });
+    expect(done.body).toMatchObject({ matched: 1, revoked: 1 });
+    isError(await call("GET", `/agents/${id}`, { token }), 401);
   },
 
   async "DELETE /agents/{id}"() {

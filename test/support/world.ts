@@ -78,7 +78,12 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
   const env = testEnv({
     "UPSTREAMS.github.base_url": upstream,
     "UPSTREAMS.lab": { base_url: upstream, timeout_ms: 400, ...LAB },
-    ACTIVITY: { send: async (message: ActivityMessage) => void sent.push(structuredClone(message)) },
+    ACTIVITY: {
+      send: async (message: ActivityMessage) => void sent.push(structuredClone(message)),
+      async sendBatch(messages: MessageSendRequest<ActivityMessage>[]) {
+        for (const { body } of messages) sent.push(structuredClone(body));
+      },
+    },
     DELIVERIES: {
       async sendBatch(messages: MessageSendRequest<DeliveryMessage>[]) {
         for (const { body, delaySeconds = 0 } of messages) asked.push({ ...body, delaySeconds });

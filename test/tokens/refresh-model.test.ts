@@ -252,12 +252,15 @@ describe("the decision", () => {
     scope: null,
     tokenTtl: null,
     endedAt: null,
+    isAllowed: true,
     now: 20_000,
     step: "none",
     ...changes,
   });
 
   it.each<[string, SessionRecord | undefined, number, string]>([
+    ["the present one from an address that is not allowed", record({ isAllowed: false }), 5, "address_refused"],
+    ["one within the grace from such an address", record({ isAllowed: false }), 4, "address_refused"],
     ["no session", undefined, 5, "unknown"],
     ["a token that was replaced", record({ step: "rotated" }), 5, "rotated"],
     ["one whose session was ended for it", record({ step: "reused" }), 3, "reused"],

@@ -1,3 +1,4 @@
+import { actorJson, toActor } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { prepare, sql } from "../../database/sql.ts";
@@ -5,62 +6,203 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
-import { END_TOKENS, toAgent, type AgentRow } from "../agent-row.ts";
+import { END_TOKENS, toAgent, toJson, toList, type AgentRow } from "../agent-row.ts";
 import type { Agent } from "../agent.ts";
 import type { StoredKey } from "../api-key.ts";
+import { MAX_KEYS_PER_AGENT, type AgentKey } from "../key.ts";
+import type { PagePosition } from "../page.ts";
 import { selectAgent } from "./agents.ts";
 
-/** How many keys of an agent may be valid at the same time. */
-const MAX_KEYS_PER_AGENT = 5;
+interface KeyRow {
+  id: string;
+  type: "secret" | "jwk";
+  label: string | null;
+  hint: string;
+  created_by: string | null;
+  created_at: number;
+  expires_at: number | null;
+  last_used_at: number | null;
+  allowed_ips: string | null;
+}
+
+const KEY_COLUMNS = sql`k.id, k.type, k.label, k.hint, k.created_by, k.created_at, k.expires_at, k.last_used_at, k.allowed_ips`;
+const IS_VALID = sql`(k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
+
+const toKey = (row: KeyRow): AgentKey => ({
+  id: row.id,
+  type: row.type,
+  label: row.label,
+  hint: row.hint,
+  createdBy: toActor(row.created_by),
+  createdAt: row.created_at,
+  expiresAt: row.expires_at,
+  lastUsedAt: row.last_used_at,
+  allowedIps: toList(row.allowed_ips),
+});
+
+/** The valid keys of an agent after a position, the newest first, and whether there is such an agent. */
+export async function readKeys(
+  db: D1Database,
+  agentId: string,
+  { limit, after }: { limit: number; after: PagePosition | undefined },
+): Promise<{ keys: AgentKey[]; agentExists: boolean }> {
+  const [keys, agents] = await db.batch<KeyRow>([
+    prepare(
+      db,
+      sql`SELECT ${KEY_COLUMNS} FROM api_keys k WHERE k.agent_id = ${agentId} AND ${IS_VALID}
+          AND (k.created_at, k.id) < (${after?.createdAt ?? Number.MAX_SAFE_INTEGER}, ${after?.id ?? ""})
+        ORDER BY k.created_at DESC, k.id DESC LIMIT ${limit}`,
+    ),
+    prepare(db, sql`SELECT 1 FROM agents WHERE id = ${agentId}`),
+  ]);
+  return { keys: keys!.results.map(toKey), agentExists: agents!.results.length > 0 };
+}
+
+export interface AddedKey {
+  readonly key: StoredKey;
+  readonly label: string | null;
+  /** Milliseconds; null: no end. */
+  readonly lifeMs: number | null;
+  readonly allowedIps: readonly string[] | null;
+  readonly by: Authority;
+  readonly event: Event;
+}
+
+/**
+ * Inserts a key beside the others, unless the agent is revoked or has {@link MAX_KEYS_PER_AGENT}. Of two requests at once for the last
+ * place, the second finds it taken.
+ */
+export async function insertKey(
+  db: D1Database,
+  id: string,
+  { key, label, lifeMs, allowedIps, by, event }: AddedKey,
+): Promise<{ key: AgentKey | undefined; agent: Agent | undefined }> {
+  const changeId = newChangeId();
+  const expiresAt = lifeMs === null ? sql`NULL` : sql`${DATABASE_NOW} + ${lifeMs}`;
+  const [, , inserted, agents] = await batchAsCaller<KeyRow & AgentRow>(db, by, [
+    prepare(
+      db,
+      sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, hint, label, created_by, created_at, expires_at, allowed_ips,
+          change_id)
+        SELECT ${key.id}, a.id, 'secret', ${key.hash}, ${key.pepperId}, ${key.hint}, ${label}, ${actorJson(by)}, ${DATABASE_NOW},
+          ${expiresAt}, ${toJson(allowedIps)}, ${changeId}
+        FROM agents a WHERE a.id = ${id} AND a.status <> 'revoked'
+          AND (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND ${IS_VALID}) < ${MAX_KEYS_PER_AGENT}`,
+    ),
+    insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),
+    prepare(db, sql`SELECT ${KEY_COLUMNS} FROM api_keys k WHERE k.id = ${key.id}`),
+    selectAgent(db, id),
+  ]);
+  const [row] = inserted!.results;
+  const [agent] = agents!.results;
+  return { key: row && toKey(row), agent: agent && toAgent(agent) };
+}
+
+/**
+ * Deletes a key of an agent, and ends the sessions that it opened.
+ *
+ * @returns the sessions that ended, or undefined if the agent has no such key.
+ */
+export async function deleteKeyOf(
+  db: D1Database,
+  agentId: string,
+  keyId: string,
+  { by, event }: { by: Authority; event: Event },
+): Promise<string[] | undefined> {
+  const changeId = newChangeId();
+  const isMarked = sql`EXISTS (SELECT 1 FROM api_keys WHERE id = ${keyId} AND change_id = ${changeId})`;
+  const [, , ended, deleted] = await batchAsCaller<{ id: string }>(db, by, [
+    // A deleted row has no change id that the event could depend on, so it is written just before the deletion.
+    prepare(db, sql`UPDATE api_keys SET change_id = ${changeId} WHERE id = ${keyId} AND agent_id = ${agentId}`),
+    insertEvent(db, event, { table: "api_keys", id: keyId, changeId }),
+    prepare(
+      db,
+      sql`UPDATE sessions SET ended_at = ${DATABASE_NOW}
+        WHERE agent_id = ${agentId} AND key_id = ${keyId} AND ended_at IS NULL AND ${isMarked} RETURNING id`,
+    ),
+    prepare(db, sql`DELETE FROM api_keys WHERE id = ${keyId} AND change_id = ${changeId} RETURNING id`),
+  ]);
+  return deleted!.results.length > 0 ? ended!.results.map(({ id }) => id) : undefined;
+}
 
 export interface NewKey {
   readonly key: StoredKey;
-  /** How long the former keys stay valid, in milliseconds. 0 deletes them and ends every session of the agent. */
+  /** The key that is replaced, and no other. Undefined for every secret key. */
+  readonly keyId: string | undefined;
+  /** How long the former keys stay valid, in milliseconds. 0 deletes them and ends the sessions that they opened. */
   readonly overlapMs: number;
   readonly by: Authority;
   readonly event: Event;
+}
+
+export interface ReplacedKey {
+  /** Milliseconds, by the database's clock: the overlap is counted from it. Undefined if nothing was changed. */
+  readonly rotatedAt: number | undefined;
+  readonly agent: Agent | undefined;
+  /** Whether the agent had the key that was to be replaced. */
+  readonly keyExists: boolean;
+  /** Sessions that ended with one key. With all keys every token of the agent has ended. */
+  readonly endedSessions: readonly string[];
 }
 
 /**
  * Inserts a key and sets the expiry of the former ones, unless the agent is revoked. If two rotations run at once, the key of the
  * first is one of the former keys of the second.
  *
- * @returns `rotatedAt` in milliseconds, by the database's clock: the overlap is counted from it. Undefined if nothing was changed.
+ * A key that replaces one key has its label, its networks and its end, so that it may not be used for more than that one.
  */
 export async function replaceKey(
   db: D1Database,
   id: string,
-  { key, overlapMs, by, event }: NewKey,
-): Promise<{ rotatedAt: number | undefined; agent: Agent | undefined }> {
+  { key, keyId, overlapMs, by, event }: NewKey,
+): Promise<ReplacedKey> {
   const changeId = newChangeId();
-  const formerKeys = sql`agent_id = ${id} AND id <> ${key.id}`;
+  const others = sql`agent_id = ${id} AND id <> ${key.id}`;
+  // Without an overlap and without an id, every key is one that somebody else may have: public ones too.
+  const former =
+    keyId === undefined
+      ? sql`${others} AND ${overlapMs === 0 ? sql`1` : sql`type = 'secret'`}`
+      : sql`${others} AND id = ${keyId}`;
   // A revoked agent gets no new key, and its keys stay as they are.
   const isInserted = sql`EXISTS (SELECT 1 FROM api_keys WHERE id = ${key.id})`;
+  const endSessions =
+    keyId === undefined
+      ? sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${id} AND ${isInserted} RETURNING id`
+      : sql`UPDATE sessions SET ended_at = ${DATABASE_NOW}
+          WHERE agent_id = ${id} AND key_id = ${keyId} AND ended_at IS NULL AND ${isInserted} RETURNING id`;
   // Without an overlap, the former keys are deleted, so that no clock decides when they end.
   const end =
     overlapMs === 0
-      ? [
-          prepare(db, sql`DELETE FROM api_keys WHERE ${formerKeys} AND ${isInserted}`),
-          prepare(db, sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${id} AND ${isInserted}`),
-        ]
+      ? [prepare(db, sql`DELETE FROM api_keys WHERE ${former} AND ${isInserted}`), prepare(db, endSessions)]
       : [
           prepare(
             db,
             sql`UPDATE api_keys SET expires_at = min(fresh.ends_at, coalesce(expires_at, fresh.ends_at))
               FROM (SELECT created_at + ${overlapMs} AS ends_at FROM api_keys WHERE id = ${key.id}) fresh
-              WHERE ${formerKeys}`,
+              WHERE ${former}`,
           ),
+          // Rotations in a row leave keys behind. Those that end first go, and never one that has no end.
           prepare(
             db,
-            sql`DELETE FROM api_keys WHERE ${formerKeys} AND id NOT IN (
-              SELECT id FROM api_keys WHERE ${formerKeys} ORDER BY created_at DESC, id LIMIT ${MAX_KEYS_PER_AGENT - 1})`,
+            sql`DELETE FROM api_keys WHERE ${others} AND expires_at IS NOT NULL AND ${isInserted} AND id NOT IN (
+              SELECT id FROM api_keys WHERE ${others}
+              ORDER BY expires_at IS NULL DESC, expires_at DESC, created_at DESC, id LIMIT ${MAX_KEYS_PER_AGENT})`,
           ),
         ];
+  const join = sql`JOIN api_keys k ON k.id = ${keyId ?? null} AND k.agent_id = a.id AND k.type = 'secret' AND ${IS_VALID}`;
+  const [inherited, from] =
+    keyId === undefined
+      ? [sql`NULL, NULL, NULL`, sql`agents a`]
+      : [sql`k.label, k.expires_at, k.allowed_ips`, sql`agents a ${join}`];
   const results = await batchAsCaller<AgentRow & { created_at: number }>(db, by, [
+    prepare(db, sql`SELECT 1 FROM ${from} WHERE a.id = ${id}`),
     prepare(
       db,
-      sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, hint, created_at, change_id)
-        SELECT ${key.id}, id, 'secret', ${key.hash}, ${key.pepperId}, ${key.hint}, ${DATABASE_NOW}, ${changeId} FROM agents WHERE id = ${id} AND status <> 'revoked'
+      sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, hint, created_by, created_at, change_id,
+          label, expires_at, allowed_ips)
+        SELECT ${key.id}, a.id, 'secret', ${key.hash}, ${key.pepperId}, ${key.hint}, ${actorJson(by)}, ${DATABASE_NOW}, ${changeId},
+          ${inherited}
+        FROM ${from} WHERE a.id = ${id} AND a.status <> 'revoked'
         RETURNING created_at`,
     ),
     insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),
@@ -68,10 +210,33 @@ export async function replaceKey(
     selectAgent(db, id),
   ]);
   const row = results.at(-1)!.results[0];
-  return { rotatedAt: results[0]!.results[0]?.created_at, agent: row && toAgent(row) };
+  const isOneEnded = keyId !== undefined && overlapMs === 0;
+  return {
+    rotatedAt: results[1]!.results[0]?.created_at,
+    agent: row && toAgent(row),
+    keyExists: results[0]!.results.length > 0,
+    endedSessions: isOneEnded ? results[4]!.results.map((ended) => ended.id) : [],
+  };
 }
 
-/** Deletes up to `limit` keys whose overlap is over at `now`. Returns how many. */
+/** Uses of a key that lie closer together are stored as one, in milliseconds: a busy key costs one row a minute. */
+const LAST_USED_STEP_MS = 60_000;
+
+/** The statement that stores when keys were last used. A repeated or late message changes nothing. */
+export function updateLastUsed(
+  db: D1Database,
+  uses: ReadonlyArray<{ readonly keyId?: string; readonly at: number }>,
+): D1PreparedStatement {
+  const json = JSON.stringify(uses.flatMap(({ keyId, at }) => (keyId === undefined ? [] : [{ keyId, at }])));
+  return prepare(
+    db,
+    sql`UPDATE api_keys SET last_used_at = v.at
+      FROM (SELECT value ->> 'keyId' AS id, max(value ->> 'at') AS at FROM json_each(${json}) GROUP BY 1) v
+      WHERE api_keys.id = v.id AND (last_used_at IS NULL OR last_used_at <= v.at - ${LAST_USED_STEP_MS})`,
+  );
+}
+
+/** Deletes up to `limit` keys that have expired at `now`. Returns how many. */
 export async function deleteExpiredKeys(db: D1Database, now: number, limit: number): Promise<number> {
   const { results } = await prepare(
     db,

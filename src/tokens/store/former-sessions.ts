@@ -1,5 +1,6 @@
 import { AGENT_COLUMNS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
+import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
@@ -7,7 +8,7 @@ import { newEvent } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
 import type { SessionRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
-import { SESSION_COLUMNS, toSessionRecord, type SessionRow } from "../session-row.ts";
+import { sessionColumns, toSessionRecord, type SessionRow } from "../session-row.ts";
 
 /** The agent and the session of a refresh token of the former format. */
 export interface FormerToken {
@@ -40,6 +41,8 @@ export interface Conversion extends FormerToken {
 export interface FormerRecord {
   readonly agent: Agent;
   readonly stands: boolean;
+  /** Whether the agent may be used from the address of the request. */
+  readonly isAllowed: boolean;
   readonly expired: boolean;
   readonly usedAt: number | null;
   readonly openedAt: number;
@@ -53,6 +56,7 @@ export interface FormerRecord {
 
 interface FormerRow extends AgentRow {
   stands: number;
+  is_allowed: number;
   expired: number;
   used_at: number | null;
   issued_at: number;
@@ -85,6 +89,7 @@ export async function convert(db: D1Database, conversion: Conversion): Promise<F
     prepare(
       db,
       sql`SELECT ${AGENT_COLUMNS}, ${stands} AS stands, f.issued_at, t.used_at, coalesce(${isGeneration0}, 0) AS is_generation_0,
+          ${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AS is_allowed,
           min(t.expires_at, f.expires_at) <= ${DATABASE_NOW} AS expired, ${DATABASE_NOW} AS now
         FROM ${former} WHERE t.hash = ${hash}`,
     ),
@@ -92,7 +97,7 @@ export async function convert(db: D1Database, conversion: Conversion): Promise<F
       db,
       sql`UPDATE refresh_tokens SET used_at = ${DATABASE_NOW}
         WHERE hash = (SELECT t.hash FROM ${former} WHERE t.hash = ${hash} AND ${stands} AND s.id IS NULL AND t.used_at IS NULL
-                        AND min(t.expires_at, f.expires_at) > ${DATABASE_NOW})
+                        AND ${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AND min(t.expires_at, f.expires_at) > ${DATABASE_NOW})
         RETURNING hash`,
     ),
     // No token of the family is unused now, unless a Worker of the former version has rotated it: then it stays as it is.
@@ -120,7 +125,7 @@ export async function convert(db: D1Database, conversion: Conversion): Promise<F
     ),
     prepare(
       db,
-      sql`SELECT ${AGENT_COLUMNS}, ${SESSION_COLUMNS} FROM sessions s JOIN agents a ON a.id = s.agent_id WHERE s.id = ${sessionId}`,
+      sql`SELECT ${AGENT_COLUMNS}, ${sessionColumns(ipAddress)} FROM sessions s JOIN agents a ON a.id = s.agent_id WHERE s.id = ${sessionId}`,
     ),
     insertEvent(
       db,
@@ -138,6 +143,7 @@ export async function convert(db: D1Database, conversion: Conversion): Promise<F
   return {
     agent: toAgent(row),
     stands: row.stands === 1,
+    isAllowed: row.is_allowed === 1,
     expired: row.expired === 1,
     usedAt: row.used_at,
     openedAt: row.issued_at * 1000,

@@ -6,7 +6,7 @@ import { newEvent } from "../../outbox/event.ts";
 import { insertSessionEvent } from "../../outbox/outbox.ts";
 import type { SessionRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
-import { SESSION_COLUMNS, SESSION_STANDS, toSessionRecord, type SessionRow } from "../session-row.ts";
+import { sessionAllowed, sessionColumns, SESSION_STANDS, toSessionRecord, type SessionRow } from "../session-row.ts";
 
 export interface Rotation {
   /** The token that was sent. Its MAC has been verified. */
@@ -38,10 +38,12 @@ export async function rotate(db: D1Database, rotation: Rotation): Promise<Sessio
   const { sessionId, generation, hash } = token;
   const changeId = newChangeId();
   const stands = sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND ${SESSION_STANDS})`;
+  // A stolen token that is used again is one wherever it is used: only its replacement depends on the address.
+  const isAllowed = sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND ${sessionAllowed(ipAddress)})`;
   const [before, reuse, , use] = await db.batch<AgentRow & SessionRow>([
     prepare(
       db,
-      sql`SELECT ${AGENT_COLUMNS}, ${SESSION_COLUMNS} FROM sessions s JOIN agents a ON a.id = s.agent_id
+      sql`SELECT ${AGENT_COLUMNS}, ${sessionColumns(ipAddress)} FROM sessions s JOIN agents a ON a.id = s.agent_id
         WHERE s.id = ${sessionId}`,
     ),
     prepare(
@@ -68,7 +70,7 @@ export async function rotate(db: D1Database, rotation: Rotation): Promise<Sessio
           previous_hash = s.hash, previous_pepper_id = s.pepper_id,
           rotated_at = ${DATABASE_NOW}, previous_rotated_at = s.rotated_at, last_refreshed_at = ${DATABASE_NOW},
           expires_at = min(${DATABASE_NOW} + ${successorLifeMs}, s.absolute_expires_at)
-        WHERE s.id = ${sessionId} AND ${stands} AND s.generation = ${generation} AND s.hash = ${hash}
+        WHERE s.id = ${sessionId} AND ${stands} AND ${isAllowed} AND s.generation = ${generation} AND s.hash = ${hash}
           AND s.expires_at > ${DATABASE_NOW}
         RETURNING id`,
     ),

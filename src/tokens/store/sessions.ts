@@ -1,8 +1,9 @@
-import { AGENT_COLUMNS, END_TOKENS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
+import { AGENT_COLUMNS, END_TOKENS, toAgent, toList, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
+import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
-import { basisStands } from "../../authority/token-row.ts";
+import { basisAllowedIps, basisStands } from "../../authority/token-row.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
@@ -17,9 +18,9 @@ import type { RefreshToken } from "../refresh-token.ts";
  *
  * @returns the agent's new token version, or undefined if there is no such agent.
  */
-export async function endTokens(db: D1Database, by: Authority): Promise<number | undefined> {
+export async function endTokens(db: D1Database, agentId: string, by: Authority): Promise<number | undefined> {
   const [update] = await batchAsCaller<{ token_version: number }>(db, by, [
-    prepare(db, sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${by.agentId} RETURNING token_version`),
+    prepare(db, sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${agentId} RETURNING token_version`),
   ]);
   return update!.results[0]?.token_version;
 }
@@ -31,9 +32,15 @@ export async function readTokenStatus(
 ): Promise<TokenStatusRecord | undefined> {
   const row = await prepare(
     db,
-    sql`SELECT ${AGENT_COLUMNS}, ${basisStands(basis)} AS basis_stands FROM agents a WHERE a.id = ${sub}`,
-  ).first<AgentRow & { basis_stands: number }>();
-  return row ? { agent: toAgent(row), basisStands: row.basis_stands === 1 } : undefined;
+    sql`SELECT ${AGENT_COLUMNS}, ${basisStands(basis)} AS basis_stands, ${basisAllowedIps(basis)} AS basis_allowed_ips
+      FROM agents a WHERE a.id = ${sub}`,
+  ).first<AgentRow & { basis_stands: number; basis_allowed_ips: string | null }>();
+  if (!row) return undefined;
+  return {
+    agent: toAgent(row),
+    basisStands: row.basis_stands === 1,
+    keyAllowedIps: toList(row.basis_allowed_ips),
+  };
 }
 
 export interface NewSession {
@@ -59,8 +66,18 @@ export interface NewSession {
   readonly ipAddress: string;
 }
 
+/** The agent of a good key, and whether a session was opened. */
+interface OpenedSession {
+  readonly agent: Agent;
+  readonly keyId: string;
+  /** Whether the address is one of those that the agent and its key may be used from. */
+  readonly isAllowed: boolean;
+  /** By the database's clock. Null if no session was opened: the address is refused, or the agent does not have all of the scope. */
+  readonly openedAt: number | null;
+}
+
 /**
- * Opens a session if the key is valid, its agent is active, and has all of the scope. One batch checks that and writes the session, so
+ * Opens a session if the key is valid, may be used from the address, and its agent is active, and has all of the scope. One batch checks that and writes the session, so
  * that no revocation can happen in between. The work is the same if the agent is unknown, the key wrong or the agent not active.
  *
  * Of more sessions than an agent may have, those that were used least recently lose their refresh token, and nothing else: their access
@@ -69,12 +86,9 @@ export interface NewSession {
  *
  * A key whose hash is of a former pepper, or of a former version, is hashed anew.
  *
- * @returns the agent, and when the session was opened by the database's clock; null if the agent does not have all of the scope.
+ * @returns the agent and its key; undefined if there is no such agent, key or active agent.
  */
-export async function openSession(
-  db: D1Database,
-  session: NewSession,
-): Promise<{ agent: Agent; openedAt: number | null } | undefined> {
+export async function openSession(db: D1Database, session: NewSession): Promise<OpenedSession | undefined> {
   const { agentId, keyHashes, pepperId, keyHint, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
   const { sessionLifeMs, tokenLifeMs } = session;
   const { sessionId } = token;
@@ -84,17 +98,18 @@ export async function openSession(
   const credentials = sql`agents a JOIN api_keys k ON k.agent_id = a.id
     WHERE a.id = ${agentId} AND a.status = 'active' AND k.hash IN ${hashes}
       AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
+  const isAllowed = sql`${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AND ${isAllowedAddress(sql`k.allowed_ips`, ipAddress)}`;
   const isNew = sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${sessionId})`;
   const version = sql`(SELECT token_version FROM agents WHERE id = ${agentId})`;
-  const results = await db.batch<AgentRow & { opened_at: number | null }>([
+  const results = await db.batch<AgentRow & { key_id: string; is_allowed: number; opened_at: number | null }>([
     prepare(
       db,
       sql`INSERT INTO sessions (id, agent_id, key_id, token_version, generation, hash, pepper_id, created_at, last_refreshed_at,
-          expires_at, absolute_expires_at, auth_time, scope, token_ttl, ip_address, change_id)
+          expires_at, absolute_expires_at, auth_time, scope, token_ttl, ip_address, allowed_ips, change_id)
         SELECT ${sessionId}, a.id, k.id, a.token_version, ${token.generation}, ${token.hash}, ${token.pepperId}, ${DATABASE_NOW},
           ${DATABASE_NOW}, ${DATABASE_NOW} + min(${tokenLifeMs}, ${sessionLifeMs}), ${DATABASE_NOW} + ${sessionLifeMs},
-          ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.permissions) : null}, ${tokenTtl ?? null}, ${ipAddress}, ${changeId}
-        FROM ${credentials} AND ${scope ? holdsScope(scope.ways) : sql`1`}`,
+          ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.permissions) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${changeId}
+        FROM ${credentials} AND ${isAllowed} AND ${scope ? holdsScope(scope.ways) : sql`1`}`,
     ),
     insertEvent(
       db,
@@ -127,7 +142,9 @@ export async function openSession(
     ),
     prepare(
       db,
-      sql`SELECT ${AGENT_COLUMNS}, (SELECT created_at FROM sessions WHERE id = ${sessionId}) AS opened_at FROM ${credentials}`,
+      sql`SELECT ${AGENT_COLUMNS}, k.id AS key_id, ${isAllowed} AS is_allowed,
+          (SELECT created_at FROM sessions WHERE id = ${sessionId}) AS opened_at
+        FROM ${credentials}`,
     ),
     prepare(
       db,
@@ -136,7 +153,9 @@ export async function openSession(
     ),
   ]);
   const row = results[4]!.results[0];
-  return row ? { agent: toAgent(row), openedAt: row.opened_at } : undefined;
+  return row
+    ? { agent: toAgent(row), keyId: row.key_id, isAllowed: row.is_allowed === 1, openedAt: row.opened_at }
+    : undefined;
 }
 
 /** SQL that is true if agent `a` has, for each permission, all of one of the sets that grant it. */

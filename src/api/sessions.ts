@@ -1,0 +1,96 @@
+import * as z from "zod/mini";
+import { route } from "../access/route.ts";
+import { fromCursor } from "../agents/page.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { notFound } from "../http/errors.ts";
+import type { Session } from "../tokens/records.ts";
+import { revokeTokens } from "../tokens/revocation.ts";
+import { endSession, listSessions } from "../tokens/sessions.ts";
+import { cacheRevocation, cacheSessionEnds } from "./agent-changes.ts";
+import { agentListQuery, cursorPage, nextCursor } from "./pagination.ts";
+import { toTimestamp } from "./timestamp.ts";
+
+const success = z.literal(true);
+const message = z.string();
+
+const sessionSchema = z.object({
+  id: z.string(),
+  key_id: z.nullable(z.string()).check(z.describe("The key that opened it; null for a session of a former version.")),
+  created_at: z.iso.datetime(),
+  last_refreshed_at: z.iso.datetime(),
+  expires_at: z.iso.datetime().check(z.describe("When it ends unless it is refreshed.")),
+  ip_address: z.string().check(z.describe("The address that opened it; empty if it is not known.")),
+  scope: z
+    .nullable(z.array(z.string()))
+    .check(z.describe("The permissions that its tokens are limited to; null for those of the agent.")),
+  dpop_jkt: z.null().check(z.describe("Its tokens are bound to no key.")),
+  act: z.null().check(z.describe("Nobody acts for the agent in it.")),
+});
+
+/** The sessions of an agent, ended one by one or all together. */
+export const sessionRoutes = [
+  route({
+    method: "GET",
+    path: "/agents/{id}/sessions",
+    auth: "self",
+    summary: "List the sessions of an agent that can be refreshed, newest first",
+    query: agentListQuery,
+    response: z.object({ success, sessions: z.array(sessionSchema), next_cursor: nextCursor }),
+    async handle({ env, params, query }) {
+      const after = query.cursor === undefined ? undefined : fromCursor(query.cursor);
+      const sessions = await listSessions(env.DB, params.id, { limit: query.limit, after });
+      if (!sessions) throw notFound("The agent");
+      const { rows, next_cursor } = cursorPage(sessions, query);
+      return { success: true, sessions: rows.map(toSessionResponse), next_cursor };
+    },
+  }),
+
+  route({
+    method: "DELETE",
+    path: "/agents/{id}/sessions/{session_id}",
+    auth: "self",
+    summary: "End a session: its refresh token at once, proxied reads within STANDING_TTL_SECONDS",
+    response: z.object({ success, message }),
+    async handle(call) {
+      const { env, params, authority } = call;
+      if (!(await endSession(env.DB, params.id, params.session_id, authority))) throw notFound("The session");
+      cacheSessionEnds(call, [params.session_id]);
+      recordInBackground(call, params.id, `session ${params.session_id} ended by ${call.caller.agent.id}`);
+      return { success: true, message: "The session has ended." };
+    },
+  }),
+
+  route({
+    method: "POST",
+    path: "/agents/{id}/revoke-tokens",
+    auth: "admin",
+    summary: "End every access and refresh token of an agent, and leave its keys: it can verify itself again",
+    response: z.object({ success, message, revoked_at: z.iso.datetime() }),
+    async handle(call) {
+      const { env, params, authority, now } = call;
+      const tokenVersion = await revokeTokens(env.DB, params.id, authority);
+      if (tokenVersion === undefined) throw notFound("The agent");
+      cacheRevocation(call, params.id, tokenVersion);
+      recordInBackground(call, params.id, `all tokens revoked by ${call.caller.agent.id}`);
+      return {
+        success: true,
+        message: "All tokens of the agent are revoked. Its keys are as they were.",
+        revoked_at: toTimestamp(now),
+      };
+    },
+  }),
+];
+
+function toSessionResponse(session: Session): z.input<typeof sessionSchema> {
+  return {
+    id: session.id,
+    key_id: session.keyId,
+    created_at: toTimestamp(session.createdAt),
+    last_refreshed_at: toTimestamp(session.lastRefreshedAt),
+    expires_at: toTimestamp(session.expiresAt),
+    ip_address: session.ipAddress,
+    scope: session.scope ? [...session.scope] : null,
+    dpop_jkt: null,
+    act: null,
+  };
+}
