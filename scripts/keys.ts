@@ -16,12 +16,13 @@ const USAGE = `
   npm run --silent keys -- promote KIND [FILE]          2. use it; the old one stays good
   npm run --silent keys -- retire KIND [FILE]           3. drop the old one
 
-KIND is "signing" or "webhook", FILE is .dev.vars unless it is named.
+KIND is "signing", "webhook" or "data", FILE is .dev.vars unless it is named.
 docs/operations.md says how long to wait between the steps.`;
 
 const KINDS = {
   signing: { setting: "SIGNING_KEYS", fresh: newSigningKey, use: "signs" },
   webhook: { setting: "WEBHOOK_KEYS", fresh: newEncryptionKey, use: "encrypts" },
+  data: { setting: "DATA_KEYS", fresh: newEncryptionKey, use: "encrypts" },
 } as const;
 
 const [command = "", ...rest] = process.argv.slice(2);
@@ -50,7 +51,13 @@ Then keep the file where you keep passwords: Cloudflare does not show a secret a
 
 function show(file: string): void {
   const vars = read(file);
-  for (const { setting, use } of Object.values(KINDS)) {
+  for (const [kind, { setting, use }] of Object.entries(KINDS)) {
+    if (vars[setting] === undefined) {
+      console.log(
+        `${setting}  is missing: \`npm run keys -- publish ${kind} ${relative(process.cwd(), file)}\` makes it`,
+      );
+      continue;
+    }
     keySet(vars, setting, file).keys.forEach(({ kid, superseded }, index) => {
       const role =
         index === 0 ? use : superseded ? "was in use, still good: to be retired" : "published, not in use yet";
@@ -60,13 +67,19 @@ function show(file: string): void {
 }
 
 function step(name: "publish" | "promote" | "retire", kind: string | undefined, file: string): void {
-  if (kind !== "signing" && kind !== "webhook") fail(`KIND is missing.\n${USAGE}`);
+  if (kind !== "signing" && kind !== "webhook" && kind !== "data") fail(`KIND is missing.\n${USAGE}`);
   const { setting, fresh } = KINDS[kind];
-  const before = keySet(read(file), setting, file);
+  const vars = read(file);
   try {
-    const after =
-      name === "publish" ? publish<KeySet["keys"][number]>(before, fresh()) : { promote, retire }[name](before);
-    replace(file, setting, JSON.stringify(after));
+    if (name === "publish" && vars[setting] === undefined) {
+      // A file that was made before this kind existed. The first key of a kind is in use at once.
+      append(file, setting, JSON.stringify({ keys: [fresh()] }));
+    } else {
+      const before = keySet(vars, setting, file);
+      const after =
+        name === "publish" ? publish<KeySet["keys"][number]>(before, fresh()) : { promote, retire }[name](before);
+      replace(file, setting, JSON.stringify(after));
+    }
   } catch (error) {
     if (error instanceof KeyStepError) fail(error.message);
     throw error;
@@ -104,6 +117,11 @@ function replace(file: string, setting: string, value: string): void {
   if (at < 0) fail(`${basename(file)} has no line that begins with ${setting}= : nothing was changed.`);
   lines[at] = envLine(setting, value).trimEnd();
   write(file, lines.join("\n"));
+}
+
+function append(file: string, setting: string, value: string): void {
+  const text = readFileSync(file, "utf8");
+  write(file, `${text}${text.endsWith("\n") || text === "" ? "" : "\n"}${envLine(setting, value)}`);
 }
 
 function write(file: string, text: string): void {

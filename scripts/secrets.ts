@@ -23,6 +23,7 @@ export function newSecrets(): Record<string, string> {
   return {
     SIGNING_KEYS: JSON.stringify({ keys: [newSigningKey()] }),
     WEBHOOK_KEYS: JSON.stringify({ keys: [newEncryptionKey()] }),
+    DATA_KEYS: JSON.stringify({ keys: [newEncryptionKey()] }),
     SECRET_PEPPER: randomBytes(32).toString("base64url"),
     ADMIN_BOOTSTRAP_TOKEN: `boot_${randomBytes(24).toString("base64url")}`,
   };

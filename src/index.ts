@@ -7,6 +7,8 @@ import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/
 import type { WebhookMessage } from "./webhooks/deliveries/enqueue.ts";
 import { requestOutboxDrain } from "./webhooks/deliveries/fan-out.ts";
 
+export { UpstreamTokens } from "./gateway/credentials/token-object.ts";
+
 export default {
   fetch: answer,
   async queue(batch, env, ctx) {

@@ -1,5 +1,6 @@
 import upstreamFiles from "#upstreams";
 import * as z from "zod/mini";
+import type { EncryptionKey } from "../crypto/encryption.ts";
 import { ONLY_PEPPER_ID, type Peppers } from "../crypto/pepper.ts";
 import { logWarning } from "../log/warning-log.ts";
 import { explainIssue } from "../validation/explain-issue.ts";
@@ -20,13 +21,6 @@ export interface SigningKey {
   x: string;
   y: string;
   d: string;
-}
-
-/** A webhook encryption key (AES-GCM, 256 bits) in the JWK Set `WEBHOOK_KEYS` (RFC 7518 §6.4). */
-export interface EncryptionKey {
-  kty: "oct";
-  kid: string;
-  k: string;
 }
 
 /** The settings of one deployment, checked and frozen. Times are seconds unless a name says otherwise. */
@@ -52,7 +46,10 @@ export interface Config {
   /** The ports that webhooks may be sent to, beside 443. */
   readonly webhookPorts: readonly number[];
   readonly signingKeys: readonly SigningKey[];
+  /** The keys of `WEBHOOK_KEYS`, newest first. */
   readonly webhookKeys: readonly EncryptionKey[];
+  /** The keys of `DATA_KEYS`, newest first. Without any, what they would encrypt is kept in memory only. */
+  readonly dataKeys: readonly EncryptionKey[];
   /** The keys of `SECRET_PEPPER`: the first derives what is new, all of them verify. */
   readonly peppers: Peppers;
   /** The secret of the first of them, for what is not stored. */
@@ -104,7 +101,11 @@ const signingKey = z.object({
   y: z.string(),
   d: z.string(),
 });
-const webhookKey = z.object({ kty: z.enum(["oct"]), kid: z.string().check(z.minLength(1)), k: z.string() });
+const encryptionKey = z.object({ kty: z.enum(["oct"]), kid: z.string().check(z.minLength(1)), k: z.string() });
+/** A key of another length would be found out by the first encryption only. */
+const dataKey = z.extend(encryptionKey, {
+  k: z.string().check(z.regex(/^[\w-]{43}$/, { error: "must be 32 bytes in base64url" })),
+});
 
 const pepper = z.object({
   // It is part of every refresh token.
@@ -154,7 +155,8 @@ const settings = z.object({
   WEBHOOK_ALLOW_LOOPBACK: flag,
   WEBHOOK_PORTS: z._default(z.pipe(z.transform(splitList), z.array(wholeNumber(1, 65_535))), []),
   SIGNING_KEYS: jwkSet(signingKey),
-  WEBHOOK_KEYS: jwkSet(webhookKey),
+  WEBHOOK_KEYS: jwkSet(encryptionKey),
+  DATA_KEYS: z.optional(jwkSet(dataKey)),
   SECRET_PEPPER: pepperSet,
   ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
 });
@@ -165,6 +167,8 @@ const NEW_SECRET = "Make it with `npm run keys -- new FILE` and set it with `wra
 const HELP: Record<string, string> = {
   SIGNING_KEYS: NEW_SECRET,
   WEBHOOK_KEYS: NEW_SECRET,
+  DATA_KEYS:
+    "Add it to the file of your secrets with `npm run keys -- publish data FILE`, and set it with `wrangler secret bulk FILE`.",
   SECRET_PEPPER: NEW_SECRET,
   ADMIN_BOOTSTRAP_TOKEN: "Use at least 24 random characters, or leave it unset to turn it off.",
 };
@@ -210,7 +214,7 @@ export function unknownSettings(env: Record<string, unknown>, services: Iterable
   });
 }
 
-const SECRET_PARTS: readonly SecretPart[] = ["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET"];
+const SECRET_PARTS: readonly SecretPart[] = ["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET", "PRIVATE_KEY"];
 
 function readConfig(env: Record<string, unknown>, files: Readonly<Record<string, unknown>>): Config | ConfigError {
   const faults: string[] = [];
@@ -264,6 +268,7 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     webhookPorts: data.WEBHOOK_PORTS,
     signingKeys: data.SIGNING_KEYS.keys,
     webhookKeys: data.WEBHOOK_KEYS.keys,
+    dataKeys: data.DATA_KEYS?.keys ?? [],
     peppers: data.SECRET_PEPPER,
     pepper: data.SECRET_PEPPER[0].secret,
     sessionsPerAgent: data.SESSIONS_PER_AGENT,

@@ -81,12 +81,66 @@ const headerValue = z.string().check(
 );
 
 /** A record whose faulty keys are explained like faulty values. */
-const recordOf = <Value extends z.ZodMiniType>(key: typeof name, value: Value, keyFault: string) =>
+const recordOf = <Value extends z.ZodMiniType>(key: z.ZodMiniString<string>, value: Value, keyFault: string) =>
   z.record(key, value, { error: (issue) => (issue.code === "invalid_key" ? keyFault : undefined) });
+
+const text = z.string().check(z.minLength(1, { error: "must not be empty" }));
+
+/** The name of a parameter in a query or a form, as it is compared with those of requests. */
+const parameterName = z
+  .string()
+  .check(z.regex(/^[\w-]*[a-z0-9][\w-]*$/i, { error: "must be a name of letters, digits, _ and -" }));
+
+const tokenUrl = z.string().check(
+  z.refine((url) => /^\/[^/\\]/.test(url) || /^https?:$/.test(URL.parse(url)?.protocol ?? ""), {
+    error: "must be an http(s) URL, or a path at the base URL's origin",
+  }),
+  z.refine((url) => !/^[^?#]*\/\/[^/]*@|#/.test(url), {
+    error: "must have no user, password or fragment. The client's id and secret are secrets of their own",
+  }),
+);
+
+/** Names that the gateway itself sets in a token request. A second value would make it ambiguous. */
+const TOKEN_PARAMETERS = new Set(
+  ["grant_type", "client_id", "client_secret", "assertion", "client_assertion", "client_assertion_type"].concat([
+    "scope",
+    "audience",
+    "resource",
+  ]),
+);
+const tokenParameters = recordOf(
+  z.string().check(
+    z.minLength(1),
+    z.refine((key) => !TOKEN_PARAMETERS.has(key)),
+  ),
+  z.string(),
+  "must be a parameter that is not set by a key of its own or by the gateway",
+);
+
+const REGISTERED_CLAIMS = new Set(["iss", "aud", "iat", "nbf", "exp", "jti"]);
+const claims = recordOf(
+  z.string().check(
+    z.minLength(1),
+    z.refine((key) => !REGISTERED_CLAIMS.has(key)),
+  ),
+  z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]),
+  "is set by the gateway. aud is the key audience, iss the secret CLIENT_ID",
+);
 
 const SCHEMES = {
   bearer: z.strictObject({ scheme: z.enum(["bearer"]) }),
-  basic: z.strictObject({ scheme: z.enum(["basic"]) }),
+  basic: z.pipe(
+    z.strictObject({
+      scheme: z.enum(["basic"]),
+      token_as: z.optional(z.enum(["password", "username"])),
+      public_username: z.optional(z.boolean()),
+    }),
+    z.transform(({ token_as: tokenAs, public_username: publicUsername, ...rest }) => ({
+      ...rest,
+      ...(tokenAs !== undefined && { tokenAs }),
+      ...(publicUsername !== undefined && { publicUsername }),
+    })),
+  ),
   header: z.strictObject({
     scheme: z.enum(["header"]),
     name: headerName,
@@ -100,17 +154,52 @@ const SCHEMES = {
       "must be a header that can carry a credential",
     ),
   }),
+  query: z.strictObject({ scheme: z.enum(["query"]), name: parameterName }),
   client_credentials: z.pipe(
     z.strictObject({
       scheme: z.enum(["client_credentials"]),
-      token_url: z.string().check(
-        z.refine((text) => /^\/[^/\\]/.test(text) || /^https?:$/.test(URL.parse(text)?.protocol ?? ""), {
-          error: "must be an http(s) URL, or a path at the base URL's origin",
-        }),
-      ),
-      scope: z.optional(z.string()),
+      token_url: tokenUrl,
+      auth_method: z.optional(z.enum(["client_secret_post", "client_secret_basic"])),
+      body: z.optional(z.enum(["form", "json"])),
+      scope: z.optional(text),
+      audience: z.optional(text),
+      resource: z.optional(z.union([text, z.array(text).check(z.minLength(1))])),
+      parameters: z.optional(tokenParameters),
     }),
-    z.transform(({ token_url: tokenUrl, ...rest }) => ({ ...rest, tokenUrl })),
+    z.transform(({ token_url: url, auth_method: authMethod, resource, ...rest }) => ({
+      ...rest,
+      tokenUrl: url,
+      ...(authMethod !== undefined && { authMethod }),
+      ...(resource !== undefined && { resource: typeof resource === "string" ? [resource] : resource }),
+    })),
+  ),
+  jwt_bearer: z.pipe(
+    z.strictObject({
+      scheme: z.enum(["jwt_bearer"]),
+      token_url: tokenUrl,
+      audience: z.optional(text),
+      scope: z.optional(text),
+      claims: z.optional(claims),
+      algorithm: z.optional(z.enum(["RS256", "RS384", "RS512", "PS256", "ES256", "ES384"])),
+      key_id: z.optional(text),
+      parameters: z.optional(tokenParameters),
+    }),
+    z.transform(({ token_url: url, key_id: keyId, ...rest }) => ({
+      ...rest,
+      tokenUrl: url,
+      ...(keyId !== undefined && { keyId }),
+    })),
+  ),
+  github_app: z.pipe(
+    z.strictObject({
+      scheme: z.enum(["github_app"]),
+      installation_id: z
+        .string()
+        .check(z.regex(/^[1-9]\d{0,18}$/, { error: "must be the installation's number, in quotes" })),
+      repositories: z.optional(z.array(text).check(z.minLength(1))),
+      permissions: z.optional(z.record(text, z.enum(["read", "write", "admin"]))),
+    }),
+    z.transform(({ installation_id: installationId, ...rest }) => ({ ...rest, installationId })),
   ),
   none: z.strictObject({ scheme: z.enum(["none"]) }),
 };
@@ -119,10 +208,13 @@ type Scheme = keyof typeof SCHEMES;
 
 const SCHEME_KEYS: Readonly<Record<Scheme, readonly string[]>> = {
   bearer: ["scheme"],
-  basic: ["scheme"],
+  basic: ["scheme", "token_as", "public_username"],
   header: ["scheme", "name", "prefix"],
   headers: ["scheme", "headers"],
-  client_credentials: ["scheme", "token_url", "scope"],
+  query: ["scheme", "name"],
+  client_credentials: ["scheme", "token_url", "auth_method", "body", "scope", "audience", "resource", "parameters"],
+  jwt_bearer: ["scheme", "token_url", "audience", "scope", "claims", "algorithm", "key_id", "parameters"],
+  github_app: ["scheme", "installation_id", "repositories", "permissions"],
   none: ["scheme"],
 };
 
@@ -149,11 +241,7 @@ const upstreamShape = {
   headers: z.optional(recordOf(fixedHeader, headerValue, REQUEST_HEADER_FAULT)),
   agent_token: z.optional(z.strictObject({ header: tokenHeader })),
   response_headers: z.optional(z.array(responseHeader)),
-  refuse_parameters: z.optional(
-    z.array(
-      z.string().check(z.regex(/^[\w-]*[a-z0-9][\w-]*$/i, { error: "must be a name of letters, digits, _ and -" })),
-    ),
-  ),
+  refuse_parameters: z.optional(z.array(parameterName)),
   body_links: z.optional(z.array(linkPlace)),
   removed_links: z.optional(z.array(linkName)),
   timeout_ms: z.optional(milliseconds),

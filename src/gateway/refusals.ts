@@ -52,19 +52,25 @@ export function permissionDenied(
   );
 }
 
-/** Returns 503 if a secret or a base URL of the service is missing, and 502 if its token endpoint issued no access token. */
+/**
+ * Returns 503 if a setting of the service is missing or cannot be used, and 502 if its token endpoint issued no access token. The agent
+ * learns whom to ask; the setting and the reason are in the log only.
+ */
 export function credentialUnavailable({ name }: Service, fault: CredentialFault): ApiError {
-  if ("missing" in fault) {
+  const extra = { upstream: name };
+  if ("setting" in fault) {
     return new ApiError(
       "upstream_not_configured",
-      `The gateway is not set up for ${name}. Ask its administrator to set its credential.`,
-      { extra: { upstream: name }, cause: `${fault.missing} is not set, or contains a character that is not ASCII` },
+      `The gateway is not set up for ${name}. Ask its administrator to set its credential: the gateway's log says which setting, under this request_id.`,
+      { extra, cause: `${fault.setting} ${fault.fault}` },
     );
   }
-  return new ApiError("upstream_credential_failed", `${name} gave the gateway no access token.`, {
-    extra: { upstream: name },
-    cause: fault.failed,
-  });
+  const headers = fault.retryMs > 0 ? { "Retry-After": String(Math.ceil(fault.retryMs / 1000)) } : undefined;
+  return new ApiError(
+    "upstream_credential_failed",
+    `${name} gave the gateway no access token. Try again later. If it stays so, ask the gateway's administrator: its log has the reason, under this request_id.`,
+    { extra, ...(headers && { headers }), cause: fault.failed },
+  );
 }
 
 /** The code of the error for each way in which an upstream fails. */

@@ -41,7 +41,11 @@ export function compileTable(definition: ServiceDefinition, catalogue: Catalogue
       rules.push(rule);
     }
   }
-  const embedding = Object.entries(embeds ?? {}).map(([parameter, values]) => {
+  const own = definition.credential.scheme === "query" ? [definition.credential.name] : [];
+  // The credential's own parameter is refused even if it also embeds: the upstream would get it twice.
+  const embedNames = Object.keys(embeds ?? {}).filter((parameter) => parameter !== own[0]?.toLowerCase());
+  const embedding = embedNames.map((parameter) => {
+    const values = embeds![parameter]!;
     const needs = Object.entries(values).map(([value, text]) => {
       const where = `${parameter}=${value}`;
       const required = text === "" ? [] : withContext(where, () => permissions(text, "read", name));
@@ -54,8 +58,9 @@ export function compileTable(definition: ServiceDefinition, catalogue: Catalogue
     rules,
     root,
     embeds: new Map(embedding),
-    queryNames: watchNames([...refusedParameters, ...Object.keys(embeds ?? {})]),
-    formNames: watchNames(definition.refusedFormParameters ?? refusedParameters),
+    queryNames: watchNames([...refusedParameters, ...embedNames, ...own]),
+    // Upstreams merge forms with the query, and may prefer a parameter there.
+    formNames: watchNames([...(definition.refusedFormParameters ?? refusedParameters), ...own]),
   };
 }
 

@@ -2,7 +2,7 @@ import type { HeaderRules } from "./header-rule.ts";
 import type { TokenPlace } from "./token-place.ts";
 
 /** A secret of an upstream, by the end of its name: `TOKEN` is `UPSTREAM_<NAME>_TOKEN`. */
-export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";
+export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET" | "PRIVATE_KEY";
 
 /**
  * How the real credential is put into a request. The values are secrets (`UPSTREAM_<NAME>_TOKEN` and the other parts); a scheme only says
@@ -11,57 +11,113 @@ export type SecretPart = "TOKEN" | "USERNAME" | "CLIENT_ID" | "CLIENT_SECRET";
 export type CredentialScheme =
   /** `Authorization: Bearer <TOKEN>` (RFC 6750). */
   | { readonly scheme: "bearer" }
-  /**
-   * `Authorization: Basic base64(<USERNAME><usernameSuffix>:<TOKEN>)` (RFC 7617). With `orBearer`, a token
-   * without a username is sent as a Bearer.
-   */
-  | {
-      readonly scheme: "basic";
-      readonly usernameSuffix?: string | undefined;
-      readonly orBearer?: boolean | undefined;
-    }
+  | BasicScheme
   /** One header of the upstream's own, with an optional text in front of the token. */
   | { readonly scheme: "header"; readonly name: string; readonly prefix?: string | undefined }
   /** Several headers, each with the secret that it carries. */
   | { readonly scheme: "headers"; readonly headers: Readonly<Record<string, SecretPart>> }
-  /**
-   * An access token by the client credentials grant with `CLIENT_ID` and `CLIENT_SECRET` (RFC 6749 §4.4), cached until it expires. If
-   * `TOKEN` is set, it is used instead.
-   */
-  | {
-      readonly scheme: "client_credentials";
-      /** Absolute, or a path at the base URL's origin. */
-      readonly tokenUrl: string;
-      readonly scope?: string | undefined;
-      /** If the token response names the host to call (`instance_url`), the domain that this host must be below. */
-      readonly instanceDomain?: string | undefined;
-    }
+  /** The query parameter `name`, with the token percent-encoded. No agent may send this parameter itself. */
+  | { readonly scheme: "query"; readonly name: string }
+  | TokenScheme
   /** The upstream needs no credential. */
   | { readonly scheme: "none" };
 
+/** `Authorization: Basic base64(<USERNAME><usernameSuffix>:<TOKEN>)` (RFC 7617). */
+export interface BasicScheme {
+  readonly scheme: "basic";
+  readonly usernameSuffix?: string | undefined;
+  /** Whether a token without a user name is sent as a Bearer. */
+  readonly orBearer?: boolean | undefined;
+  /** `username`: the token is the user name, and the password is empty. By default it is the password. */
+  readonly tokenAs?: "username" | "password" | undefined;
+  /** Whether answers may contain the user name. By default only an e-mail address may come back, because a user name can be a key. */
+  readonly publicUsername?: boolean | undefined;
+}
+
+/** The schemes whose access token is requested from a token endpoint. If `TOKEN` is set, it is sent as a Bearer instead. */
+export type TokenScheme = ClientCredentialsScheme | JwtBearerScheme | GitHubAppScheme;
+
+interface TokenEndpoint {
+  /** Absolute, or a path at the base URL's origin. */
+  readonly tokenUrl: string;
+  readonly scope?: string | undefined;
+  /** Further parameters of the token request. */
+  readonly parameters?: Readonly<Record<string, string>> | undefined;
+  /** If the token response names the host to call (`instance_url`), the domain that this host must be below. */
+  readonly instanceDomain?: string | undefined;
+}
+
+/** The client credentials grant with `CLIENT_ID` and `CLIENT_SECRET` (RFC 6749 §4.4). */
+export interface ClientCredentialsScheme extends TokenEndpoint {
+  readonly scheme: "client_credentials";
+  /** How the client authenticates (RFC 6749 §2.3.1, named as in RFC 7591 §2). By default `client_secret_post`. */
+  readonly authMethod?: "client_secret_post" | "client_secret_basic" | undefined;
+  readonly body?: "form" | "json" | undefined;
+  readonly audience?: string | undefined;
+  /** RFC 8707 §2. */
+  readonly resource?: readonly string[] | undefined;
+}
+
+/** The algorithms of RFC 7518 §3.1 that a private key can sign an assertion with. */
+export type AssertionAlgorithm = "RS256" | "RS384" | "RS512" | "PS256" | "ES256" | "ES384";
+
+/** The JWT bearer grant (RFC 7523 §2.1): a JWT of `CLIENT_ID` that is signed with `PRIVATE_KEY`. */
+interface JwtBearerScheme extends TokenEndpoint {
+  readonly scheme: "jwt_bearer";
+  /** The claim `aud`. By default the URL of the token endpoint. */
+  readonly audience?: string | undefined;
+  /** Further claims, such as `sub` and Google's `scope`. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
+  readonly algorithm?: AssertionAlgorithm | undefined;
+  /** The header parameter `kid`. */
+  readonly keyId?: string | undefined;
+}
+
 /**
- * Parameters that no agent may send unless a service says otherwise: credentials of its own, which some APIs prefer over the header
- * (RFC 6750 §2.2 and §2.3), and method overrides (Rack::MethodOverride, Salesforce), which would turn a checked read into a write.
- * `_charset_` names another encoding for the whole form (RFC 7578 §4.6), in which its names would read differently.
+ * The token of a GitHub App's installation: `CLIENT_ID` is the app's client id or app id, `PRIVATE_KEY` its key
+ * (https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app).
  */
-export const REFUSED_PARAMETERS: readonly string[] = [
-  // Yii's spelling (https://www.yiiframework.com/doc/api/2.0/yii-filters-auth-queryparamauth), and the same of a key. They stand before
-  // those with `_`, which name a spelling that could be either.
+interface GitHubAppScheme {
+  readonly scheme: "github_app";
+  readonly installationId: string;
+  /** The names of the only repositories that the token may reach. By default all of the installation. */
+  readonly repositories?: readonly string[] | undefined;
+  /** The only permissions that the token has. By default all of the installation. */
+  readonly permissions?: Readonly<Record<string, string>> | undefined;
+}
+
+/**
+ * Parameters that no agent may send to an upstream of the operator's own unless its `refuse_parameters` says otherwise, because they mean
+ * the same in many APIs: access tokens (RFC 6750 §2.2 and §2.3, and Yii's spelling,
+ * https://www.yiiframework.com/doc/api/2.0/yii-filters-auth-queryparamauth), which some prefer over the header; and method overrides
+ * (Rack::MethodOverride, Spring, Salesforce), which would turn a checked read into a write. `_charset_` names another encoding for the whole
+ * form (RFC 7578 §4.6), in which its names would read differently.
+ */
+export const COMMON_REFUSED_PARAMETERS: readonly string[] = [
+  // The names with `-` stand before those with `_`, which name a spelling that could be either.
   "access-token",
-  "api-key",
-  "token",
   "access_token",
   "oauth_token",
-  "key",
-  "api_key",
-  "apikey",
-  "hapikey",
-  "method",
   "_method",
   "_httpmethod",
   "x-http-method-override",
   "x_http_method_override",
   "_charset_",
+];
+
+/**
+ * Parameters that no agent may send to a built-in service unless its definition says otherwise: the common ones, and keys by the names that
+ * these services and their predecessors have used.
+ */
+export const REFUSED_PARAMETERS: readonly string[] = [
+  "api-key",
+  ...COMMON_REFUSED_PARAMETERS,
+  "token",
+  "key",
+  "api_key",
+  "apikey",
+  "hapikey",
+  "method",
 ];
 
 /** Everything that the gateway knows about one upstream. It is data only: adding a service adds no code. */
@@ -86,7 +142,7 @@ export interface ServiceDefinition {
   readonly defaultHeaders?: Readonly<Record<string, string>>;
   /** Headers that are always set, in lower case. What the agent sends in their place is dropped. */
   readonly fixedHeaders?: Readonly<Record<string, string>>;
-  /** Parameters that are refused in a query. `REFUSED_PARAMETERS` if left out. */
+  /** Parameters that are refused in a query, beside the credential's own. `REFUSED_PARAMETERS` if left out. */
   readonly refusedParameters?: readonly string[];
   /**
    * Parameters that are refused in a form, urlencoded or multipart, because upstreams merge forms with the query. `refusedParameters` if

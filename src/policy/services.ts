@@ -1,6 +1,11 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { ANY, type HeaderRule } from "./header-rule.ts";
-import type { CredentialScheme, SecretPart, ServiceDefinition } from "./service-definition.ts";
+import {
+  COMMON_REFUSED_PARAMETERS,
+  type CredentialScheme,
+  type SecretPart,
+  type ServiceDefinition,
+} from "./service-definition.ts";
 import { github } from "./services/github.ts";
 import { hubspot } from "./services/hubspot.ts";
 import { salesforce } from "./services/salesforce.ts";
@@ -110,7 +115,7 @@ export function loadServices(
       baseUrl: settings.base_url,
       credential: settings.credential ?? { scheme: "bearer" },
       rules: settings.rules,
-      ...(settings.refuse_parameters && { refusedParameters: settings.refuse_parameters }),
+      refusedParameters: settings.refuse_parameters ?? COMMON_REFUSED_PARAMETERS,
       ...(settings.agent_token && {
         tokenPlaces: [{ scheme: "header", name: settings.agent_token.header.toLowerCase() } as const],
       }),
@@ -223,6 +228,7 @@ function createService(
   const basePath = base?.pathname.replace(/\/$/, "") ?? "";
   const prefix = definition.pathPrefix;
   const { responseHeaders = [], bodyLinks = [], removedLinks = [] } = definition;
+  const credential = withInstanceDomain(settings?.credential ?? definition.credential, definition.credential);
   const more = settings?.response_headers?.map((name) => name.toLowerCase()) ?? [];
   let table: RuleTable | undefined;
   return {
@@ -230,7 +236,7 @@ function createService(
     origin: base?.origin ?? null,
     // The base URL may end in the prefix that every path gets: it is not added twice.
     basePath: prefix && basePath.endsWith(prefix) ? basePath.slice(0, -prefix.length) : basePath,
-    credential: settings?.credential ?? definition.credential,
+    credential,
     definition: {
       ...definition,
       responseHeaders: [...responseHeaders, ...more],
@@ -240,6 +246,12 @@ function createService(
     timeoutMs: settings?.timeout_ms ?? DEFAULT_TIMEOUT_MS,
     idleTimeoutMs: settings?.idle_timeout_ms ?? DEFAULT_IDLE_TIMEOUT_MS,
     // Most isolates serve few of the services: a table is compiled for its first request.
-    table: () => (table ??= compileTable(definition, catalogue)),
+    table: () => (table ??= compileTable({ ...definition, credential }, catalogue)),
   };
+}
+
+/** A token that is requested by another grant than the service's own may be sent to the same hosts, and to no others. */
+function withInstanceDomain(credential: CredentialScheme, own: CredentialScheme): CredentialScheme {
+  if (!("tokenUrl" in credential) || !("tokenUrl" in own) || own.instanceDomain === undefined) return credential;
+  return { ...credential, instanceDomain: own.instanceDomain };
 }

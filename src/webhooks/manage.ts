@@ -1,5 +1,5 @@
 import type { Authority } from "../authority/authority.ts";
-import type { EncryptionKey } from "../config/config.ts";
+import type { EncryptionKey } from "../crypto/encryption.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { EventName } from "../outbox/event.ts";
 import { ADMIN } from "../permissions/grammar.ts";

@@ -1,4 +1,4 @@
-import type { EncryptionKey } from "../config/config.ts";
+import type { EncryptionKey } from "../crypto/encryption.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { openSecret, sealSecret } from "./secret.ts";
 import {

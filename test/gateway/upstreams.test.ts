@@ -89,7 +89,37 @@ describe("an operator's upstream", () => {
     [
       "a misspelt key of its credential",
       { credential: { scheme: "client_credentials", token_uri: "/token" } },
-      "orders.credential.token_uri: is an unknown key. Did you mean token_url? Known are scheme, token_url, scope.",
+      "orders.credential.token_uri: is an unknown key. Did you mean token_url? Known are scheme, token_url, auth_method, ",
+    ],
+    [
+      "a token's URL that holds a secret",
+      { credential: { scheme: "client_credentials", token_url: "https://id:secret@login.example.com/token" } },
+      "orders.credential.token_url: must have no user, password or fragment.",
+    ],
+    [
+      "a parameter of the token request that the gateway sets",
+      { credential: { scheme: "client_credentials", token_url: "/token", parameters: { client_secret: "s" } } },
+      "orders.credential.parameters.client_secret: must be a parameter that is not set by a key of its own",
+    ],
+    [
+      "a claim that the gateway sets",
+      { credential: { scheme: "jwt_bearer", token_url: "/token", claims: { exp: 1 } } },
+      "orders.credential.claims.exp: is set by the gateway.",
+    ],
+    [
+      "an algorithm that signs with no private key",
+      { credential: { scheme: "jwt_bearer", token_url: "/token", algorithm: "HS256" } },
+      "orders.credential.algorithm: must be one of RS256, ",
+    ],
+    [
+      "an installation that is no number",
+      { credential: { scheme: "github_app", installation_id: "my-org" } },
+      "orders.credential.installation_id: must be the installation's number, in quotes",
+    ],
+    [
+      "a parameter that could be read in two ways",
+      { credential: { scheme: "query", name: "key[]" } },
+      "orders.credential.name: must be a name of letters",
     ],
     ["a value of another kind", { timeout_ms: "5000" }, "orders.timeout_ms: must be a number."],
     [

@@ -8,8 +8,8 @@ import { ERRORS } from "../../src/http/errors.ts";
 import { explain } from "../../src/policy/explain.ts";
 import type { HeaderRules } from "../../src/policy/header-rule.ts";
 import { GENERAL_REQUEST_HEADERS } from "../../src/policy/request-headers.ts";
-import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
-import { upstreamSettings } from "../../src/config/upstream-settings.ts";
+import { BUILT_IN_SERVICES, loadServices, type UpstreamSettings } from "../../src/policy/services.ts";
+import { parseUpstream, upstreamSettings } from "../../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { readPage } from "./support/markdown.ts";
 import { membersOfUnions, nodesOf } from "./support/source.ts";
@@ -39,7 +39,7 @@ describe("docs/gateway.md", () => {
   });
 
   it.each([
-    ["the page", markdown.code("toml")],
+    ["the page", markdown.section("Your own upstreams").code("toml")],
     ["README", readPage("README.md").code("toml")],
     [
       "wrangler.toml",
@@ -54,6 +54,22 @@ describe("docs/gateway.md", () => {
     expect(judge(toml, "DELETE", "/orders/7")).toBe("orders:orders:write");
     expect(judge(toml, "POST", "/orders/search")).toBe("orders:orders:read");
     expect(judge(toml, "GET", "/secrets")).toBeNull();
+  });
+
+  it("has an example of every credential that is sent, and each works", () => {
+    const examples = markdown.section("Credentials").codes("toml");
+    const schemes = examples.map((toml) => {
+      const name = /^# upstreams\/([\w-]+)\.toml\n/.exec(toml)![1]!;
+      const parsed = parseUpstream(name, parse(toml));
+      expect(parsed, name).not.toBeInstanceOf(Array);
+      const settings = parsed as UpstreamSettings;
+      expect(loadServices(new Map([[name, settings]]), BUILT_IN_CATALOGUE).faults).toEqual([]);
+      return settings.credential!.scheme;
+    });
+    const documented = markdown.section("Credentials").rows.flatMap(([scheme = "", , secrets]) => {
+      return secrets === undefined ? [] : [/^`(\w+)`/.exec(scheme)?.[1]];
+    });
+    expect(new Set([...schemes, "bearer", "none"])).toEqual(new Set(documented));
   });
 
   it("shows what explain answers", () => {

@@ -4,6 +4,7 @@ import { newEncryptionKey, newSigningKey } from "../../scripts/secrets.ts";
 export const testSecrets = {
   SIGNING_KEYS: JSON.stringify({ keys: [newSigningKey(), newSigningKey()] }),
   WEBHOOK_KEYS: JSON.stringify({ keys: [newEncryptionKey()] }),
+  DATA_KEYS: JSON.stringify({ keys: [newEncryptionKey()] }),
   SECRET_PEPPER: "test-pepper-0123456789-0123456789-0123",
   ADMIN_BOOTSTRAP_TOKEN: "boot_test-0123456789-0123456789",
   UPSTREAM_GITHUB_TOKEN: "ghp_real-credential-of-the-company",

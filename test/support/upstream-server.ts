@@ -23,6 +23,17 @@ const BEHAVIOURS: Record<string, Behaviour> = {
     response.write("only this");
     setTimeout(() => response.destroy(), 20);
   },
+  /** The target of the request, backwards: the gateway would withhold an echo of a credential in the query. */
+  target: ({ url = "" }, response) => void response.end(mask(url)),
+  /** A page of a list, whose link to the next page repeats the query of the request, and of which another host has a copy. */
+  pages: ({ url = "" }, response, argument) =>
+    void response
+      .writeHead(argument === "moved" ? 302 : 200, {
+        link: `<${url}&page=2>; rel="next"`,
+        location: `${url}&moved=1`,
+        "x-copy": `https://other.example${url}`,
+      })
+      .end("[]"),
   hangup: (request) => void request.socket.destroy(),
   redirect: (_, response, to) => void response.writeHead(302, { location: decodeURIComponent(to) }).end(),
   gzip: (_, response) =>

@@ -77,11 +77,11 @@ export async function forward(
   const init: RequestInit = { method: resolved.method, headers, ...content, redirect: "manual", cache: "no-store" };
   let answer: Response | undefined;
   try {
-    const answering = fetch(url.href, init);
+    const answering = fetch(withParameter(url, credential), init);
     answer = await Promise.race(upload ? [answering, late, upload.refused] : [answering, late]);
   } catch (cause) {
     if (cause instanceof ApiError) throw cause;
-    return { failure: "unreachable", cause };
+    return { failure: "unreachable", cause: withoutSecret(cause, credential) };
   } finally {
     stop();
   }
@@ -96,7 +96,8 @@ export async function forward(
   const { definition } = service;
   const { dropped } = resolved.headers;
   const { status, headers: received } = answer;
-  const scope = { service, fetched: url, gatewayOrigin: originOf(request.url), issuer };
+  const credentialParameter = credential.parameter?.name;
+  const scope = { service, fetched: url, gatewayOrigin: originOf(request.url), issuer, credentialParameter };
   const resolve = (text: string) => resolveLink(text, scope);
   const location = received.get("location");
   // A redirect without its Location would be an answer that no client understands.
@@ -151,6 +152,23 @@ export async function forward(
   const done = streamBody(decoded, writable, transforms, length);
   return { response: rewritten(readable), upstreamStatus: status, done };
 }
+
+/**
+ * Returns the URL to fetch: the one that was checked, with the credential's parameter at its end if it has one. Only unreserved
+ * characters (RFC 3986 §2.3) of the value stay as they are. The parameter is in no other URL, so no link or log is made from it.
+ */
+function withParameter({ href }: URL, { parameter }: Credential): string {
+  if (!parameter) return href;
+  const value = encodeURIComponent(parameter.value).replace(
+    /[!'()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  return `${href}${href.includes("?") ? "&" : "?"}${parameter.name}=${value}`;
+}
+
+/** Returns an error for the log. The runtime's own may quote the URL. */
+const withoutSecret = (cause: unknown, { secretEncodings }: Credential): unknown =>
+  containsSecret(String(cause), secretEncodings) ? "the error contains the credential, and is withheld" : cause;
 
 /** Statuses whose answers have no body (RFC 9110 §15). */
 const BODILESS = new Set([204, 205, 304]);

@@ -26,20 +26,20 @@ export function setResponseHeaders(
     const kept = named.includes(name) ? undefined : responseHeaderName(name, definition);
     if (kept !== name) headers.delete(name);
     if (kept === undefined) return;
+    const passed = rewritten(name, value, resolve);
     // No secret contains an empty line, so none is found across two headers.
     names += `${name}\n\n`;
-    values += `${value}\n\n`;
-    const passed = rewritten(name, value, resolve);
+    values += `${passed ?? ""}\n\n`;
     if (passed === undefined) headers.delete(name);
     else if (kept !== name || passed !== value) headers.set(kept, passed);
   });
   const inNames = inLowerCase(secretEncodings);
   if (containsSecret(values, secretEncodings) || containsSecret(names, inNames)) {
-    for (const [name, value] of received) {
-      if (containsSecret(value, secretEncodings) || containsSecret(name, inNames)) {
-        headers.delete(responseHeaderName(name, definition) ?? name);
-      }
-    }
+    // What is searched is what would be passed on: a link may have lost the credential's parameter.
+    const leaks = [...headers].filter(
+      ([name, value]) => containsSecret(value, secretEncodings) || containsSecret(name, inNames),
+    );
+    for (const [name] of leaks) headers.delete(name);
   }
   // A response to one agent must never be served to another, so it is kept out of shared caches even if the upstream allows them.
   headers.set("cache-control", privateCacheControl(headers.get("cache-control")));

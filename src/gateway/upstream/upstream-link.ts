@@ -1,3 +1,4 @@
+import { decodeName } from "../../policy/parameter-name.ts";
 import { canonicalPath } from "../../policy/path.ts";
 import type { Service } from "../../policy/services.ts";
 
@@ -10,6 +11,8 @@ export interface LinkScope {
   readonly gatewayOrigin: string;
   /** The configured public origin (`ISSUER`), which may differ from the one that was called; null if there is none. */
   readonly issuer: string | null;
+  /** The name of the query parameter that carries the credential. Links below the base URL do not keep it: the gateway adds it again. */
+  readonly credentialParameter?: string | undefined;
 }
 
 const CONTROL = /[\u0000-\u001f\u007f]/;
@@ -30,7 +33,7 @@ type LinkTarget = { readonly place: "service" | "elsewhere"; readonly link: stri
 export const resolveLink = (text: string, scope: LinkScope): string | undefined => locateLink(text, scope)?.link;
 
 function locateLink(text: string, scope: LinkScope): LinkTarget | undefined {
-  const { service, fetched, gatewayOrigin } = scope;
+  const { service, fetched, gatewayOrigin, credentialParameter } = scope;
   if (isAmbiguous(text)) return undefined;
   const url = URL.parse(text, fetched);
   if (!url || !isHttp(url) || url.username || url.password) return undefined;
@@ -45,7 +48,8 @@ function locateLink(text: string, scope: LinkScope): LinkTarget | undefined {
   if (typeof path === "string") return undefined;
   // Clients that join such a link to their base URL expect it to stay relative to the root.
   const origin = /^\/(?!\/)/.test(text) ? "" : gatewayOrigin;
-  const link = `${origin}/proxy/${name}${rest && path.encoded}${url.search}${url.hash}`;
+  const search = credentialParameter === undefined ? url.search : withoutParameter(url.search, credentialParameter);
+  const link = `${origin}/proxy/${name}${rest && path.encoded}${search}${url.hash}`;
   return { place: "service", link, host: url.host };
 }
 
@@ -108,6 +112,13 @@ const isHttp = ({ protocol }: URL): boolean => protocol === "https:" || protocol
 
 function isGateway(url: URL, { gatewayOrigin, issuer }: LinkScope): boolean {
   return isSameHost(url, gatewayOrigin) || (issuer !== null && isSameHost(url, issuer));
+}
+
+/** Returns a query without every occurrence of a parameter. Empty if nothing is left. */
+function withoutParameter(search: string, name: string): string {
+  const pairs = search.slice(1).split("&");
+  const kept = pairs.filter((pair) => decodeName(pair.split("=", 1)[0]!)?.toLowerCase() !== name.toLowerCase());
+  return kept.join("&") && `?${kept.join("&")}`;
 }
 
 /**

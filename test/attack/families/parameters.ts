@@ -21,7 +21,7 @@ const CASES = {
     permission: "stripe:payments:read", method: "GET", path: "/stripe/v1/charges", names: ["_stripe_account", "_stripe_version"], value: "2015-01-01",
   },
   "vault query": {
-    permission: "vault:public:read", method: "GET", path: "/vault/public/1", names: ["access_token", "_method", "oauth_token", "api_key"], value: "DELETE",
+    permission: "vault:public:read", method: "GET", path: "/vault/public/1", names: ["access_token", "_method", "oauth_token", "_charset_"], value: "DELETE",
   },
   "slack body": { permission: "slack:messages:write", method: "POST", path: "/slack/api/chat.postMessage", names: ["token"], value: "xoxb-mine" },
   "vault body": {

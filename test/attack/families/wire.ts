@@ -143,7 +143,7 @@ const METHODS = [
 
 function method(random: Random): Method {
   if (random.chance(0.5)) {
-    const override = random.pick(["_method", "_HttpMethod", "method", "X-HTTP-Method-Override"]);
+    const override = random.pick(["_method", "_HttpMethod", "X-HTTP-Method-Override"]);
     const name = random.chance(0.5) ? disguised(random, override) : override;
     return { method: "GET", target: `/proxy/vault/public/1?${name}=DELETE`, lines: [], body: "" };
   }

@@ -1,8 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { env } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
 import type { Config } from "../../../src/config/config.ts";
 import { getCredential } from "../../../src/gateway/credentials/credentials.ts";
 import type { CredentialScheme } from "../../../src/policy/service-definition.ts";
 import { loadServices, type Service } from "../../../src/policy/services.ts";
+import { containsSecret } from "../../../src/gateway/upstream/secret-leak.ts";
 
 const INSTANCE = "https://mine.my.crm.example";
 
@@ -15,10 +17,17 @@ function serviceWith(credential: CredentialScheme, baseUrl = INSTANCE): Service 
 }
 
 /** The credential of a scheme where these secrets are set. */
-function injected(scheme: CredentialScheme | Service, secrets: Record<string, string>, now = 0) {
-  const service = "definition" in scheme ? scheme : serviceWith(scheme);
+function injected(scheme: CredentialScheme, secrets: Record<string, string>) {
   const secret: Config["secret"] = (name, part) => (name === "crm-two" ? secrets[part] : undefined);
-  return getCredential(service, { secret } as Config, { now, waitUntil: () => undefined });
+  const context = { env, now: 0, waitUntil: () => undefined };
+  return getCredential(serviceWith(scheme), { secret, dataKeys: [] }, context);
+}
+
+/** Whether an agent would not get an answer with this text. */
+async function isSearched(text: string, scheme: CredentialScheme, secrets: Record<string, string>): Promise<boolean> {
+  const credential = await injected(scheme, secrets);
+  if (!("secretEncodings" in credential)) throw new Error(JSON.stringify(credential));
+  return containsSecret(`{"created_by": "${text}"}`, credential.secretEncodings);
 }
 
 describe("a credential goes in", () => {
@@ -62,8 +71,45 @@ describe("a credential goes in", () => {
     expect(await injected({ scheme: "none" }, {})).toMatchObject({ headers: [], secretEncodings: [] });
   });
 
-  it("or is missed by the name of its secret", async () => {
-    const missing = (part: string) => ({ missing: `UPSTREAM_CRM_TWO_${part}` });
+  it("as a key that is the user name, with an empty password", async () => {
+    const scheme = { scheme: "basic", tokenAs: "username" } as const;
+    const key = "sk_live_0123456789";
+    expect(await injected(scheme, { TOKEN: `${key}\n` })).toMatchObject({
+      headers: [["authorization", `Basic ${btoa(`${key}:`)}`]],
+    });
+    expect(await isSearched(key, scheme, { TOKEN: key })).toBe(true);
+    expect(await isSearched(btoa(`${key}:`), scheme, { TOKEN: key })).toBe(true);
+  });
+
+  it("as a parameter of the query, and in no header", async () => {
+    const key = "key with &= and ü";
+    expect(await injected({ scheme: "query", name: "api_key" }, { TOKEN: key })).toMatchObject({
+      headers: [],
+      parameter: { name: "api_key", value: key },
+    });
+    expect(await isSearched(encodeURIComponent(key), { scheme: "query", name: "api_key" }, { TOKEN: key })).toBe(true);
+  });
+
+  it("with a user name that no agent gets, unless it is an e-mail address or said to be public", async () => {
+    const secrets = { USERNAME: "0123456789abcdef", TOKEN: "x" };
+    expect(await isSearched("0123456789abcdef", { scheme: "basic" }, secrets)).toBe(true);
+    expect(await isSearched(btoa("0123456789abcdef:x"), { scheme: "basic" }, secrets)).toBe(true);
+    expect(await isSearched("0123456789abcdef", { scheme: "basic", publicUsername: true }, secrets)).toBe(false);
+    const mail = { USERNAME: "support@example.com", TOKEN: "0123456789" };
+    expect(await isSearched("support@example.com", { scheme: "basic" }, mail)).toBe(false);
+    const headers = { scheme: "headers", headers: { a: "USERNAME", b: "TOKEN" } } as const;
+    expect(await isSearched("0123456789abcdef", headers, secrets)).toBe(true);
+  });
+
+  it("or is missed by the name of its setting, with what to do", async () => {
+    const missing = (part: string) => ({
+      setting: `UPSTREAM_CRM_TWO_${part}`,
+      fault: `is not set. Set it with \`wrangler secret put UPSTREAM_CRM_TWO_${part}\``,
+    });
+    const bearer = { scheme: "jwt_bearer", tokenUrl: "/token" } as const;
+    expect(await injected(bearer, {})).toEqual(missing("CLIENT_ID"));
+    expect(await injected(bearer, { CLIENT_ID: "i" })).toEqual(missing("PRIVATE_KEY"));
+    expect(await injected({ scheme: "query", name: "k" }, { TOKEN: " " })).toEqual(missing("TOKEN"));
     const grant = { scheme: "client_credentials", tokenUrl: "/token" } as const;
     expect(await injected({ scheme: "bearer" }, {})).toEqual(missing("TOKEN"));
     expect(await injected({ scheme: "header", name: "x" }, {})).toEqual(missing("TOKEN"));
@@ -74,126 +120,25 @@ describe("a credential goes in", () => {
     expect(await injected(grant, {})).toEqual(missing("CLIENT_ID"));
     expect(await injected(grant, { CLIENT_ID: "i" })).toEqual(missing("CLIENT_SECRET"));
   });
-});
 
-describe("an access token by the client credentials grant (RFC 6749 §4.4)", () => {
-  const SECRETS = { CLIENT_ID: "client-id", CLIENT_SECRET: "client-secret-0123456789" };
-  const scheme = {
-    scheme: "client_credentials",
-    tokenUrl: "/services/oauth2/token",
-    scope: "api",
-    instanceDomain: "my.crm.example",
-  } as const;
-  let answers: (() => Response | Promise<Response>)[];
-  const fetched = vi.fn<(url: string, init: RequestInit) => Promise<Response>>();
-
-  const token =
-    (fields: Record<string, unknown> = {}) =>
-    () =>
-      Response.json({ access_token: `issued-${fetched.mock.calls.length}`, token_type: "Bearer", ...fields });
-
-  beforeEach(() => {
-    answers = [];
-    fetched.mockReset();
-    fetched.mockImplementation(async () => (answers.shift() ?? token())());
-    vi.spyOn(globalThis, "fetch").mockImplementation(fetched as never);
-  });
-  afterEach(() => vi.restoreAllMocks());
-
-  it("is requested as the standard says, and injected", async () => {
-    answers = [token({ instance_url: INSTANCE })];
-    expect(await injected(scheme, SECRETS)).toMatchObject({
-      headers: [["authorization", "Bearer issued-1"]],
-      origin: INSTANCE,
-      secretEncodings: expect.arrayContaining(["issued-1", SECRETS.CLIENT_SECRET]),
+  it("or is refused, with the name of its setting, if it cannot be sent", async () => {
+    expect(await injected({ scheme: "bearer" }, { TOKEN: "two\nlines" })).toMatchObject({
+      setting: "UPSTREAM_CRM_TWO_TOKEN",
+      fault: expect.stringContaining("a line break"),
     });
-    const [url, init] = fetched.mock.calls[0]!;
-    expect(url).toBe(`${INSTANCE}/services/oauth2/token`);
-    expect(init).toMatchObject({ method: "POST", redirect: "manual" });
-    expect(Object.fromEntries(new URLSearchParams(init.body as string))).toEqual({
-      grant_type: "client_credentials",
-      client_id: "client-id",
-      client_secret: SECRETS.CLIENT_SECRET,
-      scope: "api",
+    expect(
+      await injected({ scheme: "headers", headers: { a: "TOKEN", b: "USERNAME" } }, { TOKEN: "t", USERNAME: "ü" }),
+    ).toMatchObject({ setting: "UPSTREAM_CRM_TWO_USERNAME" });
+    expect(await injected({ scheme: "basic" }, { USERNAME: "a:b", TOKEN: "t" })).toMatchObject({
+      setting: "UPSTREAM_CRM_TWO_USERNAME",
+      fault: expect.stringContaining("colon"),
     });
-  });
-
-  it("is cached until shortly before it expires", async () => {
-    const service = serviceWith(scheme);
-    answers = [token({ expires_in: 100 })];
-    for (const [now, bearer] of [
-      [0, "Bearer issued-1"],
-      [69_000, "Bearer issued-1"],
-      [71_000, "Bearer issued-2"],
-    ] as const) {
-      expect(await injected(service, SECRETS, now)).toMatchObject({ headers: [["authorization", bearer]] });
-    }
-  });
-
-  it("is requested once at a time, however many wait", async () => {
-    const service = serviceWith(scheme);
-    const many = await Promise.all(Array.from({ length: 20 }, () => injected(service, SECRETS)));
-    expect(fetched).toHaveBeenCalledTimes(1);
-    expect(new Set(many.map((one) => JSON.stringify(one))).size).toBe(1);
-  });
-
-  it("is requested anew after the upstream has refused it", async () => {
-    const service = serviceWith(scheme);
-    const first = await injected(service, SECRETS);
-    (first as { invalidate: () => void }).invalidate();
-    expect(await injected(service, SECRETS)).toMatchObject({ headers: [["authorization", "Bearer issued-2"]] });
-  });
-
-  it("is not requested if a token is set", async () => {
-    expect(await injected(scheme, { TOKEN: "fixed" })).toMatchObject({ headers: [["authorization", "Bearer fixed"]] });
-    expect(fetched).not.toHaveBeenCalled();
-  });
-
-  it.each([
-    "https://evil.example",
-    "https://my.crm.example.evil.example",
-    "https://evilmy.crm.example",
-    "https://my.crm.example",
-    "http://other.my.crm.example",
-    "https://other.my.crm.example:8443",
-    "https://user@evil.example/.my.crm.example",
-    "https://evil.example\\.my.crm.example",
-    "javascript:alert(1)",
-    "not a url",
-    7,
-  ])("is sent to no instance outside its domain: %s", async (instance) => {
-    answers = [token({ instance_url: instance })];
-    expect(await injected(scheme, SECRETS)).toEqual({
-      failed: "the token endpoint named an instance outside its domain",
-    });
-  });
-
-  it("is sent to the instance that its answer names", async () => {
-    answers = [token({ instance_url: "https://other.my.crm.example" })];
-    expect(await injected(scheme, SECRETS)).toMatchObject({ origin: "https://other.my.crm.example" });
-    answers = [token({ instance_url: "https://other.my.crm.example" })];
-    const { instanceDomain: _, ...without } = scheme;
-    expect(await injected(without, SECRETS)).toMatchObject({ origin: INSTANCE });
-  });
-
-  it("is requested twice if the endpoint fails, and once if it refuses", async () => {
-    const broken = () => new Response("down", { status: 503 });
-    answers = [broken, token()];
-    expect(await injected(scheme, SECRETS)).toHaveProperty("headers");
-    answers = [broken, () => Promise.reject(new Error("unreachable"))];
-    expect(await injected(scheme, SECRETS)).toEqual({ failed: "the token endpoint could not be reached" });
-    fetched.mockClear();
-    answers = [() => Response.json({ error: "invalid_client" }, { status: 401 })];
-    expect(await injected(scheme, SECRETS)).toEqual({ failed: "the token endpoint answered 401" });
-    expect(fetched).toHaveBeenCalledTimes(1);
-  });
-
-  it.each([
-    [{ access_token: undefined }, "the token endpoint sent no token"],
-    [{ access_token: "two\nlines" }, "the token endpoint sent no token"],
-    [{ token_type: "mac" }, "the token endpoint sent a token that is no Bearer"],
-  ])("is none in the answer %j", async (fields, failed) => {
-    answers = [token(fields)];
-    expect(await injected(scheme, SECRETS)).toEqual({ failed });
+    const app = { scheme: "github_app", installationId: "7" } as const;
+    expect(
+      await injected(app, {
+        CLIENT_ID: "1",
+        PRIVATE_KEY: "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----",
+      }),
+    ).toEqual({ setting: "UPSTREAM_CRM_TWO_PRIVATE_KEY", fault: "is a PUBLIC KEY, and not a private key" });
   });
 });

@@ -10,6 +10,8 @@ export interface Page {
   section(heading: string): Page;
   /** The text of the first fenced block in a language, without the line break at its end. @throws {Error} if there is none. */
   code(language: string): string;
+  /** The text of every fenced block in a language. */
+  codes(language: string): string[];
   /** The cells of every table's rows, as they are written, without the header. */
   readonly rows: readonly (readonly string[])[];
   readonly headings: readonly string[];
@@ -44,6 +46,10 @@ function toPage(tokens: readonly Token[], name: string): Page {
         ofType("code").find(({ lang }) => lang === language),
         `block of ${language}`,
       ).text,
+    codes: (language) =>
+      ofType("code")
+        .filter(({ lang }) => lang === language)
+        .map(({ text }) => text),
     rows: ofType("table").flatMap((table) => table.rows.map((row) => row.map(({ text }) => text))),
     headings: ofType("heading").map(({ text }) => text),
     links: ofType("link").map(({ href }) => href),

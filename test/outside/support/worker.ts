@@ -106,6 +106,13 @@ export async function startWorkers(
           ...settings,
         },
         ratelimits,
+        // The objects of the first are those of all.
+        durableObjects: Object.fromEntries(
+          Object.entries(options.durableObjects as Record<string, object>).map(([binding, object]) => [
+            binding,
+            index === 0 ? object : { ...object, scriptName: names[0] },
+          ]),
+        ),
         // A queue has one consumer.
         queueConsumers: index === 0 ? queueConsumers : {},
         unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
@@ -199,6 +206,7 @@ function bundle(): Promise<string> {
     conditions: ["workerd", "worker", "browser"],
     // Without the operator's own upstreams, which wrangler compiles into dist/ when it builds the Worker.
     alias: { "#upstreams": join(ROOT, "src/config/upstream-files.ts") },
+    external: ["cloudflare:workers"],
     write: false,
   }).then(({ outputFiles }) => outputFiles[0]!.text);
   return bundled;

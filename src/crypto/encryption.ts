@@ -1,0 +1,75 @@
+/** A key for AES-GCM with 256 bits, as a JWK (RFC 7518 §6.4). */
+export interface EncryptionKey {
+  kty: "oct";
+  kid: string;
+  k: string;
+}
+
+/** A text as it is stored: the id of its key, and the nonce and ciphertext of AES-GCM in base64. */
+interface Encrypted {
+  readonly kid: string;
+  readonly iv: string;
+  readonly data: string;
+}
+
+const ALGORITHM = "AES-GCM";
+const imported = new WeakMap<EncryptionKey, Promise<CryptoKey>>();
+
+/**
+ * Encrypts a text under the first key.
+ *
+ * @param boundTo what the text belongs to, for example the id of its row. It is authenticated (as additional data), so a ciphertext that
+ *   is copied to another place cannot be decrypted there.
+ * @returns JSON that names the key's id.
+ */
+export async function encryptText(text: string, boundTo: string, keys: readonly EncryptionKey[]): Promise<string> {
+  const newest = keys[0]!;
+  const iv = crypto.getRandomValues(new Uint8Array(12));
+  const data = await crypto.subtle.encrypt(parameters(iv, boundTo), await keyOf(newest), bytesOf(text));
+  return JSON.stringify({
+    kid: newest.kid,
+    iv: toBase64(iv),
+    data: toBase64(new Uint8Array(data)),
+  } satisfies Encrypted);
+}
+
+/**
+ * Decrypts what {@link encryptText} returned.
+ *
+ * @param setting the name of the setting that has the keys, for the error.
+ * @throws {Error} if the key is not configured any more, or the text is bound to something else.
+ */
+export async function decryptText(
+  encrypted: string,
+  boundTo: string,
+  keys: readonly EncryptionKey[],
+  setting: string,
+): Promise<string> {
+  const { kid, iv, data } = JSON.parse(encrypted) as Encrypted;
+  const key = keys.find((one) => one.kid === kid);
+  if (!key) throw new Error(`${setting} has no key with the kid ${kid}`);
+  const text = await crypto.subtle.decrypt(parameters(fromBase64(iv), boundTo), await keyOf(key), fromBase64(data));
+  return new TextDecoder().decode(text);
+}
+
+const parameters = (iv: Uint8Array<ArrayBuffer>, boundTo: string) => ({
+  name: ALGORITHM,
+  iv,
+  additionalData: bytesOf(boundTo),
+});
+
+function keyOf(key: EncryptionKey): Promise<CryptoKey> {
+  let promise = imported.get(key);
+  if (!promise) {
+    promise = crypto.subtle.importKey("jwk", { ...key }, ALGORITHM, false, ["encrypt", "decrypt"]);
+    imported.set(key, promise);
+  }
+  return promise;
+}
+
+const bytesOf = (text: string) => new TextEncoder().encode(text);
+
+export const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes));
+
+export const fromBase64 = (text: string): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
