@@ -158,6 +158,7 @@ const upstreamShape = {
   removed_links: z.optional(z.array(linkName)),
   timeout_ms: z.optional(milliseconds),
   idle_timeout_ms: z.optional(milliseconds),
+  trailing_slash: z.optional(z.enum(["strict", "optional"])),
 };
 const upstream = z.strictObject(upstreamShape);
 

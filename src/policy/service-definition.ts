@@ -74,6 +74,11 @@ export interface ServiceDefinition {
   readonly rules: readonly string[];
   /** `/api`: put in front of a path that does not begin with this segment, so that both spellings match the same rules. */
   readonly pathPrefix?: `/${string}` | undefined;
+  /**
+   * Whether a path may end in a slash: by `strict`, the default, exactly where its rule does; by `optional` anywhere, because this
+   * upstream does not tell the two apart. What was sent is forwarded.
+   */
+  readonly trailingSlash?: "strict" | "optional" | undefined;
   /** Whether this upstream ignores one `.json` at the end of the path. Rules are matched without it; it is fetched with it. */
   readonly jsonSuffix?: boolean | undefined;
   /** Where an agent's token may be beside `Authorization: Bearer`, because this service's clients put theirs there. */

@@ -43,6 +43,7 @@ export interface UpstreamSettings {
   readonly removed_links?: readonly string[] | undefined;
   readonly timeout_ms?: number | undefined;
   readonly idle_timeout_ms?: number | undefined;
+  readonly trailing_slash?: "strict" | "optional" | undefined;
 }
 
 /** What an operator can say of their own upstreams only. A built-in service says it itself. */
@@ -110,6 +111,7 @@ export function loadServices(
       baseUrl: settings.base_url,
       credential: settings.credential ?? { scheme: "bearer" },
       rules: settings.rules,
+      trailingSlash: settings.trailing_slash,
       ...(settings.refuse_parameters && { refusedParameters: settings.refuse_parameters }),
       ...(settings.agent_token && {
         tokenPlaces: [{ scheme: "header", name: settings.agent_token.header.toLowerCase() } as const],

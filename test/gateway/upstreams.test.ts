@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { bodyLinksOf } from "../../src/policy/body-links.ts";
 import { resolveRequest } from "../../src/policy/resolve.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
@@ -64,8 +64,24 @@ describe("an operator's upstream", () => {
     ["an unknown method", { rules: ["FETCH /a orders"] }, "FETCH is not a method"],
     ["a path without a slash", { rules: ["GET a orders"] }, "does not begin with /"],
     ["an unknown type", { rules: ["GET /{id:number} orders"] }, "a type is int"],
-    ["a half parameter", { rules: ["GET /a{id} orders"] }, 'the segment "a{id}"'],
+    ["a half parameter", { rules: ["GET /a{id orders"] }, 'the segment "a{id"'],
+    ["two parameters in a segment", { rules: ["GET /{a}-{b} orders"] }, "has more than one parameter"],
+    ["a parameter without a name", { rules: ["GET /a{} orders"] }, "has a parameter without a name"],
     ["a tail in the middle", { rules: ["GET /{a...}/b orders"] }, "may only stand at the end"],
+    ["a tail behind a text", { rules: ["GET /x{a...} orders"] }, "as a whole segment"],
+    ["a text for %2F behind a text", { rules: ["GET /x{a:text} orders"] }, "can only be a whole segment"],
+    ["a segment that ends in a dot", { rules: ["GET /{a}. orders"] }, 'the segment "{a}."'],
+    ["a trailing slash of another kind", { trailing_slash: "any" }, "orders.trailing_slash"],
+    [
+      "two rules that differ in a slash, where none matters",
+      { trailing_slash: "optional", rules: ["GET /a orders", "GET /a/ reports"] },
+      "overlap",
+    ],
+    [
+      "a part of a segment that another matches whole",
+      { rules: ["GET /{name} orders", "GET /{name}.json reports"] },
+      "overlap",
+    ],
     ["an empty segment", { rules: ["GET /a//b orders"] }, 'the segment ""'],
     ["a dot segment", { rules: ["GET /a/../b orders"] }, 'the segment ".."'],
     ["an encoded segment", { rules: ["GET /a%2Fb orders"] }, 'the segment "a%2Fb"'],
@@ -219,6 +235,50 @@ describe("an operator's upstream", () => {
     const { status, body } = await call("/health");
     expect(status).toBe(503);
     expect(JSON.stringify(body.details)).toContain('rule \\"GET /a nothing\\"');
+  });
+});
+
+describe("a slash at the end of a path", () => {
+  const shop = (change: object) => ({
+    "UPSTREAMS.shop": {
+      base_url: `${inject("upstream")}/lab/slash`,
+      credential: { scheme: "none" },
+      resources: { orders: ["read", "write"] },
+      rules: ["GET / orders", "GET,POST /orders orders", "GET /stock/ orders"],
+      ...change,
+    },
+  });
+
+  it("that the upstream adds by a redirect leads to a URL that the agent may call, where both are taken", async () => {
+    const { agent, call } = world(shop({ trailing_slash: "optional" }));
+    const { token } = await agent(["shop:orders:read"]);
+    for (const path of ["/proxy/shop", "/proxy/shop/orders", "/proxy/shop/orders?page=2"]) {
+      const redirect = await call(path, { token, redirect: "manual" });
+      expect(redirect.status).toBe(301);
+      const { pathname, search } = new URL(redirect.headers.get("location")!, "https://auth.example.com");
+      expect(pathname + search).toBe(path.replace(/(?=\?|$)/, "/"));
+      const followed = await call(pathname + search, { token });
+      expect([followed.status, followed.headers.get("x-got")]).toEqual([
+        200,
+        `GET /lab/slash${path.slice("/proxy/shop".length).replace(/(?=\?|$)/, "/")}`,
+      ]);
+    }
+  });
+
+  it("is taken exactly where the rule has it, unless both are taken, and a denial says so", async () => {
+    const { agent, call } = world(shop({}));
+    const { token } = await agent(["shop:orders:read"]);
+    expect((await call("/proxy/shop/stock/", { token })).headers.get("x-got")).toBe("GET /lab/slash/stock/");
+    for (const [path, word] of [
+      ["/proxy/shop/stock", "with"],
+      ["/proxy/shop/orders/", "without"],
+    ]) {
+      const { status, body } = await call(path!, { token });
+      expect([status, body.required]).toEqual([403, "shop:*:*"]);
+      expect(body.message).toContain(`There is a rule for it ${word} a slash at its end.`);
+      expect(body.message).toContain('trailing_slash = "optional"');
+    }
+    expect((await call("/proxy/shop/orders//", { token })).body.code).toBe("empty_segment");
   });
 });
 

@@ -15,7 +15,10 @@ const inRepository = [
 
   // Content and history.
   "GET /{what:branches|comments|commits|contents|readme|tags} repos",
+  "GET /contents/ repos",
   "GET,PUT,DELETE /contents/{path...} repos",
+  // A directory, as clients write it. GitHub answers every other path that ends in a slash with 404.
+  "GET /contents/{path...}/ repos",
   "GET /readme/{dir...} repos",
   "GET /{format:tarball|zipball} repos",
   "GET /{format:tarball|zipball}/{ref...} repos",

@@ -56,6 +56,8 @@ export const hubspot: ServiceDefinition = {
   name: "hubspot",
   baseUrl: "https://api.hubapi.com",
   credential: { scheme: "bearer" },
+  // HubSpot's own descriptions and clients write some paths with a slash at the end, and a JAX-RS server routes both alike.
+  trailingSlash: "optional",
   embeds: {
     associations: Object.fromEntries(
       names.flatMap((type) =>

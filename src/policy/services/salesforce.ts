@@ -24,6 +24,8 @@ export const salesforce: ServiceDefinition = {
     tokenUrl: "/services/oauth2/token",
     instanceDomain: "my.salesforce.com",
   },
+  // Salesforce's guide writes `POST …/sobjects/Account/`, and so do clients that join a record's id to it.
+  trailingSlash: "optional",
   // `_HttpMethod` (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest_resources.htm) is one of the
   // parameters that are refused everywhere, and a servlet reads parameters from forms too. JSON contains a record's fields only.
   // Fields of the record itself. `Owner.Email` is not.

@@ -85,6 +85,8 @@ export const zendesk: ServiceDefinition = {
   tokenPlaces: ZENDESK_TOKEN_PLACES,
   credential: { scheme: "basic", usernameSuffix: "/token", orBearer: true },
   jsonSuffix: true,
+  // Rails routes a path without the slash at its end (ActionDispatch::Journey::Router::Utils.normalize_path).
+  trailingSlash: "optional",
   embeds: {
     include: {
       users: "users",
