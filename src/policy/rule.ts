@@ -7,7 +7,8 @@ export const METHODS: ReadonlySet<string> = new Set([...READ_METHODS, ...WRITE_M
 
 export type Matcher =
   | { readonly kind: "literal"; readonly text: string }
-  | { readonly kind: "any" }
+  /** Any one segment without a `%2F`, except these words in any case. */
+  | { readonly kind: "any"; readonly not: readonly string[] }
   /** Any one segment, `%2F` allowed, except these words after a `%2F`: an upstream that decodes it first would read another path. */
   | { readonly kind: "text"; readonly not: readonly string[] }
   /** One or more segments, `%2F` allowed. Only at the end. */
@@ -38,7 +39,7 @@ export interface Rule {
  * Reads `METHODS PATH PERMISSION`.
  *
  * - METHODS: `GET`, `POST,PUT`, or `*` for all. GET covers HEAD.
- * - PATH: whole segments. `{name}` one segment, `{name:int}` one of the types, `{name:a|b}` a choice, `{name:text}` one segment that may
+ * - PATH: whole segments. `{name}` one segment, `{name!a|b}` one but these words, `{name:int}` one of the types, `{name:a|b}` a choice, `{name:text}` one segment that may
  *   contain `%2F`, `{name:text!a|b}` the same without `%2Fa` and `%2Fb`, `{name...}` the rest of the path. All but the last two may have
  *   plain text before and after them: `{name}.json`. A slash at the end matches just that, unless the service takes both.
  * - PERMISSION: `issues:read`, several joined by `+`, or `issues` alone: read for GET and HEAD, write for the others.
@@ -114,14 +115,18 @@ function parseSegment(text: string, isLast: boolean): Matcher {
     );
   }
   if (parameter === undefined) return { kind: "literal", text };
-  const [, name, tail, type] = /^([A-Za-z_][A-Za-z0-9_]*)(?:(\.\.\.)|:(.+))?$/.exec(parameter) ?? [];
+  const [, name, tail, type, words] = /^([A-Za-z_][A-Za-z0-9_]*)(?:(\.\.\.)|:(.+)|!(.+))?$/.exec(parameter) ?? [];
   if (name === undefined) throw new Error(`the segment "${text}" has a parameter without a name`);
   const isWhole = plain === "";
   if (tail) {
     if (!isLast || !isWhole) throw new Error(`${text} may only stand at the end of the path, as a whole segment`);
     return { kind: "tail" };
   }
-  if (!type) return isWhole ? { kind: "any" } : { kind: "affixed", before, type: null, after };
+  if (words !== undefined && !isWhole) throw new Error(`${text}: words are left out of whole segments only`);
+  if (!type) {
+    const excluded = words === undefined ? [] : words.split("|").map(asLenientRouter);
+    return isWhole ? { kind: "any", not: excluded } : { kind: "affixed", before, type: null, after };
+  }
   const [kind, not = ""] = type.split("!");
   if (kind === "text") {
     if (!isWhole) throw new Error(`${text}: {${name}:text} can only be a whole segment`);
@@ -186,7 +191,7 @@ export function matcherKey(matcher: Matcher): string {
     case "literal":
       return matcher.text;
     case "any":
-      return "{}";
+      return `{!${matcher.not.join("|")}}`;
     case "text":
       return `{text!${matcher.not.join("|")}}`;
     case "tail":
@@ -200,7 +205,7 @@ export function matcherKey(matcher: Matcher): string {
   }
 }
 
-/** Returns the forms of what a matcher matches. Words that a text may not contain are left out of account. */
+/** Returns the forms of what a matcher matches, and of the words that it leaves out. */
 function formsOf(matcher: Matcher): Forms {
   switch (matcher.kind) {
     case "any":
@@ -241,7 +246,7 @@ export function matches(matcher: Matcher, text: string): boolean {
     case "literal":
       return matcher.text === text;
     case "any":
-      return !text.includes("/");
+      return !text.includes("/") && (matcher.not.length === 0 || !matcher.not.includes(asLenientRouter(text)));
     case "text":
       return !text.split("/").some((part, index) => index > 0 && matcher.not.includes(asLenientRouter(part)));
     case "tail":

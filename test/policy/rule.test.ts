@@ -41,6 +41,29 @@ describe("a parameter with plain text around it", () => {
   });
 });
 
+describe("a parameter that leaves words out", () => {
+  it.each([
+    ["{id!search|count}", "7", true],
+    ["{id!search|count}", "searches", true],
+    ["{id!search|count}", "search", false],
+    ["{id!search|count}", "Count", false],
+    ["{id!search|count}", "search.json", false],
+    ["{id!search|count}", "a/b", false],
+    ["{id!$count}", "$count", false],
+    ["{id!openapi.json}", "openapi.json", false],
+  ])("%s: %s matches is %s", (pattern, text, expected) => {
+    expect(matches(segment(pattern), text)).toBe(expected);
+  });
+
+  it("does not overlap with these words, and does with all else", () => {
+    expect(matchersMeet(segment("{id!a|b}"), segment("a"))).toBe(false);
+    expect(matchersMeet(segment("{x:a|b}"), segment("{id!a|b}"))).toBe(false);
+    expect(matchersMeet(segment("{id!a}"), segment("{x:a|b}"))).toBe(true);
+    expect(matchersMeet(segment("{id!a}"), segment("{x}"))).toBe(true);
+    expect(matcherKey(segment("{id!a}"))).not.toBe(matcherKey(segment("{id}")));
+  });
+});
+
 describe("a record's id of Salesforce", () => {
   it.each(["001000000000001", "001000000000001AAA", "00Q5e00000AbCdE", "a0B5e00000AbCdEAAX", "7015e000000ABCD"])(
     "may be %s",
