@@ -2,13 +2,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fail, ROOT } from "./local.ts";
 import { readOperations, SERVICES, writeOperations } from "./operations.ts";
-import { coverageTable, differing } from "./vendor-groups.ts";
+import { coverageTable, differing, presetTable } from "./vendor-groups.ts";
 
 /**
  * Prints the table of what the gateway covers, from vendor/operations.
  *
  * - `--list` adds every operation in its last two columns.
- * - `--write` replaces the table in README.md and docs/gateway.md.
+ * - `--write` replaces it in README.md and docs/gateway.md, and the table of presets there.
  * - `--classify SERVICE` first rewrites vendor/operations/SERVICE.txt with the permissions that the gateway requires.
  */
 const args = process.argv.slice(2);
@@ -23,13 +23,17 @@ if (args[0] === "--classify") {
   );
 }
 if (args.includes("--write")) {
-  for (const file of ["README.md", "docs/gateway.md"]) {
+  for (const [file, table] of [
+    ["README.md", coverageTable()],
+    ["docs/gateway.md", coverageTable()],
+    ["docs/gateway.md", presetTable()],
+  ] as const) {
     const text = readFileSync(join(ROOT, file), "utf8");
-    const [header = ""] = coverageTable().split("\n");
+    const [header = ""] = table.split("\n");
     const begin = text.indexOf(header);
     if (begin === -1) fail(`${file} has no table that begins with\n${header}`);
     const end = begin + text.slice(begin).search(/\n(?!\|)/);
-    writeFileSync(join(ROOT, file), text.slice(0, begin) + coverageTable() + text.slice(end));
+    writeFileSync(join(ROOT, file), text.slice(0, begin) + table + text.slice(end));
   }
 }
 console.log(coverageTable());

@@ -1,5 +1,6 @@
 import { actionsOf, BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
-import { readOperations, SERVICES, type Operation } from "./operations.ts";
+import { BUILT_IN_SERVICES } from "../src/policy/services.ts";
+import { classifyWithPreset, readOperations, SERVICES, type Operation } from "./operations.ts";
 
 /** The resource of the catalogue that a group of the vendor is. Independent of the rules, which it is compared with. */
 export const RESOURCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -58,6 +59,28 @@ export function coverageTable(): string {
   return [
     "| service | operations | read | write | uncovered | granted beyond the vendor's group | in the group, yet uncovered |",
     "|---|---:|---:|---:|---:|---:|---:|",
+    ...rows,
+  ].join("\n");
+}
+
+/** A row for each preset, in Markdown: what it adds, and how many of the vendor's operations become covered. */
+export function presetTable(): string {
+  const rows = BUILT_IN_SERVICES.flatMap(({ name, presets = {} }) =>
+    Object.entries(presets).map(([preset, { title, resources }]) => {
+      const classify = classifyWithPreset(name, preset);
+      const covered = readOperations(name)
+        .map((one) => Object.assign({}, one, { classification: classify(one), before: one.classification }))
+        .filter((one) => isCovered(one) && one.classification !== one.before);
+      const reads = covered.filter(isRead).length;
+      const permissions = Object.entries(resources).map(
+        ([resource, actions]) => `\`${resource}: ${actions.join(", ")}\``,
+      );
+      return `| ${name} | \`${preset}\` | ${title} | ${permissions.join(" · ")} | ${reads} | ${covered.length - reads} |`;
+    }),
+  );
+  return [
+    "| service | preset | what it covers | adds to the catalogue | read | write |",
+    "|---|---|---|---|---:|---:|",
     ...rows,
   ].join("\n");
 }

@@ -19,7 +19,7 @@ const baseUrl = z.string().check(
 
 /** The name of a header that may carry a credential. Headers that frame or route the request may not. */
 const headerName = z.string().check(
-  z.regex(/^(?!(?:host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect)$)[a-z0-9-]+$/i, {
+  z.regex(/^(?!(?:host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect)$)[\w-]+$/i, {
     error: "must be a header that can carry a credential",
   }),
 );
@@ -246,6 +246,8 @@ const upstreamShape = {
   removed_links: z.optional(z.array(linkName)),
   timeout_ms: z.optional(milliseconds),
   idle_timeout_ms: z.optional(milliseconds),
+  presets: z.optional(z.array(z.string())),
+  trailing_slash: z.optional(z.enum(["strict", "optional"])),
 };
 const upstream = z.strictObject(upstreamShape);
 

@@ -43,10 +43,11 @@ export function permissionDenied(
   parameter?: string,
 ): ApiError {
   const required = requiredPermission(resolved, missing);
+  const hint = resolved.hint === undefined || parameter ? "" : ` ${resolved.hint}`;
   return forbidden(
     "insufficient_permissions",
     resolved.rule === null || parameter
-      ? `Nothing in the catalogue covers ${parameter ?? "this request"}, so it needs ${required}.`
+      ? `Nothing in the catalogue covers ${parameter ?? "this request"}, so it needs ${required}.${hint}`
       : `This request needs ${missing.join(" and ")}. Ask the agent's administrator for it, then verify again.`,
     { required, granted: [...granted] },
   );

@@ -45,6 +45,7 @@ const rulesFor = ({ rule, service }: ResolvedRequest, wider: readonly string[]):
   // `associations: null` associates nothing.
   nullable: wider,
   isCovered: rule !== null,
+  isFile: rule !== null && service.definition.fileRules?.includes(rule) === true,
 });
 
 /**

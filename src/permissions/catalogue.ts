@@ -23,3 +23,10 @@ export function actionsOf(catalogue: Catalogue, service: string, resource: strin
   const resources = Object.hasOwn(catalogue, service) ? catalogue[service] : undefined;
   return (resources && Object.hasOwn(resources, resource) && resources[resource]) || [];
 }
+
+/**
+ * Returns the actions that `service:resource:*` grants. Of a built-in service these are those of the built-in catalogue, whatever presets
+ * and operators add, so that a permission that was granted before reaches nothing new.
+ */
+export const actionsOfWildcard = (catalogue: Catalogue, service: string, resource: string): readonly string[] =>
+  actionsOf(Object.hasOwn(BUILT_IN_CATALOGUE, service) ? BUILT_IN_CATALOGUE : catalogue, service, resource);

@@ -1,4 +1,4 @@
-import { actionsOf, type Catalogue } from "./catalogue.ts";
+import { actionsOf, actionsOfWildcard, type Catalogue } from "./catalogue.ts";
 
 /** A service, resource or action name. */
 export const NAME_PATTERN = /^[a-z][a-z0-9_-]{0,31}$/;
@@ -36,6 +36,9 @@ export function validatePermission(text: string, catalogue: Catalogue): string |
   if (actions.length === 0) return `${service} has no resource ${resource}. GET /permissions/list names them.`;
   if (action !== "*" && !actions.includes(action)) {
     return `${service}:${resource} can be granted for ${actions.join(", ")} only.`;
+  }
+  if (action === "*" && actionsOfWildcard(catalogue, service, resource).length === 0) {
+    return `${service}:${resource} is not of the built-in catalogue, so its actions are granted by name: ${actions.join(", ")}.`;
   }
   return undefined;
 }

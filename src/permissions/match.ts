@@ -1,11 +1,11 @@
-import { actionsOf, type Catalogue } from "./catalogue.ts";
+import { actionsOfWildcard, type Catalogue } from "./catalogue.ts";
 import { ADMIN, serviceWildcard } from "./grammar.ts";
 
 /**
  * Returns whether a set of permissions grants the required one.
  *
- * `service:resource:*` grants only actions that the catalogue lists, so that a permission granted while a resource was read-only never
- * becomes a write. Write does not imply read.
+ * `service:resource:*` grants only the actions of {@link actionsOfWildcard}, so that a permission granted while a resource was read-only
+ * never becomes a write. Write does not imply read.
  */
 export function isGranted(grants: ReadonlySet<string>, required: string, catalogue: Catalogue): boolean {
   if (grants.has(required) || grants.has(ADMIN)) return true;
@@ -14,10 +14,10 @@ export function isGranted(grants: ReadonlySet<string>, required: string, catalog
   if (grants.has(serviceWildcard(service))) return true;
   if (resource === "*") return false;
   if (action === "*") {
-    const actions = actionsOf(catalogue, service, resource);
+    const actions = actionsOfWildcard(catalogue, service, resource);
     return actions.length > 0 && actions.every((one) => grants.has(`${service}:${resource}:${one}`));
   }
-  return grants.has(`${service}:${resource}:*`) && actionsOf(catalogue, service, resource).includes(action);
+  return grants.has(`${service}:${resource}:*`) && actionsOfWildcard(catalogue, service, resource).includes(action);
 }
 
 /**
@@ -30,7 +30,7 @@ export function waysToGrant(required: string, catalogue: Catalogue): string[][] 
   if (service === "*") return ways;
   ways.push([serviceWildcard(service)]);
   if (resource === "*") return ways;
-  const actions = actionsOf(catalogue, service, resource);
+  const actions = actionsOfWildcard(catalogue, service, resource);
   if (action === "*") {
     if (actions.length > 0) ways.push(actions.map((one) => `${service}:${resource}:${one}`));
   } else if (actions.includes(action)) {

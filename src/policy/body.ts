@@ -28,10 +28,15 @@ export interface BodyToSend {
 export interface BodyRules {
   /** Names that are refused in a form, urlencoded or multipart. */
   readonly forms: WatchedNames;
-  /** Keys that are refused in JSON and in forms: `token`, or `inputs.associations` below a JSON key. */
+  /**
+   * Keys that are refused in JSON and in forms: `token`, or `inputs.associations` below a JSON key. `sorts.propertyName=associations` is
+   * refused only where its value contains this word.
+   */
   readonly keys: readonly string[];
   /** Those of `keys` whose value may be null, which names nothing. */
   readonly nullable?: readonly string[];
+  /** Whether the body is a file. */
+  readonly isFile: boolean;
   /** Whether a rule of the table matches the request. If none does, bodies that are neither JSON nor a form are streamed unchecked. */
   readonly isCovered: boolean;
 }
@@ -56,11 +61,22 @@ const UNTYPED = "application/octet-stream";
  * @returns the treatment, or the fault `body_type_refused` for a type that is malformed, that some upstreams parse as a form although it
  *   is neither of the two form types, or that cannot be checked. The fault applies only if the body turns out not to be empty.
  */
-export function bodyTreatment(headers: Headers, { forms, keys, isCovered }: BodyRules): BodyTreatment | BodyFault {
+export function bodyTreatment(
+  headers: Headers,
+  { forms, keys, isCovered, isFile }: BodyRules,
+): BodyTreatment | BodyFault {
   const type = parseMediaType(endToEndHeader(headers, "content-type") || UNTYPED);
   if (!type) return { code: "body_type_refused", reason: "its Content-Type is malformed" };
   const kind = kindOf(type);
   const isForm = kind === "form" || kind === "multipart";
+  if (isFile) {
+    return kind === "other"
+      ? { kind: "stream", type }
+      : {
+          code: "body_type_refused",
+          reason: `it is a file, and ${type.type} is parsed: send it as application/binary`,
+        };
+  }
   if (kind === "form-like" && forms.exact.size > 0) {
     return { code: "body_type_refused", reason: `some upstreams read ${type.type} as a form` };
   }
@@ -96,7 +112,7 @@ export function checkBody(
   if (kind === "stream") return { body: bytes, contentType: formatMediaType(type) };
   if (kind === "json")
     return checkJson(bytes, type, rules) ?? { code: "bad_body", reason: "it is not valid JSON in UTF-8" };
-  const firsts = keys.map((key) => ({ key, first: watchNames([key.split(".", 1)[0]!]) }));
+  const firsts = keys.map((key) => ({ key, first: watchNames([key.split(/[.=]/, 1)[0]!]) }));
   const refused = (name: string): string | undefined =>
     watchedNameIn(name, forms) ?? firsts.find(({ first }) => watchedNameIn(name, first))?.key;
   if (kind === "multipart") {
@@ -153,13 +169,14 @@ function checkJson(
         ? firstFound(Object.keys(value ?? {}), (one) => watchedNameIn(one, forms))
         : undefined;
     if (name !== undefined) return { code: "parameter_refused", parameter: name };
-    const parameter = keys.find((key) =>
-      hasKey(
+    const parameter = keys.find((key) => {
+      const [path = "", word] = key.split("=");
+      return hasKey(
         value,
-        key.split(".").map((step) => watchNames([step])),
-        nullable.includes(key),
-      ),
-    );
+        path.split(".").map((step) => watchNames([step])),
+        { word, mayBeNull: nullable.includes(key) },
+      );
+    });
     if (parameter !== undefined) return { code: "parameter_refused", parameter };
     return { body: JSON.stringify(value), contentType: formatMediaType(type) };
   } catch {
@@ -179,18 +196,37 @@ function parseJson(bytes: ArrayBuffer): unknown {
  * Returns whether a path of keys leads to a value. Each entry of a list on the way is searched; an empty list does not count as a value. An object in
  * the place of a list counts as one that has the key, because some parsers read it as the list of its values.
  */
-function hasKey(value: unknown, [key, ...rest]: readonly WatchedNames[], mayBeNull: boolean): boolean {
-  if (Array.isArray(value)) return value.some((one) => hasKey(one, key ? [key, ...rest] : [], mayBeNull));
-  if (!key || typeof value !== "object" || value === null) return false;
+function hasKey(value: unknown, [key, ...rest]: readonly WatchedNames[], meant: Meant): boolean {
+  if (Array.isArray(value)) return value.some((one) => hasKey(one, key ? [key, ...rest] : [], meant));
+  if (!key) return meant.word !== undefined && typeof value === "string" && contains(value, meant.word);
+  if (typeof value !== "object" || value === null) return false;
   return Object.entries(value).some(
     ([name, inner]) =>
       watchedNameIn(name, key) !== undefined &&
-      (rest.length === 0 ? isGiven(inner, mayBeNull) : isBelow(inner, rest, mayBeNull)),
+      (rest.length === 0 ? isGiven(inner, meant) : isBelow(inner, rest, meant)),
   );
 }
 
-const isGiven = (value: unknown, mayBeNull: boolean): boolean =>
-  !(mayBeNull && value === null) && !(Array.isArray(value) && value.length === 0);
+/** What counts as a value. */
+interface Meant {
+  /** If given, only a text that contains this word counts, by itself or in a list. */
+  readonly word: string | undefined;
+  /** Whether null is no value. */
+  readonly mayBeNull: boolean;
+}
 
-const isBelow = (value: unknown, keys: readonly WatchedNames[], mayBeNull: boolean): boolean =>
-  Array.isArray(value) ? hasKey(value, keys, mayBeNull) : typeof value === "object" && value !== null;
+function isGiven(value: unknown, meant: Meant): boolean {
+  if (meant.word !== undefined) return hasKey(value, [], meant);
+  return !(meant.mayBeNull && value === null) && !(Array.isArray(value) && value.length === 0);
+}
+
+function isBelow(value: unknown, keys: readonly WatchedNames[], meant: Meant): boolean {
+  if (Array.isArray(value)) return hasKey(value, keys, meant);
+  return typeof value === "object" && value !== null && (meant.word === undefined || contains(value, meant.word));
+}
+
+/** Returns whether a text, or any text within a list or an object, contains a word, in any case and however its characters are composed. */
+function contains(value: unknown, word: string): boolean {
+  if (typeof value === "string") return value.normalize("NFKD").toUpperCase().toLowerCase().includes(word);
+  return typeof value === "object" && value !== null && Object.values(value).some((inner) => contains(inner, word));
+}

@@ -72,7 +72,7 @@ export function explain(
       reasons: { rule: null, lacking: [], message },
     };
   }
-  const { rule, required } = resolved;
+  const { rule, required, hint } = resolved;
   const missing = missingPermissions(required, new Set(permissions ?? []), catalogue);
   const allowed = missing.length === 0;
   return {
@@ -91,7 +91,8 @@ export function explain(
       lacking: missing,
       message:
         (rule === null ? "Nothing in the catalogue covers this request. " : "") +
-        (allowed ? "It would be forwarded." : `It needs ${missing.join(" and ")}.`),
+        (allowed ? "It would be forwarded." : `It needs ${missing.join(" and ")}.`) +
+        (hint === undefined ? "" : ` ${hint}`),
     },
   };
 }

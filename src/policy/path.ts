@@ -2,7 +2,9 @@
 export interface CanonicalPath {
   /** The percent-decoded segments, which rules match. A segment contains a `/` only if the path has `%2F` there. */
   readonly texts: readonly string[];
-  /** The path as it is fetched, normalized by RFC 3986 §6.2.2. */
+  /** Whether the path ends in a slash, which is not among the segments. */
+  readonly slash: boolean;
+  /** The path as it is fetched, normalized by RFC 3986 §6.2.2, with its slash at the end if it has one. */
   readonly encoded: string;
 }
 
@@ -23,7 +25,7 @@ export type PathFault =
 
 const MAX_PATH_LENGTH = 8192;
 /** Matches most paths, which are canonical already: no segment is encoded, begins or ends with a dot, or is empty. */
-const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*)+$/;
+const PLAIN = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~!$&'()*+,=:@-]+)*)+\/?$/;
 const PCHAR = /^[A-Za-z0-9._~!$&'()*+,;=:@-]$/;
 const UNRESERVED = /^[A-Za-z0-9._~-]$/;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
@@ -40,16 +42,18 @@ const ENCODED_AGAIN = /%[0-9A-Fa-f]{2}/;
  *
  * Whatever two parsers may read differently is refused and not repaired: dot segments in any encoding, double encoding, back-slashes,
  * characters that look like dots and slashes, control characters, empty segments, `;` parameters, and segments that end in a dot or a
- * space, which some servers strip. `%2F` is kept: whether it is allowed depends on the rule.
+ * space, which some servers strip. `%2F` and one slash at the end are kept: whether they are allowed depends on the rule.
  */
 export function canonicalPath(rawPath: string): CanonicalPath | PathFault {
   if (rawPath.length > MAX_PATH_LENGTH) return "path_too_long";
-  if (rawPath === "" || rawPath === "/") return { texts: [], encoded: "/" };
-  if (PLAIN.test(rawPath)) return { texts: rawPath.slice(1).split("/"), encoded: rawPath };
+  const slash = rawPath.endsWith("/");
+  if (rawPath === "" || rawPath === "/") return { texts: [], slash, encoded: "/" };
+  const segments = rawPath.slice(1, slash ? -1 : undefined).split("/");
+  if (PLAIN.test(rawPath)) return { texts: segments, slash, encoded: rawPath };
   if (!rawPath.startsWith("/")) return "empty_segment";
   const texts: string[] = [];
   let path = "";
-  for (const raw of rawPath.slice(1).split("/")) {
+  for (const raw of segments) {
     const encoded = normalise(raw);
     if (encoded === undefined) return "bad_encoding";
     let text: string;
@@ -63,7 +67,7 @@ export function canonicalPath(rawPath: string): CanonicalPath | PathFault {
     texts.push(text);
     path += `/${encoded}`;
   }
-  return { texts, encoded: path };
+  return { texts, slash, encoded: slash ? `${path}/` : path };
 }
 
 function faultIn(text: string): PathFault | undefined {
@@ -72,8 +76,8 @@ function faultIn(text: string): PathFault | undefined {
   if (text.includes(";")) return "path_parameter";
   if (LOOKALIKE.test(text)) return "lookalike_character";
   if (ENCODED_AGAIN.test(text)) return "double_encoding";
+  if (text === "" || /.\/(?:\/|$)|^\/\//.test(text)) return "empty_segment";
   for (const part of text.split("/")) {
-    if (part === "") return "empty_segment";
     // A server that decodes before it parses ends the path at the `#` or the `?`.
     if (/^\.{1,2}(?:[?#]|$)/.test(part)) return "dot_segment";
     // Any white space: some servers fold the others to U+0020 before they trim.

@@ -4,7 +4,7 @@ import { MAX_CHECKED_BODY, type BodyFault } from "./body.ts";
 import { canonicalPath, splitTarget, type CanonicalPath, type PathFault } from "./path.ts";
 import { parseQuery, type QueryFault } from "./query.ts";
 import { declaresBody, readRequestHeaders, type ReadHeaders, type RefusedHeader } from "./request-headers.ts";
-import { isRead, METHODS } from "./rule.ts";
+import { isRead, METHODS, type Rule } from "./rule.ts";
 import type { Service } from "./services.ts";
 import { findRule, allowsEncodedSlashes, untilMark } from "./rule-table.ts";
 
@@ -50,6 +50,8 @@ export interface ResolvedRequest {
   readonly write: boolean;
   /** The canonical path below the service's base URL. It is matched against the rules, and the same string is fetched. */
   readonly path: string;
+  /** Whether the path was sent with a slash at its end: `/` is the same path with and without it, and what was sent is fetched. */
+  readonly slash: boolean;
   /** The raw query without its `?`, as it is fetched. Empty if there is none. */
   readonly query: string;
   /** The matching line of the service's rules, or null if none matches (the request is uncovered). */
@@ -60,6 +62,8 @@ export interface ResolvedRequest {
   readonly links: LinkMode | undefined;
   /** The headers that are forwarded, and the names of those that are not. */
   readonly headers: Pick<ReadHeaders, "forwarded" | "dropped">;
+  /** For an uncovered request, how it could be sent to be covered, as a sentence; undefined if there is no such way. */
+  readonly hint: string | undefined;
 }
 
 const PATH_FAULTS: Readonly<Record<PathFault, string>> = {
@@ -67,7 +71,8 @@ const PATH_FAULTS: Readonly<Record<PathFault, string>> = {
   double_encoding: "The path is percent-encoded twice.",
   backslash: "The path contains a back-slash.",
   control_character: "The path contains a control character.",
-  empty_segment: "The path contains an empty segment (//, or a slash at its end).",
+  empty_segment:
+    "The path contains an empty segment: two slashes in a row, or a %2F at the end of a segment or next to another.",
   dot_segment: "The path contains a dot segment (. or .., alone or before # or ?).",
   lookalike_character: "The path contains a character that some servers read as a dot, a slash or a percent sign.",
   path_parameter: "The path contains a ; parameter.",
@@ -124,17 +129,18 @@ export function resolveRequest(
   const parsedQuery = parseQuery(query + encodedQuery(canonical), table.queryNames, table.embeds);
   if ("code" in parsedQuery) return refusedQuery(parsedQuery);
 
-  const { texts, encoded } = withPrefix(canonical, definition.pathPrefix);
-  const matched = definition.jsonSuffix ? withoutJsonSuffix(texts) : texts;
-  const rule = findRule(table, method, matched);
+  const { texts, slash, encoded } = withPrefix(canonical, definition.pathPrefix);
+  const suffixless = definition.jsonSuffix ? withoutJsonSuffix : (same: readonly string[]) => same;
+  const matched = suffixless(texts);
+  const rule = findRule(table, method, matched, slash);
   if (encoded.includes("%2F") && !allowsEncodedSlashes(table, rule, method, matched))
     return refuse(400, "encoded_slash", PATH_FAULTS.encoded_slash);
 
-  // A server that decodes before it parses ends the path at an encoded `?` or `#`: the rule of that path must allow the request too.
-  const ended = /%3F|%23/.test(encoded) ? findRule(table, method, untilMark(matched)) : rule;
-  const covered = rule !== undefined && ended !== undefined && parsedQuery.embedded !== null;
+  const others = encoded.includes("%") ? otherReadings(encoded, texts, slash) : [];
+  const rules = [rule, ...others.map((one) => findRule(table, method, suffixless(one.texts), one.slash))];
+  const covered = parsedQuery.embedded !== null && rules.every((one) => one !== undefined);
   const required = covered
-    ? union(union(rule.required, ended.required), parsedQuery.embedded)
+    ? unique([...rules.flatMap((one) => one.required), ...parsedQuery.embedded])
     : [serviceWildcard(service.name)];
   const write = required.some((permission) => !permission.endsWith(":read"));
   // Nothing is known about an uncovered request but its method.
@@ -146,12 +152,52 @@ export function resolveRequest(
     method,
     write,
     path: encoded,
+    slash,
     query,
-    rule: covered ? rule.source : null,
+    rule: covered ? rule!.source : null,
     required,
     links,
     headers: read,
+    hint:
+      covered || parsedQuery.embedded === null
+        ? undefined
+        : hintFor(rule, findRule(table, method, matched, !slash), slash),
   };
+}
+
+/** Characters that may mean something in a segment, and mean nothing if they are encoded (RFC 3986 §2.2). */
+const ENCODED_DELIMITERS = /%(?=2[146789ABC]|3[AD]|40)/g;
+
+/**
+ * Returns how other servers read a path with encoded characters. The rule of each reading must allow the request too.
+ *
+ * - A server that decodes before it parses ends the path at an encoded `?` or `#`.
+ * - A server that keeps an encoded delimiter apart from a plain one reads `models/x%3Adelete` as the model `x:delete`, not as the
+ *   operation `delete` of the model `x`.
+ */
+function otherReadings(
+  encoded: string,
+  texts: readonly string[],
+  slash: boolean,
+): Pick<CanonicalPath, "texts" | "slash">[] {
+  const readings: Pick<CanonicalPath, "texts" | "slash">[] = [];
+  if (/%3F|%23/.test(encoded)) {
+    const ended = untilMark(texts);
+    readings.push(ended.at(-1) === "" ? { texts: ended.slice(0, -1), slash: true } : { texts: ended, slash: false });
+  }
+  const kept = encoded.replace(ENCODED_DELIMITERS, "%25");
+  if (kept !== encoded) {
+    const parts = kept.slice(1, slash ? -1 : undefined).split("/");
+    readings.push({ texts: parts.map(decodeURIComponent), slash });
+  }
+  return readings;
+}
+
+/** Returns what an uncovered request could be sent as, as a sentence, if there is a rule for that. */
+function hintFor(rule: Rule | undefined, withOtherSlash: Rule | undefined, slash: boolean): string | undefined {
+  if (rule) return "A character in its path has two meanings: write delimiters like : and ( as they are, not encoded.";
+  if (!withOtherSlash) return undefined;
+  return `There is a rule for it ${slash ? "without" : "with"} a slash at its end. If this API takes both, its administrator can set trailing_slash = "optional".`;
 }
 
 /**
@@ -164,13 +210,13 @@ function encodedQuery({ texts, encoded }: CanonicalPath): string {
   return `&${path.slice(path.indexOf("?") + 1)}`;
 }
 
-const union = (some: readonly string[], more: readonly string[]): readonly string[] =>
-  more.length === 0 || more === some ? some : [...new Set([...some, ...more])];
+const unique = (list: readonly string[]): readonly string[] => (list.length > 1 ? [...new Set(list)] : list);
 
 function withPrefix(path: CanonicalPath, prefix: string | undefined): CanonicalPath {
   if (!prefix || path.texts[0] === prefix.slice(1)) return path;
-  const { texts, encoded } = path;
-  return { texts: [prefix.slice(1), ...texts], encoded: encoded === "/" ? prefix : prefix + encoded };
+  const { texts, slash, encoded } = path;
+  const isRoot = encoded === "/" && !slash;
+  return { texts: [prefix.slice(1), ...texts], slash, encoded: isRoot ? prefix : prefix + encoded };
 }
 
 function withoutJsonSuffix(texts: readonly string[]): readonly string[] {
@@ -184,8 +230,8 @@ function withoutJsonSuffix(texts: readonly string[]): readonly string[] {
  * @param origin the service's own origin, or the one that its credential is issued for.
  * @throws {Error} if a URL parser reads anything but this origin and the path that was checked.
  */
-export function upstreamUrl({ service, path, query }: ResolvedRequest, origin: string): URL {
-  const pathname = path === "/" ? service.basePath || "/" : service.basePath + path;
+export function upstreamUrl({ service, path, slash, query }: ResolvedRequest, origin: string): URL {
+  const pathname = path === "/" && !slash ? service.basePath || "/" : service.basePath + path;
   const url = new URL(origin + pathname + (query && `?${query}`));
   if (url.origin !== origin || url.pathname !== pathname || url.username || url.password) {
     throw new Error("the upstream URL is not the one that was checked");

@@ -1,34 +1,26 @@
 import { NAME_PATTERN } from "../permissions/grammar.ts";
+import { ANY, formsMeet, literal, patternOf, TEXT, TYPES, type Forms } from "./segment-form.ts";
 
 const READ_METHODS = ["GET", "HEAD"] as const;
 const WRITE_METHODS = ["POST", "PUT", "PATCH", "DELETE"] as const;
 export const METHODS: ReadonlySet<string> = new Set([...READ_METHODS, ...WRITE_METHODS]);
 
-/** The types of path parameters. A parameter without a type matches any one segment without a `%2F`. */
-const TYPES: Readonly<Record<string, RegExp>> = {
-  int: /^\d+$/,
-  uuid: /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i,
-  /** An API version as a number: `v61.0`. */
-  version: /^v\d{1,3}\.\d$/,
-  /** An API version as a month: `2026-03`, `2026-03-beta`. */
-  month: /^\d{4}-\d{2}(?:-beta)?$/,
-  /** A record's id of 15 characters, or of 18 with their checksum. */
-  record: /^[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?$/,
-  /** The name of a custom field. */
-  custom: /^[A-Za-z]\w{0,56}__c$/i,
-};
-
-/** The pairs of types, in alphabetical order, that match some text in common. A test shows that no other two types do. */
-const OVERLAPPING_TYPES = new Set(["int record"]);
-
 export type Matcher =
   | { readonly kind: "literal"; readonly text: string }
-  | { readonly kind: "any" }
+  /** Any one segment without a `%2F`, except these words in any case. */
+  | { readonly kind: "any"; readonly not: readonly string[] }
   /** Any one segment, `%2F` allowed, except these words after a `%2F`: an upstream that decodes it first would read another path. */
   | { readonly kind: "text"; readonly not: readonly string[] }
   /** One or more segments, `%2F` allowed. Only at the end. */
   | { readonly kind: "tail" }
   | { readonly kind: "type"; readonly name: string; readonly pattern: RegExp }
+  /** A parameter with plain text before or after it: `{model}:generateContent`. Without a name of a type it is any text. */
+  | {
+      readonly kind: "affixed";
+      readonly before: string;
+      readonly type: { readonly name: string; readonly pattern: RegExp } | null;
+      readonly after: string;
+    }
   | { readonly kind: "choice"; readonly texts: readonly string[] };
 
 /** One line of a service's table. */
@@ -37,6 +29,8 @@ export interface Rule {
   readonly source: string;
   readonly methods: readonly string[];
   readonly segments: readonly Matcher[];
+  /** Whether the path ends in a slash. `either` matches both. */
+  readonly slash: boolean | "either";
   /** Full permissions, all of them required. */
   readonly required: readonly string[];
 }
@@ -45,8 +39,9 @@ export interface Rule {
  * Reads `METHODS PATH PERMISSION`.
  *
  * - METHODS: `GET`, `POST,PUT`, or `*` for all. GET covers HEAD.
- * - PATH: whole segments. `{name}` one segment, `{name:int}` one of the types, `{name:a|b}` a choice, `{name:text}` one segment that may
- *   contain `%2F`, `{name:text!a|b}` the same without `%2Fa` and `%2Fb`, `{name...}` the rest of the path.
+ * - PATH: whole segments. `{name}` one segment, `{name!a|b}` one but these words, `{name:int}` one of the types, `{name:a|b}` a choice, `{name:text}` one segment that may
+ *   contain `%2F`, `{name:text!a|b}` the same without `%2Fa` and `%2Fb`, `{name...}` the rest of the path. All but the last two may have
+ *   plain text before and after them: `{name}.json`. A slash at the end matches just that, unless the service takes both.
  * - PERMISSION: `issues:read`, several joined by `+`, or `issues` alone: read for GET and HEAD, write for the others.
  *
  * One line may become two rules, a reading and a writing one.
@@ -63,7 +58,7 @@ export function parseRule(source: string, service: string): Rule[] {
   for (const method of methods) {
     if (!METHODS.has(method)) throw new Error(`${method} is not a method that the gateway forwards`);
   }
-  const segments = parsePath(path);
+  const { segments, slash } = parsePath(path);
   const reads = methods.filter(isRead);
   const writes = methods.filter((method) => !isRead(method));
   const rules: Rule[] = [];
@@ -74,7 +69,7 @@ export function parseRule(source: string, service: string): Rule[] {
     if (group.length === 0) continue;
     const required = permissions(permissionText, action, service);
     const withHead = group.includes("GET") && !group.includes("HEAD") ? [...group, "HEAD"] : group;
-    rules.push({ source, methods: withHead, segments, required });
+    rules.push({ source, methods: withHead, segments, slash, required });
   }
   return rules;
 }
@@ -99,38 +94,71 @@ function fullPermission(text: string, action: string, service: string): string {
   return `${service}:${parts[0]}:${parts[1] ?? action}`;
 }
 
-function parsePath(path: string): Matcher[] {
+/** Reads the path of a rule. The path `/` has no segments, and is the same with and without its slash. */
+function parsePath(path: string): Pick<Rule, "segments" | "slash"> {
   if (!path.startsWith("/")) throw new Error(`the path ${path} does not begin with /`);
-  if (path === "/") return [];
-  const texts = path.slice(1).split("/");
-  return texts.map((text, position) => {
-    const parameter = /^\{([A-Za-z_][A-Za-z0-9_]*)(?:(\.\.\.)|:([^{}]+))?\}$/.exec(text);
-    if (!parameter) {
-      if (!/^[A-Za-z0-9_.~!$&'()*+,=:@-]+$/.test(text) || /^\.+$|\.$/.test(text)) {
-        throw new Error(`the segment "${text}" is neither plain text nor {parameter}`);
-      }
-      return { kind: "literal", text };
-    }
-    const [, , tail, type] = parameter;
-    if (tail) {
-      if (position !== texts.length - 1) throw new Error(`${text} may only stand at the end of the path`);
-      return { kind: "tail" };
-    }
-    if (!type) return { kind: "any" };
-    const [kind, not = ""] = type.split("!");
-    if (kind === "text") return { kind, not: not.toLowerCase().split("|") };
-    const pattern = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
-    if (pattern) return { kind: "type", name: type, pattern };
-    const choices = type.split("|");
-    if (choices.length < 2 || choices.includes(""))
-      throw new Error(`${text}: a type is ${Object.keys(TYPES).join(", ")}, text, or a choice a|b`);
-    return { kind: "choice", texts: choices };
-  });
+  if (path === "/") return { segments: [], slash: "either" };
+  const slash = path.endsWith("/");
+  const texts = path.slice(1, slash ? -1 : undefined).split("/");
+  return { segments: texts.map((text, position) => parseSegment(text, position === texts.length - 1)), slash };
+}
+
+const PLAIN_TEXT = /^[A-Za-z0-9_.~!$&'()*+,=:@-]*$/;
+
+function parseSegment(text: string, isLast: boolean): Matcher {
+  const [, before = "", parameter, after = ""] = /^([^{}]*)\{([^{}]*)\}([^{}]*)$/.exec(text) ?? [];
+  const plain = parameter === undefined ? text : before + after;
+  if (/\}.*\{.*\}/.test(text)) throw new Error(`the segment "${text}" has more than one parameter`);
+  if (!PLAIN_TEXT.test(plain) || (parameter === undefined && !/[^.]/.test(text)) || text.endsWith(".")) {
+    throw new Error(
+      `the segment "${text}" is neither plain text nor {parameter}, with or without plain text around it`,
+    );
+  }
+  if (parameter === undefined) return { kind: "literal", text };
+  const [, name, tail, type, words] = /^([A-Za-z_][A-Za-z0-9_]*)(?:(\.\.\.)|:(.+)|!(.+))?$/.exec(parameter) ?? [];
+  if (name === undefined) throw new Error(`the segment "${text}" has a parameter without a name`);
+  const isWhole = plain === "";
+  if (tail) {
+    if (!isLast || !isWhole) throw new Error(`${text} may only stand at the end of the path, as a whole segment`);
+    return { kind: "tail" };
+  }
+  if (words !== undefined && !isWhole) throw new Error(`${text}: words are left out of whole segments only`);
+  if (!type) {
+    const excluded = words === undefined ? [] : words.split("|").map(asLenientRouter);
+    return isWhole ? { kind: "any", not: excluded } : { kind: "affixed", before, type: null, after };
+  }
+  const [kind, not = ""] = type.split("!");
+  if (kind === "text") {
+    if (!isWhole) throw new Error(`${text}: {${name}:text} can only be a whole segment`);
+    return { kind, not: not === "" ? [] : not.toLowerCase().split("|") };
+  }
+  const pattern = typePattern(type);
+  if (pattern) {
+    const typed = { name: type, pattern };
+    return isWhole ? { kind: "type", ...typed } : { kind: "affixed", before, type: typed, after };
+  }
+  const choices = type.split("|");
+  if (choices.length < 2 || choices.includes(""))
+    throw new Error(`${text}: a type is ${Object.keys(TYPES).join(", ")}, text, or a choice a|b`);
+  return { kind: "choice", texts: choices.map((choice) => before + choice + after) };
+}
+
+const patterns = new Map<string, RegExp>();
+
+/** Returns the pattern of a type, or undefined if there is no type of this name. */
+function typePattern(name: string): RegExp | undefined {
+  const forms = Object.hasOwn(TYPES, name) ? TYPES[name] : undefined;
+  if (forms && !patterns.has(name)) patterns.set(name, patternOf(forms));
+  return forms && patterns.get(name);
 }
 
 /** Returns whether both rules match some method and path. */
 export function overlap(one: Rule, other: Rule): boolean {
-  return one.methods.some((method) => other.methods.includes(method)) && pathsMeet(one.segments, other.segments);
+  return (
+    one.methods.some((method) => other.methods.includes(method)) &&
+    (one.slash === other.slash || one.slash === "either" || other.slash === "either") &&
+    pathsMeet(one.segments, other.segments)
+  );
 }
 
 function pathsMeet(one: readonly Matcher[], other: readonly Matcher[]): boolean {
@@ -139,18 +167,64 @@ function pathsMeet(one: readonly Matcher[], other: readonly Matcher[]): boolean 
     const b = other[i];
     if (!a || !b) return !a && !b;
     if (a.kind === "tail" || b.kind === "tail") return true;
-    if (!segmentsMeet(a, b)) return false;
+    if (!matchersMeet(a, b)) return false;
   }
 }
 
-function segmentsMeet(a: Matcher, b: Matcher): boolean {
+const meetings = new Map<string, boolean>();
+
+/** Returns whether some segment matches both. */
+export function matchersMeet(a: Matcher, b: Matcher): boolean {
   if (a.kind === "literal") return matches(b, a.text);
   if (b.kind === "literal") return matches(a, b.text);
   if (a.kind === "choice") return a.texts.some((text) => matches(b, text));
   if (b.kind === "choice") return b.texts.some((text) => matches(a, text));
-  if (a.kind === "type" && b.kind === "type")
-    return a.name === b.name || OVERLAPPING_TYPES.has([a.name, b.name].sort().join(" "));
-  return true;
+  const key = `${matcherKey(a)} ${matcherKey(b)}`;
+  let meets = meetings.get(key);
+  if (meets === undefined) meetings.set(key, (meets = formsMeet(formsOf(a), formsOf(b))));
+  return meets;
+}
+
+/** Returns a text that is equal for two matchers exactly if they match the same by their definition. */
+export function matcherKey(matcher: Matcher): string {
+  switch (matcher.kind) {
+    case "literal":
+      return matcher.text;
+    case "any":
+      return `{!${matcher.not.join("|")}}`;
+    case "text":
+      return `{text!${matcher.not.join("|")}}`;
+    case "tail":
+      return "{...}";
+    case "type":
+      return `{${matcher.name}}`;
+    case "affixed":
+      return `${matcher.before}{${matcher.type?.name ?? ""}}${matcher.after}`;
+    case "choice":
+      return `{${matcher.texts.join("|")}}`;
+  }
+}
+
+/** Returns the forms of what a matcher matches, and of the words that it leaves out. */
+function formsOf(matcher: Matcher): Forms {
+  switch (matcher.kind) {
+    case "any":
+      return ANY;
+    case "text":
+    case "tail":
+      return TEXT;
+    case "type":
+      return TYPES[matcher.name]!;
+    case "literal":
+      return [literal(matcher.text)];
+    case "choice":
+      return matcher.texts.map(literal);
+    case "affixed": {
+      const { before, type, after } = matcher;
+      const inner = type ? TYPES[type.name]! : ANY;
+      return inner.map((runs) => literal(before).concat(runs, literal(after)));
+    }
+  }
 }
 
 /**
@@ -172,13 +246,20 @@ export function matches(matcher: Matcher, text: string): boolean {
     case "literal":
       return matcher.text === text;
     case "any":
-      return !text.includes("/");
+      return !text.includes("/") && (matcher.not.length === 0 || !matcher.not.includes(asLenientRouter(text)));
     case "text":
       return !text.split("/").some((part, index) => index > 0 && matcher.not.includes(asLenientRouter(part)));
     case "tail":
       return true;
     case "type":
       return matcher.pattern.test(text);
+    case "affixed": {
+      const { before, type, after } = matcher;
+      if (text.length <= before.length + after.length || !text.startsWith(before) || !text.endsWith(after))
+        return false;
+      const inner = text.slice(before.length, text.length - after.length);
+      return type ? type.pattern.test(inner) : !inner.includes("/");
+    }
     case "choice":
       return matcher.texts.includes(text);
   }

@@ -120,6 +120,19 @@ export const REFUSED_PARAMETERS: readonly string[] = [
   "method",
 ];
 
+/** Rules that an operator turns on by their name, because not every deployment wants them. */
+export interface Preset {
+  /** What its permissions allow, as a noun phrase. */
+  readonly title: string;
+  /** What it adds to the catalogue: resource → actions. */
+  readonly resources: Readonly<Record<string, readonly string[]>>;
+  readonly rules: readonly string[];
+  /** What it adds to the embedding parameters. */
+  readonly embeds?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Those of its rules whose body is a file. */
+  readonly fileRules?: readonly string[];
+}
+
 /** Everything that the gateway knows about one upstream. It is data only: adding a service adds no code. */
 export interface ServiceDefinition {
   readonly name: string;
@@ -128,8 +141,22 @@ export interface ServiceDefinition {
   readonly credential: CredentialScheme;
   /** Lines of `METHODS PATH PERMISSION`; see `parseRule`. A request that no line matches is uncovered. */
   readonly rules: readonly string[];
+  /** Further rules by the name under which they are turned on. */
+  readonly presets?: Readonly<Record<string, Preset>>;
+  /**
+   * What no rule may match, neither a preset's nor an operator's, as lines of `METHODS PATH`: operations on several resources at once,
+   * operations that give out a credential, and those that decide what credentials may do.
+   */
+  readonly refused?: readonly string[];
+  /** The rules whose body is a file: it is streamed, and a type that the upstream would parse is refused. */
+  readonly fileRules?: readonly string[];
   /** `/api`: put in front of a path that does not begin with this segment, so that both spellings match the same rules. */
   readonly pathPrefix?: `/${string}` | undefined;
+  /**
+   * Whether a path may end in a slash: by `strict`, the default, exactly where its rule does; by `optional` anywhere, because this
+   * upstream does not tell the two apart. What was sent is forwarded.
+   */
+  readonly trailingSlash?: "strict" | "optional" | undefined;
   /** Whether this upstream ignores one `.json` at the end of the path. Rules are matched without it; it is fetched with it. */
   readonly jsonSuffix?: boolean | undefined;
   /** Where an agent's token may be beside `Authorization: Bearer`, because this service's clients put theirs there. */
@@ -157,8 +184,8 @@ export interface ServiceDefinition {
    */
   readonly embeds?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /**
-   * Keys that are refused in a body, in lower case: `token`, or `inputs.associations` below a JSON key (through arrays). If there is any,
-   * JSON and forms are read whole before they are forwarded, up to `MAX_CHECKED_BODY`.
+   * Keys that are refused in a body, in lower case: `token`, or `inputs.associations` below a JSON key (through arrays), or
+   * `sorts=associations` if a text in its value contains that word. If there is any, JSON and forms are read whole before they are forwarded, up to `MAX_CHECKED_BODY`.
    */
   readonly refusedBodyParameters?: readonly string[];
   /** The same for keys that do more than the rule's permission allows: a body with one of them needs the service's wildcard. */

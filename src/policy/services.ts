@@ -12,6 +12,7 @@ import { salesforce } from "./services/salesforce.ts";
 import { slack } from "./services/slack.ts";
 import { stripe } from "./services/stripe.ts";
 import { zendesk } from "./services/zendesk.ts";
+import { extendService, refusedRules } from "./extend-service.ts";
 import { compileTable, overlaps, type RuleTable } from "./rule-table.ts";
 
 /** The services that need no configuration but their credential. */
@@ -48,10 +49,10 @@ export interface UpstreamSettings {
   readonly removed_links?: readonly string[] | undefined;
   readonly timeout_ms?: number | undefined;
   readonly idle_timeout_ms?: number | undefined;
+  readonly trailing_slash?: "strict" | "optional" | undefined;
+  /** Of a built-in service: the names of the presets that are on. */
+  readonly presets?: readonly string[] | undefined;
 }
-
-/** What an operator can say of their own upstreams only. A built-in service says it itself. */
-const OWN_KEYS = ["rules", "resources", "refuse_parameters", "request_headers", "headers", "agent_token"] as const;
 
 /** What is wrong with the declaration of an upstream. */
 export interface UpstreamFault {
@@ -64,6 +65,9 @@ export interface UpstreamFault {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
+
+/** What an operator can say of their own upstreams only. A built-in service says it itself. */
+const OWN_ONLY = ["refuse_parameters", "trailing_slash", "request_headers", "headers", "agent_token"] as const;
 
 /** Returns the name of the secret that contains one part of a service's credential: `UPSTREAM_GITHUB_TOKEN`. */
 export const secretName = (service: string, part: SecretPart): string =>
@@ -94,16 +98,28 @@ export function loadServices(
   }
   for (const definition of BUILT_IN_SERVICES) {
     const settings = upstreams.get(definition.name);
-    if (settings && OWN_KEYS.some((key) => settings[key] !== undefined)) {
-      const message =
-        "only base_url, credential, timeout_ms, idle_timeout_ms, response_headers, body_links and removed_links of a built-in service can be set.";
-      faults.push({ upstream: definition.name, path: [], message });
+    const { name } = definition;
+    for (const key of OWN_ONLY) {
+      if (settings?.[key] === undefined) continue;
+      const message = `cannot be set of a built-in service, which says it itself.`;
+      faults.push({ upstream: name, path: [key], message });
     }
-    services.set(definition.name, createService(definition, settings, catalogue));
+    const extended = extendService(definition, catalogue[name] ?? {}, settings ?? {});
+    for (const { index, message } of extended.unknown) {
+      faults.push({ upstream: name, path: ["presets", index], message });
+    }
+    catalogue[name] = extended.resources;
+    const service = createService(extended.definition, settings, catalogue);
+    if (settings?.rules) faults.push(...ruleFaults(extended.definition, service, catalogue, settings.rules));
+    services.set(name, service);
   }
 
   for (const [name, settings] of upstreams) {
     if (services.has(name)) continue;
+    if (settings.presets) {
+      const message = `are for the built-in services (${BUILT_IN_SERVICES.map((one) => one.name).join(", ")}).`;
+      faults.push({ upstream: name, path: ["presets"], message });
+    }
     if (!settings.base_url || !settings.rules || !settings.resources) {
       faults.push({ upstream: name, path: [], message: "base_url, resources and rules are all needed." });
       continue;
@@ -116,6 +132,7 @@ export function loadServices(
       credential: settings.credential ?? { scheme: "bearer" },
       rules: settings.rules,
       refusedParameters: settings.refuse_parameters ?? COMMON_REFUSED_PARAMETERS,
+      trailingSlash: settings.trailing_slash,
       ...(settings.agent_token && {
         tokenPlaces: [{ scheme: "header", name: settings.agent_token.header.toLowerCase() } as const],
       }),
@@ -127,7 +144,7 @@ export function loadServices(
       }),
     };
     const own = createService(definition, settings, catalogue);
-    faults.push(...ruleFaults(definition, own, catalogue));
+    faults.push(...ruleFaults(definition, own, catalogue, settings.rules));
     const other = [...services.keys()].find((one) => secretName(one, "TOKEN") === secretName(name, "TOKEN"));
     if (other) {
       const message = `its secrets would have the same names as those of ${other} (${secretName(name, "TOKEN")}). Rename one.`;
@@ -194,19 +211,46 @@ function credentialHeaders(credential: CredentialScheme | undefined): ReadonlySe
   return new Set(names.map((name) => name.toLowerCase()));
 }
 
-/** Every rule that cannot be read, or, if all can, every pair of rules that some request would match both of. */
-function ruleFaults(definition: ServiceDefinition, service: Service, catalogue: Catalogue): UpstreamFault[] {
-  const upstream = definition.name;
-  const faults = definition.rules.flatMap((rule, index) => {
+/**
+ * Every rule of an operator that cannot be read, or, if all can, every one that a request could match beside another rule, or that could
+ * match what the service refuses.
+ *
+ * @param own the operator's rules. They stand at the end of the service's.
+ */
+function ruleFaults(
+  definition: ServiceDefinition,
+  service: Service,
+  catalogue: Catalogue,
+  own: readonly string[],
+): UpstreamFault[] {
+  const fault = (index: number, message: string): UpstreamFault => ({
+    upstream: definition.name,
+    path: ["rules", index],
+    message,
+  });
+  const faults = own.flatMap((rule, index) => {
     const message = compileFault({ ...definition, rules: [rule] }, catalogue);
-    return message === undefined ? [] : [{ upstream, path: ["rules", index], message: `${message}.` }];
+    return message === undefined ? [] : [fault(index, `${message}.`)];
   });
   if (faults.length > 0) return faults;
-  return overlaps(service.table().rules).map(([earlier, rule]) => ({
-    upstream,
-    path: ["rules", definition.rules.lastIndexOf(rule.source)],
-    message: `the rules "${earlier.source}" and "${rule.source}" overlap: a request could match both. Give one parameter a type or a choice.`,
-  }));
+  const { rules } = service.table();
+  const meeting = overlaps(rules).map(([earlier, rule]) =>
+    fault(
+      own.lastIndexOf(rule.source),
+      `the rules "${earlier.source}" and "${rule.source}" overlap: a request could match both. Give one parameter a type or a choice.`,
+    ),
+  );
+  const refused = overlaps([...refusedRules(definition), ...rules]).flatMap(([never, rule]) =>
+    definition.refused?.includes(never.source) && own.includes(rule.source)
+      ? [
+          fault(
+            own.lastIndexOf(rule.source),
+            `the rule "${rule.source}" could match "${never.source}", which no rule of ${definition.name} may. Write words in place of parameters, or give them a choice.`,
+          ),
+        ]
+      : [],
+  );
+  return [...meeting, ...refused];
 }
 
 function compileFault(definition: ServiceDefinition, catalogue: Catalogue): string | undefined {

@@ -19,7 +19,12 @@ const COUNT = 12_000;
 const RECORDED = join(import.meta.dirname, "../policy/recorded-requests.json");
 
 const stripe = loadServices(new Map(), BUILT_IN_CATALOGUE).services.get("stripe")!.table();
-const RULES: BodyRules = { forms: watchNames(REFUSED_PARAMETERS), keys: ["token", "associations"], isCovered: true };
+const RULES: BodyRules = {
+  forms: watchNames(REFUSED_PARAMETERS),
+  keys: ["token", "associations"],
+  isCovered: true,
+  isFile: false,
+};
 const FORM_NAMES = [...REFUSED_PARAMETERS, "associations"];
 const QUERY_NAMES = [...stripe.queryNames.exact.keys()];
 

@@ -1,9 +1,12 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { bodyLinksOf } from "../../src/policy/body-links.ts";
 import { resolveRequest } from "../../src/policy/resolve.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { overlaps } from "../../src/policy/rule-table.ts";
 import { describeFault, upstreamSettings } from "../../src/config/upstream-settings.ts";
+import { refusedRules } from "../../src/policy/extend-service.ts";
+import { validatePermission } from "../../src/permissions/grammar.ts";
+import { isGranted, waysToGrant } from "../../src/permissions/match.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
 import { world } from "../support/world.ts";
 
@@ -64,8 +67,24 @@ describe("an operator's upstream", () => {
     ["an unknown method", { rules: ["FETCH /a orders"] }, "FETCH is not a method"],
     ["a path without a slash", { rules: ["GET a orders"] }, "does not begin with /"],
     ["an unknown type", { rules: ["GET /{id:number} orders"] }, "a type is int"],
-    ["a half parameter", { rules: ["GET /a{id} orders"] }, 'the segment "a{id}"'],
+    ["a half parameter", { rules: ["GET /a{id orders"] }, 'the segment "a{id"'],
+    ["two parameters in a segment", { rules: ["GET /{a}-{b} orders"] }, "has more than one parameter"],
+    ["a parameter without a name", { rules: ["GET /a{} orders"] }, "has a parameter without a name"],
     ["a tail in the middle", { rules: ["GET /{a...}/b orders"] }, "may only stand at the end"],
+    ["a tail behind a text", { rules: ["GET /x{a...} orders"] }, "as a whole segment"],
+    ["a text for %2F behind a text", { rules: ["GET /x{a:text} orders"] }, "can only be a whole segment"],
+    ["a segment that ends in a dot", { rules: ["GET /{a}. orders"] }, 'the segment "{a}."'],
+    ["a trailing slash of another kind", { trailing_slash: "any" }, "orders.trailing_slash"],
+    [
+      "two rules that differ in a slash, where none matters",
+      { trailing_slash: "optional", rules: ["GET /a orders", "GET /a/ reports"] },
+      "overlap",
+    ],
+    [
+      "a part of a segment that another matches whole",
+      { rules: ["GET /{name} orders", "GET /{name}.json reports"] },
+      "overlap",
+    ],
     ["an empty segment", { rules: ["GET /a//b orders"] }, 'the segment ""'],
     ["a dot segment", { rules: ["GET /a/../b orders"] }, 'the segment ".."'],
     ["an encoded segment", { rules: ["GET /a%2Fb orders"] }, 'the segment "a%2Fb"'],
@@ -233,8 +252,7 @@ describe("an operator's upstream", () => {
     ]);
   });
 
-  it("cannot take a built-in service's place, nor share its secrets' names", () => {
-    expect(load({ UPSTREAMS: { github: ORDERS } }).faults.join()).toContain("UPSTREAMS.github: only base_url");
+  it("cannot share the names of another's secrets", () => {
     const both = load({ UPSTREAMS: { "my-api": ORDERS, my_api: ORDERS } }).faults.join();
     expect(both).toContain("UPSTREAM_MY_API_TOKEN");
   });
@@ -249,6 +267,50 @@ describe("an operator's upstream", () => {
     const { status, body } = await call("/health");
     expect(status).toBe(503);
     expect(JSON.stringify(body.details)).toContain('rule \\"GET /a nothing\\"');
+  });
+});
+
+describe("a slash at the end of a path", () => {
+  const shop = (change: object) => ({
+    "UPSTREAMS.shop": {
+      base_url: `${inject("upstream")}/lab/slash`,
+      credential: { scheme: "none" },
+      resources: { orders: ["read", "write"] },
+      rules: ["GET / orders", "GET,POST /orders orders", "GET /stock/ orders"],
+      ...change,
+    },
+  });
+
+  it("that the upstream adds by a redirect leads to a URL that the agent may call, where both are taken", async () => {
+    const { agent, call } = world(shop({ trailing_slash: "optional" }));
+    const { token } = await agent(["shop:orders:read"]);
+    for (const path of ["/proxy/shop", "/proxy/shop/orders", "/proxy/shop/orders?page=2"]) {
+      const redirect = await call(path, { token, redirect: "manual" });
+      expect(redirect.status).toBe(301);
+      const { pathname, search } = new URL(redirect.headers.get("location")!, "https://auth.example.com");
+      expect(pathname + search).toBe(path.replace(/(?=\?|$)/, "/"));
+      const followed = await call(pathname + search, { token });
+      expect([followed.status, followed.headers.get("x-got")]).toEqual([
+        200,
+        `GET /lab/slash${path.slice("/proxy/shop".length).replace(/(?=\?|$)/, "/")}`,
+      ]);
+    }
+  });
+
+  it("is taken exactly where the rule has it, unless both are taken, and a denial says so", async () => {
+    const { agent, call } = world(shop({}));
+    const { token } = await agent(["shop:orders:read"]);
+    expect((await call("/proxy/shop/stock/", { token })).headers.get("x-got")).toBe("GET /lab/slash/stock/");
+    for (const [path, word] of [
+      ["/proxy/shop/stock", "with"],
+      ["/proxy/shop/orders/", "without"],
+    ]) {
+      const { status, body } = await call(path!, { token });
+      expect([status, body.required]).toEqual([403, "shop:*:*"]);
+      expect(body.message).toContain(`There is a rule for it ${word} a slash at its end.`);
+      expect(body.message).toContain('trailing_slash = "optional"');
+    }
+    expect((await call("/proxy/shop/orders//", { token })).body.code).toBe("empty_segment");
   });
 });
 
@@ -269,6 +331,143 @@ describe("a built-in service", () => {
       const { rules } = services.get(name)!.table();
       expect(rules.length).toBeGreaterThan(0);
       expect(overlaps(rules).map((pair) => pair.map(({ source }) => source))).toEqual([]);
+    },
+  );
+});
+
+describe("what an operator adds to a built-in service", () => {
+  const github = (additions: object) => load({ UPSTREAMS: { github: additions } });
+  const needed = (services: ReturnType<typeof load>["services"], request: string) => {
+    const [method = "", target = ""] = request.split(" ");
+    const resolved = resolveRequest(services, { service: "github", method, target, headers: new Headers() });
+    return resolved.outcome === "refused" ? resolved.code : resolved.required.join("+");
+  };
+  const PULLS = {
+    resources: { pull_requests: ["read", "write"], dispatches: ["run"] },
+    rules: [
+      "POST /repos/{owner}/{repo}/pulls pull_requests",
+      "POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches dispatches:run",
+    ],
+  };
+
+  it("covers what its rules say, and nothing else changes", () => {
+    const { services, catalogue, faults } = github(PULLS);
+    expect(faults).toEqual([]);
+    expect(listService(catalogue, "github")).toEqual([
+      ...listService(BUILT_IN_CATALOGUE, "github"),
+      "github:pull_requests:write",
+      "github:dispatches:run",
+    ]);
+    expect(needed(services, "POST /repos/o/r/pulls")).toBe("github:pull_requests:write");
+    expect(needed(services, "POST /repos/o/r/actions/workflows/7/dispatches")).toBe("github:dispatches:run");
+    expect(needed(services, "PATCH /repos/o/r/pulls/7")).toBe("github:*:*");
+    expect(needed(services, "GET /repos/o/r/pulls/7")).toBe("github:pull_requests:read");
+    expect(needed(load({}).services, "POST /repos/o/r/pulls")).toBe("github:*:*");
+  });
+
+  it("widens no wildcard that was granted before", async () => {
+    const { catalogue } = github({ ...PULLS, presets: ["statuses-and-checks"] });
+    const granted = new Set(["github:pull_requests:*", "github:dispatches:*", "github:statuses:*"]);
+    expect(isGranted(granted, "github:pull_requests:read", catalogue)).toBe(true);
+    for (const permission of ["pull_requests:write", "dispatches:run", "statuses:read", "statuses:write"]) {
+      expect(isGranted(granted, `github:${permission}`, catalogue), permission).toBe(false);
+      const ways = waysToGrant(`github:${permission}`, catalogue);
+      expect(ways.filter((way) => way.every((one) => granted.has(one)))).toEqual([]);
+    }
+    expect(isGranted(new Set(["github:pull_requests:write"]), "github:pull_requests:write", catalogue)).toBe(true);
+    expect(isGranted(new Set(["github:*:*"]), "github:statuses:write", catalogue)).toBe(true);
+    expect(validatePermission("github:statuses:*", catalogue)).toContain("granted by name: read, write");
+    expect(validatePermission("github:statuses:write", catalogue)).toBeUndefined();
+
+    const settings = {
+      "UPSTREAMS.github.presets": '["pull-request-writes"]',
+      UPSTREAM_GITHUB_TOKEN: "token-of-the-company",
+    };
+    const { agent, call } = world(settings);
+    const [wide, exact] = [await agent(["github:pull_requests:*"]), await agent(["github:pull_requests:write"])];
+    const init = { method: "POST", json: { title: "a" } };
+    const denied = await call("/proxy/github/repos/o/r/pulls", { ...init, token: wide.token });
+    expect([denied.status, denied.body.required]).toEqual([403, "github:pull_requests:write"]);
+    expect((await call("/proxy/github/repos/o/r/pulls", { ...init, token: exact.token })).status).toBe(200);
+    const { body } = await call("/permissions/list");
+    expect(body.permissions.github).toContain("github:pull_requests:write");
+  });
+
+  it.each([
+    [
+      "a preset that there is not",
+      { presets: ["pull-requests-writes"] },
+      "github.presets.0: is no preset. Did you mean pull-request-writes? Known are ",
+    ],
+    ["a rule that the service has", { rules: ["GET /repos/{owner}/{repo}/issues repos"] }, "github.rules.0: the rules"],
+    [
+      "a rule that a preset has",
+      { presets: ["pull-request-writes"], rules: ["POST /repos/{owner}/{repo}/pulls issues"] },
+      'github.rules.0: the rules "POST /repos/{owner}/{repo}/pulls pull_requests" and ',
+    ],
+    [
+      "a permission that nobody has added",
+      { rules: ["POST /repos/{owner}/{repo}/pulls pull_requests"] },
+      "github.rules.0: rule ",
+    ],
+    [
+      "secrets",
+      { rules: ["GET /repos/{owner}/{repo}/actions/secrets repos"] },
+      'could match "* /repos/{owner}/{repo}/actions/',
+    ],
+    [
+      "secrets by the number of their repository",
+      { rules: ["GET /repositories/{id:int}/dependabot/secrets repos"] },
+      "which no rule of github may",
+    ],
+    ["secrets with a slash", { rules: ["GET /repos/{owner}/{repo}/keys/ repos"] }, "which no rule of github may"],
+    [
+      "a parameter that could be any section",
+      { rules: ["GET /repos/{owner}/{repo}/{section}/{id}/x repos"] },
+      "which no rule of github may",
+    ],
+    ["everything", { rules: ["POST /{path...} repos"] }, "which no rule of github may"],
+    ["GraphQL", { rules: ["POST /graphql repos"] }, 'could match "* /graphql"'],
+    [
+      "what its rules belong to",
+      { trailing_slash: "optional" },
+      "github.trailing_slash: cannot be set of a built-in service",
+    ],
+    [
+      "parameters to refuse",
+      { refuse_parameters: [] },
+      "github.refuse_parameters: cannot be set of a built-in service",
+    ],
+  ])("is a fault with %s", (_, additions, expected) => {
+    expect(github(additions).faults.join("\n")).toContain(expected);
+  });
+
+  it("has no presets for an upstream of one's own", () => {
+    expect(orders({ presets: ["users"] }).join()).toContain("orders.presets: are for the built-in services (zendesk, ");
+  });
+
+  it.each(BUILT_IN_SERVICES.map((definition) => [definition.name, definition] as const))(
+    "may be every preset of %s at once: none overlaps, gives what is refused, or an action that there was",
+    (name, definition) => {
+      const presets = Object.keys(definition.presets ?? {});
+      expect(presets.length).toBeGreaterThan(0);
+      const { services, catalogue, faults } = load({ UPSTREAMS: { [name]: { presets } } });
+      expect(faults).toEqual([]);
+      const { rules } = services.get(name)!.table();
+      const refused = refusedRules(definition);
+      expect(refused.length).toBeGreaterThan(0);
+      const pairs = overlaps([...refused, ...rules]).filter((pair) => pair.some((rule) => rules.includes(rule)));
+      expect(pairs.map((pair) => pair.map(({ source }) => source))).toEqual([]);
+      const added = Object.values(definition.presets ?? {}).flatMap(({ resources }) =>
+        Object.entries(resources).flatMap(([resource, actions]) =>
+          actions.map((action) => `${name}:${resource}:${action}`),
+        ),
+      );
+      expect(new Set(added).size).toBe(added.length);
+      const before = listService(BUILT_IN_CATALOGUE, name);
+      expect(listService(catalogue, name).toSorted()).toEqual([...before, ...added].toSorted());
+      const required = new Set(rules.flatMap((rule) => rule.required));
+      expect(added.filter((permission) => !required.has(permission))).toEqual([]);
     },
   );
 });

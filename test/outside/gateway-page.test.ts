@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
-import { coverageTable } from "../../scripts/vendor-groups.ts";
+import { coverageTable, presetTable } from "../../scripts/vendor-groups.ts";
 import { ERRORS } from "../../src/http/errors.ts";
 import { explain } from "../../src/policy/explain.ts";
 import type { HeaderRules } from "../../src/policy/header-rule.ts";
@@ -30,6 +30,7 @@ function judge(toml: string, method: string, path: string) {
 describe("docs/gateway.md", () => {
   it("has the counts that the code has, and so has README", () => {
     expect(page).toContain(`\n${coverageTable()}\n`);
+    expect(page).toContain(`\n${presetTable()}\n`);
     expect(read("README.md")).toContain(`\n${coverageTable()}\n`);
   });
 

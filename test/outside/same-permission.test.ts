@@ -20,6 +20,11 @@ const ODD = {
     "GET /by/{id:int} notes",
     "GET /by/{id:uuid} files",
     "* /a.b/{x:one|two} notes",
+    "GET /models/{model:name} files",
+    "POST /models/{model:name}:run notes",
+    "GET /lists/{name}.json files",
+    "GET /slashed/ files",
+    "GET /slashed notes",
   ],
 };
 const names = [...BUILT_IN_SERVICES.map(({ name }) => name), "odd"];
@@ -39,6 +44,8 @@ const NASTY = [
   ".%2E",
   "%252e%252e",
   "%2f",
+  "%2Fnotes",
+  "m%3Arun",
   "a%2Fb",
   "..%2f..",
   "%5c",
@@ -128,12 +135,13 @@ const crafted = fc
         }),
       ),
       more: fc.oneof({ weight: 5, arbitrary: fc.constant([]) }, fc.array(filler, { maxLength: 3 })),
+      slash: fc.oneof({ weight: 4, arbitrary: fc.constant("") }, fc.constantFrom("/", "//")),
       encoded: fc.oneof({ weight: 3, arbitrary: fc.constant(-1) }, fc.nat({ max: 40 })),
       query,
     }),
   )
-  .map(({ service, method, segments, more, encoded, query: search }) => {
-    const path = [...segments, ...more].map((segment) => `/${String(segment)}`).join("");
+  .map(({ service, method, segments, more, slash, encoded, query: search }) => {
+    const path = [...segments, ...more].map((segment) => `/${String(segment)}`).join("") + slash;
     const at = path[encoded] === "/" ? -1 : encoded;
     const code = path.charCodeAt(at);
     const hidden =

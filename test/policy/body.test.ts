@@ -6,8 +6,9 @@ import { receiveBody } from "../../src/gateway/request-body.ts";
 
 const RULES: BodyRules = {
   forms: watchNames(["_method", "access_token"]),
-  keys: ["token", "inputs.associations"],
+  keys: ["token", "inputs.associations", "filters.name=associations", "properties=associations"],
   isCovered: true,
+  isFile: false,
 };
 const FORM = "application/x-www-form-urlencoded";
 const MULTIPART = "multipart/form-data; boundary=b";
@@ -81,6 +82,7 @@ describe("JSON whose keys are looked at", () => {
       keys: ["token", "associations"],
       nullable: ["associations"],
       isCovered: true,
+      isFile: false,
     };
     const checked = (text: string) => {
       const bytes = new TextEncoder().encode(text).buffer as ArrayBuffer;
@@ -92,13 +94,13 @@ describe("JSON whose keys are looked at", () => {
   });
 
   it.each(["Identity", "identity, IDENTITY", "utf-8", ""])("is read under the coding %j, which is none", (coding) => {
-    const rules = { forms: watchNames([]), keys: ["token"], isCovered: true };
+    const rules = { forms: watchNames([]), keys: ["token"], isCovered: true, isFile: false };
     const headers = new Headers({ "content-type": "application/json; charset=utf8", "content-encoding": coding });
     expect(bodyTreatment(headers, rules)).toMatchObject({ kind: "json" });
   });
 
   it.each(["GZIP", "x-gzip", "deflate", "utf-8, br", "snappy"])("is refused under the coding %s", (coding) => {
-    const rules = { forms: watchNames([]), keys: ["token"], isCovered: true };
+    const rules = { forms: watchNames([]), keys: ["token"], isCovered: true, isFile: false };
     const headers = new Headers({ "content-type": "application/json", "content-encoding": coding });
     expect(bodyTreatment(headers, rules)).toMatchObject({ code: "body_type_refused" });
   });
@@ -115,6 +117,24 @@ describe("JSON whose keys are looked at", () => {
       expect(await json(text)).toEqual(refusal("inputs.associations"));
     },
   );
+
+  it.each([
+    '{"filters":[{"name":"id"},{"name":"associations.deal","value":1}]}',
+    '{"filters":[{"NAME":["Associations.x"]}]}',
+    '{"filters":{"0":{"name":"\\u0061ssociations"}}}',
+  ])("finds a word in the value of a key: %s", async (text) =>
+    expect(await json(text)).toEqual(refusal("filters.name=associations")),
+  );
+
+  it("finds a word in a list of texts, and not in an object's values", async () => {
+    expect(await json('{"properties":["id","associations.deal"]}')).toEqual(refusal("properties=associations"));
+    for (const text of [
+      '{"properties":{"note":"about associations"}}',
+      '{"filters":[{"name":"id","value":"associations"}]}',
+    ]) {
+      expect(await json(text)).toEqual(sentJson(text));
+    }
+  });
 
   it("is sent as it was understood: of two equal keys the one that was looked at", async () => {
     expect(await json('{"inputs":[{"associations":[1]}],"inputs":[]}')).toEqual(sentJson('{"inputs":[]}'));
@@ -323,8 +343,8 @@ describe("a multipart form", () => {
 });
 
 describe("the type of a body", () => {
-  const unchecked: BodyRules = { forms: watchNames(["_method"]), keys: [], isCovered: true };
-  const none: BodyRules = { forms: watchNames([]), keys: [], isCovered: true };
+  const unchecked: BodyRules = { forms: watchNames(["_method"]), keys: [], isCovered: true, isFile: false };
+  const none: BodyRules = { forms: watchNames([]), keys: [], isCovered: true, isFile: false };
 
   it("that was checked is the one that is sent, whatever Connection says", async () => {
     const headers = { connection: "keep-alive, Content-Type" };

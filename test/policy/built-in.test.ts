@@ -34,6 +34,70 @@ describe("a HubSpot object that is created with associations", () => {
   });
 });
 
+describe("a HubSpot search", () => {
+  const path = "/proxy/hubspot/crm/v3/objects/contacts/search";
+  const filters = [{ propertyName: "associations.deal", operator: "EQ", value: "7" }];
+
+  it.each<[string, object]>([
+    ["filters by an association", { filterGroups: [{ filters }] }],
+    ["filters by one without groups", { filters }],
+    ["sorts by one", { sorts: [{ propertyName: "associations.deal" }] }],
+    ["sorts by the name of one", { sorts: ["-associations.deal"] }],
+    ["asks for one as a property", { properties: ["email", "associations.deal"] }],
+  ])("that %s needs the whole service", async (_, json) => {
+    const { agent, call } = world(at("hubspot"));
+    const { token } = await agent(["hubspot:contacts:read", "hubspot:deals:read"]);
+    const { status, body } = await call(path, { method: "POST", token, json });
+    expect([status, body.required]).toEqual([403, "hubspot:*:*"]);
+  });
+
+  it("may look for the word in what objects contain", async () => {
+    const { agent, call } = world(at("hubspot"));
+    const { token } = await agent(["hubspot:contacts:read"]);
+    const json = {
+      query: "associations",
+      filterGroups: [{ filters: [{ propertyName: "city", value: "associations" }] }],
+    };
+    expect((await call(path, { method: "POST", token, json })).status).toBe(200);
+  });
+});
+
+describe("presets of built-in services", () => {
+  const on = (name: string, ...presets: string[]) => ({
+    ...at(name),
+    [`UPSTREAMS.${name}.presets`]: JSON.stringify(presets),
+  });
+
+  it("that upload files stream them as they are, and take none that the upstream would parse", async () => {
+    const { agent, call } = world(on("zendesk", "uploads"));
+    const { token } = await agent(["zendesk:uploads:write"]);
+    const post = (type: string, body: string) =>
+      call("/proxy/zendesk/api/v2/uploads?filename=a", {
+        method: "POST",
+        token,
+        headers: { "content-type": type },
+        body,
+      });
+    expect((await post("image/svg+xml", "<svg/>")).body.body).toBe("<svg/>");
+    for (const type of ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]) {
+      const { status, body } = await post(type, "{}");
+      expect([status, body.code]).toEqual([415, "body_type_refused"]);
+      expect(body.message).toContain("send it as application/binary");
+    }
+  });
+
+  it("that refund money give out no other resource by a form's expand", async () => {
+    const { agent, call } = world(on("stripe", "refunds"));
+    const { token } = await agent(["stripe:refunds:write"]);
+    const headers = { "content-type": "application/x-www-form-urlencoded" };
+    const post = (body: string) => call("/proxy/stripe/v1/refunds", { method: "POST", token, headers, body });
+    expect((await post("charge=ch_1&amount=5")).body.body).toBe("charge=ch_1&amount=5");
+    for (const name of ["expand[]", "expand[0]", "Expand", "expand.0", "[expand]"]) {
+      expect((await post(`charge=ch_1&${name}=charge.customer`)).body.required).toBe("stripe:*:*");
+    }
+  });
+});
+
 describe("a body that a Rails upstream merges with the query", () => {
   const path = "/proxy/zendesk/api/v2/tickets";
   const ticket = { ticket: { subject: "a", include: "b" } };

@@ -14,8 +14,12 @@ describe("the canonical path", () => {
     ["/a@b/c:d,e=f", ["a@b", "c:d,e=f"], "/a@b/c:d,e=f"],
     ["/a%2Fb", ["a/b"], "/a%2Fb"],
     ["/.well-known/..a", [".well-known", "..a"], "/.well-known/..a"],
+    ["/a/", ["a"], "/a/"],
+    ["/%61/b%2fc/", ["a", "b/c"], "/a/b%2Fc/"],
+    ["/%2f", ["/"], "/%2F"],
+    ["/%2Fa/", ["/a"], "/%2Fa/"],
   ])("of %j is %j", (raw, texts, encoded) => {
-    expect(canonicalPath(raw)).toEqual({ texts, encoded });
+    expect(canonicalPath(raw)).toEqual({ texts, slash: raw.endsWith("/"), encoded });
   });
 
   it.each([
@@ -39,6 +43,13 @@ describe("the canonical path", () => {
     ["//a", "empty_segment"],
     ["/a//b", "empty_segment"],
     ["a/b", "empty_segment"],
+    ["a/", "empty_segment"],
+    ["//", "empty_segment"],
+    ["/a//", "empty_segment"],
+    ["/a%2f", "empty_segment"],
+    ["/%2f%2f", "empty_segment"],
+    ["/%2fa%2F", "empty_segment"],
+    ["/a%2f%2fb", "empty_segment"],
     ["/..", "dot_segment"],
     ["/a/./b", "dot_segment"],
     ["/a/%2e%2E/b", "dot_segment"],

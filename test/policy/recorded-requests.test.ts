@@ -10,7 +10,12 @@ import recorded from "./recorded-requests.json";
 /** Requests in which PHP 8.2 or Rack 2.2 reads a watched name, as `npm run differential` recorded them (`RECORD=1`). */
 const { queries, forms } = recorded;
 const stripe = loadServices(new Map(), BUILT_IN_CATALOGUE).services.get("stripe")!.table();
-const RULES: BodyRules = { forms: watchNames(REFUSED_PARAMETERS), keys: ["token", "associations"], isCovered: true };
+const RULES: BodyRules = {
+  forms: watchNames(REFUSED_PARAMETERS),
+  keys: ["token", "associations"],
+  isCovered: true,
+  isFile: false,
+};
 
 describe("requests in which PHP or Rack reads a watched name", () => {
   it("are many", () => {

@@ -50,6 +50,12 @@ describe("the URL that is fetched", () => {
     ["slack POST /api/chat.postMessage", "https://upstream.example/api/chat.postMessage"],
     ["github GET /repos/o/r?page=2", "https://upstream.example/repos/o/r?page=2"],
     ["github GET /", "https://upstream.example/"],
+    [
+      "salesforce POST /services/data/v61.0/sobjects/Account/",
+      "https://upstream.example/services/data/v61.0/sobjects/Account/",
+    ],
+    ["github GET /repos/o/r/contents/docs/?ref=main", "https://upstream.example/repos/o/r/contents/docs/?ref=main"],
+    ["github GET /repos/o/r/labels/%2F", "https://upstream.example/repos/o/r/labels/%2F"],
   ])("of %s is %s", (request, url) => {
     expect(urlOf(request)).toBe(url);
   });

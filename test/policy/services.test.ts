@@ -19,6 +19,9 @@ const CASES: Record<string, Record<string, string>> = {
     "GET /api/v2/tickets": "zendesk:tickets:read",
     "GET /api/v2/tickets.json": "zendesk:tickets:read",
     "GET /api/v2/tickets.json.json": "uncovered",
+    "GET /api/v2/tickets/": "zendesk:tickets:read",
+    "GET /api/v2/tickets.json/": "zendesk:tickets:read",
+    "GET /api/v2/tickets//": "empty_segment",
     "GET /api/v2/tickets/1.json": "zendesk:tickets:read",
     "PUT /api/v2/tickets/update_many.json?ids=1,2": "zendesk:tickets:write",
     "GET /api/v2/Tickets": "uncovered",
@@ -52,7 +55,8 @@ const CASES: Record<string, Record<string, string>> = {
     "GET /conversations.list?token=xoxb-1": "parameter_refused",
     "POST /api/conversations.inviteShared": "uncovered",
     "POST /api/Chat.postMessage": "uncovered",
-    "POST /api/chat.postMessage/": "empty_segment",
+    "POST /api/chat.postMessage/": "uncovered",
+    "POST /api/chat.postMessage//": "empty_segment",
     "POST /api/api/chat.postMessage": "uncovered",
     "POST /api/admin.conversations.delete": "uncovered",
     "GET /api/apps.uninstall": "uncovered",
@@ -108,6 +112,24 @@ const CASES: Record<string, Record<string, string>> = {
     "GET /repos/o/r/contents/issues/x": "github:repos:read",
     "GET /repos/o/r/contents/a%2Fb": "github:repos:read",
     "GET /repos/o/r/contents/a%2F..%2Fb": "dot_segment",
+    "GET /repos/o/r/contents/": "github:repos:read",
+    "GET /repos/o/r/contents/docs/": "github:repos:read",
+    "DELETE /repos/o/r/contents/docs/": "uncovered",
+    "GET /repos/o/r/contents/%2Fetc": "encoded_slash",
+    "GET /repos/o/r/issues/": "uncovered",
+    "GET /repos/o/r/labels/%2F": "github:issues:read",
+    "GET /repos/o/r/labels/%2Fx": "github:issues:read",
+    "GET /repos/o/r/labels/%2f%2Fx": "empty_segment",
+    "GET /repos/o/r/labels/x%2F": "empty_segment",
+    "GET /repos/o/r/labels/%2F..": "dot_segment",
+    "GET /repos/o/r/labels/%2F%3Fx": "github:issues:read",
+    "DELETE /repos/o/r/labels/%2Fx": "github:issues:write",
+    // Merged, these are `DELETE /labels`, `GET /compare` and the protection of a branch: uncovered, all three.
+    "DELETE /repos/o/r/labels/%2F": "encoded_slash",
+    "GET /repos/o/r/compare/%2F": "encoded_slash",
+    "GET /repos/o/r/branches/%2Fprotection": "encoded_slash",
+    "GET /repos/o/r/branches/%2Fmain%2Fprotection": "encoded_slash",
+    "GET /repos/o/r/labels/good%3Afirst%28a%29": "github:issues:read",
     "GET /repos/o%2Fr/issues": "encoded_slash",
     "GET /repos/o/r/branches/feature%2Fx": "github:repos:read",
     "GET /repos/o/r/branches/protection": "github:repos:read",
@@ -160,6 +182,11 @@ const CASES: Record<string, Record<string, string>> = {
     "POST /services/data/v61.0/sobjects/Account": "salesforce:accounts:write",
     "GET /services/data/v61.0/sobjects/Lead/00Q000000000001AAA": "salesforce:leads:read",
     "PATCH /services/data/v61.0/sobjects/Lead/00Q000000000001AAA": "salesforce:leads:write",
+    "POST /services/data/v61.0/sobjects/Account/": "salesforce:accounts:write",
+    "GET /services/data/v61.0/sobjects/Account/describe/": "salesforce:accounts:read",
+    "GET /services/data/v61.0/query/?q=SELECT+Id+FROM+Account": "uncovered",
+    "GET /services/data/v61.0/sobjects/Account/approvalLayouts": "uncovered",
+    "GET /services/data/v61.0/sobjects/Lead/compactLayouts0": "uncovered",
     "GET /services/data/v61.0/sobjects/account/001000000000001": "uncovered",
     "GET /services/data/v61.0/sobjects/Account/001000000000001AAA/Owner": "uncovered",
     "GET /services/data/v61.0/sobjects/Account/Key__c/7": "salesforce:accounts:read",
@@ -266,6 +293,38 @@ describe.each(Object.entries(CASES))("%s", (service, cases) => {
     for (const { required } of services.get(service)!.table().rules) {
       expect(required.every((permission) => permission.startsWith(`${service}:`))).toBe(true);
     }
+  });
+});
+
+describe("a delimiter that is encoded", () => {
+  const rules = [
+    "GET /models/{model:name} models",
+    "POST /models/{model:name}:run models:run",
+    "GET /Customers({id:int}) models",
+    "GET /users/$count models",
+  ];
+  const {
+    services: own,
+    catalogue: owned,
+    faults: wrong,
+  } = loadServices(
+    new Map([["odata", { base_url: "https://odata.example", resources: { models: ["read", "run", "write"] }, rules }]]),
+    {},
+  );
+  it.each([
+    ["GET", "/models/gemini-2.5-pro", "odata:models:read"],
+    ["POST", "/models/gemini-2.5-pro:run", "odata:models:run"],
+    ["POST", "/models/gemini-2.5-pro%3Arun", "odata:*:*"],
+    ["GET", "/models/gemini-2.5-pro%3Arun", "odata:*:*"],
+    ["GET", "/Customers(1)", "odata:models:read"],
+    ["GET", "/Customers%281%29", "odata:*:*"],
+    ["GET", "/users/$count", "odata:models:read"],
+    ["GET", "/users/%24count", "odata:*:*"],
+  ])("is not the plain one: %s %s needs %s", (method, path, needed) => {
+    expect(wrong).toEqual([]);
+    const { explanation, reasons } = explain({ services: own, catalogue: owned }, { service: "odata", method, path });
+    expect(explanation.all_required).toEqual([needed]);
+    if (/%(?:28|24)/.test(path)) expect(reasons.message).toContain("write delimiters like : and ( as they are");
   });
 });
 

@@ -36,6 +36,12 @@ const BEHAVIOURS: Record<string, Behaviour> = {
       .end("[]"),
   hangup: (request) => void request.socket.destroy(),
   redirect: (_, response, to) => void response.writeHead(302, { location: decodeURIComponent(to) }).end(),
+  /** What Django does with a path without its slash (APPEND_SLASH). */
+  slash: ({ url = "", method = "" }, response) => {
+    const [path = "", query] = url.split("?");
+    if (path.endsWith("/")) return void response.writeHead(200, { "x-got": `${method} ${url}` }).end();
+    response.writeHead(301, { location: `${path}/${query === undefined ? "" : `?${query}`}` }).end();
+  },
   gzip: (_, response) =>
     void response
       .writeHead(200, { "content-encoding": "gzip", "content-type": "text/plain" })

@@ -1,4 +1,4 @@
-import type { ServiceDefinition } from "../service-definition.ts";
+import type { Preset, ServiceDefinition } from "../service-definition.ts";
 
 /** The three spellings of one object API. */
 const OBJECTS = ["/crm/v3/objects", "/crm/objects/v3", "/crm/objects/{version:month}"];
@@ -11,6 +11,7 @@ const TYPES = {
   contacts: "{type:contacts|contact|0-1}",
   companies: "{type:companies|company|0-2}",
   deals: "{type:deals|deal|0-3}",
+  notes: "{type:notes|note|0-46}",
 } as const;
 
 type Type = keyof typeof TYPES;
@@ -30,7 +31,7 @@ const writing = (type: Type, path: string): string[] => [
   `POST ${path}/{what:merge|gdpr-delete} ${type}`,
 ];
 
-const names = Object.keys(TYPES) as Type[];
+const names = ["contacts", "companies", "deals"] as const;
 const WRITABLE = ["contacts", "deals"] as const;
 
 /** An association belongs to the objects at both ends, so reading or changing it needs the permissions for both. */
@@ -51,27 +52,96 @@ function associations(from: Type, to: Type): string[] {
   ];
 }
 
+const ofTypes = `{type:${names.map((type) => TYPES[type].slice("{type:".length, -1)).join("|")}}`;
+
+/** The names of types, as a query has them, with the permission for each. */
+const embedded = (types: readonly Type[]) =>
+  Object.fromEntries(
+    types.flatMap((type) =>
+      TYPES[type]
+        .slice("{type:".length, -1)
+        .split("|")
+        .map((alias) => [alias, type]),
+    ),
+  );
+
+const presets: Readonly<Record<string, Preset>> = {
+  properties: {
+    title: "which properties contacts, companies and deals have",
+    resources: { properties: ["read"] },
+    rules: [
+      `GET /crm/v3/properties/${ofTypes} properties`,
+      // `groups` is one of the names.
+      `GET /crm/v3/properties/${ofTypes}/{name} properties`,
+      `GET /crm/v3/properties/${ofTypes}/groups/{name} properties`,
+      `POST /crm/v3/properties/${ofTypes}/batch/read properties:read`,
+    ],
+  },
+  pipelines: {
+    title: "the pipelines of deals and their stages",
+    resources: { pipelines: ["read"] },
+    rules: [
+      `GET /crm/v3/pipelines/${TYPES.deals} pipelines`,
+      `GET /crm/v3/pipelines/${TYPES.deals}/{pipeline_id} pipelines`,
+      `GET /crm/v3/pipelines/${TYPES.deals}/{pipeline_id}/stages pipelines`,
+      `GET /crm/v3/pipelines/${TYPES.deals}/{pipeline_id}/stages/{stage_id} pipelines`,
+    ],
+  },
+  owners: {
+    title: "the users who own objects, with their addresses",
+    resources: { owners: ["read"] },
+    rules: ["GET /crm/v3/owners owners", "GET /crm/v3/owners/{owner_id:int} owners"],
+  },
+  notes: {
+    title: "notes, and linking them to contacts and deals",
+    resources: { notes: ["read", "write"] },
+    rules: [
+      ...OBJECTS.flatMap((base) => [
+        ...reading("notes", `${base}/${TYPES.notes}`),
+        ...writing("notes", `${base}/${TYPES.notes}`),
+      ]),
+      ...names.flatMap((type) => [...associations("notes", type), ...associations(type, "notes")]),
+    ],
+    embeds: { associations: embedded(["notes"]) },
+  },
+};
+
+/** Bulk, automation, the users of the account, and what gives out a credential. */
+const refused = [
+  "* /{area:automation|collector|integrators|oauth|settings|visitor-identification|webhooks}/{rest...}",
+  "* /crm/v3/{what:exports|extensions|imports}",
+  "* /crm/v3/{what:exports|extensions|imports}/{rest...}",
+];
+
 /** HubSpot CRM objects, from HubSpot's public API descriptions. */
 export const hubspot: ServiceDefinition = {
   name: "hubspot",
   baseUrl: "https://api.hubapi.com",
   credential: { scheme: "bearer" },
+  // HubSpot's own descriptions and clients write some paths with a slash at the end, and a JAX-RS server routes both alike.
+  trailingSlash: "optional",
   embeds: {
-    associations: Object.fromEntries(
-      names.flatMap((type) =>
-        TYPES[type]
-          .slice("{type:".length, -1)
-          .split("|")
-          .map((alias) => [alias, type]),
-      ),
-    ),
+    associations: embedded(names),
   },
   // HubSpot's API accepts JSON (https://developers.hubspot.com/docs/api/overview). Its one form is a file's upload, which may be long, and
   // `hapikey` stood in the query alone.
   refusedFormParameters: [],
   // An object that is created with associations changes the objects at their other ends, of whatever type they are.
-  widerBodyParameters: ["associations", "inputs.associations"],
+  // And a search by `associations.deal` tells which objects of that type a found one belongs to
+  // (https://developers.hubspot.com/docs/api/crm/search#search-through-associations).
+  widerBodyParameters: [
+    "associations",
+    "inputs.associations",
+    "filtergroups.filters.propertyname=associations",
+    "filters.propertyname=associations",
+    "sorts.propertyname=associations",
+    "sorts=associations",
+    "properties=associations",
+    "propertieswithhistory=associations",
+  ],
   responseHeaders: ["hubspot-*"],
+  presets,
+  refused,
   bodyLinks: ["/paging/next/link", "/paging/prev/link"],
   rules: [
     ...names.flatMap((type) => OBJECTS.flatMap((base) => reading(type, `${base}/${TYPES[type]}`))),

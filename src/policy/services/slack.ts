@@ -1,4 +1,4 @@
-import type { ServiceDefinition } from "../service-definition.ts";
+import type { Preset, ServiceDefinition } from "../service-definition.ts";
 
 /** By permission. The method name decides, never the HTTP verb: Slack's own client sends POST for all of them. */
 const METHODS: Readonly<Record<string, string>> = {
@@ -22,6 +22,61 @@ const THUMBNAILS = [64, 80, 160, 360, 480, 720, 800, 960, 1024]
   .flatMap((size) => [`thumb_${size}`, `thumb_${size}_gif`])
   .concat("thumb_gif", "thumb_pdf", "thumb_video");
 
+const rulesOf = (methods: Readonly<Record<string, string>>): string[] =>
+  Object.entries(methods).flatMap(([permission, names]) =>
+    names.split(" ").map((name) => `GET,POST /api/${name} ${permission}`),
+  );
+
+const presets: Readonly<Record<string, Preset>> = {
+  reactions: {
+    title: "reactions to messages",
+    resources: { reactions: ["read", "write"] },
+    rules: rulesOf({
+      // The messages that have them are in the answer.
+      "reactions:read+messages:read": "reactions.get reactions.list",
+      "reactions:write": "reactions.add reactions.remove",
+    }),
+  },
+  users: {
+    title: "users, their profiles, addresses and presence",
+    resources: { users: ["read"] },
+    rules: rulesOf({
+      "users:read": "users.getPresence users.info users.list users.lookupByEmail users.profile.get",
+      "users:read+channels:read": "users.conversations",
+    }),
+  },
+  "auth-test": {
+    title: "which team and user the credential belongs to",
+    resources: { auth: ["read"] },
+    rules: rulesOf({ "auth:read": "auth.test" }),
+  },
+};
+
+/** Administration, several resources at once, other companies, and what gives out a credential, a socket or a URL for uploads. */
+const refused = [
+  ...[
+    "admin",
+    "apps",
+    "dialog",
+    "functions",
+    "migration",
+    "oauth",
+    "openid",
+    "rtm",
+    "search",
+    "team",
+    "tooling",
+    "views",
+    "workflows",
+  ].map((family) => `* /api/${family}.{method}`),
+  "* /api/{method:auth.revoke|auth.teams.list|users.deletePhoto|users.identity|users.profile.set|users.setPhoto}",
+  "* /api/{method:files.getUploadURLExternal|files.completeUploadExternal|files.upload|files.sharedPublicURL}",
+  "* /api/files.remote.{method}",
+  "* /api/conversations.{method:acceptSharedInvite|approveSharedInvite|declineSharedInvite|inviteShared|listConnectInvites}",
+  "* /api/conversations.externalInvitePermissions.set",
+  "* /api/conversations.requestSharedInvite.{method}",
+];
+
 /** Slack Web API, from the methods of `@slack/web-api`. */
 export const slack: ServiceDefinition = {
   name: "slack",
@@ -36,7 +91,7 @@ export const slack: ServiceDefinition = {
   // At files.slack.com, which wants a token of Slack's: its SDKs upload with theirs, and its documentation says to download with it
   // (https://docs.slack.dev/reference/objects/file-object).
   removedLinks: ["upload_url", "url_private*", ...THUMBNAILS],
-  rules: Object.entries(METHODS).flatMap(([permission, names]) =>
-    names.split(" ").map((name) => `GET,POST /api/${name} ${permission}`),
-  ),
+  presets,
+  refused,
+  rules: rulesOf(METHODS),
 };

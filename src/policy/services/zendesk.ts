@@ -1,6 +1,6 @@
 import { ZENDESK_TOKEN_PLACES } from "../token-place.ts";
 import { ZENDESK_REQUEST_HEADERS } from "./request-headers.ts";
-import type { ServiceDefinition } from "../service-definition.ts";
+import type { Preset, ServiceDefinition } from "../service-definition.ts";
 
 /** METHODS, path below /api/v2, permission. What is returned or changed decides, not the first segment. */
 const RULES = `
@@ -73,6 +73,43 @@ GET /organizations/{id:int}/users users
 GET /organizations/{id:int}/users/count users
 `;
 
+const UPLOAD = "POST /api/v2/uploads uploads";
+
+const presets: Readonly<Record<string, Preset>> = {
+  uploads: {
+    title: "uploading files, which a ticket's comment then attaches by their token",
+    resources: { uploads: ["write"] },
+    rules: [UPLOAD, "DELETE /api/v2/uploads/{upload_token:word} uploads"],
+    fileRules: [UPLOAD],
+  },
+  "ticket-fields": {
+    title: "which fields and forms tickets have",
+    resources: { ticket_fields: ["read"] },
+    rules: [
+      "GET /api/v2/ticket_fields ticket_fields",
+      "GET /api/v2/ticket_fields/{id:int} ticket_fields",
+      "GET /api/v2/ticket_fields/{id:int}/options ticket_fields",
+      "GET /api/v2/ticket_fields/{id:int}/options/{option_id:int} ticket_fields",
+      "GET /api/v2/ticket_forms ticket_fields",
+      "GET /api/v2/ticket_forms/{id:int} ticket_fields",
+    ],
+  },
+};
+
+/** Several resources at once, sessions and passwords, the account's own settings, and what gives out a credential. */
+const NEVER =
+  "{what:account|any_channel|api_tokens|apps|batch|channels|custom_roles|exports|global_oauth_clients|oauth|push_notification_devices|" +
+  "search|session|sessions|sharing_agreements|target_failures|targets|webhooks}";
+const refused = [
+  `* /api/v2/${NEVER}`,
+  `* /api/v2/${NEVER}/{rest...}`,
+  "* /api/v2/users/{id}/{what:password|session|sessions|grant}",
+  "* /api/v2/users/{id}/{what:password|session|sessions}/{rest...}",
+  "POST,PUT,DELETE /api/v2/users/{id}/identities",
+  "POST,PUT,DELETE /api/v2/users/{id}/identities/{rest...}",
+  "* /oauth/{rest...}",
+];
+
 /**
  * Zendesk Support, from Zendesk's OpenAPI description. Every account has a host of its own: `base_url` is
  * `https://SUBDOMAIN.zendesk.com`. With a username the credential is an API token, without one an OAuth token.
@@ -85,6 +122,8 @@ export const zendesk: ServiceDefinition = {
   tokenPlaces: ZENDESK_TOKEN_PLACES,
   credential: { scheme: "basic", usernameSuffix: "/token", orBearer: true },
   jsonSuffix: true,
+  // Rails routes a path without the slash at its end (ActionDispatch::Journey::Router::Utils.normalize_path).
+  trailingSlash: "optional",
   embeds: {
     include: {
       users: "users",
@@ -105,6 +144,8 @@ export const zendesk: ServiceDefinition = {
   // answer, and `access_token` is a credential (RFC 6750 §2.2).
   refusedBodyParameters: ["access_token"],
   widerBodyParameters: ["include"],
+  presets,
+  refused,
   bodyLinks: ["/next_page", "/previous_page", "/links/next", "/links/prev", "/after_url", "/before_url"],
   rules: RULES.trim()
     .split(/\n+/)
