@@ -42,7 +42,7 @@ const deliverySchema = z.object({
 /** The id of the last delivery of a page. */
 const deliveryCursor = cursorOf((text) => /^msg_[0-9a-f]{32}$/.test(text));
 
-const id = z.string().check(z.minLength(1), z.maxLength(128));
+const id = z.string().check(z.regex(/^\w{1,128}$/, { error: "must be an id" }));
 const time = z.iso.datetime({ offset: true });
 
 /** Which deliveries are meant. What is not given is not compared. */

@@ -122,8 +122,9 @@ export async function consumeDeliveries(
           return;
         }
         const id = readDeliveryId(message.body);
+        const claimed = await claim(env.DB, id, Date.now());
+        // The time is that after the claim: the receiver compares the signed timestamp with its clock.
         const now = Date.now();
-        const claimed = await claim(env.DB, id, now);
         // The message is acknowledged by now: if the result cannot be stored, the claim expires, and a job enqueues the delivery.
         waitUntil(
           carryOut(env, config, id, claimed, now).catch((cause: unknown) =>
