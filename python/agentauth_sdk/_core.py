@@ -7,8 +7,8 @@ import json
 import random
 import uuid
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -40,6 +40,10 @@ class Session:
     api_key: Optional[str] = field(default=None, repr=False)
     access_token: Optional[str] = field(default=None, repr=False)
     refresh_token: Optional[str] = field(default=None, repr=False)
+    scope: Optional[List[str]] = None
+    """What the tokens of the sessions that are opened with the API key are limited to."""
+    expires_in: Optional[int] = None
+    """How many seconds those access tokens live."""
     renew_at: Optional[float] = None
     """When to renew the access token. None if its life is not known: then the server's refusal decides."""
     is_own: bool = True
@@ -94,7 +98,7 @@ class Core:
     async def call(self, call: Call, read: Callable[[Any], Answer], *, adopted: bool = True) -> Answer:
         """
         Sends a request with the client's token. Renews the token once if the server refuses it, and once if the server denies a
-        permission that the agent holds by now.
+        permission that the agent holds by now. If the server asks for a more recent proof, sends it once more with the API key.
 
         :param adopted: whether tokens count that `verify_agent` was given for, and not only the client's own.
         """
@@ -109,6 +113,12 @@ class Core:
         except AgentAuthError as error:
             if error.status_code not in (401, 403):
                 raise
+            key, body = self.session.api_key, call.body or {}
+            if error.code == "reauthentication_required" and key and not body.get("api_key"):
+                # Another body is another request, which the server has not begun.
+                once = call.idempotency_key and str(uuid.uuid4())
+                proven = replace(call, body={**body, "api_key": key.strip()}, idempotency_key=once)
+                return await self.send(proven, read, token)
             renewed = await self.renew_for(error.status_code, error.details, token)
             if renewed is None:
                 if error.status_code == 401 and token is None:
@@ -238,15 +248,27 @@ class Core:
                     session.refresh_token = None
                 if not session.can_renew:
                     raise
-        return (await self.send_verify(session.agent_id, session.api_key)).token
+        answer = await self.send_verify(session.agent_id, session.api_key, session.scope, session.expires_in)
+        return answer.token
 
     async def send_refresh(self, refresh_token: Optional[str]) -> RefreshTokenResponse:
         call = Call("POST", "/agents/refresh", body={"refresh_token": refresh_token})
         return await self.send(call, lambda body: parse(RefreshTokenResponse, body))
 
-    async def send_verify(self, agent_id: Optional[str], api_key: Optional[str]) -> VerifyAgentResponse:
+    async def send_verify(
+        self,
+        agent_id: Optional[str],
+        api_key: Optional[str],
+        scope: Optional[Sequence[str]] = None,
+        expires_in: Optional[int] = None,
+    ) -> VerifyAgentResponse:
         # White space comes along with a copied key or with the last line of a file.
-        call = Call("POST", "/agents/verify", body={"agent_id": agent_id, "api_key": api_key and api_key.strip()})
+        body: Dict[str, Any] = {"agent_id": agent_id, "api_key": api_key and api_key.strip()}
+        if scope is not None:
+            body["scope"] = list(scope)
+        if expires_in is not None:
+            body["expires_in"] = expires_in
+        call = Call("POST", "/agents/verify", body=body)
         return await self.send(call, lambda body: parse(VerifyAgentResponse, body))
 
     async def adopt(self, token: Token) -> None:
@@ -303,14 +325,14 @@ def creation(path: str, body: Optional[Body] = None) -> Call:
 
 
 def agent_path(agent_id: str, rest: str = "") -> str:
-    return f"/agents/{_segment(agent_id)}{rest}"
+    return f"/agents/{path_segment(agent_id)}{rest}"
 
 
 def webhook_path(webhook_id: str, rest: str = "") -> str:
-    return f"/webhooks/{_segment(webhook_id)}{rest}"
+    return f"/webhooks/{path_segment(webhook_id)}{rest}"
 
 
-def _segment(value: str) -> str:
+def path_segment(value: str) -> str:
     """
     One segment of a path.
 

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import functools
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, List, Optional, Sequence, Type, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, List, Mapping, Optional, Sequence, Type, TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from ._core import Body, Call, Core, Session, agent_path, creation, webhook_path
+from ._core import Body, Call, Core, Session, agent_path, creation, path_segment, webhook_path
 from ._io import IO, AsyncIO, SyncIO, run_now
 from .errors import AgentAuthError
 from .permissions import Permission
 from .proxy import AsyncProxyTransport, ProxyTransport
 from .types import (
     Agent,
+    AgentDetails,
+    AgentKey,
     AgentList,
+    AgentSession,
     AgentStatus,
     AgentTier,
+    BulkRevokeResponse,
+    CreateKeyResponse,
     Delivery,
     DeliveryList,
     DeliveryStatus,
     GetActivityResponse,
     HealthCheckResponse,
+    KeyList,
     RedeliverAllResponse,
     RefreshTokenResponse,
     RegisterAgentResponse,
     RotateKeyResponse,
+    SessionList,
     Token,
     VerifyAgentResponse,
     Webhook,
@@ -87,7 +94,15 @@ class _Api:
     # Agents
 
     async def register_agent(
-        self, name: str, owner_email: str, permissions: Sequence[Permission], description: Optional[str] = None
+        self,
+        name: str,
+        owner_email: str,
+        permissions: Sequence[Permission],
+        description: Optional[str] = None,
+        *,
+        metadata: Optional[Mapping[str, str]] = None,
+        allowed_ips: Optional[Sequence[str]] = None,
+        key_expires_in: Optional[int] = None,
     ) -> RegisterAgentResponse:
         """
         Registers an agent. The response holds its API key, which is never shown again.
@@ -96,17 +111,33 @@ class _Api:
         of `verify_agent`: in a web application that would be the token of whoever signed in last.
         """
         body: Json = {"name": name, "owner_email": owner_email, "permissions": list(permissions)}
-        if description is not None:
-            body["description"] = description
+        more = {"description": description, "metadata": metadata, "allowed_ips": allowed_ips, "key_expires_in": key_expires_in}
+        body.update(_given(more))
         call = creation("/agents/register", body)
         return await self._core.call(call, lambda answer: parse(RegisterAgentResponse, answer), adopted=False)
 
     async def verify_agent(
-        self, agent_id: Optional[str] = None, api_key: Optional[str] = None
+        self,
+        agent_id: Optional[str] = None,
+        api_key: Optional[str] = None,
+        *,
+        scope: Optional[Sequence[Permission]] = None,
+        expires_in: Optional[int] = None,
     ) -> VerifyAgentResponse:
-        """Exchanges an API key, the client's own by default, for tokens. The client goes on as that agent."""
+        """
+        Exchanges an API key, the client's own by default, for tokens. The client goes on as that agent.
+
+        :param scope: permissions of the agent that the tokens are limited to, also those of later sessions of this client.
+        :param expires_in: how many seconds the access tokens live, if not as long as the deployment says.
+        """
         session = self._core.session
-        answer = await self._core.send_verify(agent_id or session.agent_id, api_key or session.api_key)
+        if agent_id is None or agent_id == session.agent_id:
+            scope = session.scope if scope is None else scope
+            expires_in = session.expires_in if expires_in is None else expires_in
+        answer = await self._core.send_verify(
+            agent_id or session.agent_id, api_key or session.api_key, scope, expires_in
+        )
+        session.scope, session.expires_in = None if scope is None else list(scope), expires_in
         if agent_id is not None or api_key is not None:
             session.is_own = session.is_own and agent_id in (None, session.agent_id)
             session.agent_id = answer.agent.agent_id
@@ -138,19 +169,99 @@ class _Api:
         offset: Optional[int] = None,
         status: Optional[AgentStatus] = None,
         q: Optional[str] = None,
+        *,
+        tier: Optional[AgentTier] = None,
+        owner_email: Optional[str] = None,
+        permission: Optional[str] = None,
+        last_verified_before: Optional[str] = None,
+        cursor: Optional[str] = None,
     ) -> AgentList:
-        """One page of all agents, newest first: a list that has `total` and `has_more`. Administrators only."""
-        query = {"limit": limit, "offset": offset, "status": status, "q": q}
+        """
+        One page of all agents, newest first: a list that has `total`, `has_more`, `details` and `next_cursor`. Administrators only.
+        """
+        query = {"limit": limit, "offset": offset, "status": status, "q": q, "tier": tier, "owner_email": owner_email}
+        query.update({"permission": permission, "last_verified_before": last_verified_before, "cursor": cursor})
 
         def read(answer: Body) -> AgentList:
             agents = [parse(Agent, one) for one in answer["agents"]]
-            return AgentList(agents, answer["total"], answer["limit"], answer["offset"], answer["has_more"])
+            details = {name: parse(AgentDetails, one) for name, one in answer.get("details", {}).items()}
+            page = (answer["total"], answer["limit"], answer["offset"], answer["has_more"])
+            return AgentList(agents, *page, details, answer.get("next_cursor"))
 
         return await self._core.call(Call("GET", "/agents", query=query), read)
 
     async def get_agent(self, agent_id: str) -> Agent:
         """One agent: the calling agent itself, or for administrators any agent."""
         return await self._core.call(Call("GET", agent_path(agent_id)), _read_agent)
+
+    async def get_agent_details(self, agent_id: str) -> AgentDetails:
+        """What stands beside an agent: its description, metadata, limits, and who created and approved it."""
+        return await self._core.call(Call("GET", agent_path(agent_id)), _read_details)
+
+    async def update_agent(self, agent_id: str, **changes: Any) -> AgentDetails:
+        """
+        Changes the given properties of an agent: `name`, `description`, `metadata`; for administrators also `owner_email`,
+        `rate_limit`, `allowed_ips` and `grantable`. None takes a value away.
+        """
+        return await self._core.call(Call("PATCH", agent_path(agent_id), body=changes), _read_details)
+
+    async def list_agent_keys(
+        self, agent_id: str, limit: Optional[int] = None, cursor: Optional[str] = None
+    ) -> KeyList:
+        """One page of the valid keys of an agent, newest first, without what is secret."""
+        call = Call("GET", agent_path(agent_id, "/keys"), query={"limit": limit, "cursor": cursor})
+        return await self._core.call(
+            call, lambda answer: KeyList([parse(AgentKey, one) for one in answer["keys"]], answer["next_cursor"])
+        )
+
+    async def create_agent_key(
+        self,
+        agent_id: str,
+        *,
+        label: Optional[str] = None,
+        expires_in: Optional[int] = None,
+        allowed_ips: Optional[Sequence[str]] = None,
+    ) -> CreateKeyResponse:
+        """Gives an agent another API key, which only this response shows. The others stay as they are."""
+        body = _given({"label": label, "expires_in": expires_in, "allowed_ips": allowed_ips})
+        call = creation(agent_path(agent_id, "/keys"), body)
+        return await self._core.call(call, lambda answer: parse(CreateKeyResponse, answer))
+
+    async def delete_agent_key(self, agent_id: str, key_id: str) -> Json:
+        """Ends a key of an agent and the sessions that it opened."""
+        return await self._call_object("DELETE", agent_path(agent_id, f"/keys/{path_segment(key_id)}"), resolve=_resolve_deleted)
+
+    async def list_agent_sessions(
+        self, agent_id: str, limit: Optional[int] = None, cursor: Optional[str] = None
+    ) -> SessionList:
+        """One page of the sessions of an agent that can be refreshed, newest first."""
+        call = Call("GET", agent_path(agent_id, "/sessions"), query={"limit": limit, "cursor": cursor})
+        return await self._core.call(
+            call,
+            lambda answer: SessionList([parse(AgentSession, one) for one in answer["sessions"]], answer["next_cursor"]),
+        )
+
+    async def end_agent_session(self, agent_id: str, session_id: str) -> Json:
+        """Ends a session of an agent."""
+        path = agent_path(agent_id, f"/sessions/{path_segment(session_id)}")
+        return await self._call_object("DELETE", path, resolve=_resolve_deleted)
+
+    async def revoke_agent_tokens(self, agent_id: str) -> Json:
+        """Revokes every token of an agent, and leaves its keys. Administrators only."""
+        return await self._call_object("POST", agent_path(agent_id, "/revoke-tokens"))
+
+    async def bulk_revoke_agents(
+        self, filter: Mapping[str, str], *, dry_run: bool = True, expected: Optional[int] = None
+    ) -> BulkRevokeResponse:
+        """
+        Revokes for good the agents that a filter selects, 500 with each call. Administrators only.
+
+        :param filter: any of `status`, `tier`, `owner_email`, `permission` and `last_verified_before`.
+        :param dry_run: only counts them. `expected` of the real call is `matched` of the dry run.
+        """
+        body = {"filter": dict(filter), "dry_run": dry_run, **_given({"expected": expected})}
+        call = Call("POST", "/agents/bulk-revoke", body=body, repeatable=False)
+        return await self._core.call(call, lambda answer: parse(BulkRevokeResponse, answer))
 
     async def revoke_agent(self, agent_id: str) -> Json:
         """
@@ -183,15 +294,18 @@ class _Api:
         body = {"permissions": list(permissions)}
         return await self._core.call(Call("PUT", agent_path(agent_id, "/permissions"), body=body), _read_agent)
 
-    async def rotate_agent_key(self, agent_id: str, overlap_seconds: Optional[int] = None) -> RotateKeyResponse:
+    async def rotate_agent_key(
+        self, agent_id: str, overlap_seconds: Optional[int] = None, *, key_id: Optional[str] = None
+    ) -> RotateKeyResponse:
         """
-        Gives an agent a new API key, which only this response shows. The previous one stays valid for `overlap_seconds`. A client
-        that rotates its own key goes on with the new one.
+        Gives an agent a new API key, which only this response shows. The previous ones stay valid for `overlap_seconds`. A client
+        that rotates the keys of its own agent goes on with the new one. `key_id` replaces one key only, and then the client keeps
+        its own: if that was the one, give it the new one with `set_api_key`.
         """
-        body = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
+        body = _given({"overlap_seconds": overlap_seconds, "key_id": key_id})
         call = creation(agent_path(agent_id, "/rotate-key"), body)
         answer = await self._core.call(call, lambda one: parse(RotateKeyResponse, one))
-        if agent_id == self._core.session.agent_id:
+        if agent_id == self._core.session.agent_id and key_id is None:
             self.set_api_key(answer.credentials.api_key)
         return answer
 
@@ -428,6 +542,15 @@ class SyncAgentAuthClient:
     revoke_tokens = _sync(_Api.revoke_tokens)
     list_agents = _sync(_Api.list_agents)
     get_agent = _sync(_Api.get_agent)
+    get_agent_details = _sync(_Api.get_agent_details)
+    update_agent = _sync(_Api.update_agent)
+    list_agent_keys = _sync(_Api.list_agent_keys)
+    create_agent_key = _sync(_Api.create_agent_key)
+    delete_agent_key = _sync(_Api.delete_agent_key)
+    list_agent_sessions = _sync(_Api.list_agent_sessions)
+    end_agent_session = _sync(_Api.end_agent_session)
+    revoke_agent_tokens = _sync(_Api.revoke_agent_tokens)
+    bulk_revoke_agents = _sync(_Api.bulk_revoke_agents)
     revoke_agent = _sync(_Api.revoke_agent)
     delete_agent = _sync(_Api.delete_agent)
     update_agent_tier = _sync(_Api.update_agent_tier)
@@ -528,6 +651,15 @@ def _read_object(answer: Any) -> Json:
 
 def _read_agent(answer: Any) -> Agent:
     return parse(Agent, answer["agent"])
+
+
+def _read_details(answer: Any) -> AgentDetails:
+    return parse(AgentDetails, answer["details"])
+
+
+def _given(values: Mapping[str, Any]) -> Json:
+    """Those that are not None, for a body in which what is left out has its default."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _read_webhooks(answer: Any) -> WebhookList:

@@ -92,6 +92,71 @@ class RotateKeyResponse:
 
 
 @dataclass
+class AgentDetails:
+    """What stands beside an agent. `created_by` and `approved_by` have `type`, `id` and `name`."""
+
+    description: Optional[str]
+    metadata: Dict[str, str]
+    last_verified_at: Optional[str]
+    created_by: Optional[Dict[str, Any]]
+    approved_by: Optional[Dict[str, Any]]
+    rate_limit: Optional[int]
+    """Requests a minute. None: the tier's."""
+    allowed_ips: Optional[List[str]]
+    """Networks. None: any address."""
+    key_count: int
+    session_count: int
+
+
+@dataclass
+class AgentKey:
+    """A key of an agent, without what is secret. `hint` is its last four characters."""
+
+    id: str
+    type: Literal["secret", "jwk"]
+    label: Optional[str]
+    hint: str
+    created_at: str
+    created_by: Optional[Dict[str, Any]]
+    expires_at: Optional[str]
+    last_used_at: Optional[str]
+    allowed_ips: Optional[List[str]]
+
+
+@dataclass
+class CreateKeyResponse:
+    success: bool
+    message: str
+    key: AgentKey
+    credentials: Credentials
+
+
+@dataclass
+class AgentSession:
+    """A session of an agent that can be refreshed. `scope` is what its tokens are limited to; None: nothing."""
+
+    id: str
+    key_id: Optional[str]
+    created_at: str
+    last_refreshed_at: str
+    expires_at: str
+    ip_address: str
+    scope: Optional[List[str]]
+    dpop_jkt: Optional[str]
+    act: Optional[Dict[str, Any]]
+
+
+@dataclass
+class BulkRevokeResponse:
+    success: bool
+    message: str
+    matched: int
+    revoked: int
+    remaining: int
+    """`expected` of the next call, until it is 0."""
+
+
+@dataclass
 class ActivityLog:
     id: str
     agent_id: str
@@ -192,12 +257,24 @@ class WebhookEvent:
 class AgentList(List[Agent]):
     """One page of agents, newest first, with what the response says about the whole list."""
 
-    def __init__(self, agents: List[Agent], total: int, limit: int, offset: int, has_more: bool) -> None:
+    def __init__(
+        self,
+        agents: List[Agent],
+        total: int,
+        limit: int,
+        offset: int,
+        has_more: bool,
+        details: Optional[Dict[str, AgentDetails]] = None,
+        next_cursor: Optional[str] = None,
+    ) -> None:
         super().__init__(agents)
         self.total = total
         self.limit = limit
         self.offset = offset
         self.has_more = has_more
+        self.details = details or {}
+        """Of each agent, by its id."""
+        self.next_cursor = next_cursor
 
     @property
     def agents(self) -> List[Agent]:
@@ -210,6 +287,22 @@ class WebhookList(List[Webhook]):
     def __init__(self, webhooks: List[Webhook], details: Dict[str, Dict[str, Any]], next_cursor: Optional[str]) -> None:
         super().__init__(webhooks)
         self.details = details
+        self.next_cursor = next_cursor
+
+
+class KeyList(List[AgentKey]):
+    """One page of the valid keys of an agent, newest first."""
+
+    def __init__(self, keys: List[AgentKey], next_cursor: Optional[str]) -> None:
+        super().__init__(keys)
+        self.next_cursor = next_cursor
+
+
+class SessionList(List[AgentSession]):
+    """One page of the sessions of an agent, newest first."""
+
+    def __init__(self, sessions: List[AgentSession], next_cursor: Optional[str]) -> None:
+        super().__init__(sessions)
         self.next_cursor = next_cursor
 
 

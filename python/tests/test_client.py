@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import unittest
+import uuid
 from unittest import mock
 
 import httpx
@@ -78,6 +79,53 @@ class Calls(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(AgentAuthError) as unknown:
                 await client.redeliver(webhook.id, "msg/../0")
             self.assertEqual(unknown.exception.status_code, 404)
+
+    async def test_what_owners_ask_for(self) -> None:
+        admin = new_client([Permissions.Admin], BOOTSTRAP_TOKEN)
+        async with admin:
+            owner = f"python-{uuid.uuid4().hex}@example.com"
+            made = await admin.register_agent("asked", owner, ["github:issues:read"], metadata={"team": "billing"})
+            agent_id = made.agent.agent_id
+            async with AgentAuthClient(URL, agent_id=agent_id, api_key=made.credentials.api_key) as client:
+                changed = await client.update_agent(agent_id, description="What it is for")
+                self.assertEqual((changed.description, changed.metadata), ("What it is for", {"team": "billing"}))
+                self.assertEqual((await admin.update_agent(agent_id, rate_limit=120)).rate_limit, 120)
+                created_by = (await client.get_agent_details(agent_id)).created_by
+                assert created_by is not None
+                self.assertEqual(created_by["type"], "agent")
+
+                second = await client.create_agent_key(agent_id, label="Second", expires_in=3600)
+                self.assertNotIn(second.credentials.api_key, repr(second))
+                self.assertIn(second.key, await client.list_agent_keys(agent_id))
+                async with AgentAuthClient(URL, agent_id=agent_id, api_key=second.credentials.api_key) as other:
+                    verified = await other.verify_agent(scope=["github:issues:read"], expires_in=60)
+                    self.assertEqual(verified.token.expires_in, 60)
+                    sessions = await client.list_agent_sessions(agent_id)
+                    opened = next(one for one in sessions if one.key_id == second.key.id)
+                    self.assertEqual(opened.scope, ["github:issues:read"])
+                    self.assertTrue((await client.end_agent_session(agent_id, opened.id))["success"])
+                    # The next session is limited as the first was.
+                    self.assertEqual((await other.get_agent(agent_id)).agent_id, agent_id)
+                    again = next(
+                        one for one in await client.list_agent_sessions(agent_id) if one.key_id == second.key.id
+                    )
+                    self.assertEqual(again.scope, ["github:issues:read"])
+                rotated = await client.rotate_agent_key(agent_id, 0, key_id=second.key.id)
+                self.assertNotEqual(rotated.credentials.api_key, second.credentials.api_key)
+                replaced = next(one for one in await client.list_agent_keys(agent_id) if one.label == "Second")
+                self.assertTrue((await client.delete_agent_key(agent_id, replaced.id))["success"])
+                with self.assertRaises(AgentAuthError) as gone:
+                    await client.delete_agent_key(agent_id, replaced.id)
+                self.assertEqual(gone.exception.status_code, 404)
+                self.assertTrue((await admin.revoke_agent_tokens(agent_id))["success"])
+
+            found = await admin.list_agents(owner_email=owner, tier="free", permission="github:issues:read")
+            self.assertEqual([one.agent_id for one in found], [agent_id])
+            self.assertEqual((found.details[agent_id].rate_limit, found.next_cursor), (120, None))
+            counted = await admin.bulk_revoke_agents({"owner_email": owner})
+            self.assertEqual((counted.matched, counted.revoked), (1, 0))
+            done = await admin.bulk_revoke_agents({"owner_email": owner}, dry_run=False, expected=1)
+            self.assertEqual((done.revoked, done.remaining), (1, 0))
 
     async def test_webhooks(self) -> None:
         async with new_client(["github:issues:read"]) as client:

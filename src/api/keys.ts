@@ -53,6 +53,7 @@ export const keyRoutes = [
     method: "POST",
     path: "/agents/{id}/keys",
     auth: "self",
+    idempotent: { secrets: ["credentials.api_key"] },
     summary: "Give an agent another API key, shown here and never again; the others stay as they are",
     body: z._default(
       z.object({

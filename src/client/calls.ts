@@ -1,6 +1,6 @@
 import { AgentAuthError, AuthenticationError, NotFoundError, PermissionDeniedError } from "./errors.ts";
 import type { CallOptions } from "./options.ts";
-import type { TokenManager } from "./session.ts";
+import type { Session, TokenManager } from "./session.ts";
 import { send, type Transport } from "./transport.ts";
 
 export interface ApiRequest<Answer> {
@@ -24,10 +24,11 @@ export type Call = <Answer>(request: ApiRequest<Answer>, options?: CallOptions) 
 
 /**
  * A `Call` that renews the token once if the server refuses it, and once if the server denies a permission that the agent
- * holds by now: a token keeps the permissions of the time when it was issued.
+ * holds by now: a token keeps the permissions of the time when it was issued. If the server asks for a more recent proof than the
+ * token's, the call is repeated with the client's API key.
  */
 export const createCall =
-  (transport: Transport, tokens: TokenManager): Call =>
+  (transport: Transport, tokens: TokenManager, session: Pick<Session, "apiKey">): Call =>
   async <Answer>(request: ApiRequest<Answer>, { signal }: CallOptions = {}): Promise<Answer> => {
     const { method, path, data, repeatable = true, idempotent, resolveRepeated } = request;
     const idempotencyKey = idempotent ? newIdempotencyKey() : undefined;
@@ -35,9 +36,12 @@ export const createCall =
     const onOutcomeUnknown = (): void => {
       isOutcomeUnknown = true;
     };
-    const attempt = async (token?: string): Promise<Answer> => {
+    const attempt = async (token?: string, proof?: object): Promise<Answer> => {
       try {
-        const call = { method, path, data, token, idempotencyKey, signal, repeatable, onOutcomeUnknown };
+        // Another body is another request, which the server has not begun.
+        const key = proof && idempotencyKey ? newIdempotencyKey() : idempotencyKey;
+        const sent = proof ? { ...data, ...proof } : data;
+        const call = { method, path, data: sent, token, idempotencyKey: key, signal, repeatable, onOutcomeUnknown };
         return await send(transport, call);
       } catch (error) {
         const answer = isOutcomeUnknown && error instanceof AgentAuthError && resolveRepeated?.(error);
@@ -57,6 +61,11 @@ export const createCall =
         throw new AuthenticationError({ ...error, message }, { cause: error });
       }
       if (error instanceof PermissionDeniedError) {
+        const { apiKey } = session;
+        const isProven = data && "api_key" in data && data.api_key;
+        if (error.code === "reauthentication_required" && apiKey && !isProven) {
+          return attempt(token, { api_key: apiKey.trim() });
+        }
         const renewed = await tokens.replaceIfGranted(token, error.required, signal);
         if (renewed) return attempt(renewed);
       }

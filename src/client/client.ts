@@ -63,7 +63,7 @@ export class AgentAuthClient {
     this.#session = session;
     this.#transport = transport;
     this.#tokens = createTokenManager(transport, session, onTokens);
-    this.#call = createCall(transport, this.#tokens);
+    this.#call = createCall(transport, this.#tokens, session);
   }
 
   /**
@@ -77,8 +77,10 @@ export class AgentAuthClient {
   }
 
   /**
-   * Exchanges an API key, the client's own by default, for tokens. The client goes on as that agent.
+   * Exchanges an API key, the client's own by default, for tokens. The client goes on as that agent. `scope` limits the tokens
+   * to some of its permissions, `expires_in` their life; both also hold for the sessions that the client opens later.
    *
+   * @throws {ValidationError} `invalid_scope`: the agent does not have all of `scope`, or `expires_in` is too long.
    * @throws {AuthenticationError} The credentials are wrong or the agent is not active. `malformed_api_key`: the key does not
    * have the form of an API key, which the client sees without asking the server.
    */
@@ -128,6 +130,75 @@ export class AgentAuthClient {
   /** One agent: the calling agent itself, or for administrators any agent. */
   getAgent(agentId: string, options?: CallOptions): Promise<wire.AgentResponse> {
     return this.#get(agentPath(agentId), options);
+  }
+
+  /**
+   * Changes the given properties of an agent: the calling agent itself, or for administrators any agent. Only they may change
+   * `owner_email`, `rate_limit`, `allowed_ips` and `grantable`.
+   *
+   * @throws {ConflictError} `agent_revoked`.
+   */
+  updateAgent(
+    agentId: string,
+    body: wire.UpdateAgentRequest,
+    options?: CallOptions,
+  ): Promise<wire.UpdateAgentResponse> {
+    return this.#call({ method: "PATCH", path: agentPath(agentId), data: body }, options);
+  }
+
+  /** One page of the valid keys of an agent, newest first, without what is secret. */
+  listAgentKeys(agentId: string, query?: wire.ListKeysQuery, options?: CallOptions): Promise<wire.KeyListResponse> {
+    return this.#get(agentPath(agentId, "/keys"), options, query);
+  }
+
+  /**
+   * Gives an agent another API key, which only this response shows. The others stay as they are.
+   *
+   * @throws {ConflictError} `too_many_keys`, `agent_revoked`.
+   */
+  createAgentKey(
+    agentId: string,
+    body: wire.CreateKeyRequest = {},
+    options?: CallOptions,
+  ): Promise<wire.CreateKeyResponse> {
+    return this.#create(agentPath(agentId, "/keys"), options, body);
+  }
+
+  /** Ends a key of an agent and the sessions that it opened. If a lost response made it repeat the call, 404 is success. */
+  deleteAgentKey(agentId: string, keyId: string, options?: CallOptions): Promise<wire.DoneResponse> {
+    return this.#delete(agentPath(agentId, `/keys/${encodeURIComponent(keyId)}`), options);
+  }
+
+  /** One page of the sessions of an agent that can be refreshed, newest first. */
+  listAgentSessions(
+    agentId: string,
+    query?: wire.ListSessionsQuery,
+    options?: CallOptions,
+  ): Promise<wire.SessionListResponse> {
+    return this.#get(agentPath(agentId, "/sessions"), options, query);
+  }
+
+  /** Ends a session of an agent. If a lost response made it repeat the call, 404 is success. */
+  endAgentSession(agentId: string, sessionId: string, options?: CallOptions): Promise<wire.DoneResponse> {
+    return this.#delete(agentPath(agentId, `/sessions/${encodeURIComponent(sessionId)}`), options);
+  }
+
+  /** Revokes every token of an agent, and leaves its keys. Administrators only. */
+  revokeAgentTokens(agentId: string, options?: CallOptions): Promise<wire.RevokeTokensResponse> {
+    return this.#call({ method: "POST", path: agentPath(agentId, "/revoke-tokens") }, options);
+  }
+
+  /**
+   * Revokes for good the agents that a filter selects, 500 with each call. Administrators only.
+   *
+   * @example
+   * const filter = { owner_email: "leaver@example.com" };
+   * let { matched: expected } = await client.bulkRevokeAgents({ filter });
+   * while (expected > 0) ({ remaining: expected } = await client.bulkRevokeAgents({ filter, dry_run: false, expected }));
+   * @throws {ConflictError} `unexpected_count`: the filter selects another number of agents than `expected` by now.
+   */
+  bulkRevokeAgents(body: wire.BulkRevokeRequest, options?: CallOptions): Promise<wire.BulkRevokeResponse> {
+    return this.#once("/agents/bulk-revoke", options, body);
   }
 
   /**
@@ -192,7 +263,8 @@ export class AgentAuthClient {
 
   /**
    * Gives an agent a new API key, which only this response shows. The previous key stays valid for `overlap_seconds`, 3600 by
-   * default. A client that rotates its own key goes on with the new one.
+   * default. A client that rotates the keys of its own agent goes on with the new one. `key_id` replaces one key only, and then
+   * the client keeps its own: give it the new one with `setApiKey` if that was the one.
    *
    * @throws {ConflictError} `agent_revoked`: a revoked agent gets no keys.
    */
@@ -203,7 +275,7 @@ export class AgentAuthClient {
   ): Promise<wire.RotateKeyResponse> {
     const path = agentPath(agentId, "/rotate-key");
     const answer = await this.#create<wire.RotateKeyResponse>(path, options, body);
-    if (agentId === this.#session.agentId) this.setApiKey(answer.credentials.api_key);
+    if (agentId === this.#session.agentId && !body.key_id) this.setApiKey(answer.credentials.api_key);
     return answer;
   }
 

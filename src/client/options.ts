@@ -1,3 +1,4 @@
+import type { Permission } from "./permissions.ts";
 import type { OnTokens } from "./session.ts";
 import type { Fetch, Retry } from "./transport.ts";
 
@@ -10,6 +11,10 @@ export interface ClientOptions {
   agentId?: string | undefined;
   /** White space around it is ignored. */
   apiKey?: string | undefined;
+  /** Limits the tokens that the client gets with its API key to these permissions of the agent. By default they have all. */
+  scope?: readonly Permission[] | undefined;
+  /** How many seconds those access tokens live, if not as long as the deployment says. */
+  expiresIn?: number | undefined;
   accessToken?: string | undefined;
   refreshToken?: string | undefined;
   /** How often a failed call is repeated at most. The default is 3. */

@@ -17,6 +17,10 @@ export interface Session {
   apiKey?: string | undefined;
   accessToken?: string | undefined;
   refreshToken?: string | undefined;
+  /** What the tokens of its sessions are limited to. */
+  scope?: string | readonly string[] | undefined;
+  /** How long its access tokens live, in seconds. */
+  expiresIn?: number | undefined;
   /** When to renew the access token; undefined if its life is not known, and then the server's refusal decides. */
   renewAt?: number | undefined;
 }
@@ -45,10 +49,13 @@ export function createTokenManager(transport: Transport, session: Session, onTok
 
   async function requestVerify(data?: Partial<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> {
     const { agent_id = session.agentId, api_key = session.apiKey } = data ?? {};
+    // Another agent's session is not limited as the client's own.
+    const own = agent_id === session.agentId ? session : undefined;
+    const { scope = own?.scope, expires_in = own?.expiresIn } = data ?? {};
     // A copied key or the last line of a file may have white space around it.
     const apiKey = api_key?.trim();
     if (apiKey) checkApiKey(apiKey);
-    return post("/agents/verify", { agent_id, api_key: apiKey }, signal);
+    return post("/agents/verify", { agent_id, api_key: apiKey, scope, expires_in }, signal);
   }
 
   // For a moment the server answers a repeated refresh with the same successor, so a lost response can be asked for again.
@@ -110,6 +117,10 @@ export function createTokenManager(transport: Transport, session: Session, onTok
     async verify(data?: Partial<VerifyAgentRequest>, signal?: AbortSignal): Promise<VerifyAgentResponse> {
       const answer = await requestVerify(data, signal);
       await storeTokens(answer);
+      const isOther = answer.agent.agent_id !== session.agentId;
+      const { scope, expires_in } = data ?? {};
+      if (isOther || scope) session.scope = scope ?? undefined;
+      if (isOther || expires_in != null) session.expiresIn = expires_in ?? undefined;
       session.agentId = answer.agent.agent_id;
       session.apiKey = data?.api_key ?? session.apiKey;
       return answer;

@@ -138,6 +138,81 @@ describe("the published SDK's calls", () => {
   });
 });
 
+describe("what owners ask for", () => {
+  it("is there: details, keys, sessions, filters, and many agents revoked at once", async () => {
+    await using boss = asAdmin();
+    const owner_email = `owner-${Date.now()}@example.com`;
+    const { agent, credentials } = await boss.registerAgent({
+      name: "Asked for",
+      owner_email,
+      permissions: ["lab:things:read", "lab:things:write"],
+      metadata: { team: "billing" },
+    });
+    const id = agent.agent_id;
+    await using own = client({ agentId: id, apiKey: credentials.api_key });
+    expect((await own.updateAgent(id, { description: "What it is for" })).details.metadata).toEqual({
+      team: "billing",
+    });
+    expect((await boss.updateAgent(id, { rate_limit: 120 })).details.rate_limit).toBe(120);
+    expect((await own.getAgent(id)).details).toMatchObject({ description: "What it is for", key_count: 1 });
+
+    const { key, credentials: second } = await own.createAgentKey(id, { label: "Second", expires_in: 3600 });
+    expect((await own.listAgentKeys(id)).keys.map((one) => one.id)).toContain(key.id);
+    await using other = client({ agentId: id, apiKey: second.api_key, scope: ["lab:things:read"], expiresIn: 60 });
+    const { token } = await other.verifyAgent();
+    expect(token.expires_in).toBe(60);
+    const { sessions } = await own.listAgentSessions(id);
+    const session = sessions.find(({ key_id }) => key_id === key.id)!;
+    expect(session.scope).toEqual(["lab:things:read"]);
+    expect((await own.endAgentSession(id, session.id)).success).toBe(true);
+    // The next session is limited as the first was.
+    expect((await other.getAgent(id)).agent.agent_id).toBe(id);
+    const reopened = (await own.listAgentSessions(id)).sessions.find(({ key_id }) => key_id === key.id)!;
+    expect(reopened.scope).toEqual(["lab:things:read"]);
+    const rotated = await own.rotateAgentKey(id, { key_id: key.id, overlap_seconds: 0 });
+    expect(rotated.credentials.api_key).not.toBe(second.api_key);
+    const [replaced] = (await own.listAgentKeys(id)).keys.filter(({ label }) => label === "Second");
+    expect((await own.deleteAgentKey(id, replaced!.id)).success).toBe(true);
+    expect(await caught(own.deleteAgentKey(id, key.id))).toBeInstanceOf(NotFoundError);
+    expect(await caught(own.verifyAgent({ scope: "lab:things:read *:*:*" }))).toMatchObject({ code: "invalid_scope" });
+    expect((await boss.revokeAgentTokens(id)).revoked_at).toMatch(/Z$/);
+
+    const filter = { owner_email, tier: "free" } as const;
+    const found: string[] = [];
+    for await (const one of boss.agents(filter)) found.push(one.agent_id);
+    expect(found).toEqual([id]);
+    const { matched } = await boss.bulkRevokeAgents({ filter });
+    const revoked = await boss.bulkRevokeAgents({ filter, dry_run: false, expected: matched });
+    expect([revoked.revoked, revoked.remaining]).toEqual([1, 0]);
+    expect(await caught(boss.bulkRevokeAgents({ filter, dry_run: false, expected: 1 }))).toBeInstanceOf(ConflictError);
+  });
+
+  it("is done with the key where the token goes back to an older proof", async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    const seen: unknown[] = [];
+    const stale: typeof fetch = async (input, init) => {
+      const body = JSON.parse(String(init?.body ?? "{}")) as { api_key?: string };
+      if (!String(input).endsWith("/keys") || init?.method !== "POST") return fetch(input, init);
+      seen.push(body.api_key);
+      if (body.api_key) return fetch(input, init);
+      const refusal = {
+        error: "e",
+        title: "t",
+        message: "m",
+        status: 403,
+        code: "reauthentication_required",
+        request_id: "r",
+      };
+      return Response.json(refusal, { status: 403 });
+    };
+    await using own = client({ agentId: agent.id, apiKey: ` ${agent.apiKey}\n`, fetch: stale });
+    expect((await own.createAgentKey(agent.id)).key.type).toBe("secret");
+    expect(seen).toEqual([undefined, agent.apiKey]);
+    await using keyless = client({ accessToken: agent.token, fetch: stale });
+    expect(await caught(keyless.createAgentKey(agent.id))).toMatchObject({ code: "reauthentication_required" });
+  });
+});
+
 describe("tokens", () => {
   const counting = (target: string) => {
     const calls: string[] = [];
