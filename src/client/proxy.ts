@@ -122,12 +122,20 @@ async function renewFor(
 
 const isPath = (text: string): boolean => /^($|[/?#])/.test(text);
 
+/** The end of what stands in an answer for a link that the gateway has removed. SDKs put their base URL in front of it, or fill it in like a path. */
+const REMOVED_LINK = /(?:#agentauth-removed=(.*)|about:invalid)$/;
+
 /**
  * The URL at the gateway for a URL, path or bare path of the service.
  *
- * @throws {TypeError} It leads out of the service, or does not lie below the base URL.
+ * @throws {TypeError} It leads out of the service, does not lie below the base URL, or is a link that the gateway has removed.
  */
 function targetOf(text: string, root: string, base: string | undefined): string {
+  const removed = REMOVED_LINK.exec(text);
+  if (removed) {
+    const [, host = "another place"] = removed;
+    throw new TypeError(`The gateway has removed this link from an answer, because it leads to ${host}.`);
+  }
   const isOurs = text.startsWith(root) && isPath(text.slice(root.length));
   const rest = isOurs ? text.slice(root.length) : pathOf(text, base);
   const { href } = new URL(root + (isPath(rest) ? rest : `/${rest}`));

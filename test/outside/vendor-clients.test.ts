@@ -23,6 +23,8 @@ const SECRETS = {
 let clients: typeof Clients;
 let upstream: Recorder;
 let worker: Worker;
+/** Plays each host that a vendor's answers lead to beside its API. */
+let elsewhere: Recorder;
 let reply: (request: IncomingMessage, url: URL) => Reply = () => ({ body: {} });
 
 beforeAll(async () => {
@@ -32,6 +34,7 @@ beforeAll(async () => {
     const { body, headers, status = 200 } = reply(request, new URL(request.url!, upstream.url));
     response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
   });
+  elsewhere = await startRecorder();
   worker = await startWorker({
     ...SECRETS,
     "UPSTREAMS.github.base_url": upstream.url,
@@ -44,10 +47,11 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   upstream?.close();
+  elsewhere?.close();
   await worker?.stop();
 });
 beforeEach(() => {
-  upstream.seen.length = 0;
+  upstream.seen.length = elsewhere.seen.length = 0;
 });
 
 const asked = () => upstream.seen.map(({ method, target }) => `${method} ${target.split("?")[0]}`);
@@ -248,5 +252,136 @@ describe("jsforce", { tags: ["slow"] }, () => {
       names.push(...result.records.map(({ Name }) => Name));
     }
     expect(names).toEqual(["n1", "n2", "n3"]);
+  });
+});
+
+describe("an answer that leads to another host", { tags: ["slow"] }, () => {
+  /** What was sent to any other host than the gateway while `work` ran, by the process's own fetch. */
+  async function leftFor(work: () => Promise<unknown>): Promise<string[]> {
+    const left: string[] = [];
+    const { fetch } = globalThis;
+    globalThis.fetch = (input, init) => {
+      const { url } = new Request(input, { ...init, body: null });
+      if (url.startsWith(`${worker.url}/`) || url.startsWith(`${elsewhere.url}/`)) return fetch(input, init);
+      left.push(url);
+      return Promise.reject(new TypeError("There is no such host in a test."));
+    };
+    try {
+      await work();
+    } finally {
+      globalThis.fetch = fetch;
+    }
+    return left;
+  }
+
+  it("takes no token of Octokit's there: neither an object's url nor an upload, whose host it knows by itself", async () => {
+    const agent = await worker.agent(["github:*:*"]);
+    const octokit = clients.octokit(worker.url, agent.token);
+    reply = () => ({
+      body: {
+        url: `${upstream.url}/repos/o/r/releases/1`,
+        upload_url: `${elsewhere.url}/repos/o/r/releases/1/assets{?name,label}`,
+        assets_url: `${upstream.url}/repos/o/r/releases/1/assets`,
+        zipball_url: `${upstream.url}/repos/o/r/zipball/v1`,
+        html_url: "https://github.com/o/r/releases/tag/v1",
+      },
+    });
+    const of = { owner: "o", repo: "r" };
+    const left = await leftFor(async () => {
+      const { data } = await octokit.rest.repos.getRelease({ ...of, release_id: 1 });
+      expect(data).toMatchObject({
+        url: `${worker.url}/proxy/github/repos/o/r/releases/1`,
+        upload_url: `about:invalid#agentauth-removed=${new URL(elsewhere.url).host}`,
+        html_url: "https://github.com/o/r/releases/tag/v1",
+      });
+      await octokit.request(data.url);
+      await octokit.request(data.assets_url);
+      await caught(octokit.request({ method: "POST", url: data.upload_url, data: "text" }));
+      await octokit.rest.repos.uploadReleaseAsset({ ...of, release_id: 1, name: "a.txt", data: "text" });
+    });
+    expect([left, elsewhere.seen]).toEqual([[], []]);
+    expect(asked()).toEqual([
+      "GET /repos/o/r/releases/1",
+      "GET /repos/o/r/releases/1",
+      "GET /repos/o/r/releases/1/assets",
+      "POST /repos/o/r/releases/1/assets",
+    ]);
+    expectCredential(agent, SECRETS.UPSTREAM_GITHUB_TOKEN);
+  });
+
+  it("takes no token of Slack's SDK there, which uploads files to the host that an answer names", async () => {
+    const agent = await worker.agent(["slack:*:*"]);
+    const { host } = new URL(elsewhere.url);
+    const upload = (headers: Record<string, string>) => {
+      const slack = clients.slack(worker.url, agent.token, headers);
+      return slack.filesUploadV2({ file_uploads: [{ file: Buffer.from("text"), filename: "a.txt" }] });
+    };
+    reply = () => ({ body: { ok: true, upload_url: `${elsewhere.url}/upload/v1/ABC`, file_id: "F1", files: [] } });
+    const refused = await caught(upload({}));
+    expect(String(refused) + String(refused.original) + String(refused.original?.cause)).toMatch(/about:|scheme/);
+    expect(elsewhere.seen).toEqual([]);
+    expect(asked()).toEqual(["POST /api/files.getUploadURLExternal"]);
+    // This is what the SDK does with a link that it gets.
+    await upload({ "X-AgentAuth-Links": "keep" });
+    expect(elsewhere.seen.map(({ headers }) => new Map(headers).get("authorization"))).toEqual([
+      `Bearer ${agent.token}`,
+    ]);
+    reply = () => ({
+      body: {
+        ok: true,
+        messages: [{ files: [{ url_private: `${elsewhere.url}/a.png`, permalink: "https://x.slack.com/a" }] }],
+      },
+    });
+    const slack = clients.slack(worker.url, agent.token);
+    const { messages } = await slack.conversations.history({ channel: "C1" });
+    expect(messages?.[0]?.files).toEqual([
+      { url_private: `about:invalid#agentauth-removed=${host}`, permalink: "https://x.slack.com/a" },
+    ]);
+  });
+
+  it("takes no token of jsforce's there, which asks another host who it is", async () => {
+    const agent = await worker.agent(["salesforce:*:*"]);
+    const salesforce = clients.salesforce(worker.url, agent.token);
+    reply = () => ({
+      body: { identity: `${elsewhere.url}/id/00D/005`, sobjects: "/services/data/v61.0/sobjects" },
+    });
+    const left = await leftFor(() => caught(salesforce.identity()));
+    expect([left.filter((url) => !url.startsWith("about:")), elsewhere.seen]).toEqual([[], []]);
+    // Links from the root of the host stay as they are, and it appends them to its base URL.
+    const attributes = { type: "Account", url: "/services/data/v61.0/sobjects/Account/001000000000001AAA" };
+    reply = () => ({ body: { attributes, Name: "Acme" } });
+    const { url } = (await salesforce.sobject("Account").retrieve("001000000000001AAA")).attributes as { url: string };
+    expect(await salesforce.request(url)).toMatchObject({ Name: "Acme" });
+    expect(new Set(asked().slice(1))).toEqual(new Set([`GET ${attributes.url}`]));
+  });
+
+  it("takes no token of Stripe's SDK there, which knows another host for files", async () => {
+    const agent = await worker.agent(["stripe:customers:read"]);
+    const stripe = clients.stripe(worker.url, agent.token);
+    const file = { data: Buffer.from("text"), name: "a.txt", type: "text/plain" };
+    const left = await leftFor(async () => {
+      const refused = await caught(stripe.files.create({ purpose: "dispute_evidence", file }));
+      expect(refused.statusCode).toBe(403);
+    });
+    expect([left, upstream.seen]).toEqual([[], []]);
+  });
+
+  it("is not followed by HubSpot's and Zendesk's clients", async () => {
+    const agent = await worker.agent(["hubspot:*:*", "zendesk:*:*"]);
+    reply = () => ({
+      body: {
+        url: `${elsewhere.url}/signed?x=1`,
+        expiresAt: "2030-01-01T00:00:00Z",
+        attachment: { id: 1, content_url: `${elsewhere.url}/attachments/token/x` },
+        job_status: { id: "1", url: `${elsewhere.url}/api/v2/job_statuses/1.json`, status: "completed" },
+      },
+    });
+    const zendesk = clients.zendesk(worker.url, agent.token);
+    const left = await leftFor(async () => {
+      await clients.hubspot(worker.url, agent.token).files.filesApi.getSignedUrl("1");
+      await zendesk.attachments.show(1);
+      await zendesk.jobstatuses.show("1" as never);
+    });
+    expect([left, elsewhere.seen]).toEqual([[], []]);
   });
 });

@@ -54,7 +54,7 @@ const REMOVED = 3;
  * - What a pointer names is replaced by what {@link resolveLink} returns. If it returns undefined, or the string is malformed or longer than a
  *   link may be, `about:invalid` replaces it. Pointers lead through objects only.
  * - What has a name of `rewritten` is replaced if it leads to the API; URI templates (RFC 6570) too. Links to other hosts stay.
- * - What has a name of `removed` and leads to another host becomes `about:invalid#agentauth-removed:HOST`.
+ * - What has a name of `removed` and leads to another host becomes `about:invalid#agentauth-removed=HOST`.
  */
 export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
   const { pointers, deepest, names, removed, mayMatch } = matcherOf(links);
@@ -265,7 +265,7 @@ function linkInstead(text: string, kind: Kind, scope: LinkScope): string | undef
   const target = locateMember(text, scope);
   if (target === undefined) return undefined;
   if (target.place === "service") return target.link;
-  return target.place === "elsewhere" && kind === REMOVED ? `about:invalid#agentauth-removed:${target.host}` : text;
+  return target.place === "elsewhere" && kind === REMOVED ? `about:invalid#agentauth-removed=${target.host}` : text;
 }
 
 const SLASH = 0x2f;

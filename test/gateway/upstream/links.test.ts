@@ -231,9 +231,9 @@ describe("links that have a name, at any depth", () => {
 
 describe("links that a client would follow with its token", () => {
   it.each([
-    ["upload_url", "https://uploads.example/assets{?name,label}", "about:invalid#agentauth-removed:uploads.example"],
-    ["upload_url", "https://user@uploads.example:8443/", "about:invalid#agentauth-removed:uploads.example:8443"],
-    ["thumb_64", "https:\\/\\/files.example\\/x", "about:invalid#agentauth-removed:files.example"],
+    ["upload_url", "https://uploads.example/assets{?name,label}", "about:invalid#agentauth-removed=uploads.example"],
+    ["upload_url", "https://user@uploads.example:8443/", "about:invalid#agentauth-removed=uploads.example:8443"],
+    ["thumb_64", "https:\\/\\/files.example\\/x", "about:invalid#agentauth-removed=files.example"],
     ["upload_url", "https://upstream.example/o{?name}", "https://gateway.example/proxy/lab/o{?name}"],
     ["upload_url", "https://gateway.example/agents", "about:invalid"],
     ["thumb_tiny", "AwAiADCk", "AwAiADCk"],
@@ -243,7 +243,7 @@ describe("links that a client would follow with its token", () => {
   });
 
   it("say so by a link that has no host", () => {
-    expect(new URL("about:invalid#agentauth-removed:uploads.example").host).toBe("");
+    expect(new URL("about:invalid#agentauth-removed=uploads.example").host).toBe("");
   });
 });
 

@@ -107,6 +107,18 @@ describe("client.proxy(service)", () => {
     expect(calls.filter((path) => !path.startsWith("/proxy/github") && !itself.has(path))).toEqual([]);
   });
 
+  it.each([
+    ["about:invalid#agentauth-removed=uploads.github.com", "uploads.github.com"],
+    // As Octokit asks for it.
+    ["https://api.github.comabout#agentauth-removed=uploads.github.com", "uploads.github.com"],
+    ["about:invalid", "another place"],
+  ])("calls nothing for a link that the gateway has removed: %s", async (link, host) => {
+    const sending = own().proxy("github")(link, { method: "POST", body: "text" });
+    await expect(sending).rejects.toThrow(`because it leads to ${host}.`);
+    await expect(sending).rejects.toBeInstanceOf(TypeError);
+    expect(upstream.seen).toEqual([]);
+  });
+
   it("renews an expired token, once for all calls, and sends bodies again", async () => {
     const client = new AgentAuthClient({
       baseUrl: worker.url,
