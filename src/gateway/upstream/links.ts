@@ -25,7 +25,7 @@ const MAX_DEPTH = 1024;
 const NO_LINK = encoder.encode('"about:invalid"');
 
 export interface LinkRewriter {
-  /** Returns the bytes to pass on after the next chunk: slices of it, and rewritten links. */
+  /** Returns the bytes to pass on after the next chunk, as one array or none: a slice of it, or a copy with other links. */
   push(chunk: Uint8Array): Uint8Array[];
   /** Returns the buffered bytes if the response ended in the middle of a string. */
   rest(): Uint8Array;
@@ -57,13 +57,13 @@ const REMOVED = 3;
  * - What has a name of `removed` and leads to another host becomes `about:invalid#agentauth-removed=HOST`.
  */
 export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
-  const { pointers, deepest, names, removed, mayMatch } = matcherOf(links);
+  const matcher = matcherOf(links);
+  const { pointers, deepest, hasNames } = matcher;
   const resolver = linkResolver(scope);
   /** For each depth: whether it is an object. */
   const objects: boolean[] = [false];
   /** For each depth down to the deepest of a pointer: the pointer of the member that is being read. */
   const places: (string | undefined)[] = [""];
-  const hasNames = names.length + removed.length > 0;
   let depth = 0;
   let keyNext = false;
   let kind: Kind = 0;
@@ -78,42 +78,39 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
 
   const leadsToPointer = (): boolean => depth <= deepest && places[depth - 1] !== undefined;
 
-  function kindOfMember(key: Uint8Array): Kind {
-    const isShort = key.length <= MAX_STRING_BYTES;
+  function kindOfMember(key: Text): Kind {
+    const isShort = key.end - key.start <= MAX_STRING_BYTES;
     if (leadsToPointer()) {
-      const name = isShort ? parse(key) : undefined;
+      const name = isShort && mayLeadToPointer(key, matcher) ? parse(key) : undefined;
       const place =
         name === undefined ? undefined : `${places[depth - 1]}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
       places[depth] = place;
       if (place !== undefined && pointers.has(place)) return POINTED;
     }
-    if (!hasNames || !isShort || !mayMatch(key)) return 0;
-    const name = parse(key);
-    if (name === undefined) return 0;
-    if (removed.some((pattern) => pattern(name))) return REMOVED;
-    return names.some((pattern) => pattern(name)) ? NAMED : 0;
+    return hasNames && isShort ? kindOfName(key, matcher) : 0;
   }
 
   return {
     push(chunk) {
-      const bytes = held ? joined(held, chunk) : chunk;
+      const bytes = held ? joined([held, chunk]) : chunk;
+      const { length } = bytes;
       const passed: Uint8Array[] = [];
       let sent = 0;
+      /** The string that is being read, if it matters. */
+      const text: Text = { bytes, start: 0, end: length };
       let at = held?.length ?? 0;
-      /** Where the string that is being read begins, if it matters. */
-      let start = 0;
       held = undefined;
       const replace = (from: number, to: number, link: Uint8Array): void => {
         if (from > sent) passed.push(bytes.subarray(sent, from));
         passed.push(link);
         sent = to;
       };
-      for (; at < bytes.length; at++) {
-        const byte = bytes[at]!;
+      for (; at < length; at++) {
+        let byte = bytes[at]!;
         if (!inText) {
           if (byte === QUOTE) {
             inText = true;
-            start = at;
+            text.start = at;
             wanted = keyNext ? hasNames || leadsToPointer() : kind !== 0;
           } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
             keyNext = byte === OPEN_OBJECT && depth < MAX_DEPTH;
@@ -135,49 +132,67 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
           escaped = false;
           continue;
         }
+        // Most bytes are inside of strings: this loop is where the time goes.
+        while (byte !== QUOTE && byte !== BACKSLASH && ++at < length) byte = bytes[at]!;
+        if (at === length) break;
         if (byte === BACKSLASH) {
           escaped = true;
           continue;
         }
-        if (byte !== QUOTE) continue;
-        const end = at + 1;
-        if (skipping) sent = end;
-        else if (wanted && keyNext) kind = kindOfMember(bytes.subarray(start, end));
-        else if (wanted) replaceLink({ bytes, start, end }, kind, resolver, replace);
+        text.end = at + 1;
+        if (skipping) sent = text.end;
+        else if (wanted && keyNext) kind = kindOfMember(text);
+        else if (wanted) replaceLink(text, kind, resolver, replace);
         inText = keyNext = skipping = wanted = false;
       }
       if (inText && wanted) {
-        if (bytes.length - start <= MAX_STRING_BYTES) {
+        const { start } = text;
+        if (length - start <= MAX_STRING_BYTES) {
           if (start > sent) passed.push(bytes.subarray(sent, start));
           held = bytes.slice(start);
-          return passed;
+          return concatenated(passed);
         }
         // Too long: a key has no meaning then, and a link is replaced before its end has arrived.
+        text.end = length;
         wanted = false;
-        if (keyNext) kind = kindOfMember(bytes.subarray(start));
-        else if (kind === POINTED || mayBeLongLink(bytes, start)) {
-          replace(start, bytes.length, NO_LINK);
+        if (keyNext) kind = kindOfMember(text);
+        else if (kind === POINTED || mayBeLongLink(text)) {
+          replace(start, length, NO_LINK);
           skipping = true;
         }
       }
-      if (skipping) sent = bytes.length;
-      if (sent < bytes.length) passed.push(sent === 0 ? bytes : bytes.subarray(sent));
-      return passed;
+      if (skipping) sent = length;
+      if (sent < length) passed.push(sent === 0 ? bytes : bytes.subarray(sent));
+      return concatenated(passed);
     },
     rest: () => held ?? new Uint8Array(),
   };
 }
 
-type Pattern = (name: string) => boolean;
+/** A string in a chunk, with its quotes. */
+interface Text {
+  readonly bytes: Uint8Array;
+  start: number;
+  end: number;
+}
+
+/** A name, or its beginning or its end. */
+interface Pattern {
+  readonly kind: typeof NAMED | typeof REMOVED;
+  readonly bytes: Uint8Array;
+  readonly isBeginning: boolean;
+  readonly isEnd: boolean;
+}
 
 interface Matcher {
   readonly pointers: ReadonlySet<string>;
   /** The depth of the deepest pointer's member. */
   readonly deepest: number;
-  readonly names: readonly Pattern[];
-  readonly removed: readonly Pattern[];
-  /** Whether a key, with its quotes, can have one of the names. Most cannot, and are not decoded. */
-  readonly mayMatch: (key: Uint8Array) => boolean;
+  /** For the last byte of a key: 1 if a pointer has such a segment. */
+  readonly lastOfSegments: Uint8Array;
+  readonly hasNames: boolean;
+  /** For the last byte of a name: the patterns that it can match, the removed ones first. Most keys match none. */
+  readonly byLast: readonly (readonly Pattern[] | undefined)[];
 }
 
 const matchers = new WeakMap<BodyLinks, Matcher>();
@@ -191,27 +206,60 @@ function matcherOf(links: BodyLinks): Matcher {
 function createMatcher({ rewritten, removed }: BodyLinks): Matcher {
   const pointers = rewritten.filter((place) => place.startsWith("/"));
   const names = rewritten.filter((place) => !place.startsWith("/"));
-  /** The bytes with which a name can begin, or end; all of them after the `*` of a pattern. */
-  const first = new Uint8Array(256);
-  const last = new Uint8Array(256);
-  for (const name of [...names, ...removed]) {
-    if (name.startsWith("*")) first.fill(1);
-    if (name.endsWith("*")) last.fill(1);
-    first[name.charCodeAt(0)] = last[name.charCodeAt(name.length - 1)] = 1;
+  const patterns = [...removed.map((name) => toPattern(name, REMOVED)), ...names.map((name) => toPattern(name, NAMED))];
+  const lastOfSegments = new Uint8Array(256);
+  for (const segment of pointers.flatMap((pointer) => pointer.split("/"))) {
+    // A `/` or a `~` in a segment is written as `~1` and `~0`; an empty key ends in its quote.
+    const last = encoder.encode(`"${segment.replaceAll("~1", "/").replaceAll("~0", "~")}`).at(-1)!;
+    lastOfSegments[last] = 1;
   }
   return {
+    lastOfSegments,
     pointers: new Set(pointers),
     deepest: Math.max(0, ...pointers.map((pointer) => pointer.split("/").length - 1)),
-    names: names.map(toPattern),
-    removed: removed.map(toPattern),
-    mayMatch: (key) => (first[key[1]!] === 1 && last[key[key.length - 2]!] === 1) || key.includes(BACKSLASH),
+    hasNames: patterns.length > 0,
+    byLast: Array.from({ length: 256 }, (_, last) => {
+      const matching = patterns.filter(({ bytes, isEnd }) => !isEnd || bytes.at(-1) === last);
+      return matching.length > 0 ? matching : undefined;
+    }),
   };
 }
 
-function toPattern(pattern: string): Pattern {
-  if (pattern.startsWith("*")) return (name) => name.endsWith(pattern.slice(1));
-  if (pattern.endsWith("*")) return (name) => name.startsWith(pattern.slice(0, -1));
-  return (name) => name === pattern;
+function toPattern(name: string, kind: Pattern["kind"]): Pattern {
+  const bytes = encoder.encode(name.replace("*", ""));
+  return { kind, bytes, isBeginning: !name.startsWith("*"), isEnd: !name.endsWith("*") };
+}
+
+function hasEscape({ bytes, start, end }: Text): boolean {
+  for (let at = start; at < end; at++) if (bytes[at] === BACKSLASH) return true;
+  return false;
+}
+
+/** Returns whether a key can be a segment of a pointer. Most cannot, and are not decoded. */
+const mayLeadToPointer = (key: Text, { lastOfSegments }: Matcher): boolean =>
+  lastOfSegments[key.bytes[key.end - 2]!] === 1 || hasEscape(key);
+
+/** Returns what the value of a member with this name is. */
+function kindOfName(key: Text, { byLast }: Matcher): Kind {
+  if (!hasEscape(key)) return kindOfPlainName(key, byLast);
+  const name = parse(key);
+  if (name === undefined) return 0;
+  const bytes = encoder.encode(`"${name}"`);
+  return kindOfPlainName({ bytes, start: 0, end: bytes.length }, byLast);
+}
+
+function kindOfPlainName({ bytes, start, end }: Text, byLast: Matcher["byLast"]): Kind {
+  const patterns = byLast[bytes[end - 2]!];
+  if (patterns === undefined) return 0;
+  const length = end - start - 2;
+  for (const { kind, bytes: wanted, isBeginning, isEnd } of patterns) {
+    if (length < wanted.length || (isBeginning && isEnd && length !== wanted.length)) continue;
+    const from = isBeginning ? start + 1 : end - 1 - wanted.length;
+    let at = 0;
+    while (at < wanted.length && bytes[from + at] === wanted[at]) at++;
+    if (at === wanted.length) return kind;
+  }
+  return 0;
 }
 
 /** What links are compared with, as bytes behind the quote that begins a string. */
@@ -221,20 +269,13 @@ interface Resolver {
   readonly base: Uint8Array;
   /** The same at the gateway. */
   readonly proxied: Uint8Array;
-  /** For each `https://host` that was seen: whether it is neither the API's nor the gateway's. */
-  readonly elsewhere: Map<string, boolean>;
+  /** Each `"https://host` that was seen and is neither the API's nor the gateway's. */
+  readonly elsewhere: Uint8Array[];
 }
 
 function linkResolver(scope: LinkScope): Resolver {
   const { base, proxied } = serviceUrls(scope);
-  return { scope, base: encoder.encode(`"${base}`), proxied: encoder.encode(`"${proxied}`), elsewhere: new Map() };
-}
-
-/** A string in a chunk, with its quotes. */
-interface Text {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
+  return { scope, base: encoder.encode(`"${base}`), proxied: encoder.encode(`"${proxied}`), elsewhere: [] };
 }
 
 type Replace = (from: number, to: number, link: Uint8Array) => void;
@@ -243,7 +284,7 @@ function replaceLink(text: Text, kind: Kind, resolver: Resolver, replace: Replac
   const { bytes, start, end } = text;
   const { base, proxied, scope } = resolver;
   if (end - start > MAX_STRING_BYTES) {
-    if (kind === POINTED || mayBeLongLink(bytes, start)) replace(start, end, NO_LINK);
+    if (kind === POINTED || mayBeLongLink(text)) replace(start, end, NO_LINK);
     return;
   }
   if (startsWith(text, base) && isPlain(bytes, start + base.length, end - 1)) {
@@ -251,7 +292,7 @@ function replaceLink(text: Text, kind: Kind, resolver: Resolver, replace: Replac
     return;
   }
   if (kind === NAMED && isPlainlyElsewhere(text, resolver)) return;
-  const value = parse(bytes.subarray(start, end));
+  const value = parse(text);
   // Some APIs write an empty string if there is no link.
   if (value === "") return;
   const link = value === undefined ? undefined : linkInstead(value, kind, scope);
@@ -323,7 +364,7 @@ function isPlain(bytes: Uint8Array, from: number, end: number): boolean {
 const COLON = 0x3a;
 const IN_AUTHORITY = tableOf("abcdefghijklmnopqrstuvwxyz0123456789-.:");
 const MAX_AUTHORITY = 100;
-const MAX_REMEMBERED = 64;
+const MAX_REMEMBERED = 8;
 const SCHEMES = ['"https://', '"http://'].map((text) => encoder.encode(text));
 
 /**
@@ -331,29 +372,29 @@ const SCHEMES = ['"https://', '"http://'].map((text) => encoder.encode(text));
  * looked at. An answer names few hosts, so they are parsed once.
  */
 function isPlainlyElsewhere(text: Text, { scope, elsewhere }: Resolver): boolean {
-  const { bytes, start, end } = text;
+  for (const origin of elsewhere)
+    if (startsWith(text, origin) && endsAuthority(text, text.start + origin.length)) return true;
   const scheme = SCHEMES.find((one) => startsWith(text, one));
   if (!scheme) return false;
+  const { bytes, start, end } = text;
   const from = start + scheme.length;
   let at = from;
   while (at < end && IN_AUTHORITY[bytes[at]!] === 1) at++;
-  const next = bytes[at];
-  if (at === from || at - from > MAX_AUTHORITY || (next !== SLASH && next !== QUESTION_MARK && next !== QUOTE))
-    return false;
-  const origin = String.fromCharCode(...bytes.subarray(start + 1, at));
-  let known = elsewhere.get(origin);
-  if (known === undefined) {
-    if (elsewhere.size === MAX_REMEMBERED) elsewhere.clear();
-    elsewhere.set(origin, (known = isElsewhere(origin, scope)));
-  }
-  return known;
+  if (at === from || at - from > MAX_AUTHORITY || !endsAuthority(text, at)) return false;
+  if (!isElsewhere(decoder.decode(bytes.subarray(start + 1, at)), scope)) return false;
+  if (elsewhere.length < MAX_REMEMBERED) elsewhere.push(bytes.slice(start, at));
+  return true;
+}
+
+function endsAuthority({ bytes, end }: Text, at: number): boolean {
+  return bytes[at] === SLASH || bytes[at] === QUESTION_MARK || at === end - 1;
 }
 
 /** Returns whether a text that is too long for a link may be one: it does not begin with another scheme than http(s), such as `data:`. */
-function mayBeLongLink(bytes: Uint8Array, start: number): boolean {
+function mayBeLongLink({ bytes, start }: Text): boolean {
   let at = start + 1;
   while (IN_AUTHORITY[bytes[at]!] === 1 && bytes[at] !== COLON) at++;
-  const scheme = String.fromCharCode(...bytes.subarray(start + 1, Math.min(at, start + MAX_AUTHORITY)));
+  const scheme = decoder.decode(bytes.subarray(start + 1, at));
   return bytes[at] !== COLON || at === start + 1 || /^https?$/.test(scheme);
 }
 
@@ -362,17 +403,25 @@ function startsWith({ bytes, start }: Text, beginning: Uint8Array): boolean {
   return true;
 }
 
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(first.length + second.length);
-  bytes.set(first);
-  bytes.set(second, first.length);
+/** Returns the pieces as one array, because each write to a stream costs more than a copy. */
+function concatenated(pieces: Uint8Array[]): Uint8Array[] {
+  return pieces.length > 1 ? [joined(pieces)] : pieces;
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
   return bytes;
 }
 
 /** Returns the value of a JSON string, or undefined if it is malformed. */
-function parse(bytes: Uint8Array): string | undefined {
+function parse({ bytes, start, end }: Text): string | undefined {
   try {
-    return String(JSON.parse(decoder.decode(bytes)));
+    return String(JSON.parse(decoder.decode(bytes.subarray(start, end))));
   } catch {
     return undefined;
   }

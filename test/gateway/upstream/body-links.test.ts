@@ -9,8 +9,9 @@ let token: string;
 beforeAll(async () => {
   const base_url = inject("upstream");
   const lab = { base_url, ...LAB, body_links: ["/next", "*_url"], removed_links: ["upload_url"] };
-  worlds = { plain: world(), linked: world({ "UPSTREAMS.lab": lab }) };
-  ({ token } = await worlds.plain.agent(["lab:*:*", "github:*:*"]));
+  const salesforce = { base_url, credential: { scheme: "none" } };
+  worlds = { plain: world({ "UPSTREAMS.salesforce": salesforce }), linked: world({ "UPSTREAMS.lab": lab }) };
+  ({ token } = await worlds.plain.agent(["lab:*:*", "github:*:*", "salesforce:*:*"]));
 });
 
 interface Asked {
@@ -97,4 +98,27 @@ it("GitHub's objects lead through the gateway by themselves", async () => {
   const text = (up: string) =>
     `[{"url":"${up}/repos/o/r","user":{"url":"${up}/users/o","html_url":"https://github.com/o"},"commits_url":"${up}/repos/o/r/commits{/sha}"}]`;
   expect((await answered(text("UPSTREAM"), "", { service: "github" })).text).toBe(text(`${GATEWAY}/github`));
+});
+
+describe("Salesforce's links from the root of its host", () => {
+  const NEXT = "/services/data/v61.0/query/01g-1";
+  const records = `{"done":false,"nextRecordsUrl":"${NEXT}","records":[{"attributes":{"url":"/services/data/v61.0/x"}}]}`;
+  const INSTANCE = `${GATEWAY}/salesforce`;
+
+  it.each([
+    // https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/dome_query.htm: "append it to the instance URL"
+    ["the documentation", undefined, (next: string) => INSTANCE + next],
+    // https://github.com/simple-salesforce/simple-salesforce, api.py, query_more: f"https://{self.sf_instance}{next_records_identifier}"
+    ["simple-salesforce", undefined, (next: string) => `https://${INSTANCE.slice("https://".length)}${next}`],
+    // https://github.com/simpleforce/simpleforce, force.go, Query: a text that begins with /services/data is behind the instance URL
+    ["simpleforce", undefined, (next: string) => (next.startsWith("/services/data") ? INSTANCE + next : "")],
+    // https://github.com/jsforce/jsforce, query.ts, urlToLocator: the last segment
+    ["jsforce", undefined, (next: string) => `${INSTANCE}/services/data/v61.0/query/${next.split("/").at(-1)}`],
+    ["a client that resolves it (RFC 3986)", "rewrite", (next: string) => new URL(next, INSTANCE).href],
+  ])("lead %s to the next page", async (_, links, follow) => {
+    const first = await answered(records, "", { service: "salesforce", in: "plain", ...(links && { links }) });
+    const url = follow(JSON.parse(first.text).nextRecordsUrl);
+    const second = await worlds.plain.call(url, { token });
+    expect([second.status, second.body.url]).toEqual([200, NEXT]);
+  });
 });

@@ -1,0 +1,18 @@
+// slack-go writes the token into every form, where the gateway takes none. Run by scripts/test-clients.ts.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/slack-go/slack"
+)
+
+func main() {
+	client := slack.New(os.Getenv("TOKEN"), slack.OptionAPIURL(os.Getenv("GATEWAY")+"/proxy/slack/api/"))
+	if _, err := client.GetConversationInfo("C1", false); err == nil {
+		fmt.Fprintln(os.Stderr, "slack-go works: say so in docs/gateway.md.")
+		os.Exit(1)
+	}
+	fmt.Println("slack-go is refused.")
+}
