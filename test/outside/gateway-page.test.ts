@@ -38,6 +38,16 @@ describe("docs/gateway.md", () => {
     expect(markdown.code("ts")).toBe(source.replace("../../../src/client/index.ts", "agentauth/client"));
   });
 
+  it("names the versions of the clients that the tests try", () => {
+    const { devDependencies } = JSON.parse(read("package.json")) as { devDependencies: Record<string, string> };
+    const tried = markdown.section("Clients").rows.filter(([, , language]) => language === "JavaScript");
+    const imported = [...read("test/outside/support/vendor-clients.ts").matchAll(/from "([@a-z][^"]*)"/g)].map(
+      ([, name]) => name,
+    );
+    expect(tried.map(([name]) => name).toSorted()).toEqual(imported.toSorted());
+    for (const [name = "", version] of tried) expect(version, name).toBe(devDependencies[name]);
+  });
+
   it.each([
     ["the page", markdown.section("Your own upstreams").code("toml")],
     ["README", readPage("README.md").code("toml")],

@@ -2,7 +2,7 @@
 require "octokit"
 
 gateway, token = ENV.fetch("GATEWAY"), ENV.fetch("TOKEN")
-client = Octokit::Client.new(api_endpoint: "#{gateway}/proxy/github/", access_token: token)
+client = Octokit::Client.new(api_endpoint: "#{gateway}/proxy/github/", bearer_token: token, auto_paginate: true)
 
 def expect(what, found, expected)
   abort "#{what}: #{found.inspect} and not #{expected.inspect}" unless found == expected
@@ -11,7 +11,7 @@ end
 repository = client.repository("o/r")
 expect "url", repository.url, "#{gateway}/proxy/github/repos/o/r"
 expect "a template's relation", repository.rels[:issues].get(uri: { number: 5 }).data.title, "An issue"
-expect "pages", client.paginate("repos/o/r/issues", per_page: 1) { |all, page| all.concat page.data }.map(&:number), [1, 2, 3]
+expect "pages", client.issues("o/r").map(&:number), [1, 2, 3]
 expect "a new issue", client.create_issue("o/r", "Made", "text").number, 6
 begin
   client.upload_asset("#{gateway}/proxy/github/repos/o/r/releases/1", __FILE__, content_type: "text/plain")
