@@ -25,8 +25,8 @@ const MAX_DEPTH = 1024;
 const NO_LINK = encoder.encode('"about:invalid"');
 
 export interface LinkRewriter {
-  /** Returns the bytes to pass on after the next chunk, as one array or none: a slice of it, or a copy with other links. */
-  push(chunk: Uint8Array): Uint8Array[];
+  /** Returns the bytes to pass on after the next chunk: the chunk itself, a slice of it, or a copy with other links. */
+  push(chunk: Uint8Array): Uint8Array;
   /** Returns the buffered bytes if the response ended in the middle of a string. */
   rest(): Uint8Array;
 }
@@ -150,7 +150,7 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
         if (length - start <= MAX_STRING_BYTES) {
           if (start > sent) passed.push(bytes.subarray(sent, start));
           held = bytes.slice(start);
-          return concatenated(passed);
+          return joined(passed);
         }
         // Too long: a key has no meaning then, and a link is replaced before its end has arrived.
         text.end = length;
@@ -163,7 +163,7 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
       }
       if (skipping) sent = length;
       if (sent < length) passed.push(sent === 0 ? bytes : bytes.subarray(sent));
-      return concatenated(passed);
+      return joined(passed);
     },
     rest: () => held ?? new Uint8Array(),
   };
@@ -403,15 +403,13 @@ function startsWith({ bytes, start }: Text, beginning: Uint8Array): boolean {
   return true;
 }
 
-/** Returns the pieces as one array, because each write to a stream costs more than a copy. */
-function concatenated(pieces: Uint8Array[]): Uint8Array[] {
-  return pieces.length > 1 ? [joined(pieces)] : pieces;
-}
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+/** Returns the pieces as one array, because each write to a stream costs more than a copy. A single piece is not copied. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const filled = pieces.filter(({ length }) => length > 0);
+  if (filled.length === 1) return filled[0]!;
+  const bytes = new Uint8Array(filled.reduce((length, piece) => length + piece.length, 0));
   let at = 0;
-  for (const piece of pieces) {
+  for (const piece of filled) {
     bytes.set(piece, at);
     at += piece.length;
   }

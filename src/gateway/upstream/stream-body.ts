@@ -1,5 +1,5 @@
 import { contentLength } from "../../policy/request-headers.ts";
-import type { LinkRewriter } from "./links.ts";
+import { joined, type LinkRewriter } from "./links.ts";
 import { containsSecret, secretScanner, type SecretEncodings } from "./secret-leak.ts";
 
 /** How a body ended: undefined if it is complete, or what broke it off. */
@@ -75,9 +75,10 @@ export async function bufferBody(
   } catch (cause) {
     return { failure: "broken_off", cause };
   }
-  const body = new Uint8Array(bytes);
-  if (containsSecret(body, secretEncodings)) return { failure: "credential_echo" };
-  return { body: links ? new Blob([...links.push(body), links.rest()]) : bytes };
+  const received = new Uint8Array(bytes);
+  // The search sees what the agent gets.
+  const body = links ? joined([links.push(received), links.rest()]) : received;
+  return containsSecret(body, secretEncodings) ? { failure: "credential_echo" } : { body };
 }
 
 /** Copies the body within the runtime, without JavaScript. The runtime does not say which of the two connections failed. */
@@ -137,6 +138,13 @@ async function copyBody(
       throw cause;
     }
   };
+  /** Returns the part at the beginning in which no secret begins. The search sees what the agent gets: links are rewritten before it. */
+  const searchedPart = (bytes: Uint8Array): Uint8Array => {
+    const result = scan?.(bytes) ?? { clear: bytes.length };
+    if (result !== "secret") return bytes.subarray(0, result.clear);
+    fault = "credential_echo";
+    throw new Error("The answer contains the credential.");
+  };
   let received = 0;
   let passedLength = 0;
   try {
@@ -156,14 +164,11 @@ async function copyBody(
         fault = "too_large";
         throw new Error(`the answer is longer than ${maxLength} bytes when it is decoded`);
       }
-      const read = new Uint8Array(buffer, 0, kept.length + value.byteLength);
-      const result = scan?.(read) ?? { clear: read.length };
-      if (result === "secret") {
-        fault = "credential_echo";
-        throw new Error("The answer contains the credential.");
-      }
-      const clear = read.subarray(0, result.clear);
-      for (const part of links ? links.push(clear) : [clear]) await write(part);
+      const read = links
+        ? joined([kept, links.push(value)])
+        : new Uint8Array(buffer, 0, kept.length + value.byteLength);
+      const clear = searchedPart(read);
+      await write(clear);
       kept = read.slice(clear.length);
       passedLength += clear.length;
       if (scan && passedLength > searched && !links && isBinary(clear)) {
@@ -180,7 +185,9 @@ async function copyBody(
       }
       if (value.byteLength === chunkLength && chunkLength < MAX_CHUNK_BYTES) chunkLength *= 2;
     }
-    for (const part of links ? [...links.push(kept), links.rest()] : [kept]) await write(part);
+    const rest = links ? joined([kept, links.rest()]) : kept;
+    searchedPart(rest);
+    await write(rest);
     await writer.close();
     return undefined;
   } catch (cause) {

@@ -85,6 +85,23 @@ describe("links in a JSON answer", () => {
     expect((await answered(text, "", { links: "keep" })).text).toBe(text);
   });
 
+  it.each(["", "?times=3000", "?times=3000&chunked"])(
+    "are rewritten and removed before the credential is looked for: the search sees what the agent gets, %s",
+    async (query) => {
+      const secret = worlds.plain.env.UPSTREAM_LAB_TOKEN;
+      const removed = `{"upload_url":"https://files.example/upload?token=${secret}","n":1}`;
+      const passed = await answered(removed, query);
+      expect([passed.status, passed.text.includes(secret)]).toEqual([200, false]);
+      expect(passed.text).toMatch(/"n":1\}\]?$/);
+      // In a link that leads through the gateway it is found, whole or in escapes that only the link's parser takes away.
+      for (const link of [`UPSTREAM/things?key=${secret}`, `UPSTREAM/things/${secret.replaceAll("-", "%2D")}`]) {
+        const leaking = answered(`{"a_url":"${link}"}`, query);
+        if (query === "") expect(JSON.parse((await leaking).text).code).toBe("credential_echo");
+        else await expect(leaking).rejects.toThrow();
+      }
+    },
+  );
+
   it.each(["", "Rewrite", "rewrite, keep", "yes"])(
     "are not changed by a header that says %j: it is refused",
     async (links) => {

@@ -21,7 +21,7 @@ function through(text: string, sizes: readonly number[] = [text.length], rules =
   const passed: Uint8Array[] = [];
   for (let at = 0, i = 0; at < bytes.length; i++) {
     const size = Math.max(1, sizes[i % sizes.length]!);
-    passed.push(...links.push(bytes.slice(at, at + size)));
+    passed.push(links.push(bytes.slice(at, at + size)));
     at += size;
   }
   return new TextDecoder().decode(joined([...passed, links.rest()]));
@@ -94,7 +94,7 @@ describe("links in an answer", () => {
   it("stream: what has not ended has arrived as far as it came", () => {
     const { push } = linkRewriter(POINTED, scope());
     const sent = '{"items":[1,2,';
-    expect(new TextDecoder().decode(joined(push(new TextEncoder().encode(sent))))).toBe(sent);
+    expect(new TextDecoder().decode(push(new TextEncoder().encode(sent)))).toBe(sent);
   });
 
   it("are not looked for in a text that is too long to be one", () => {
