@@ -12,8 +12,8 @@ import { ROOT } from "./local.ts";
  * is not installed is named and left out: Debian's packages are python3-github, python3-stripe, ruby-octokit, and golang-go with
  * golang-github-google-go-github-dev and golang-github-slack-go-slack-dev.
  *
- * It also fails if anything arrives at the server that plays the other hosts which answers name, and if a request has the agent's
- * token or lacks the company's.
+ * It also fails if a token arrives at the server that plays the other hosts which answers name, and if the vendor gets the agent's token or does
+ * not get the company's.
  */
 interface Client {
   readonly name: string;
@@ -28,6 +28,7 @@ const cache = mkdtempSync(join(tmpdir(), "agentauth-go-"));
 const GO = { GO111MODULE: "off", GOPATH: "/usr/share/gocode", GOCACHE: cache, GOFLAGS: "" };
 const PYTHON = "/usr/bin/python3";
 const CLIENTS: readonly Client[] = [
+  { name: "curl", command: "sh", args: ["curl.sh"], installed: ["-c", "command -v curl"] },
   { name: "PyGithub", command: PYTHON, args: ["pygithub.py"], installed: ["-c", "import github"] },
   { name: "stripe-python", command: PYTHON, args: ["stripe_python.py"], installed: ["-c", "import stripe"] },
   { name: "octokit.rb", command: "ruby", args: ["octokit.rb"], installed: ["-e", "require 'octokit'"] },
@@ -173,8 +174,10 @@ try {
         works = false;
       }
     }
-    for (const { target } of elsewhere.seen.splice(0)) {
-      console.error(`${name} called another host: ${target}`);
+    for (const { target, headers, body } of elsewhere.seen.splice(0)) {
+      const isAuthorized = headers.some(([header]) => header === "authorization");
+      if (!isAuthorized && !JSON.stringify([target, headers, body]).includes(token)) continue;
+      console.error(`${name} sent a token to another host: ${target}`);
       works = false;
     }
     if (works) passed++;

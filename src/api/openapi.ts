@@ -296,6 +296,13 @@ function gateway(): Json {
         schema: { type: "string" },
         example: "repos/octo/hello/issues/5",
       },
+      {
+        name: "X-AgentAuth-Links",
+        in: "header",
+        description:
+          "What happens to the links in a JSON response: rewrite leads all through the gateway, keep leaves the response as the upstream wrote it. Without it, the service decides.",
+        schema: { type: "string", enum: ["rewrite", "keep"] },
+      },
     ],
     ...Object.fromEntries(
       methods.map((method) => [

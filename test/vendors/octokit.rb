@@ -2,7 +2,7 @@
 require "octokit"
 
 gateway, token = ENV.fetch("GATEWAY"), ENV.fetch("TOKEN")
-client = Octokit::Client.new(api_endpoint: "#{gateway}/proxy/github/", bearer_token: token, auto_paginate: true)
+client = Octokit::Client.new(api_endpoint: "#{gateway}/proxy/github/", access_token: token, auto_paginate: true)
 
 def expect(what, found, expected)
   abort "#{what}: #{found.inspect} and not #{expected.inspect}" unless found == expected

@@ -7,7 +7,7 @@ import tempfile
 from github import Github, GithubException
 
 gateway, token, elsewhere = (os.environ[name] for name in ("GATEWAY", "TOKEN", "ELSEWHERE"))
-client = Github(jwt=token, base_url=f"{gateway}/proxy/github", retry=0)
+client = Github(token, base_url=f"{gateway}/proxy/github", retry=0)
 
 repository = client.get_repo("o/r")
 assert repository.url == f"{gateway}/proxy/github/repos/o/r", repository.url
