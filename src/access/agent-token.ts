@@ -13,8 +13,8 @@ export function readAgentToken(headers: Headers, places: readonly TokenPlace[], 
   const authorization = headers.get("authorization")?.trim() ?? "";
   const own = places.flatMap((place) => (place.scheme === "header" ? (headers.get(place.name)?.trim() ?? "") : []));
   const given = [authorization, ...own].filter((value) => value !== "");
-  // Two headers of one name arrive as one, joined by a comma, which no token contains.
-  if (given.length > 1 || given.some((value) => value.includes(","))) {
+  // Two headers of one name arrive as one, joined by a comma and a space (https://fetch.spec.whatwg.org/#concept-header-list-get).
+  if (given.length > 1 || given.some((value) => value.includes(", "))) {
     throw new ApiError(
       "several_tokens",
       `The request has tokens in two places. Send one, as ${describePlaces(places)}.`,

@@ -31,6 +31,8 @@ beforeEach(async () => {
     env.DB.prepare("DELETE FROM agents WHERE id <> ?1").bind(admin.id),
     ...["webhooks", "deliveries", "events"].map((table) => env.DB.prepare(`DELETE FROM ${table}`)),
   ]);
+  const json = { name: "one of many", owner_email: "many@example.com", permissions: ["lab:things:read"] };
+  await self.call("/agents/register", { method: "POST", token: admin.token, json });
 });
 afterEach(() => void vi.useRealTimers());
 
@@ -51,7 +53,12 @@ async function sceneOf({ path }: Route, by: "administrator" | "agent"): Promise<
   const caller = by === "agent" ? await self.agent() : await self.admin();
   if (path.startsWith("/agents/{id}")) {
     const target = by === "agent" ? caller : await self.agent();
-    return { caller, path: path.replace("{id}", target.id) };
+    const one = (table: "api_keys" | "sessions") =>
+      env.DB.prepare(`SELECT id FROM ${table} WHERE agent_id = ?1`).bind(target.id).first<string>("id");
+    const key = path.includes("{key_id}") && { "{key_id}": await one("api_keys") };
+    const session = path.includes("{session_id}") && { "{session_id}": await one("sessions") };
+    const ids: Record<string, string | null> = { "{id}": target.id, ...key, ...session };
+    return { caller, path: path.replace(/\{\w+\}/g, (name) => ids[name] ?? name) };
   }
   if (!path.includes("{id}")) return { caller, path };
   const { id } = await hook(self, caller, { url: "http://127.0.0.1:9/hook" });
@@ -65,6 +72,10 @@ async function sceneOf({ path }: Route, by: "administrator" | "agent"): Promise<
 const BODIES: Readonly<Record<string, unknown>> = {
   "POST /agents/register": { name: "held", owner_email: "owner@example.com", permissions: ["lab:things:read"] },
   "POST /agents/{id}/rotate-key": { overlap_seconds: 0 },
+  "PATCH /agents/{id}": { name: "changed" },
+  "POST /agents/{id}/keys": { label: "another" },
+  "POST /agents/bulk-revoke": { filter: { owner_email: "many@example.com" }, dry_run: false, expected: 1 },
+  "POST /deliveries/redeliver": { filter: { event: "agent.updated" }, dry_run: false },
   "PUT /agents/{id}/status": { status: "suspended" },
   "PUT /agents/{id}/tier": { tier: "enterprise" },
   "PUT /agents/{id}/permissions": { permissions: ["*:*:*"] },
