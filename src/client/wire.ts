@@ -651,9 +651,8 @@ export interface AllDeliveriesQuery {
   limit?: number | undefined;
   /** The `next_cursor` of the previous page. */
   cursor?: string | undefined;
-  /** The agent that the event is about. 1 to 128 characters. */
+  /** The agent that the event is about. */
   agent_id?: string | undefined;
-  /** 1 to 128 characters. */
   webhook_id?: string | undefined;
   status?: DeliveryStatus | undefined;
   event?: DeliveryEvent | undefined;
@@ -675,9 +674,8 @@ export interface AllDeliveriesResponse {
 export interface RedeliverAllRequest {
   /** Which deliveries: all that is given has to apply. `status` is `failed` if it is not given. */
   filter: {
-    /** The agent that the event is about. 1 to 128 characters. */
+    /** The agent that the event is about. */
     agent_id?: string | undefined;
-    /** 1 to 128 characters. */
     webhook_id?: string | undefined;
     status?: DeliveryStatus | undefined;
     event?: DeliveryEvent | undefined;
