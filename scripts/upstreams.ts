@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import { parseUpstream } from "../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
@@ -8,12 +8,14 @@ import { fail, ROOT } from "./local.ts";
 
 /**
  * Compiles the operator's upstreams, `upstreams/NAME.toml`, into the module that the Worker imports as `#upstreams`. Runs before
- * every `wrangler dev` and `wrangler deploy` (`[build]` in wrangler.toml): any fault ends both.
+ * every `wrangler dev` and `wrangler deploy` (`[build]` in wrangler.toml): any fault ends both, in the files or in the upstreams of
+ * wrangler.toml.
  *
- * `node scripts/upstreams.ts [FOLDER] [MODULE]`
+ * `node scripts/upstreams.ts [FOLDER] [MODULE] [WRANGLER.TOML]`
  */
 const FOLDER = join(ROOT, "upstreams");
 const MODULE = join(ROOT, "dist/upstreams.js");
+const CONFIG = join(ROOT, "wrangler.toml");
 
 /** What the files declare. */
 export interface CompiledUpstreams {
@@ -60,6 +62,77 @@ export function compileUpstreams(folder: string = FOLDER): CompiledUpstreams {
   return { files, faults };
 }
 
+/** The longest variable that Cloudflare takes, in bytes (https://developers.cloudflare.com/workers/platform/limits/#environment-variables). */
+const MAX_VARIABLE = 5 * 1024;
+
+/**
+ * Checks the upstreams that are declared as variables in a wrangler.toml, for each environment, together with those of the files.
+ *
+ * @param config the path of the wrangler.toml. One that cannot be parsed is left to wrangler.
+ * @param files what the files declare, without faults.
+ * @returns each fault as `wrangler.toml:LINE: KEY MESSAGE`.
+ */
+export function variableFaults(config: string, files: Readonly<Record<string, unknown>>): string[] {
+  const text = existsSync(config) ? readFileSync(config, "utf8") : "";
+  let document: Record<string, unknown>;
+  try {
+    document = parse(text);
+  } catch {
+    return [];
+  }
+  const environments = Object.keys(isTable(document.env) ? document.env : {});
+  const scopes = [["vars"], ...environments.map((name) => ["env", name, "vars"])];
+  const faults: string[] = [];
+  for (const scope of scopes) {
+    const vars = scope.reduce<unknown>((inner, part) => (isTable(inner) ? inner[part] : undefined), document);
+    if (!isTable(vars)) continue;
+    const report = (path: readonly PropertyKey[], message: string): void => {
+      const whole = [...scope, ...path];
+      faults.push(`${basename(config)}:${lineOf(text, document, whole)}: ${keyOf(whole)} ${message}`);
+    };
+    for (const [name, value] of Object.entries(vars)) {
+      if (!/^UPSTREAMS(?:\.|$)/.test(name)) continue;
+      const size = Buffer.byteLength(typeof value === "string" ? value : JSON.stringify(value));
+      if (size <= MAX_VARIABLE) continue;
+      report(
+        [name],
+        `has ${size} bytes, and a variable at most ${MAX_VARIABLE}: move an upstream to upstreams/NAME.toml.`,
+      );
+    }
+    for (const { path, message } of tableFaults(vars.UPSTREAMS, files)) report(path, message);
+  }
+  return faults;
+}
+
+/** Returns the faults of a table of upstreams, each with its path below the variables. */
+function tableFaults(
+  table: unknown,
+  files: Readonly<Record<string, unknown>>,
+): { path: readonly PropertyKey[]; message: string }[] {
+  if (!isTable(table)) return [];
+  const checked = new Map<string, UpstreamSettings>();
+  const faults: UpstreamFault[] = [];
+  for (const [name, value] of Object.entries({ ...files, ...table })) {
+    if (Object.hasOwn(table, name) && Object.hasOwn(files, name)) {
+      faults.push({
+        upstream: name,
+        path: [],
+        message: `is declared by upstreams/${name}.toml as well. Remove one of the two.`,
+      });
+    }
+    const parsed = parseUpstream(name, value);
+    if (Array.isArray(parsed)) faults.push(...(parsed as UpstreamFault[]));
+    else checked.set(name, parsed as UpstreamSettings);
+  }
+  faults.push(...loadServices(checked, BUILT_IN_CATALOGUE).faults);
+  return faults
+    .filter(({ upstream }) => Object.hasOwn(table, upstream))
+    .map(({ upstream, path, message }) => ({ path: ["UPSTREAMS", upstream, ...path], message }));
+}
+
+const isTable = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** `["rules", 2]` as it is written in code: `rules[2]`. */
 const keyOf = (path: readonly PropertyKey[]): string =>
   path
@@ -95,9 +168,10 @@ const entryPattern = (value: unknown): string | undefined =>
   typeof value === "string" ? `["']${escape(value)}["']` : undefined;
 
 if (import.meta.main ?? process.argv[1] === import.meta.filename) {
-  const [folder = FOLDER, module = MODULE] = process.argv.slice(2);
+  const [folder = FOLDER, module = MODULE, config = CONFIG] = process.argv.slice(2);
   const { files, faults } = compileUpstreams(folder);
-  if (faults.length > 0) fail(faults.join("\n"));
+  const all = faults.length > 0 ? faults : variableFaults(config, files);
+  if (all.length > 0) fail(all.join("\n"));
   mkdirSync(dirname(module), { recursive: true });
   writeFileSync(module, `export default ${JSON.stringify(files)};\n`);
 }

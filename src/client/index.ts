@@ -13,7 +13,13 @@ export {
 } from "./errors.ts";
 export type { CallOptions, ClientOptions } from "./options.ts";
 export type { Retry } from "./transport.ts";
-export { Permissions, type KnownPermission, type Permission, type Service } from "./permissions.ts";
+export {
+  Permissions,
+  type KnownPermission,
+  type Permission,
+  type PresetPermission,
+  type Service,
+} from "./permissions.ts";
 export type { Services } from "./services.ts";
 export type { ProxyOptions } from "./proxy.ts";
 export type * from "./wire.ts";

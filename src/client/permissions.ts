@@ -59,6 +59,30 @@ type Leaves<Tree> = Tree extends string ? Tree : { [Key in keyof Tree]: Leaves<T
 /** A permission of a built-in service, or `*:*:*`. */
 export type KnownPermission = Leaves<PermissionTree>;
 
+/** What the presets of the built-in services add, if the operator has turned them on. Each action is granted by name. */
+interface PresetResources {
+  zendesk: { uploads: "write"; ticket_fields: "read" };
+  slack: { reactions: "read" | "write"; users: "read"; auth: "read" };
+  hubspot: { properties: "read"; pipelines: "read"; owners: "read"; notes: "read" | "write" };
+  github: {
+    pull_requests: "write";
+    statuses: "read" | "write";
+    checks: "read" | "write";
+    workflow_runs: "read" | "write";
+  };
+  salesforce: { contacts: "read" | "write"; opportunities: "read" | "write" };
+  stripe: { subscriptions: "read"; refunds: "read" | "write"; products: "read"; balance: "read" };
+}
+
+/** A permission that a preset of a built-in service adds: `github:pull_requests:write`. The server refuses it while the preset is off. */
+export type PresetPermission = {
+  [Service in keyof PresetResources]: {
+    [
+      Resource in keyof PresetResources[Service] & string
+    ]: `${Service}:${Resource}:${PresetResources[Service][Resource] & string}`;
+  }[keyof PresetResources[Service] & string];
+}[keyof PresetResources];
+
 type DeclaredPermission = {
   [Service in keyof Services & string]:
     | `${Service}:*:*`
@@ -70,10 +94,10 @@ type DeclaredPermission = {
 }[keyof Services & string];
 
 /**
- * A permission: `service:resource:action`, `service:resource:*`, `service:*:*` or `*:*:*`, of a built-in service or of one
- * that is declared in `Services`. Editors complete it, and a misspelt one is a type error.
+ * A permission: `service:resource:action`, `service:resource:*`, `service:*:*` or `*:*:*`, of a built-in service, its presets
+ * included, or of one that is declared in `Services`. Editors complete it, and a misspelt one is a type error.
  *
- * If the compiler refuses a permission of a service that your operator has added, declare that service:
+ * If the compiler refuses a permission of a service, or of a resource of a built-in service, that your operator has added, declare it:
  *
  * ```ts
  * declare module "agentauth" {
@@ -85,7 +109,7 @@ type DeclaredPermission = {
  *
  * Use a type assertion for a text that is known only at run time: `text as Permission`. The server checks every permission.
  */
-export type Permission = KnownPermission | DeclaredPermission;
+export type Permission = KnownPermission | PresetPermission | DeclaredPermission;
 
 type BuiltInService = KnownPermission extends infer One
   ? One extends `${infer Name}:${string}`

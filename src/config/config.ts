@@ -244,7 +244,7 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     services,
     catalogue,
     faults: serviceFaults,
-  } = loadServices(upstreams, BUILT_IN_CATALOGUE, parsed.data?.ISSUER);
+  } = loadServices(upstreams, BUILT_IN_CATALOGUE, parsed.data?.ISSUER, unchangedFiles(env, files));
   faults.push(...upstreamFaults, ...serviceFaults.map(describeFault));
   if (faults.length > 0 || !parsed.data) return new ConfigError(faults);
 
@@ -280,6 +280,12 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
       return typeof value === "string" && value !== "" ? value : undefined;
     },
   });
+}
+
+/** The upstreams whose files, checked when the Worker was built, are used as they are: no variable changes a key of them. */
+function unchangedFiles(env: Record<string, unknown>, files: Readonly<Record<string, unknown>>): ReadonlySet<string> {
+  const changed = new Set(Object.keys(env).map((setting) => setting.split(".")[1]));
+  return new Set(Object.keys(files).filter((name) => !changed.has(name)));
 }
 
 function splitList(value: unknown): unknown {

@@ -1,7 +1,14 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
-import { Permissions, isGranted, type KnownPermission, type Permission } from "../../src/client/permissions.ts";
+import {
+  Permissions,
+  isGranted,
+  type KnownPermission,
+  type Permission,
+  type PresetPermission,
+} from "../../src/client/permissions.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
 import { validatePermission } from "../../src/permissions/grammar.ts";
+import { BUILT_IN_SERVICES } from "../../src/policy/services.ts";
 import { isGranted as serverReaches } from "../../src/permissions/match.ts";
 
 declare module "../../src/client/services.ts" {
@@ -34,6 +41,50 @@ describe("Permissions", () => {
     expectTypeOf<"stripe:invoices:read">().toExtend<KnownPermission>();
     expectTypeOf<"stripe:invoices:write">().not.toExtend<KnownPermission>();
     expect(Permissions.GitHub.PullRequests.Read).toBe("github:pull_requests:read");
+  });
+
+  it("have, as a type, what the presets add, and none of these is granted by a wildcard", () => {
+    const all: Record<PresetPermission, true> = {
+      "zendesk:uploads:write": true,
+      "zendesk:ticket_fields:read": true,
+      "slack:reactions:read": true,
+      "slack:reactions:write": true,
+      "slack:users:read": true,
+      "slack:auth:read": true,
+      "hubspot:properties:read": true,
+      "hubspot:pipelines:read": true,
+      "hubspot:owners:read": true,
+      "hubspot:notes:read": true,
+      "hubspot:notes:write": true,
+      "github:pull_requests:write": true,
+      "github:statuses:read": true,
+      "github:statuses:write": true,
+      "github:checks:read": true,
+      "github:checks:write": true,
+      "github:workflow_runs:read": true,
+      "github:workflow_runs:write": true,
+      "salesforce:contacts:read": true,
+      "salesforce:contacts:write": true,
+      "salesforce:opportunities:read": true,
+      "salesforce:opportunities:write": true,
+      "stripe:subscriptions:read": true,
+      "stripe:refunds:read": true,
+      "stripe:refunds:write": true,
+      "stripe:products:read": true,
+      "stripe:balance:read": true,
+    };
+    const added = BUILT_IN_SERVICES.flatMap(({ name, presets = {} }) =>
+      Object.values(presets).flatMap(({ resources }) =>
+        Object.entries(resources).flatMap(([resource, actions]) =>
+          actions.map((action) => `${name}:${resource}:${action}`),
+        ),
+      ),
+    );
+    expect(Object.keys(all).toSorted()).toEqual(added.toSorted());
+    for (const permission of Object.keys(all) as PresetPermission[]) {
+      const wildcard = permission.replace(/\w+$/, "*");
+      expect([isGranted([wildcard], permission), isGranted([permission], permission)]).toEqual([false, true]);
+    }
   });
 
   it("are, as a type, those of the built-in and of the declared services, and no others", () => {

@@ -270,6 +270,18 @@ describe("an operator's upstream", () => {
   });
 });
 
+describe("an upstream whose rules were checked when the Worker was built", () => {
+  it("is not checked again, and decides as before", () => {
+    const wrong = { ...ORDERS, rules: ["GET /a orders", "GET /a reports"] };
+    const upstreams = new Map([["orders", wrong]]);
+    expect(loadServices(upstreams, {}).faults).toHaveLength(1);
+    expect(loadServices(upstreams, {}, "", new Set(["orders"])).faults).toEqual([]);
+    const { services } = loadServices(new Map([["orders", ORDERS]]), {}, "", new Set(["orders"]));
+    const request = { service: "orders", method: "GET", target: "/orders/7", headers: new Headers() };
+    expect(resolveRequest(services, request)).toMatchObject({ required: ["orders:orders:read"] });
+  });
+});
+
 describe("a slash at the end of a path", () => {
   const shop = (change: object) => ({
     "UPSTREAMS.shop": {
@@ -450,12 +462,10 @@ describe("what an operator adds to a built-in service", () => {
     "may be every preset of %s at once: none overlaps, gives what is refused, or an action that there was",
     (name, definition) => {
       const presets = Object.keys(definition.presets ?? {});
-      expect(presets.length).toBeGreaterThan(0);
       const { services, catalogue, faults } = load({ UPSTREAMS: { [name]: { presets } } });
       expect(faults).toEqual([]);
       const { rules } = services.get(name)!.table();
       const refused = refusedRules(definition);
-      expect(refused.length).toBeGreaterThan(0);
       const pairs = overlaps([...refused, ...rules]).filter((pair) => pair.some((rule) => rules.includes(rule)));
       expect(pairs.map((pair) => pair.map(({ source }) => source))).toEqual([]);
       const added = Object.values(definition.presets ?? {}).flatMap(({ resources }) =>

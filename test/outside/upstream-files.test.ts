@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -115,6 +115,50 @@ describe("the files of upstreams/", () => {
       "upstreams/orders.toml:3: base_uri",
       "upstreams/stock.toml:6: rules[0]",
     ]);
+  });
+
+  it.each<[string, string, string]>([
+    [
+      "a misspelt key",
+      ORDERS.replace("base_url", "base_uri"),
+      "wrangler.toml:6: vars.UPSTREAMS.orders.base_uri is an unknown key. Did you mean base_url?",
+    ],
+    [
+      "two rules that overlap",
+      ORDERS.replace("{id:int}", "{id}").replace("]\n\n", '  "GET /orders/new orders:write",\n]\n\n'),
+      "wrangler.toml:11: vars.UPSTREAMS.orders.rules[2] the rules",
+    ],
+    [
+      "more than a variable holds",
+      ORDERS.replace("GET /orders orders", `GET /${"x".repeat(5200)} orders`),
+      "wrangler.toml:3: vars.UPSTREAMS has 53",
+    ],
+    [
+      "a second declaration",
+      ORDERS,
+      "wrangler.toml:3: vars.UPSTREAMS.orders is declared by upstreams/orders.toml as well.",
+    ],
+  ])("declare the same as variables, which are refused with the line and the key for %s", (what, text, expected) => {
+    if (what === "a second declaration") file("orders.toml", ORDERS);
+    const config = join(folder, ".out", "wrangler.toml");
+    mkdirSync(join(folder, ".out"));
+    const [top = "", credential = ""] = text.split("[credential]");
+    writeFileSync(
+      config,
+      `[vars]\nISSUER = ""\n[vars.UPSTREAMS.orders]\n${top}[vars.UPSTREAMS.orders.credential]${credential}`,
+    );
+    const run = () =>
+      spawnSync(process.execPath, ["scripts/upstreams.ts", folder, join(folder, ".out", "upstreams.js"), config], {
+        cwd: ROOT,
+        encoding: "utf8",
+      });
+    const { status, stderr } = run();
+    expect([status, stderr]).toEqual([1, expect.stringContaining(expected)]);
+    writeFileSync(
+      config,
+      readFileSync(config, "utf8").replace("[vars]", "[env.staging.vars]").replaceAll("[vars.", "[env.staging.vars."),
+    );
+    expect(run().stderr).toContain(expected.replace("vars.", "env.staging.vars."));
   });
 
   it("are what the Worker serves: the module is the one that its bundle imports", async () => {
