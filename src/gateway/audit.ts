@@ -22,6 +22,7 @@ type EarlyEnd = NonNullable<BodyEnd>;
 
 const EARLY_ENDS: Readonly<Record<EarlyEnd, string>> = {
   broken_off: "the answer broke off",
+  stalled: "the answer stalled",
   credential_echo: "cut off: credential_echo",
   caller_ended: "cut off: the agent may no longer do this",
   too_large: "cut off: upstream_too_large",

@@ -57,7 +57,7 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
   }
 
   const hasBody = !isRead(resolved.method) && request.body !== null;
-  let received = hasBody && isReadFirst(request, resolved) ? await receive(arrived) : undefined;
+  let received = hasBody && isReadFirst(request, resolved) ? await receive(arrived, resolved) : undefined;
   let context = received ? atPresent(arrived) : arrived;
   const isStreamed = hasBody && !received;
 
@@ -68,7 +68,7 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
 
   if (isStreamed && mustBeRead(request, resolved, widerKeys(resolved, caller, config.catalogue))) {
     // This body is long, and only this agent's permissions require a check of it. The sender is authenticated again after it has arrived.
-    received = await receive(arrived);
+    received = await receive(arrived, resolved);
     context = atPresent(arrived);
     caller = await authenticate(context, 0);
     checkPermissions({ context, caller, resolved });
@@ -104,9 +104,10 @@ function toProxyRequest({ url, method, headers }: Request): ProxyRequest {
 }
 
 /** Reads the whole body after the token's signature has been verified. */
-async function receive(context: RequestContext): Promise<ReceivedBody> {
+async function receive(context: RequestContext, { service }: ResolvedRequest): Promise<ReceivedBody> {
   await readClaims(context);
-  return receiveBody(context.request.body!, context.config.bodyTimeoutMs);
+  const limits = { idleMs: service.idleTimeoutMs, totalMs: context.config.bodyTimeoutMs };
+  return receiveBody(context.request.body!, limits);
 }
 
 /** The same request at the present time: a body may have taken minutes to arrive, in which a token expires. */

@@ -82,12 +82,13 @@ const UPSTREAM_CODES = {
   bad_redirect: "upstream_bad_redirect",
   unreachable: "upstream_unreachable",
   broken_off: "upstream_unreachable",
+  stalled: "upstream_timeout",
   credential_echo: "credential_echo",
 } as const satisfies Record<UpstreamFailure["failure"], string>;
 
-/** Returns 504 if an upstream did not begin its answer in time, and 502 for every other answer that cannot be passed on. */
+/** Returns 504 if an upstream did not begin its answer in time, or did not end a short one, and 502 for every other answer that cannot be passed on. */
 export function upstreamFailed(
-  { name, timeoutMs }: Service,
+  { name, timeoutMs, idleTimeoutMs }: Service,
   { failure, upstreamStatus, cause }: UpstreamFailure,
 ): ApiError {
   const message = {
@@ -97,6 +98,7 @@ export function upstreamFailed(
     bad_redirect: `${name} redirects to a URL that no request of an agent may have, and is not followed: a path that the gateway refuses, another scheme than http(s), or the gateway itself.`,
     unreachable: `${name} could not be reached, or broke the connection off.`,
     broken_off: `${name} broke its answer off.`,
+    stalled: `${name} began its answer and did not send the rest within ${idleTimeoutMs / 1000} seconds.`,
     credential_echo: `The response of ${name} contained the credential that the gateway added, so it is not passed on.`,
   }[failure];
   return new ApiError(UPSTREAM_CODES[failure], message, { extra: { upstream: name }, cause });

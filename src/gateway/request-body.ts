@@ -12,7 +12,6 @@ import type { ResolvedRequest } from "../policy/resolve.ts";
 import { contentLength } from "../policy/request-headers.ts";
 import { formatMediaType } from "../policy/media-type.ts";
 import { isRead } from "../policy/rule.ts";
-import { IDLE_BODY_MS } from "./upstream/upload.ts";
 
 /** A body that was read whole, or the fault because of which it was not. */
 export type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: BodyFault | ApiError };
@@ -50,12 +49,9 @@ const rulesFor = ({ rule, service }: ResolvedRequest, wider: readonly string[]):
 
 /**
  * Reads a body whole, up to the longest that can be checked. Never rejects: a fault is reported after its sender is authenticated.
- *
- * @param bodyTimeoutMs how long the body may take to arrive, in milliseconds.
  */
-export async function receiveBody(body: ReadableStream<Uint8Array>, bodyTimeoutMs: number): Promise<ReceivedBody> {
+export async function receiveBody(body: ReadableStream<Uint8Array>, limits: BodyLimits): Promise<ReceivedBody> {
   try {
-    const limits = { idleMs: IDLE_BODY_MS, totalMs: bodyTimeoutMs };
     const bytes = await readWholeBody(body, MAX_CHECKED_BODY, limits);
     return bytes ? { bytes } : { fault: { code: "body_too_large" } };
   } catch (cause) {

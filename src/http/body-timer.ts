@@ -1,14 +1,18 @@
 import { ApiError } from "./errors.ts";
 
 /** Calls `expire` once after `ms` milliseconds, unless the function that it returns is called first. Tests pass their own. */
-export type StartTimer = (ms: number, expire: () => void) => () => void;
+export interface StartTimer {
+  (ms: number, expire: () => void): () => void;
+  /** The time in milliseconds, as this timer measures it. `Date.now` by default. */
+  readonly now?: () => number;
+}
 
 export const startTimer: StartTimer = (ms, expire) => {
   const timer = setTimeout(expire, ms);
   return () => clearTimeout(timer);
 };
 
-/** How long a request body may take, in milliseconds. */
+/** How long a body may take, in milliseconds. */
 export interface BodyLimits {
   /** While no byte arrives. */
   readonly idleMs: number;
@@ -17,36 +21,52 @@ export interface BodyLimits {
 }
 
 export interface BodyTimer {
-  /** Waits for a read. @throws {ApiError} 408 `body_timeout` as soon as a limit is reached. */
+  /** Waits for a read. @throws {Error} as soon as a limit is reached; by default 408 `body_timeout`. */
   read<T>(reading: Promise<T>): Promise<T>;
   /** Must be called when the body has ended, in whichever way. */
   stop(): void;
 }
 
-/** Limits how long a request body takes to arrive. While no read is pending, only the total limit counts. */
-export function bodyTimer({ idleMs, totalMs }: BodyLimits, start: StartTimer = startTimer): BodyTimer {
-  let timeout: ApiError | undefined;
-  let fail: ((timeout: ApiError) => void) | undefined;
-  const stop = start(totalMs, () => {
-    timeout = bodyTimeout(`The request body took longer than ${totalMs / 1000} seconds.`);
-    fail?.(timeout);
-  });
+/**
+ * Limits how long a body takes to arrive. While no read is pending, only the total limit counts.
+ *
+ * One timer serves both limits: when it expires it looks which of them is reached, and else waits for the rest. Most bodies arrive before
+ * it expires at all.
+ */
+export function bodyTimer(
+  { idleMs, totalMs }: BodyLimits,
+  start: StartTimer = startTimer,
+  errorOf: (message: string) => Error = bodyTimeout,
+): BodyTimer {
+  const clock = start.now ?? Date.now;
+  const began = clock();
+  let timeout: Error | undefined;
+  let fail: ((timeout: Error) => void) | undefined;
+  let readingSince: number | undefined;
+  let stop = start(Math.min(idleMs, totalMs), check);
+  function check(): void {
+    const now = clock();
+    const totalLeft = began + totalMs - now;
+    const idleLeft = (readingSince ?? now) + idleMs - now;
+    if (totalLeft <= 0) timeout = errorOf(`The body took longer than ${totalMs / 1000} seconds.`);
+    else if (idleLeft <= 0) timeout = errorOf(`No byte of the body arrived for ${idleMs / 1000} seconds.`);
+    if (timeout) fail?.(timeout);
+    else stop = start(Math.min(totalLeft, idleLeft), check);
+  }
   return {
     async read(reading) {
       if (timeout) throw timeout;
       const late = Promise.withResolvers<never>();
       fail = late.reject;
-      const stopIdle = start(idleMs, () =>
-        late.reject(bodyTimeout(`No byte of the request body arrived for ${idleMs / 1000} seconds.`)),
-      );
+      readingSince = clock();
       try {
         return await Promise.race([reading, late.promise]);
       } finally {
-        stopIdle();
         fail = undefined;
+        readingSince = undefined;
       }
     },
-    stop,
+    stop: () => stop(),
   };
 }
 

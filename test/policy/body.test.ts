@@ -20,7 +20,7 @@ async function bodyToSend({ headers, body }: Request, rules: BodyRules) {
   if ("kind" in treatment && treatment.kind === "stream") {
     return { body, contentType: formatMediaType(treatment.type) };
   }
-  const received = await receiveBody(body, 10_000);
+  const received = await receiveBody(body, { idleMs: 10_000, totalMs: 10_000 });
   if ("bytes" in received) return checkBody(received.bytes, treatment, rules);
   if (received.fault instanceof Error) throw received.fault;
   return received.fault;

@@ -4,11 +4,14 @@ import type { StartTimer } from "../../src/http/body-timer.ts";
 export function manualTimers() {
   let now = 0;
   const waiting = new Set<{ at: number; expire: () => void }>();
-  const start: StartTimer = (ms, expire) => {
-    const timer = { at: now + ms, expire };
-    waiting.add(timer);
-    return () => void waiting.delete(timer);
-  };
+  const start: StartTimer = Object.assign(
+    (ms: number, expire: () => void) => {
+      const timer = { at: now + ms, expire };
+      waiting.add(timer);
+      return () => void waiting.delete(timer);
+    },
+    { now: () => now },
+  );
   return {
     start,
     pending: () => waiting.size,

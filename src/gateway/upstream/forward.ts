@@ -10,7 +10,7 @@ import { linkRewriter } from "./links.ts";
 import { maxDecodedLength, streamBody, bufferBody, type BodyEnd } from "./stream-body.ts";
 import { setResponseHeaders } from "./response-headers.ts";
 import { containsSecret } from "./secret-leak.ts";
-import { deadline, IDLE_BODY_MS, transformStreamOf, startUpload } from "./upload.ts";
+import { answerClock, transformStreamOf, startUpload, type AnswerClock } from "./upload.ts";
 import { resolveLink } from "./upstream-link.ts";
 
 /** Why an upstream's answer cannot be passed on. */
@@ -21,7 +21,7 @@ export interface UpstreamFailure {
     | "bad_answer"
     | "encoded"
     | "bad_redirect"
-    | Extract<BodyEnd, "credential_echo" | "broken_off">;
+    | Extract<BodyEnd, "credential_echo" | "broken_off" | "stalled">;
   /** The status of its answer, if that had begun. */
   readonly upstreamStatus?: number;
   readonly cause?: unknown;
@@ -59,7 +59,7 @@ export async function forward(
   credential: Credential,
   { caller, bodyTimeoutMs, issuer }: { caller: CallerWatch; bodyTimeoutMs: number; issuer: string | null },
 ): Promise<Forwarded | UpstreamFailure> {
-  const { service } = resolved;
+  const { timeoutMs, idleTimeoutMs: idleMs } = resolved.service;
   const url = upstreamUrl(resolved, credential.origin);
   const headers = { ...resolved.headers.forwarded };
   if (contentType !== undefined) headers["content-type"] = contentType;
@@ -67,10 +67,10 @@ export async function forward(
 
   const upload =
     body instanceof ReadableStream
-      ? startUpload(body, contentLength(request.headers), caller, { idleMs: IDLE_BODY_MS, totalMs: bodyTimeoutMs })
+      ? startUpload(body, contentLength(request.headers), caller, { idleMs, totalMs: bodyTimeoutMs })
       : undefined;
   // A slow sender gets its own error before the upstream's time limit ends.
-  const { late, stop } = deadline(service.timeoutMs, upload?.sent, bodyTimeoutMs + IDLE_BODY_MS);
+  const clock = answerClock({ timeoutMs, idleMs }, upload?.sent, bodyTimeoutMs + idleMs);
   const content = upload ? { body: upload.body, signal: upload.signal } : { body };
   // Cloudflare's cache would not tell apart the requests of two agents where the credential is in another header than `Authorization`.
   // `no-store` neither reads nor fills it. The upstream gets `Cache-Control: no-cache` and `Pragma: no-cache` with it.
@@ -78,14 +78,36 @@ export async function forward(
   let answer: Response | undefined;
   try {
     const answering = fetch(withParameter(url, credential), init);
-    answer = await Promise.race(upload ? [answering, late, upload.refused] : [answering, late]);
+    answer = await Promise.race(upload ? [answering, clock.late, upload.refused] : [answering, clock.late]);
   } catch (cause) {
+    clock.stop();
     if (cause instanceof ApiError) throw cause;
     return { failure: "unreachable", cause: withoutSecret(cause, credential) };
-  } finally {
-    stop();
   }
   if (!answer) return { failure: "timeout" };
+  clock.headArrived();
+  const passedOn = await passOn(request, answer, { url, resolved, credential, caller, issuer, late: clock.late });
+  clock.stop();
+  return passedOn;
+}
+
+interface PassOptions {
+  readonly url: URL;
+  readonly resolved: ResolvedRequest;
+  readonly credential: Credential;
+  readonly caller: CallerWatch;
+  readonly issuer: string | null;
+  /** Resolves when a body that is read whole is late. */
+  readonly late: AnswerClock["late"];
+}
+
+/** Makes the answer for the agent of the upstream's: headers and links as agents get them, and a body without the credential. */
+async function passOn(
+  request: Request,
+  answer: Response,
+  { url, resolved, credential, caller, issuer, late }: PassOptions,
+): Promise<Forwarded | UpstreamFailure> {
+  const { service } = resolved;
   // 101 without an Upgrade header in the request, or what is no status of HTTP (RFC 9110 §15) and no response could have.
   if (answer.status < 200 || answer.status > 599) {
     await answer.body?.cancel();
@@ -136,7 +158,7 @@ export async function forward(
 
   const length = coding === "none" || !received.has("content-encoding") ? contentLength(received) : undefined;
   if (isRead && length !== undefined && length <= MAX_BUFFERED_BYTES) {
-    const whole = await bufferBody(answer, { secretEncodings, links });
+    const whole = await bufferBody(answer, { secretEncodings, links }, late);
     return "failure" in whole ? { ...whole, upstreamStatus: status } : { response: rewritten(whole.body), ...ended };
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
@@ -148,6 +170,7 @@ export async function forward(
     searched: searchedLength(received),
     maxLength: coding === "none" ? Infinity : maxDecodedLength(received),
     watch: caller.start,
+    idleMs: service.idleTimeoutMs,
   };
   const done = streamBody(decoded, writable, transforms, length);
   return { response: rewritten(readable), upstreamStatus: status, done };

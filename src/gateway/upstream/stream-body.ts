@@ -1,3 +1,4 @@
+import { bodyTimer } from "../../http/body-timer.ts";
 import { contentLength } from "../../policy/request-headers.ts";
 import { joined, type LinkRewriter } from "./links.ts";
 import { containsSecret, secretScanner, type SecretEncodings } from "./secret-leak.ts";
@@ -9,6 +10,8 @@ export type BodyEnd =
   | "caller_ended"
   /** The upstream. */
   | "broken_off"
+  /** The upstream, which sends nothing more. */
+  | "stalled"
   /** The agent. */
   | "agent_closed"
   /** One of the two. */
@@ -32,6 +35,8 @@ export interface BodyTransforms {
   readonly watch?: (abort: (refusal: unknown) => void) => () => void;
   /** How many decoded bytes may be read. By default there is no limit. */
   readonly maxLength?: number;
+  /** How long nothing may arrive, in milliseconds. By default there is no limit. */
+  readonly idleMs?: number;
 }
 
 /** A body with a Content-Encoding may be this long when it is decoded, in bytes, however short its encoded form is. */
@@ -64,24 +69,33 @@ const BINARY_DATA_BYTES = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0b,
   .concat([0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1c, 0x1d, 0x1e, 0x1f])
   .reduce((set, byte) => set | (1 << byte), 0);
 
-/** Reads a short body completely. If it breaks off or contains the credential, it fails before the response begins. */
+/**
+ * Reads a short body completely. If it breaks off, stalls or contains the credential, it fails before the response begins.
+ *
+ * @param late resolves when the body should have arrived.
+ */
 export async function bufferBody(
   answer: Response,
   { secretEncodings, links }: BodyTransforms,
-): Promise<{ body: BodyInit } | { failure: "credential_echo" | "broken_off"; cause?: unknown }> {
-  let bytes: ArrayBuffer;
+  late: Promise<undefined>,
+): Promise<{ body: BodyInit } | { failure: "credential_echo" | "broken_off" | "stalled"; cause?: unknown }> {
+  let bytes: ArrayBuffer | undefined;
   try {
-    bytes = await answer.arrayBuffer();
+    bytes = await Promise.race([answer.arrayBuffer(), late]);
   } catch (cause) {
     return { failure: "broken_off", cause };
   }
+  if (!bytes) return { failure: "stalled" };
   const received = new Uint8Array(bytes);
   // The search sees what the agent gets.
   const body = links ? joined([links.push(received), links.rest()]) : received;
   return containsSecret(body, secretEncodings) ? { failure: "credential_echo" } : { body };
 }
 
-/** Copies the body within the runtime, without JavaScript. The runtime does not say which of the two connections failed. */
+/**
+ * Copies the body within the runtime, without JavaScript. The runtime neither says which of the two connections failed nor whether bytes
+ * arrive, so the idle limit does not hold here.
+ */
 const piped = (
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
@@ -116,7 +130,7 @@ export async function streamBody(
 async function copyBody(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { secretEncodings, links, searched = Infinity, maxLength = Infinity }: BodyTransforms,
+  { secretEncodings, links, searched = Infinity, maxLength = Infinity, idleMs = Infinity }: BodyTransforms,
   length: number,
   signal: AbortSignal,
 ): Promise<BodyEnd> {
@@ -147,6 +161,10 @@ async function copyBody(
   };
   let received = 0;
   let passedLength = 0;
+  const timer = bodyTimer({ idleMs, totalMs: Infinity }, undefined, (message) => {
+    fault = "stalled";
+    return new Error(message);
+  });
   try {
     let chunkLength = Math.min(Math.max(INITIAL_CHUNK_BYTES, length), MAX_CHUNK_BYTES);
     let buffer = new ArrayBuffer(chunkLength + KEPT_BYTES);
@@ -156,7 +174,7 @@ async function copyBody(
         buffer = new ArrayBuffer(chunkLength + kept.length + KEPT_BYTES);
       }
       new Uint8Array(buffer).set(kept);
-      const { value, done } = await reader.read(new Uint8Array(buffer, kept.length, chunkLength));
+      const { value, done } = await timer.read(reader.read(new Uint8Array(buffer, kept.length, chunkLength)));
       if (done) break;
       buffer = value.buffer as ArrayBuffer;
       received += value.byteLength;
@@ -181,6 +199,7 @@ async function copyBody(
         reader.releaseLock();
         writer.releaseLock();
         signal.removeEventListener("abort", cut);
+        timer.stop();
         return await piped(body, writable, signal);
       }
       if (value.byteLength === chunkLength && chunkLength < MAX_CHUNK_BYTES) chunkLength *= 2;
@@ -193,5 +212,7 @@ async function copyBody(
   } catch (cause) {
     await Promise.allSettled([reader.cancel(cause), writer.abort(cause)]);
     return fault;
+  } finally {
+    timer.stop();
   }
 }

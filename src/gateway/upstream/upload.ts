@@ -2,9 +2,6 @@ import { bodyTimer, type BodyLimits, type StartTimer } from "../../http/body-tim
 import { ApiError } from "../../http/errors.ts";
 import type { CallerWatch } from "../caller-watch.ts";
 
-/** A body of which nothing arrives for this long, in milliseconds, is aborted with 408. */
-export const IDLE_BODY_MS = 60_000;
-
 /** How many bytes are read at once. Two such buffers are in use: the chunk that is kept back, and the one that is being read. */
 const CHUNK_BYTES = 64 * 1024;
 
@@ -101,37 +98,58 @@ export function startUpload(
 export const transformStreamOf = (length: number | undefined) =>
   length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
 
+/** The time limits of an answer until its first byte goes to the agent. */
+export interface AnswerClock {
+  /** Resolves when the upstream is late: with the head of its answer, or with the whole of a body that is read before it is passed on. */
+  readonly late: Promise<undefined>;
+  /** Ends the limit for the head and begins the one for the body. */
+  headArrived(): void;
+  stop(): void;
+}
+
 /**
- * Starts the time limit within which an upstream has to begin its response. The limit begins when the whole request has been sent, because
- * the sender decides how long an upload takes. A late response is ignored and not aborted, because a signal costs every request more than
- * the timer.
+ * Starts the clock of an answer. The limit for its head begins when the whole request has been sent, because the sender decides how long
+ * an upload takes. A late response is ignored and not aborted, because a signal costs every request more than the timer.
  *
- * @param timeoutMs the limit in milliseconds.
+ * @param timeoutMs how long the head may take, in milliseconds.
+ * @param idleMs how long the body may take that is read whole, in milliseconds.
  * @param sent resolves when the request has been sent; undefined if its body is not streamed.
  * @param maxUploadMs the limit in milliseconds for an upstream that does not read what it is sent.
- * @returns `late` resolves when the limit has passed; `stop` ends the timer.
  */
-export function deadline(
-  timeoutMs: number,
+export function answerClock(
+  { timeoutMs, idleMs }: { timeoutMs: number; idleMs: number },
   sent: Promise<void> | undefined,
   maxUploadMs: number,
-): { late: Promise<undefined>; stop: () => void } {
-  // `scheduler.wait` without a signal costs half as much as a timer that can be cleared.
-  if (!sent) return { late: scheduler.wait(timeoutMs).then(() => undefined), stop: () => undefined };
-  let timer: number | null = null;
+): AnswerClock {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  let due = 0;
+  let wakesAt = Infinity;
   let stopped = false;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, maxUploadMs);
-    void sent.then(() => {
-      clearTimeout(timer);
-      if (!stopped) timer = setTimeout(resolve, timeoutMs);
-    });
+  let hasHead = false;
+  // `scheduler.wait` without a signal costs half as much as a timer that can be cleared. So one that is running serves a later limit too.
+  const wakeAt = async (time: number): Promise<void> => {
+    wakesAt = time;
+    await scheduler.wait(time - Date.now());
+    if (stopped) return;
+    if (due <= Date.now()) resolve(undefined);
+    else await wakeAt(due);
+  };
+  const limit = (ms: number): void => {
+    due = Date.now() + ms;
+    if (due < wakesAt) void wakeAt(due);
+  };
+  limit(sent ? maxUploadMs : timeoutMs);
+  void sent?.then(() => {
+    if (!hasHead) limit(timeoutMs);
   });
   return {
     late,
+    headArrived() {
+      hasHead = true;
+      limit(idleMs);
+    },
     stop() {
       stopped = true;
-      clearTimeout(timer);
     },
   };
 }
