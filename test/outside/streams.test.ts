@@ -63,6 +63,8 @@ beforeAll(async () => {
       base_url: `http://127.0.0.1:${await listen(odd)}`,
       credential: { scheme: "none" },
     }),
+    "UPSTREAMS.stalling": JSON.stringify({ ...lab, base_url: origin, idle_timeout_ms: 400 }),
+    UPSTREAM_STALLING_TOKEN: CREDENTIAL,
     "UPSTREAMS.bare": JSON.stringify({ ...lab, base_url: origin }),
     "UPSTREAMS.zendesk.base_url": origin,
     "UPSTREAMS.open": JSON.stringify({ ...lab, base_url: origin, credential: { scheme: "none" } }),
@@ -79,6 +81,7 @@ beforeAll(async () => {
     "based:*:*",
     "switching:*:*",
     "odd:*:*",
+    "stalling:*:*",
     "down:*:*",
     "nowhere:*:*",
     "broken:*:*",
@@ -493,6 +496,57 @@ describe("an upstream that breaks off a short answer", () => {
     expect(status).toBe(502);
     expect(body).toMatchObject({ code: "upstream_unreachable", upstream: "lab" });
     await worker.activity(agent, (message) => message === "lab GET /half → 200, the answer broke off");
+  });
+});
+
+describe("a body of which nothing more arrives", () => {
+  const half = (headers: Record<string, string>) => {
+    answer = (request, response) => {
+      request.resume();
+      response.writeHead(200, { "content-type": "application/json", ...headers });
+      response.write("{");
+    };
+  };
+
+  it("is 504 if it is short: the agent gets no half of it, and no silence", async () => {
+    half({ "content-length": "1000" });
+    const { status, body } = await call("/stalling/short", { method: "POST", json: {} });
+    expect([status, body.code, body.upstream]).toEqual([504, "upstream_timeout", "stalling"]);
+    await worker.activity(agent, (message) => message === "stalling POST /short → 200, the answer stalled");
+  });
+
+  it("is broken off if it is streamed", async () => {
+    half({});
+    expect(await readAll(await open("/stalling/stream"))).toEqual({ body: Buffer.from("{"), broken: true });
+    await worker.activity(agent, (message) => message === "stalling GET /stream → 200, the answer stalled");
+  });
+
+  it("is not one that is slow: only silence counts", async () => {
+    for (const headers of [{}, { "content-length": String(7 * 70_000) }]) {
+      answer = async (_, response) => {
+        response.writeHead(200, headers);
+        for (let i = 0; i < 7; i++) {
+          response.write("x".repeat(70_000));
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        response.end();
+      };
+      const { body, broken: cut } = await readAll(await open("/stalling/slow"));
+      expect([body.length, cut]).toEqual([7 * 70_000, false]);
+    }
+  });
+
+  it("is 408 if it is the request's, read first or streamed", async () => {
+    for (const length of ["1000", String(MEGABYTE)]) {
+      answer = (request) => void request.on("error", () => undefined).resume();
+      const response = await open("/stalling/upload", {
+        method: "POST",
+        headers: { "content-length": length, "content-type": "application/octet-stream" },
+        body: (request) => void request.write("x"),
+      });
+      const { body } = await readAll(response);
+      expect([response.statusCode, JSON.parse(String(body)).code]).toEqual([408, "body_timeout"]);
+    }
   });
 });
 

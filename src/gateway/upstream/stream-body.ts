@@ -161,10 +161,13 @@ async function copyBody(
   };
   let received = 0;
   let passedLength = 0;
-  const timer = bodyTimer({ idleMs, totalMs: Infinity }, undefined, (message) => {
-    fault = "stalled";
-    return new Error(message);
-  });
+  const timer =
+    idleMs === Infinity
+      ? undefined
+      : bodyTimer({ idleMs, totalMs: Infinity }, undefined, (message) => {
+          fault = "stalled";
+          return new Error(message);
+        });
   try {
     let chunkLength = Math.min(Math.max(INITIAL_CHUNK_BYTES, length), MAX_CHUNK_BYTES);
     let buffer = new ArrayBuffer(chunkLength + KEPT_BYTES);
@@ -174,7 +177,8 @@ async function copyBody(
         buffer = new ArrayBuffer(chunkLength + kept.length + KEPT_BYTES);
       }
       new Uint8Array(buffer).set(kept);
-      const { value, done } = await timer.read(reader.read(new Uint8Array(buffer, kept.length, chunkLength)));
+      const reading = reader.read(new Uint8Array(buffer, kept.length, chunkLength));
+      const { value, done } = await (timer?.read(reading) ?? reading);
       if (done) break;
       buffer = value.buffer as ArrayBuffer;
       received += value.byteLength;
@@ -199,7 +203,7 @@ async function copyBody(
         reader.releaseLock();
         writer.releaseLock();
         signal.removeEventListener("abort", cut);
-        timer.stop();
+        timer?.stop();
         return await piped(body, writable, signal);
       }
       if (value.byteLength === chunkLength && chunkLength < MAX_CHUNK_BYTES) chunkLength *= 2;
@@ -213,6 +217,6 @@ async function copyBody(
     await Promise.allSettled([reader.cancel(cause), writer.abort(cause)]);
     return fault;
   } finally {
-    timer.stop();
+    timer?.stop();
   }
 }
