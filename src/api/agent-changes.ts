@@ -203,7 +203,10 @@ export function invalidPermissions(faults: ReturnType<typeof validatePermissions
 
 /** Suspends an agent that was to be revoked, and says so. */
 async function suspendInstead(call: ChangeCall) {
-  const response = await changeStatus(call, "suspended");
+  const changed = await applyStatus(call, "suspended");
+  // Who repeats a revocation is told that it has happened.
+  if (changed.result === "already_revoked") return changeStatus(call, "revoked");
+  const response = toChangeResponse(call, changed, "status is suspended");
   return {
     ...response,
     message:
@@ -211,12 +214,15 @@ async function suspendInstead(call: ChangeCall) {
   };
 }
 
-async function changeStatus(call: ChangeCall, status: Status) {
+async function applyStatus(call: ChangeCall, status: Status): Promise<AgentChangeResult> {
   const changed = await setStatus(call.env.DB, toAgentChange(call), status);
   if (changed.result === "changed" && status !== "active")
     cacheRevocation(call, changed.agent.id, changed.agent.tokenVersion);
-  return toChangeResponse(call, changed, `status is ${status}`);
+  return changed;
 }
+
+const changeStatus = async (call: ChangeCall, status: Status) =>
+  toChangeResponse(call, await applyStatus(call, status), `status is ${status}`);
 
 /** @throws {ApiError} 404 or 409 if nothing could be changed. */
 function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: string): z.input<typeof changedAgent> {
