@@ -116,7 +116,6 @@ export function startBare(
     permissions: JSON.stringify(PERMISSIONS),
     status: "active",
     tier: "enterprise",
-    not_before: 0,
     token_version: 1,
     created_at: 0,
     updated_at: 0,

@@ -7,7 +7,10 @@ export interface KeySet<Key extends SetKey = SetKey> {
 }
 
 interface SetKey {
-  readonly kid: string;
+  /** Of a JWK. */
+  readonly kid?: string;
+  /** Of a key of `SECRET_PEPPER`. */
+  readonly id?: string;
   /** It was in use before the first key: what is left is to retire it. Without this a step taken twice would undo itself. */
   readonly superseded?: true;
 }

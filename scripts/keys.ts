@@ -3,7 +3,8 @@ import { basename, relative, resolve } from "node:path";
 import { parseEnv } from "node:util";
 import { KeyStepError, promote, publish, retire, type KeySet } from "./key-set.ts";
 import { DEV_VARS, fail } from "./local.ts";
-import { envLine, newEncryptionKey, newSecrets, newSigningKey } from "./secrets.ts";
+import { ONLY_PEPPER_ID } from "../src/crypto/pepper.ts";
+import { envLine, newEncryptionKey, newPepper, newSecrets, newSigningKey } from "./secrets.ts";
 
 /**
  * Makes a deployment's secrets, and rotates its keys in the file that keeps them (`NAME='value'` lines, as
@@ -16,14 +17,18 @@ const USAGE = `
   npm run --silent keys -- promote KIND [FILE]          2. use it; the old one stays good
   npm run --silent keys -- retire KIND [FILE]           3. drop the old one
 
-KIND is "signing", "webhook" or "data", FILE is .dev.vars unless it is named.
+KIND is "signing", "webhook", "data" or "pepper", FILE is .dev.vars unless it is named.
 docs/operations.md says how long to wait between the steps.`;
 
 const KINDS = {
-  signing: { setting: "SIGNING_KEYS", fresh: newSigningKey, use: "signs" },
-  webhook: { setting: "WEBHOOK_KEYS", fresh: newEncryptionKey, use: "encrypts" },
-  data: { setting: "DATA_KEYS", fresh: newEncryptionKey, use: "encrypts" },
+  signing: { setting: "SIGNING_KEYS", fresh: newSigningKey, id: "kid", use: "signs" },
+  webhook: { setting: "WEBHOOK_KEYS", fresh: newEncryptionKey, id: "kid", use: "encrypts" },
+  data: { setting: "DATA_KEYS", fresh: newEncryptionKey, id: "kid", use: "encrypts" },
+  pepper: { setting: "SECRET_PEPPER", fresh: newPepper, id: "id", use: "derives" },
 } as const;
+
+type Kind = (typeof KINDS)[keyof typeof KINDS];
+type AnyKey = Partial<Record<"kid" | "id", string>> & { readonly superseded?: true };
 
 const [command = "", ...rest] = process.argv.slice(2);
 
@@ -51,23 +56,26 @@ Then keep the file where you keep passwords: Cloudflare does not show a secret a
 
 function show(file: string): void {
   const vars = read(file);
-  for (const [kind, { setting, use }] of Object.entries(KINDS)) {
+  for (const [name, kind] of Object.entries(KINDS)) {
+    const { setting, use, id } = kind;
     if (vars[setting] === undefined) {
       console.log(
-        `${setting}  is missing: \`npm run keys -- publish ${kind} ${relative(process.cwd(), file)}\` makes it`,
+        `${setting}  is missing: \`npm run keys -- publish ${name} ${relative(process.cwd(), file)}\` makes it`,
       );
       continue;
     }
-    keySet(vars, setting, file).keys.forEach(({ kid, superseded }, index) => {
+    keySet(vars, kind, file).keys.forEach((key, index) => {
       const role =
-        index === 0 ? use : superseded ? "was in use, still good: to be retired" : "published, not in use yet";
-      console.log(`${setting}  ${kid}  ${role}`);
+        index === 0 ? use : key.superseded ? "was in use, still good: to be retired" : "published, not in use yet";
+      console.log(`${setting}  ${key[id]}  ${role}`);
     });
   }
 }
 
 function step(name: "publish" | "promote" | "retire", kind: string | undefined, file: string): void {
-  if (kind !== "signing" && kind !== "webhook" && kind !== "data") fail(`KIND is missing.\n${USAGE}`);
+  if (kind !== "signing" && kind !== "webhook" && kind !== "data" && kind !== "pepper") {
+    fail(`KIND is missing.\n${USAGE}`);
+  }
   const { setting, fresh } = KINDS[kind];
   const vars = read(file);
   try {
@@ -75,9 +83,8 @@ function step(name: "publish" | "promote" | "retire", kind: string | undefined, 
       // A file that was made before this kind existed. The first key of a kind is in use at once.
       append(file, setting, JSON.stringify({ keys: [fresh()] }));
     } else {
-      const before = keySet(vars, setting, file);
-      const after =
-        name === "publish" ? publish<KeySet["keys"][number]>(before, fresh()) : { promote, retire }[name](before);
+      const before = keySet(vars, KINDS[kind], file);
+      const after = name === "publish" ? publish<AnyKey>(before, fresh()) : { promote, retire }[name](before);
       replace(file, setting, JSON.stringify(after));
     }
   } catch (error) {
@@ -100,10 +107,15 @@ function read(file: string): Record<string, string | undefined> {
   return parseEnv(readFileSync(file, "utf8"));
 }
 
-function keySet(vars: Record<string, string | undefined>, setting: string, file: string): KeySet {
+function keySet(vars: Record<string, string | undefined>, { setting, id }: Kind, file: string): KeySet<AnyKey> {
+  const value = vars[setting] ?? "";
+  // One string is a set of one key, which the Worker calls by this id.
+  if (id === "id" && value !== "" && !value.startsWith("{")) {
+    return { keys: [{ id: ONLY_PEPPER_ID, secret: value } as AnyKey] };
+  }
   try {
-    const set = JSON.parse(vars[setting] ?? "") as KeySet;
-    if (Array.isArray(set.keys) && set.keys.every(({ kid }) => typeof kid === "string")) return set;
+    const set = JSON.parse(value) as KeySet<AnyKey>;
+    if (Array.isArray(set.keys) && set.keys.every((key) => typeof key[id] === "string")) return set;
   } catch {
     // Reported below: the text itself is a secret.
   }

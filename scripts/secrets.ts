@@ -18,6 +18,12 @@ export function newEncryptionKey(): Jwk & { kty: "oct"; k: string } {
   return { kty: "oct", kid: keyId(), k: randomBytes(32).toString("base64url") };
 }
 
+/** A key of `SECRET_PEPPER`. Its id is part of every refresh token, so it is short. */
+export const newPepper = (): { id: string; secret: string } => ({
+  id: randomBytes(4).toString("hex"),
+  secret: randomBytes(32).toString("base64url"),
+});
+
 /** One whole set of the secrets that a deployment needs. */
 export function newSecrets(): Record<string, string> {
   return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import time
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ MAX_JITTER = 0.1
 """A wait is up to this share longer, which spreads clients that failed in the same moment."""
 RENEWAL_MARGIN = 60.0
 """Tokens are renewed this many seconds before they expire, or after nine tenths of their life if that is later."""
+RECENT_PROOF = 290.0
+"""Seconds. For a proof by key that is older than 300 the server suspends instead of revoking; the rest is a margin for clocks."""
 
 # With these errors the request has not reached the server.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -322,6 +325,19 @@ def bearer(token: str) -> str:
 def creation(path: str, body: Optional[Body] = None) -> Call:
     """A request that creates something. Repeated after a lost answer, it gets that answer."""
     return Call("POST", path, body=body, idempotency_key=str(uuid.uuid4()))
+
+
+def is_recently_proven(access_token: Optional[str]) -> bool:
+    """
+    Whether an access token goes back to a recent proof by API key. A token that does not say so (`auth_time`) is of a server that
+    does not ask for one.
+    """
+    try:
+        payload = (access_token or "").split(".")[1]
+        proven_at = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))).get("auth_time")
+        return proven_at is None or time.time() - float(proven_at) < RECENT_PROOF
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return True
 
 
 def agent_path(agent_id: str, rest: str = "") -> str:

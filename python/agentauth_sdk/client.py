@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from ._core import Body, Call, Core, Session, agent_path, creation, path_segment, webhook_path
+from ._core import Body, Call, Core, Session, agent_path, creation, is_recently_proven, path_segment, webhook_path
 from ._io import IO, AsyncIO, SyncIO, run_now
 from .errors import AgentAuthError
 from .permissions import Permission
@@ -283,15 +283,32 @@ class _Api:
         """
         Revokes an agent for good: the calling agent itself, or for administrators any agent.
 
+        The client proves itself with its API key. If it has none, and its token goes back to a proof of more than 5 minutes ago,
+        the agent is suspended instead: its tokens end as well, and `agent["status"]` and `message` say so.
+
         If the response is lost, the call is repeated; that the agent's own token is revoked by then is success.
         """
 
-        def resolve(error: AgentAuthError) -> Optional[Body]:
-            if error.status_code != 404 and error.code != "token_revoked":
-                return None
-            return {**_DONE, "agent": {"agent_id": agent_id, "status": "revoked"}}
+        async def revoke(api_key: Optional[str]) -> Json:
+            def resolve(error: AgentAuthError) -> Optional[Body]:
+                if error.status_code != 404 and error.code not in ("token_revoked", "agent_revoked"):
+                    return None
+                token = self._core.session.access_token
+                suspended = error.code == "token_revoked" and not api_key and not is_recently_proven(token)
+                status = "suspended" if suspended else "revoked"
+                return {**_DONE, "agent": {"agent_id": agent_id, "status": status}}
 
-        return await self._call_object("POST", agent_path(agent_id, "/revoke"), resolve=resolve)
+            body: Optional[Json] = {"api_key": api_key} if api_key else None
+            return await self._call_object("POST", agent_path(agent_id, "/revoke"), body=body, resolve=resolve)
+
+        api_key = self._core.session.api_key
+        try:
+            return await revoke(api_key)
+        except AgentAuthError as error:
+            # The key was replaced elsewhere. The token can still stop the agent.
+            if not api_key or error.code != "reauthentication_required":
+                raise
+            return await revoke(None)
 
     async def delete_agent(self, agent_id: str) -> Json:
         """Deletes an agent with its keys, sessions and webhooks; its activity stays. Administrators only."""
@@ -316,9 +333,12 @@ class _Api:
         """
         Gives an agent a new API key, which only this response shows. The previous ones stay valid for `overlap_seconds`. A client
         that rotates the keys of its own agent goes on with the new one. `key_id` replaces one key only, and then the client keeps
-        its own: if that was the one, give it the new one with `set_api_key`.
+        its own: if that was the one, give it the new one with `set_api_key`. The client proves itself with its API key; one that has
+        none needs a token that `verify_agent` gave in the last 5 minutes.
         """
         body = _given({"overlap_seconds": overlap_seconds, "key_id": key_id})
+        if self._core.session.api_key:
+            body["api_key"] = self._core.session.api_key
         call = creation(agent_path(agent_id, "/rotate-key"), body)
         answer = await self._core.call(call, lambda one: parse(RotateKeyResponse, one))
         if agent_id == self._core.session.agent_id and key_id is None:
@@ -467,10 +487,11 @@ class _Api:
         method: str,
         path: str,
         *,
+        body: Optional[Json] = None,
         repeatable: bool = True,
         resolve: Optional[Callable[[AgentAuthError], Optional[Body]]] = None,
     ) -> Json:
-        call = Call(method, path, repeatable=repeatable, resolve_repeated=resolve)
+        call = Call(method, path, body=body, repeatable=repeatable, resolve_repeated=resolve)
         return await self._core.call(call, _read_object)
 
 

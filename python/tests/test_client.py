@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import threading
 import unittest
 import uuid
+from typing import Any, List
 from unittest import mock
 
 import httpx
@@ -414,6 +417,25 @@ class Retries(unittest.TestCase):
         with mock.patch.object(SyncIO, "sleep", _no_sleep):
             with SyncAgentAuthClient(URL, agent_id=agent_id, api_key=api_key, transport=transport) as client:
                 self.assertEqual(client.revoke_agent(agent_id)["agent"]["status"], "revoked")
+
+    def test_a_revocation_by_an_older_token(self) -> None:
+        agent_id, api_key = register(["github:issues:read"])
+        with SyncAgentAuthClient(URL, agent_id=agent_id, api_key=api_key) as client:
+            token = client.verify_agent().token.access_token
+        head, payload, signature = token.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims["auth_time"] -= 301
+        older = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+        # What the client says of a lost answer depends on its token alone.
+        revoked = httpx.Response(
+            401, json={"error": "revoked", "message": "revoked", "code": "token_revoked", "status": 401, "request_id": "r"}
+        )
+        faults: List[Any] = [revoked, httpx.ReadError("lost")]
+        transport = FaultyTransport(lambda request: faults.pop() if faults else None)
+        with mock.patch.object(SyncIO, "sleep", _no_sleep):
+            token = f"{head}.{older}.{signature}"
+            with SyncAgentAuthClient(URL, access_token=token, transport=transport) as client:
+                self.assertEqual(client.revoke_agent(agent_id)["agent"]["status"], "suspended")
 
     def test_what_is_not_agentauth_is_said(self) -> None:
         client, _, _ = self.failing(httpx.Response(200, text="<html>"))

@@ -22,7 +22,7 @@ from agentauth_sdk import (
 from agentauth_sdk import verify as verify_module
 from agentauth_sdk._io import AsyncIO
 
-from .support import RECEIVER_URL, URL, new_sync_client
+from .support import BOOTSTRAP_TOKEN, RECEIVER_URL, URL, new_sync_client
 
 try:
     import jwt
@@ -117,6 +117,26 @@ class AccessTokens(unittest.IsolatedAsyncioTestCase):
         self.assertTrue(is_granted(agent.permissions, "github:issues:read"))
         self.assertFalse(is_granted(agent.permissions, "github:issues:write"))
         self.assertTrue(is_granted(agent.permissions, "sample:orders:anything"))
+
+    async def test_straight_after_every_revocation(self) -> None:
+        """PyJWT refuses a token whose `iat` is in the future."""
+        with new_sync_client(["github:issues:read"]) as client:
+            agent_id = client.verify_agent().agent.agent_id
+            with new_sync_client(["*:*:*"], BOOTSTRAP_TOKEN) as admin:
+
+                def suspend_and_activate() -> None:
+                    admin.update_agent_status(agent_id, "suspended")
+                    admin.update_agent_status(agent_id, "active")
+
+                for revoke in (
+                    client.revoke_tokens,
+                    lambda: client.rotate_agent_key(agent_id, overlap_seconds=0),
+                    suspend_and_activate,
+                    lambda: [suspend_and_activate() for _ in range(3)],
+                ):
+                    revoke()
+                    token = client.verify_agent().token.access_token
+                    self.assertEqual(verify_access_token_sync(token, URL).agent_id, agent_id)
 
     async def test_callers_share_the_first_fetch(self) -> None:
         sent = []

@@ -18,7 +18,7 @@ interface ProvenCall extends Pick<RequestContext, "config" | "now"> {
  * proof, and neither is a token of the former format, which does not say.
  */
 export const hasRecentProof = ({ caller, now }: Pick<ProvenCall, "caller" | "now">): boolean =>
-  caller.claims.authTime !== undefined && now / 1000 - caller.claims.authTime <= RECENT_PROOF_SECONDS;
+  caller.claims.authTime !== undefined && Math.floor(now / 1000) - caller.claims.authTime <= RECENT_PROOF_SECONDS;
 
 /**
  * Requires a recent proof by API key: whoever has stolen an access token may not make a key that outlives it, nor destroy what its owner

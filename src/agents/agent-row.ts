@@ -12,7 +12,6 @@ export interface AgentRow {
   tier: Tier;
   rate_limit: AgentRateLimit | null;
   allowed_ips: string | null;
-  not_before: number;
   token_version: number;
   last_verified_at: number | null;
   created_at: number;
@@ -21,7 +20,7 @@ export interface AgentRow {
 
 /** The columns of {@link AgentRow}, for statements that read `agents a`, alone or in a join. */
 export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.permissions, a.status, a.tier, a.rate_limit, a.allowed_ips,
-  a.not_before, a.token_version, a.last_verified_at, a.created_at, a.updated_at`;
+  a.token_version, a.last_verified_at, a.created_at, a.updated_at`;
 
 /**
  * SQL that revokes every token and session of an agent: its tokens carry the version that they were issued under. `not_before` is
@@ -39,7 +38,6 @@ export function toAgent(row: AgentRow): Agent {
     tier: row.tier,
     rateLimit: row.rate_limit,
     allowedIps: toList(row.allowed_ips),
-    notBefore: row.not_before,
     tokenVersion: row.token_version,
     lastVerifiedAt: row.last_verified_at,
     createdAt: row.created_at,

@@ -8,7 +8,7 @@ export type Tier = (typeof TIERS)[number];
 export const RATE_LIMITS = [10, 30, 60, 120, 300, 600, 1000, 3000] as const;
 export type AgentRateLimit = (typeof RATE_LIMITS)[number];
 
-/** An agent. Times are milliseconds, `notBefore` is seconds. */
+/** An agent. Times are milliseconds. */
 export interface Agent {
   readonly id: string;
   readonly name: string;
@@ -20,8 +20,6 @@ export interface Agent {
   readonly rateLimit: AgentRateLimit | null;
   /** The networks that it may call from, as `parseNetwork` spells them. Null: from everywhere. */
   readonly allowedIps: readonly string[] | null;
-  /** Tokens and sessions issued before this second are revoked. */
-  readonly notBefore: number;
   /** The `ver` that its tokens must carry. */
   readonly tokenVersion: number;
   /** Null until the agent first verifies itself. It is written through the queue, a few seconds later. */

@@ -83,7 +83,6 @@ export async function createAgent(
     tier: "free",
     rateLimit: null,
     allowedIps,
-    notBefore: 0,
     tokenVersion: 1,
     lastVerifiedAt: null,
     createdAt: now,

@@ -48,12 +48,11 @@ export const agentChangeRoutes = [
     auth: "self",
     summary:
       "Revoke an agent for good, and with it every token and key it has; proxied reads end within STANDING_TTL_SECONDS. With a proof by key older than 5 minutes it is suspended instead",
-    // Published SDKs send no body, or an empty one.
-    body: z.nullish(z.object({ api_key: ownKeySchema })),
+    body: z._default(z.object({ api_key: ownKeySchema }), {}),
     response: changedAgent,
     async handle(call) {
       // Whoever has stolen a token can stop the agent, which is what its owner would do, but cannot end it for good.
-      const apiKey = call.body?.api_key;
+      const apiKey = call.body.api_key;
       if (!apiKey && !hasRecentProof(call)) return suspendInstead(call);
       return changeStatus({ ...call, authority: await requireRecentProof(call, apiKey) }, "revoked");
     },
@@ -204,7 +203,10 @@ export function invalidPermissions(faults: ReturnType<typeof validatePermissions
 
 /** Suspends an agent that was to be revoked, and says so. */
 async function suspendInstead(call: ChangeCall) {
-  const response = await changeStatus(call, "suspended");
+  const changed = await applyStatus(call, "suspended");
+  // Who repeats a revocation is told that it has happened.
+  if (changed.result === "already_revoked") return changeStatus(call, "revoked");
+  const response = toChangeResponse(call, changed, "status is suspended");
   return {
     ...response,
     message:
@@ -212,12 +214,15 @@ async function suspendInstead(call: ChangeCall) {
   };
 }
 
-async function changeStatus(call: ChangeCall, status: Status) {
+async function applyStatus(call: ChangeCall, status: Status): Promise<AgentChangeResult> {
   const changed = await setStatus(call.env.DB, toAgentChange(call), status);
   if (changed.result === "changed" && status !== "active")
     cacheRevocation(call, changed.agent.id, changed.agent.tokenVersion);
-  return toChangeResponse(call, changed, `status is ${status}`);
+  return changed;
 }
+
+const changeStatus = async (call: ChangeCall, status: Status) =>
+  toChangeResponse(call, await applyStatus(call, status), `status is ${status}`);
 
 /** @throws {ApiError} 404 or 409 if nothing could be changed. */
 function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: string): z.input<typeof changedAgent> {

@@ -1,10 +1,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { agentPath, createCall, resolveRepeatedDelete, webhookPath, type Call } from "./calls.ts";
-import { ConnectionError, type AgentAuthError } from "./errors.ts";
+import { ConnectionError, PermissionDeniedError, type AgentAuthError } from "./errors.ts";
 import { createProxyFetch, type ProxyOptions } from "./proxy.ts";
 import type { Permission, Service } from "./permissions.ts";
 import { normaliseBaseUrl, type CallOptions, type ClientOptions } from "./options.ts";
-import { createTokenManager, type Session, type TokenManager } from "./session.ts";
+import { createTokenManager, isRecentlyProven, type Session, type TokenManager } from "./session.ts";
 import { send, type Transport } from "./transport.ts";
 import type * as wire from "./wire.ts";
 
@@ -205,16 +205,33 @@ export class AgentAuthClient {
    * Revokes an agent for good: the calling agent itself, or for administrators any agent. Its tokens end with their next request,
    * for reads through the gateway within the deployment's `STANDING_TTL_SECONDS` (5).
    *
+   * The client proves itself with its API key. If it has none, and its token goes back to a proof of more than 5 minutes ago, the
+   * agent is suspended instead: its tokens end as well, and `agent.status` and `message` say so.
+   *
    * If the response is lost, the call is repeated; that the agent's own token is revoked by then, or that the agent is gone,
    * is success.
    */
-  revokeAgent(agentId: string, options?: CallOptions): Promise<RevokeAgentResponse> {
-    const resolveRepeated = ({ status, code }: AgentAuthError): RevokeAgentResponse | undefined => {
-      if (status !== 404 && code !== "token_revoked") return undefined;
-      const message = "Revoked. The response to an earlier attempt of this call was lost.";
-      return { success: true, message, agent: { agent_id: agentId, status: "revoked" } };
+  async revokeAgent(agentId: string, options?: CallOptions): Promise<RevokeAgentResponse> {
+    const revoke = (apiKey: string | undefined): Promise<RevokeAgentResponse> => {
+      const resolveRepeated = ({ status, code }: AgentAuthError): RevokeAgentResponse | undefined => {
+        if (status !== 404 && code !== "token_revoked" && code !== "agent_revoked") return undefined;
+        const isSuspended = code === "token_revoked" && !apiKey && !isRecentlyProven(this.#session.accessToken);
+        const outcome = isSuspended ? "suspended" : "revoked";
+        const message = `The agent is ${outcome}. The response to an earlier attempt of this call was lost.`;
+        return { success: true, message, agent: { agent_id: agentId, status: outcome } };
+      };
+      const data = apiKey ? { api_key: apiKey } : undefined;
+      return this.#call({ method: "POST", path: agentPath(agentId, "/revoke"), data, resolveRepeated }, options);
     };
-    return this.#call({ method: "POST", path: agentPath(agentId, "/revoke"), resolveRepeated }, options);
+    const { apiKey } = this.#session;
+    try {
+      return await revoke(apiKey);
+    } catch (error) {
+      // The key was replaced elsewhere. The token can still stop the agent.
+      const isRefused = error instanceof PermissionDeniedError && error.code === "reauthentication_required";
+      if (!apiKey || !isRefused) throw error;
+      return revoke(undefined);
+    }
   }
 
   /**
@@ -266,6 +283,10 @@ export class AgentAuthClient {
    * default. A client that rotates the keys of its own agent goes on with the new one. `key_id` replaces one key only, and then
    * the client keeps its own: give it the new one with `setApiKey` if that was the one.
    *
+   * The client proves itself with its API key, if it has one.
+   *
+   * @throws {PermissionDeniedError} `reauthentication_required`: the client has no key, and its token goes back to a proof of more
+   *   than 5 minutes ago.
    * @throws {ConflictError} `agent_revoked`: a revoked agent gets no keys.
    */
   async rotateAgentKey(
@@ -274,7 +295,9 @@ export class AgentAuthClient {
     options?: CallOptions,
   ): Promise<wire.RotateKeyResponse> {
     const path = agentPath(agentId, "/rotate-key");
-    const answer = await this.#create<wire.RotateKeyResponse>(path, options, body);
+    const { apiKey: api_key } = this.#session;
+    const proven = api_key ? { api_key, ...body } : body;
+    const answer = await this.#create<wire.RotateKeyResponse>(path, options, proven);
     if (agentId === this.#session.agentId && !body.key_id) this.setApiKey(answer.credentials.api_key);
     return answer;
   }

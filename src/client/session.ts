@@ -25,6 +25,23 @@ export interface Session {
   renewAt?: number | undefined;
 }
 
+/** The server suspends instead of revoking for a token whose proof by key is older than 5 minutes; this leaves a margin for clocks. */
+const RECENT_PROOF_SECONDS = 290;
+
+/**
+ * Whether an access token goes back to a recent proof by API key. A token that does not say so (`auth_time`) is of a server that
+ * does not ask for one.
+ */
+export function isRecentlyProven(accessToken: string | undefined): boolean {
+  try {
+    const payload = accessToken!.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/");
+    const { auth_time: provenAt } = JSON.parse(atob(payload)) as { auth_time?: number };
+    return provenAt === undefined || Date.now() / 1000 - provenAt < RECENT_PROOF_SECONDS;
+  } catch {
+    return true;
+  }
+}
+
 /** Tokens are renewed this long before they expire, or after nine tenths of their life if that is later. */
 const RENEWAL_MARGIN_MS = 60_000;
 

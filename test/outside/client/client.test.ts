@@ -171,7 +171,7 @@ describe("what owners ask for", () => {
     expect(reopened.scope).toEqual(["lab:things:read"]);
     const rotated = await own.rotateAgentKey(id, { key_id: key.id, overlap_seconds: 0 });
     expect(rotated.credentials.api_key).not.toBe(second.api_key);
-    const [replaced] = (await own.listAgentKeys(id)).keys.filter(({ label }) => label === "Second");
+    const replaced = (await own.listAgentKeys(id)).keys.find(({ label }) => label === "Second");
     expect((await own.deleteAgentKey(id, replaced!.id)).success).toBe(true);
     expect(await caught(own.deleteAgentKey(id, key.id))).toBeInstanceOf(NotFoundError);
     expect(await caught(own.verifyAgent({ scope: "lab:things:read *:*:*" }))).toMatchObject({ code: "invalid_scope" });
@@ -555,6 +555,27 @@ describe("a call whose response was lost", () => {
     await using boss = asAdmin({ baseUrl: front.url });
     front.next("lost");
     expect((await boss.revokeAgent(other.id)).agent).toMatchObject({ agent_id: other.id, status: "revoked" });
+  });
+
+  it("has suspended the agent whose token goes back to an older proof, and says so also after a lost response", async () => {
+    quick();
+    const agent = await made();
+    const [head, payload, signature] = agent.token.split(".") as [string, string, string];
+    const claims = JSON.parse(Buffer.from(payload, "base64url").toString()) as { auth_time: number };
+    const revoked = { error: "revoked", message: "revoked", code: "token_revoked", status: 401, request_id: "r" };
+    // The server is not asked: what the client says depends on its token alone.
+    const older = Buffer.from(JSON.stringify({ ...claims, auth_time: claims.auth_time - 301 })).toString("base64url");
+    await using own = client({ baseUrl: front.url, accessToken: `${head}.${older}.${signature}`, maxRetries: 1 });
+    front.next("reset", { status: 401, body: JSON.stringify(revoked) });
+    expect((await own.revokeAgent(agent.id)).agent).toEqual({ agent_id: agent.id, status: "suspended" });
+  });
+
+  it("has stopped the agent whose key was replaced elsewhere", async () => {
+    quick();
+    const agent = await made();
+    const { apiKey } = await made();
+    await using own = client({ baseUrl: front.url, agentId: agent.id, apiKey, accessToken: agent.token });
+    expect((await own.revokeAgent(agent.id)).agent.status).toBe("revoked");
   });
 
   it("has not, if no attempt of the same call can have succeeded", async () => {

@@ -1,0 +1,122 @@
+import { decodeJwt } from "jose";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { newApiKey } from "../../src/agents/api-key.ts";
+import { world, type Registered } from "../support/world.ts";
+
+const self = world();
+beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
+afterEach(() => void vi.useRealTimers());
+
+const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+const post = (path: string, token: string, json?: unknown) =>
+  self.call(path, { method: "POST", token, ...(json !== undefined && { json }) });
+const eventsOf = async (id: string) =>
+  (
+    await self.env.DB.prepare("SELECT event FROM events WHERE agent_id = ?1 ORDER BY id")
+      .bind(id)
+      .all<{ event: string }>()
+  ).results.map(({ event }) => event);
+const statusOf = (id: string) =>
+  self.env.DB.prepare("SELECT status FROM agents WHERE id = ?1").bind(id).first("status");
+
+describe("an access token", () => {
+  it("says when its agent last proved itself by key, also once it was refreshed", async () => {
+    const { token, refreshToken } = await self.agent();
+    const proven = decodeJwt(token).auth_time;
+    expect(proven).toBe(Math.floor(Date.now() / 1000));
+    later(1000);
+    const { body } = await post("/agents/refresh", token, { refresh_token: refreshToken });
+    expect(decodeJwt(body.token.access_token)).toMatchObject({ auth_time: proven, iat: (proven as number) + 1000 });
+  });
+});
+
+describe("revoking an agent", () => {
+  it("with a proof of the last 5 minutes is for good", async () => {
+    const { id, token } = await self.agent();
+    later(300);
+    const { status, body } = await post(`/agents/${id}/revoke`, token);
+    expect([status, body.agent.status]).toEqual([200, "revoked"]);
+    expect(await eventsOf(id)).toContain("agent.revoked");
+  });
+
+  it("with an older one suspends, answers as ever, says so, and an administrator may undo it", async () => {
+    const agent = await self.agent();
+    later(302);
+    const { status, body } = await post(`/agents/${agent.id}/revoke`, agent.token);
+    expect(status).toBe(200);
+    expect(Object.keys(body).sort()).toEqual(["agent", "message", "success"]);
+    expect(body.agent.status).toBe("suspended");
+    expect(body.message).toContain("suspended");
+    expect((await eventsOf(agent.id)).toSorted()).toEqual([
+      "agent.registered",
+      "agent.verified",
+      "agent.status_updated",
+    ]);
+    expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(401);
+    const admin = await self.admin();
+    const undone = await self.call(`/agents/${agent.id}/status`, {
+      method: "PUT",
+      token: admin.token,
+      json: { status: "active" },
+    });
+    expect(undone.body.agent.status).toBe("active");
+  });
+
+  it("with a refreshed token is no better: a refresh is no proof", async () => {
+    const agent = await self.agent();
+    later(302);
+    const { body } = await post("/agents/refresh", agent.token, { refresh_token: agent.refreshToken });
+    expect((await post(`/agents/${agent.id}/revoke`, body.token.access_token)).body.agent.status).toBe("suspended");
+  });
+
+  it("with an older one and the key is for good", async () => {
+    const { id, token, apiKey } = await self.agent();
+    later(3000);
+    expect((await post(`/agents/${id}/revoke`, token, { api_key: apiKey })).body.agent.status).toBe("revoked");
+  });
+
+  it("by an administrator's older token suspends as well, and setting the status needs the proof", async () => {
+    const [agent, admin] = [await self.agent(), await self.admin()];
+    later(302);
+    expect((await post(`/agents/${agent.id}/revoke`, admin.token)).body.agent.status).toBe("suspended");
+    const set = (json: object) => self.call(`/agents/${agent.id}/status`, { method: "PUT", token: admin.token, json });
+    expect((await set({ status: "revoked" })).body.code).toBe("reauthentication_required");
+    expect((await set({ status: "active" })).status).toBe(200);
+    expect((await set({ status: "revoked", api_key: admin.apiKey })).body.agent.status).toBe("revoked");
+    // A repetition by an older token finds it done.
+    expect((await post(`/agents/${agent.id}/revoke`, admin.token)).body.agent.status).toBe("revoked");
+  });
+});
+
+describe("what a stolen token may not do", () => {
+  const rotate = (agent: Registered, json: object) => post(`/agents/${agent.id}/rotate-key`, agent.token, json);
+
+  it("is to make a key: 403 that says what to do, and nothing is written", async () => {
+    const agent = await self.agent();
+    later(302);
+    const { status, body } = await rotate(agent, { overlap_seconds: 0 });
+    expect([status, body.code]).toEqual([403, "reauthentication_required"]);
+    expect(body.error).toContain("api_key");
+    const count = await self.env.DB.prepare("SELECT count(*) AS n FROM api_keys WHERE agent_id = ?1")
+      .bind(agent.id)
+      .first("n");
+    expect(count).toBe(1);
+  });
+
+  it("is to guess the key, even with a recent proof: of its own it must be, and in force", async () => {
+    const [agent, other] = [await self.agent(), await self.agent()];
+    for (const key of [newApiKey(), other.apiKey, "ak_x", `${agent.apiKey} `]) {
+      const { status, body } = await rotate(agent, { overlap_seconds: 60, api_key: key });
+      expect([status, body.code]).toEqual([403, "reauthentication_required"]);
+      expect(JSON.stringify(body)).not.toContain(key.trim());
+    }
+    expect(await statusOf(agent.id)).toBe("active");
+    later(1000);
+    const rotated = await rotate(agent, { overlap_seconds: 60, api_key: agent.apiKey });
+    expect(rotated.status).toBe(200);
+    later(61);
+    // Its overlap is over.
+    expect((await rotate(agent, { api_key: agent.apiKey })).body.code).toBe("reauthentication_required");
+    expect((await rotate(agent, { api_key: rotated.body.credentials.api_key })).status).toBe(200);
+  });
+});
