@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Json = Dict[str, Any]
+_UNCHANGED: Any = object()
+"""The default of a property that stays as it is, where None takes it away."""
 
 
 class _Api:
@@ -198,12 +200,26 @@ class _Api:
         """What stands beside an agent: its description, metadata, limits, and who created and approved it."""
         return await self._core.call(Call("GET", agent_path(agent_id)), _read_details)
 
-    async def update_agent(self, agent_id: str, **changes: Any) -> AgentDetails:
+    async def update_agent(
+        self,
+        agent_id: str,
+        *,
+        name: str = _UNCHANGED,
+        description: Optional[str] = _UNCHANGED,
+        metadata: Mapping[str, str] = _UNCHANGED,
+        owner_email: str = _UNCHANGED,
+        rate_limit: Optional[int] = _UNCHANGED,
+        allowed_ips: Optional[Sequence[str]] = _UNCHANGED,
+        grantable: Sequence[Permission] = _UNCHANGED,
+    ) -> AgentDetails:
         """
-        Changes the given properties of an agent: `name`, `description`, `metadata`; for administrators also `owner_email`,
-        `rate_limit`, `allowed_ips` and `grantable`. None takes a value away.
+        Changes the given properties of an agent; None takes a value away. `owner_email`, `rate_limit`, `allowed_ips` and `grantable`
+        are for administrators.
         """
-        return await self._core.call(Call("PATCH", agent_path(agent_id), body=changes), _read_details)
+        values: Json = {"name": name, "description": description, "metadata": metadata, "owner_email": owner_email}
+        values.update({"rate_limit": rate_limit, "allowed_ips": allowed_ips, "grantable": grantable})
+        body = {key: value for key, value in values.items() if value is not _UNCHANGED}
+        return await self._core.call(Call("PATCH", agent_path(agent_id), body=body), _read_details)
 
     async def list_agent_keys(
         self, agent_id: str, limit: Optional[int] = None, cursor: Optional[str] = None
