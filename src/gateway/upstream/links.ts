@@ -304,9 +304,8 @@ function replaceLink(text: Text, kind: Kind, resolver: Resolver, replace: Replac
 function linkInstead(text: string, kind: Kind, scope: LinkScope): string | undefined {
   if (kind === POINTED) return resolveLink(text, scope);
   const target = locateMember(text, scope);
-  if (target === undefined) return undefined;
-  if (target.place === "service") return target.link;
-  return target.place === "elsewhere" && kind === REMOVED ? `about:invalid#agentauth-removed=${target.host}` : text;
+  if (target?.place === "elsewhere" && kind === REMOVED) return `about:invalid#agentauth-removed=${target.host}`;
+  return target?.place === "other" ? text : target?.link;
 }
 
 const SLASH = 0x2f;

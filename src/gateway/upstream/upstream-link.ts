@@ -59,8 +59,11 @@ export const serviceUrls = ({ service, fetched, gatewayOrigin }: LinkScope): { b
   proxied: `${gatewayOrigin}/proxy/${service.name}`,
 });
 
-/** What begins like a link, absolute or from the root, once the characters are gone that URL parsers strip. */
-const BEGINS_LIKE_LINK = /^(?:https?:|[/\\])/i;
+/**
+ * What may be a link, once the characters are gone that URL parsers strip: what begins like one, absolute or from the root, and a relative
+ * one that could lead out of the service, by dot segments or by what a client fills into a URI template.
+ */
+const LIKE_LINK = /^(?:https?:|[/\\])|(?:^|[/\\])(?:\.|%2e){2}(?:[/\\?#]|$)|\{[+/?&.;#]?[\w,.*%:]+\}/i;
 const STRIPPED = /[\u0000-\u0020]+/g;
 
 /**
@@ -68,17 +71,26 @@ const STRIPPED = /[\u0000-\u0020]+/g;
  * on, for the reasons of {@link resolveLink}; of links to another host only those that parsers read differently are.
  */
 export function locateMember(text: string, scope: LinkScope): LinkTarget | { readonly place: "other" } | undefined {
-  if (!BEGINS_LIKE_LINK.test(text.replace(STRIPPED, ""))) return OTHER;
-  if (isAmbiguous(text)) return undefined;
+  if (!LIKE_LINK.test(text.replace(STRIPPED, ""))) return OTHER;
+  if (isAmbiguous(text) || (text.includes("{") && !NAMES_HOST.test(text))) return undefined;
   const url = URL.parse(text.replace(TEMPLATE, ""), scope.fetched);
-  if (!url || !isHttp(url)) return OTHER;
-  if (url.origin === scope.fetched.origin)
-    return text.includes("{") ? locateTemplate(text, scope) : locateLink(text, scope);
-  return isGateway(url, scope) ? undefined : { place: "elsewhere", link: text, host: url.host };
+  if (!url || !isHttp(url)) return SCHEME_ONLY.test(text) ? undefined : OTHER;
+  // A relative link does not stay relative: joined to the gateway's origin it would name one of the gateway's own paths.
+  const link = ABSOLUTE.test(text) ? text : url.href;
+  if (url.origin !== scope.fetched.origin) {
+    return isGateway(url, scope) ? undefined : { place: "elsewhere", link, host: url.host };
+  }
+  const target = text.includes("{") ? locateTemplate(text, scope) : locateLink(text, scope);
+  return target?.place === "elsewhere" ? { ...target, link } : target;
 }
 
 const OTHER = { place: "other" } as const;
+const ABSOLUTE = /^ *https?:\/\//i;
+/** Relative where the base URL has the same scheme, and otherwise not. */
+const SCHEME_ONLY = /^ *https?:(?!\/\/)/i;
 
+/** An absolute URL, or a URI template, whose host no expression changes. */
+const NAMES_HOST = /^ *https?:\/\/[^/?#\\{]+(?:[/?#]|\{[/?#]|$)/i;
 /** Everything from the first expression of a URI template on. */
 const TEMPLATE = /\{.*$/s;
 const EXPRESSIONS = /\{([+/?&.;#]?)[\w,.*%:]+\}/g;

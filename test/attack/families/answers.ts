@@ -61,6 +61,12 @@ const redirect = (random: Random): Redirect => ({
   method: random.pick(["GET", "POST"] as const),
 });
 
+interface Linked {
+  readonly next_page?: string;
+  readonly links?: { readonly next?: string };
+  readonly tickets?: readonly { readonly url?: string }[];
+}
+
 export const redirects = family<Redirect>(
   "redirects and links",
   "a client that follows an upstream's link to another service, or to the end of its own tokens",
@@ -90,7 +96,7 @@ export const redirects = family<Redirect>(
         // Once for each of the two clients: what comes after has been led here.
         if (lab.upstream.tagged(tag).length > 2) return void response.end("{}");
         if (header === "body") {
-          const text = JSON.stringify({ next_page: link, links: { next: link } });
+          const text = JSON.stringify({ next_page: link, links: { next: link }, tickets: [{ url: link }] });
           return void response.writeHead(200, { "content-type": "application/json" }).end(text);
         }
         const value = header === "link" ? `<${link}>; rel="next"` : header === "refresh" ? `0; url=${link}` : link;
@@ -101,7 +107,7 @@ export const redirects = family<Redirect>(
       const verb = header === "body" ? "GET" : method;
       const base = `/proxy/${header === "body" ? "zendesk" : "vault"}/`;
       const body = verb === "POST" ? "{}" : undefined;
-      const type = body ? ["Content-Type: application/json"] : [];
+      const type = body ? ["Content-Type: application/json"] : header === "body" ? ["X-AgentAuth-Links: rewrite"] : [];
       const answer = await lab.send({
         method: verb,
         target,
@@ -115,8 +121,8 @@ export const redirects = family<Redirect>(
         links.push(...[...value.matchAll(/<([^>]*)>/g)].map(([, one]) => one!));
       for (const value of valuesOf(answer.headers, "refresh")) links.push(value.split("url=")[1] ?? "");
       if (header === "body") {
-        const parsed = JSON.parse(answer.body.toString() || "{}") as { next_page?: string; links?: { next?: string } };
-        links.push(...[parsed.next_page, parsed.links?.next].filter((one): one is string => typeof one === "string"));
+        const { next_page: next, links: more, tickets } = JSON.parse(answer.body.toString() || "{}") as Linked;
+        links.push(...[next, more?.next, tickets?.[0]?.url].filter((one): one is string => typeof one === "string"));
       }
       for (const one of links) {
         // As a client resolves it. No client that minds its token sends it to another origin.

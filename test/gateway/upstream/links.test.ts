@@ -171,6 +171,8 @@ describe("links that have a name, at any depth", () => {
     "https://gateway.example/agents",
     "https://gateway.example{/x}",
     "https://auth.example./agents",
+    "https://upstream.example/../x/..;/agents",
+    "x/../..;/agents",
     "https:\\/\\/gateway.example/agents",
   ])(
     "become one that no client can call where the gateway would refuse it, or the upstream names the gateway: %s",
@@ -200,6 +202,8 @@ describe("links that have a name, at any depth", () => {
     ['"https:\\/\\/upstream.example\\/page\\/2"', `"${HERE}"`],
     ['"https://upstream.ex\\u0061mple/page/2"', `"${HERE}"`],
     ['"HTTPS://UPSTREAM.EXAMPLE:443/page/2"', `"${HERE}"`],
+    ['"../../agents"', '"https://gateway.example/proxy/lab/agents"'],
+    ['"x/%2E./%2e%2e/../agents"', '"https://gateway.example/proxy/lab/agents"'],
     ['"/page/2?a=%2F#b"', '"/proxy/lab/page/2?a=%2F#b"'],
     ['"https://upstream.example/a%7Eb/\u00fc"', '"https://gateway.example/proxy/lab/a~b/%C3%BC"'],
     ['"https://upstream.example/page/2?a=%2F%zz&b={c}"', '"https://gateway.example/proxy/lab/page/2?a=%2F%zz&b={c}"'],
@@ -211,6 +215,16 @@ describe("links that have a name, at any depth", () => {
   it("are matched by whole segments of the base path", () => {
     const base = "https://upstream.example/api/v3";
     expect(member(`"${base}/o"`, "url", "/api/v3")).toBe('"https://gateway.example/proxy/lab/o"');
+    // What is relative becomes absolute: at the gateway's origin it would be a path of the gateway's own.
+    for (const text of ["/agents", "/api/v3x", "https:/agents", "https:../../agents", "../../agents"]) {
+      expect(member(`"${text}"`, "url", "/api/v3"), text).toMatch(
+        /^"https:\/\/upstream\.example\/(?:agents|api\/agents|api\/v3x)"$/,
+      );
+    }
+    // A template has to name its host.
+    for (const text of ["/agents{/id}", "//{x}gateway.example/agents", "https://gate{x}way.example/", "{/x}"]) {
+      expect(member(`"${text}"`, "url", "/api/v3"), text).toBe('"about:invalid"');
+    }
     for (const text of ["https://upstream.example/o", `${base}x/o`, "https://upstream.example/api/v3/../o"]) {
       expect(member(`"${text}"`, "url", "/api/v3")).toBe(`"${text}"`);
     }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { canonicalPath } from "../../../src/policy/path.ts";
-import { resolveLink } from "../../../src/gateway/upstream/upstream-link.ts";
+import { locateMember, resolveLink } from "../../../src/gateway/upstream/upstream-link.ts";
 
 const GATEWAY = "https://gateway.example";
 const ISSUER = "https://auth.example";
@@ -151,22 +151,52 @@ describe("a link to elsewhere", () => {
   });
 });
 
-it("whatever an upstream writes, a client that joins the result to the gateway calls the same service, or another host", () => {
+describe("whatever an upstream writes, a client that joins the result to the gateway calls the same service, or another host", () => {
   const parts =
-    ".. . / \\ // %2e %2f %5c @ : ? # https: http:// api v3 proxy slack orders agents revoke-tokens ｇ".split(" ");
+    ".. . / \\ // %2e %2f %5c @ : ? # https: http:// api v3 proxy slack orders agents revoke-tokens ｇ {x} {/y}".split(
+      " ",
+    );
   const hosts = ["gateway.example", "auth.example", "up.example", "\t", " "];
-  const part = fc.constantFrom(...parts, ...hosts);
-  const text = fc.array(part, { maxLength: 12 }).map((chosen) => chosen.join(""));
-  fc.assert(
-    fc.property(text, fc.constantFrom("", "/api/v3"), (link, basePath) => {
-      const resolved = resolveLink(link, scope(basePath));
-      if (resolved === undefined) return;
-      const called = new URL(resolved, `${GATEWAY}/proxy/orders/orders/1`);
-      expect(called.host).not.toMatch(/^(?:auth\.example|gateway\.example\.)$/);
+  const text = fc.array(fc.constantFrom(...parts, ...hosts), { maxLength: 12 }).map((chosen) => chosen.join(""));
+  const paths = fc.constantFrom("", "/api/v3");
+
+  function expectHarmless(resolved: string | undefined, isStrict: boolean): void {
+    // Whether the client fills a template in or leaves it empty.
+    for (const filling of isStrict || !resolved?.includes("{") ? [undefined] : ["", "x"]) {
+      const filled =
+        filling === undefined
+          ? resolved
+          : resolved?.replace(/\{([/?&]?)\w+\}/g, (_, operator) => filling && operator + filling);
+      const called = filled === undefined ? null : URL.parse(filled, `${GATEWAY}/proxy/orders/orders/1`);
+      if (called === null) return;
+      if (isStrict) expect(called.host).not.toMatch(/^(?:auth\.example|gateway\.example\.)$/);
       if (called.origin !== GATEWAY) return;
-      expect(called.pathname).toMatch(/^\/proxy\/orders(?:\/|$)/);
-      expect(canonicalPath(called.pathname.slice("/proxy/orders".length))).not.toBeTypeOf("string");
-    }),
-    { numRuns: 20_000 },
-  );
+      expect(called.pathname, resolved).toMatch(/^\/proxy\/orders(?:\/|$)/);
+      if (isStrict) expect(canonicalPath(called.pathname.slice("/proxy/orders".length))).not.toBeTypeOf("string");
+    }
+  }
+
+  it("where a link is", () => {
+    fc.assert(
+      fc.property(text, paths, (link, basePath) => expectHarmless(resolveLink(link, scope(basePath)), true)),
+      { numRuns: 20_000 },
+    );
+  });
+
+  it("where a member has the name of a link", () => {
+    const examples: [string, string, "http" | "https"][] = [
+      ["https:../../agents", "", "http"],
+      ["https:orders/../../../../agents", "", "http"],
+      ["x/%2e%2e/../../../agents", "/api/v3", "https"],
+      ["/{x}../../agents", "/api/v3", "https"],
+    ];
+    fc.assert(
+      fc.property(text, paths, fc.constantFrom("http", "https"), (link, basePath, scheme) => {
+        const fetched = new URL(`${scheme}://up.example${basePath}/orders/1`);
+        const target = locateMember(link, { ...scope(basePath), fetched });
+        expectHarmless(target?.place === "other" ? link : target?.link, false);
+      }),
+      { numRuns: 20_000, examples },
+    );
+  });
 });
