@@ -32,6 +32,7 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "agents.rate_limit",
     "agents.allowed_ips",
     "agents.grantable",
+    "sessions.allowed_ips",
   ],
   "0006_idempotency.sql": ["idempotency_keys"],
   "0007_webhooks.sql": [
