@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { countOperations } from "./support/count-operations.ts";
+import { WRONG_API_KEY } from "./support/secrets.ts";
 import { world, type World } from "./support/world.ts";
 
 const post = (where: World, path: string, json: unknown, token?: string) => () =>
@@ -125,21 +126,28 @@ describe("what an answer waits for", () => {
     });
     const hashed = vi.spyOn(crypto.subtle, "sign");
     const work = [];
+    const told: string[][] = [];
     for (const attempt of [
       { agent_id: "agt_000000000000000000000000", api_key: apiKey },
       { agent_id: id, api_key: other.apiKey },
-      { agent_id: id, api_key: "ak_no" },
+      { agent_id: id, api_key: WRONG_API_KEY },
       { agent_id: suspended.id, api_key: suspended.apiKey },
     ]) {
       hashed.mockClear();
       const { result, awaited, later, statements } = await counter.run(post(self, "/agents/verify", attempt));
       expect(result.status).toBe(401);
-      const { request_id: _, ...body } = result.body;
+      const { request_id: _, code, message, ...body } = result.body;
+      told.push([code, message]);
       const { rowsRead: _rows, ...counts } = awaited;
       work.push({ counts, later, sql: statements.map(({ sql }) => sql), hashed: hashed.mock.calls.length, body });
     }
     hashed.mockRestore();
     expect(work[0]).toMatchObject({ counts: { d1: 1, rowsWritten: 0 }, hashed: 3, later: { queueSends: 1 } });
     for (const one of work) expect(one).toEqual(work[0]);
+    // Whoever has the right key learns why it is refused, and nobody else anything.
+    const nothing = ["invalid_credentials", "No active agent has this id and this API key."];
+    const wait = "It can verify again once an administrator has activated it.";
+    const suspension = ["agent_inactive", `The API key is right, but the agent is suspended. ${wait}`];
+    expect(told).toEqual([nothing, nothing, nothing, suspension]);
   });
 });

@@ -216,7 +216,7 @@ class _Api:
         Changes the given properties of an agent; None takes a value away. `owner_email`, `rate_limit`, `allowed_ips` and `grantable`
         are for administrators.
         """
-        values = {"name": name, "description": description, "metadata": metadata, "owner_email": owner_email}
+        values: Json = {"name": name, "description": description, "metadata": metadata, "owner_email": owner_email}
         values.update({"rate_limit": rate_limit, "allowed_ips": allowed_ips, "grantable": grantable})
         body = {key: value for key, value in values.items() if value is not _UNCHANGED}
         return await self._core.call(Call("PATCH", agent_path(agent_id), body=body), _read_details)

@@ -7,7 +7,8 @@ import { ADMIN } from "../permissions/grammar.ts";
 import { intersectPermissions } from "../permissions/match.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
-import { getTokenStatus } from "../tokens/token-status.ts";
+import { getTokenStatus, isStatusCached } from "../tokens/token-status.ts";
+import { limitAgent, limitToken, rememberAgentOf } from "./rate-limit.ts";
 import { addressNotAllowed, databaseError, tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
 import { rememberAgent } from "../log/request-log.ts";
 import type { RequestContext } from "../http/request-context.ts";
@@ -58,7 +59,26 @@ export async function readClaims({ request, config, now, readToken }: Authentica
 }
 
 /**
- * Returns the agent that sent a request.
+ * Admits a request: returns the agent that sent it, and counts it. In this order: the token's signature; what is counted before the
+ * token's status is known ({@link limitToken}), unless the status is cached; the status; the agent's own limit. So neither a token that
+ * was revoked nor a request above the limit costs a read of the database, or costs the agent any of its limit.
+ *
+ * @param maxAge as for {@link authenticate}.
+ * @throws {ApiError} as {@link authenticate}, and 429.
+ */
+export async function admit(context: AuthenticationContext, maxAge: number): Promise<Caller> {
+  const claims = await readClaims(context);
+  const { env, config, now, ipAddress } = context;
+  const isKnown = isStatusCached({ claims, now, maxAge });
+  if (!isKnown) await limitToken(env, claims, { ipAddress, now, memoryMs: config.standingTtl * 1000 });
+  const caller = await callerWith(claims, context, maxAge);
+  if (!isKnown) rememberAgentOf(claims, caller.agent, now);
+  await limitAgent(env, caller.agent, now);
+  return caller;
+}
+
+/**
+ * Returns the agent that sent a request, which has been counted before or is not to be.
  *
  * @param maxAge how old the cached status of the token may be, in milliseconds; 0 reads the database.
  * @throws {ApiError} 401 for a token that is missing, not valid, expired or revoked; 503 if its status cannot be read.
@@ -123,7 +143,7 @@ export async function authenticateRegistrar(context: AuthenticationContext): Pro
   if (token && adminBootstrapToken && (await equalSecrets(pepper, token, adminBootstrapToken))) {
     return { kind: "bootstrap" };
   }
-  const caller = await authenticate(context, 0);
+  const caller = await admit(context, 0);
   // A registrar can grant no more than it has at the time when the grant is written.
   const required = caller.isAdmin ? [ADMIN] : caller.agent.permissions;
   return { kind: "agent", permissions: caller.permissions, authority: authorityOf(caller, required) };

@@ -3,9 +3,9 @@ import type { Authority } from "../authority/authority.ts";
 import { recordInBackground } from "../audit/record.ts";
 import type { Registrar } from "../agents/register.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import { authenticate, authorityOf, authenticateRegistrar, type Caller } from "../access/authenticate.ts";
+import { admit, authorityOf, authenticateRegistrar, type Caller } from "../access/authenticate.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
-import { limitAddress, limitAgent } from "../access/rate-limit.ts";
+import { limitAddress } from "../access/rate-limit.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
 import type { Auth, Route } from "../access/route.ts";
 import { handleOnce } from "./idempotency.ts";
@@ -65,8 +65,7 @@ async function authenticateCaller(
   if (auth === "none") return { caller: undefined, authority: undefined };
   if (auth === "registration") return { caller: await authenticateRegistrar(context), authority: undefined };
   // AgentAuth's own endpoints read no cache: a revocation is in force with the next request.
-  const caller = await authenticate(context, 0);
-  await limitAgent(context.env, caller.agent);
+  const caller = await admit(context, 0);
   const isOwn = params.id === caller.agent.id;
   if (!caller.isAdmin) {
     if (auth === "admin") throw adminRequired(context, caller, "Only an administrator may do this.");

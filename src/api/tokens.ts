@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import { recordInBackground } from "../audit/record.ts";
-import { apiKeyHashes } from "../agents/api-key.ts";
+import type { Status } from "../agents/agent.ts";
+import { apiKeyHashes, isApiKey } from "../agents/api-key.ts";
 import { hmac } from "../crypto/hmac.ts";
 import { toHex } from "../crypto/random.ts";
 import { addressNotAllowed, ApiError, badRequest, unauthorized } from "../http/errors.ts";
@@ -15,7 +16,7 @@ import { refreshFormer } from "../tokens/former-refresh.ts";
 import { refresh } from "../tokens/refresh.ts";
 import { isFormerRefreshToken, readRefreshToken } from "../tokens/refresh-token.ts";
 import { cacheAgentRevocation, cacheSessionEnd, revokeTokens } from "../tokens/revocation.ts";
-import { validateLimits, verifyAgent } from "../tokens/verify.ts";
+import { validateLimits, verifyAgent, type VerifyResult } from "../tokens/verify.ts";
 import { agentSchema, toAgentResponse } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
 
@@ -71,6 +72,8 @@ export const tokenRoutes = [
     }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
+      // A typing error is told without the database, and like every attempt it has counted against the address.
+      if (!isApiKey(body.api_key)) throw malformedApiKey();
       const limits = {
         scope: body.scope == null ? undefined : toScope(body.scope),
         expiresIn: body.expires_in ?? undefined,
@@ -84,6 +87,7 @@ export const tokenRoutes = [
       switch (verified.result) {
         case "refused":
         case "address_refused":
+        case "not_active":
           // Only failures count: a stranger who knows an agent's id cannot lock it out.
           await limitFailedVerifications(env, body.agent_id);
           recordInBackground(call, body.agent_id, "verification failed", {
@@ -96,8 +100,7 @@ export const tokenRoutes = [
               ip_address: ipAddress,
             }),
           });
-          // Only the holder of the right key learns that it is the address.
-          throw verified.result === "refused" ? invalidCredentials() : addressNotAllowed();
+          throw refusalOf(verified);
         case "exceeds_agent": {
           const held = new Set(verified.agent.permissions);
           const wider = missingPermissions(limits.scope ?? [], held, config.catalogue);
@@ -223,12 +226,43 @@ function toTokenResponse({ accessToken, refreshToken, expiresIn }: TokenPair): z
   return { access_token: accessToken, refresh_token: refreshToken, token_type: "Bearer", expires_in: expiresIn };
 }
 
-/** One body for an unknown agent, a wrong key and an agent that is not active. */
-function invalidCredentials(): ApiError {
-  return new ApiError("invalid_credentials", "No active agent has this id and this API key.", {
-    headers: { "WWW-Authenticate": 'Bearer realm="agentauth"' },
-  });
+/** Only the holder of the right key learns that it is the address, or the agent's status. */
+function refusalOf(
+  verified: Extract<VerifyResult, { result: "refused" | "address_refused" | "not_active" }>,
+): ApiError {
+  switch (verified.result) {
+    case "refused":
+      return invalidCredentials();
+    case "address_refused":
+      return addressNotAllowed();
+    case "not_active":
+      return agentInactive(verified.status);
+  }
 }
+
+/** One body for an unknown agent and a wrong key. */
+const invalidCredentials = (): ApiError =>
+  credentialsRefused("invalid_credentials", "No active agent has this id and this API key.");
+
+const malformedApiKey = (): ApiError =>
+  credentialsRefused(
+    "malformed_api_key",
+    "api_key does not have the form of an API key: ak_ and 49 letters and digits, of which the last 6 are a checksum. Copy the key again, whole.",
+  );
+
+const agentInactive = (status: Exclude<Status, "active">): ApiError =>
+  credentialsRefused("agent_inactive", `The API key is right, but the agent is ${status}. ${WHAT_TO_WAIT_FOR[status]}`);
+
+const WHAT_TO_WAIT_FOR: Readonly<Record<Exclude<Status, "active">, string>> = {
+  inactive: "It can verify once an administrator has approved it.",
+  suspended: "It can verify again once an administrator has activated it.",
+  revoked: "It stays revoked: register another agent.",
+};
+
+const credentialsRefused = (
+  code: "invalid_credentials" | "malformed_api_key" | "agent_inactive",
+  message: string,
+): ApiError => new ApiError(code, message, { headers: { "WWW-Authenticate": 'Bearer realm="agentauth"' } });
 
 /** Only the holder of a token learns what became of it. */
 function refreshRefused(outcome: "unknown" | "expired" | "ended" | "reused"): ApiError {

@@ -1,6 +1,5 @@
 import { readAgentToken } from "../access/agent-token.ts";
-import { authenticate, callerWith, readClaims, type Caller } from "../access/authenticate.ts";
-import { limitAgent } from "../access/rate-limit.ts";
+import { admit, authenticate, callerWith, readClaims, type Caller } from "../access/authenticate.ts";
 import { ApiError, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
@@ -40,7 +39,7 @@ import { forward } from "./upstream/forward.ts";
  * @throws {ApiError} with a stable code, for every request that gets no answer of its upstream.
  */
 export async function proxy(incoming: RequestContext): Promise<Response> {
-  const { request, env, config } = incoming;
+  const { request, config } = incoming;
   const asked = toProxyRequest(request);
   const { tokenPlaces = [], tokenHint } = config.services.get(asked.service)?.definition ?? {};
   let token: string | undefined;
@@ -52,7 +51,7 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
   const resolved = resolveRequest(config.services, asked);
   if (resolved.outcome === "refused") {
     // Only an active agent learns which services and methods exist. A malformed request is refused without authentication.
-    if (resolved.status !== 400) await limitAgent(env, (await authenticate(arrived, readMaxAge)).agent);
+    if (resolved.status !== 400) await admit(arrived, readMaxAge);
     throw requestRefused(resolved);
   }
 
@@ -62,8 +61,7 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
   const isStreamed = hasBody && !received;
 
   // A write has to see a revocation at once; a read may be as late as the documented bound.
-  let caller = await authenticate(context, resolved.write || isStreamed ? 0 : readMaxAge);
-  await limitAgent(env, caller.agent);
+  let caller = await admit(context, resolved.write || isStreamed ? 0 : readMaxAge);
   checkPermissions({ context, caller, resolved });
 
   if (isStreamed && mustBeRead(request, resolved, widerKeys(resolved, caller, config.catalogue))) {

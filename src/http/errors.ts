@@ -100,6 +100,16 @@ export const ERRORS = {
     title: "Invalid credentials",
     text: "No active agent has this id and this API key.",
   },
+  malformed_api_key: {
+    status: 401,
+    title: "Invalid credentials",
+    text: "The text does not have the form of an API key. The database was not asked.",
+  },
+  agent_inactive: {
+    status: 401,
+    title: "Invalid credentials",
+    text: "The API key is right, and its agent is not active; the message says what to wait for.",
+  },
   invalid_refresh_token: { status: 401, text: "The refresh token is not one of this deployment's." },
   refresh_token_expired: { status: 401, text: "The refresh token, or its session, has expired." },
   refresh_token_reused: { status: 401, text: "The refresh token had been used before: its session is revoked." },
@@ -223,6 +233,8 @@ export class ApiError extends Error {
 /** Published SDKs compare `error` with the title of these; of all other codes they show it, so it contains the message. */
 const TITLE_IN_ERROR: ReadonlySet<ErrorCode> = new Set([
   "invalid_credentials",
+  "malformed_api_key",
+  "agent_inactive",
   "insufficient_permissions",
   "rate_limited",
 ]);

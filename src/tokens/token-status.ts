@@ -54,6 +54,25 @@ export interface TokenStatusQuery {
 /** Whether the isolate remembers that the database said of a token that it is revoked. Reads no store. */
 const isKnownRevoked = ({ digest }: Pick<AccessClaims, "digest">): boolean => revokedTokens.get(digest) === true;
 
+const keyOf = ({ sub, basis }: AccessClaims): string => `${sub} ${basis.sessionId ?? basis.keyId}`;
+
+/** A record of the cache that is fresh, unless the token is of a newer version than it. */
+function readCached({ claims, now, maxAge }: TokenStatusQuery): CachedStatus | undefined {
+  const cached = maxAge > 0 ? statusCache.get(keyOf(claims)) : undefined;
+  if (!cached || now < cached.readAt || now - cached.readAt >= maxAge) return undefined;
+  return isNewer(claims, cached.record) ? undefined : cached;
+}
+
+/** Whether a token is good by a cached record, so that nobody has to be asked. */
+export const isStatusCached = (query: TokenStatusQuery): boolean => {
+  const cached = readCached(query);
+  return (
+    cached !== undefined &&
+    !isKnownRevoked(query.claims) &&
+    evaluateTokenStatus(query.claims, cached.record).state === "good"
+  );
+};
+
 /**
  * Returns the status of a token.
  *
@@ -66,11 +85,9 @@ export async function getTokenStatus(
   { claims, now, maxAge }: TokenStatusQuery,
 ): Promise<TokenStatus> {
   if (isKnownRevoked(claims)) return { state: "revoked" };
-  const key = `${claims.sub} ${claims.basis.sessionId ?? claims.basis.keyId}`;
-  const cached = statusCache.get(key);
-  if (cached && maxAge > 0 && now - cached.readAt < maxAge && now >= cached.readAt && !isNewer(claims, cached.record)) {
-    return remember(claims, cached.record);
-  }
+  const key = keyOf(claims);
+  const cached = readCached({ claims, now, maxAge });
+  if (cached) return remember(claims, cached.record);
   type Answer = { record: TokenStatusRecord | undefined } | { cause: unknown } | "revoked";
   const reading: Promise<Answer> = readTokenStatus(stores.db, claims).then(
     (record) => ({ record }),

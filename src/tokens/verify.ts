@@ -1,4 +1,4 @@
-import type { Agent } from "../agents/agent.ts";
+import type { Agent, Status } from "../agents/agent.ts";
 import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { validatePermissions } from "../agents/grants.ts";
@@ -44,10 +44,12 @@ export interface VerifyAttempt extends TokenLimits {
 
 export type VerifyResult =
   | { readonly result: "verified"; readonly agent: Agent; readonly keyId: string; readonly tokens: TokenPair }
-  /** An unknown agent, a wrong key or an agent that is not active, each after the same work. */
+  /** An unknown agent or a wrong key, after the same work. */
   | { readonly result: "refused" }
   /** The key is right, and it or its agent may not be used from this address. No session was opened. */
   | { readonly result: "address_refused" }
+  /** The key is right, and the agent is not active, after the same work. */
+  | { readonly result: "not_active"; readonly status: Exclude<Status, "active"> }
   /** The agent does not have everything that the scope names. No session was opened. */
   | { readonly result: "exceeds_agent"; readonly agent: Agent };
 
@@ -78,6 +80,7 @@ export async function verifyAgent(
   if (!read) return { result: "refused" };
   const { agent, keyId, isAllowed, openedAt } = read;
   if (!isAllowed) return { result: "address_refused" };
+  if (agent.status !== "active") return { result: "not_active", status: agent.status };
   if (openedAt === null) return { result: "exceeds_agent", agent };
   const tokens = await issueTokens(
     {

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { world, type Answer } from "../support/world.ts";
+import { WRONG_API_KEY } from "../support/secrets.ts";
+import { countOperations } from "../support/count-operations.ts";
+import { world, type Answer, type World } from "../support/world.ts";
 
 /**
  * Calls until it is refused, almost to the limit at once, then one by one. A minute may end in between, hence twice the limit at
@@ -24,8 +26,9 @@ async function callsUntilRefused(
 
 function expectRefusal({ headers, body }: Answer, told: object, policy: string): void {
   expect(body).toMatchObject({ error: "Rate limit exceeded", code: "rate_limited", status: 429, ...told });
-  expect(body.retry_after).toBe(60);
-  expect(headers.get("retry-after")).toBe("60");
+  expect(headers.get("retry-after")).toBe(String(body.retry_after));
+  expect(body.retry_after).toBeGreaterThan(0);
+  expect(body.retry_after).toBeLessThanOrEqual(60);
   expect(headers.get("ratelimit-policy")).toBe(policy);
 }
 
@@ -78,7 +81,10 @@ describe("the limit of a tier", () => {
 });
 
 describe("the limit of an agent's own", () => {
+  afterEach(() => void vi.useRealTimers());
+
   it.each([10, 30, 120])("of %i stands instead of the tier's, wherever it is lower or higher", async (rate_limit) => {
+    vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     await self.call(`/agents/${agent.id}`, { method: "PATCH", token: admin.token, json: { rate_limit } });
@@ -86,6 +92,7 @@ describe("the limit of an agent's own", () => {
     const refused = await callsUntilRefused(rate_limit, call);
     expectRefusal(refused, { tier: null, limit: rate_limit }, `"agent";q=${rate_limit};w=60`);
     await self.call(`/agents/${agent.id}`, { method: "PATCH", token: admin.token, json: { rate_limit: null } });
+    vi.setSystemTime(Date.now() + 5000);
     expect((await call()).status).toBe(200);
   });
 });
@@ -154,7 +161,11 @@ describe("guesses at one agent's key", () => {
     const { id, apiKey } = await self.agent();
     self.sent.length = 0;
     const guess = (n: number) =>
-      self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: "ak_x" }, ip: `203.0.113.${n}` });
+      self.call("/agents/verify", {
+        method: "POST",
+        json: { agent_id: id, api_key: WRONG_API_KEY },
+        ip: `203.0.113.${n}`,
+      });
     const refused = await callsUntilRefused(30, guess);
     expectRefusal(refused, { tier: null, limit: 30 }, '"agent";q=30;w=60');
     expect(
@@ -172,7 +183,7 @@ describe("guesses at one agent's key", () => {
 
   it("leave no row for an agent that does not exist", async () => {
     const self = world();
-    const json = { agent_id: "agt_nobody", api_key: "ak_x" };
+    const json = { agent_id: "agt_nobody", api_key: WRONG_API_KEY };
     expect((await self.call("/agents/verify", { method: "POST", json })).status).toBe(401);
     await self.drain();
     const row = await self.env.DB.prepare("SELECT COUNT(*) AS n FROM activity WHERE agent_id = 'agt_nobody'").first<{
@@ -183,5 +194,199 @@ describe("guesses at one agent's key", () => {
       "SELECT COUNT(*) AS n FROM activity_counts WHERE agent_id = 'agt_nobody'",
     ).first<{ n: number }>();
     expect(counted!.n).toBe(0);
+  });
+});
+
+describe("the order in which a request is counted", () => {
+  const write = (where: World, token: string) => where.call("/proxy/lab/things/1", { method: "DELETE", token });
+  const code = ({ status, body }: Answer) => `${status} ${body.code ?? ""}`.trim();
+  afterEach(() => void vi.useRealTimers());
+
+  it("costs no read of the database above the limit: 150 writes are refused by what is known", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { token } = await self.agent(["lab:things:write"]);
+    const refused = await callsUntilRefused(60, () => write(self, token));
+    expectRefusal(refused, { tier: "free", limit: 60 }, '"free";q=60;w=60');
+    const { result, awaited } = await counter.run(() =>
+      Promise.all(Array.from({ length: 150 }, () => write(self, token))),
+    );
+    expect(new Set(result.map(code))).toEqual(new Set(["429 rate_limited"]));
+    expect(awaited.d1).toBe(0);
+  });
+
+  it("costs one read in each STANDING_TTL_SECONDS where other tokens of the agent have used its limit up", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { id, apiKey, token } = await self.agent(["lab:things:write"]);
+    const verified = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+    await callsUntilRefused(60, () => write(self, token));
+    const other = verified.body.token.access_token as string;
+    const many = () => Promise.all(Array.from({ length: 50 }, () => write(self, other)));
+    expect((await counter.run(many)).awaited.d1).toBe(0);
+    vi.setSystemTime(Date.now() + 5000);
+    const { result, awaited } = await counter.run(() => write(self, other));
+    expect([code(result), awaited.d1]).toEqual(["429 rate_limited", 1]);
+    expect((await counter.run(many)).awaited.d1).toBe(0);
+  });
+
+  it("lets no revoked token eat its owner's limit, or read the database twice, or go on for ever", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { id, apiKey, token: stolen } = await self.agent(["lab:things:write"]);
+    expect((await write(self, stolen)).status).toBe(200);
+    await self.env.DB.prepare("UPDATE sessions SET ended_at = 1 WHERE agent_id = ?1").bind(id).run();
+    const thief = await counter.run(async () => {
+      const codes = [];
+      for (let n = 0; n < 90; n++) codes.push(code(await write(self, stolen)));
+      return codes;
+    });
+    expect([thief.awaited.d1, thief.result[0]]).toEqual([1, "401 token_revoked"]);
+    expect(new Set(thief.result)).toEqual(new Set(["401 token_revoked", "429 rate_limited"]));
+    const json = { agent_id: id, api_key: apiKey };
+    const { body } = await self.call("/agents/verify", { method: "POST", json });
+    const own = await Promise.all(Array.from({ length: 58 }, () => write(self, body.token.access_token)));
+    expect(own.map(({ status }) => status)).toEqual(Array<number>(58).fill(200));
+  });
+
+  it("counts tokens that the isolate does not know against the address they come from", async () => {
+    const counter = countOperations();
+    const self = world(counter.overrides);
+    const { token } = await self.agent();
+    const keys: string[] = [];
+    const RATE_ADDRESS = {
+      limit: async ({ key }: RateLimitOptions) => {
+        keys.push(key);
+        return { success: !key.startsWith("token:2001:db8:9") };
+      },
+    };
+    const where = world({ ...counter.overrides, RATE_ADDRESS });
+    const from = (ip: string) => where.call("/webhooks", { token, ip });
+    const { result, awaited } = await counter.run(() => from("2001:db8:9:1::5"));
+    expect([code(result), awaited.d1]).toEqual(["429 rate_limited", 0]);
+    expect((await from("2001:db8:8:1::5")).status).toBe(200);
+    // Once it was good it is known, wherever it comes from.
+    expect((await from("2001:db8:9:1::5")).status).toBe(200);
+    expect(keys).toEqual(["token:2001:db8:9:1::/64", "token:2001:db8:8:1::/64"]);
+  });
+
+  it("follows a higher tier within the bound also where only writes are sent", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world();
+    const [agent, admin] = [await self.agent(["lab:things:write"]), await self.admin()];
+    await callsUntilRefused(60, () => write(self, agent.token));
+    await self.call(`/agents/${agent.id}/tier`, { method: "PUT", token: admin.token, json: { tier: "pro" } });
+    vi.setSystemTime(Date.now() + 5000);
+    expect((await write(self, agent.token)).status).toBe(200);
+  });
+});
+
+describe("Retry-After", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it("is what is left of a minute since the first refusal, at least a second, in the header and in the body", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    let success = false;
+    const self = world({ RATE_ADDRESS: { limit: async () => ({ success }) } });
+    const begin = Date.now();
+    const ip = "198.51.100.77";
+    const at = async (ms: number) => {
+      vi.setSystemTime(begin + ms);
+      const { headers, body } = await self.call("/agents/refresh", {
+        method: "POST",
+        json: { refresh_token: "rt_x" },
+        ip,
+      });
+      return [headers.get("retry-after"), body.retry_after, body.message?.split(" up. ")[1]];
+    };
+    expect(await at(0)).toEqual(["60", 60, "Wait 60 seconds."]);
+    expect(await at(999)).toEqual(["60", 60, "Wait 60 seconds."]);
+    expect(await at(1000)).toEqual(["59", 59, "Wait 59 seconds."]);
+    expect(await at(45_500)).toEqual(["15", 15, "Wait 15 seconds."]);
+    expect(await at(59_999)).toEqual(["1", 1, "Wait 1 second."]);
+    // Refused for longer than a minute: another minute has begun.
+    expect(await at(60_000)).toEqual(["60", 60, "Wait 60 seconds."]);
+    success = true;
+    expect((await at(70_000))[0]).toBeNull();
+    success = false;
+    expect(await at(71_000)).toEqual(["60", 60, "Wait 60 seconds."]);
+  });
+});
+
+describe("a rate limit that cannot be asked", () => {
+  it("refuses with 503 and says so, on every path that counts", async () => {
+    const { id, apiKey, token, refreshToken } = await world().agent();
+    const broken = { limit: () => Promise.reject(new Error("internal error")) };
+    const calls: [binding: string, path: string, json?: object][] = [
+      ["RATE_ADDRESS", "/agents/register", { name: "An agent", owner_email: "owner@example.com" }],
+      ["RATE_FREE", "/agents/verify", { agent_id: id, api_key: apiKey }],
+      ["RATE_FREE", "/agents/refresh", { refresh_token: refreshToken }],
+      ["RATE_VERIFY", "/agents/verify", { agent_id: id, api_key: WRONG_API_KEY }],
+      ["RATE_FREE", "/webhooks"],
+      ["RATE_FREE", "/proxy/lab/things/1"],
+    ];
+    for (const [binding, path, json] of calls) {
+      const init = json ? { method: "POST", json } : { token };
+      const { status, body, headers } = await world({ [binding]: broken }).call(path, init);
+      expect([path, status, body.code, headers.get("retry-after")]).toEqual([path, 503, "limit_unknown", "1"]);
+    }
+  });
+});
+
+describe("a text that is no API key", () => {
+  it("is told so without the database, and counts against the address", async () => {
+    const counter = countOperations();
+    let counted = 0;
+    const RATE_ADDRESS = { limit: async () => ({ success: counted++ < 7 }) };
+    const self = world({ ...counter.overrides, RATE_ADDRESS });
+    const key = WRONG_API_KEY;
+    const odd = [`${key}\n`, `"${key}"`, key.slice(0, -1), key.toLowerCase(), "ak_x", "whsec_AAAA", `${key}x`, key];
+    const { result, awaited, later } = await counter.run(async () => {
+      const answers: Answer[] = [];
+      for (const one of odd) {
+        answers.push(await self.call("/agents/verify", { method: "POST", json: { agent_id: "agt_x", api_key: one } }));
+      }
+      return answers;
+    });
+    for (const { status, body, headers } of result.slice(0, 7)) {
+      expect([status, body.error, body.code]).toEqual([401, "Invalid credentials", "malformed_api_key"]);
+      expect(body.message).toContain("does not have the form of an API key");
+      expect(headers.get("www-authenticate")).toBe('Bearer realm="agentauth"');
+    }
+    expect(result[7]!.status).toBe(429);
+    expect([awaited.d1, later.queueSends]).toEqual([0, 0]);
+  });
+
+  it("is none of an agent's failures: its own limit and its log are as before", async () => {
+    const self = world();
+    const { id } = await self.agent();
+    self.sent.length = 0;
+    for (let n = 0; n < 40; n++) {
+      const json = { agent_id: id, api_key: "ak_x" };
+      expect((await self.call("/agents/verify", { method: "POST", json })).body.code).toBe("malformed_api_key");
+    }
+    expect(self.sent).toEqual([]);
+  });
+});
+
+describe("the right key of an agent that is not active", () => {
+  it.each([
+    ["inactive", "It can verify once an administrator has approved it."],
+    ["suspended", "It can verify again once an administrator has activated it."],
+    ["revoked", "It stays revoked: register another agent."],
+  ])("%s: says what to wait for, to nobody else", async (status, told) => {
+    const self = world();
+    const [{ id, apiKey }, admin] = [await self.agent(), await self.admin()];
+    await self.call(`/agents/${id}/status`, { method: "PUT", token: admin.token, json: { status } });
+    const verify = (key: string) =>
+      self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: key } });
+    const { body, status: answered } = await verify(apiKey);
+    expect([answered, body.error, body.code]).toEqual([401, "Invalid credentials", "agent_inactive"]);
+    expect(body.message).toBe(`The API key is right, but the agent is ${status}. ${told}`);
+    expect((await verify(WRONG_API_KEY)).body.code).toBe("invalid_credentials");
+    const row = await self.env.DB.prepare("SELECT COUNT(*) AS n FROM sessions WHERE agent_id = ?1").bind(id).first();
+    expect(row).toEqual({ n: 1 });
   });
 });

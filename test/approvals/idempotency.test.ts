@@ -43,6 +43,7 @@ const hooksOf = (id: string) => count("webhooks WHERE agent_id = ?1", id);
 describe("a request that is sent again with its key", () => {
   it.each([
     ["POST /webhooks", () => HOOK, "/webhooks", 201, "webhook.secret"],
+    ["POST keys", () => ({ label: "second" }), "/agents/{id}/keys", 201, "credentials.api_key"],
     ["rotate-key", () => ({ overlap_seconds: 60 }), "/agents/{id}/rotate-key", 200, "credentials.api_key"],
     ["register", () => NEW_AGENT, "/agents/register", 201, "credentials.api_key"],
   ])("%s gets the same answer, its secret included, and is carried out once", async (_, json, path, status, secret) => {

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { countOperations } from "../support/count-operations.ts";
+import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Registered } from "../support/world.ts";
 
 const ROWS = 3000;
@@ -138,7 +139,7 @@ describe("an agent's activity", () => {
     const gone = await self.agent();
     await self.call("/proxy/lab/things/1", { token: gone.token });
     await self.call("/proxy/lab/things/1", { token: gone.token, method: "DELETE" });
-    await self.call("/agents/verify", { method: "POST", json: { agent_id: gone.id, api_key: "ak_x" } });
+    await self.call("/agents/verify", { method: "POST", json: { agent_id: gone.id, api_key: WRONG_API_KEY } });
     expect((await self.call(`/agents/${gone.id}`, { method: "DELETE", token: admin.token })).status).toBe(200);
     await deliver(2);
     const { status, body } = await read(`/agents/${gone.id}/activity`);

@@ -3,6 +3,7 @@ import { MAX_FAILED_VERIFICATIONS } from "../../src/audit/store/failed-verificat
 import { loadConfig } from "../../src/config/config.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { attempts, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
+import { WRONG_API_KEY } from "../support/secrets.ts";
 import type { Registered, World } from "../support/world.ts";
 
 const MINUTE = 60_000;
@@ -11,7 +12,7 @@ beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"], now: Math.ceil(Date.n
 afterEach(() => void vi.useRealTimers());
 
 const guess = (where: World, { id }: Registered, ip: string) =>
-  where.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: "ak_x" }, ip });
+  where.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: WRONG_API_KEY }, ip });
 const house = (where: World) => runScheduledJobs(where.env, loadConfig(where.env), Date.now());
 
 async function failures(where: World, who: Registered) {

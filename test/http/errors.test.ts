@@ -8,6 +8,7 @@ import {
   titleOf,
   type ErrorCode,
 } from "../../src/http/errors.ts";
+import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world } from "../support/world.ts";
 
 /** Published SDKs compare `error` with these. */
@@ -35,9 +36,11 @@ describe("an error", () => {
     expect([response.status, response.headers.get("cache-control")]).toEqual([ERRORS[code].status, "no-store"]);
   });
 
-  it("keeps each of the titles that SDKs know to one code", () => {
+  it("keeps each of the titles that SDKs know to one kind of refusal", () => {
     expect(codes.filter((code) => TITLES_IN_ERROR.has(titleOf(code)))).toEqual([
       "invalid_credentials",
+      "malformed_api_key",
+      "agent_inactive",
       "insufficient_permissions",
       "rate_limited",
     ]);
@@ -55,7 +58,7 @@ describe("an error", () => {
     expect(await shown("/nowhere", {})).toBe("This path does not exist.");
     expect(await shown("/proxy/lab//things", { token })).toContain("empty segment");
     expect(await shown("/agents", { token })).toBe("Insufficient permissions");
-    const wrong = { method: "POST", json: { agent_id: "agt_nobody", api_key: "ak_x" } };
+    const wrong = { method: "POST", json: { agent_id: "agt_nobody", api_key: WRONG_API_KEY } };
     expect(await shown("/agents/verify", wrong)).toBe("Invalid credentials");
   });
 });

@@ -1,6 +1,7 @@
 import { env as bound } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
 import { failing, held, slow } from "../support/bindings.ts";
+import { WRONG_API_KEY } from "../support/secrets.ts";
 import { testEnv, world } from "../support/world.ts";
 
 const SLOW_MS = 30;
@@ -39,7 +40,7 @@ describe("a database that fails", () => {
       "standing_unknown",
       "1",
     ]);
-    const json = { agent_id: "agt_x", api_key: "ak_x" };
+    const json = { agent_id: "agt_x", api_key: WRONG_API_KEY };
     const verified = await self.call("/agents/verify", { method: "POST", json });
     expect([verified.status, verified.body.code]).toEqual([503, "database_unavailable"]);
     const health = await self.call("/health");

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { testSecrets } from "../support/secrets.ts";
+import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world } from "../support/world.ts";
 
 const METHODS = ["log", "info", "warn", "error", "debug"] as const;
@@ -40,7 +41,7 @@ describe("the log", () => {
     expect(lastLine()).toMatchObject({ status: 401, code: "token_revoked", agent_id: agent.id });
     await self.call("/agents", { token: "garbage" });
     expect(lastLine()).toMatchObject({ method: "GET", path: "/agents", status: 401, code: "invalid_token" });
-    await self.call("/agents/verify", { method: "POST", json: { agent_id: agent.id, api_key: "ak_wrong" } });
+    await self.call("/agents/verify", { method: "POST", json: { agent_id: agent.id, api_key: WRONG_API_KEY } });
     expect(lastLine()).toMatchObject({ path: "/agents/verify", status: 401 });
     await self.call("/agents/register", { method: "POST", json: {} });
     expect(lastLine()).toMatchObject({ path: "/agents/register", status: 400, code: "validation_error" });
@@ -109,7 +110,7 @@ describe("the log", () => {
     const self = world({ DB: { prepare, batch: prepare } });
     const { status, body } = await self.call("/agents/verify", {
       method: "POST",
-      json: { agent_id: "agt_x", api_key: "ak_x" },
+      json: { agent_id: "agt_x", api_key: WRONG_API_KEY },
     });
     expect([status, body.code, body.title]).toEqual([500, "internal_error", "Internal server error"]);
     expect(JSON.stringify(body)).not.toMatch(/SELECT|syntax|Error:|at /);

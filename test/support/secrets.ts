@@ -10,3 +10,6 @@ export const testSecrets = {
   UPSTREAM_GITHUB_TOKEN: "ghp_real-credential-of-the-company",
   UPSTREAM_LAB_TOKEN: "lab-real-credential-of-the-company",
 };
+
+/** A text of the form of an API key, its checksum included, that is nobody's. */
+export const WRONG_API_KEY = "ak_WrongKeyWrongKeyWrongKeyWrongKeyWrongKeyWro0hrSr1";

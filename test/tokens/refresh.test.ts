@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Answer, type World } from "../support/world.ts";
 
 const refresh = (where: World, token: unknown): Promise<Answer> =>
@@ -94,7 +95,7 @@ describe("refresh", () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { id, token, refreshToken } = await self.agent();
-    const other = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: "ak_wrong" } });
+    const other = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: WRONG_API_KEY } });
     expect(other.status).toBe(401);
     const hook = { url: "https://hooks.example.com/", events: ["token.reuse_detected"] };
     expect((await self.call("/webhooks", { method: "POST", token, json: hook })).status).toBe(201);

@@ -86,7 +86,8 @@ interface OpenedSession {
  *
  * A key whose hash is of a former pepper, or of a former version, is hashed anew.
  *
- * @returns the agent and its key; undefined if there is no such agent, key or active agent.
+ * @returns the agent and its key, and when the session was opened: null if it was not, because the agent is not active, the address not
+ *   allowed or the scope wider than the agent. Undefined if there is no such agent or key.
  */
 export async function openSession(db: D1Database, session: NewSession): Promise<OpenedSession | undefined> {
   const { agentId, keyHashes, pepperId, keyHint, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
@@ -96,7 +97,7 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
   const at = new Date(now).toISOString();
   const hashes = sql`(SELECT value FROM json_each(${JSON.stringify(keyHashes)}))`;
   const credentials = sql`agents a JOIN api_keys k ON k.agent_id = a.id
-    WHERE a.id = ${agentId} AND a.status = 'active' AND k.hash IN ${hashes}
+    WHERE a.id = ${agentId} AND k.hash IN ${hashes}
       AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
   const isAllowed = sql`${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AND ${isAllowedAddress(sql`k.allowed_ips`, ipAddress)}`;
   const isNew = sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${sessionId})`;
@@ -109,7 +110,7 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
         SELECT ${sessionId}, a.id, k.id, a.token_version, ${token.generation}, ${token.hash}, ${token.pepperId}, ${DATABASE_NOW},
           ${DATABASE_NOW}, ${DATABASE_NOW} + min(${tokenLifeMs}, ${sessionLifeMs}), ${DATABASE_NOW} + ${sessionLifeMs},
           ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.permissions) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${changeId}
-        FROM ${credentials} AND ${isAllowed} AND ${scope ? holdsScope(scope.ways) : sql`1`}`,
+        FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND ${scope ? holdsScope(scope.ways) : sql`1`}`,
     ),
     insertEvent(
       db,
