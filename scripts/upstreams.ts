@@ -82,26 +82,26 @@ export function variableFaults(config: string, files: Readonly<Record<string, un
   }
   const environments = Object.keys(isTable(document.env) ? document.env : {});
   const scopes = [["vars"], ...environments.map((name) => ["env", name, "vars"])];
-  return scopes.flatMap((scope) => {
+  const faults: string[] = [];
+  for (const scope of scopes) {
     const vars = scope.reduce<unknown>((inner, part) => (isTable(inner) ? inner[part] : undefined), document);
-    if (!isTable(vars)) return [];
-    const faultAt = (path: readonly PropertyKey[], message: string): string =>
-      `${basename(config)}:${lineOf(text, document, [...scope, ...path])}: ${keyOf([...scope, ...path])} ${message}`;
-    const tooLong = Object.entries(vars)
-      .filter(([name]) => /^UPSTREAMS(?:\.|$)/.test(name))
-      .map(([name, value]) => ({
-        name,
-        size: Buffer.byteLength(typeof value === "string" ? value : JSON.stringify(value)),
-      }))
-      .filter(({ size }) => size > MAX_VARIABLE)
-      .map(({ name, size }) =>
-        faultAt(
-          [name],
-          `has ${size} bytes, and a variable at most ${MAX_VARIABLE}: move an upstream to upstreams/NAME.toml.`,
-        ),
+    if (!isTable(vars)) continue;
+    const report = (path: readonly PropertyKey[], message: string): void => {
+      const whole = [...scope, ...path];
+      faults.push(`${basename(config)}:${lineOf(text, document, whole)}: ${keyOf(whole)} ${message}`);
+    };
+    for (const [name, value] of Object.entries(vars)) {
+      if (!/^UPSTREAMS(?:\.|$)/.test(name)) continue;
+      const size = Buffer.byteLength(typeof value === "string" ? value : JSON.stringify(value));
+      if (size <= MAX_VARIABLE) continue;
+      report(
+        [name],
+        `has ${size} bytes, and a variable at most ${MAX_VARIABLE}: move an upstream to upstreams/NAME.toml.`,
       );
-    return [...tooLong, ...tableFaults(vars.UPSTREAMS, files).map(({ path, message }) => faultAt(path, message))];
-  });
+    }
+    for (const { path, message } of tableFaults(vars.UPSTREAMS, files)) report(path, message);
+  }
+  return faults;
 }
 
 /** Returns the faults of a table of upstreams, each with its path below the variables. */

@@ -171,7 +171,7 @@ describe("what owners ask for", () => {
     expect(reopened.scope).toEqual(["lab:things:read"]);
     const rotated = await own.rotateAgentKey(id, { key_id: key.id, overlap_seconds: 0 });
     expect(rotated.credentials.api_key).not.toBe(second.api_key);
-    const [replaced] = (await own.listAgentKeys(id)).keys.filter(({ label }) => label === "Second");
+    const replaced = (await own.listAgentKeys(id)).keys.find(({ label }) => label === "Second");
     expect((await own.deleteAgentKey(id, replaced!.id)).success).toBe(true);
     expect(await caught(own.deleteAgentKey(id, key.id))).toBeInstanceOf(NotFoundError);
     expect(await caught(own.verifyAgent({ scope: "lab:things:read *:*:*" }))).toMatchObject({ code: "invalid_scope" });
