@@ -117,10 +117,14 @@ export function startBare(
     status: "active",
     tier: "enterprise",
     not_before: 0,
+    rate_limit: null,
+    allowed_ips: null,
     token_version: 1,
+    last_verified_at: null,
     created_at: 0,
     updated_at: 0,
     basis_stands: 1,
+    basis_allowed_ips: null,
   };
   const main = `import worker from "./index.js";
 const row = ${JSON.stringify(row)};
