@@ -6,6 +6,8 @@ const BINDINGS = {
   REVOCATIONS: "a KV namespace: `npx wrangler kv namespace create REVOCATIONS`",
   ACTIVITY: "a queue: `npx wrangler queues create agentauth-activity`",
   DELIVERIES: "a queue: `npx wrangler queues create agentauth-deliveries`",
+  UPSTREAM_TOKENS:
+    "a Durable Object: copy its [[durable_objects.bindings]] and [[migrations]] sections from the wrangler.toml of this version",
   RATE_FREE: RATE_LIMIT,
   RATE_PRO: RATE_LIMIT,
   RATE_ENTERPRISE: RATE_LIMIT,
