@@ -164,7 +164,7 @@ describe("links that have a name, at any depth", () => {
     "https://upstream.example/{x",
     "https://upstream.example/{x}\\..\\agents",
     "https://user@upstream.example/x",
-    "https://upstream.example/x/",
+    "https://upstream.example/x//",
     "https://upstream.example/..%2fx",
     "https:\\\\upstream.example/x",
     "https:/\t/upstream.example/x",
