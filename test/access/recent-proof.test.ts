@@ -49,8 +49,8 @@ describe("revoking an agent", () => {
     expect(body.message).toContain("suspended");
     expect((await eventsOf(agent.id)).toSorted()).toEqual([
       "agent.registered",
-      "agent.verified",
       "agent.status_updated",
+      "agent.verified",
     ]);
     expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(401);
     const admin = await self.admin();

@@ -49,7 +49,7 @@ describe("a link below the service", () => {
 
   it.each([
     "/orders//2",
-    "/orders/",
+    "/orders//",
     "https://up.example//gateway.example/agents",
     "/orders/..%2f..%2f..%2fagents",
     "/orders/%252e%252e/agents",
