@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BUILT_IN_CATALOGUE as catalogue, listService } from "../../src/permissions/catalogue.ts";
-import { missingPermissions, intersectPermissions, isGranted } from "../../src/permissions/match.ts";
+import { missingPermissions, intersectPermissions, isGranted, waysToGrant } from "../../src/permissions/match.ts";
 
 const services = Object.keys(catalogue);
 const concrete = services.flatMap((service) => listService(catalogue, service));
@@ -59,6 +59,31 @@ describe("what a grant reaches", () => {
         );
       }),
     );
+  });
+});
+
+describe("the ways to grant a permission, by which a statement decides", () => {
+  const catalogues = [catalogue, {}];
+  const any = fc.oneof(grant, required, fc.constantFrom("unknown:things:read", "unknown:*:*", "github:unknown:*"));
+
+  it("are all there are: one of them is held exactly where the permission is granted", () => {
+    fc.assert(
+      fc.property(fc.array(any, { maxLength: 6 }), any, fc.constantFrom(...catalogues), (held, permission, known) => {
+        const grants = new Set(held);
+        const isHeld = waysToGrant(permission, known).some((way) => way.every((one) => grants.has(one)));
+        expect(isHeld).toBe(isGranted(grants, permission, known));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("each grant it alone", () => {
+    for (const permission of [...concrete, ...wildcards, "github:pull_requests:write", "unknown:things:read"]) {
+      for (const way of waysToGrant(permission, catalogue)) {
+        expect(way).not.toEqual([]);
+        expect(reached(way, permission), `${way.join(" ")} for ${permission}`).toBe(true);
+      }
+    }
   });
 });
 

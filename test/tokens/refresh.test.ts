@@ -91,7 +91,7 @@ describe("refresh", () => {
     expect((await refresh(self, refreshToken)).body.code).toBe("refresh_token_reused");
   });
 
-  it("revokes the whole family for a token used again after the grace, and records it once", async () => {
+  it("ends the whole session for a token used again after the grace, and records it once", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { id, token, refreshToken } = await self.agent();
@@ -123,7 +123,7 @@ describe("refresh", () => {
     });
   });
 
-  it("leaves the agent's other sessions alone when one family is revoked", async () => {
+  it("leaves the agent's other sessions alone when one is ended", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { id, apiKey, refreshToken } = await self.agent();
@@ -144,7 +144,7 @@ describe("refresh", () => {
     expect(body.code).toBe("refresh_token_expired");
   });
 
-  it("ends a family after its absolute life, however often it was refreshed", async () => {
+  it("ends a session after its absolute life, however often it was refreshed", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     let { refreshToken } = await self.agent();
