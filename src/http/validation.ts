@@ -63,11 +63,8 @@ export function parseBody(
   } catch {
     throw badRequest("The body is not valid JSON.", undefined, "malformed_json");
   }
-  // Some clients send null for no body.
-  if (value === null) {
-    const absent = (schema ?? NO_BODY).safeParse(undefined);
-    if (absent.success) return absent.data;
-  }
+  // Some clients send null where there is nothing to send.
+  if (!schema && value === null) return undefined;
   refuseUnknown(schema ?? NO_BODY, value, "field");
   const parsed = check(schema ?? NO_BODY, value, "The body is not valid.");
   return schema ? parsed : undefined;

@@ -8,11 +8,12 @@ const refresh = (refresh_token: unknown) => call("POST", "/agents/refresh", { js
 export const tokenEndpoints = {
   async "POST /agents/verify"() {
     const { id, apiKey } = await newAgent();
+    const { apiKey: wrongKey } = await newAgent();
     const answer = await call("POST", "/agents/verify", { json: { agent_id: id, api_key: apiKey } });
     exactly(answer, 200, "success message agent token");
     isAgent(answer.body.agent);
     isToken(answer.body.token);
-    const wrong = await call("POST", "/agents/verify", { json: { agent_id: id, api_key: `ak_${"x".repeat(43)}` } });
+    const wrong = await call("POST", "/agents/verify", { json: { agent_id: id, api_key: wrongKey } });
     const unknown = await call("POST", "/agents/verify", {
       json: { agent_id: "agt_000000000000000000000000", api_key: apiKey },
     });
