@@ -48,11 +48,12 @@ export const agentChangeRoutes = [
     auth: "self",
     summary:
       "Revoke an agent for good, and with it every token and key it has; proxied reads end within STANDING_TTL_SECONDS. With a proof by key older than 5 minutes it is suspended instead",
-    body: z._default(z.object({ api_key: ownKeySchema }), {}),
+    // Before it took a key, this request took no body, for which some clients send null.
+    body: z.nullish(z.object({ api_key: ownKeySchema })),
     response: changedAgent,
     async handle(call) {
       // Whoever has stolen a token can stop the agent, which is what its owner would do, but cannot end it for good.
-      const apiKey = call.body.api_key;
+      const apiKey = call.body?.api_key;
       if (!apiKey && !hasRecentProof(call)) return suspendInstead(call);
       return changeStatus({ ...call, authority: await requireRecentProof(call, apiKey) }, "revoked");
     },

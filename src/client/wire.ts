@@ -296,13 +296,13 @@ export interface UpdateAgentResponse {
 }
 
 /** The body of `POST /agents/{id}/revoke`. */
-export interface RevokeAgentRequest {
+export type RevokeAgentRequest = {
   /**
    * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
    * characters.
    */
   api_key?: string | null | undefined;
-}
+} | null;
 
 /**
  * The response of `POST /agents/{id}/revoke`, `PUT /agents/{id}/status`, `PUT /agents/{id}/tier`, `PUT
