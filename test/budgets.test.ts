@@ -157,8 +157,8 @@ describe("what an answer waits for", () => {
 const FAR = 100;
 
 /**
- * How many round trips an answer takes by its time. One try can be late on a machine that has other things to do, and none can be early: the
- * fastest of at most five counts.
+ * How many round trips an answer takes by its time. One try can be late on a machine that has other things to do, and none can be early:
+ * the fastest of at most five counts.
  */
 async function roundTrips(work: () => Promise<{ status: number }>, status: number): Promise<number> {
   let fewest = Infinity;
