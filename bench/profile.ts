@@ -29,6 +29,7 @@ const readable = buildSync({
   format: "esm",
   target: "es2024",
   conditions: ["workerd", "worker", "browser"],
+  external: ["cloudflare:*"],
   // Without the operator's own upstreams, which wrangler compiles into dist/ when it builds the Worker.
   alias: { "#upstreams": join(ROOT, "src/config/upstream-files.ts") },
   write: false,
