@@ -35,7 +35,7 @@ export const ownKeySchema = z.optional(
   ),
 );
 
-const changedAgent = z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
+const changedAgent = () => z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
 
 const DEFAULT_OVERLAP_SECONDS = 3600;
 const MAX_OVERLAP_SECONDS = 30 * 86_400;
@@ -133,12 +133,13 @@ export const agentChangeRoutes = [
       }),
       { overlap_seconds: DEFAULT_OVERLAP_SECONDS },
     ),
-    response: z.object({
-      success: z.literal(true),
-      message: z.string(),
-      credentials: credentialsSchema,
-      previous_key_expires_at: z.iso.datetime(),
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        message: z.string(),
+        credentials: credentialsSchema,
+        previous_key_expires_at: z.iso.datetime(),
+      }),
     async handle(call) {
       const { env, config, body } = call;
       const authority = await requireRecentProof(call, body.api_key);
@@ -226,7 +227,11 @@ const changeStatus = async (call: ChangeCall, status: Status) =>
   toChangeResponse(call, await applyStatus(call, status), `status is ${status}`);
 
 /** @throws {ApiError} 404 or 409 if nothing could be changed. */
-function toChangeResponse(call: ChangeCall, changed: AgentChangeResult, what: string): z.input<typeof changedAgent> {
+function toChangeResponse(
+  call: ChangeCall,
+  changed: AgentChangeResult,
+  what: string,
+): z.input<ReturnType<typeof changedAgent>> {
   if (changed.result === "unknown" || changed.result === "already_revoked") throw changeRefused(changed.result);
   const { agent } = changed;
   if (changed.result === "changed") recordInBackground(call, agent.id, `${what}, set by ${call.caller.agent.id}`);

@@ -49,12 +49,13 @@ export const agentUpdateRoutes = [
     summary:
       "Change the given properties of an agent; owner, limits and what its owner may grant by administrators only",
     body: updateAgentBody,
-    response: z.object({
-      success: z.literal(true),
-      message: z.string(),
-      agent: agentSchema,
-      details: agentDetailsSchema,
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        message: z.string(),
+        agent: agentSchema,
+        details: agentDetailsSchema,
+      }),
     async handle(call) {
       const { env, config, caller } = call;
       const { api_key: apiKey, ...body } = call.body;

@@ -62,12 +62,13 @@ export const agentRoutes = [
     limited: "address",
     idempotent: { secrets: ["credentials.api_key"] },
     body: registerBody,
-    response: z.object({
-      success: z.literal(true),
-      message: z.string(),
-      agent: agentSchema,
-      credentials: credentialsSchema,
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        message: z.string(),
+        agent: agentSchema,
+        credentials: credentialsSchema,
+      }),
     status: 201,
     async handle(call) {
       const { env, config, body, caller, now } = call;
@@ -121,18 +122,21 @@ export const agentRoutes = [
     summary:
       "List agents, newest first, by status, tier, owner, permission or last use; q finds those whose name, owner or id begins with it",
     query: listQuery,
-    response: z.object({
-      success: z.literal(true),
-      agents: z.array(agentSchema),
-      details: z.record(z.string(), agentDetailsSchema).check(z.describe("The details of each agent, by its id.")),
-      total: z
-        .int()
-        .check(z.describe("With `tier`, `owner_email`, `permission` or `last_verified_before`: of the newest 2,000.")),
-      limit: z.int(),
-      offset: z.int(),
-      has_more: z.boolean(),
-      next_cursor: nextCursor,
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        agents: z.array(agentSchema),
+        details: z.record(z.string(), agentDetailsSchema).check(z.describe("The details of each agent, by its id.")),
+        total: z
+          .int()
+          .check(
+            z.describe("With `tier`, `owner_email`, `permission` or `last_verified_before`: of the newest 2,000."),
+          ),
+        limit: z.int(),
+        offset: z.int(),
+        has_more: z.boolean(),
+        next_cursor: nextCursor,
+      }),
     async handle({ env, query }) {
       const { limit, offset, q, cursor: position } = query;
       const filter = toFilter(query);
@@ -164,12 +168,13 @@ export const agentRoutes = [
     path: "/agents/{id}",
     auth: "self",
     summary: "Read an agent",
-    response: z.object({
-      success: z.literal(true),
-      agent: agentSchema,
-      last_verified_at: z.nullable(z.iso.datetime()).check(z.describe("As in `details`.")),
-      details: agentDetailsSchema,
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        agent: agentSchema,
+        last_verified_at: z.nullable(z.iso.datetime()).check(z.describe("As in `details`.")),
+        details: agentDetailsSchema,
+      }),
     async handle({ env, params }) {
       const found = await findAgent(env.DB, params.id);
       if (!found) throw notFound("The agent");
@@ -187,7 +192,7 @@ export const agentRoutes = [
     path: "/agents/{id}",
     auth: "admin",
     summary: "Delete an agent with its keys, sessions and webhooks; its activity stays for its retention",
-    response: z.object({ success: z.literal(true), message: z.string() }),
+    response: () => z.object({ success: z.literal(true), message: z.string() }),
     async handle(call) {
       const change = toAgentChange(call);
       let removal = await removeAgent(call.env.DB, change);

@@ -60,14 +60,15 @@ export const activityRoutes = [
     auth: "self",
     summary: "What an agent did, newest first",
     query: pageQuery,
-    response: z.object({
-      success: z.literal(true),
-      agent_id: z.string(),
-      activity: z.array(activityRow),
-      pagination,
-      // Clients that were published before the cursor expect exactly the other properties.
-      next_cursor: z.optional(nextCursor).check(z.describe("Only if the request has `cursor`, which may be empty.")),
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        agent_id: z.string(),
+        activity: z.array(activityRow),
+        pagination,
+        // Clients that were published before the cursor expect exactly the other properties.
+        next_cursor: z.optional(nextCursor).check(z.describe("Only if the request has `cursor`, which may be empty.")),
+      }),
     async handle({ env, params, query, caller }) {
       const position = positionOf(query);
       const found = await listActivity(env.DB, { ...position, agentId: params.id });
@@ -87,12 +88,13 @@ export const activityRoutes = [
       agent_id: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
       status: z.optional(z.enum(ACTIVITY_STATUSES)),
     }),
-    response: z.object({
-      success: z.literal(true),
-      activity: z.array(activityRow),
-      pagination,
-      next_cursor: nextCursor,
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        activity: z.array(activityRow),
+        pagination,
+        next_cursor: nextCursor,
+      }),
     async handle({ env, query }) {
       const { agent_id: agentId, status } = query;
       const position = positionOf(query);

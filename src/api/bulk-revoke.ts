@@ -26,13 +26,16 @@ export const bulkRevokeRoutes = [
       ),
       api_key: ownKeySchema,
     }),
-    response: z.object({
-      success: z.literal(true),
-      message: z.string(),
-      matched: z.int().check(z.describe("Agents that the filter selected and that were not revoked; not the caller.")),
-      revoked: z.int().check(z.describe("How many of them this call has revoked.")),
-      remaining: z.int().check(z.describe("How many are left: `expected` of the next call.")),
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        message: z.string(),
+        matched: z
+          .int()
+          .check(z.describe("Agents that the filter selected and that were not revoked; not the caller.")),
+        revoked: z.int().check(z.describe("How many of them this call has revoked.")),
+        remaining: z.int().check(z.describe("How many are left: `expected` of the next call.")),
+      }),
     async handle(call) {
       const { env, body, caller, now } = call;
       const filter = toFilter(body.filter);

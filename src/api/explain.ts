@@ -18,19 +18,20 @@ export const explainRoutes = [
     auth: "admin",
     summary: "What the gateway would do with a request, and why",
     body: explainRequest,
-    response: z.object({
-      service: z.string(),
-      method: z.string(),
-      path: z.nullable(z.string()),
-      required: z.nullable(z.string()),
-      all_required: z.array(z.string()),
-      decision: z.enum(["allow", "deny", "refuse"]),
-      code: z.string(),
-      dropped: z.array(z.string()),
-      rule: z.nullable(z.string()),
-      lacking: z.array(z.string()),
-      message: z.string(),
-    }),
+    response: () =>
+      z.object({
+        service: z.string(),
+        method: z.string(),
+        path: z.nullable(z.string()),
+        required: z.nullable(z.string()),
+        all_required: z.array(z.string()),
+        decision: z.enum(["allow", "deny", "refuse"]),
+        code: z.string(),
+        dropped: z.array(z.string()),
+        rule: z.nullable(z.string()),
+        lacking: z.array(z.string()),
+        message: z.string(),
+      }),
     handle({ config, body }) {
       const { explanation, reasons } = explain(config, body);
       return { ...explanation, ...reasons };

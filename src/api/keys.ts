@@ -39,7 +39,7 @@ export const keyRoutes = [
     auth: "self",
     summary: "List an agent's valid keys, newest first, without what is secret",
     query: agentListQuery,
-    response: z.object({ success, keys: z.array(keySchema), next_cursor: nextCursor }),
+    response: () => z.object({ success, keys: z.array(keySchema), next_cursor: nextCursor }),
     async handle({ env, params, query }) {
       const after = query.cursor === undefined ? undefined : fromCursor(query.cursor);
       const keys = await listKeys(env.DB, params.id, { limit: query.limit, after });
@@ -64,7 +64,7 @@ export const keyRoutes = [
       }),
       {},
     ),
-    response: z.object({ success, message, key: keySchema, credentials: credentialsSchema }),
+    response: () => z.object({ success, message, key: keySchema, credentials: credentialsSchema }),
     status: 201,
     async handle(call) {
       const { env, config, body } = call;
@@ -101,7 +101,7 @@ export const keyRoutes = [
     auth: "self",
     summary: "End a key and the sessions that it opened",
     body: z.nullish(z.object({ api_key: ownKeySchema })),
-    response: z.object({ success, message }),
+    response: () => z.object({ success, message }),
     async handle(call) {
       const { env, params } = call;
       const authority = await requireRecentProof(call, call.body?.api_key);

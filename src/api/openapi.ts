@@ -145,7 +145,7 @@ function operation(route: Route): Json {
     responses: {
       [status]: {
         description: "Done.",
-        content: { "application/json": { schema: schemaOf(response, "output") } },
+        content: { "application/json": { schema: schemaOf(response(), "output") } },
       },
       ...refusals(refusalsOf(route)),
     },

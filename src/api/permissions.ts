@@ -9,14 +9,15 @@ export const permissionRoutes = [
     path: "/permissions/list",
     auth: "none",
     summary: "Every permission that can be granted",
-    response: z.object({
-      permissions: z
-        .record(z.string(), z.array(z.string()))
-        .check(z.describe("The whole permission strings, by service.")),
-      format: z.string(),
-      examples: z.array(z.string()),
-      wildcards: z.object({ admin: z.string(), service: z.string(), resource: z.string() }),
-    }),
+    response: () =>
+      z.object({
+        permissions: z
+          .record(z.string(), z.array(z.string()))
+          .check(z.describe("The whole permission strings, by service.")),
+        format: z.string(),
+        examples: z.array(z.string()),
+        wildcards: z.object({ admin: z.string(), service: z.string(), resource: z.string() }),
+      }),
     handle({ config: { catalogue } }) {
       return {
         permissions: Object.fromEntries(

@@ -35,7 +35,7 @@ export const sessionRoutes = [
     auth: "self",
     summary: "List the sessions of an agent that can be refreshed, newest first",
     query: agentListQuery,
-    response: z.object({ success, sessions: z.array(sessionSchema), next_cursor: nextCursor }),
+    response: () => z.object({ success, sessions: z.array(sessionSchema), next_cursor: nextCursor }),
     async handle({ env, params, query }) {
       const after = query.cursor === undefined ? undefined : fromCursor(query.cursor);
       const sessions = await listSessions(env.DB, params.id, { limit: query.limit, after });
@@ -50,7 +50,7 @@ export const sessionRoutes = [
     path: "/agents/{id}/sessions/{session_id}",
     auth: "self",
     summary: "End a session: its refresh token at once, proxied reads within STANDING_TTL_SECONDS",
-    response: z.object({ success, message }),
+    response: () => z.object({ success, message }),
     async handle(call) {
       const { env, params, authority } = call;
       if (!(await endSession(env.DB, params.id, params.session_id, authority))) throw notFound("The session");
@@ -65,7 +65,7 @@ export const sessionRoutes = [
     path: "/agents/{id}/revoke-tokens",
     auth: "admin",
     summary: "End every access and refresh token of an agent, and leave its keys: it can verify itself again",
-    response: z.object({ success, message, revoked_at: z.iso.datetime() }),
+    response: () => z.object({ success, message, revoked_at: z.iso.datetime() }),
     async handle(call) {
       const { env, params, authority, now } = call;
       const tokenVersion = await revokeTokens(env.DB, params.id, authority);

@@ -64,12 +64,13 @@ export const tokenRoutes = [
         ),
       ),
     }),
-    response: z.object({
-      success: z.literal(true),
-      message: z.string(),
-      agent: agentSchema,
-      token: tokenSchema,
-    }),
+    response: () =>
+      z.object({
+        success: z.literal(true),
+        message: z.string(),
+        agent: agentSchema,
+        token: tokenSchema,
+      }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
       // A typing error is told without the database, and like every attempt it has counted against the address.
@@ -125,7 +126,7 @@ export const tokenRoutes = [
     summary: "Exchange a refresh token for the next pair; used again within the grace, it gives the same successor",
     limited: "address",
     body: z.object({ refresh_token: z.string().check(z.minLength(1), z.maxLength(256)) }),
-    response: z.object({ success: z.literal(true), message: z.string(), token: tokenSchema }),
+    response: () => z.object({ success: z.literal(true), message: z.string(), token: tokenSchema }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
       const settings = tokenSettings(config, request.url);
@@ -168,7 +169,7 @@ export const tokenRoutes = [
     path: "/agents/revoke-tokens",
     auth: "bearer",
     summary: "End every access and refresh token of the calling agent, this one included",
-    response: z.object({ success: z.literal(true), message: z.string(), revoked_at: z.iso.datetime() }),
+    response: () => z.object({ success: z.literal(true), message: z.string(), revoked_at: z.iso.datetime() }),
     async handle(call) {
       const { env, config, caller, authority, now } = call;
       const tokenVersion = await revokeTokens(env.DB, caller.agent.id, authority);
@@ -191,19 +192,20 @@ export const tokenRoutes = [
     auth: "none",
     ignoresInput: true,
     summary: "The public keys that access tokens are verified with",
-    response: z.object({
-      keys: z.array(
-        z.object({
-          kty: z.literal("EC"),
-          crv: z.literal("P-256"),
-          kid: z.string(),
-          x: z.string(),
-          y: z.string(),
-          alg: z.literal("ES256"),
-          use: z.literal("sig"),
-        }),
-      ),
-    }),
+    response: () =>
+      z.object({
+        keys: z.array(
+          z.object({
+            kty: z.literal("EC"),
+            crv: z.literal("P-256"),
+            kid: z.string(),
+            x: z.string(),
+            y: z.string(),
+            alg: z.literal("ES256"),
+            use: z.literal("sig"),
+          }),
+        ),
+      }),
     cacheControl: "public, max-age=300, stale-while-revalidate=300",
     handle: ({ config }) => publicKeySet(config.signingKeys),
   }),

@@ -68,7 +68,7 @@ const redeliverBody = z.object({
 });
 
 const success = z.literal(true);
-const oneDelivery = z.object({ success, message: z.string(), delivery: deliverySchema });
+const oneDelivery = () => z.object({ success, message: z.string(), delivery: deliverySchema });
 
 /** Reading a webhook's deliveries, repeating one, and sending a test. */
 export const webhookDeliveryRoutes = [
@@ -78,7 +78,7 @@ export const webhookDeliveryRoutes = [
     auth: "own",
     summary: "The deliveries of a webhook and their responses, newest first",
     query: z.object({ ...pagingByEither, cursor: deliveryCursor, status: z.optional(z.enum(DELIVERY_STATUSES)) }),
-    response: z.object({ success, deliveries: z.array(deliverySchema), pagination, next_cursor: nextCursor }),
+    response: () => z.object({ success, deliveries: z.array(deliverySchema), pagination, next_cursor: nextCursor }),
     async handle({ env, caller, params, query }) {
       onePosition(query, ["offset", "cursor"]);
       const { limit, offset = 0, cursor: before, status } = query;
@@ -100,7 +100,7 @@ export const webhookDeliveryRoutes = [
     auth: "admin",
     summary: "The deliveries of all webhooks, newest first; a page may be short and still have a next one",
     query: z.object({ ...cursorPaging, cursor: deliveryCursor, ...filterShape }),
-    response: z.object({ success, deliveries: z.array(deliverySchema), next_cursor: nextCursor }),
+    response: () => z.object({ success, deliveries: z.array(deliverySchema), next_cursor: nextCursor }),
     async handle({ env, query: { limit, cursor: before, ...filter } }) {
       const { deliveries, next } = await listAllDeliveries(env.DB, toFilter(filter), { before, limit });
       return { success: true, deliveries: deliveries.map(toDeliveryResponse), next_cursor: next };
@@ -113,16 +113,17 @@ export const webhookDeliveryRoutes = [
     auth: "admin",
     summary: "Start many deliveries again, under their own ids; by default it only counts them",
     body: redeliverBody,
-    response: z.object({
-      success,
-      message: z.string(),
-      matched: z.int().check(z.describe("How many of the searched deliveries could be started again.")),
-      redelivered: z.int().check(z.describe("How many were started again.")),
-      remaining: z.int().check(z.describe("`matched` less `redelivered`. Repeat the call for them.")),
-      next_cursor: z
-        .nullable(z.string())
-        .check(z.describe("The `cursor` of the deliveries that were not searched; null if there are none.")),
-    }),
+    response: () =>
+      z.object({
+        success,
+        message: z.string(),
+        matched: z.int().check(z.describe("How many of the searched deliveries could be started again.")),
+        redelivered: z.int().check(z.describe("How many were started again.")),
+        remaining: z.int().check(z.describe("`matched` less `redelivered`. Repeat the call for them.")),
+        next_cursor: z
+          .nullable(z.string())
+          .check(z.describe("The `cursor` of the deliveries that were not searched; null if there are none.")),
+      }),
     async handle(call) {
       const { env, body, authority: by, caller, now, waitUntil } = call;
       const { dry_run: dryRun, cursor: after } = body;

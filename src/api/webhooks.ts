@@ -81,8 +81,8 @@ const webhookSummary = z.object({
 
 const success = z.literal(true);
 const message = z.string();
-const createdWebhook = z.object({ success, message, webhook: webhookSchema });
-const oneWebhook = z.object({ success, webhook: webhookSchema, ...webhookState.shape });
+const createdWebhook = () => z.object({ success, message, webhook: webhookSchema });
+const oneWebhook = () => z.object({ success, webhook: webhookSchema, ...webhookState.shape });
 
 export const webhookRoutes = [
   route({
@@ -145,14 +145,15 @@ export const webhookRoutes = [
           ),
       ),
     }),
-    response: z.object({
-      success,
-      webhooks: z.array(webhookSchema),
-      details: z
-        .record(z.string(), webhookSummary)
-        .check(z.describe("By the id of each webhook, what is not in its object.")),
-      next_cursor: nextCursor,
-    }),
+    response: () =>
+      z.object({
+        success,
+        webhooks: z.array(webhookSchema),
+        details: z
+          .record(z.string(), webhookSummary)
+          .check(z.describe("By the id of each webhook, what is not in its object.")),
+        next_cursor: nextCursor,
+      }),
     async handle({ env, caller, query }) {
       const { agent_id: agentId = caller.agent.id, cursor, limit } = query;
       if (agentId !== caller.agent.id && !caller.isAdmin) {
@@ -179,7 +180,7 @@ export const webhookRoutes = [
     path: "/webhooks/events",
     auth: "none",
     summary: "The events that a webhook can subscribe to",
-    response: z.object({ events: z.array(z.enum(EVENTS)) }),
+    response: () => z.object({ events: z.array(z.enum(EVENTS)) }),
     handle: () => ({ events: EVENTS }),
   }),
 
@@ -217,7 +218,7 @@ export const webhookRoutes = [
     path: "/webhooks/{id}",
     auth: "own",
     summary: "Delete a webhook with its deliveries",
-    response: z.object({ success, message }),
+    response: () => z.object({ success, message }),
     async handle(call) {
       const id = call.params.id;
       const owner = await removeWebhook(call.env.DB, id, toOwner(call.caller), call.authority);
@@ -306,7 +307,7 @@ function toWebhookStateResponse(webhook: Webhook): z.input<typeof webhookState> 
 }
 
 /** @throws {ApiError} 404 for no webhook. */
-function toOneWebhook(webhook: Webhook | undefined): z.input<typeof oneWebhook> {
+function toOneWebhook(webhook: Webhook | undefined): z.input<ReturnType<typeof oneWebhook>> {
   if (!webhook) throw notFound("The webhook");
   return { success: true, webhook: toWebhookResponse(webhook), ...toWebhookStateResponse(webhook) };
 }

@@ -55,8 +55,11 @@ export interface RouteDeclaration<
    * after it. `secrets`: where the answer has secrets, which are kept for 10 minutes and the answer for 24 hours.
    */
   readonly idempotent?: { readonly secrets: readonly string[] };
-  /** Schema of the body of a success. */
-  readonly response: Response;
+  /**
+   * Schema of the body of a success, from which the reference and the SDK's types are made. A function, because a running Worker needs none
+   * of them: handlers are checked against them at compile time.
+   */
+  readonly response: () => Response;
   /** Status of a success; 200 by default. */
   readonly status?: 200 | 201;
   /** `Cache-Control` of a success; `no-store` by default. */

@@ -6,7 +6,7 @@ import { world } from "../support/world.ts";
 import { cast, visits, walk, type Cast } from "./route-walk.ts";
 
 /** What a declaration needs beside what these tests are about. */
-const NOTHING = { summary: "Added by a test", response: z.object({}), handle: () => ({}) };
+const NOTHING = { summary: "Added by a test", response: () => z.object({}), handle: () => ({}) };
 
 const SETTINGS = { STANDING_TTL_SECONDS: "0" };
 
