@@ -242,6 +242,7 @@ export const readsBody = (where: Where, fields: LimitableFields, rule: Rule): bo
  */
 export function violations(where: Where, fields: LimitableFields, request: LimitedRequest): Violation[] {
   const found: Violation[] = [];
+  const query = readQuery(request.query);
   for (const [field, conditions] of Object.entries(where)) {
     const known = fields.get(field);
     const further = known?.rules.get(request.rule.source);
@@ -254,7 +255,7 @@ export function violations(where: Where, fields: LimitableFields, request: Limit
 
     function check(place: Field, { isRequired }: { isRequired: boolean }): void {
       const { name } = place;
-      const values = valuesOf(place, request);
+      const values = valuesOf(place, request, query);
       if (values === "absent" && !isRequired) return;
       if (values === "absent" || values === "uncertain" || values.length === 0) {
         found.push({ field: name, constraint: conditions, actual: null });
@@ -279,9 +280,11 @@ const shown = (value: Value): Scalar =>
 /** All values of one logical argument, `"absent"`, or `"uncertain"` if it stands in two places or parsers could read it differently. */
 type Values = readonly Value[] | "absent" | "uncertain";
 
-function valuesOf({ place, first, steps, watched }: Field, { path, query, body }: LimitedRequest): Values {
+function valuesOf({ place, first, steps, watched }: Field, { path, body }: LimitedRequest, query: ReadQuery): Values {
   if (place !== "path") for (const name of path.keys()) if (isNamed(name, watched)) return "uncertain";
-  const inQuery = queryValues([first], query, watched);
+  const inQuery = query.splitNames.some((name) => isNamed(name, watched))
+    ? "uncertain"
+    : fieldValues([first], query.pairs, watched);
   if (place !== "query" && inQuery !== "absent") return "uncertain";
   const inBody = bodyValues(place === "body" ? steps : [first], body, watched);
   if (place !== "body" && inBody !== "absent") return "uncertain";
@@ -291,21 +294,24 @@ function valuesOf({ place, first, steps, watched }: Field, { path, query, body }
 const isNamed = (name: string, watched: WatchedNames): boolean => watchedNameIn(name, watched) !== undefined;
 const textValues = (text: string | undefined): Values => (text === undefined ? "absent" : [{ kind: "text", text }]);
 
-function queryValues(steps: readonly string[], query: string, watched: WatchedNames): Values {
-  if (query === "") return "absent";
+/** A query as names and values, and the names that a parser would read in it that separates at `;` too. */
+interface ReadQuery {
+  readonly pairs: readonly (readonly [name: string | undefined, value: string | undefined])[];
+  readonly splitNames: readonly string[];
+}
+
+function readQuery(query: string): ReadQuery {
+  if (query === "") return { pairs: [], splitNames: [] };
   const pairs = query.split("&").map((pair): [string | undefined, string | undefined] => {
     const end = pair.indexOf("=");
     return end === -1
       ? [decodeName(pair), undefined]
       : [decodeName(pair.slice(0, end)), decodeFormText(pair.slice(end + 1))];
   });
-  // A parser that separates at `;` too could read a name there.
-  if (
-    query.includes(";") &&
-    query.split(/[&;]/).some((pair) => isNamed(decodeName(pair.split("=", 1)[0]!) ?? "", watched))
-  )
-    return "uncertain";
-  return fieldValues(steps, pairs, watched);
+  const splitNames = query.includes(";")
+    ? query.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "")
+    : [];
+  return { pairs, splitNames };
 }
 
 /** The values of a field in a list of names and values. `steps` `a`, `b` is the name `a[b]`. */
@@ -314,6 +320,7 @@ function fieldValues(
   pairs: readonly (readonly [string | undefined, string | undefined])[],
   watched: WatchedNames,
 ): Values {
+  if (pairs.length === 0) return "absent";
   const name =
     steps[0]! +
     steps
