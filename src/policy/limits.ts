@@ -28,6 +28,8 @@ export interface LimitDefinition {
   readonly alone?: readonly string[];
   /** Lines at which other fields name the same kind of object, and these fields: they must hold too if they are given. */
   readonly also?: Readonly<Record<string, readonly string[]>>;
+  /** Fields that give the value another meaning, or name the object in another way: none of them may be given. */
+  readonly without?: readonly string[];
   /** Whether the vendor compares the values without regard to the case of ASCII letters. */
   readonly ignoresCase?: boolean;
   /** Whether the value is the name of a file or a branch, for which `glob` may be used. */
@@ -46,8 +48,9 @@ interface Field {
   readonly watched: WatchedNames;
 }
 
-interface LimitableField extends Omit<LimitDefinition, "alone" | "also"> {
+interface LimitableField extends Omit<LimitDefinition, "alone" | "also" | "without"> {
   readonly field: Field;
+  readonly without: readonly Field[];
   /**
    * By the line of a rule: the further fields that name the same kind of object. At a rule that is not listed, a grant with a limit on
    * this field allows nothing, because nobody has said what else could name the object.
@@ -69,7 +72,7 @@ export function compileLimits(
 ): LimitableFields {
   const lines = new Set(rules.map(({ source }) => source));
   return new Map(
-    Object.entries(definitions).map(([name, { alone = [], also = {}, ...rest }]) => {
+    Object.entries(definitions).map(([name, { alone = [], also = {}, without = [], ...rest }]) => {
       const field = fieldOf(name);
       const entries = [...alone.map((line) => [line, []] as const), ...Object.entries(also)];
       for (const [line] of entries) {
@@ -79,7 +82,7 @@ export function compileLimits(
         }
       }
       const byLine = new Map(entries.map(([line, others]) => [line, others.map(fieldOf)] as const));
-      return [name, { ...rest, field, rules: byLine }] as const;
+      return [name, { ...rest, field, without: without.map(fieldOf), rules: byLine }] as const;
     }),
   );
 }
@@ -252,6 +255,11 @@ export function violations(where: Where, fields: LimitableFields, request: Limit
     }
     check(known.field, { isRequired: true });
     for (const other of further) check(other, { isRequired: false });
+    for (const other of known.without) {
+      if (valuesOf(other, request, query) !== "absent") {
+        found.push({ field: other.name, constraint: conditions, actual: null });
+      }
+    }
 
     function check(place: Field, { isRequired }: { isRequired: boolean }): void {
       const { name } = place;
