@@ -3,11 +3,14 @@ import type { Rule } from "./rule.ts";
 import type { Part } from "./multipart.ts";
 import type { FormFields } from "./form.ts";
 
+// How far a grant reaches: the conditions on what a request says, and the judge of them. It is complete in itself, but grants do not
+// carry limits yet, so the Worker does not load it.
+
 /** What a condition compares a value with. */
 export type Scalar = string | number | boolean;
 
 /** The conditions on one field, all of which must hold. */
-export interface Conditions {
+interface Conditions {
   readonly eq?: Scalar;
   readonly in?: readonly Scalar[];
   /** Numbers only, inclusive. */
@@ -131,7 +134,7 @@ export interface WhereFault {
   readonly message: string;
 }
 
-export const MAX_FIELDS = 20;
+const MAX_FIELDS = 20;
 const MAX_LIST = 200;
 const MAX_TEXT = 500;
 const OPERATORS = ["eq", "in", "min", "max", "glob", "not_in"] as const;
@@ -231,11 +234,6 @@ const isList = (value: unknown): value is Scalar[] =>
   Array.isArray(value) && value.length > 0 && value.length <= MAX_LIST && value.every(isScalar);
 
 const invalid = (field: string, message: string): WhereFault => ({ code: "invalid_constraint", field, message });
-
-/** Returns whether limits look at the body, which then has to be read whole before the request may be judged. */
-export const readsBody = (where: Where, fields: LimitableFields, rule: Rule): boolean =>
-  // A field in the path or the query could stand in a form or in JSON too, so a body is read wherever there can be one.
-  !rule.methods.includes("GET") && Object.keys(where).some((field) => fields.get(field)?.rules.has(rule.source));
 
 /**
  * Returns every condition of a grant's limits that this request does not meet; an empty list if the grant allows it.
