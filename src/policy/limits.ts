@@ -1,0 +1,539 @@
+import { watchedNameIn, watchNames, decodeFormText, decodeName, type WatchedNames } from "./parameter-name.ts";
+import type { Rule } from "./rule.ts";
+import type { Part } from "./multipart.ts";
+import type { FormFields } from "./form.ts";
+
+// How far a grant reaches: the conditions on what a request says, and the judge of them. It is complete in itself, but grants do not
+// carry limits yet, so the Worker does not load it.
+
+/** What a condition compares a value with. */
+export type Scalar = string | number | boolean;
+
+/** The conditions on one field, all of which must hold. */
+interface Conditions {
+  readonly eq?: Scalar;
+  readonly in?: readonly Scalar[];
+  /** Numbers only, inclusive. */
+  readonly min?: number;
+  readonly max?: number;
+  /** `*` matches any text within one segment. Only for the names of files and branches. */
+  readonly glob?: string;
+  /** Only for fields whose values are a closed list. */
+  readonly not_in?: readonly Scalar[];
+}
+
+/** The limits of a grant: field (`path.owner`, `query.state`, `body.amount`) → conditions, all of which must hold. */
+export type Where = Readonly<Record<string, Conditions>>;
+
+/** What a service says about one field that grants may limit. */
+export interface LimitDefinition {
+  /** Lines of the service's rules at which no other argument names the same kind of object. */
+  readonly alone?: readonly string[];
+  /** Lines at which other fields name the same kind of object, and these fields: they must hold too if they are given. */
+  readonly also?: Readonly<Record<string, readonly string[]>>;
+  /** Fields that give the value another meaning, or name the object in another way: none of them may be given. */
+  readonly without?: readonly string[];
+  /** Whether the vendor compares the values without regard to the case of ASCII letters. */
+  readonly ignoresCase?: boolean;
+  /** Whether the value is the name of a file or a branch, for which `glob` may be used. */
+  readonly isPath?: boolean;
+  /** All values that the field can have, where the vendor documents them as a closed list. Needed for `not_in`. */
+  readonly closedList?: readonly string[];
+}
+
+/** One place of a request that a limit looks at. */
+interface Field {
+  readonly name: string;
+  readonly place: "path" | "query" | "body";
+  readonly first: string;
+  readonly steps: readonly string[];
+  /** The first step, to find it wherever another parser could read it. */
+  readonly watched: WatchedNames;
+}
+
+interface LimitableField extends Omit<LimitDefinition, "alone" | "also" | "without"> {
+  readonly field: Field;
+  readonly without: readonly Field[];
+  /**
+   * By the line of a rule: the further fields that name the same kind of object. At a rule that is not listed, a grant with a limit on
+   * this field allows nothing, because nobody has said what else could name the object.
+   */
+  readonly rules: ReadonlyMap<string, readonly Field[]>;
+}
+
+/** By the name of the field. */
+export type LimitableFields = ReadonlyMap<string, LimitableField>;
+
+/**
+ * Prepares what a service says about limits.
+ *
+ * @throws {Error} naming a field that cannot be read, or a line that is not one of the service's rules or has no such path parameter.
+ */
+export function compileLimits(
+  definitions: Readonly<Record<string, LimitDefinition>>,
+  rules: readonly Rule[],
+): LimitableFields {
+  const lines = new Set(rules.map(({ source }) => source));
+  return new Map(
+    Object.entries(definitions).map(([name, { alone = [], also = {}, without = [], ...rest }]) => {
+      const field = fieldOf(name);
+      const entries = [...alone.map((line) => [line, []] as const), ...Object.entries(also)];
+      for (const [line] of entries) {
+        if (!lines.has(line)) throw new Error(`limits: ${name}: "${line}" is not a rule of the service`);
+        if (field.place === "path" && !line.includes(`{${field.first}`)) {
+          throw new Error(`limits: ${name}: the rule "${line}" has no parameter ${field.first}`);
+        }
+      }
+      const byLine = new Map(entries.map(([line, others]) => [line, others.map(fieldOf)] as const));
+      return [name, { ...rest, field, without: without.map(fieldOf), rules: byLine }] as const;
+    }),
+  );
+}
+
+function fieldOf(name: string): Field {
+  if (!FIELD.test(name)) throw new Error(`limits: ${name} is not path.NAME, query.NAME or body.NAME`);
+  const [place, ...steps] = name.split(".") as [Field["place"], ...string[]];
+  const first = steps[0]!;
+  return { name, place, first, steps, watched: watchNames([first]) };
+}
+
+/** A body as far as limits look at it. */
+export type LimitedBody =
+  /** There is no body. */
+  | { readonly kind: "none" }
+  /** Its text, which is valid JSON. */
+  | { readonly kind: "json"; readonly text: string }
+  | { readonly kind: "form"; readonly fields: FormFields }
+  | { readonly kind: "multipart"; readonly parts: readonly Part[] }
+  /** It is too long, encoded, or of a type that is not read: no limit on it can hold. */
+  | { readonly kind: "unreadable" };
+
+/** What a request says, in the places that limits look at. */
+export interface LimitedRequest {
+  readonly rule: Rule;
+  /** The path parameters by name, percent-decoded. */
+  readonly path: ReadonlyMap<string, string>;
+  /** The raw query without its `?`. */
+  readonly query: string;
+  readonly body: LimitedBody;
+}
+
+/** A condition that does not hold, as the agent is told. */
+export interface Violation {
+  readonly field: string;
+  readonly constraint: Conditions;
+  /** The value, or null if it is absent, given twice, or cannot be read with certainty. */
+  readonly actual: Scalar | null;
+}
+
+/** Why a grant's `where` is refused. */
+export interface WhereFault {
+  readonly code: "unknown_constraint_operator" | "unknown_constraint_field" | "invalid_constraint";
+  readonly field: string;
+  /** One or two sentences: what is wrong, and what may be written. */
+  readonly message: string;
+}
+
+const MAX_FIELDS = 20;
+const MAX_LIST = 200;
+const MAX_TEXT = 500;
+const OPERATORS = ["eq", "in", "min", "max", "glob", "not_in"] as const;
+const FIELD = /^(?:path|query)\.[\w-]{1,64}$|^body(?:\.[\w-]{1,64}){1,6}$/;
+
+/** A decimal number that every parser reads alike: not `1e3`, `007`, `+1`, or more digits than a double holds. */
+const PLAIN_NUMBER = /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,6})?$/;
+
+/**
+ * Reads the `where` of a grant. A plain value (`{"path.owner": "octo"}`) is short for `eq`.
+ *
+ * @param fields what the service lets grants limit.
+ * @param rules the rules that need the granted permission: a field that none of them has would only deny.
+ * @returns the limits, or the first fault.
+ */
+export function parseWhere(where: unknown, fields: LimitableFields, rules: readonly Rule[]): Where | WhereFault {
+  if (typeof where !== "object" || where === null || Array.isArray(where)) {
+    return invalid("where", 'where is an object of fields, for example {"path.owner": "octo"}.');
+  }
+  const entries = Object.entries(where);
+  if (entries.length === 0) return invalid("where", "where names no field. Leave it out for a grant without limits.");
+  if (entries.length > MAX_FIELDS) return invalid("where", `where names more than ${MAX_FIELDS} fields.`);
+  const parsed: Record<string, Conditions> = {};
+  for (const [field, value] of entries) {
+    const known = FIELD.test(field) ? fields.get(field) : undefined;
+    if (!known || !rules.some(({ source }) => known.rules.has(source))) return unknownField(field, fields, rules);
+    const conditions = parseConditions(field, value, known);
+    if ("code" in conditions) return conditions;
+    parsed[field] = conditions;
+  }
+  return parsed;
+}
+
+function unknownField(field: string, fields: LimitableFields, rules: readonly Rule[]): WhereFault {
+  const names = [...fields]
+    .filter(([, one]) => rules.some(({ source }) => one.rules.has(source)))
+    .map(([name]) => name);
+  const message =
+    names.length === 0
+      ? "Requests with this permission have no field that a grant could limit."
+      : `No request with this permission has the field ${field.slice(0, 100)}. A grant of it may limit: ${names.join(", ")}.`;
+  return { code: "unknown_constraint_field", field, message };
+}
+
+function parseConditions(field: string, value: unknown, known: LimitableField): Conditions | WhereFault {
+  if (isScalar(value)) return { eq: value };
+  if (typeof value !== "object" || value === null || Array.isArray(value) || Object.keys(value).length === 0) {
+    return invalid(
+      field,
+      `${field} is a text, a number, true or false, or an object of operators: ${OPERATORS.join(", ")}.`,
+    );
+  }
+  for (const [operator, operand] of Object.entries(value)) {
+    const fault = operandFault(operator, operand, known);
+    if (fault === undefined) continue;
+    const code = fault === "" ? "unknown_constraint_operator" : "invalid_constraint";
+    const message = fault || `${operator.slice(0, 40)} is no operator. Write one of ${OPERATORS.join(", ")}.`;
+    return { code, field, message: `${field}: ${message}` };
+  }
+  return value as Conditions;
+}
+
+/** Returns what is wrong with an operator's operand; `""` if the operator is unknown, undefined if nothing is. */
+function operandFault(operator: string, operand: unknown, known: LimitableField): string | undefined {
+  switch (operator) {
+    case "eq":
+      return isScalar(operand) ? undefined : "eq takes a text, a finite number, true or false.";
+    case "in":
+      return isList(operand) ? undefined : `in takes a list of 1 to ${MAX_LIST} texts or numbers.`;
+    case "not_in":
+      if (!known.closedList) return "not_in is only for fields whose values are a closed list. Use in.";
+      return isList(operand) && operand.every((one) => known.closedList!.includes(String(one)))
+        ? undefined
+        : `not_in takes a list of these values: ${known.closedList.join(", ")}.`;
+    case "min":
+    case "max":
+      return typeof operand === "number" && Number.isFinite(operand) ? undefined : `${operator} takes a number.`;
+    case "glob":
+      if (!known.isPath) return "glob is only for names of files and branches. Use eq or in.";
+      return typeof operand === "string" &&
+        operand !== "" &&
+        operand.length <= MAX_TEXT &&
+        !/\*\*|[?[\]{}\\]/.test(operand)
+        ? undefined
+        : "glob takes a text in which * stands for anything but a slash, and **, ?, brackets and back-slashes do not occur.";
+    default:
+      return "";
+  }
+}
+
+const isScalar = (value: unknown): value is Scalar =>
+  typeof value === "boolean" ||
+  (typeof value === "number" && Number.isFinite(value)) ||
+  (typeof value === "string" && value.length <= MAX_TEXT);
+
+const isList = (value: unknown): value is Scalar[] =>
+  Array.isArray(value) && value.length > 0 && value.length <= MAX_LIST && value.every(isScalar);
+
+const invalid = (field: string, message: string): WhereFault => ({ code: "invalid_constraint", field, message });
+
+/**
+ * Returns every condition of a grant's limits that this request does not meet; an empty list if the grant allows it.
+ *
+ * A field that is absent, stands in two places, or cannot be read with certainty is a violation, whatever the operator is. Each element
+ * of a list has to meet the conditions, and an empty list meets none.
+ */
+export function violations(where: Where, fields: LimitableFields, request: LimitedRequest): Violation[] {
+  const found: Violation[] = [];
+  const query = readQuery(request.query);
+  for (const [field, conditions] of Object.entries(where)) {
+    const known = fields.get(field);
+    const further = known?.rules.get(request.rule.source);
+    if (!known || !further) {
+      found.push({ field, constraint: conditions, actual: null });
+      continue;
+    }
+    check(known.field, { isRequired: true });
+    for (const other of further) check(other, { isRequired: false });
+    for (const other of known.without) {
+      if (valuesOf(other, request, query) !== "absent") {
+        found.push({ field: other.name, constraint: conditions, actual: null });
+      }
+    }
+
+    function check(place: Field, { isRequired }: { isRequired: boolean }): void {
+      const { name } = place;
+      const values = valuesOf(place, request, query);
+      if (values === "absent" && !isRequired) return;
+      if (values === "absent" || values === "uncertain" || values.length === 0) {
+        found.push({ field: name, constraint: conditions, actual: null });
+        return;
+      }
+      const failing = values.find((value) => !meets(value, conditions, known!));
+      if (failing !== undefined) found.push({ field: name, constraint: conditions, actual: shown(failing) });
+    }
+  }
+  return found;
+}
+
+/** A value as it stands in the request. A JSON number keeps the digits that it was written with. */
+type Value =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "number"; readonly digits: string }
+  | { readonly kind: "boolean"; readonly value: boolean };
+
+const shown = (value: Value): Scalar =>
+  value.kind === "text" ? value.text.slice(0, MAX_TEXT) : value.kind === "number" ? Number(value.digits) : value.value;
+
+/** All values of one logical argument, `"absent"`, or `"uncertain"` if it stands in two places or parsers could read it differently. */
+type Values = readonly Value[] | "absent" | "uncertain";
+
+function valuesOf({ place, first, steps, watched }: Field, { path, body }: LimitedRequest, query: ReadQuery): Values {
+  if (place !== "path") for (const name of path.keys()) if (isNamed(name, watched)) return "uncertain";
+  const inQuery = query.splitNames.some((name) => isNamed(name, watched))
+    ? "uncertain"
+    : fieldValues([first], query.pairs, watched);
+  if (place !== "query" && inQuery !== "absent") return "uncertain";
+  const inBody = bodyValues(place === "body" ? steps : [first], body, watched);
+  if (place !== "body" && inBody !== "absent") return "uncertain";
+  return place === "path" ? textValues(path.get(first)) : place === "query" ? inQuery : inBody;
+}
+
+const isNamed = (name: string, watched: WatchedNames): boolean => watchedNameIn(name, watched) !== undefined;
+const textValues = (text: string | undefined): Values => (text === undefined ? "absent" : [{ kind: "text", text }]);
+
+/** A query as names and values, and the names that a parser would read in it that separates at `;` too. */
+interface ReadQuery {
+  readonly pairs: readonly (readonly [name: string | undefined, value: string | undefined])[];
+  readonly splitNames: readonly string[];
+}
+
+function readQuery(query: string): ReadQuery {
+  if (query === "") return { pairs: [], splitNames: [] };
+  const pairs = query.split("&").map((pair): [string | undefined, string | undefined] => {
+    const end = pair.indexOf("=");
+    return end === -1
+      ? [decodeName(pair), undefined]
+      : [decodeName(pair.slice(0, end)), decodeFormText(pair.slice(end + 1))];
+  });
+  const splitNames = query.includes(";")
+    ? query.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "")
+    : [];
+  return { pairs, splitNames };
+}
+
+/** The values of a field in a list of names and values. `steps` `a`, `b` is the name `a[b]`. */
+function fieldValues(
+  steps: readonly string[],
+  pairs: readonly (readonly [string | undefined, string | undefined])[],
+  watched: WatchedNames,
+): Values {
+  if (pairs.length === 0) return "absent";
+  const name =
+    steps[0]! +
+    steps
+      .slice(1)
+      .map((step) => `[${step}]`)
+      .join("");
+  const siblings = /^([\w-]+)(?:\[[\w-]+\])+$/;
+  const values: Value[] = [];
+  for (const [one, text] of pairs) {
+    if (one === undefined) return "uncertain";
+    if (!isNamed(one, watched)) continue;
+    if (one === name) {
+      if (text === undefined || values.length > 0) return "uncertain";
+      values.push({ kind: "text", text });
+    } else if (steps.length === 1 || siblings.exec(one)?.[1] !== steps[0] || isSpelledLike(one, name)) {
+      return "uncertain";
+    }
+  }
+  return values.length > 0 ? values : "absent";
+}
+
+/** Whether a parser that compares without case, or drops what stands between words, could read one name as the other. */
+const isSpelledLike = (one: string, other: string): boolean => {
+  const words = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
+  return words(one).startsWith(words(other));
+};
+
+function bodyValues(steps: readonly string[], body: LimitedBody, watched: WatchedNames): Values {
+  switch (body.kind) {
+    case "none":
+      return "absent";
+    case "unreadable":
+      return "uncertain";
+    case "form":
+      return fieldValues(steps, body.fields, watched);
+    case "multipart":
+      return fieldValues(
+        steps,
+        body.parts.map(({ name, filename, content }) => [name, filename === undefined ? utf8(content) : undefined]),
+        watched,
+      );
+    case "json":
+      return jsonValues(steps, body.text);
+  }
+}
+
+function utf8(content: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(content);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Thrown inside this file for JSON that parsers read differently. */
+class AmbiguousJson extends Error {}
+
+/** A JSON value whose numbers keep their digits. */
+type Json = null | Value | readonly Json[] | ReadonlyMap<string, Json>;
+
+function jsonValues(steps: readonly string[], text: string): Values {
+  try {
+    const values: Value[] = [];
+    collect(parseStrictJson(text), steps, values);
+    return values;
+  } catch (error) {
+    if (error === ABSENT) return "absent";
+    if (error instanceof AmbiguousJson || error instanceof SyntaxError || error instanceof RangeError)
+      return "uncertain";
+    throw error;
+  }
+}
+
+const ABSENT = new Error("absent");
+
+/**
+ * Collects the values at the end of the steps. Each element of a list on the way is followed.
+ *
+ * @throws {AmbiguousJson} if a key of an object on the way could be read as the step by another parser, if the field is null or an
+ *   object, and if it is missing in some elements but not in all.
+ */
+function collect(value: Json, steps: readonly string[], into: Value[]): void {
+  if (Array.isArray(value)) {
+    // An empty list holds nothing, and a limit that holds for nothing is none.
+    if (value.length === 0) throw steps.length === 0 ? new AmbiguousJson("an empty list") : ABSENT;
+    let absent = 0;
+    for (const one of value as readonly Json[]) {
+      try {
+        collect(one, steps, into);
+      } catch (error) {
+        if (error !== ABSENT) throw error;
+        absent++;
+      }
+    }
+    if (absent === value.length) throw ABSENT;
+    if (absent > 0) throw new AmbiguousJson("an element without the field");
+    return;
+  }
+  const [step, ...rest] = steps;
+  if (step === undefined) {
+    if (value === null || value instanceof Map) throw new AmbiguousJson("not a text, a number, true or false");
+    into.push(value as Value);
+    return;
+  }
+  if (!(value instanceof Map)) throw ABSENT;
+  const watched = watchNames([step]);
+  for (const key of value.keys())
+    if (key !== step && isNamed(key, watched)) throw new AmbiguousJson("a look-alike key");
+  const inner = value.get(step);
+  if (inner === undefined) throw ABSENT;
+  collect(inner, rest, into);
+}
+
+const TOKEN = /\s*(?:("(?:[^"\\]|\\.)*")|([{}[\]:,])|(-?\d[\d.eE+-]*)|(true|false|null))/y;
+
+/**
+ * Parses JSON in which no key occurs twice in one object, contains a dot, or is `__proto__`: parsers differ in what they make of these.
+ *
+ * @throws {SyntaxError} if the text is not JSON (RFC 8259).
+ * @throws {AmbiguousJson} for one of these keys.
+ */
+function parseStrictJson(text: string): Json {
+  // The grammar is the runtime's: what follows only walks over tokens that are known to be well-formed.
+  JSON.parse(text);
+  let at = 0;
+  const next = (): RegExpExecArray => {
+    TOKEN.lastIndex = at;
+    const token = TOKEN.exec(text);
+    if (!token) throw new SyntaxError("unexpected end of JSON");
+    at = TOKEN.lastIndex;
+    return token;
+  };
+  const value = ([, string, mark, number, word]: RegExpExecArray): Json => {
+    if (string !== undefined) return { kind: "text", text: JSON.parse(string) as string };
+    if (number !== undefined) return { kind: "number", digits: number };
+    if (word !== undefined) return word === "null" ? null : { kind: "boolean", value: word === "true" };
+    return mark === "[" ? list() : object();
+  };
+  const list = (): Json => {
+    const items: Json[] = [];
+    for (let token = next(); token[2] !== "]"; token = next()) if (token[2] !== ",") items.push(value(token));
+    return items;
+  };
+  const object = (): Json => {
+    const members = new Map<string, Json>();
+    for (let token = next(); token[2] !== "}"; token = next()) {
+      if (token[2] === ",") continue;
+      const key = JSON.parse(token[1]!) as string;
+      if (members.has(key) || key.includes(".") || key === "__proto__") throw new AmbiguousJson("a key");
+      next();
+      members.set(key, value(next()));
+    }
+    return members;
+  };
+  return value(next());
+}
+
+function meets(value: Value, conditions: Conditions, { ignoresCase, closedList }: LimitableField): boolean {
+  const equals = (operand: Scalar): boolean => isEqual(value, operand, ignoresCase === true);
+  const { eq, in: allowed, not_in: excluded, min, max, glob } = conditions;
+  if (eq !== undefined && !equals(eq)) return false;
+  if (allowed && !allowed.some(equals)) return false;
+  if (excluded && (!closedList?.some(equals) || excluded.some(equals))) return false;
+  if (glob !== undefined && !(value.kind === "text" && matchesGlob(glob, value.text))) return false;
+  if (min === undefined && max === undefined) return true;
+  const number = numberOf(value);
+  return number !== undefined && number >= (min ?? -Infinity) && number <= (max ?? Infinity);
+}
+
+function isEqual(value: Value, operand: Scalar, ignoresCase: boolean): boolean {
+  if (typeof operand === "number") return numberOf(value) === operand;
+  if (typeof operand === "boolean") {
+    return value.kind === "boolean" ? value.value === operand : value.kind === "text" && value.text === String(operand);
+  }
+  if (value.kind !== "text") return false;
+  return value.text === operand || (ignoresCase && lowerAscii(value.text) === lowerAscii(operand));
+}
+
+/** Not `toLowerCase`, which also turns letters outside ASCII into ASCII ones (the Kelvin sign into k). */
+const lowerAscii = (text: string): string => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
+function numberOf(value: Value): number | undefined {
+  const digits = value.kind === "number" ? value.digits : value.kind === "text" ? value.text : "";
+  return PLAIN_NUMBER.test(digits) ? Number(digits) : undefined;
+}
+
+/** Whether a name of segments matches a pattern in which `*` stands for any text without a slash. */
+function matchesGlob(pattern: string, text: string): boolean {
+  const wanted = pattern.split("/");
+  const given = text.split("/");
+  if (wanted.length !== given.length) return false;
+  return given.every(
+    (segment, index) =>
+      segment !== "" && segment !== "." && segment !== ".." && segmentMatches(wanted[index]!, segment),
+  );
+}
+
+function segmentMatches(pattern: string, text: string): boolean {
+  const [first = "", ...rest] = pattern.split("*");
+  if (rest.length === 0) return text === first;
+  const last = rest.pop()!;
+  if (!text.startsWith(first)) return false;
+  let at = first.length;
+  for (const part of rest) {
+    const found = text.indexOf(part, at);
+    if (found === -1) return false;
+    at = found + part.length;
+  }
+  return text.length - last.length >= at && text.endsWith(last);
+}

@@ -1,0 +1,320 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  compileLimits,
+  parseWhere,
+  violations,
+  type LimitedBody,
+  type Scalar,
+  type Where,
+} from "../../src/policy/limits.ts";
+import { parseRule } from "../../src/policy/rule.ts";
+import { extents } from "../support/extents.ts";
+
+const LINE = "POST /repos/{owner}/{repo}/issues issues";
+const BARE = "POST /repos/{owner}/{repo}/transfer issues";
+const rules = [LINE, BARE].flatMap((line) => parseRule(line, "github"));
+const [rule, bare] = rules as [(typeof rules)[0], (typeof rules)[0]];
+const fields = compileLimits(
+  {
+    "path.owner": { alone: [LINE], ignoresCase: true },
+    "path.repo": { also: { [LINE]: ["body.name"] }, ignoresCase: true },
+    "query.state": { alone: [LINE], closedList: ["open", "closed", "all"] },
+    "body.branch": { alone: [LINE], isPath: true },
+    "body.amount": { alone: [LINE] },
+    "body.to.id": { alone: [LINE] },
+  },
+  rules,
+);
+const path = new Map([
+  ["owner", "Octo"],
+  ["repo", "hello"],
+]);
+const json = (text: string): LimitedBody => ({ kind: "json", text });
+const form = (...pairs: [string, string][]): LimitedBody => ({ kind: "form", fields: pairs });
+const NONE: LimitedBody = { kind: "none" };
+const allows = (where: Where, query = "", body: LimitedBody = NONE) =>
+  violations(where, fields, { rule, path, query, body }).length === 0;
+
+describe("limits", () => {
+  it("compare as the vendor does, and name what is wrong", () => {
+    expect(allows({ "path.owner": { eq: "OCTO" } })).toBe(true);
+    expect(violations({ "path.owner": { eq: "other" } }, fields, { rule, path, query: "", body: NONE })).toEqual([
+      { field: "path.owner", constraint: { eq: "other" }, actual: "Octo" },
+    ]);
+    // The Kelvin sign is no k, and a full-width letter none of ASCII.
+    const kelvin = new Map([["owner", "\u212a"]]);
+    const of = (eq: string) =>
+      violations({ "path.owner": { eq } }, fields, { rule, path: kelvin, query: "", body: NONE });
+    expect(of("k")).toHaveLength(1);
+    expect(of("\u212a")).toHaveLength(0);
+  });
+
+  it("allow nothing at a rule of which nobody has said what else names the object", () => {
+    expect(violations({ "path.owner": { eq: "octo" } }, fields, { rule: bare, path, query: "", body: NONE })).toEqual([
+      { field: "path.owner", constraint: { eq: "octo" }, actual: null },
+    ]);
+  });
+
+  it("hold for all that names the same kind of object", () => {
+    const where = { "path.repo": { eq: "hello" } };
+    expect(allows(where, "", json('{"name":"HELLO"}'))).toBe(true);
+    expect(allows(where, "", json('{"name":"other"}'))).toBe(false);
+    expect(allows(where, "", form(["name", "other"]))).toBe(false);
+    expect(allows(where, "name=other", json("{}"))).toBe(false);
+  });
+
+  it.each<[string, string, LimitedBody]>([
+    ["the query and the path", "owner=octo", NONE],
+    ["another spelling in the query", "OWNER%5B%5D=octo", NONE],
+    ["what a parser that separates at ; reads", "a;owner=octo", NONE],
+    ["JSON and the path", "", json('{"owner":"octo"}')],
+    ["a form and the path", "", form(["owner[0]", "octo"])],
+    [
+      "a part and the path",
+      "",
+      {
+        kind: "multipart",
+        parts: [{ name: "owner", filename: undefined, contentType: undefined, content: new Uint8Array() }],
+      },
+    ],
+    ["a body that cannot be read", "", { kind: "unreadable" }],
+  ])("refuse a field in two places: %s", (_, query, body) => {
+    expect(allows({ "path.owner": { eq: "octo" } }, query, body)).toBe(false);
+  });
+
+  it.each<[string, boolean, LimitedBody]>([
+    ["the bound itself", true, json('{"amount":100}')],
+    ["a number in a text", true, json('{"amount":"100"}')],
+    ["a form's number", true, form(["amount", "99.5"])],
+    ["more", false, json('{"amount":100.01}')],
+    ["more than a double tells", false, json('{"amount":100.0000000000000001}')],
+    ["an exponent", false, json('{"amount":1e1}')],
+    ["a leading zero", false, form(["amount", "010"])],
+    ["another base", false, form(["amount", "0x1"])],
+    ["white space", false, form(["amount", " 1"])],
+    ["a thousands separator", false, form(["amount", "1,000"])],
+    ["digits of another script", false, form(["amount", "\u0661"])],
+    ["another type", false, json('{"amount":true}')],
+    ["null", false, json('{"amount":null}')],
+    ["an object", false, json('{"amount":{"value":1}}')],
+    ["absence", false, json("{}")],
+    ["no body", false, NONE],
+    ["a body that is not JSON", false, json('{"amount":1')],
+    ["twice in one object", false, json('{"amount":1,"amount":1000}')],
+    ["a look-alike key", false, json('{"amount":1,"Amount":1000}')],
+    ["a key with a dot", false, json('{"amount":1,"a.b":1}')],
+    ["__proto__", false, json('{"__proto__":{"amount":1},"amount":1}')],
+    ["the key escaped, twice", false, json('{"amount":1,"\\u0061mount":1000}')],
+    ["twice in a form", false, form(["amount", "1"], ["amount", "1000"])],
+    ["as a list in a form", false, form(["amount[]", "1"])],
+    ["each element of a list", true, json('[{"amount":1},{"amount":100}]')],
+    ["one element of a list", false, json('[{"amount":1},{"amount":1000}]')],
+    ["an element without it", false, json('[{"amount":1},{}]')],
+    ["an empty list", false, json('{"amount":[]}')],
+    ["a list of lists", true, json('{"amount":[[1],[2,3]]}')],
+    ["a deep list", false, json("[".repeat(100_000) + "]".repeat(100_000))],
+  ])("read a number with certainty or not at all: %s is %s", (_, expected, body) => {
+    expect(allows({ "body.amount": { max: 100 } }, "", body)).toBe(expected);
+  });
+
+  it("follow steps into objects and forms", () => {
+    const where = { "body.to.id": { in: ["a", "b"] } };
+    expect(allows(where, "", json('{"to":{"id":"a","name":"x"},"other":[1,{}]}'))).toBe(true);
+    expect(allows(where, "", json('{"to":[{"id":"a"},{"id":["a","b"]}]}'))).toBe(true);
+    expect(allows(where, "", json('{"to":{"id":"c"}}'))).toBe(false);
+    expect(allows(where, "", json('{"to.id":"a"}'))).toBe(false);
+    expect(allows(where, "", form(["to[id]", "a"], ["to[name]", "x"]))).toBe(true);
+    expect(allows(where, "", form(["to[id]", "a"], ["to[id][]", "c"]))).toBe(false);
+    expect(allows(where, "", form(["to[id]", "a"], ["to[ID]", "c"]))).toBe(false);
+    expect(allows(where, "", form(["to[id]", "a"], ["to.id", "c"]))).toBe(false);
+    expect(allows(where, "to[id]=a", json('{"to":{"id":"a"}}'))).toBe(false);
+  });
+
+  it("match names of files and branches segment by segment", () => {
+    const branch = (glob: string, text: string) =>
+      allows({ "body.branch": { glob } }, "", json(JSON.stringify({ branch: text })));
+    for (const [glob, text, expected] of [
+      ["feature/*", "feature/a", true],
+      ["feature/*", "feature/", false],
+      ["feature/*", "feature/a/b", false],
+      ["feature/*", "feature/..", false],
+      ["release-*.md", "release-1.md", true],
+      ["release-*.md", "release-.md", true],
+      ["*a*a", "aa", true],
+      ["*a*a", "a", false],
+      ["a*a", "a", false],
+      ["docs/*/x", "docs/./x", false],
+      ["main", "Main", false],
+    ] as const) {
+      expect([glob, text, branch(glob, text)]).toEqual([glob, text, expected]);
+    }
+  });
+
+  it("exclude only from a closed list", () => {
+    const where = { "query.state": { not_in: ["all"] } };
+    expect(allows(where, "state=open")).toBe(true);
+    expect(allows(where, "state=all")).toBe(false);
+    expect(allows(where, "state=ALL")).toBe(false);
+    expect(allows(where, "state=new")).toBe(false);
+    expect(allows(where)).toBe(false);
+  });
+});
+
+describe("the where of a grant", () => {
+  it.each<[unknown, string]>([
+    [{ "path.nobody": "x" }, "unknown_constraint_field"],
+    [{ owner: "x" }, "unknown_constraint_field"],
+    [{ __proto__: "x", "path.owner": "x", constructor: "x" }, "unknown_constraint_field"],
+    [{ "path.owner": { like: "x" } }, "unknown_constraint_operator"],
+    [{ "path.owner": { toString: "x" } }, "unknown_constraint_operator"],
+    [{ "path.owner": { glob: "x*" } }, "invalid_constraint"],
+    [{ "path.owner": { not_in: ["x"] } }, "invalid_constraint"],
+    [{ "query.state": { not_in: ["nothing"] } }, "invalid_constraint"],
+    [{ "body.branch": { glob: "**" } }, "invalid_constraint"],
+    [{ "body.amount": { max: "100" } }, "invalid_constraint"],
+    [{ "body.amount": { max: Number.NaN } }, "invalid_constraint"],
+    [{ "path.owner": { in: [] } }, "invalid_constraint"],
+    [{ "path.owner": {} }, "invalid_constraint"],
+    [{ "path.owner": null }, "invalid_constraint"],
+    [{ "path.owner": ["a"] }, "invalid_constraint"],
+    [{}, "invalid_constraint"],
+    [[], "invalid_constraint"],
+    ["x", "invalid_constraint"],
+  ])("%j is refused: %s", (where, code) => {
+    expect(parseWhere(where, fields, rules)).toMatchObject({ code, message: expect.stringMatching(/^\S.*\.$/) });
+  });
+
+  it("may be short for eq", () => {
+    expect(parseWhere({ "path.owner": "octo", "body.amount": { min: 1, max: 5 } }, fields, rules)).toEqual({
+      "path.owner": { eq: "octo" },
+      "body.amount": { min: 1, max: 5 },
+    });
+  });
+
+  it("has no field that only a rule of another permission has", () => {
+    expect(parseWhere({ "path.owner": "octo" }, fields, [bare])).toMatchObject({ code: "unknown_constraint_field" });
+  });
+});
+
+/**
+ * A checker of its own, written from the rules and slow: it works on what a request was made of, before it was written as text.
+ */
+interface Made {
+  readonly path: readonly (readonly [string, string])[];
+  readonly query: readonly (readonly [string, string])[];
+  readonly form: readonly (readonly [string, string])[] | undefined;
+  readonly json: readonly (readonly [string, Scalar | readonly Scalar[]])[] | undefined;
+}
+
+function slowlyAllows(where: Where, made: Made): boolean {
+  const same = (name: string, other: string) => name.toLowerCase().replace(/\W.*/, "") === other.toLowerCase();
+  return Object.entries(where).every(([field, conditions]) => {
+    const [place, name] = field.split(".") as [string, string];
+    const check = (where: string, wanted: string, isRequired: boolean) => {
+      const found = [
+        ...made.path.map(([one, value]) => ["path", one, value] as const),
+        ...made.query.map(([one, value]) => ["query", one, value] as const),
+        ...(made.form ?? []).map(([one, value]) => ["body", one, value] as const),
+        ...(made.json ?? []).map(([one, value]) => ["body", one, value] as const),
+      ].filter(([, one]) => same(one, wanted));
+      if (found.length === 0) return !isRequired;
+      if (found.length > 1) return false;
+      const [[foundAt, spelled, value]] = found as [(typeof found)[0]];
+      if (foundAt !== where || spelled !== wanted) return false;
+      const values: readonly Scalar[] = Array.isArray(value) ? value : [value as Scalar];
+      if (values.length === 0) return false;
+      return values.every((one) => {
+        const number =
+          typeof one === "number"
+            ? one
+            : typeof one === "string" && /^(0|[1-9]\d*)$/.test(one)
+              ? Number(one)
+              : undefined;
+        const equal = (operand: Scalar) =>
+          typeof operand === "number"
+            ? number === operand
+            : typeof one === "string" &&
+              (field.startsWith("path.") ? one.toLowerCase() === String(operand).toLowerCase() : one === operand);
+        if (conditions.eq !== undefined && !equal(conditions.eq)) return false;
+        if (conditions.in && !conditions.in.some(equal)) return false;
+        if (conditions.max !== undefined && !(number !== undefined && number <= conditions.max)) return false;
+        if (conditions.min !== undefined && !(number !== undefined && number >= conditions.min)) return false;
+        return true;
+      });
+    };
+    if (!check(place, name, true)) return false;
+    return field !== "path.repo" || check("body", "name", false);
+  });
+}
+
+describe("whatever is asked", () => {
+  const text = fc.constantFrom("octo", "OCTO", "hello", "other", "1", "5", "open");
+  const name = fc.constantFrom("owner", "Owner", "repo", "state", "state[]", "amount", "AMOUNT", "name", "title", "x");
+  const scalar = fc.oneof(text, fc.integer({ min: 0, max: 9 }));
+  const value = fc.oneof(
+    { weight: 3, arbitrary: scalar },
+    { weight: 1, arbitrary: fc.array(scalar, { maxLength: 3 }) },
+  );
+  const conditions = fc.oneof(
+    scalar.map((eq) => ({ eq })),
+    fc.array(scalar, { minLength: 1, maxLength: 4 }).map((list) => ({ in: list })),
+    fc.tuple(fc.nat(9), fc.nat(9)).map(([min, max]) => ({ min, max })),
+  );
+  const where = fc
+    .uniqueArray(fc.constantFrom("path.owner", "path.repo", "query.state", "body.amount"), {
+      minLength: 1,
+      maxLength: 4,
+    })
+    .chain((names) => fc.tuple(...names.map((one) => fc.tuple(fc.constant(one), conditions))))
+    .map((pairs) => Object.fromEntries(pairs) as Where);
+  const plain = (...names: string[]) => fc.constantFrom(...names);
+  const made: fc.Arbitrary<Made> = fc.record({
+    path: fc.tuple(text, text).map(
+      ([owner, repo]) =>
+        [
+          ["owner", owner],
+          ["repo", repo],
+        ] as const,
+    ),
+    query: fc.oneof(
+      fc.constant([]),
+      fc.array(fc.tuple(fc.oneof(plain("state", "title"), name), text), { maxLength: 3 }),
+    ),
+    form: fc.constant(undefined),
+    json: fc.option(fc.array(fc.tuple(fc.oneof(plain("amount", "title"), name), value), { maxLength: 3 }), {
+      nil: undefined,
+    }),
+  });
+  const asForm = (one: Made): Made => ({
+    ...one,
+    json: undefined,
+    form: one.json?.flatMap(([key, inner]) =>
+      (Array.isArray(inner) ? inner : [inner]).map((each) => [key, String(each)] as const),
+    ),
+  });
+  const encoded = (pairs: readonly (readonly [string, string])[]) =>
+    pairs.map(([key, inner]) => `${encodeURIComponent(key)}=${encodeURIComponent(inner)}`).join("&");
+
+  for (const { numRuns, options } of extents(2000, 100_000)) {
+    it(`what is allowed is what a slow, independent checker allows: ${numRuns} requests`, options, () => {
+      fc.assert(
+        fc.property(where, made, fc.boolean(), (limits, drawn, isForm) => {
+          const one = isForm ? asForm(drawn) : drawn;
+          const body: LimitedBody = one.form
+            ? { kind: "form", fields: one.form }
+            : one.json
+              ? json(`{${one.json.map(([key, inner]) => `${JSON.stringify(key)}:${JSON.stringify(inner)}`).join(",")}}`)
+              : NONE;
+          const isAllowed =
+            violations(limits, fields, { rule, path: new Map(one.path), query: encoded(one.query), body }).length === 0;
+          // A list in JSON that holds two keys of one name is refused even where no limit is on them.
+          const names = one.json?.map(([key]) => key) ?? [];
+          const isAmbiguous = new Set(names).size < names.length;
+          expect(isAllowed).toBe(slowlyAllows(limits, one) && !isAmbiguous);
+        }),
+        { numRuns },
+      );
+    });
+  }
+});
