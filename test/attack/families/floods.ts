@@ -1,3 +1,4 @@
+import { newApiKey } from "../../../src/agents/api-key.ts";
 import { family } from "../family.ts";
 import { mustBe, type Lab } from "../lab.ts";
 
@@ -62,7 +63,8 @@ export const floods = family<Flood>(
               ? `/proxy/github/repos/o/r/contents/${String(at).padEnd(8000, "x")}`
               : `/agents/${stranger}/activity?x=${"x".repeat(4000)}`;
           if (kind === "strangers' verifications") {
-            const json = { agent_id: agent.id, api_key: `ak_${at}${stranger}` };
+            // One without the form of a key would not get as far as the database.
+            const json = { agent_id: agent.id, api_key: newApiKey() };
             await lab.call("POST", "/agents/verify", { json, headers: [`CF-Connecting-IP: ${lab.address()}`] });
           } else {
             const { status } = await lab.send({ target: path, token: agent.token });

@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AgentAuthClient, Permissions } from "../../../src/client/index.ts";
+import { BUILT_IN_SERVICES } from "../../../src/policy/services.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "../../../scripts/sample-upstream.ts";
 import { startRecorder, type Recorder } from "../support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
@@ -247,7 +248,15 @@ new AgentAuthClient({ baseUrl: "" }).registerAgent({ name: "Bot", owner_email: "
     const leaves = (tree: object): string[] =>
       Object.values(tree).flatMap((value) => (typeof value === "string" ? [value] : leaves(value as object)));
     const declared = ["orders:*:*", "orders:orders:*", "orders:orders:read", "orders:orders:write"];
-    expect(offered.map(({ name }) => name).toSorted()).toEqual([...leaves(Permissions), ...declared].toSorted());
+    const ofPresets = BUILT_IN_SERVICES.flatMap(({ name, presets = {} }) =>
+      Object.values(presets).flatMap(({ resources }) =>
+        Object.entries(resources).flatMap(([resource, actions]) =>
+          actions.map((action) => `${name}:${resource}:${action}`),
+        ),
+      ),
+    );
+    const known = new Set([...leaves(Permissions), ...ofPresets, ...declared]);
+    expect(offered.map(({ name }) => name).toSorted()).toEqual([...known].toSorted());
   });
 });
 
