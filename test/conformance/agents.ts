@@ -17,7 +17,6 @@ import type { Check, Endpoint } from "./contract.ts";
 
 const byAdmin = (method: string, path: string, json?: unknown) => call(method, path, { token: admin.token, json });
 
-/** Activity comes through a queue. */
 /** Asks until the answer has what the queue writes a moment after the request that caused it, or gives the last answer. */
 async function eventually(
   ask: () => ReturnType<typeof call>,
@@ -30,6 +29,7 @@ async function eventually(
   }
 }
 
+/** Activity comes through a queue. */
 const activityOf = (id: string): ReturnType<typeof call> =>
   eventually(
     () => byAdmin("GET", `/agents/${id}/activity`),
