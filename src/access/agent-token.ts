@@ -1,3 +1,4 @@
+import { fromBase64 } from "../crypto/base64.ts";
 import { ApiError, unauthorized } from "../http/errors.ts";
 import { describePlaces, type TokenPlace } from "../policy/token-place.ts";
 
@@ -56,8 +57,7 @@ const isCrossSite = (headers: Headers): boolean => !/^(?:same-origin|none)?$/.te
 /** Returns the user and the password (RFC 7617 §2), or undefined if the text is not base64 of UTF-8 or has no colon. */
 function decodeBasic(text: string): readonly [user: string, password: string] | undefined {
   try {
-    const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-    const pair = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    const pair = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(fromBase64(text));
     const colon = pair.indexOf(":");
     return colon === -1 ? undefined : [pair.slice(0, colon), pair.slice(colon + 1)];
   } catch {

@@ -34,8 +34,7 @@ const RECENT_PROOF_SECONDS = 290;
  */
 export function isRecentlyProven(accessToken: string | undefined): boolean {
   try {
-    const payload = accessToken!.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/");
-    const { auth_time: provenAt } = JSON.parse(atob(payload)) as { auth_time?: number };
+    const { auth_time: provenAt } = payloadOf(accessToken!) as { auth_time?: number };
     return provenAt === undefined || Date.now() / 1000 - provenAt < RECENT_PROOF_SECONDS;
   } catch {
     return true;
@@ -186,13 +185,13 @@ export function createTokenManager(transport: Transport, session: Session, onTok
 /** What an access token claims, without any check: the server checks it. Empty for a text that is no JWT. */
 function claimsOf(token: string | undefined): { sub?: string; scope: string[] } {
   try {
-    const [, payload] = token!.split(".");
-    const { sub, scope } = JSON.parse(atob(payload!.replaceAll("-", "+").replaceAll("_", "/"))) as Record<
-      string,
-      string
-    >;
+    const { sub, scope } = payloadOf(token!) as Record<string, string>;
     return { sub: encodeURIComponent(sub!), scope: scope!.split(" ") };
   } catch {
     return { scope: [] };
   }
 }
+
+/** The payload of a JWT. @throws for a text that is none. */
+const payloadOf = (token: string): unknown =>
+  JSON.parse(atob(token.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/")));

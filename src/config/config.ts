@@ -115,25 +115,24 @@ const pepper = z.object({
 
 /** One string, or a set of keys with ids. A string is a set of one, so that a set can begin with it. */
 const pepperSet = z.pipe(
-  z.transform((value: unknown, context) => {
-    if (typeof value !== "string" || !value.trimStart().startsWith("{")) {
-      return typeof value === "string" ? { keys: [{ id: ONLY_PEPPER_ID, secret: value }] } : value;
-    }
-    const fault = jsonFault(value);
-    if (fault === undefined) return JSON.parse(value) as unknown;
-    context.issues.push({ code: "custom", message: fault, input: value });
-    return z.NEVER;
-  }),
+  z.transform((value: unknown) =>
+    typeof value === "string" && !value.trimStart().startsWith("{")
+      ? { keys: [{ id: ONLY_PEPPER_ID, secret: value }] }
+      : value,
+  ),
   z.pipe(
-    z.object({
-      keys: z.array(pepper).check(
-        z.minLength(1),
-        z.refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, {
-          error: "has two keys with one id",
-        }),
-      ),
-    }),
-    z.transform(({ keys }) => keys as unknown as Peppers),
+    json,
+    z.pipe(
+      z.object({
+        keys: z.array(pepper).check(
+          z.minLength(1),
+          z.refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, {
+            error: "has two keys with one id",
+          }),
+        ),
+      }),
+      z.transform(({ keys }) => keys as unknown as Peppers),
+    ),
   ),
 );
 

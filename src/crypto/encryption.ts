@@ -1,3 +1,5 @@
+import { fromBase64, toBase64 } from "./base64.ts";
+
 /** A key for AES-GCM with 256 bits, as a JWK (RFC 7518 §6.4). */
 export interface EncryptionKey {
   kty: "oct";
@@ -12,7 +14,7 @@ interface Encrypted {
   readonly data: string;
 }
 
-const ALGORITHM = "AES-GCM";
+export const ALGORITHM = "AES-GCM";
 const imported = new WeakMap<EncryptionKey, Promise<CryptoKey>>();
 
 /**
@@ -24,13 +26,8 @@ const imported = new WeakMap<EncryptionKey, Promise<CryptoKey>>();
  */
 export async function encryptText(text: string, boundTo: string, keys: readonly EncryptionKey[]): Promise<string> {
   const newest = keys[0]!;
-  const iv = crypto.getRandomValues(new Uint8Array(12));
-  const data = await crypto.subtle.encrypt(parameters(iv, boundTo), await keyOf(newest), bytesOf(text));
-  return JSON.stringify({
-    kid: newest.kid,
-    iv: toBase64(iv),
-    data: toBase64(new Uint8Array(data)),
-  } satisfies Encrypted);
+  const { iv, data } = await encrypt(text, boundTo, await keyOf(newest));
+  return JSON.stringify({ kid: newest.kid, iv: toBase64(iv), data: toBase64(data) } satisfies Encrypted);
 }
 
 /**
@@ -48,8 +45,27 @@ export async function decryptText(
   const { kid, iv, data } = JSON.parse(encrypted) as Encrypted;
   const key = keys.find((one) => one.kid === kid);
   if (!key) throw new Error(`${setting} has no key with the kid ${kid}`);
-  const text = await crypto.subtle.decrypt(parameters(fromBase64(iv), boundTo), await keyOf(key), fromBase64(data));
-  return new TextDecoder().decode(text);
+  return decrypt({ iv: fromBase64(iv), data: fromBase64(data) }, boundTo, await keyOf(key));
+}
+
+/** The length of a nonce, in bytes. */
+export const IV_LENGTH = 12;
+
+/** What AES-GCM makes of a text. */
+export interface Ciphertext {
+  readonly iv: Uint8Array<ArrayBuffer>;
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** Encrypts a text with AES-GCM. @param boundTo additional data, without which it cannot be decrypted. */
+export async function encrypt(text: string, boundTo: string, key: CryptoKey): Promise<Ciphertext> {
+  const iv = crypto.getRandomValues(new Uint8Array(IV_LENGTH));
+  return { iv, data: new Uint8Array(await crypto.subtle.encrypt(parameters(iv, boundTo), key, bytesOf(text))) };
+}
+
+/** Decrypts what {@link encrypt} returned. @throws {Error} for another key or additional data, or a changed text. */
+export async function decrypt({ iv, data }: Ciphertext, boundTo: string, key: CryptoKey): Promise<string> {
+  return new TextDecoder().decode(await crypto.subtle.decrypt(parameters(iv, boundTo), key, data));
 }
 
 const parameters = (iv: Uint8Array<ArrayBuffer>, boundTo: string) => ({
@@ -68,8 +84,3 @@ function keyOf(key: EncryptionKey): Promise<CryptoKey> {
 }
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
-
-export const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes));
-
-export const fromBase64 = (text: string): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(atob(text), (char) => char.charCodeAt(0));

@@ -53,8 +53,24 @@ export const sql = Sql.template;
  */
 export const integer = Sql.integer;
 
+/** Joins pieces of SQL. @param separator `, ` or ` AND `, in the program's own text. */
+export const join = (pieces: readonly Sql[], separator: Sql): Sql =>
+  pieces.reduce((joined, piece) => sql`${joined}${separator}${piece}`);
+
+/** All of the conditions that are given, or undefined if none is. */
+export function and(...conditions: readonly (Sql | false | "" | undefined)[]): Sql | undefined {
+  const given = conditions.filter((one) => one instanceof Sql);
+  return given.length > 0 ? join(given, sql` AND `) : undefined;
+}
+
 /** A statement of the database with its parameters bound. */
 export function prepare(db: D1Database, statement: Sql): D1PreparedStatement {
   const { text, values } = statement.compile();
   return db.prepare(text).bind(...values);
+}
+
+/** Runs a deletion that has no RETURNING. Returns how many rows it deleted, those of foreign keys not counted. */
+export async function deletedRows(db: D1Database, deletion: Sql): Promise<number> {
+  const { results } = await prepare(db, sql`${deletion} RETURNING 1`).all();
+  return results.length;
 }

@@ -1,3 +1,5 @@
+import { toBase64 } from "../crypto/base64.ts";
+import { sha256 } from "../crypto/digest.ts";
 import { timeOrderedId } from "../crypto/random.ts";
 import type { EventData, EventName } from "./event-data.ts";
 
@@ -104,6 +106,5 @@ function quote(value: unknown): unknown {
 /** A path as an event quotes it: the whole path, or its beginning and the SHA-256 of the whole in the form of RFC 9530. */
 export async function quotePath(path: string): Promise<{ path: string; path_digest?: string }> {
   if (path.length <= MAX_TEXT_LENGTH) return { path };
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(path)));
-  return { path: path.slice(0, MAX_TEXT_LENGTH), path_digest: `sha-256=:${btoa(String.fromCharCode(...digest))}:` };
+  return { path: path.slice(0, MAX_TEXT_LENGTH), path_digest: `sha-256=:${toBase64(await sha256(path))}:` };
 }

@@ -1,4 +1,5 @@
-import { decryptText, encryptText, toBase64, type EncryptionKey } from "../crypto/encryption.ts";
+import { toBase64 } from "../crypto/base64.ts";
+import { decryptText, encryptText, type EncryptionKey } from "../crypto/encryption.ts";
 
 /** A new signing secret: `whsec_` and base64 of 32 random bytes (Standard Webhooks). */
 export function newWebhookSecret(): string {

@@ -1,5 +1,5 @@
 import { toHex } from "../crypto/random.ts";
-import { fromBase64, toBase64 } from "../crypto/encryption.ts";
+import { fromBase64, toBase64 } from "../crypto/base64.ts";
 
 /** A message to sign. `timestamp` is seconds. */
 export interface Message {

@@ -1,5 +1,5 @@
 import { toActor } from "../../authority/actor-row.ts";
-import { prepare, sql, type Sql } from "../../database/sql.ts";
+import { prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { AGENT_COLUMNS, toAgent, toList, type AgentRow } from "../agent-row.ts";
 import type { DetailedAgent, Metadata } from "../details.ts";
@@ -45,7 +45,3 @@ export async function findDetailedAgentById(db: D1Database, id: string): Promise
   const row = await selectDetailedAgent(db, id).first<DetailedRow>();
   return row ? toDetailedAgent(row) : undefined;
 }
-
-/** Joins pieces of SQL. @param separator `, ` or ` AND `, in the program's own text. */
-export const join = (pieces: readonly Sql[], separator: Sql): Sql =>
-  pieces.reduce((joined, piece) => sql`${joined}${separator}${piece}`);

@@ -1,7 +1,6 @@
-import { sql, type Sql } from "../../database/sql.ts";
+import { and, join, sql, type Sql } from "../../database/sql.ts";
 import { STATUSES } from "../agent.ts";
 import type { AgentFilter, PagePosition } from "../page.ts";
-import { join } from "./details.ts";
 
 /** A filter as SQL. */
 export interface Selection {
@@ -31,10 +30,6 @@ export function toSelection({ status, tier, ownerEmail, permission, lastVerified
         ? undefined
         : sql`coalesce(a.last_verified_at, a.created_at) < ${lastVerifiedBefore}`,
   };
-  const all = (...parts: (Sql | "" | undefined)[]): Sql | undefined => {
-    const given = parts.filter((part) => part instanceof Object);
-    return given.length > 0 ? join(given, sql` AND `) : undefined;
-  };
   // Whoever was registered later has not been unused since then.
   const start = (after: PagePosition = START): PagePosition =>
     lastVerifiedBefore !== undefined && lastVerifiedBefore < after.createdAt
@@ -60,7 +55,7 @@ export function toSelection({ status, tier, ownerEmail, permission, lastVerified
         );
         return sql`SELECT id, created_at FROM (${rows}) ORDER BY created_at DESC, id DESC LIMIT ${limit}`;
       },
-      condition: all(is.tier, is.permission, is.unused),
+      condition: and(is.tier, is.permission, is.unused),
     };
   }
   if (permission) {
@@ -71,9 +66,9 @@ export function toSelection({ status, tier, ownerEmail, permission, lastVerified
           WHERE p.permission = ${permission} AND (p.created_at, p.agent_id) < (${createdAt}, ${id})
           ORDER BY p.created_at DESC, p.agent_id DESC LIMIT ${limit}`;
       },
-      condition: all(is.status, is.tier, is.unused),
+      condition: and(is.status, is.tier, is.unused),
     };
   }
-  if (is.status) return { scan: ofAgents(is.status), condition: all(is.tier, is.unused) };
+  if (is.status) return { scan: ofAgents(is.status), condition: and(is.tier, is.unused) };
   return { scan: ofAgents(is.tier || sql`1`), condition: is.unused };
 }

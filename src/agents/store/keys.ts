@@ -1,7 +1,7 @@
 import { actorJson, toActor } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
-import { prepare, sql } from "../../database/sql.ts";
+import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
@@ -237,11 +237,9 @@ export function updateLastUsed(
 }
 
 /** Deletes up to `limit` keys that have expired at `now`. Returns how many. */
-export async function deleteExpiredKeys(db: D1Database, now: number, limit: number): Promise<number> {
-  const { results } = await prepare(
+export const deleteExpiredKeys = (db: D1Database, now: number, limit: number): Promise<number> =>
+  deletedRows(
     db,
     sql`DELETE FROM api_keys WHERE id IN (
-      SELECT id FROM api_keys WHERE expires_at <= ${now} ORDER BY expires_at LIMIT ${limit}) RETURNING agent_id`,
-  ).all();
-  return results.length;
-}
+      SELECT id FROM api_keys WHERE expires_at <= ${now} ORDER BY expires_at LIMIT ${limit})`,
+  );

@@ -1,13 +1,13 @@
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
-import { prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
+import { join, prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
 import { toJson } from "../agent-row.ts";
 import type { DetailedAgent, Profile } from "../details.ts";
-import { join, selectDetailedAgent, toDetailedAgent, type DetailedRow } from "./details.ts";
+import { selectDetailedAgent, toDetailedAgent, type DetailedRow } from "./details.ts";
 
 /** For each property: its column, and the value that is stored there. */
 const COLUMNS: { readonly [Key in keyof Profile]-?: { column: Sql; toValue: (value: Profile[Key]) => SqlValue } } = {

@@ -1,4 +1,4 @@
-import { integer, prepare, sql } from "../../database/sql.ts";
+import { deletedRows, integer, prepare, sql } from "../../database/sql.ts";
 import type { ActivityMessage } from "../record.ts";
 
 /** Failed verifications of one agent in a minute that have a row each; the rest of the minute is one row with a count. */
@@ -88,12 +88,10 @@ export function markCounted(db: D1Database, { agentId, minute, lastPlace }: Fail
 }
 
 /** Deletes up to `limit` failed verifications that the queue delivers no more. Returns how many. */
-export async function deleteFailedVerifications(db: D1Database, now: number, limit: number): Promise<number> {
-  const { results } = await prepare(
+export const deleteFailedVerifications = (db: D1Database, now: number, limit: number): Promise<number> =>
+  deletedRows(
     db,
     sql`DELETE FROM failed_verifications WHERE id IN (
       SELECT id FROM failed_verifications
-      WHERE minute < ${Math.floor(now / MINUTE_MS) - STORED_MINUTES} AND recorded = 1 LIMIT ${limit}) RETURNING id`,
-  ).all();
-  return results.length;
-}
+      WHERE minute < ${Math.floor(now / MINUTE_MS) - STORED_MINUTES} AND recorded = 1 LIMIT ${limit})`,
+  );

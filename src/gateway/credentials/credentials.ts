@@ -1,5 +1,5 @@
 import type { Config } from "../../config/config.ts";
-import { toBase64 } from "../../crypto/encryption.ts";
+import { toBase64 } from "../../crypto/base64.ts";
 import type { BasicScheme, CredentialScheme, SecretPart, TokenScheme } from "../../policy/service-definition.ts";
 import { secretName, type Service } from "../../policy/services.ts";
 import { secretEncodings, type SecretEncodings } from "../upstream/secret-leak.ts";

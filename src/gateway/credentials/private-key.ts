@@ -1,5 +1,5 @@
 import { importPKCS8, SignJWT } from "jose";
-import { fromBase64, toBase64 } from "../../crypto/encryption.ts";
+import { fromBase64, toBase64 } from "../../crypto/base64.ts";
 import type { AssertionAlgorithm } from "../../policy/service-definition.ts";
 
 /** The algorithm identifier of an RSA key (RFC 8017 §A.1), behind version 0 (RFC 5208 §5). */

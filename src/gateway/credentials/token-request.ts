@@ -1,5 +1,5 @@
 import type { TokenScheme } from "../../policy/service-definition.ts";
-import { toBase64 } from "../../crypto/encryption.ts";
+import { toBase64 } from "../../crypto/base64.ts";
 import { containsSecret, secretEncodings } from "../upstream/secret-leak.ts";
 import { signAssertion } from "./private-key.ts";
 

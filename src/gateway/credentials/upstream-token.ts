@@ -1,4 +1,6 @@
+import { sha256 } from "../../crypto/digest.ts";
 import type { EncryptionKey } from "../../crypto/encryption.ts";
+import { toHex } from "../../crypto/random.ts";
 import { logFailure } from "../../log/failure-log.ts";
 import type { Service } from "../../policy/services.ts";
 import type { SharedFailure, SharedToken, TokenQuery, UpstreamTokens } from "./token-object.ts";
@@ -104,11 +106,6 @@ async function callObject(
  */
 function objectName({ plan, keys }: TokenQuery): Promise<string> {
   let name = objectNames.get(plan);
-  if (!name) objectNames.set(plan, (name = hash(JSON.stringify([plan, keys[0] ?? null]))));
+  if (!name) objectNames.set(plan, (name = sha256(JSON.stringify([plan, keys[0] ?? null])).then(toHex)));
   return name;
-}
-
-async function hash(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

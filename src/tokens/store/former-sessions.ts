@@ -1,7 +1,7 @@
 import { AGENT_COLUMNS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
 import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
-import { prepare, sql, type Sql } from "../../database/sql.ts";
+import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
@@ -169,8 +169,3 @@ export const deleteExpiredFamilies = (db: D1Database, until: number, limit: numb
     sql`DELETE FROM refresh_families WHERE id IN (
       SELECT id FROM refresh_families WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit})`,
   );
-
-async function deletedRows(db: D1Database, deletion: Sql): Promise<number> {
-  const { results } = await prepare(db, sql`${deletion} RETURNING 1`).all();
-  return results.length;
-}

@@ -4,7 +4,7 @@ import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { basisAllowedIps, basisStands } from "../../authority/token-row.ts";
-import { prepare, sql, type Sql } from "../../database/sql.ts";
+import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
@@ -195,9 +195,3 @@ export const deleteExpiredSessions = (db: D1Database, until: number, limit: numb
     sql`DELETE FROM sessions WHERE id IN (
       SELECT id FROM sessions WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit})`,
   );
-
-/** Runs a deletion. Returns how many rows it deleted, those of foreign keys not counted. */
-async function deletedRows(db: D1Database, deletion: Sql): Promise<number> {
-  const { results } = await prepare(db, sql`${deletion} RETURNING 1`).all();
-  return results.length;
-}

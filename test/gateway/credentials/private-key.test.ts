@@ -1,7 +1,7 @@
 import { decodeProtectedHeader, jwtVerify } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { keyFault, signAssertion, toPkcs8 } from "../../../src/gateway/credentials/private-key.ts";
-import { toBase64 } from "../../../src/crypto/encryption.ts";
+import { toBase64 } from "../../../src/crypto/base64.ts";
 
 const RSA = {
   name: "RSASSA-PKCS1-v1_5",

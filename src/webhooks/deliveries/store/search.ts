@@ -1,6 +1,6 @@
 import type { Authority } from "../../../authority/authority.ts";
 import { batchAsCaller } from "../../../authority/batch.ts";
-import { integer, prepare, sql, type Sql } from "../../../database/sql.ts";
+import { and, integer, prepare, sql, type Sql } from "../../../database/sql.ts";
 import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
 import { MAX_PENDING } from "../../limits/store.ts";
 import type { Delivery, DeliveryFilter, DeliveryStatus } from "../../webhook.ts";
@@ -64,9 +64,6 @@ function withStatus(status: DeliveryStatus | undefined): Sql {
     ? sql`deliveries INDEXED BY deliveries_pending WHERE status = 'pending' AND`
     : sql`deliveries INDEXED BY deliveries_ended WHERE status <> 'pending' AND status = ${status} AND`;
 }
-
-const and = (...conditions: readonly (Sql | false)[]): Sql | undefined =>
-  conditions.reduce<Sql | undefined>((all, one) => (all && one ? sql`${all} AND ${one}` : one || all), undefined);
 
 /** A page of deliveries. */
 export interface DeliveryPage {
