@@ -1,3 +1,4 @@
+import { ENDPOINTS } from "../conformance/contract.ts";
 import { testSecrets } from "../support/secrets.ts";
 import type { Route } from "../../src/access/route.ts";
 import type { Registered, World } from "../support/world.ts";
@@ -6,45 +7,10 @@ import { forgedTokens, type Forgery } from "./forged-tokens.ts";
 /** A route as a stranger finds it. The gateway is one for each way through it. */
 export type Visited = Pick<Route, "method" | "path" | "auth">;
 
-/** Reviewed: who may call each endpoint of the contract. What is not named here may not be open to strangers. */
+/** Reviewed: who may call each endpoint. What is not named here may not be open to strangers. */
 const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
+  ...ENDPOINTS,
   "POST /agents/register": "registration",
-  "POST /agents/verify": "none",
-  "POST /agents/refresh": "none",
-  "POST /agents/revoke-tokens": "bearer",
-  "GET /agents": "admin",
-  "GET /agents/{id}": "self",
-  "PATCH /agents/{id}": "self",
-  "POST /agents/{id}/revoke": "self",
-  "GET /agents/{id}/activity": "self",
-  "PUT /agents/{id}/tier": "admin",
-  "PUT /agents/{id}/status": "admin",
-  "PUT /agents/{id}/permissions": "admin",
-  "POST /agents/{id}/rotate-key": "self",
-  "GET /agents/{id}/keys": "self",
-  "POST /agents/{id}/keys": "self",
-  "DELETE /agents/{id}/keys/{key_id}": "self",
-  "GET /agents/{id}/sessions": "self",
-  "DELETE /agents/{id}/sessions/{session_id}": "self",
-  "POST /agents/{id}/revoke-tokens": "admin",
-  "POST /agents/bulk-revoke": "admin",
-  "DELETE /agents/{id}": "admin",
-  "GET /activity": "admin",
-  "POST /webhooks": "bearer",
-  "GET /webhooks": "bearer",
-  "GET /webhooks/{id}": "own",
-  "PUT /webhooks/{id}": "own",
-  "DELETE /webhooks/{id}": "own",
-  "POST /webhooks/{id}/regenerate-secret": "own",
-  "GET /webhooks/{id}/deliveries": "own",
-  "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver": "own",
-  "POST /webhooks/{id}/test": "own",
-  "GET /webhooks/events": "none",
-  "GET /deliveries": "admin",
-  "POST /deliveries/redeliver": "admin",
-  "GET /permissions/list": "none",
-  "GET /health": "none",
-  "GET /.well-known/jwks.json": "none",
   "POST /proxy/_explain": "admin",
 };
 
