@@ -24,6 +24,7 @@ export default defineConfig({
               bindings: {
                 TEST_SETTINGS: { ...testSecrets, ISSUER: "https://auth.example.com", REGISTRATION: "open" },
                 TEST_MIGRATIONS: await readD1Migrations("./migrations"),
+                TEST_AUDIT_MIGRATIONS: await readD1Migrations("./migrations-audit"),
               },
             },
           })),

@@ -40,14 +40,19 @@ const server = new Miniflare(
 );
 await server.ready;
 
-const db = (await server.getD1Database("DB")) as unknown as D1;
 interface D1 {
   prepare(sql: string): { first(): Promise<unknown>; run(): Promise<unknown> };
 }
-if (!(await db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'agents'").first())) {
-  const schema = readFileSync(join(ROOT, "schema.sql"), "utf8");
-  for (const statement of unstable_splitSqlQuery(schema)) await db.prepare(statement).run();
+async function databaseOf(binding: string, schema: string): Promise<D1> {
+  const db = (await server.getD1Database(binding)) as unknown as D1;
+  if (!(await db.prepare("SELECT 1 FROM sqlite_master WHERE name IN ('agents', 'records')").first())) {
+    const text = readFileSync(join(ROOT, schema), "utf8");
+    for (const statement of unstable_splitSqlQuery(text)) await db.prepare(statement).run();
+  }
+  return db;
 }
+const db = await databaseOf("DB", "schema.sql");
+await databaseOf("AUDIT_DB", "audit.sql");
 for (const statement of job.sql) await db.prepare(statement).run();
 writeFileSync(job.ready, "");
 process.once("SIGTERM", () => void server.dispose().then(() => process.exit(0)));

@@ -137,7 +137,7 @@ const REVOCATIONS = { get: async () => null, put: async () => {}, delete: async 
 let env;
 export default {
   fetch(request, bound, context) {
-    env ??= { DB, REVOCATIONS, ACTIVITY: queue, DELIVERIES: queue, UPSTREAM_TOKENS: {}, RATE_FREE: rate, RATE_PRO: rate,
+    env ??= { DB, AUDIT_DB: DB, AUDIT_ARCHIVE: {}, REVOCATIONS, ACTIVITY: queue, DELIVERIES: queue, UPSTREAM_TOKENS: {}, RATE_FREE: rate, RATE_PRO: rate,
       RATE_ENTERPRISE: rate, RATE_ADDRESS: rate, RATE_VERIFY: rate, RATE_10: rate,
       RATE_30: rate, RATE_120: rate, RATE_600: rate, RATE_3000: rate, ...bound };
     return worker.fetch(request, env, context);

@@ -104,12 +104,14 @@ async function main(): Promise<void> {
     "test",
     "scripts",
     "migrations",
+    "migrations-audit",
     "vendor",
     "public",
     "package.json",
     "wrangler.toml",
     "vitest.config.ts",
     "schema.sql",
+    "audit.sql",
   ])
     cpSync(join(ROOT, name), join(copy, name), { recursive: true });
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));

@@ -19,14 +19,17 @@ await assertFree(PORT);
 const made = completeDevVars();
 if (made.length > 0) console.log(`Made local secrets and settings in .dev.vars: ${made.join(", ")}`);
 
-const migrated = spawnSync("wrangler", ["d1", "migrations", "apply", "DB", "--local", "--persist-to", STATE_DIR], {
-  cwd: ROOT,
-  env,
-  stdio: ["ignore", "pipe", "pipe"],
-  encoding: "utf8",
-});
-if (migrated.error) fail("wrangler is not installed. Run `npm ci` first, and start with `npm start`.");
-if (migrated.status !== 0) fail(`The migrations could not be applied:\n${migrated.stdout}\n${migrated.stderr}`);
+for (const database of ["DB", "AUDIT_DB"]) {
+  const migrated = spawnSync(
+    "wrangler",
+    ["d1", "migrations", "apply", database, "--local", "--persist-to", STATE_DIR],
+    { cwd: ROOT, env, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" },
+  );
+  if (migrated.error) fail("wrangler is not installed. Run `npm ci` first, and start with `npm start`.");
+  if (migrated.status !== 0) {
+    fail(`The migrations of ${database} could not be applied:\n${migrated.stdout}\n${migrated.stderr}`);
+  }
+}
 
 const { files, faults } = compileUpstreams();
 if (faults.length > 0) fail(faults.join("\n"));

@@ -3,6 +3,8 @@ const RATE_LIMIT = "a rate limit: copy its [[ratelimits]] section from the wrang
 /** What each binding of wrangler.toml is, and how to make it. A test compares the names with wrangler.toml. */
 const BINDINGS = {
   DB: "a D1 database: `npx wrangler d1 create agentauth`",
+  AUDIT_DB: "a second D1 database: `npx wrangler d1 create agentauth-audit`",
+  AUDIT_ARCHIVE: "an R2 bucket: `npx wrangler r2 bucket create agentauth-audit`",
   REVOCATIONS: "a KV namespace: `npx wrangler kv namespace create REVOCATIONS`",
   ACTIVITY: "a queue: `npx wrangler queues create agentauth-activity`",
   DELIVERIES: "a queue: `npx wrangler queues create agentauth-deliveries`",

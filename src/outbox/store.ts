@@ -14,17 +14,20 @@ const FIND_CHANGED: Readonly<Record<ChangedRow["table"], (id: string, changeId: 
   webhooks: (id, changeId) => sql`SELECT 1 FROM webhooks WHERE id = ${id} AND change_id = ${changeId}`,
 };
 
+/** SQL for the row of a change, if the change happened. */
+export const findChanged = ({ table, id, changeId }: ChangedRow): Sql => FIND_CHANGED[table](id, changeId);
+
 /** The statement that inserts an event if the row has the change's id. An event that exists already stays as it is. */
 export function insertEventOf(
   db: D1Database,
   { id, agentId, name, at, data }: Event,
-  { table, id: rowId, changeId }: ChangedRow,
+  change: ChangedRow,
 ): D1PreparedStatement {
   return prepare(
     db,
     sql`INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
       SELECT ${id}, ${agentId}, ${name}, ${at}, ${JSON.stringify(data)}
-      WHERE EXISTS (${FIND_CHANGED[table](rowId, changeId)})`,
+      WHERE EXISTS (${findChanged(change)})`,
   );
 }
 

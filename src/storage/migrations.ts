@@ -43,6 +43,7 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "deliveries.attempt_id",
     "deliveries.reset_at",
   ],
+  "0009_audit_outbox.sql": ["audit_outbox", "audit_state"],
 };
 
 /** The tables, and the columns that were added to a table, that the schema must have. */

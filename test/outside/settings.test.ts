@@ -12,14 +12,17 @@ const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
 
 describe("what is written in two places", () => {
-  it("is the same in schema.sql and the migrations", () => {
-    const migrations = readdirSync(join(ROOT, "migrations")).toSorted();
-    expect(migrations.map((name) => read(`migrations/${name}`)).join("")).toBe(read("schema.sql"));
+  it.each([
+    ["schema.sql", "migrations"],
+    ["audit.sql", "migrations-audit"],
+  ])("is the same in %s and the migrations", (schema, folder) => {
+    const migrations = readdirSync(join(ROOT, folder)).toSorted();
+    expect(migrations.map((name) => read(`${folder}/${name}`)).join("")).toBe(read(schema));
   });
 
   it("is named in docs/storage.md: every table, index and queue", () => {
     const page = read("docs/storage.md");
-    const schema = read("schema.sql");
+    const schema = read("schema.sql") + read("audit.sql");
     const made = [...schema.matchAll(/^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)/gm)]
       .map(([, name]) => name!)
       // A migration that rebuilds a table gives the new one the name of the old one.

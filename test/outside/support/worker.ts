@@ -121,13 +121,20 @@ export async function startWorkers(
   );
   await server.ready;
   const db = await server.getD1Database("DB");
-  const schema = readFileSync(join(ROOT, "schema.sql"), "utf8");
-  const isMade = await db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'agents'").first();
-  for (const statement of isMade ? [] : unstable_splitSqlQuery(schema)) await db.prepare(statement).run();
+  await makeTables(db, "schema.sql");
+  await makeTables(await server.getD1Database("AUDIT_DB"), "audit.sql");
 
   return Promise.all(
     names.map(async (name) => workerAt(await server.unsafeGetDirectURL(name), { name, server, db, log })),
   );
+}
+
+/** Runs a schema on a database that is new. */
+async function makeTables(db: Awaited<ReturnType<Miniflare["getD1Database"]>>, file: string): Promise<void> {
+  const isMade = await db.prepare("SELECT 1 FROM sqlite_master WHERE name IN ('agents', 'records')").first();
+  if (isMade) return;
+  for (const statement of unstable_splitSqlQuery(readFileSync(join(ROOT, file), "utf8")))
+    await db.prepare(statement).run();
 }
 
 function workerAt(

@@ -1,0 +1,156 @@
+import type { Actor } from "../authority/actor-row.ts";
+import { prepare, sql } from "../database/sql.ts";
+import { timeOrderedId, toHex } from "../crypto/random.ts";
+import { findChanged } from "./store.ts";
+import type { ChangedRow } from "./change.ts";
+
+/** Everything that the audit log records, as `room.verb`. */
+export const ACTIONS = [
+  "gateway.call",
+  "request.refused",
+  "agent.registered",
+  "agent.approved",
+  "agent.status_updated",
+  "agent.tier_updated",
+  "agent.permissions_updated",
+  "agent.updated",
+  "agent.deleted",
+  "key.created",
+  "key.rotated",
+  "key.deleted",
+  "token.issued",
+  "token.refused",
+  "token.refreshed",
+  "token.reuse_detected",
+  "token.revoked",
+  "session.ended",
+  "session.limit_reached",
+  "webhook.created",
+  "webhook.updated",
+  "webhook.deleted",
+  "webhook.secret_regenerated",
+  "webhook.tested",
+  "webhook.redelivered",
+  "webhook.disabled",
+  "audit.read",
+  "audit.exported",
+] as const;
+
+export type Action = (typeof ACTIONS)[number];
+
+/** How what a record tells of ended. `denied`: we refused it. `failed`: it was tried. `unknown`: its end was never heard of. */
+export type Outcome = "success" | "denied" | "failed" | "unknown";
+
+/** One link of a chain of delegation (RFC 8693 §4.1), as it was. */
+export interface ActLink {
+  readonly sub: string;
+}
+
+/** One entry of the audit log. What does not apply is null. */
+export interface AuditEntry {
+  /** `aud_` and a time-ordered id. The intent and the end of a write have the same. */
+  readonly id: string;
+  /** A write through the gateway has an intent before it is sent, and an end. Everything else is whole. */
+  readonly part: "whole" | "intent" | "end";
+  /** Milliseconds. */
+  readonly at: number;
+  readonly action: Action;
+  readonly outcome: Outcome;
+  /** Whom it is about. */
+  readonly agentId: string | null;
+  /** Who did it; null: a stranger. */
+  readonly actor: Actor | null;
+  /** The chain of delegation, the outermost actor first. */
+  readonly act: readonly ActLink[];
+  readonly ipAddress: string | null;
+  readonly requestId: string | null;
+  readonly keyId: string | null;
+  readonly sessionId: string | null;
+  readonly service: string | null;
+  readonly method: string | null;
+  readonly path: string | null;
+  /** The line of the rule that matched. */
+  readonly rule: string | null;
+  /** What the request needs, with spaces between. */
+  readonly permission: string | null;
+  /** What we answered. */
+  readonly status: number | null;
+  readonly upstreamStatus: number | null;
+  readonly durationMs: number | null;
+  readonly bytesIn: number | null;
+  readonly bytesOut: number | null;
+  /** How many requests it represents; null: one. */
+  readonly count: number | null;
+  readonly before: Readonly<Record<string, unknown>> | null;
+  readonly after: Readonly<Record<string, unknown>> | null;
+  readonly message: string | null;
+  /** 32 bytes in hexadecimal: 16 that the entry's leaf commits to, and 16 that the salts of its private fields are derived from. */
+  readonly random: string;
+}
+
+/** What a request says of itself in each record that it causes. */
+export type RecordOrigin = Pick<AuditEntry, "actor" | "act" | "ipAddress" | "requestId" | "keyId" | "sessionId">;
+
+/** What AgentAuth does by itself, in a scheduled job. */
+export const SYSTEM_ORIGIN: RecordOrigin = {
+  actor: { type: "system", id: null, name: null },
+  act: [],
+  ipAddress: null,
+  requestId: null,
+  keyId: null,
+  sessionId: null,
+};
+
+/** The prefix of a record's id. */
+export const RECORD_ID_PREFIX = "aud_";
+
+/** A new id of a record. @param at milliseconds. */
+export const newRecordId = (at: number): string => timeOrderedId(RECORD_ID_PREFIX, at);
+
+const NOTHING = {
+  part: "whole",
+  outcome: "success",
+  agentId: null,
+  service: null,
+  method: null,
+  path: null,
+  rule: null,
+  permission: null,
+  status: null,
+  upstreamStatus: null,
+  durationMs: null,
+  bytesIn: null,
+  bytesOut: null,
+  count: null,
+  before: null,
+  after: null,
+  message: null,
+} as const;
+
+/**
+ * A new entry of the audit log.
+ *
+ * @param at milliseconds.
+ * @param more what applies to it; `id` for the second entry of a record.
+ */
+export function newEntry(
+  action: Action,
+  at: number,
+  origin: RecordOrigin,
+  more: Partial<Omit<AuditEntry, "action" | "at" | "random" | keyof RecordOrigin>>,
+): AuditEntry {
+  const random = toHex(crypto.getRandomValues(new Uint8Array(32)));
+  return { ...NOTHING, id: newRecordId(at), ...origin, ...more, action, at, random };
+}
+
+/**
+ * The statement that puts an entry into the outbox of the audit log if its change happened. It belongs into the D1 batch of the change,
+ * after the statement that writes the change's id.
+ */
+export const insertRecord = (db: D1Database, entry: AuditEntry, change: ChangedRow): D1PreparedStatement =>
+  prepare(
+    db,
+    sql`INSERT OR IGNORE INTO audit_outbox (agent_id, id, part, at, ready_at, entry)
+      SELECT ${entry.agentId ?? ""}, ${entry.id}, ${entry.part}, ${entry.at}, ${entry.at}, ${JSON.stringify(entry)}
+      WHERE EXISTS (${findChanged(change)})`,
+  );
