@@ -4,7 +4,8 @@ import { newApiKey, toStoredKey } from "./api-key.ts";
 import type { AgentChange } from "./change.ts";
 import type { AgentKey } from "./key.ts";
 import type { PagePosition } from "./page.ts";
-import { deleteKeyOf, insertKey, readKeys } from "./store/keys.ts";
+import { toStoredPublicKey, type PublicJwk } from "./public-key.ts";
+import { deleteKeyOf, insertKey, readKeys, type NewStoredKey } from "./store/keys.ts";
 
 /** What a new key is called, and where and how long it may be used. */
 export interface KeySettings {
@@ -15,19 +16,44 @@ export interface KeySettings {
   readonly allowedIps: readonly string[] | null;
 }
 
-export type CreatedKey =
-  | { readonly result: "created"; readonly key: AgentKey; readonly apiKey: string }
-  | { readonly result: "unknown" | "already_revoked" | "too_many" };
+/** Why an agent gets no further key. */
+type KeyRefusal = { readonly result: "unknown" | "already_revoked" | "too_many" };
 
-/** Gives an agent another key, which is returned here and never again. One D1 round trip. */
+export type CreatedKey = { readonly result: "created"; readonly key: AgentKey; readonly apiKey: string } | KeyRefusal;
+
+export type AddedPublicKey =
+  | { readonly result: "created"; readonly key: AgentKey }
+  /** Another key of the agent has the same `kid`. */
+  | { readonly result: "kid_taken" }
+  | KeyRefusal;
+
+/** Gives an agent another API key, which is returned here and never again. One D1 round trip. */
 export async function createKey(
   db: D1Database,
-  { id, by, now }: AgentChange,
-  { label, lifeMs, allowedIps }: KeySettings,
+  change: AgentChange,
+  settings: KeySettings,
   peppers: Peppers,
 ): Promise<CreatedKey> {
   const apiKey = newApiKey();
-  const stored = await toStoredKey(apiKey, peppers);
+  const added = await addKey(db, change, settings, await toStoredKey(apiKey, peppers));
+  if (added.result === "kid_taken") throw new Error("an API key has no kid");
+  return added.result === "created" ? { ...added, apiKey } : added;
+}
+
+/** Registers a public key of an agent, which then proves itself with assertions (RFC 7523). One D1 round trip. */
+export const addPublicKey = (
+  db: D1Database,
+  change: AgentChange,
+  settings: KeySettings,
+  jwk: PublicJwk,
+): Promise<AddedPublicKey> => addKey(db, change, settings, toStoredPublicKey(jwk));
+
+async function addKey(
+  db: D1Database,
+  { id, by, now }: AgentChange,
+  { label, lifeMs, allowedIps }: KeySettings,
+  stored: NewStoredKey,
+): Promise<AddedPublicKey> {
   const event = newEvent("agent.key_created", id, now, {
     agent_id: id,
     key_id: stored.id,
@@ -35,10 +61,11 @@ export async function createKey(
     created_at: new Date(now).toISOString(),
     created_by: by.agentId,
   });
-  const { key, agent } = await insertKey(db, id, { key: stored, label, lifeMs, allowedIps, by, event });
-  if (key) return { result: "created", key, apiKey };
+  const { key, agent, isKidTaken } = await insertKey(db, id, { key: stored, label, lifeMs, allowedIps, by, event });
+  if (key) return { result: "created", key };
   if (!agent) return { result: "unknown" };
-  return { result: agent.status === "revoked" ? "already_revoked" : "too_many" };
+  if (agent.status === "revoked") return { result: "already_revoked" };
+  return { result: isKidTaken ? "kid_taken" : "too_many" };
 }
 
 /**

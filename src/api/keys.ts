@@ -2,10 +2,11 @@ import * as z from "zod/mini";
 import { requireRecentProof } from "../access/recent-proof.ts";
 import { route } from "../access/route.ts";
 import { MAX_KEYS_PER_AGENT, type AgentKey } from "../agents/key.ts";
-import { createKey, deleteKey, listKeys } from "../agents/keys.ts";
+import { addPublicKey, createKey, deleteKey, listKeys } from "../agents/keys.ts";
 import { fromCursor } from "../agents/page.ts";
+import { KEY_ALGORITHMS, readPublicJwk, type ReceivedJwk } from "../agents/public-key.ts";
 import { recordInBackground } from "../audit/record.ts";
-import { conflict, notFound } from "../http/errors.ts";
+import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
 import { readableLine } from "../validation/readable-text.ts";
 import { cacheSessionEnds, changeRefused, ownKeySchema, toAgentChange } from "./agent-changes.ts";
 import { allowedIps, keyExpiresIn, toLifeMs } from "./agent-fields.ts";
@@ -21,7 +22,13 @@ const keySchema = z.object({
   id: z.string(),
   type: z.enum(["secret", "jwk"]),
   label: z.nullable(z.string()),
-  hint: z.string().check(z.describe("The last four characters; empty for an old key until it is used.")),
+  hint: z
+    .string()
+    .check(
+      z.describe(
+        "The last four characters, of a public key those of its `kid`; empty for an old key until it is used.",
+      ),
+    ),
   created_at: z.iso.datetime(),
   created_by: z.nullable(actorSchema),
   expires_at: z.nullable(z.iso.datetime()),
@@ -31,6 +38,36 @@ const keySchema = z.object({
   allowed_ips: z.nullable(z.array(z.string())).check(z.describe("Networks; null for those of the agent.")),
 });
 
+/** What a public key has beside the Key object: by the key's id. */
+const keyDetailsSchema = z
+  .record(z.string(), z.object({ kid: z.string(), alg: z.enum(KEY_ALGORITHMS) }))
+  .check(z.describe("The public keys among them, by their ids."));
+
+const member = z.optional(z.nullable(z.string().check(z.maxLength(1024))));
+
+/** A public key as JWK. Private members are none of it, so they are refused by their names like every unknown one. */
+const jwkSchema = z
+  .object({
+    kty: z.string().check(z.maxLength(16)),
+    crv: member,
+    x: member,
+    y: member,
+    n: member,
+    e: member,
+    alg: member,
+    kid: z.optional(
+      z.nullable(z.string().check(z.regex(/^[\x21-\x7e]{1,255}$/, "must be 1 to 255 visible ASCII characters"))),
+    ),
+    use: member,
+    key_ops: z.optional(z.nullable(z.array(z.string().check(z.maxLength(32))).check(z.maxLength(8)))),
+    ext: z.optional(z.nullable(z.boolean())),
+  })
+  .check(
+    z.describe(
+      "A public key (RFC 7517) instead of an API key: EC P-256 (ES256), OKP Ed25519 (EdDSA), or RSA of 2048 to 4096 bits with `alg` RS256 or PS256. Without a `kid` it gets its thumbprint.",
+    ),
+  );
+
 /** Several API keys of an agent: one for each place that it runs at, ended one by one. */
 export const keyRoutes = [
   route({
@@ -39,13 +76,13 @@ export const keyRoutes = [
     auth: "self",
     summary: "List an agent's valid keys, newest first, without what is secret",
     query: agentListQuery,
-    response: () => z.object({ success, keys: z.array(keySchema), next_cursor: nextCursor }),
+    response: () => z.object({ success, keys: z.array(keySchema), details: keyDetailsSchema, next_cursor: nextCursor }),
     async handle({ env, params, query }) {
       const after = query.cursor === undefined ? undefined : fromCursor(query.cursor);
       const keys = await listKeys(env.DB, params.id, { limit: query.limit, after });
       if (!keys) throw notFound("The agent");
       const { rows, next_cursor } = cursorPage(keys, query);
-      return { success: true, keys: rows.map(toKeyResponse), next_cursor };
+      return { success: true, keys: rows.map(toKeyResponse), details: toKeyDetails(rows), next_cursor };
     },
   }),
 
@@ -54,17 +91,26 @@ export const keyRoutes = [
     path: "/agents/{id}/keys",
     auth: "self",
     idempotent: { secrets: ["credentials.api_key"] },
-    summary: "Give an agent another API key, shown here and never again; the others stay as they are",
+    summary:
+      "Give an agent another API key, shown here and never again, or register a public key of it; the others stay as they are",
     body: z._default(
       z.object({
         label: z.optional(z.nullable(readableLine(1, 100))),
         expires_in: z.optional(keyExpiresIn),
         allowed_ips: z.optional(allowedIps),
+        jwk: z.optional(z.nullable(jwkSchema)),
         api_key: ownKeySchema,
       }),
       {},
     ),
-    response: () => z.object({ success, message, key: keySchema, credentials: credentialsSchema }),
+    response: () =>
+      z.object({
+        success,
+        message,
+        key: keySchema,
+        credentials: z.optional(credentialsSchema).check(z.describe("The new API key; none for a public key.")),
+        details: z.optional(keyDetailsSchema),
+      }),
     status: 201,
     async handle(call) {
       const { env, config, body } = call;
@@ -74,24 +120,29 @@ export const keyRoutes = [
         lifeMs: toLifeMs(body.expires_in),
         allowedIps: body.allowed_ips ?? null,
       };
-      const created = await createKey(env.DB, toAgentChange({ ...call, authority }), settings, config.peppers);
-      switch (created.result) {
-        case "unknown":
-        case "already_revoked":
-          throw changeRefused(created.result);
-        case "too_many":
-          throw conflict("too_many_keys", `An agent may have ${MAX_KEYS_PER_AGENT} keys. Delete one first.`);
-        case "created": {
-          const { key, apiKey } = created;
-          recordInBackground(call, call.params.id, `API key ${key.id} created by ${call.caller.agent.id}`);
-          return {
-            success: true,
-            message: "Key created. Keep it: it is not shown again.",
-            key: toKeyResponse(key),
-            credentials: toCredentials(apiKey),
-          };
-        }
+      const change = toAgentChange({ ...call, authority });
+      if (body.jwk) {
+        const { jwk } = await parseJwk(body.jwk);
+        const added = await addPublicKey(env.DB, change, settings, jwk);
+        if (added.result !== "created") throw keyRefused(added.result);
+        recordInBackground(call, call.params.id, `public key ${added.key.id} registered by ${call.caller.agent.id}`);
+        return {
+          success: true,
+          message: "Public key registered. Assertions that are signed with its private key are accepted from now on.",
+          key: toKeyResponse(added.key),
+          details: toKeyDetails([added.key]),
+        };
       }
+      const created = await createKey(env.DB, change, settings, config.peppers);
+      if (created.result !== "created") throw keyRefused(created.result);
+      const { key, apiKey } = created;
+      recordInBackground(call, call.params.id, `API key ${key.id} created by ${call.caller.agent.id}`);
+      return {
+        success: true,
+        message: "Key created. Keep it: it is not shown again.",
+        key: toKeyResponse(key),
+        credentials: toCredentials(apiKey),
+      };
     },
   }),
 
@@ -126,4 +177,31 @@ function toKeyResponse(key: AgentKey): z.input<typeof keySchema> {
     last_used_at: toTimestamp(key.lastUsedAt),
     allowed_ips: key.allowedIps ? [...key.allowedIps] : null,
   };
+}
+
+const toKeyDetails = (keys: readonly AgentKey[]): z.input<typeof keyDetailsSchema> =>
+  Object.fromEntries(keys.flatMap(({ id, jwk }) => (jwk ? [[id, { kid: jwk.kid, alg: jwk.alg }]] : [])));
+
+/** @throws {ApiError} 400 that names the member which is not one of a public key that can be used. */
+async function parseJwk(received: ReceivedJwk) {
+  const read = await readPublicJwk(received);
+  if ("jwk" in read) return read;
+  const { member: name, message: text } = read.fault;
+  throw badRequest(`jwk.${name} ${text}.`, [{ field: `jwk.${name}`, message: text }]);
+}
+
+/** The error for a key that an agent does not get. */
+function keyRefused(reason: "unknown" | "already_revoked" | "too_many" | "kid_taken"): ApiError {
+  switch (reason) {
+    case "unknown":
+    case "already_revoked":
+      return changeRefused(reason);
+    case "too_many":
+      return conflict("too_many_keys", `An agent may have ${MAX_KEYS_PER_AGENT} keys. Delete one first.`);
+    case "kid_taken":
+      return conflict(
+        "kid_taken",
+        "The agent has a key with this `kid`. Delete that one first, or send another `kid`.",
+      );
+  }
 }

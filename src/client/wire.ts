@@ -49,7 +49,7 @@ export interface Key {
   id: string;
   type: "secret" | "jwk";
   label: string | null;
-  /** The last four characters; empty for an old key until it is used. */
+  /** The last four characters, of a public key those of its `kid`; empty for an old key until it is used. */
   hint: string;
   created_at: Timestamp;
   created_by: Actor | null;
@@ -405,6 +405,11 @@ export interface ListKeysQuery {
 export interface KeyListResponse {
   success: true;
   keys: Key[];
+  /** The public keys among them, by their ids. */
+  details: Record<string, {
+    kid: string;
+    alg: "ES256" | "EdDSA" | "RS256" | "PS256";
+  }>;
   /** The `cursor` of the next page; null on the last one. */
   next_cursor: string | null;
 }
@@ -420,6 +425,32 @@ export interface CreateKeyRequest {
    */
   allowed_ips?: string[] | null | undefined;
   /**
+   * A public key (RFC 7517) instead of an API key: EC P-256 (ES256), OKP Ed25519 (EdDSA), or RSA of 2048 to 4096 bits
+   * with `alg` RS256 or PS256. Without a `kid` it gets its thumbprint.
+   */
+  jwk?: {
+    /** At most 16 characters. */
+    kty: string;
+    /** At most 1,024 characters. */
+    crv?: string | null | undefined;
+    /** At most 1,024 characters. */
+    x?: string | null | undefined;
+    /** At most 1,024 characters. */
+    y?: string | null | undefined;
+    /** At most 1,024 characters. */
+    n?: string | null | undefined;
+    /** At most 1,024 characters. */
+    e?: string | null | undefined;
+    /** At most 1,024 characters. */
+    alg?: string | null | undefined;
+    kid?: string | null | undefined;
+    /** At most 1,024 characters. */
+    use?: string | null | undefined;
+    /** At most 8 entries. */
+    key_ops?: string[] | null | undefined;
+    ext?: boolean | null | undefined;
+  } | null | undefined;
+  /**
    * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
    * characters.
    */
@@ -431,7 +462,17 @@ export interface CreateKeyResponse {
   success: true;
   message: string;
   key: Key;
-  credentials: Credentials;
+  /** The new API key; none for a public key. */
+  credentials?: {
+    /** Shown in this response and never again. */
+    api_key: string;
+    token_type: "Bearer";
+  };
+  /** The public keys among them, by their ids. */
+  details?: Record<string, {
+    kid: string;
+    alg: "ES256" | "EdDSA" | "RS256" | "PS256";
+  }>;
 }
 
 /** The body of `DELETE /agents/{id}/keys/{key_id}`. */

@@ -138,6 +138,7 @@ export const ERRORS = {
 
   agent_revoked: { status: 409, text: "A revoked agent cannot be changed." },
   too_many_keys: { status: 409, text: "The agent has as many API keys as it may have." },
+  kid_taken: { status: 409, text: "The agent has a public key with this `kid`." },
   unexpected_count: {
     status: 409,
     text: "The filter selects another number of agents than `expected`, which the dry run gave.",

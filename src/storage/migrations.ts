@@ -44,6 +44,13 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "deliveries.reset_at",
   ],
   "0009_audit_outbox.sql": ["audit_outbox", "audit_state"],
+  "0010_oauth.sql": [
+    "used_proofs",
+    "ended_tokens",
+    "api_keys.kid",
+    "sessions.dpop_jkt",
+    "agents.dpop_bound_access_tokens",
+  ],
 };
 
 /** The tables, and the columns that were added to a table, that the schema must have. */

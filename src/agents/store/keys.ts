@@ -6,11 +6,12 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
-import { END_TOKENS, toAgent, toJson, toList, type AgentRow } from "../agent-row.ts";
+import { AGENT_COLUMNS, END_TOKENS, toAgent, toJson, toList, type AgentRow } from "../agent-row.ts";
 import type { Agent } from "../agent.ts";
 import type { StoredKey } from "../api-key.ts";
 import { MAX_KEYS_PER_AGENT, type AgentKey } from "../key.ts";
 import type { PagePosition } from "../page.ts";
+import type { PublicJwk, StoredPublicKey } from "../public-key.ts";
 import { selectAgent } from "./agents.ts";
 
 interface KeyRow {
@@ -23,9 +24,11 @@ interface KeyRow {
   expires_at: number | null;
   last_used_at: number | null;
   allowed_ips: string | null;
+  jwk: string | null;
 }
 
-const KEY_COLUMNS = sql`k.id, k.type, k.label, k.hint, k.created_by, k.created_at, k.expires_at, k.last_used_at, k.allowed_ips`;
+const KEY_COLUMNS = sql`k.id, k.type, k.label, k.hint, k.created_by, k.created_at, k.expires_at, k.last_used_at, k.allowed_ips,
+  k.jwk`;
 const IS_VALID = sql`(k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
 
 const toKey = (row: KeyRow): AgentKey => ({
@@ -38,6 +41,7 @@ const toKey = (row: KeyRow): AgentKey => ({
   expiresAt: row.expires_at,
   lastUsedAt: row.last_used_at,
   allowedIps: toList(row.allowed_ips),
+  jwk: row.jwk === null ? null : (JSON.parse(row.jwk) as PublicJwk),
 });
 
 /** The valid keys of an agent after a position, the newest first, and whether there is such an agent. */
@@ -58,8 +62,11 @@ export async function readKeys(
   return { keys: keys!.results.map(toKey), agentExists: agents!.results.length > 0 };
 }
 
+/** A secret by its hash, or a public key. */
+export type NewStoredKey = StoredKey | StoredPublicKey;
+
 export interface AddedKey {
-  readonly key: StoredKey;
+  readonly key: NewStoredKey;
   readonly label: string | null;
   /** Milliseconds; null: no end. */
   readonly lifeMs: number | null;
@@ -69,33 +76,39 @@ export interface AddedKey {
 }
 
 /**
- * Inserts a key beside the others, unless the agent is revoked or has {@link MAX_KEYS_PER_AGENT}. Of two requests at once for the last
- * place, the second finds it taken.
+ * Inserts a key beside the others, unless the agent is revoked, has {@link MAX_KEYS_PER_AGENT}, or has a public key with the same `kid`,
+ * which may have expired a moment ago. Of two requests at once for the last place, or with one `kid`, the second finds it taken.
  */
 export async function insertKey(
   db: D1Database,
   id: string,
   { key, label, lifeMs, allowedIps, by, event }: AddedKey,
-): Promise<{ key: AgentKey | undefined; agent: Agent | undefined }> {
+): Promise<{ key: AgentKey | undefined; agent: Agent | undefined; isKidTaken: boolean }> {
   const changeId = newChangeId();
   const expiresAt = lifeMs === null ? sql`NULL` : sql`${DATABASE_NOW} + ${lifeMs}`;
-  const [, , inserted, agents] = await batchAsCaller<KeyRow & AgentRow>(db, by, [
+  const kid = "jwk" in key ? key.jwk.kid : null;
+  const values =
+    "jwk" in key
+      ? sql`'jwk', NULL, NULL, ${JSON.stringify(key.jwk)}, ${kid}`
+      : sql`'secret', ${key.hash}, ${key.pepperId}, NULL, NULL`;
+  const isKidTaken = sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.agent_id = ${id} AND k.kid = ${kid} AND k.id <> ${key.id})`;
+  const [, , inserted, agents] = await batchAsCaller<KeyRow & AgentRow & { kid_taken: number }>(db, by, [
     prepare(
       db,
-      sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, hint, label, created_by, created_at, expires_at, allowed_ips,
-          change_id)
-        SELECT ${key.id}, a.id, 'secret', ${key.hash}, ${key.pepperId}, ${key.hint}, ${label}, ${actorJson(by)}, ${DATABASE_NOW},
-          ${expiresAt}, ${toJson(allowedIps)}, ${changeId}
-        FROM agents a WHERE a.id = ${id} AND a.status <> 'revoked'
+      sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, jwk, kid, hint, label, created_by, created_at, expires_at,
+          allowed_ips, change_id)
+        SELECT ${key.id}, a.id, ${values}, ${key.hint}, ${label}, ${actorJson(by)}, ${DATABASE_NOW}, ${expiresAt},
+          ${toJson(allowedIps)}, ${changeId}
+        FROM agents a WHERE a.id = ${id} AND a.status <> 'revoked' AND NOT ${isKidTaken}
           AND (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND ${IS_VALID}) < ${MAX_KEYS_PER_AGENT}`,
     ),
     insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),
     prepare(db, sql`SELECT ${KEY_COLUMNS} FROM api_keys k WHERE k.id = ${key.id}`),
-    selectAgent(db, id),
+    prepare(db, sql`SELECT ${AGENT_COLUMNS}, ${isKidTaken} AS kid_taken FROM agents a WHERE a.id = ${id}`),
   ]);
   const [row] = inserted!.results;
   const [agent] = agents!.results;
-  return { key: row && toKey(row), agent: agent && toAgent(agent) };
+  return { key: row && toKey(row), agent: agent && toAgent(agent), isKidTaken: agent?.kid_taken === 1 };
 }
 
 /**
