@@ -158,10 +158,25 @@ export class AgentAuthClient {
    */
   createAgentKey(
     agentId: string,
-    body: wire.CreateKeyRequest = {},
+    body: Omit<wire.CreateKeyRequest, "jwk"> = {},
+    options?: CallOptions,
+  ): Promise<wire.CreateKeyResponse & Required<Pick<wire.CreateKeyResponse, "credentials">>> {
+    return this.#create(agentPath(agentId, "/keys"), options, body);
+  }
+
+  /**
+   * Registers a public key of an agent, which then proves itself without any secret (RFC 7523).
+   *
+   * @param jwk the public key (RFC 7517), with nothing private in it.
+   * @throws {ConflictError} `kid_taken`, `too_many_keys`, `agent_revoked`.
+   */
+  addAgentPublicKey(
+    agentId: string,
+    jwk: NonNullable<wire.CreateKeyRequest["jwk"]>,
+    body: Omit<wire.CreateKeyRequest, "jwk"> = {},
     options?: CallOptions,
   ): Promise<wire.CreateKeyResponse> {
-    return this.#create(agentPath(agentId, "/keys"), options, body);
+    return this.#create(agentPath(agentId, "/keys"), options, { ...body, jwk });
   }
 
   /** Ends a key of an agent and the sessions that it opened. If a lost response made it repeat the call, 404 is success. */
