@@ -153,7 +153,7 @@ const ask = (service: string, method: string, path: string) =>
   explain({ services, catalogue }, { service, method, path, permissions: HELD }).explanation;
 
 describe("for any path and method", () => {
-  for (const { numRuns, options } of extents(4000, 40_000)) {
+  for (const { numRuns, options } of extents(2000, 40_000)) {
     const title = `the URL that is built means what was checked, and nothing in it can be read otherwise: ${numRuns} requests`;
     it(title, options, () => buildUrls(numRuns));
   }
@@ -203,7 +203,7 @@ describe("for any path and method over a socket", () => {
     await worker?.stop();
   });
 
-  for (const { numRuns, options } of extents(300, 3000)) {
+  for (const { numRuns, options } of extents(100, 3000)) {
     const title = `the upstream gets only what the one permission of the agent covers, and as it was checked: ${numRuns} requests`;
     it(title, options, () => forward(numRuns));
   }

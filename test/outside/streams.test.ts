@@ -778,7 +778,7 @@ const cpu = () => {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 };
 
-describe("a body that is much longer when it is decoded", () => {
+describe("a body that is much longer when it is decoded", { tags: ["slow"] }, () => {
   /** So many megabytes of spaces under gzip, which makes a thousandth of them. */
   async function gzip(megabytes: number): Promise<Buffer> {
     const spaces = Buffer.alloc(MEGABYTE, " ");

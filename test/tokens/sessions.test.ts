@@ -58,32 +58,36 @@ describe("a session", () => {
     expect((await refresh(valid!)).status).toBe(200);
   });
 
-  it("is its own for each of 25 processes that share a key for an hour, lose answers, and start anew", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
-    const agent = await self.agent();
-    const start = async () => (await verify(agent, { expires_in: 300 })).body.token as Answer["body"];
-    const processes = await Promise.all(Array.from({ length: 25 }, start));
-    const ids = new Set(processes.map(({ access_token }) => sidOf(access_token)));
-    expect(ids.size).toBe(25);
-    for (let minute = 4; minute <= 60; minute += 4) {
-      later(240);
-      await Promise.all(
-        processes.map(async (token, index) => {
-          // Every fifth does not get its first answer, and one of them has been started anew.
-          if ((index + minute) % 5 === 0) await refresh(token.refresh_token);
-          processes[index] = index === 7 ? await start() : (await refresh(token.refresh_token)).body.token;
-        }),
-      );
-      const answers = await Promise.all(processes.map(({ access_token }) => reads(agent, access_token)));
-      expect(new Set(answers)).toEqual(new Set([200]));
-    }
-    const { results } = await self.env.DB.prepare("SELECT ended_at FROM sessions WHERE agent_id = ?1")
-      .bind(agent.id)
-      .all();
-    // One more is that by which the agent was made, and 15 are those of the process that was started again and again.
-    expect(results).toHaveLength(25 + 1 + 15);
-    expect(results.every(({ ended_at }) => ended_at === null)).toBe(true);
-  });
+  it(
+    "is its own for each of 25 processes that share a key for an hour, lose answers, and start anew",
+    { tags: ["slow"] },
+    async () => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const agent = await self.agent();
+      const start = async () => (await verify(agent, { expires_in: 300 })).body.token as Answer["body"];
+      const processes = await Promise.all(Array.from({ length: 25 }, start));
+      const ids = new Set(processes.map(({ access_token }) => sidOf(access_token)));
+      expect(ids.size).toBe(25);
+      for (let minute = 4; minute <= 60; minute += 4) {
+        later(240);
+        await Promise.all(
+          processes.map(async (token, index) => {
+            // Every fifth does not get its first answer, and one of them has been started anew.
+            if ((index + minute) % 5 === 0) await refresh(token.refresh_token);
+            processes[index] = index === 7 ? await start() : (await refresh(token.refresh_token)).body.token;
+          }),
+        );
+        const answers = await Promise.all(processes.map(({ access_token }) => reads(agent, access_token)));
+        expect(new Set(answers)).toEqual(new Set([200]));
+      }
+      const { results } = await self.env.DB.prepare("SELECT ended_at FROM sessions WHERE agent_id = ?1")
+        .bind(agent.id)
+        .all();
+      // One more is that by which the agent was made, and 15 are those of the process that was started again and again.
+      expect(results).toHaveLength(25 + 1 + 15);
+      expect(results.every(({ ended_at }) => ended_at === null)).toBe(true);
+    },
+  );
 
   it("ends for any generation that is older than the grace covers, and for nothing else", async () => {
     const agent = await self.agent();

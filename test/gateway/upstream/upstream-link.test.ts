@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { extents } from "../../support/extents.ts";
 import { canonicalPath } from "../../../src/policy/path.ts";
 import { locateMember, resolveLink } from "../../../src/gateway/upstream/upstream-link.ts";
 
@@ -176,14 +177,19 @@ describe("whatever an upstream writes, a client that joins the result to the gat
     }
   }
 
-  it("where a link is", () => {
+  for (const { numRuns, options } of extents(4000, 40_000)) {
+    it(`where a link is: ${numRuns} links`, options, () => tryLinks(numRuns));
+    it(`where a member has the name of a link: ${numRuns} links`, options, () => tryMembers(numRuns));
+  }
+
+  function tryLinks(numRuns: number): void {
     fc.assert(
       fc.property(text, paths, (link, basePath) => expectHarmless(resolveLink(link, scope(basePath)), true)),
-      { numRuns: 20_000 },
+      { numRuns },
     );
-  });
+  }
 
-  it("where a member has the name of a link", () => {
+  function tryMembers(numRuns: number): void {
     const examples: [string, string, "http" | "https"][] = [
       ["https:../../agents", "", "http"],
       ["https:orders/../../../../agents", "", "http"],
@@ -196,7 +202,7 @@ describe("whatever an upstream writes, a client that joins the result to the gat
         const target = locateMember(link, { ...scope(basePath), fetched });
         expectHarmless(target?.place === "other" ? link : target?.link, false);
       }),
-      { numRuns: 20_000, examples },
+      { numRuns, examples },
     );
-  });
+  }
 });

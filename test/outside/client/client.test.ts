@@ -856,7 +856,7 @@ describe("a signal", () => {
 });
 
 describe("a listing", () => {
-  it("of 10,000 activities comes whole, in order, page by page", { timeout: 60_000 }, async () => {
+  it("of 10,000 activities comes whole, in order, page by page", { timeout: 60_000, tags: ["slow"] }, async () => {
     const agent = await worker.agent(["lab:things:read"]);
     await worker.sql(
       `INSERT INTO activity (id, agent_id, at, ip_address, status, message, batch)

@@ -277,7 +277,7 @@ describe("the examples", () => {
     expect(output).toContain("success sample GET /orders/1");
   });
 
-  it("octokit.ts, stripe.ts and any-sdk.ts call through the gateway", async () => {
+  it("octokit.ts, stripe.ts and any-sdk.ts call through the gateway", { tags: ["slow"] }, async () => {
     expect(await example("octokit")).toBe("From GitHub\n");
     expect(await example("stripe")).toBe("[ 'cus_1' ]\n");
     expect(await example("any-sdk")).toContain("lamp");
@@ -285,7 +285,7 @@ describe("the examples", () => {
     expect(stripe.seen[0]!.headers).toContainEqual(["authorization", "Bearer rk_of-the-company"]);
   });
 
-  it("middleware.ts guards a Hono, an Express and a Next.js route", async () => {
+  it("middleware.ts guards a Hono, an Express and a Next.js route", { tags: ["slow"] }, async () => {
     const check = `const { hono, GET } = await import("./examples/middleware.ts");
       console.log((await hono.request("/tickets")).status, (await GET(new Request("http://x/"), {})).status);`;
     const output = await run(ROOT, "node", ["--input-type=module", "-e", check], { AGENTAUTH_URL: worker.url });
