@@ -21,7 +21,7 @@ export async function startGateway(
   return {
     origin: worker.url,
     bootstrapToken: testSecrets.ADMIN_BOOTSTRAP_TOKEN,
-    own: { pid: worker.pid, keepHouse: () => worker.keepHouse() },
+    own: { pid: worker.pid, runJobs: () => worker.runJobs() },
     isLimited: limits === "real",
     standingTtlMs: 0,
     refreshGraceMs: 0,

@@ -45,7 +45,7 @@ export interface Target {
   readonly upstream: HostileUpstream;
   readonly readers: Readers;
   /** The Worker that the attack started itself; undefined behind `--url`. */
-  readonly own?: { readonly pid: number; keepHouse(): Promise<void> };
+  readonly own?: { readonly pid: number; runJobs(): Promise<void> };
   /** Whether the gateway's own rate limits hold. */
   readonly isLimited: boolean;
   /** How long reads may go on after a revocation, in milliseconds. */

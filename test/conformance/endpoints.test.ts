@@ -54,12 +54,12 @@ describe("who may call", () => {
 
   it.each(closed.filter(([, auth]) => NOT_THEIRS[auth]))("%s: not by another agent", async (endpoint, auth) => {
     const { method, path } = at(endpoint);
-    const wished: Record<string, object> = {
+    const bodies: Record<string, object> = {
       tier: { tier: "pro" },
       status: { status: "active" },
       permissions: { permissions: ["*:*:*"] },
     };
-    const json = wished[path.split("/").at(-1)!] ?? { is_active: false };
+    const json = bodies[path.split("/").at(-1)!] ?? { is_active: false };
     const refused = await call(method, path, { token: stranger.token, ...(method === "PUT" && { json }) });
     isError(refused, NOT_THEIRS[auth]!);
     if (auth !== "own") expect(refused.body).toMatchObject({ error: "Insufficient permissions", required: "*:*:*" });

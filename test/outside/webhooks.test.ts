@@ -134,12 +134,12 @@ describe.concurrent("a Worker that is killed in the middle of its deliveries", {
       const unfinished = await worker.sql("SELECT count(*) AS n FROM deliveries WHERE status = 'pending'");
       const lost = Number(events[0]!.n) + Number(unfinished[0]!.n);
       expect(lost).toBeGreaterThan(0);
-      await worker.keepHouse();
+      await worker.runJobs();
       // Three minutes pass: claims of the dead end, and messages that were never sent are missed.
       await worker.sql(
         "UPDATE deliveries SET next_attempt_at = next_attempt_at - 180000, enqueued_at = enqueued_at - 180000 WHERE status = 'pending'",
       );
-      await worker.keepHouse();
+      await worker.runJobs();
       const done = await until(async () => {
         const [row] = await worker.sql("SELECT count(*) AS n, sum(status = 'success') AS done FROM deliveries");
         return Number(row!.n) === KILLED && Number(row!.done) === KILLED;

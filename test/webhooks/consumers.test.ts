@@ -247,7 +247,7 @@ describe("the outbox", () => {
     expect(names.filter((name) => name === "agent.tier_updated")).toHaveLength(1);
   });
 
-  it("does not wait for a webhook whose list of events is broken, which can be read, mended and deleted", async () => {
+  it("does not wait for a webhook whose list of events is broken, which can be read, replaced and deleted", async () => {
     const at = receiver();
     const doomed = await self.agent();
     const { id: other } = await hook(self, agent, { url: at.url });
@@ -260,8 +260,8 @@ describe("the outbox", () => {
     const listed = (await self.call("/webhooks", { token: agent.token })).body.webhooks;
     expect(listed.map((one: { events: string[] }) => one.events)).toContainEqual([]);
     const json = { events: ["agent.revoked"] };
-    const mended = await self.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json });
-    expect(mended.body.webhook.events).toEqual(["agent.revoked"]);
+    const replaced = await self.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json });
+    expect(replaced.body.webhook.events).toEqual(["agent.revoked"]);
     expect((await self.call(`/agents/${doomed.id}`, { method: "DELETE", token: admin.token })).status).toBe(200);
     expect((await self.call(`/webhooks/${last}`, { token: admin.token })).status).toBe(404);
     expect(other).not.toBe(id);

@@ -249,7 +249,7 @@ describe("a delivery that the queue brings twice", () => {
   });
 });
 
-describe("an attempt that ends after its delivery was begun anew", () => {
+describe("an attempt that ends after its delivery was started again", () => {
   it.each([
     ["its success", "200", 1],
     ["its failure", "500", 1],
@@ -361,7 +361,7 @@ describe("a receiver that fails", () => {
     expect(await at.arrived()).toHaveLength(3);
   });
 
-  it("is given up after ten attempts, and can be begun anew by hand, under the same id", async () => {
+  it("is given up after ten attempts, and can be started again by hand, under the same id", async () => {
     const { where, agent, at, id, only } = await sent(`${"500,".repeat(10)}200`);
     for (let round = 0; round < 40 && (await only()).status === "pending"; round++) {
       later(Math.max(0, Date.parse((await only()).next_attempt_at) - now()) + 1);
@@ -382,7 +382,7 @@ describe("a receiver that fails", () => {
     expect(new Set(ids)).toEqual(new Set([failed.id]));
   });
 
-  it("that was mended need not wait for the schedule: what is not due within a minute can be begun anew", async () => {
+  it("that was repaired need not wait for the schedule: what is not due within a minute can be started again", async () => {
     const { where, agent, at, id, only } = await sent("500,500,200");
     const again = async () => post(where, agent, `/webhooks/${id}/deliveries/${(await only()).id}/redeliver`);
     expect((await again()).body.code).toBe("delivery_pending");

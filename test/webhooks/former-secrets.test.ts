@@ -170,7 +170,7 @@ describe("a new encryption key", () => {
     await resealSecrets(env.DB, keys, Date.now(), 500);
     expect(errors.mock.calls.length).toBeGreaterThan(logged);
 
-    // Its owner mends it by a new secret.
+    // Its owner replaces it by a new secret.
     const promoted = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys }) });
     await regenerate(promoted, broken.id);
     await promoted.call(`/webhooks/${broken.id}/test`, { method: "POST", token: agent.token });

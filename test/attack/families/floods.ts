@@ -23,7 +23,7 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 async function settle(lab: Lab, count: () => number, longestMs: number): Promise<void> {
   const until = Date.now() + longestMs;
   for (let still = 0, before = 0; still < 3 && Date.now() < until;) {
-    await lab.own?.keepHouse();
+    await lab.own?.runJobs();
     await pause(1500);
     still = count() === before ? still + 1 : 0;
     before = count();

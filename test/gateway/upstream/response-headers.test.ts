@@ -11,10 +11,10 @@ import { zendesk } from "../../../src/policy/services/zendesk.ts";
 const own: ServiceDefinition = { name: "own", credential: { scheme: "bearer" }, rules: [] };
 
 /** What an agent gets of an upstream's headers, without those that the gateway sets itself. */
-function passed(sent: Record<string, string>, definition = own, needles: string[] = []): Record<string, string> {
+function passed(sent: Record<string, string>, definition = own, secrets: string[] = []): Record<string, string> {
   const received = new Headers(sent);
   const headers = new Headers(received);
-  setResponseHeaders(headers, received, definition, needles, (url) => url);
+  setResponseHeaders(headers, received, definition, secrets, (url) => url);
   const ours = new Set([
     "cache-control",
     "vary",

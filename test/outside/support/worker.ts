@@ -32,7 +32,7 @@ export interface Worker {
   /** One statement in its database. */
   sql(statement: string, ...bindings: unknown[]): Promise<Record<string, unknown>[]>;
   /** The minute's cron trigger. */
-  keepHouse(): Promise<void>;
+  runJobs(): Promise<void>;
   /** Ends workerd as a power failure does. `stop` it all the same. */
   kill(): void;
   /** What the Worker logged. */
@@ -182,7 +182,7 @@ function workerAt(
           .all()
       ).results;
     },
-    async keepHouse() {
+    async runJobs() {
       await (await server.getWorker(name)).scheduled({ cron: "* * * * *" });
     },
     kill: () => void process.kill(self.pid, "SIGKILL"),
