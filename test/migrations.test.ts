@@ -1,5 +1,6 @@
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { BUILT_IN_CATALOGUE } from "../src/permissions/catalogue.ts";
 import { world } from "./support/world.ts";
 
 /** The statements of a migration that change rows of a former version, without the comments before them. */
@@ -143,5 +144,87 @@ describe("0004", () => {
       .bind(id)
       .run();
     expect(await version()).toBe(3);
+  });
+});
+
+describe("0008", () => {
+  const rowOf = async (id: string) => {
+    const row = (await env.DB.prepare(
+      "SELECT permissions, grants, grants_version, grants_due_at FROM agents WHERE id = ?1",
+    )
+      .bind(id)
+      .first<{ permissions: string; grants: string; grants_version: number; grants_due_at: number | null }>())!;
+    const grants = JSON.parse(row.grants) as { id: string; permission: string; actions?: string[]; where?: object }[];
+    return { ...row, permissions: JSON.parse(row.permissions) as string[], grants };
+  };
+  /** An agent as a Worker of the former version inserts it. */
+  const insertFormer = (id: string, permissions: string[]) =>
+    env.DB.prepare(
+      `INSERT INTO agents (id, name, owner_email, permissions, status, tier, created_at, updated_at)
+       VALUES (?1, 'former', 'owner@example.com', ?2, 'active', 'free', 1, 1)`,
+    )
+      .bind(id, JSON.stringify(permissions))
+      .run();
+  const holdersOf = async (permission: string) => {
+    const { results } = await env.DB.prepare("SELECT agent_id FROM agent_permissions WHERE permission = ?1")
+      .bind(permission)
+      .all<{ agent_id: string }>();
+    return results.map(({ agent_id }) => agent_id);
+  };
+
+  it("makes a grant without limits of each permission that an agent of a former version has", async () => {
+    const wildcards = Object.entries(BUILT_IN_CATALOGUE).flatMap(([service, resources]) =>
+      Object.entries(resources).map(([resource, actions]) => ({ permission: `${service}:${resource}:*`, actions })),
+    );
+    const others = ["*:*:*", "github:*:*", "github:issues:read", "lab:things:*"].map((permission) => ({ permission }));
+    const expected = [...wildcards, ...others].toSorted((a, b) => (a.permission < b.permission ? -1 : 1));
+    await insertFormer("agt_former_0008", expected.map(({ permission }) => permission).toReversed());
+    // As the database of the former version had it.
+    await env.DB.batch([
+      env.DB.prepare("UPDATE agents SET grants = '[]', grants_version = 5 WHERE id = 'agt_former_0008'"),
+      env.DB.prepare("UPDATE agents SET grants = NULL, grants_version = 1 WHERE id = 'agt_former_0008'"),
+    ]);
+    for (const change of changesOf("0008_grants.sql", /^UPDATE agents SET permissions/)) {
+      await env.DB.prepare(change).run();
+    }
+    const { permissions, grants, grants_due_at } = await rowOf("agt_former_0008");
+    expect(grants.map(({ permission, actions }) => ({ permission, ...(actions && { actions }) }))).toEqual(expected);
+    for (const { id } of grants) expect(id).toMatch(/^gra_[0-9a-f]{24}$/);
+    expect(new Set(grants.map(({ id }) => id)).size).toBe(grants.length);
+    expect(permissions).toEqual(expected.map(({ permission }) => permission));
+    expect(grants_due_at).toBeNull();
+    expect(await holdersOf("lab:things:*")).toContain("agt_former_0008");
+  });
+
+  it("keeps what is limited when a Worker of the former version writes permissions, and widens nothing", async () => {
+    const id = "agt_former_limits";
+    await insertFormer(id, ["lab:notes:read", "lab:things:read"]);
+    const limited = [
+      { id: "gra_1", permission: "lab:things:write", where: { "path.id": { eq: "1" } }, created_at: 1 },
+      { id: "gra_2", permission: "lab:notes:read", created_at: 1 },
+      { id: "gra_3", permission: "lab:notes:write", expires_at: 9e12, created_at: 1 },
+    ];
+    await env.DB.prepare(
+      `UPDATE agents SET grants = ?2, permissions = '["lab:notes:read"]', grants_version = grants_version + 1 WHERE id = ?1`,
+    )
+      .bind(id, JSON.stringify(limited))
+      .run();
+    const before = await rowOf(id);
+    const write = (permissions: string[]) =>
+      env.DB.prepare("UPDATE agents SET permissions = ?2 WHERE id = ?1").bind(id, JSON.stringify(permissions)).run();
+    await write(["lab:things:write", "lab:things:read", "lab:notes:read", "lab:notes:write"]);
+    const after = await rowOf(id);
+    expect(after.grants_version).toBe(before.grants_version + 1);
+    expect(after.permissions).toEqual(["lab:notes:read", "lab:things:read"]);
+    expect(after.grants.slice(0, 3)).toEqual(limited);
+    expect(after.grants.slice(3).map(({ permission }) => permission)).toEqual(["lab:things:read"]);
+    await write([]);
+    const empty = await rowOf(id);
+    expect(empty.permissions).toEqual([]);
+    expect(empty.grants.map((one) => one.id)).toEqual(["gra_1", "gra_3"]);
+    expect(await holdersOf("lab:things:write")).toContain(id);
+    expect(await holdersOf("lab:notes:read")).not.toContain(id);
+    await env.DB.prepare("DELETE FROM agents WHERE id = ?1").bind(id).run();
+    expect(await holdersOf("lab:things:write")).not.toContain(id);
   });
 });

@@ -3,9 +3,12 @@ import type { Agent } from "../agents/agent.ts";
 import type { Registrar } from "../agents/register.ts";
 import type { Config } from "../config/config.ts";
 import { equalSecrets } from "../crypto/hmac.ts";
+import { expandGrants, unlimitedPermissions } from "../grants/grant.ts";
+import { isUnlimited, type GrantLimits } from "../permissions/grant.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { intersectPermissions } from "../permissions/match.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
+import { grantsOfToken } from "../tokens/authorization-details.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { getTokenStatus, isStatusCached } from "../tokens/token-status.ts";
 import { limitAgent, limitToken, rememberAgentOf } from "./rate-limit.ts";
@@ -18,8 +21,15 @@ import { isInNetworks } from "../validation/ip-address.ts";
 export interface Caller {
   readonly agent: Agent;
   readonly claims: AccessClaims;
-  /** The permissions that both the token and the agent have now. */
+  /**
+   * The permissions that both the token and the agent have without a limit and without an end. What is limited is not among them, so
+   * that nothing that asks for a permission takes a part of it for the whole.
+   */
   readonly permissions: ReadonlySet<string>;
+  /** All that the token gives, with its limits. A request has to be within one of these and within one of {@link agentGrants}. */
+  readonly tokenGrants: readonly GrantLimits[];
+  /** All that the agent has, with its limits. Those that have ended are among them: see `hasEnded`. */
+  readonly agentGrants: readonly GrantLimits[];
   readonly isAdmin: boolean;
 }
 
@@ -124,11 +134,18 @@ export const authorityOf = ({ claims }: Caller, required: readonly string[]): Au
 function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
   const cached = callerCache.get(claims);
   if (cached?.agent === agent) return cached.caller;
-  const permissions = intersectPermissions(claims.scope, agent.permissions, config.catalogue);
-  const caller = { agent, claims, permissions, isAdmin: permissions.has(ADMIN) };
+  const { catalogue } = config;
+  const agentGrants = expandGrants(agent.grants);
+  const tokenGrants = grantsOfToken(claims, agent.grants, catalogue);
+  const permissions = intersectPermissions(wholeOf(tokenGrants), wholeOf(agentGrants), catalogue);
+  const caller = { agent, claims, permissions, tokenGrants, agentGrants, isAdmin: permissions.has(ADMIN) };
   callerCache.set(claims, { agent, caller });
   return caller;
 }
+
+/** The permissions that are given without a limit and without an end. */
+const wholeOf = (grants: readonly GrantLimits[]): string[] =>
+  grants.filter(isUnlimited).map(({ permission }) => permission);
 
 /**
  * Returns who registers an agent: a stranger, an agent, or the holder of the bootstrap token.
@@ -145,7 +162,7 @@ export async function authenticateRegistrar(context: AuthenticationContext): Pro
   }
   const caller = await admit(context, 0);
   // A registrar can grant no more than it has at the time when the grant is written.
-  const required = caller.isAdmin ? [ADMIN] : caller.agent.permissions;
+  const required = caller.isAdmin ? [ADMIN] : unlimitedPermissions(caller.agent.grants);
   return { kind: "agent", permissions: caller.permissions, authority: authorityOf(caller, required) };
 }
 

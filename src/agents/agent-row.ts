@@ -1,5 +1,6 @@
 import { sql } from "../database/sql.ts";
-import { NEXT_SECOND } from "../database/time.ts";
+import { DATABASE_NOW, NEXT_SECOND } from "../database/time.ts";
+import { parseGrants, permissionsNow } from "../grants/grant.ts";
 import type { Agent, AgentRateLimit, Status, Tier } from "./agent.ts";
 
 /** A row of `agents` with the {@link AGENT_COLUMNS}. */
@@ -7,7 +8,8 @@ export interface AgentRow {
   id: string;
   name: string;
   owner_email: string;
-  permissions: string;
+  grants: string | null;
+  grants_version: number;
   status: Status;
   tier: Tier;
   rate_limit: AgentRateLimit | null;
@@ -16,11 +18,13 @@ export interface AgentRow {
   last_verified_at: number | null;
   created_at: number;
   updated_at: number;
+  /** The database's time. */
+  read_at: number;
 }
 
 /** The columns of {@link AgentRow}, for statements that read `agents a`, alone or in a join. */
-export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.permissions, a.status, a.tier, a.rate_limit, a.allowed_ips,
-  a.token_version, a.last_verified_at, a.created_at, a.updated_at`;
+export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.grants, a.grants_version, a.status, a.tier, a.rate_limit, a.allowed_ips,
+  a.token_version, a.last_verified_at, a.created_at, a.updated_at, ${DATABASE_NOW} AS read_at`;
 
 /**
  * SQL that revokes every token and session of an agent: its tokens carry the version that they were issued under. `not_before` is
@@ -29,11 +33,14 @@ export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.permissions, a.s
 export const END_TOKENS = sql`token_version = token_version + 1, not_before = max(${NEXT_SECOND}, not_before + 1)`;
 
 export function toAgent(row: AgentRow): Agent {
+  const grants = parseGrants(row.grants);
   return {
     id: row.id,
     name: row.name,
     ownerEmail: row.owner_email,
-    permissions: JSON.parse(row.permissions) as string[],
+    permissions: permissionsNow(grants, row.read_at),
+    grants,
+    grantsVersion: row.grants_version,
     status: row.status,
     tier: row.tier,
     rateLimit: row.rate_limit,

@@ -1,3 +1,5 @@
+import type { Grant } from "../grants/grant.ts";
+
 export const STATUSES = ["active", "inactive", "suspended", "revoked"] as const;
 export const TIERS = ["free", "pro", "enterprise"] as const;
 
@@ -13,7 +15,12 @@ export interface Agent {
   readonly id: string;
   readonly name: string;
   readonly ownerEmail: string;
+  /** The sorted set of permissions that some grant gave when the agent was read, limited ones included. */
   readonly permissions: readonly string[];
+  /** Those that have ended, but are still kept, included. */
+  readonly grants: readonly Grant[];
+  /** Changes with the grants. */
+  readonly grantsVersion: number;
   readonly status: Status;
   readonly tier: Tier;
   /** Requests a minute. Null: its tier's. */

@@ -1,5 +1,7 @@
 import type { Authority } from "../authority/authority.ts";
+import { toPermissionList, type LimitedGrant } from "../grants/grant-row.ts";
 import { newEvent } from "../outbox/event.ts";
+import type { Catalogue } from "../permissions/catalogue.ts";
 import type { Agent, Status, Tier } from "./agent.ts";
 import {
   deleteAgent,
@@ -40,19 +42,32 @@ export async function setStatus(db: D1Database, change: AgentChange, status: Sta
   return toChangeResult(updated, updated.agent?.status === status);
 }
 
+/** The result of a change of permissions. */
+export type PermissionsResult =
+  | AgentChangeResult
+  /** The list says nothing of the limits that the agent has. */
+  | { readonly result: "limited_grant"; readonly limited: LimitedGrant };
+
 /**
- * Sets an agent's permissions. A permission that is removed is denied from the next request on, or within `STANDING_TTL_SECONDS` for
- * reads through the gateway, also to tokens that are already issued. A permission that is added needs a new token. One D1 round trip.
+ * Sets an agent's permissions, as grants without limits. A permission that is removed is denied from the next request on, or within
+ * `STANDING_TTL_SECONDS` for reads through the gateway, also to tokens that are already issued. A permission that is added needs a new
+ * token. One D1 round trip.
+ *
+ * A list never widens a grant with limits and never takes one away, because its writer may not know of the limits. The same permission
+ * keeps its grants, so that writing back what was read changes nothing.
  */
 export async function setPermissions(
   db: D1Database,
   change: AgentChange,
   permissions: readonly string[],
-): Promise<AgentChangeResult> {
+  catalogue: Catalogue,
+): Promise<PermissionsResult> {
   const { id, by, now } = change;
-  const unique = [...new Set(permissions)];
-  const event = newEvent("agent.permissions_updated", id, now, { ...updateData(change), permissions: unique });
-  const updated = await updatePermissions(db, id, unique, { by, events: [event] });
+  const sorted = [...new Set(permissions)].toSorted();
+  const event = newEvent("agent.permissions_updated", id, now, { ...updateData(change), permissions: sorted });
+  const list = toPermissionList(sorted, catalogue, now);
+  const updated = await updatePermissions(db, id, list, { by, events: [event] });
+  if (!updated.changed && updated.limited) return { result: "limited_grant", limited: updated.limited };
   return toChangeResult(updated, updated.agent?.status !== "revoked");
 }
 

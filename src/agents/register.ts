@@ -3,8 +3,10 @@ import type { Config } from "../config/config.ts";
 import type { Peppers } from "../crypto/pepper.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
+import { unlimited } from "../permissions/grant.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { missingPermissions, isGranted } from "../permissions/match.ts";
+import { newGrant, permissionsNow } from "../grants/grant.ts";
 import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
 import type { Metadata } from "./details.ts";
@@ -72,13 +74,16 @@ export async function createAgent(
   { name, ownerEmail, description, permissions, metadata, allowedIps, keyLifeMs }: NewAgent,
   status: "active" | "inactive",
   registrar: Registrar,
-  { peppers, now }: { peppers: Peppers; now: number },
+  { peppers, catalogue, now }: { peppers: Peppers; catalogue: Catalogue; now: number },
 ): Promise<{ agent: Agent; apiKey: string }> {
+  const grants = [...new Set(permissions)].map((one) => newGrant(unlimited(one), catalogue, now));
   const agent: Agent = {
     id: `agt_${randomBase62(24)}`,
     name,
     ownerEmail,
-    permissions: [...new Set(permissions)],
+    permissions: permissionsNow(grants, now),
+    grants,
+    grantsVersion: 1,
     status,
     tier: "free",
     rateLimit: null,

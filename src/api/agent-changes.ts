@@ -4,6 +4,7 @@ import { STATUSES, TIERS, type Status } from "../agents/agent.ts";
 import { hasRecentProof, requireRecentProof } from "../access/recent-proof.ts";
 import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeResult } from "../agents/change.ts";
 import { validatePermissions } from "../agents/grants.ts";
+import type { LimitedGrant } from "../grants/grant-row.ts";
 import { rotateKey } from "../agents/rotate-key.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
@@ -100,7 +101,8 @@ export const agentChangeRoutes = [
       const { env, config, body } = call;
       const faults = validatePermissions(body.permissions, config.catalogue);
       if (faults.length > 0) throw invalidPermissions(faults);
-      const changed = await setPermissions(env.DB, toAgentChange(call), body.permissions);
+      const changed = await setPermissions(env.DB, toAgentChange(call), body.permissions, config.catalogue);
+      if (changed.result === "limited_grant") throw limitedGrant(changed.limited);
       return toChangeResponse(call, changed, `permissions are ${body.permissions.join(" ") || "none"}`);
     },
   }),
@@ -200,6 +202,19 @@ export function invalidPermissions(faults: ReturnType<typeof validatePermissions
     `Not every permission can be granted. ${first?.permission}: ${first?.message}`,
     faults,
     "unknown_permission",
+  );
+}
+
+/** 409 for a list of permissions that would widen, or take away, what a grant limits. */
+function limitedGrant({ reason, permission, grantId, granted }: LimitedGrant): ApiError {
+  const what = {
+    wider: `${permission} reaches what the grant ${grantId} (${granted}) gives with limits only.`,
+    dropped: `${permission} is granted with limits (${grantId}), and the list leaves it out.`,
+    ended: `${permission} was granted with an end (${grantId}), which has passed; the list would grant it for ever.`,
+  }[reason];
+  return conflict(
+    "limited_grant",
+    `${what} Nothing was changed. PUT /agents/{id}/grants sets grants with their limits.`,
   );
 }
 

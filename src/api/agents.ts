@@ -100,6 +100,7 @@ export const agentRoutes = [
       };
       const { agent, apiKey } = await createAgent(env.DB, newAgent, decision.status, caller, {
         peppers: config.peppers,
+        catalogue: config.catalogue,
         now,
       });
       recordInBackground(call, agent.id, "registered");

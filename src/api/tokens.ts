@@ -7,6 +7,7 @@ import { toHex } from "../crypto/random.ts";
 import { addressNotAllowed, ApiError, badRequest, unauthorized } from "../http/errors.ts";
 import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
+import { grantsNow } from "../grants/grant.ts";
 import { newEvent } from "../outbox/event.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { publicKeySet } from "../tokens/keys.ts";
@@ -103,8 +104,10 @@ export const tokenRoutes = [
           });
           throw refusalOf(verified);
         case "exceeds_agent": {
-          const held = new Set(verified.agent.permissions);
-          const wider = missingPermissions(limits.scope ?? [], held, config.catalogue);
+          const { grants, permissions } = verified.agent;
+          const held = new Set(grantsNow(grants, now).map(({ permission }) => permission));
+          const wanted = (limits.scope ?? []).filter((one) => !permissions.includes(one));
+          const wider = missingPermissions(wanted, held, config.catalogue);
           throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));
         }
         case "verified":

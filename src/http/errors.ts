@@ -136,6 +136,10 @@ export const ERRORS = {
   method_not_allowed: { status: 405, text: "The path does not have this method; `Allow` lists those that it has." },
   body_timeout: { status: 408, text: "The body did not arrive in time." },
 
+  limited_grant: {
+    status: 409,
+    text: "The list of permissions would widen a grant with limits, or take it away; `PUT /agents/{id}/grants` can.",
+  },
   agent_revoked: { status: 409, text: "A revoked agent cannot be changed." },
   too_many_keys: { status: 409, text: "The agent has as many API keys as it may have." },
   kid_taken: { status: 409, text: "The agent has a public key with this `kid`." },

@@ -1,3 +1,4 @@
+import type { Conditions, Scalar, Where } from "../permissions/grant.ts";
 import { watchedNameIn, watchNames, decodeFormText, decodeName, type WatchedNames } from "./parameter-name.ts";
 import type { Rule } from "./rule.ts";
 import type { Part } from "./multipart.ts";
@@ -5,25 +6,6 @@ import type { FormFields } from "./form.ts";
 
 // How far a grant reaches: the conditions on what a request says, and the judge of them. It is complete in itself, but grants do not
 // carry limits yet, so the Worker does not load it.
-
-/** What a condition compares a value with. */
-export type Scalar = string | number | boolean;
-
-/** The conditions on one field, all of which must hold. */
-interface Conditions {
-  readonly eq?: Scalar;
-  readonly in?: readonly Scalar[];
-  /** Numbers only, inclusive. */
-  readonly min?: number;
-  readonly max?: number;
-  /** `*` matches any text within one segment. Only for the names of files and branches. */
-  readonly glob?: string;
-  /** Only for fields whose values are a closed list. */
-  readonly not_in?: readonly Scalar[];
-}
-
-/** The limits of a grant: field (`path.owner`, `query.state`, `body.amount`) → conditions, all of which must hold. */
-export type Where = Readonly<Record<string, Conditions>>;
 
 /** What a service says about one field that grants may limit. */
 export interface LimitDefinition {

@@ -43,6 +43,7 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "deliveries.attempt_id",
     "deliveries.reset_at",
   ],
+  "0008_grants.sql": ["agents.grants", "agents.grants_version", "agents.grants_due_at"],
   "0009_audit_outbox.sql": ["audit_outbox", "audit_state"],
   "0010_oauth.sql": [
     "used_proofs",

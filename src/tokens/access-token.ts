@@ -5,6 +5,13 @@ import type { SigningKey } from "../config/config.ts";
 import { digestKey } from "../crypto/digest.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { BoundedCache } from "../memory/bounded-cache.ts";
+import type { GrantLimits } from "../permissions/grant.ts";
+import {
+  readAuthorizationDetails,
+  toAuthorizationDetails,
+  type GrantReference,
+  type TokenGrants,
+} from "./authorization-details.ts";
 import { ALGORITHM, signingKey, verificationKey } from "./keys.ts";
 import { hasLowS, withLowS } from "./signature.ts";
 
@@ -20,7 +27,12 @@ export interface AccessClaims {
   readonly ver: number;
   /** The last proof by API key. Undefined in a token of the former format. */
   readonly authTime: number | undefined;
+  /** The permissions that it gives without limits. */
   readonly scope: readonly string[];
+  /** Those that it gives with limits or an end (`authorization_details`). */
+  readonly details: readonly GrantLimits[];
+  /** Grants that it has by their ids. */
+  readonly reference: GrantReference | null;
   /** The digest of the token's text, under which the isolate remembers what it knows about it. */
   readonly digest: string;
 }
@@ -39,7 +51,7 @@ const MAX_TOKEN_LENGTH = 8192;
 export interface AccessGrant {
   readonly agentId: string;
   readonly tier: string;
-  readonly permissions: readonly string[];
+  readonly grants: TokenGrants;
   readonly basis: TokenBasis;
   readonly version: number;
   readonly authTime: number;
@@ -51,11 +63,13 @@ export interface AccessGrant {
 
 /** Signs an access token as a JWT of RFC 9068. */
 export async function issueAccessToken(grant: AccessGrant, settings: AccessTokenSettings): Promise<string> {
-  const { agentId, tier, permissions, basis, version, authTime, issuedAt, ttl = settings.accessTokenTtl } = grant;
+  const { agentId, tier, grants, basis, version, authTime, issuedAt, ttl = settings.accessTokenTtl } = grant;
   const { kid, key } = signingKey(settings.signingKeys);
+  const details = toAuthorizationDetails(grants);
   const token = await new SignJWT({
     client_id: agentId,
-    scope: permissions.join(" "),
+    scope: grants.scope.join(" "),
+    ...(details && { authorization_details: details }),
     tier,
     ...(basis.keyId === undefined ? { sid: basis.sessionId } : { key_id: basis.keyId }),
     ver: version,
@@ -88,7 +102,10 @@ interface VerifiedToken {
 /** The claims of verified tokens by the digest of the token's text. */
 const claimsCache = new BoundedCache<VerifiedToken>(
   8_000_000,
-  ({ claims }) => 400 + claims.scope.reduce((bytes, permission) => bytes + 32 + permission.length * 2, 0),
+  ({ claims: { scope, details, reference } }) =>
+    400 +
+    scope.reduce((bytes, permission) => bytes + 32 + permission.length * 2, 0) +
+    (details.length > 0 || reference ? JSON.stringify([details, reference]).length * 4 : 0),
 );
 
 /** Why a token is refused. `token_expired` is returned only for a token that this service signed. */
@@ -167,6 +184,8 @@ function toClaims(payload: JWTPayload, digest: string): AccessClaims | undefined
   if (iat === undefined || exp === undefined || !sub || !jti) return undefined;
   if ([sub, jti, scope].some((claim) => typeof claim !== "string")) return undefined;
   const basis = toBasis(payload);
+  const limited = readAuthorizationDetails(payload.authorization_details);
+  if (!limited) return undefined;
   if (!basis || !isWholeNumber(ver) || (authTime !== undefined && !isWholeNumber(authTime))) return undefined;
   return {
     sub,
@@ -177,6 +196,7 @@ function toClaims(payload: JWTPayload, digest: string): AccessClaims | undefined
     ver: ver as number,
     authTime: authTime as number | undefined,
     scope: (scope as string).split(" ").filter(Boolean),
+    ...limited,
     digest,
   };
 }

@@ -56,7 +56,7 @@ export async function refreshFormer(
   return {
     outcome: "replayed",
     agentId,
-    tokens: await issueForFamily(record, sessionId, formerSuccessor, now, settings),
+    tokens: await issueForFamily(record, sessionId, formerSuccessor, now, config, settings),
   };
 }
 
@@ -65,12 +65,14 @@ function issueForFamily(
   sessionId: string,
   refreshToken: string,
   now: number,
+  { catalogue }: Config,
   settings: AccessTokenSettings,
 ): Promise<TokenPair> {
   const version = agent.tokenVersion;
   return issueTokens(
-    { agent, basis: { sessionId }, version, authTime: openedAt, tokenTtl: null, readAt, now },
+    { agent, scope: null, basis: { sessionId }, version, authTime: openedAt, tokenTtl: null, readAt, now },
     refreshToken,
     settings,
+    catalogue,
   );
 }

@@ -1,11 +1,15 @@
 import type { Agent } from "../agents/agent.ts";
 import type { TokenBasis } from "../authority/token-row.ts";
 import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
+import type { Catalogue } from "../permissions/catalogue.ts";
+import { tokenGrantsOf } from "./authorization-details.ts";
 import type { TokenPair } from "./records.ts";
 
 /** What a pair of tokens is issued for. Times are milliseconds. */
 export interface Issued {
-  readonly agent: Pick<Agent, "id" | "tier" | "permissions">;
+  readonly agent: Pick<Agent, "id" | "tier" | "grants">;
+  /** The permissions that the session is limited to; null for all that the agent has. */
+  readonly scope: readonly string[] | null;
   readonly basis: TokenBasis;
   readonly version: number;
   readonly authTime: number;
@@ -18,26 +22,33 @@ export interface Issued {
 }
 
 /**
- * Issues an access token beside a refresh token.
+ * Issues an access token beside a refresh token. It lives no longer than the first of the grants in it.
  *
  * Of the two clocks, the earlier one says when the access token was issued: a library of another clock refuses a token from its
  * future, and nothing depends on the second, because the version says what a revocation ends.
  */
 export async function issueTokens(
-  { agent, basis, version, authTime, tokenTtl, readAt, now }: Issued,
+  { agent, scope, basis, version, authTime, tokenTtl, readAt, now }: Issued,
   refreshToken: string,
   settings: AccessTokenSettings,
+  catalogue: Catalogue,
 ): Promise<TokenPair> {
-  const ttl = Math.min(tokenTtl ?? settings.accessTokenTtl, settings.accessTokenTtl);
+  const { endsAt, ...grants } = tokenGrantsOf(agent.grants, scope, catalogue, readAt);
+  const issuedAt = Math.floor(Math.min(readAt, now) / 1000);
+  const ttl = Math.min(
+    tokenTtl ?? settings.accessTokenTtl,
+    settings.accessTokenTtl,
+    endsAt === null ? Infinity : Math.floor(endsAt / 1000) - issuedAt,
+  );
   const accessToken = await issueAccessToken(
     {
       agentId: agent.id,
       tier: agent.tier,
-      permissions: agent.permissions,
+      grants,
       basis,
       version,
       authTime: Math.floor(authTime / 1000),
-      issuedAt: Math.floor(Math.min(readAt, now) / 1000),
+      issuedAt,
       ttl,
     },
     settings,

@@ -1,6 +1,5 @@
 import type { Config } from "../config/config.ts";
 import { findPepper, type Peppers } from "../crypto/pepper.ts";
-import { intersectPermissions } from "../permissions/match.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueTokens } from "./issue.ts";
 import type { SessionRecord, TokenPair } from "./records.ts";
@@ -131,13 +130,10 @@ export function issueForSession(
   settings: AccessTokenSettings,
 ): Promise<TokenPair> {
   const { agent, id, version, authTime, scope, tokenTtl, now: readAt } = record;
-  const held = {
-    ...agent,
-    permissions: scope ? [...intersectPermissions(scope, agent.permissions, catalogue)] : agent.permissions,
-  };
   return issueTokens(
-    { agent: held, basis: { sessionId: id }, version, authTime, tokenTtl, readAt, now },
+    { agent, scope, basis: { sessionId: id }, version, authTime, tokenTtl, readAt, now },
     refreshToken,
     settings,
+    catalogue,
   );
 }

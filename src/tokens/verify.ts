@@ -69,7 +69,7 @@ export async function verifyAgent(
     pepperId: pepper.id,
     keyHint: apiKey.slice(-4),
     token,
-    scope: unique ? { permissions: unique, ways: unique.map((one) => waysToGrant(one, config.catalogue)) } : undefined,
+    scope: unique?.map((permission) => ({ permission, ways: waysToGrant(permission, config.catalogue) })),
     tokenTtl: expiresIn,
     now,
     sessionLifeMs: config.refreshFamilyTtl * 1000,
@@ -84,7 +84,8 @@ export async function verifyAgent(
   if (openedAt === null) return { result: "exceeds_agent", agent };
   const tokens = await issueTokens(
     {
-      agent: { ...agent, permissions: unique ?? agent.permissions },
+      agent,
+      scope: unique ?? null,
       basis: { sessionId: token.sessionId },
       version: agent.tokenVersion,
       authTime: openedAt,
@@ -94,6 +95,7 @@ export async function verifyAgent(
     },
     token.text,
     settings,
+    config.catalogue,
   );
   return { result: "verified", agent, keyId, tokens };
 }

@@ -1,13 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  compileLimits,
-  parseWhere,
-  violations,
-  type LimitedBody,
-  type Scalar,
-  type Where,
-} from "../../src/policy/limits.ts";
+import type { Scalar, Where } from "../../src/permissions/grant.ts";
+import { compileLimits, parseWhere, violations, type LimitedBody } from "../../src/policy/limits.ts";
 import { parseRule } from "../../src/policy/rule.ts";
 import { extents } from "../support/extents.ts";
 

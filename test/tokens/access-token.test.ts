@@ -18,7 +18,7 @@ const settings = (changes: Partial<AccessTokenSettings> = {}): AccessTokenSettin
 });
 const grant = {
   agentId: "agt_1",
-  permissions: ["lab:things:read"],
+  grants: { scope: ["lab:things:read"], details: [], reference: null },
   tier: "free",
   basis: { sessionId: "ses_1" },
   version: 1,

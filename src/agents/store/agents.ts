@@ -3,6 +3,14 @@ import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
+import { unlimitedPermissions } from "../../grants/grant.ts";
+import {
+  limitedGrants,
+  newGrantsJson,
+  setPermissionList,
+  type LimitedGrant,
+  type PermissionList,
+} from "../../grants/grant-row.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
@@ -31,14 +39,15 @@ export async function insertAgent(
   by: Authority | undefined,
 ): Promise<void> {
   const changeId = newChangeId();
-  const { id, name, ownerEmail, permissions, status, tier, allowedIps, createdAt } = agent;
+  const { id, name, ownerEmail, grants, status, tier, allowedIps, createdAt } = agent;
   const creator = by ? actorJson(by) : registrar === "bootstrap" ? BOOTSTRAP_JSON : sql`NULL`;
   await batchAsCaller(db, by, [
     prepare(
       db,
-      sql`INSERT INTO agents (id, name, owner_email, description, metadata, permissions, status, tier, allowed_ips,
+      sql`INSERT INTO agents (id, name, owner_email, description, metadata, permissions, grants, status, tier, allowed_ips,
           created_by, approved_by, created_at, updated_at, change_id)
-        VALUES (${id}, ${name}, ${ownerEmail}, ${description}, ${toJson(metadata)}, ${JSON.stringify(permissions)}, ${status},
+        VALUES (${id}, ${name}, ${ownerEmail}, ${description}, ${toJson(metadata)}, ${JSON.stringify(unlimitedPermissions(grants))},
+          ${newGrantsJson(grants, creator)}, ${status},
           ${tier}, ${toJson(allowedIps)}, ${creator}, ${isApproved ? creator : sql`NULL`}, ${createdAt}, ${createdAt}, ${changeId})`,
     ),
     prepare(
@@ -69,13 +78,15 @@ interface Announced {
 /**
  * Updates an agent if `when` is true of it, and inserts the events of the change. If two callers set the same value at once, the first
  * changes the row and writes the events. For the second, `when` is false, and it writes nothing.
+ *
+ * @param read a query that runs after the update. Its first row is returned.
  */
-async function updateAgent(
+async function updateAgent<Row = never>(
   db: D1Database,
   id: string,
-  { set, when }: { set: Sql; when: Sql },
+  { set, when, read }: { set: Sql; when: Sql; read?: Sql },
   { by, events }: Announced,
-): Promise<UpdatedAgent> {
+): Promise<UpdatedAgent & { readonly read: Row | undefined }> {
   const changeId = newChangeId();
   const results = await batchAsCaller<AgentRow>(db, by, [
     prepare(
@@ -84,9 +95,14 @@ async function updateAgent(
     ),
     ...events.map((event) => insertEvent(db, event, { table: "agents", id, changeId })),
     selectAgent(db, id),
+    ...(read ? [prepare(db, read)] : []),
   ]);
-  const row = results.at(-1)!.results[0];
-  return { changed: results[0]!.meta.changes > 0, agent: row && toAgent(row) };
+  const row = results[events.length + 1]!.results[0];
+  return {
+    changed: results[0]!.meta.changes > 0,
+    agent: row && toAgent(row),
+    read: results[events.length + 2]?.results[0] as Row | undefined,
+  };
 }
 
 /** Sets the status unless the agent has it already or is revoked. Leaving `active` ends all its tokens and sessions. */
@@ -102,16 +118,22 @@ export function updateTier(db: D1Database, id: string, tier: string, change: Ann
   return updateAgent(db, id, { set: sql`tier = ${tier}`, when: sql`tier <> ${tier} AND status <> 'revoked'` }, change);
 }
 
-/** Sets the permissions unless the agent has exactly these already or is revoked. */
-export function updatePermissions(
+/**
+ * Sets the permissions unless the agent has exactly these already, is revoked, or has limits that the list would widen or take away.
+ *
+ * @returns also a grant that keeps the list from being set.
+ */
+export async function updatePermissions(
   db: D1Database,
   id: string,
-  permissions: readonly string[],
+  list: PermissionList,
   change: Announced,
-): Promise<UpdatedAgent> {
-  const json = JSON.stringify(permissions);
-  const when = sql`permissions <> ${json} AND status <> 'revoked'`;
-  return updateAgent(db, id, { set: sql`permissions = ${json}`, when }, change);
+): Promise<UpdatedAgent & { readonly limited: LimitedGrant | undefined }> {
+  const { set, differs } = setPermissionList(list, actorJson(change.by));
+  const limited = limitedGrants(id, list);
+  const when = sql`status <> 'revoked' AND ${differs} AND NOT EXISTS (${limited})`;
+  const { read, ...updated } = await updateAgent<LimitedGrant>(db, id, { set, when, read: limited }, change);
+  return { ...updated, limited: read };
 }
 
 /** How a deletion ended. `tokenVersion`: tokens of older versions are revoked. */

@@ -51,8 +51,8 @@ export interface NewSession {
   readonly pepperId: string;
   readonly keyHint: string;
   readonly token: RefreshToken;
-  /** What the session's tokens are limited to, and for each of the permissions the sets of permissions that grant it. */
-  readonly scope: { readonly permissions: readonly string[]; readonly ways: readonly string[][][] } | undefined;
+  /** The permissions that the session's tokens are limited to, each with the sets of permissions that grant it. */
+  readonly scope: readonly ScopePermission[] | undefined;
   /** Seconds. */
   readonly tokenTtl: number | undefined;
   /** How long the session lives, in milliseconds. */
@@ -64,6 +64,12 @@ export interface NewSession {
   /** Milliseconds, for the events only: the session's times are the database's. */
   readonly now: number;
   readonly ipAddress: string;
+}
+
+/** A permission that a session is limited to, and the sets of permissions of which each grants it. */
+interface ScopePermission {
+  readonly permission: string;
+  readonly ways: readonly string[][];
 }
 
 /** The agent of a good key, and whether a session was opened. */
@@ -109,8 +115,8 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
           expires_at, absolute_expires_at, auth_time, scope, token_ttl, ip_address, allowed_ips, change_id)
         SELECT ${sessionId}, a.id, k.id, a.token_version, ${token.generation}, ${token.hash}, ${token.pepperId}, ${DATABASE_NOW},
           ${DATABASE_NOW}, ${DATABASE_NOW} + min(${tokenLifeMs}, ${sessionLifeMs}), ${DATABASE_NOW} + ${sessionLifeMs},
-          ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.permissions) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${changeId}
-        FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND ${scope ? holdsScope(scope.ways) : sql`1`}`,
+          ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.map(({ permission }) => permission)) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${changeId}
+        FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND ${scope ? holdsScope(scope) : sql`1`}`,
     ),
     insertEvent(
       db,
@@ -159,11 +165,21 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
     : undefined;
 }
 
-/** SQL that is true if agent `a` has, for each permission, all of one of the sets that grant it. */
-const holdsScope = (ways: readonly string[][][]): Sql =>
-  sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(ways)}) wanted WHERE NOT EXISTS (
-    SELECT 1 FROM json_each(wanted.value) way WHERE NOT EXISTS (
-      SELECT 1 FROM json_each(way.value) needed WHERE needed.value NOT IN (SELECT held.value FROM json_each(a.permissions) held))))`;
+/**
+ * SQL that is true if agent `a` has, for each permission, a grant of just this permission, or grants that give all of one of the sets
+ * that grant it, limited or not. `service:resource:*` gives the actions that it was granted with.
+ */
+const holdsScope = (scope: readonly ScopePermission[]): Sql => {
+  const live = sql`json_each(a.grants) g WHERE coalesce(g.value ->> 'expires_at' > ${DATABASE_NOW}, 1)`;
+  return sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(scope)}) wanted
+    WHERE wanted.value ->> 'permission' NOT IN (SELECT g.value ->> 'permission' FROM ${live})
+    AND NOT EXISTS (SELECT 1 FROM json_each(wanted.value -> 'ways') way WHERE NOT EXISTS (
+      SELECT 1 FROM json_each(way.value) needed WHERE needed.value NOT IN (
+        SELECT g.value ->> 'permission' FROM ${live} AND g.value ->> 'actions' IS NULL
+        UNION ALL
+        SELECT rtrim(g.value ->> 'permission', '*') || action.value
+        FROM (SELECT g.value FROM ${live} AND g.value ->> 'actions' IS NOT NULL) g, json_each(g.value -> 'actions') action))))`;
+};
 
 /** Deletes up to `limit` sessions of an agent, and of the former format up to `limit` refresh tokens, and sessions without tokens. */
 export async function deleteSessionsOf(db: D1Database, by: Authority, agentId: string, limit: number): Promise<void> {
