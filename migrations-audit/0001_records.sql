@@ -74,22 +74,24 @@ CREATE INDEX batches_to_send ON batches (next_attempt_at) WHERE sent_at IS NULL;
 
 -- The objects in AUDIT_ARCHIVE, by the hour of the records in them.
 CREATE TABLE archive_objects (
-  name TEXT PRIMARY KEY,                  -- YYYY/MM/DD/HH/<first>-<last>.jsonl.gz
+  name TEXT PRIMARY KEY,                  -- YYYY/MM/DD/HH/<first>-<last>-<digest>.jsonl.gz
   hour INTEGER NOT NULL,                  -- hours since the epoch
   first_id TEXT NOT NULL,
   last_id TEXT NOT NULL,
   records INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
-  is_joined INTEGER NOT NULL DEFAULT 0,   -- 1: the hour's objects as one, with a part for each agent
-  created_at INTEGER NOT NULL
+  state TEXT NOT NULL CHECK (state IN ('loose', 'joined', 'replaced')), -- joined: several objects as one, with a part for each agent
+  changed_at INTEGER NOT NULL             -- when the row got its state
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX archive_objects_by_hour ON archive_objects (hour);
+CREATE INDEX archive_objects_by_hour ON archive_objects (hour, last_id);
+CREATE INDEX archive_objects_to_join ON archive_objects (hour, first_id) WHERE state = 'loose';
+CREATE INDEX archive_objects_to_delete ON archive_objects (changed_at) WHERE state = 'replaced';
 
 -- One key a day, encrypted under a key of DATA_KEYS. Retention deletes it: what it encrypted is then unreadable wherever a copy is.
 CREATE TABLE day_keys (
   day INTEGER PRIMARY KEY,                -- days since the epoch
-  key TEXT NOT NULL                       -- JSON {kid, iv, data}
+  key TEXT                                -- JSON {kid, iv, data}; null: deleted by retention, which deletes the day's objects next
 ) STRICT, WITHOUT ROWID;
 
 -- Refusals of strangers, and of what is signed by us but revoked or over its limit: counted by minute, and one record once it is over.

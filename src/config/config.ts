@@ -39,6 +39,8 @@ export interface Config {
   /** How long the body of a request may take to arrive, in milliseconds. */
   readonly bodyTimeoutMs: number;
   readonly activityRetentionDays: number;
+  /** How many days records of the audit log are kept, the archive included. Null: without end. */
+  readonly auditRetentionDays: number | null;
   /** How long an agent that nobody approves, and that never verifies itself, is kept. */
   readonly unapprovedAgentDays: number;
   readonly corsOrigins: readonly string[];
@@ -149,6 +151,15 @@ const settings = z.object({
   SESSIONS_PER_AGENT: z._default(wholeNumber(1, 10_000), 100),
   BODY_TIMEOUT_MS: z._default(wholeNumber(1000, 86_400_000), 600_000),
   ACTIVITY_RETENTION_DAYS: seconds(90, 1),
+  AUDIT_RETENTION_DAYS: z.optional(
+    z.union([
+      z.pipe(
+        z.literal(""),
+        z.transform(() => undefined),
+      ),
+      wholeNumber(1, 36_500),
+    ]),
+  ),
   UNAPPROVED_AGENT_DAYS: seconds(30, 1),
   CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(originOr("*"))), []),
   WEBHOOK_ALLOW_LOOPBACK: flag,
@@ -261,6 +272,7 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     standingTtl: data.STANDING_TTL_SECONDS,
     bodyTimeoutMs: data.BODY_TIMEOUT_MS,
     activityRetentionDays: data.ACTIVITY_RETENTION_DAYS,
+    auditRetentionDays: data.AUDIT_RETENTION_DAYS ?? null,
     unapprovedAgentDays: data.UNAPPROVED_AGENT_DAYS,
     corsOrigins: data.CORS_ORIGINS,
     webhookAllowLoopback: data.WEBHOOK_ALLOW_LOOPBACK,

@@ -63,6 +63,30 @@ export async function encrypt(text: string, boundTo: string, key: CryptoKey): Pr
   return { iv, data: new Uint8Array(await crypto.subtle.encrypt(parameters(iv, boundTo), key, bytesOf(text))) };
 }
 
+/** Encrypts bytes with AES-GCM. Returns the nonce, followed by the ciphertext. @param boundTo as above. */
+export async function encryptBytes(
+  bytes: Uint8Array<ArrayBuffer>,
+  boundTo: string,
+  key: CryptoKey,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const iv = crypto.getRandomValues(new Uint8Array(IV_LENGTH));
+  const data = new Uint8Array(await crypto.subtle.encrypt(parameters(iv, boundTo), key, bytes));
+  const encrypted = new Uint8Array(IV_LENGTH + data.length);
+  encrypted.set(iv);
+  encrypted.set(data, IV_LENGTH);
+  return encrypted;
+}
+
+/** Decrypts what {@link encryptBytes} returned. @throws {Error} for another key or additional data, or changed bytes. */
+export async function decryptBytes(
+  encrypted: Uint8Array<ArrayBuffer>,
+  boundTo: string,
+  key: CryptoKey,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const [iv, data] = [encrypted.slice(0, IV_LENGTH), encrypted.slice(IV_LENGTH)];
+  return new Uint8Array(await crypto.subtle.decrypt(parameters(iv, boundTo), key, data));
+}
+
 /** Decrypts what {@link encrypt} returned. @throws {Error} for another key or additional data, or a changed text. */
 export async function decrypt({ iv, data }: Ciphertext, boundTo: string, key: CryptoKey): Promise<string> {
   return new TextDecoder().decode(await crypto.subtle.decrypt(parameters(iv, boundTo), key, data));

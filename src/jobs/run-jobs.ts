@@ -1,4 +1,7 @@
 import { countFailedVerifications, sweepActivity, sweepFailedVerifications } from "../audit/sweep.ts";
+import { resealDayKeys } from "../audit/archive/day-keys.ts";
+import { sweepArchive } from "../audit/archive/retention.ts";
+import { archiveRecords, deleteReplaced, joinHours, sweepBatches, type Archive } from "../audit/archive/write.ts";
 import { sweepKeys, sweepUnapproved } from "../agents/sweep.ts";
 import { sweepIdempotencyKeys } from "../approvals/idempotency.ts";
 import type { Config } from "../config/config.ts";
@@ -9,6 +12,13 @@ import { drainOutbox, resendOverdue } from "../webhooks/deliveries/fan-out.ts";
 import { sweepDeliveries, sweepHostAttempts, trimDeliveries } from "../webhooks/deliveries/sweep.ts";
 import { resealSecrets, sweepFormerSecrets } from "../webhooks/reseal.ts";
 import type { Job } from "./job.ts";
+
+const archiveOf = ({ AUDIT_DB, AUDIT_ARCHIVE }: Env, { dataKeys, auditRetentionDays }: Config): Archive => ({
+  db: AUDIT_DB,
+  bucket: AUDIT_ARCHIVE,
+  dataKeys,
+  retentionDays: auditRetentionDays,
+});
 
 const JOBS: Readonly<Record<string, Job>> = {
   sweep_activity: ({ DB }, { activityRetentionDays }, now, limit) =>
@@ -30,6 +40,12 @@ const JOBS: Readonly<Record<string, Job>> = {
   trim_deliveries: ({ DB }, _config, now, limit) => trimDeliveries(DB, now, limit),
   sweep_host_attempts: ({ DB }, _config, now, limit) => sweepHostAttempts(DB, now, limit),
   sweep_former_webhook_secrets: ({ DB }, _config, now, limit) => sweepFormerSecrets(DB, now, limit),
+  archive_records: (env, config, now, limit) => archiveRecords(archiveOf(env, config), now, limit),
+  join_archive_hours: (env, config, now, limit) => joinHours(archiveOf(env, config), now, limit),
+  delete_joined_objects: (env, config, now, limit) => deleteReplaced(archiveOf(env, config), now, limit),
+  sweep_archive: (env, config, now, limit) => sweepArchive(archiveOf(env, config), now, limit),
+  sweep_batches: ({ AUDIT_DB }, _config, _now, limit) => sweepBatches(AUDIT_DB, false, limit),
+  reseal_day_keys: ({ AUDIT_DB }, { dataKeys }, _now, limit) => resealDayKeys(AUDIT_DB, dataKeys, limit),
   reseal_webhook_secrets: ({ DB }, { webhookKeys }, now, limit) => resealSecrets(DB, webhookKeys, now, limit),
 };
 

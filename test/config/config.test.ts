@@ -23,6 +23,7 @@ describe("the configuration", () => {
       standingTtl: 5,
       bodyTimeoutMs: 600_000,
       activityRetentionDays: 90,
+      auditRetentionDays: null,
       corsOrigins: [],
       webhookAllowLoopback: false,
     });
@@ -32,6 +33,13 @@ describe("the configuration", () => {
     const [fault] = faultsOf({ [name]: undefined });
     expect(fault).toContain(`${name} is not set`);
     expect(fault).toContain("npm run keys");
+  });
+
+  it("keeps the audit log without end unless AUDIT_RETENTION_DAYS is a number of days", () => {
+    expect(loadConfig(testEnv({ AUDIT_RETENTION_DAYS: "" })).auditRetentionDays).toBe(null);
+    expect(loadConfig(testEnv({ AUDIT_RETENTION_DAYS: "400" })).auditRetentionDays).toBe(400);
+    for (const wrong of ["0", "-1", "forever", "1.5"])
+      expect(faultsOf({ AUDIT_RETENTION_DAYS: wrong }).join()).toContain("AUDIT_RETENTION_DAYS");
   });
 
   it("insists on a public origin outside development", () => {

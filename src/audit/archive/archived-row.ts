@@ -1,0 +1,84 @@
+/** A row of `records`, as it is archived. */
+export interface ArchivedRow {
+  readonly agent_id: string;
+  readonly id: string;
+  readonly part: number;
+  /** Milliseconds. */
+  readonly at: number;
+  readonly action: string;
+  readonly outcome: string;
+  readonly actor_type: string | null;
+  readonly actor_id: string | null;
+  readonly actor_name: string | null;
+  readonly act: string | null;
+  readonly ip_address: string | null;
+  readonly request_id: string | null;
+  readonly key_id: string | null;
+  readonly session_id: string | null;
+  readonly service: string | null;
+  readonly method: string | null;
+  readonly path: string | null;
+  readonly rule: string | null;
+  readonly permission: string | null;
+  readonly status: number | null;
+  readonly upstream_status: number | null;
+  readonly duration_ms: number | null;
+  readonly bytes_in: number | null;
+  readonly bytes_out: number | null;
+  readonly count: number | null;
+  readonly before: string | null;
+  readonly after: string | null;
+  readonly message: string | null;
+  readonly random: string;
+  readonly intent_random: string | null;
+  readonly batch?: string;
+}
+
+const EMPTY: ArchivedRow = {
+  agent_id: "",
+  id: "",
+  part: 1,
+  at: 0,
+  action: "",
+  outcome: "",
+  actor_type: null,
+  actor_id: null,
+  actor_name: null,
+  act: null,
+  ip_address: null,
+  request_id: null,
+  key_id: null,
+  session_id: null,
+  service: null,
+  method: null,
+  path: null,
+  rule: null,
+  permission: null,
+  status: null,
+  upstream_status: null,
+  duration_ms: null,
+  bytes_in: null,
+  bytes_out: null,
+  count: null,
+  before: null,
+  after: null,
+  message: null,
+  random: "",
+  intent_random: null,
+};
+
+/** A record as a line of JSON, without what is null and without the batch, which says nothing outside the database. */
+export function toLine({ batch: _batch, ...row }: ArchivedRow): string {
+  return JSON.stringify(Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)));
+}
+
+/** The record of such a line. */
+export const fromLine = (line: string): ArchivedRow => ({ ...EMPTY, ...(JSON.parse(line) as Partial<ArchivedRow>) });
+
+/** Compares two rows by their ids and, of one id, by their parts. */
+export const compareRows = (a: ArchivedRow, b: ArchivedRow): number =>
+  a.id < b.id
+    ? -1
+    : a.id > b.id
+      ? 1
+      : a.part - b.part || (a.agent_id < b.agent_id ? -1 : a.agent_id > b.agent_id ? 1 : 0);
