@@ -41,6 +41,8 @@ export interface Config {
   readonly activityRetentionDays: number;
   /** How many days records of the audit log are kept, the archive included. Null: without end. */
   readonly auditRetentionDays: number | null;
+  /** Where records of the audit log are sent as logs of OpenTelemetry: the whole URL, and headers for the receiver. */
+  readonly otlp: { readonly url: string; readonly headers: Readonly<Record<string, string>> } | null;
   /** How long an agent that nobody approves, and that never verifies itself, is kept. */
   readonly unapprovedAgentDays: number;
   readonly corsOrigins: readonly string[];
@@ -138,6 +140,48 @@ const pepperSet = z.pipe(
   ),
 );
 
+const OTLP_ENDPOINT_FORM =
+  'must be an https URL without a query, for example "https://otlp.example.com"; http is accepted for this machine only';
+
+function isOtlpEndpoint(text: string): boolean {
+  const url = URL.parse(text);
+  if (text === "") return true;
+  if (!url || url.search || url.hash || url.username || url.password) return false;
+  return url.protocol === "https:" || isLoopbackUrl(text);
+}
+
+/** The URL of a receiver's logs. The endpoint is that of all signals, as OTEL_EXPORTER_OTLP_ENDPOINT is, or that of logs. */
+const otlpUrl = (endpoint: string): string => endpoint.replace(/\/*$/, "").replace(/(\/v1\/logs)?$/, "/v1/logs");
+
+/** Headers as in OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, values percent-encoded. */
+const otlpHeaders = z.pipe(
+  z.string(),
+  z.transform((text, context) => {
+    const headers: Record<string, string> = {};
+    for (const pair of text.split(",").filter((one) => one.trim() !== "")) {
+      const [, name, value] =
+        /^\s*([!#$%&'*+.^_`|~\w-]+)\s*=\s*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)\s*$/.exec(pair) ?? [];
+      const decoded = value === undefined ? undefined : decodeValue(value);
+      if (name === undefined || decoded === undefined) {
+        // The value is a secret, and is not in the message.
+        context.issues.push({ code: "custom", message: "must be name=value pairs, separated by commas", input: "" });
+        return z.NEVER;
+      }
+      headers[name.toLowerCase()] = decoded;
+    }
+    return headers;
+  }),
+);
+
+function decodeValue(text: string): string | undefined {
+  try {
+    const decoded = decodeURIComponent(text);
+    return /^[\x20-\x7e]*$/.test(decoded) ? decoded : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 const settings = z.object({
   ENVIRONMENT: z.optional(z.string()),
   ISSUER: z.optional(originOr("")),
@@ -160,6 +204,8 @@ const settings = z.object({
       wholeNumber(1, 36_500),
     ]),
   ),
+  OTLP_ENDPOINT: z._default(z.string().check(z.refine(isOtlpEndpoint, { error: OTLP_ENDPOINT_FORM })), ""),
+  OTLP_HEADERS: z._default(otlpHeaders, {}),
   UNAPPROVED_AGENT_DAYS: seconds(30, 1),
   CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(originOr("*"))), []),
   WEBHOOK_ALLOW_LOOPBACK: flag,
@@ -245,6 +291,11 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
       "ENVIRONMENT is development, and ISSUER is not an origin of this machine. In a deployment, remove ENVIRONMENT; in local development, set ISSUER to '' in .dev.vars.",
     );
   }
+  if (!development && String(env.OTLP_ENDPOINT ?? "").startsWith("http:")) {
+    faults.push(
+      "OTLP_ENDPOINT is an http URL. Records are sent in the clear to this machine only, in local development: use https.",
+    );
+  }
   const bootstrap = parsed.data?.ADMIN_BOOTSTRAP_TOKEN || null;
   if (bootstrap && bootstrap.length < 24) {
     faults.push(`ADMIN_BOOTSTRAP_TOKEN is too short. ${HELP.ADMIN_BOOTSTRAP_TOKEN}`);
@@ -273,6 +324,7 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     bodyTimeoutMs: data.BODY_TIMEOUT_MS,
     activityRetentionDays: data.ACTIVITY_RETENTION_DAYS,
     auditRetentionDays: data.AUDIT_RETENTION_DAYS ?? null,
+    otlp: data.OTLP_ENDPOINT === "" ? null : { url: otlpUrl(data.OTLP_ENDPOINT), headers: data.OTLP_HEADERS },
     unapprovedAgentDays: data.UNAPPROVED_AGENT_DAYS,
     corsOrigins: data.CORS_ORIGINS,
     webhookAllowLoopback: data.WEBHOOK_ALLOW_LOOPBACK,

@@ -2,6 +2,7 @@ import { countFailedVerifications, sweepActivity, sweepFailedVerifications } fro
 import { resealDayKeys } from "../audit/archive/day-keys.ts";
 import { sweepArchive } from "../audit/archive/retention.ts";
 import { archiveRecords, deleteReplaced, joinHours, sweepBatches, type Archive } from "../audit/archive/write.ts";
+import { sendRecords } from "../audit/otlp/send.ts";
 import { sweepKeys, sweepUnapproved } from "../agents/sweep.ts";
 import { sweepIdempotencyKeys } from "../approvals/idempotency.ts";
 import type { Config } from "../config/config.ts";
@@ -44,7 +45,8 @@ const JOBS: Readonly<Record<string, Job>> = {
   join_archive_hours: (env, config, now, limit) => joinHours(archiveOf(env, config), now, limit),
   delete_joined_objects: (env, config, now, limit) => deleteReplaced(archiveOf(env, config), now, limit),
   sweep_archive: (env, config, now, limit) => sweepArchive(archiveOf(env, config), now, limit),
-  sweep_batches: ({ AUDIT_DB }, _config, _now, limit) => sweepBatches(AUDIT_DB, false, limit),
+  sweep_batches: ({ AUDIT_DB }, { otlp }, _now, limit) => sweepBatches(AUDIT_DB, otlp !== null, limit),
+  send_records: ({ AUDIT_DB }, { otlp }, now, limit) => sendRecords(AUDIT_DB, otlp, now, limit),
   reseal_day_keys: ({ AUDIT_DB }, { dataKeys }, _now, limit) => resealDayKeys(AUDIT_DB, dataKeys, limit),
   reseal_webhook_secrets: ({ DB }, { webhookKeys }, now, limit) => resealSecrets(DB, webhookKeys, now, limit),
 };

@@ -42,6 +42,41 @@ describe("the configuration", () => {
       expect(faultsOf({ AUDIT_RETENTION_DAYS: wrong }).join()).toContain("AUDIT_RETENTION_DAYS");
   });
 
+  it("sends records over https, or to this machine in development", () => {
+    const development = { ENVIRONMENT: "development", ISSUER: "" };
+    expect(loadConfig(testEnv({ OTLP_ENDPOINT: "" })).otlp).toBe(null);
+    for (const [endpoint, url] of [
+      ["https://otlp.example.com", "https://otlp.example.com/v1/logs"],
+      ["https://otlp.example.com/a/", "https://otlp.example.com/a/v1/logs"],
+      ["https://otlp.example.com/v1/logs", "https://otlp.example.com/v1/logs"],
+    ])
+      expect(loadConfig(testEnv({ OTLP_ENDPOINT: endpoint })).otlp).toEqual({ url, headers: {} });
+    expect(faultsOf({ ...development, OTLP_ENDPOINT: "http://127.0.0.1:4318" })).toEqual([]);
+    expect(faultsOf({ OTLP_ENDPOINT: "http://127.0.0.1:4318" }).join()).toContain("OTLP_ENDPOINT");
+    for (const wrong of [
+      "http://otlp.example.com",
+      "https://u:p@otlp.example.com",
+      "https://otlp.example.com?k=1",
+      "x",
+    ])
+      expect(faultsOf({ ...development, OTLP_ENDPOINT: wrong }).join()).toContain("OTLP_ENDPOINT must be an https URL");
+  });
+
+  it("reads OTLP_HEADERS as OpenTelemetry's exporters do, and never shows them", () => {
+    const headers = (text: string) =>
+      loadConfig(testEnv({ OTLP_ENDPOINT: "https://otlp.example.com", OTLP_HEADERS: text })).otlp!.headers;
+    expect(headers("")).toEqual({});
+    expect(headers("Authorization=Basic%20c2VjcmV0, x-team = audit")).toEqual({
+      authorization: "Basic c2VjcmV0",
+      "x-team": "audit",
+    });
+    for (const wrong of ["s3cret", "a b=s3cret", "a=", "a=s3cret%0d%0ax: y", "a=%zzs3cret"]) {
+      const faults = faultsOf({ OTLP_HEADERS: wrong }).join();
+      expect(faults).toContain("OTLP_HEADERS must be name=value pairs");
+      expect(faults).not.toContain("s3cret");
+    }
+  });
+
   it("insists on a public origin outside development", () => {
     expect(faultsOf({ ENVIRONMENT: undefined, ISSUER: "" }).join()).toContain("ISSUER is not set");
     expect(faultsOf({ ENVIRONMENT: undefined, ISSUER: "https://auth.example.com" })).toEqual([]);

@@ -140,7 +140,8 @@ function drip(socket: Socket, beginning: string, drop: string): void {
 
 /**
  * A receiver of webhooks: `POST /hooks/{name}/{answer,answer,…}` answers with one after the other, the last for ever: a status,
- * a status and its `Retry-After` (`503~7`), `reset`, `long` or one of `SLOW`. `GET /hooks/{name}` returns what arrived there.
+ * a status and its `Retry-After` (`503~7`), `reset`, `long`, `partial` (OTLP's partial success) or one of `SLOW`. `GET /hooks/{name}`
+ * returns what arrived there.
  */
 async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const [, , name = "", script = "200"] = (request.url ?? "").split("?")[0]!.split("/");
@@ -159,6 +160,10 @@ async function receive(request: IncomingMessage, response: ServerResponse): Prom
   const answers = script.split(",");
   const answer = answers[Math.min(before.length, answers.length - 1)]!;
   if (answer === "reset") return void request.socket.destroy();
+  if (answer === "partial") {
+    const partialSuccess = { rejectedLogRecords: "1", errorMessage: "too old" };
+    return void response.writeHead(200).end(JSON.stringify({ partialSuccess }));
+  }
   if (answer === "long") return void response.writeHead(200).end("x".repeat(1_000_000));
   if (answer in SLOW) return SLOW[answer]!(request.socket);
   const [status, wait] = answer.split("~");
