@@ -55,6 +55,7 @@ Every error of AgentAuth is a JSON object:
 | \`request_id\` | Finds the request in the operator's log. |
 | \`details\` | Each fault of an invalid request: \`field\` or \`permission\`, and \`message\`. |
 | \`required\`, \`granted\` | With 403: the permission that is missing, and those that the caller has. |
+| \`violations\` | With 403 \`constraint_violated\`: each field that is outside the limits of a grant, as \`field\`, \`constraint\` and \`actual\`. \`actual\` is cut after 100 characters, and null for a field that is missing, given twice or not plainly readable. |
 | \`tier\`, \`limit\`, \`retry_after\` | With 429: the limit that is reached, and the seconds to wait. |
 | \`upstream\` | The service that an error of the gateway is about. |
 

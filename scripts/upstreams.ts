@@ -133,10 +133,14 @@ function tableFaults(
 const isTable = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** `["rules", 2]` as it is written in code: `rules[2]`. */
+/** `["rules", 2]` as it is written in code: `rules[2]`. A key with other characters than a word's is quoted, as in TOML. */
 const keyOf = (path: readonly PropertyKey[]): string =>
   path
-    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
+    .map((part) => {
+      if (typeof part === "number") return `[${part}]`;
+      const key = String(part);
+      return /^[\w-]+$/.test(key) || key.startsWith("UPSTREAMS.") ? `.${key}` : `.${JSON.stringify(key)}`;
+    })
     .join("")
     .slice(1);
 

@@ -71,6 +71,19 @@ const ERROR: Json = {
     },
     required: { type: "string", description: "The permission that the request needs." },
     granted: { type: "array", items: { type: "string" } },
+    violations: {
+      type: "array",
+      description: "The fields of a proxied request that are outside the limits of a grant.",
+      items: {
+        type: "object",
+        required: ["field", "constraint", "actual"],
+        properties: {
+          field: { type: "string" },
+          constraint: { type: "object" },
+          actual: { type: ["string", "number", "boolean", "null"] },
+        },
+      },
+    },
     tier: { type: ["string", "null"] },
     limit: { type: "integer" },
     retry_after: { type: "integer", description: "Seconds." },

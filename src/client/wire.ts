@@ -947,7 +947,7 @@ export interface WebhookEventData {
     /** When the first of them happened. */
     since?: Timestamp;
   };
-  /** The gateway refuses a request for lack of a permission. */
+  /** The gateway refuses a request for lack of a permission, or because of the limits or the end of a grant. */
   "gateway.denied": {
     agent_id: string;
     denied_at: Timestamp;
@@ -958,6 +958,9 @@ export interface WebhookEventData {
     /** `sha-256=:…:` of the whole path if it was cut (RFC 9530). */
     path_digest?: string;
     required: string;
+    code?: "insufficient_permissions" | "constraint_violated" | "grant_expired";
+    /** With `constraint_violated`, the fields whose limits are not met. */
+    fields?: string[];
     /** Empty if it is not known. */
     ip_address: string;
     /** How many events of this minute this one represents. */

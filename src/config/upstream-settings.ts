@@ -230,13 +230,35 @@ const credential = z.pipe(
   }),
 );
 
+const rule = z.string();
+
+/** What a grant may limit. The fields and the rules are checked by `loadServices`. */
+const LIMIT_SHAPE = {
+  alone: z.optional(z.array(rule)),
+  also: z.optional(z.record(rule, z.array(z.string()).check(z.minLength(1)))),
+  without: z.optional(z.array(z.string())),
+  ignores_case: z.optional(z.boolean()),
+  is_path: z.optional(z.boolean()),
+  closed_list: z.optional(z.array(text).check(z.minLength(1))),
+};
+const limit = z.pipe(
+  z.strictObject(LIMIT_SHAPE),
+  z.transform(({ ignores_case: ignoresCase, is_path: isPath, closed_list: closedList, ...rest }) => ({
+    ...rest,
+    ...(ignoresCase !== undefined && { ignoresCase }),
+    ...(isPath !== undefined && { isPath }),
+    ...(closedList !== undefined && { closedList }),
+  })),
+);
+
 const milliseconds = z.number().check(z.int(), z.minimum(1), z.maximum(600_000));
 
 const upstreamShape = {
   base_url: z.optional(baseUrl),
   credential: z.optional(credential),
   resources: z.optional(recordOf(name, z.array(name).check(z.minLength(1)), NAME_FAULT)),
-  rules: z.optional(z.array(z.string()).check(z.minLength(1))),
+  rules: z.optional(z.array(rule).check(z.minLength(1))),
+  limits: z.optional(z.record(z.string(), limit)),
   request_headers: z.optional(z.array(requestHeader)),
   headers: z.optional(recordOf(fixedHeader, headerValue, REQUEST_HEADER_FAULT)),
   agent_token: z.optional(z.strictObject({ header: tokenHeader })),
@@ -256,11 +278,17 @@ interface Explained {
   readonly message: string;
 }
 
+/** The keys of a table below one of an upstream's. */
+const KEYS_BELOW: Readonly<Record<string, readonly string[]>> = {
+  agent_token: ["header"],
+  limits: Object.keys(LIMIT_SHAPE),
+};
+
 /** One fault for each issue, and one for each key that is unknown, with the name that was probably meant. */
 function explainIssues(issues: readonly z.core.$ZodIssue[], knownKeys: readonly string[]): Explained[] {
   return issues.flatMap((issue): Explained[] => {
     if (issue.code !== "unrecognized_keys") return [{ path: issue.path, message: issue.message }];
-    const known = issue.path[0] === "agent_token" ? ["header"] : knownKeys;
+    const known = KEYS_BELOW[String(issue.path[0])] ?? knownKeys;
     return issue.keys.map((key) => {
       const nearest = nearestName(key, known);
       const hint = nearest === undefined ? "" : ` Did you mean ${nearest}?`;

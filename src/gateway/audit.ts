@@ -72,8 +72,20 @@ export function recordEarlyEnd(audited: AuditedRequest, upstreamStatus: number, 
   });
 }
 
+/** Why a request was denied. */
+export type Denial =
+  /** Permissions are missing. */
+  | { readonly code: "insufficient_permissions"; readonly permissions: readonly string[] }
+  | { readonly code: "grant_expired"; readonly permissions: readonly string[] }
+  /** The request is outside the limits of a grant. The values of its fields are not recorded: they are what the agent sent. */
+  | {
+      readonly code: "constraint_violated";
+      readonly permissions: readonly string[];
+      readonly fields: readonly string[];
+    };
+
 /** Records a denial, and emits the event `gateway.denied` to the webhooks of the agent's owner. */
-export function recordDenial(audited: AuditedRequest, missing: readonly string[]): void {
+export function recordDenial(audited: AuditedRequest, denial: Denial): void {
   const { context, caller, resolved } = audited;
   const { env, now, ipAddress } = context;
   const agentId = caller.agent.id;
@@ -84,14 +96,28 @@ export function recordDenial(audited: AuditedRequest, missing: readonly string[]
       service: resolved.service.name,
       method: resolved.method,
       ...(await quotePath(resolved.path)),
-      required: requiredPermission(resolved, missing),
+      required: requiredPermission(resolved, denial.permissions),
+      code: denial.code,
+      ...("fields" in denial && { fields: [...denial.fields] }),
       ip_address: ipAddress,
     });
-    const message = lineOf(resolved, `denied, needs ${missing.join(" and ")}`);
+    const message = lineOf(resolved, `denied, ${reasonOf(denial)}`);
     const activity = { agentId, at: now, ipAddress, status: "failure", message, known: true } as const;
     await recordActivity(env.ACTIVITY, { ...activity, event });
   };
   context.waitUntil(send());
+}
+
+function reasonOf(denial: Denial): string {
+  const permissions = denial.permissions.join(" and ");
+  switch (denial.code) {
+    case "insufficient_permissions":
+      return `needs ${permissions}`;
+    case "grant_expired":
+      return `the grant of ${permissions} has ended`;
+    case "constraint_violated":
+      return `outside the limits of ${permissions}: ${denial.fields.join(", ")}`;
+  }
 }
 
 function record(

@@ -1,11 +1,11 @@
 import { readAgentToken } from "../access/agent-token.ts";
-import { admit, authenticate, callerWith, readClaims, type Caller } from "../access/authenticate.ts";
+import { admit, authenticate, callerWith, readClaims } from "../access/authenticate.ts";
 import { ApiError, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
-import type { Catalogue } from "../permissions/catalogue.ts";
 import { serviceWildcard } from "../permissions/grammar.ts";
-import { isGranted, missingPermissions } from "../permissions/match.ts";
 import type { BodyToSend } from "../policy/body.ts";
+import type { BodyDemands } from "../policy/body-rules.ts";
+import { findGrants, judgeLimits, widerKeys, type LimitedPermission } from "../policy/judge.ts";
 import { bodyRefusal, resolveRequest, type ProxyRequest, type ResolvedRequest } from "../policy/resolve.ts";
 import { isRead } from "../policy/rule.ts";
 import {
@@ -18,7 +18,15 @@ import {
 } from "./audit.ts";
 import { watchCaller, type CallerWatch } from "./caller-watch.ts";
 import { getCredential, type Credential } from "./credentials/credentials.ts";
-import { credentialUnavailable, permissionDenied, requestRefused, tokenInRequest, upstreamFailed } from "./refusals.ts";
+import {
+  constraintViolated,
+  credentialUnavailable,
+  grantExpired,
+  permissionDenied,
+  requestRefused,
+  tokenInRequest,
+  upstreamFailed,
+} from "./refusals.ts";
 import { bodyToSend, isReadFirst, mustBeRead, receiveBody, type ReceivedBody } from "./request-body.ts";
 import { forward } from "./upstream/forward.ts";
 
@@ -29,8 +37,9 @@ import { forward } from "./upstream/forward.ts";
  * 2. Read its body whole if it is short or has to be checked. The token's signature is verified first, so that the gateway buffers
  *    no body of a stranger.
  * 3. Authenticate its sender (signature, agent, session) and count the request against the agent's rate limit.
- * 4. Check that every required permission is granted.
- * 5. Check the body, which may need a wider permission by its content.
+ * 4. Check that every required permission is granted at this time.
+ * 5. Check the body, which may need a wider permission by its content. If a permission is granted within limits only, check what the
+ *    request says against them.
  * 6. Get the upstream's credential, forward the request and stream the response back. While a body is streamed, the sender is checked
  *    again once a minute, and before the end of an upload is sent.
  *
@@ -62,14 +71,14 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
 
   // A write has to see a revocation at once; a read may be as late as the documented bound.
   let caller = await admit(context, resolved.write || isStreamed ? 0 : readMaxAge);
-  checkPermissions({ context, caller, resolved });
+  let limited = checkPermissions({ context, caller, resolved });
 
-  if (isStreamed && mustBeRead(request, resolved, widerKeys(resolved, caller, config.catalogue))) {
+  if (isStreamed && mustBeRead(request, resolved, demandsOf({ context, caller, resolved }, limited))) {
     // This body is long, and only this agent's permissions require a check of it. The sender is authenticated again after it has arrived.
     received = await receive(arrived, resolved);
     context = atPresent(arrived);
     caller = await authenticate(context, 0);
-    checkPermissions({ context, caller, resolved });
+    limited = checkPermissions({ context, caller, resolved });
   }
   const audited: AuditedRequest = { context, caller, resolved };
 
@@ -77,7 +86,7 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
     recordFailure(audited, "refused, token_in_request");
     throw tokenInRequest();
   }
-  const body = checkedBody(audited, received);
+  const body = checkedBody(audited, received, limited);
   const credential = await getCredential(resolved.service, config, context);
   if (!("headers" in credential)) {
     recordFailure(audited, "no credential");
@@ -124,44 +133,77 @@ function containsToken({ path, query, headers }: ResolvedRequest, received: Rece
 const decoded = (text: string): string =>
   text.replace(/%([0-7][\da-f])/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 
-/** @throws {ApiError} 403 if a required permission is not granted. */
-function checkPermissions(audited: AuditedRequest): void {
+/**
+ * @returns the required permissions that depend on what the request says.
+ * @throws {ApiError} 403 if a required permission is not granted, or no longer.
+ */
+function checkPermissions(audited: AuditedRequest): readonly LimitedPermission[] {
   const { context, caller, resolved } = audited;
-  const missing = missingPermissions(resolved.required, caller.permissions, context.config.catalogue);
-  if (missing.length > 0) throw denied(audited, missing);
+  const { permissions } = caller;
+  const found = findGrants(resolved.required, caller, context.config.catalogue, context.now);
+  switch (found.outcome) {
+    case "granted":
+      return found.limited;
+    case "missing":
+      throw denied(audited, found.permissions);
+    case "expired":
+      recordDenial(audited, { code: "grant_expired", permissions: found.permissions });
+      throw grantExpired(found.permissions, permissions);
+  }
+}
+
+/** @throws {ApiError} 403 if the request is outside the limits of the grants that it needs. */
+function checkLimits(
+  audited: AuditedRequest,
+  limited: readonly LimitedPermission[],
+  { content }: Pick<BodyToSend, "content">,
+): void {
+  const exceeded = judgeLimits(limited, audited.resolved, content);
+  if (!exceeded) return;
+  const fields = [...new Set(exceeded.violations.map(({ field }) => field))];
+  recordDenial(audited, { code: "constraint_violated", permissions: [exceeded.permission], fields });
+  throw constraintViolated(exceeded);
 }
 
 /** Records a denial and returns its error. */
 function denied(audited: AuditedRequest, missing: readonly string[], parameter?: string): ApiError {
-  recordDenial(audited, missing);
+  recordDenial(audited, { code: "insufficient_permissions", permissions: missing });
   return permissionDenied(audited.resolved, missing, audited.caller.permissions, parameter);
 }
 
 /**
  * Returns the body to forward: the stream of the request, or the parsed form of a body that has been read.
  *
- * @throws {ApiError} for a body that is refused, that did not arrive in time, or that needs a permission that is missing.
+ * @throws {ApiError} for a body that is refused, that did not arrive in time, that needs a permission that is missing, or that is outside
+ *   the limits of a grant.
  */
-function checkedBody(audited: AuditedRequest, received: ReceivedBody | undefined): BodyToSend {
-  const { context, caller, resolved } = audited;
-  const wider = widerKeys(resolved, caller, context.config.catalogue);
-  const body = bodyToSend(context.request, received, resolved, wider);
+function checkedBody(
+  audited: AuditedRequest,
+  received: ReceivedBody | undefined,
+  limited: readonly LimitedPermission[],
+): BodyToSend {
+  const { context, resolved } = audited;
+  const demands = demandsOf(audited, limited);
+  const body = bodyToSend(context.request, received, resolved, demands);
   if (body instanceof ApiError) throw body;
-  if (!("code" in body)) return body;
-  if (body.parameter && wider.includes(body.parameter)) {
+  if (!("code" in body)) {
+    checkLimits(audited, limited, body);
+    return body;
+  }
+  if (body.parameter && demands.wider.includes(body.parameter)) {
     throw denied(audited, [serviceWildcard(resolved.service.name)], body.parameter);
   }
   recordFailure(audited, `refused, ${body.code}`);
   throw requestRefused(bodyRefusal(body));
 }
 
-/** Returns the keys of a body that need the service's wildcard; none if the caller has it. */
-function widerKeys({ service }: ResolvedRequest, { permissions }: Caller, catalogue: Catalogue): readonly string[] {
-  const { widerBodyParameters = [] } = service.definition;
-  const hasWildcard =
-    widerBodyParameters.length === 0 || isGranted(permissions, serviceWildcard(service.name), catalogue);
-  return hasWildcard ? [] : widerBodyParameters;
-}
+const demandsOf = (
+  { context, caller, resolved }: AuditedRequest,
+  limited: readonly LimitedPermission[],
+): BodyDemands => ({
+  wider: widerKeys(resolved.service, caller, context.config.catalogue, context.now),
+  isLimited: limited.length > 0,
+});
 
 /**
  * @returns the answer for the agent, and a promise that resolves once it is recorded.
@@ -192,7 +234,7 @@ async function forwardAndRecord(
 }
 
 /** Checks repeatedly whether the sender of a streamed body is still authorized. */
-function watch({ context, caller, resolved }: AuditedRequest, { body }: BodyToSend): CallerWatch {
+function watch({ context, caller, resolved }: AuditedRequest, { body, content }: BodyToSend): CallerWatch {
   const { standingTtl, catalogue } = context.config;
   return watchCaller({
     checkedAt: context.now,
@@ -202,9 +244,10 @@ function watch({ context, caller, resolved }: AuditedRequest, { body }: BodyToSe
       // The token has to be valid when an upload ends. An answer that already flows to the agent may end after the token does.
       const again = isUpload ? await authenticate(present, 0) : await callerWith(caller.claims, present, 0);
       const audited = { context: present, caller: again, resolved };
-      checkPermissions(audited);
+      // No limit holds for a body that is streamed: its sender had the permission without limits when it began.
+      checkLimits(audited, checkPermissions(audited), { content });
       // The keys of a streamed body were not looked at, because its sender had the service's wildcard.
-      const [key] = body instanceof ReadableStream ? widerKeys(resolved, again, catalogue) : [];
+      const [key] = body instanceof ReadableStream ? widerKeys(resolved.service, again, catalogue, present.now) : [];
       if (key !== undefined) throw denied(audited, [serviceWildcard(resolved.service.name)], key);
     },
   });

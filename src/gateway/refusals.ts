@@ -1,5 +1,6 @@
 import { serviceWildcard } from "../permissions/grammar.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
+import type { LimitsExceeded } from "../policy/judge.ts";
 import type { Refusal, ResolvedRequest } from "../policy/resolve.ts";
 import type { Service } from "../policy/services.ts";
 import type { CredentialFault } from "./credentials/credentials.ts";
@@ -50,6 +51,25 @@ export function permissionDenied(
       ? `Nothing in the catalogue covers ${parameter ?? "this request"}, so it needs ${required}.${hint}`
       : `This request needs ${missing.join(" and ")}. Ask the agent's administrator for it, then verify again.`,
     { required, granted: [...granted] },
+  );
+}
+
+/** Returns 403 `grant_expired` for permissions that were granted until a time that has passed. */
+export function grantExpired(permissions: readonly string[], granted: ReadonlySet<string>): ApiError {
+  return forbidden(
+    "grant_expired",
+    `The grant of ${permissions.join(" and ")} has ended. Ask the agent's administrator for a new one. If there is one already, verify again.`,
+    { required: permissions[0]!, granted: [...granted] },
+  );
+}
+
+/** Returns 403 `constraint_violated`, which names what the agent can correct. */
+export function constraintViolated({ permission, violations }: LimitsExceeded): ApiError {
+  const fields = [...new Set(violations.map(({ field }) => field))].join(", ");
+  return forbidden(
+    "constraint_violated",
+    `${permission} is granted within limits that this request does not meet: ${fields}. violations says what each may be; a field that is missing, given twice or not plainly readable meets no limit.`,
+    { required: permission, violations },
   );
 }
 

@@ -1,13 +1,7 @@
 import { bodyTimer, type BodyLimits, type StartTimer } from "../http/body-timer.ts";
 import { ApiError } from "../http/errors.ts";
-import {
-  bodyTreatment,
-  checkBody,
-  MAX_CHECKED_BODY,
-  type BodyFault,
-  type BodyRules,
-  type BodyToSend,
-} from "../policy/body.ts";
+import { bodyTreatment, checkBody, MAX_CHECKED_BODY, type BodyFault, type BodyToSend } from "../policy/body.ts";
+import { bodyRules, type BodyDemands } from "../policy/body-rules.ts";
 import type { ResolvedRequest } from "../policy/resolve.ts";
 import { contentLength } from "../policy/request-headers.ts";
 import { formatMediaType } from "../policy/media-type.ts";
@@ -19,33 +13,25 @@ export type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: B
 /** A body whose declared length is at most this, in bytes, is read whole before its sender is authenticated. */
 const MAX_SHORT_BODY = 64 * 1024;
 
+const NO_DEMANDS: BodyDemands = { wider: [], isLimited: false };
+
 /**
  * Returns whether a body is read completely before its sender is fully authenticated: a body with a short declared length, and one that has to
  * be checked for every sender. All others are streamed, or read later.
  */
 export function isReadFirst(request: Request, resolved: ResolvedRequest): boolean {
   const length = contentLength(request.headers);
-  return (length !== undefined && length <= MAX_SHORT_BODY) || mustBeRead(request, resolved, []);
+  return (length !== undefined && length <= MAX_SHORT_BODY) || mustBeRead(request, resolved, NO_DEMANDS);
 }
 
 /**
- * Returns whether a body has to be read whole: because it is searched for names, or because its type is refused unless it is empty.
- *
- * @param wider the keys of a body that need a permission which the caller does not have.
+ * Returns whether a body has to be read whole: because it is searched for names, because limits apply to it, or because its type is
+ * refused unless it is empty.
  */
-export function mustBeRead({ headers }: Request, resolved: ResolvedRequest, wider: readonly string[]): boolean {
-  const treatment = bodyTreatment(headers, rulesFor(resolved, wider));
+export function mustBeRead({ headers }: Request, resolved: ResolvedRequest, demands: BodyDemands): boolean {
+  const treatment = bodyTreatment(headers, bodyRules(resolved, demands));
   return "code" in treatment || treatment.kind !== "stream";
 }
-
-const rulesFor = ({ rule, service }: ResolvedRequest, wider: readonly string[]): BodyRules => ({
-  forms: service.table().formNames,
-  keys: [...(service.definition.refusedBodyParameters ?? []), ...wider],
-  // `associations: null` associates nothing.
-  nullable: wider,
-  isCovered: rule !== null,
-  isFile: rule !== null && service.definition.fileRules?.includes(rule) === true,
-});
 
 /**
  * Reads a body whole, up to the longest that can be checked. Never rejects: a fault is reported after its sender is authenticated.
@@ -63,20 +49,21 @@ export async function receiveBody(body: ReadableStream<Uint8Array>, limits: Body
  * Returns the body to forward: a stream if it was not read, and its parsed form if it was. A GET or HEAD has none.
  *
  * @param received the body if it was read whole.
- * @param wider the keys of a body that need a permission which the caller does not have.
  * @returns a fault if the body is refused, or an error with status 408 if it took too long to arrive.
  */
 export function bodyToSend(
   { method, headers, body }: Request,
   received: ReceivedBody | undefined,
   resolved: ResolvedRequest,
-  wider: readonly string[],
+  demands: BodyDemands,
 ): BodyToSend | BodyFault | ApiError {
-  if (isRead(method) || !body) return { body: null };
-  const rules = rulesFor(resolved, wider);
+  if (isRead(method) || !body) return { body: null, content: { kind: "none" } };
+  const rules = bodyRules(resolved, demands);
   const treatment = bodyTreatment(headers, rules);
   if (received) return "fault" in received ? received.fault : checkBody(received.bytes, treatment, rules);
-  return "code" in treatment ? treatment : { body, contentType: formatMediaType(treatment.type) };
+  return "code" in treatment
+    ? treatment
+    : { body, contentType: formatMediaType(treatment.type), content: { kind: "unreadable" } };
 }
 
 /**

@@ -120,6 +120,14 @@ export const ERRORS = {
     title: "Insufficient permissions",
     text: "The caller lacks a permission: `required` names it, `granted` lists what the caller has.",
   },
+  constraint_violated: {
+    status: 403,
+    text: "The caller has the permission `required` within limits that the request does not meet; `violations` names the fields, their conditions and what they are.",
+  },
+  grant_expired: {
+    status: 403,
+    text: "The grant of the permission `required` has ended.",
+  },
   address_not_allowed: {
     status: 403,
     text: "The agent, or the key of the token, may not be used from this address: see `allowed_ips`.",
@@ -210,7 +218,7 @@ export function titleOf(code: ErrorCode): string {
 /** What an error's response carries beside its code and its message. */
 interface ErrorFields {
   readonly details?: ReadonlyArray<{ field?: string; permission?: string; message: string }> | undefined;
-  /** Further top-level keys of the body: `required`, `granted`, `tier`, `limit`, `retry_after`, `upstream`. */
+  /** Further top-level keys of the body: `required`, `granted`, `violations`, `tier`, `limit`, `retry_after`, `upstream`. */
   readonly extra?: Readonly<Record<string, unknown>> | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** For the operator's log only. */

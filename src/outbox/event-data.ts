@@ -105,7 +105,7 @@ export const EVENT_DATA = {
     data: z.object({ agent_id, limit: z.int(), reached_at: at, ip_address, ...counted }),
   },
   "gateway.denied": {
-    summary: "The gateway refuses a request for lack of a permission",
+    summary: "The gateway refuses a request for lack of a permission, or because of the limits or the end of a grant",
     data: z.object({
       agent_id,
       denied_at: at,
@@ -116,6 +116,10 @@ export const EVENT_DATA = {
         z.string().check(z.describe("`sha-256=:…:` of the whole path if it was cut (RFC 9530).")),
       ),
       required: z.string(),
+      code: z.optional(z.enum(["insufficient_permissions", "constraint_violated", "grant_expired"])),
+      fields: z.optional(
+        z.array(z.string()).check(z.describe("With `constraint_violated`, the fields whose limits are not met.")),
+      ),
       ip_address,
       ...counted,
     }),

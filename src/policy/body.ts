@@ -1,4 +1,5 @@
 import { formatForm, parseForm } from "./form.ts";
+import type { LimitedBody } from "./limits.ts";
 import { contentCoding } from "./content-coding.ts";
 import { endToEndHeader } from "./request-headers.ts";
 import { formatMediaType, isUtf8, parseMediaType, type MediaType } from "./media-type.ts";
@@ -22,6 +23,8 @@ export interface BodyToSend {
   readonly body: BodyInit | null;
   /** Undefined if there is no body. The request's own header is then forwarded unchanged. */
   readonly contentType?: string;
+  /** What was parsed, and is sent: the limits of grants are judged by it. */
+  readonly content: LimitedBody;
 }
 
 /** What a service says about bodies. */
@@ -37,6 +40,8 @@ export interface BodyRules {
   readonly nullable?: readonly string[];
   /** Whether the body is a file. */
   readonly isFile: boolean;
+  /** Whether limits of grants apply to the request: every body that can be parsed is read then, and the others are unreadable. */
+  readonly isLimited?: boolean;
   /** Whether a rule of the table matches the request. If none does, bodies that are neither JSON nor a form are streamed unchecked. */
   readonly isCovered: boolean;
 }
@@ -63,7 +68,7 @@ const UNTYPED = "application/octet-stream";
  */
 export function bodyTreatment(
   headers: Headers,
-  { forms, keys, isCovered, isFile }: BodyRules,
+  { forms, keys, isCovered, isFile, isLimited = false }: BodyRules,
 ): BodyTreatment | BodyFault {
   const type = parseMediaType(endToEndHeader(headers, "content-type") || UNTYPED);
   if (!type) return { code: "body_type_refused", reason: "its Content-Type is malformed" };
@@ -80,7 +85,7 @@ export function bodyTreatment(
   if (kind === "form-like" && forms.exact.size > 0) {
     return { code: "body_type_refused", reason: `some upstreams read ${type.type} as a form` };
   }
-  const isChecked = isForm ? forms.exact.size + keys.length > 0 : keys.length > 0;
+  const isChecked = isLimited || (isForm ? forms.exact.size + keys.length > 0 : keys.length > 0);
   if (!isChecked) return { kind: "stream", type };
   if (!isForm && kind !== "json") {
     return isCovered ? { code: "body_type_refused", reason: `it is ${type.type}` } : { kind: "stream", type };
@@ -106,10 +111,10 @@ export function checkBody(
   rules: BodyRules,
 ): BodyToSend | BodyFault {
   const { forms, keys } = rules;
-  if (bytes.byteLength === 0) return { body: null };
+  if (bytes.byteLength === 0) return { body: null, content: { kind: "none" } };
   if ("code" in treatment) return treatment;
   const { kind, type } = treatment;
-  if (kind === "stream") return { body: bytes, contentType: formatMediaType(type) };
+  if (kind === "stream") return { body: bytes, contentType: formatMediaType(type), content: { kind: "unreadable" } };
   if (kind === "json")
     return checkJson(bytes, type, rules) ?? { code: "bad_body", reason: "it is not valid JSON in UTF-8" };
   const firsts = keys.map((key) => ({ key, first: watchNames([key.split(/[.=]/, 1)[0]!]) }));
@@ -119,7 +124,9 @@ export function checkBody(
     const parts = parseMultipart(bytes, type.parameters.get("boundary"));
     if (typeof parts === "string") return { code: "bad_body", reason: parts };
     const parameter = firstFound(parts, ({ name }) => refused(name));
-    return parameter === undefined ? formatMultipart(parts) : { code: "parameter_refused", parameter };
+    return parameter === undefined
+      ? { ...formatMultipart(parts), content: { kind: "multipart", parts } }
+      : { code: "parameter_refused", parameter };
   }
   const json = /^[\s]*[{[]/.test(new TextDecoder().decode(bytes.slice(0, 64)))
     ? checkJson(bytes, JSON_TYPE, rules, forms)
@@ -129,7 +136,11 @@ export function checkBody(
   if (typeof form === "string") return { code: "bad_body", reason: form };
   const parameter = firstFound(form.names, refused);
   return parameter === undefined
-    ? { body: formatForm(form.fields), contentType: formatMediaType(type) }
+    ? {
+        body: formatForm(form.fields),
+        contentType: formatMediaType(type),
+        content: { kind: "form", fields: form.fields },
+      }
     : { code: "parameter_refused", parameter };
 }
 
@@ -162,7 +173,8 @@ function checkJson(
   forms?: WatchedNames,
 ): BodyToSend | BodyFault | undefined {
   try {
-    const value = parseJson(bytes);
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+    const value = parseJson(text);
     // JSON that came as a form may have no name that a form may not have, because its upstream may read both alike.
     const name =
       forms && typeof value === "object"
@@ -178,15 +190,14 @@ function checkJson(
       );
     });
     if (parameter !== undefined) return { code: "parameter_refused", parameter };
-    return { body: JSON.stringify(value), contentType: formatMediaType(type) };
+    return { body: JSON.stringify(value), contentType: formatMediaType(type), content: { kind: "json", text } };
   } catch {
     // A SyntaxError, a TypeError for a text that is not UTF-8, or a RangeError for one that is nested too deeply.
     return undefined;
   }
 }
 
-function parseJson(bytes: ArrayBuffer): unknown {
-  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+function parseJson(text: string): unknown {
   const reviver = (_: string, value: unknown, context?: { source?: string }) =>
     typeof value === "number" && context?.source !== undefined ? JSON.rawJSON(context.source) : value;
   return JSON.parse(text, reviver);

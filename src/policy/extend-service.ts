@@ -1,5 +1,6 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { nearestName } from "../validation/nearest-name.ts";
+import type { LimitDefinition } from "./limits.ts";
 import { parseRule, type Rule } from "./rule.ts";
 import type { Preset, ServiceDefinition } from "./service-definition.ts";
 
@@ -9,6 +10,8 @@ export interface Additions {
   readonly presets?: readonly string[] | undefined;
   readonly resources?: Readonly<Record<string, readonly string[]>> | undefined;
   readonly rules?: readonly string[] | undefined;
+  /** Fields that grants may limit, and further rules at which those of the service may be. */
+  readonly limits?: Readonly<Record<string, LimitDefinition>> | undefined;
 }
 
 type Resources = Catalogue[string];
@@ -22,7 +25,7 @@ type Resources = Catalogue[string];
 export function extendService(
   definition: ServiceDefinition,
   resources: Resources,
-  { presets: names = [], resources: own = {}, rules = [] }: Additions,
+  { presets: names = [], resources: own = {}, rules = [], limits = {} }: Additions,
 ): { definition: ServiceDefinition; resources: Resources; unknown: { index: number; message: string }[] } {
   const known = definition.presets ?? {};
   const isKnown = (name: string): boolean => Object.hasOwn(known, name);
@@ -31,6 +34,7 @@ export function extendService(
     definition: {
       ...definition,
       rules: [...definition.rules, ...presets.flatMap((preset) => preset.rules), ...rules],
+      limits: merge([definition.limits ?? {}, limits], ([first, ...more]) => more.reduce(mergeLimits, first!)),
       fileRules: presets.flatMap((preset) => preset.fileRules ?? []),
       embeds: merge([definition.embeds ?? {}, ...presets.map((preset) => preset.embeds ?? {})], (all) =>
         Object.assign({}, ...all),
@@ -42,6 +46,12 @@ export function extendService(
     ),
   };
 }
+
+const mergeLimits = (one: LimitDefinition, { alone = [], also = {} }: LimitDefinition): LimitDefinition => ({
+  ...one,
+  alone: [...(one.alone ?? []), ...alone],
+  also: { ...one.also, ...also },
+});
 
 function merge<Value>(
   tables: readonly Readonly<Record<string, Value>>[],

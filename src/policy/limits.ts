@@ -4,17 +4,16 @@ import type { Rule } from "./rule.ts";
 import type { Part } from "./multipart.ts";
 import type { FormFields } from "./form.ts";
 
-// How far a grant reaches: the conditions on what a request says, and the judge of them. It is complete in itself, but grants do not
-// carry limits yet, so the Worker does not load it.
+// How far a grant reaches: the conditions on what a request says, and whether a request meets them. `judge.ts` decides with it.
 
 /** What a service says about one field that grants may limit. */
 export interface LimitDefinition {
   /** Lines of the service's rules at which no other argument names the same kind of object. */
-  readonly alone?: readonly string[];
+  readonly alone?: readonly string[] | undefined;
   /** Lines at which other fields name the same kind of object, and these fields: they must hold too if they are given. */
-  readonly also?: Readonly<Record<string, readonly string[]>>;
+  readonly also?: Readonly<Record<string, readonly string[]>> | undefined;
   /** Fields that give the value another meaning, or name the object in another way: none of them may be given. */
-  readonly without?: readonly string[];
+  readonly without?: readonly string[] | undefined;
   /** Whether the vendor compares the values without regard to the case of ASCII letters. */
   readonly ignoresCase?: boolean;
   /** Whether the value is the name of a file or a branch, for which `glob` may be used. */
@@ -49,31 +48,68 @@ export type LimitableFields = ReadonlyMap<string, LimitableField>;
 /**
  * Prepares what a service says about limits.
  *
- * @throws {Error} naming a field that cannot be read, or a line that is not one of the service's rules or has no such path parameter.
+ * @throws {Error} with the first of the {@link limitFaults}.
  */
 export function compileLimits(
   definitions: Readonly<Record<string, LimitDefinition>>,
   rules: readonly Rule[],
 ): LimitableFields {
-  const lines = new Set(rules.map(({ source }) => source));
   return new Map(
-    Object.entries(definitions).map(([name, { alone = [], also = {}, without = [], ...rest }]) => {
-      const field = fieldOf(name);
+    Object.entries(definitions).map(([name, definition]) => {
+      const [fault] = limitFaults(name, definition, rules);
+      if (fault) throw new Error(`limits: ${name}: ${fault.message}`);
+      const { alone = [], also = {}, without = [], ...rest } = definition;
       const entries = [...alone.map((line) => [line, []] as const), ...Object.entries(also)];
-      for (const [line] of entries) {
-        if (!lines.has(line)) throw new Error(`limits: ${name}: "${line}" is not a rule of the service`);
-        if (field.place === "path" && !line.includes(`{${field.first}`)) {
-          throw new Error(`limits: ${name}: the rule "${line}" has no parameter ${field.first}`);
-        }
-      }
       const byLine = new Map(entries.map(([line, others]) => [line, others.map(fieldOf)] as const));
-      return [name, { ...rest, field, without: without.map(fieldOf), rules: byLine }] as const;
+      return [name, { ...rest, field: fieldOf(name), without: without.map(fieldOf), rules: byLine }] as const;
     }),
   );
 }
 
+/** What is wrong with a definition: the keys that lead to the fault, and a sentence without its full stop. */
+export interface LimitFault {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** Returns everything that is wrong with what a service says about one field. */
+export function limitFaults(
+  name: string,
+  { alone = [], also = {}, without = [] }: LimitDefinition,
+  rules: readonly Rule[],
+): LimitFault[] {
+  if (!isField(name)) return [{ path: [], message: `${name} is not path.NAME, query.NAME or body.NAME` }];
+  const field = fieldOf(name);
+  const lines = new Set(rules.map(({ source }) => source));
+  const lineFault = (line: string): string | undefined => {
+    if (!lines.has(line)) return `"${line}" is not a rule of the service, as it is written there`;
+    const named = placesIn(line).filter((place) => isNamed(place.name, field.watched));
+    if (field.place !== "path") {
+      return named.length > 0 ? `the path of the rule "${line}" has a parameter of this name as well` : undefined;
+    }
+    if (named.length > 1) return `the rule "${line}" has this parameter twice`;
+    return named[0]?.name === field.first ? undefined : `the rule "${line}" has no parameter ${field.first}`;
+  };
+  const at = (path: readonly PropertyKey[], message: string | undefined): LimitFault[] =>
+    message === undefined ? [] : [{ path, message }];
+  const others = (path: readonly PropertyKey[], names: readonly string[]): LimitFault[] =>
+    names.flatMap((other, index) =>
+      at([...path, index], isField(other) ? undefined : `${other} is not path.NAME, query.NAME or body.NAME`),
+    );
+  const inBoth = alone.findIndex((line) => Object.hasOwn(also, line));
+  return [
+    ...at([], alone.length + Object.keys(also).length === 0 ? "names no rule: list them in alone or also" : undefined),
+    ...alone.flatMap((line, index) => at(["alone", index], lineFault(line))),
+    ...Object.keys(also).flatMap((line) => at(["also", line], lineFault(line))),
+    ...Object.entries(also).flatMap(([line, names]) => others(["also", line], names)),
+    ...at(["alone", inBoth], inBoth === -1 ? undefined : `"${alone[inBoth]}" is in also as well`),
+    ...others(["without"], without),
+  ];
+}
+
+const isField = (name: string): boolean => FIELD.test(name) && /[a-z0-9]/i.test(name.split(".")[1]!);
+
 function fieldOf(name: string): Field {
-  if (!FIELD.test(name)) throw new Error(`limits: ${name} is not path.NAME, query.NAME or body.NAME`);
   const [place, ...steps] = name.split(".") as [Field["place"], ...string[]];
   const first = steps[0]!;
   return { name, place, first, steps, watched: watchNames([first]) };
@@ -91,13 +127,78 @@ export type LimitedBody =
   | { readonly kind: "unreadable" };
 
 /** What a request says, in the places that limits look at. */
-export interface LimitedRequest {
+export interface RequestParts {
   readonly rule: Rule;
   /** The path parameters by name, percent-decoded. */
   readonly path: ReadonlyMap<string, string>;
   /** The raw query without its `?`. */
   readonly query: string;
   readonly body: LimitedBody;
+}
+
+/** The same, of which each part is parsed at most once, and not before a limit looks at it. */
+export interface LimitedRequest extends Omit<RequestParts, "query"> {
+  readonly query: () => ReadQuery;
+  /** The body's JSON; undefined if parsers read it differently. */
+  readonly json: () => Json | undefined;
+}
+
+/** Returns a request as {@link violations} reads it. It may be used for the limits of many grants. */
+export function limitedRequest({ rule, path, query, body }: RequestParts): LimitedRequest {
+  let readQueryOnce: ReadQuery | undefined;
+  let readJsonOnce: { readonly json: Json | undefined } | undefined;
+  return {
+    rule,
+    path,
+    body,
+    query: () => (readQueryOnce ??= readQuery(query)),
+    json: () => (readJsonOnce ??= { json: body.kind === "json" ? readJson(body.text) : undefined }).json,
+  };
+}
+
+/** Where a parameter of a rule's path stands. */
+interface Place {
+  readonly name: string;
+  /** The number of its segment. */
+  readonly segment: number;
+  readonly isTail: boolean;
+  /** The lengths of the plain text before and after it in its segment. */
+  readonly before: number;
+  readonly after: number;
+}
+
+const PARAMETER = /^([^{}]*)\{(\w+)(\.\.\.)?[^{}]*\}([^{}]*)$/;
+
+/** Returns the parameters in the path of a rule's line. */
+function placesIn(line: string): Place[] {
+  const [, path = ""] = line.trim().split(/\s+/);
+  return path
+    .slice(1)
+    .split("/")
+    .flatMap((text, segment) => {
+      const [, before, name, tail, after] = PARAMETER.exec(text) ?? [];
+      return name === undefined
+        ? []
+        : [{ name, segment, isTail: tail !== undefined, before: before!.length, after: after!.length }];
+    });
+}
+
+const places = new WeakMap<Rule, readonly Place[]>();
+
+/**
+ * Returns the path parameters of a request by name.
+ *
+ * @param texts the percent-decoded segments that the rule matched.
+ */
+export function pathParameters(rule: Rule, texts: readonly string[]): ReadonlyMap<string, string> {
+  let known = places.get(rule);
+  if (!known) places.set(rule, (known = placesIn(rule.source)));
+  return new Map(
+    known.map(({ name, segment, isTail, before, after }) => {
+      const text = isTail ? texts.slice(segment).join("/") : texts[segment]!;
+      return [name, text.slice(before, text.length - after)] as const;
+    }),
+  );
 }
 
 /** A condition that does not hold, as the agent is told. */
@@ -119,7 +220,10 @@ export interface WhereFault {
 const MAX_FIELDS = 20;
 const MAX_LIST = 200;
 const MAX_TEXT = 500;
+/** The longest part of a value that a violation quotes, in characters. */
+const MAX_SHOWN = 100;
 const OPERATORS = ["eq", "in", "min", "max", "glob", "not_in"] as const;
+const isOperator = (name: string): boolean => (OPERATORS as readonly string[]).includes(name);
 const FIELD = /^(?:path|query)\.[\w-]{1,64}$|^body(?:\.[\w-]{1,64}){1,6}$/;
 
 /** A decimal number that every parser reads alike: not `1e3`, `007`, `+1`, or more digits than a double holds. */
@@ -225,7 +329,6 @@ const invalid = (field: string, message: string): WhereFault => ({ code: "invali
  */
 export function violations(where: Where, fields: LimitableFields, request: LimitedRequest): Violation[] {
   const found: Violation[] = [];
-  const query = readQuery(request.query);
   for (const [field, conditions] of Object.entries(where)) {
     const known = fields.get(field);
     const further = known?.rules.get(request.rule.source);
@@ -236,14 +339,14 @@ export function violations(where: Where, fields: LimitableFields, request: Limit
     check(known.field, { isRequired: true });
     for (const other of further) check(other, { isRequired: false });
     for (const other of known.without) {
-      if (valuesOf(other, request, query) !== "absent") {
+      if (valuesOf(other, request) !== "absent") {
         found.push({ field: other.name, constraint: conditions, actual: null });
       }
     }
 
     function check(place: Field, { isRequired }: { isRequired: boolean }): void {
       const { name } = place;
-      const values = valuesOf(place, request, query);
+      const values = valuesOf(place, request);
       if (values === "absent" && !isRequired) return;
       if (values === "absent" || values === "uncertain" || values.length === 0) {
         found.push({ field: name, constraint: conditions, actual: null });
@@ -263,18 +366,20 @@ type Value =
   | { readonly kind: "boolean"; readonly value: boolean };
 
 const shown = (value: Value): Scalar =>
-  value.kind === "text" ? value.text.slice(0, MAX_TEXT) : value.kind === "number" ? Number(value.digits) : value.value;
+  value.kind === "text" ? value.text.slice(0, MAX_SHOWN) : value.kind === "number" ? Number(value.digits) : value.value;
 
 /** All values of one logical argument, `"absent"`, or `"uncertain"` if it stands in two places or parsers could read it differently. */
 type Values = readonly Value[] | "absent" | "uncertain";
 
-function valuesOf({ place, first, steps, watched }: Field, { path, body }: LimitedRequest, query: ReadQuery): Values {
+function valuesOf({ place, first, steps, watched }: Field, request: LimitedRequest): Values {
+  const { path } = request;
   if (place !== "path") for (const name of path.keys()) if (isNamed(name, watched)) return "uncertain";
+  const query = request.query();
   const inQuery = query.splitNames.some((name) => isNamed(name, watched))
     ? "uncertain"
     : fieldValues([first], query.pairs, watched);
   if (place !== "query" && inQuery !== "absent") return "uncertain";
-  const inBody = bodyValues(place === "body" ? steps : [first], body, watched);
+  const inBody = bodyValues(place === "body" ? steps : [first], request, watched);
   if (place !== "body" && inBody !== "absent") return "uncertain";
   return place === "path" ? textValues(path.get(first)) : place === "query" ? inQuery : inBody;
 }
@@ -336,7 +441,7 @@ const isSpelledLike = (one: string, other: string): boolean => {
   return words(one).startsWith(words(other));
 };
 
-function bodyValues(steps: readonly string[], body: LimitedBody, watched: WatchedNames): Values {
+function bodyValues(steps: readonly string[], { body, json }: LimitedRequest, watched: WatchedNames): Values {
   switch (body.kind) {
     case "none":
       return "absent";
@@ -351,7 +456,7 @@ function bodyValues(steps: readonly string[], body: LimitedBody, watched: Watche
         watched,
       );
     case "json":
-      return jsonValues(steps, body.text);
+      return jsonValues(steps, json());
   }
 }
 
@@ -369,15 +474,25 @@ class AmbiguousJson extends Error {}
 /** A JSON value whose numbers keep their digits. */
 type Json = null | Value | readonly Json[] | ReadonlyMap<string, Json>;
 
-function jsonValues(steps: readonly string[], text: string): Values {
+function jsonValues(steps: readonly string[], json: Json | undefined): Values {
+  if (json === undefined) return "uncertain";
   try {
     const values: Value[] = [];
-    collect(parseStrictJson(text), steps, values);
+    collect(json, steps, values);
     return values;
   } catch (error) {
     if (error === ABSENT) return "absent";
-    if (error instanceof AmbiguousJson || error instanceof SyntaxError || error instanceof RangeError)
-      return "uncertain";
+    if (error instanceof AmbiguousJson || error instanceof RangeError) return "uncertain";
+    throw error;
+  }
+}
+
+/** Returns undefined for a text that is not JSON, is nested too deeply, or is read differently by parsers. */
+function readJson(text: string): Json | undefined {
+  try {
+    return parseStrictJson(text);
+  } catch (error) {
+    if (error instanceof AmbiguousJson || error instanceof SyntaxError || error instanceof RangeError) return undefined;
     throw error;
   }
 }
@@ -422,7 +537,7 @@ function collect(value: Json, steps: readonly string[], into: Value[]): void {
   collect(inner, rest, into);
 }
 
-const TOKEN = /\s*(?:("(?:[^"\\]|\\.)*")|([{}[\]:,])|(-?\d[\d.eE+-]*)|(true|false|null))/y;
+const TOKEN = /\s*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}[\]:,])|(-?\d[\d.eE+-]*)|(true|false|null))/y;
 
 /**
  * Parses JSON in which no key occurs twice in one object, contains a dot, or is `__proto__`: parsers differ in what they make of these.
@@ -467,6 +582,9 @@ function parseStrictJson(text: string): Json {
 }
 
 function meets(value: Value, conditions: Conditions, { ignoresCase, closedList }: LimitableField): boolean {
+  // An operator that a newer version has stored holds for nothing.
+  const operators = Object.keys(conditions);
+  if (operators.length === 0 || !operators.every(isOperator)) return false;
   const equals = (operand: Scalar): boolean => isEqual(value, operand, ignoresCase === true);
   const { eq, in: allowed, not_in: excluded, min, max, glob } = conditions;
   if (eq !== undefined && !equals(eq)) return false;

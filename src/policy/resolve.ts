@@ -56,6 +56,8 @@ export interface ResolvedRequest {
   readonly query: string;
   /** The matching line of the service's rules, or null if none matches (the request is uncovered). */
   readonly rule: string | null;
+  /** How that rule matched; null if none does. */
+  readonly match: Match | null;
   /** The permissions that the request needs, all of them. An uncovered request needs the service's wildcard. */
   readonly required: readonly string[];
   /** What the sender wants done to the links of a JSON answer; undefined for what the service does by itself. */
@@ -64,6 +66,15 @@ export interface ResolvedRequest {
   readonly headers: Pick<ReadHeaders, "forwarded" | "dropped">;
   /** For an uncovered request, how it could be sent to be covered, as a sentence; undefined if there is no such way. */
   readonly hint: string | undefined;
+}
+
+/** A rule that a request matches. */
+interface Match {
+  readonly rule: Rule;
+  /** The percent-decoded segments that the rule was compared with. */
+  readonly texts: readonly string[];
+  /** Whether every server reads the same parameters in the path: false if it has an encoded `?` or `#`, or could match another rule. */
+  readonly isCertain: boolean;
 }
 
 const PATH_FAULTS: Readonly<Record<PathFault, string>> = {
@@ -155,6 +166,13 @@ export function resolveRequest(
     slash,
     query,
     rule: covered ? rule!.source : null,
+    match: covered
+      ? {
+          rule: rule!,
+          texts: matched,
+          isCertain: others.length === 0 || (!/%3F|%23/.test(encoded) && rules.every((one) => one === rule)),
+        }
+      : null,
     required,
     links,
     headers: read,

@@ -1,5 +1,6 @@
 import { actionsOf, type Catalogue } from "../permissions/catalogue.ts";
 import { REFUSED_PARAMETERS, type ServiceDefinition } from "./service-definition.ts";
+import { compileLimits, type LimitableFields } from "./limits.ts";
 import { watchNames, type WatchedNames } from "./parameter-name.ts";
 import {
   asLenientRouter,
@@ -34,6 +35,12 @@ export interface RuleTable {
   readonly queryNames: WatchedNames;
   /** Parameters of a form that are refused. */
   readonly formNames: WatchedNames;
+  /**
+   * What grants may limit. Compiled when it is first asked for, because most requests are judged by no limit.
+   *
+   * @throws {Error} as {@link compileLimits}.
+   */
+  readonly limits: () => LimitableFields;
 }
 
 /**
@@ -66,9 +73,11 @@ export function compileTable(definition: ServiceDefinition, catalogue: Catalogue
     });
     return [parameter, new Map(needs)] as const;
   });
+  let limits: LimitableFields | undefined;
   return {
     rules,
     root,
+    limits: () => (limits ??= compileLimits(definition.limits ?? {}, rules)),
     embeds: new Map(embedding),
     queryNames: watchNames([...refusedParameters, ...embedNames, ...own]),
     // Upstreams merge forms with the query, and may prefer a parameter there.

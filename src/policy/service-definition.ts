@@ -1,4 +1,5 @@
 import type { HeaderRules } from "./header-rule.ts";
+import type { LimitDefinition } from "./limits.ts";
 import type { TokenPlace } from "./token-place.ts";
 
 /** A secret of an upstream, by the end of its name: `TOKEN` is `UPSTREAM_<NAME>_TOKEN`. */
@@ -148,6 +149,8 @@ export interface ServiceDefinition {
    * operations that give out a credential, and those that decide what credentials may do.
    */
   readonly refused?: readonly string[];
+  /** What grants may limit, by field: `path.owner`, `query.state`, `body.amount`. At a rule that is not listed, a limited grant allows nothing. */
+  readonly limits?: Readonly<Record<string, LimitDefinition>>;
   /** The rules whose body is a file: it is streamed, and a type that the upstream would parse is refused. */
   readonly fileRules?: readonly string[];
   /** `/api`: put in front of a path that does not begin with this segment, so that both spellings match the same rules. */

@@ -13,6 +13,7 @@ import { slack } from "./services/slack.ts";
 import { stripe } from "./services/stripe.ts";
 import { zendesk } from "./services/zendesk.ts";
 import { extendService, refusedRules } from "./extend-service.ts";
+import { limitFaults, type LimitDefinition } from "./limits.ts";
 import type { Rule } from "./rule.ts";
 import { compileTable, overlaps, type RuleTable } from "./rule-table.ts";
 
@@ -41,6 +42,7 @@ export interface UpstreamSettings {
   readonly credential?: CredentialScheme | undefined;
   readonly resources?: Readonly<Record<string, readonly string[]>> | undefined;
   readonly rules?: readonly string[] | undefined;
+  readonly limits?: Readonly<Record<string, LimitDefinition>> | undefined;
   readonly request_headers?: readonly string[] | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly agent_token?: { readonly header: string } | undefined;
@@ -114,8 +116,11 @@ export function loadServices(
     }
     catalogue[name] = extended.resources;
     const service = createService(extended.definition, settings, catalogue);
-    if (settings?.rules && !checked.has(name))
-      faults.push(...ruleFaults(extended.definition, service, catalogue, settings.rules));
+    if (!checked.has(name)) {
+      const ofRules = settings?.rules ? ruleFaults(extended.definition, service, catalogue, settings.rules) : [];
+      const { limits } = definition;
+      faults.push(...ofRules, ...(ofRules.length > 0 ? [] : faultsOfLimits(service, settings?.limits, limits)));
+    }
     services.set(name, service);
   }
 
@@ -136,6 +141,7 @@ export function loadServices(
       baseUrl: settings.base_url,
       credential: settings.credential ?? { scheme: "bearer" },
       rules: settings.rules,
+      ...(settings.limits && { limits: settings.limits }),
       refusedParameters: settings.refuse_parameters ?? COMMON_REFUSED_PARAMETERS,
       trailingSlash: settings.trailing_slash,
       ...(settings.agent_token && {
@@ -149,7 +155,10 @@ export function loadServices(
       }),
     };
     const own = createService(definition, settings, catalogue);
-    if (!checked.has(name)) faults.push(...ruleFaults(definition, own, catalogue, settings.rules));
+    if (!checked.has(name)) {
+      const ofRules = ruleFaults(definition, own, catalogue, settings.rules);
+      faults.push(...ofRules, ...(ofRules.length > 0 ? [] : faultsOfLimits(own, settings.limits)));
+    }
     const other = [...services.keys()].find((one) => secretName(one, "TOKEN") === secretName(name, "TOKEN"));
     if (other) {
       const message = `its secrets would have the same names as those of ${other} (${secretName(name, "TOKEN")}). Rename one.`;
@@ -259,6 +268,44 @@ function ruleFaults(
       : [],
   );
   return [...meeting, ...refused];
+}
+
+/**
+ * Everything that is wrong with what an operator says about limits. The rules have no faults.
+ *
+ * @param builtIn what a built-in service says itself, of rules that were reviewed: an operator adds rules to it, and no more.
+ */
+function faultsOfLimits(
+  service: Service,
+  own: Readonly<Record<string, LimitDefinition>> = {},
+  builtIn: Readonly<Record<string, LimitDefinition>> = {},
+): UpstreamFault[] {
+  const entries = Object.entries(own);
+  if (entries.length === 0) return [];
+  const { rules } = service.table();
+  const reviewed = new Set(BUILT_IN_SERVICES.find(({ name }) => name === service.name)?.rules);
+  return entries.flatMap(([field, definition]) => {
+    const { alone = [], also = {} } = definition;
+    const isReviewed = Object.hasOwn(builtIn, field);
+    const changed = (["without", "ignoresCase", "isPath", "closedList"] as const).filter((key) => key in definition);
+    const line = [...alone, ...Object.keys(also)].find((one) => reviewed.has(one));
+    const faults = limitFaults(field, definition, rules).map(({ path, message }) => ({ path, message: `${message}.` }));
+    if (isReviewed && changed.length > 0) {
+      faults.push({
+        path: [],
+        message: `is a field of ${service.name} itself: only alone and also can be added to it.`,
+      });
+    }
+    if (isReviewed && line !== undefined) {
+      const message = `"${line}" is a rule of ${service.name} itself, which says what names its objects.`;
+      faults.push({ path: [], message });
+    }
+    return faults.map(({ path, message }) => ({
+      upstream: service.name,
+      path: ["limits", field, ...path],
+      message,
+    }));
+  });
 }
 
 function compileFault(definition: ServiceDefinition, catalogue: Catalogue): string | undefined {

@@ -220,6 +220,65 @@ describe("an operator's upstream", () => {
     expect(faults.join()).toContain('"FETCH /b orders"');
   });
 
+  it("says which fields grants may limit, at which of its rules", () => {
+    const limits = {
+      "path.id": { alone: ["* /orders/{id:int} orders"], without: ["query.as"] },
+      "body.customer": { also: { "GET,POST /orders orders": ["body.payer"] }, ignores_case: true },
+      "body.branch": { alone: ["POST /reports/{name}/run reports:run"], is_path: true },
+      "query.state": { alone: ["GET,POST /orders orders"], closed_list: ["open", "paid"] },
+    };
+    const rules = ["GET,POST /orders orders", "* /orders/{id:int} orders", "POST /reports/{name}/run reports:run"];
+    const loaded = load({ UPSTREAMS: { orders: { ...ORDERS, rules, limits } } });
+    expect(loaded.faults).toEqual([]);
+    const fields = loaded.services.get("orders")!.table().limits();
+    expect([...fields.keys()]).toEqual(Object.keys(limits));
+    expect(fields.get("body.customer")).toMatchObject({ ignoresCase: true });
+    expect(fields.get("body.branch")).toMatchObject({ isPath: true });
+    expect(fields.get("query.state")).toMatchObject({ closedList: ["open", "paid"] });
+    expect(fields.get("path.id")!.without).toMatchObject([{ name: "query.as" }]);
+  });
+
+  it.each<[string, object, string]>([
+    ["a field of no place", { id: { alone: ["GET /orders orders"] } }, "limits.id: id is not path.NAME"],
+    ["a field without a letter", { "query._": { alone: ["GET /orders orders"] } }, "query._ is not path.NAME"],
+    ["a line that is no rule", { "query.a": { alone: ["GET /orders"] } }, 'alone.0: "GET /orders" is not a rule'],
+    ["a rule without the parameter", { "path.id": { alone: ["GET /orders orders"] } }, "alone.0: the rule"],
+    [
+      "a further rule without it",
+      { "path.id": { also: { "GET /orders orders": ["body.id"] } } },
+      "has no parameter id",
+    ],
+    ["a further field of no place", { "query.a": { also: { "GET /orders orders": ["x"] } } }, ".0: x is not path.NAME"],
+    ["a forbidden field of no place", { "query.a": { alone: ["GET /orders orders"], without: ["x"] } }, "without.0: x"],
+    ["no rule", { "query.a": { ignores_case: true } }, "names no rule"],
+    [
+      "a rule in both lists",
+      { "query.a": { alone: ["GET /orders orders"], also: { "GET /orders orders": ["query.b"] } } },
+      "is in also as well",
+    ],
+    ["a misspelt key", { "query.a": { aloone: ["GET /orders orders"] } }, "Did you mean alone?"],
+    ["a closed list of nothing", { "query.a": { alone: ["GET /orders orders"], closed_list: [] } }, "closed_list"],
+  ])("is refused for a limit with %s", (_, limits, expected) => {
+    expect(orders({ limits }).join("\n")).toContain(expected);
+  });
+
+  it("adds fields to a built-in service at its own rules, and changes none of those that were reviewed", () => {
+    const line = "GET /repos/{owner}/{repo}/actions/runs runs:read";
+    const own = (limits: object) =>
+      load({ UPSTREAMS: { github: { resources: { runs: ["read"] }, rules: [line], limits } } });
+    const added = own({ "path.owner": { alone: [line] }, "query.branch": { alone: [line], is_path: true } });
+    expect(added.faults).toEqual([]);
+    const fields = added.services.get("github")!.table().limits();
+    expect(fields.get("path.owner")).toMatchObject({ ignoresCase: true });
+    expect(fields.get("path.owner")!.rules.has(line)).toBe(true);
+    expect(fields.get("path.repo")!.rules.has(line)).toBe(false);
+    const forks = "GET,POST /repos/{owner}/{repo}/forks repos";
+    expect(own({ "path.owner": { alone: [forks] } }).faults.join()).toContain("is a rule of github itself");
+    expect(own({ "path.owner": { alone: [line], ignores_case: false } }).faults.join()).toContain(
+      "only alone and also can be added",
+    );
+  });
+
   it("is declared in a file, whose keys a variable may change one by one", () => {
     const { upstreams, faults: wrong } = upstreamSettings(
       { "UPSTREAMS.orders.base_url": "http://127.0.0.1:9001" },

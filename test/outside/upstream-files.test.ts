@@ -74,6 +74,11 @@ describe("the files of upstreams/", () => {
       'orders.toml:6: rules[0] rule "FETCH /orders',
     ],
     [
+      "a limit at a rule that does not name the object",
+      ORDERS.replace("[credential]", '[limits."path.id"]\nalone = ["GET /orders orders"]\n\n[credential]'),
+      'orders.toml:11: limits."path.id".alone[0] the rule "GET /orders orders" has no parameter id.',
+    ],
+    [
       "two rules that overlap",
       ORDERS.replace("{id:int}", "{id}").replace("]\n\n", '  "GET /orders/new orders:write",\n]\n\n'),
       "orders.toml:8: rules[2] the rules",

@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Scalar, Where } from "../../src/permissions/grant.ts";
-import { compileLimits, parseWhere, violations, type LimitedBody } from "../../src/policy/limits.ts";
+import {
+  compileLimits,
+  limitedRequest,
+  parseWhere,
+  pathParameters,
+  violations,
+  type LimitedBody,
+} from "../../src/policy/limits.ts";
 import { parseRule } from "../../src/policy/rule.ts";
 import { extents } from "../support/extents.ts";
 
@@ -28,26 +35,51 @@ const json = (text: string): LimitedBody => ({ kind: "json", text });
 const form = (...pairs: [string, string][]): LimitedBody => ({ kind: "form", fields: pairs });
 const NONE: LimitedBody = { kind: "none" };
 const allows = (where: Where, query = "", body: LimitedBody = NONE) =>
-  violations(where, fields, { rule, path, query, body }).length === 0;
+  violations(where, fields, limitedRequest({ rule, path, query, body })).length === 0;
+
+describe("path parameters", () => {
+  it("are read by name: whole segments, parts of them, choices and tails", () => {
+    const [rule] = parseRule("GET /a/{one}/v{two:int}.json/{three:x|y}/{rest...} things", "lab");
+    expect([...pathParameters(rule!, ["a", "b/c", "v12.json", "y", "d", "e f"])]).toEqual([
+      ["one", "b/c"],
+      ["two", "12"],
+      ["three", "y"],
+      ["rest", "d/e f"],
+    ]);
+  });
+
+  it.each([
+    ["path.id", "GET /a/{id}/b/{id} things", "twice"],
+    ["path.id", "GET /a/{id}/b/{Id} things", "twice"],
+    ["path.id", "GET /a/{id_x} things", "no parameter id"],
+    ["path.id", "GET /a/id things", "no parameter id"],
+    ["query.id", "GET /a/{id} things", "of this name as well"],
+    ["body.id.x", "POST /a/{ID} things", "of this name as well"],
+    ["body.id", "POST /b things", "is not a rule"],
+  ])("of a limit stand once in the path: %s in %s", (field, line, fault) => {
+    const lines = parseRule(line === "POST /b things" ? "POST /c things" : line, "lab");
+    expect(() => compileLimits({ [field]: { alone: [line] } }, lines)).toThrow(fault);
+  });
+});
 
 describe("limits", () => {
   it("compare as the vendor does, and name what is wrong", () => {
     expect(allows({ "path.owner": { eq: "OCTO" } })).toBe(true);
-    expect(violations({ "path.owner": { eq: "other" } }, fields, { rule, path, query: "", body: NONE })).toEqual([
-      { field: "path.owner", constraint: { eq: "other" }, actual: "Octo" },
-    ]);
+    expect(
+      violations({ "path.owner": { eq: "other" } }, fields, limitedRequest({ rule, path, query: "", body: NONE })),
+    ).toEqual([{ field: "path.owner", constraint: { eq: "other" }, actual: "Octo" }]);
     // The Kelvin sign is no k, and a full-width letter none of ASCII.
     const kelvin = new Map([["owner", "\u212a"]]);
     const of = (eq: string) =>
-      violations({ "path.owner": { eq } }, fields, { rule, path: kelvin, query: "", body: NONE });
+      violations({ "path.owner": { eq } }, fields, limitedRequest({ rule, path: kelvin, query: "", body: NONE }));
     expect(of("k")).toHaveLength(1);
     expect(of("\u212a")).toHaveLength(0);
   });
 
   it("allow nothing at a rule of which nobody has said what else names the object", () => {
-    expect(violations({ "path.owner": { eq: "octo" } }, fields, { rule: bare, path, query: "", body: NONE })).toEqual([
-      { field: "path.owner", constraint: { eq: "octo" }, actual: null },
-    ]);
+    expect(
+      violations({ "path.owner": { eq: "octo" } }, fields, limitedRequest({ rule: bare, path, query: "", body: NONE })),
+    ).toEqual([{ field: "path.owner", constraint: { eq: "octo" }, actual: null }]);
   });
 
   it("hold for all that names the same kind of object", () => {
@@ -301,7 +333,11 @@ describe("whatever is asked", () => {
               ? json(`{${one.json.map(([key, inner]) => `${JSON.stringify(key)}:${JSON.stringify(inner)}`).join(",")}}`)
               : NONE;
           const isAllowed =
-            violations(limits, fields, { rule, path: new Map(one.path), query: encoded(one.query), body }).length === 0;
+            violations(
+              limits,
+              fields,
+              limitedRequest({ rule, path: new Map(one.path), query: encoded(one.query), body }),
+            ).length === 0;
           // A list in JSON that holds two keys of one name is refused even where no limit is on them.
           const names = one.json?.map(([key]) => key) ?? [];
           const isAmbiguous = new Set(names).size < names.length;

@@ -1,6 +1,7 @@
 import { GITHUB_TOKEN_PLACES } from "../token-place.ts";
 import { GITHUB_REQUEST_HEADERS } from "./request-headers.ts";
 import type { Preset, ServiceDefinition } from "../service-definition.ts";
+import { githubLimits } from "./limits/github.ts";
 
 const REPO = "/repos/{owner}/{repo}";
 /** GitHub's `Link` headers and its redirects after a rename name a repository by number. */
@@ -237,6 +238,7 @@ export const github: ServiceDefinition = {
   removedLinks: ["upload_url", "download_url"],
   // Tells which organizations the credential lacks, with a link that would authorize it.
   hiddenResponseHeaders: ["x-github-sso"],
+  limits: githubLimits,
   presets,
   refused,
   rules: [

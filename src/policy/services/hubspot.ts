@@ -1,4 +1,5 @@
 import type { Preset, ServiceDefinition } from "../service-definition.ts";
+import { hubspotLimits } from "./limits/hubspot.ts";
 
 /** The three spellings of one object API. */
 const OBJECTS = ["/crm/v3/objects", "/crm/objects/v3", "/crm/objects/{version:month}"];
@@ -140,6 +141,7 @@ export const hubspot: ServiceDefinition = {
     "propertieswithhistory=associations",
   ],
   responseHeaders: ["hubspot-*"],
+  limits: hubspotLimits,
   presets,
   refused,
   bodyLinks: ["/paging/next/link", "/paging/prev/link"],

@@ -1,5 +1,6 @@
 import { SALESFORCE_REQUEST_HEADERS } from "./request-headers.ts";
 import type { Preset, ServiceDefinition } from "../service-definition.ts";
+import { salesforceLimits } from "./limits/salesforce.ts";
 
 const record = (name: string, resource: string): string[] => {
   const path = `/services/data/{version:version}/sobjects/${name}`;
@@ -63,6 +64,7 @@ export const salesforce: ServiceDefinition = {
   // its documentation says: they stay as they are. `identity` is at login.salesforce.com.
   removedLinks: ["identity"],
   moreBodyLinks: ["url", "*Url"],
+  limits: salesforceLimits,
   presets,
   refused,
   rules: [...record("Account", "accounts"), ...record("Lead", "leads")],

@@ -1,4 +1,5 @@
 import type { Preset, ServiceDefinition } from "../service-definition.ts";
+import { slackLimits } from "./limits/slack.ts";
 
 /** By permission. The method name decides, never the HTTP verb: Slack's own client sends POST for all of them. */
 const METHODS: Readonly<Record<string, string>> = {
@@ -91,6 +92,7 @@ export const slack: ServiceDefinition = {
   // At files.slack.com, which wants a token of Slack's: its SDKs upload with theirs, and its documentation says to download with it
   // (https://docs.slack.dev/reference/objects/file-object).
   removedLinks: ["upload_url", "url_private*", ...THUMBNAILS],
+  limits: slackLimits,
   presets,
   refused,
   rules: rulesOf(METHODS),

@@ -1,6 +1,7 @@
 import { STRIPE_TOKEN_PLACES } from "../token-place.ts";
 import { STRIPE_REQUEST_HEADERS } from "./request-headers.ts";
 import { REFUSED_PARAMETERS, type Preset, type ServiceDefinition } from "../service-definition.ts";
+import { stripeLimits } from "./limits/stripe.ts";
 
 /** Stripe.js sends headers of the API as parameters: another account, another version than `requestHeaders` lets through. */
 const HEADERS_AS_PARAMETERS = ["_stripe_account", "_stripe_version"];
@@ -92,6 +93,7 @@ export const stripe: ServiceDefinition = {
   },
   // Stripe's forms may ask for the same (https://docs.stripe.com/expand).
   widerBodyParameters: ["expand"],
+  limits: stripeLimits,
   presets,
   refused,
   rules: [

@@ -1,6 +1,7 @@
 import { ZENDESK_TOKEN_PLACES } from "../token-place.ts";
 import { ZENDESK_REQUEST_HEADERS } from "./request-headers.ts";
 import type { Preset, ServiceDefinition } from "../service-definition.ts";
+import { zendeskLimits } from "./limits/zendesk.ts";
 
 /** METHODS, path below /api/v2, permission. What is returned or changed decides, not the first segment. */
 const RULES = `
@@ -144,6 +145,7 @@ export const zendesk: ServiceDefinition = {
   // answer, and `access_token` is a credential (RFC 6750 §2.2).
   refusedBodyParameters: ["access_token"],
   widerBodyParameters: ["include"],
+  limits: zendeskLimits,
   presets,
   refused,
   bodyLinks: ["/next_page", "/previous_page", "/links/next", "/links/prev", "/after_url", "/before_url"],
