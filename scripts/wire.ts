@@ -46,6 +46,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /permissions/list": { response: "PermissionListResponse" },
   "POST /proxy/_explain": { body: "ExplainRequest", response: "ExplainResponse" },
   "GET /health": { response: "HealthResponse" },
+  "GET /health/details": { response: "HealthDetailsResponse" },
   // Only the verifier reads it, with types from jose.
   "GET /.well-known/jwks.json": {},
 };

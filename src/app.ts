@@ -12,6 +12,7 @@ import { explainRoutes } from "./api/explain.ts";
 import { toErrorResponse, handleError } from "./http/error-response.ts";
 import { cors } from "./http/cors.ts";
 import { dispatch, methodNotAllowed } from "./api/dispatch.ts";
+import { healthDetailsRoutes } from "./api/health-details.ts";
 import { healthRoutes } from "./api/health.ts";
 import { notFound } from "./http/errors.ts";
 import { requestContext, createRequestContext, type AppEnv } from "./http/request-context.ts";
@@ -36,6 +37,7 @@ export const ROUTES: readonly Route[] = [
   ...permissionRoutes,
   ...explainRoutes,
   ...healthRoutes,
+  ...healthDetailsRoutes,
 ];
 
 /** The API reference and the OpenAPI document. */

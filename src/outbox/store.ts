@@ -104,6 +104,15 @@ export async function hasEvents(db: D1Database): Promise<boolean> {
   return (await prepare(db, sql`SELECT 1 FROM events LIMIT 1`).first()) !== null;
 }
 
+/** How many events wait in the outbox, up to `limit`, and since when the oldest of them does, in milliseconds. */
+export async function readBacklog(db: D1Database, limit: number): Promise<{ events: number; since: number | null }> {
+  const { results } = await prepare(
+    db,
+    sql`SELECT count(*) AS events, min(at) AS since FROM (SELECT at FROM events ORDER BY id LIMIT ${limit})`,
+  ).all<{ events: number; since: number | null }>();
+  return results[0]!;
+}
+
 /** The statements that move an event out of the outbox, so that it delays no others. */
 export const moveAside = (db: D1Database, id: string, reason: string, now: number): D1PreparedStatement[] => [
   prepare(

@@ -1,6 +1,6 @@
 import type { Authority } from "../authority/authority.ts";
 import { logFailure } from "../log/failure-log.ts";
-import { putAgentRevocation, putSessionEnd } from "./store/revocations.ts";
+import { putAgentRevocation, putSessionEnd, readRevocationStore } from "./store/revocations.ts";
 import { endTokens } from "./store/sessions.ts";
 
 /**
@@ -38,3 +38,6 @@ export function cacheAgentRevocation(
 export function cacheSessionEnd({ revocations, accessTokenTtl }: RevocationCache, sessionId: string) {
   return logFailedCacheWrite(putSessionEnd(revocations, sessionId, accessTokenTtl), sessionId);
 }
+
+/** Checks that KV answers. @throws {Error} if it does not. */
+export const checkRevocationStore = (revocations: KVNamespace): Promise<void> => readRevocationStore(revocations);

@@ -39,6 +39,7 @@ export const ENDPOINTS = {
   "GET /webhooks/events": "none",
   "GET /permissions/list": "none",
   "GET /health": "none",
+  "GET /health/details": "admin",
   "GET /.well-known/jwks.json": "none",
 } as const satisfies Record<string, Auth>;
 

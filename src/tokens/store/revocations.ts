@@ -35,3 +35,8 @@ export function putAgentRevocation(
 export function putSessionEnd(revocations: KVNamespace, sessionId: string, accessTokenTtl: number): Promise<void> {
   return revocations.put(sessionKey(sessionId), "1", lifetime(accessTokenTtl));
 }
+
+/** Asks KV for something. @throws {Error} if it does not answer. */
+export async function readRevocationStore(revocations: KVNamespace): Promise<void> {
+  await revocations.get(agentKey("health"));
+}
