@@ -95,7 +95,6 @@ export const tokenRoutes = [
           recordInBackground(call, body.agent_id, "verification failed", {
             status: "failure",
             known: false,
-            failedVerification: true,
             event: newEvent("agent.verification_failed", body.agent_id, now, {
               agent_id: body.agent_id,
               failed_at: toTimestamp(now),
@@ -111,7 +110,7 @@ export const tokenRoutes = [
           throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));
         }
         case "verified":
-          recordInBackground(call, body.agent_id, "verified", { verified: true, keyId: verified.keyId });
+          recordInBackground(call, body.agent_id, "verified", { keyId: verified.keyId });
           return {
             success: true,
             message: "Agent verified.",

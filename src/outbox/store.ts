@@ -56,6 +56,16 @@ export function insertEventsOfAgents(db: D1Database, events: readonly Event[], c
   );
 }
 
+/** The statement that inserts events, whatever has happened. */
+export function insertEventsByThemselves(db: D1Database, events: readonly Event[]): D1PreparedStatement {
+  const json = JSON.stringify(events.map(({ id, agentId, name, at, data }) => ({ id, agentId, name, at, data })));
+  return prepare(
+    db,
+    sql`INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
+      SELECT value ->> 'id', value ->> 'agentId', value ->> 'name', value ->> 'at', value -> 'data' FROM json_each(${json})`,
+  );
+}
+
 /** Enough of an event to say in a log which one it is. */
 export type EventReference = Pick<Event, "id" | "agentId" | "name">;
 

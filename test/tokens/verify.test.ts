@@ -78,10 +78,14 @@ describe("verify", () => {
     });
     expect(self.sent).toEqual([
       expect.objectContaining({
-        agentId: id,
-        status: "failure",
-        ipAddress: "192.0.2.9",
-        message: "verification failed",
+        entry: expect.objectContaining({
+          action: "token.refused",
+          agentId: id,
+          actor: null,
+          outcome: "failed",
+          ipAddress: "192.0.2.9",
+          message: "verification failed",
+        }),
         event: expect.objectContaining({
           name: "agent.verification_failed",
           data: { agent_id: id, failed_at: expect.any(String), ip_address: "192.0.2.9" },
