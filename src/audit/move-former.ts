@@ -19,9 +19,9 @@ export async function moveFormerActivity(
   limit: number,
 ): Promise<number> {
   const expired = await deleteFormerBefore(DB, firstActivityIdAt(now - retentionDays * DAY_MS), limit);
-  if (expired > 0) return expired;
+  if (expired === limit) return limit;
   const rows = await readFormer(DB, limit);
-  if (rows.length === 0) return 0;
+  if (rows.length === 0) return expired;
   await insertEntriesIntoLog(
     AUDIT_DB,
     rows.map((row) => toEntry(row)),

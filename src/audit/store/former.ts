@@ -1,6 +1,9 @@
 import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import type { FormerActivity } from "../former.ts";
 
+/** Greater than every id. */
+const AFTER_EVERY_ID = "act~";
+
 interface ActivityRow {
   id: string;
   agent_id: string;
@@ -15,13 +18,17 @@ interface ActivityRow {
 export async function readFormer(db: D1Database, limit: number): Promise<FormerActivity[]> {
   const { results } = await prepare(
     db,
-    sql`SELECT id, agent_id, at, ip_address, status, message, by_other FROM activity ORDER BY id DESC LIMIT ${limit}`,
+    sql`SELECT id, agent_id, at, ip_address, status, message, by_other FROM activity
+      WHERE id < ${AFTER_EVERY_ID} ORDER BY id DESC LIMIT ${limit}`,
   ).all<ActivityRow>();
-  return results.map(({ agent_id: agentId, ip_address: ipAddress, by_other, ...row }) => ({
-    ...row,
-    agentId,
-    ipAddress,
-    byOther: by_other === 1,
+  return results.map((row) => ({
+    id: row.id,
+    agentId: row.agent_id,
+    at: row.at,
+    ipAddress: row.ip_address,
+    status: row.status,
+    message: row.message,
+    byOther: row.by_other === 1,
   }));
 }
 
