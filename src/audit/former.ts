@@ -39,7 +39,7 @@ type Fields = Partial<AuditEntry> & { readonly action: Action };
 /** What each line of text was about, by its beginning. A line that none of them fits is of a version that nobody knows. */
 const LINES: readonly (readonly [RegExp, Action])[] = [
   [/^registered$/, "agent.registered"],
-  [/^verified$/, "token.issued"],
+  [/^(verified$|token issued)/, "token.issued"],
   [/^(\d+ more failed verifications|verification failed|refresh refused)/, "token.refused"],
   [/^token refreshed$/, "token.refreshed"],
   [/^refresh token used again/, "token.reuse_detected"],

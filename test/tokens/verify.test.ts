@@ -3,6 +3,9 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type World } from "../support/world.ts";
 
+const CHALLENGE =
+  'Bearer realm="agentauth", resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource"';
+
 afterEach(() => void vi.useRealTimers());
 
 const verify = (where: World, id: unknown, apiKey: unknown) =>
@@ -51,7 +54,7 @@ describe("verify", () => {
       [agent.id, other.apiKey],
     ]) {
       const { status, headers, body } = await verify(self, id, key);
-      expect([status, headers.get("www-authenticate")]).toEqual([401, 'Bearer realm="agentauth"']);
+      expect([status, headers.get("www-authenticate")]).toEqual([401, CHALLENGE]);
       const { request_id, ...rest } = body;
       expect(request_id).toBeTruthy();
       bodies.push(rest);
