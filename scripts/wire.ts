@@ -54,7 +54,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /.well-known/oauth-protected-resource": {},
   "GET /.well-known/oauth-protected-resource/proxy/{service}": {},
   "GET /oauth/authorize": {},
-  "POST /oauth/token": { response: "OAuthTokenResponse" },
+  "POST /oauth/token": {},
 };
 
 /**

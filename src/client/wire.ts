@@ -406,13 +406,10 @@ export interface KeyListResponse {
   success: true;
   keys: Key[];
   /** The public keys among them, by their ids. */
-  details: Record<
-    string,
-    {
-      kid: string;
-      alg: "ES256" | "EdDSA" | "RS256" | "PS256";
-    }
-  >;
+  details: Record<string, {
+    kid: string;
+    alg: "ES256" | "EdDSA" | "RS256" | "PS256";
+  }>;
   /** The `cursor` of the next page; null on the last one. */
   next_cursor: string | null;
 }
@@ -431,31 +428,28 @@ export interface CreateKeyRequest {
    * A public key (RFC 7517) instead of an API key: EC P-256 (ES256), OKP Ed25519 (EdDSA), or RSA of 2048 to 4096 bits
    * with `alg` RS256 or PS256. Without a `kid` it gets its thumbprint.
    */
-  jwk?:
-    | {
-        /** At most 16 characters. */
-        kty: string;
-        /** At most 1,024 characters. */
-        crv?: string | null | undefined;
-        /** At most 1,024 characters. */
-        x?: string | null | undefined;
-        /** At most 1,024 characters. */
-        y?: string | null | undefined;
-        /** At most 1,024 characters. */
-        n?: string | null | undefined;
-        /** At most 1,024 characters. */
-        e?: string | null | undefined;
-        /** At most 1,024 characters. */
-        alg?: string | null | undefined;
-        kid?: string | null | undefined;
-        /** At most 1,024 characters. */
-        use?: string | null | undefined;
-        /** At most 8 entries. */
-        key_ops?: string[] | null | undefined;
-        ext?: boolean | null | undefined;
-      }
-    | null
-    | undefined;
+  jwk?: {
+    /** At most 16 characters. */
+    kty: string;
+    /** At most 1,024 characters. */
+    crv?: string | null | undefined;
+    /** At most 1,024 characters. */
+    x?: string | null | undefined;
+    /** At most 1,024 characters. */
+    y?: string | null | undefined;
+    /** At most 1,024 characters. */
+    n?: string | null | undefined;
+    /** At most 1,024 characters. */
+    e?: string | null | undefined;
+    /** At most 1,024 characters. */
+    alg?: string | null | undefined;
+    kid?: string | null | undefined;
+    /** At most 1,024 characters. */
+    use?: string | null | undefined;
+    /** At most 8 entries. */
+    key_ops?: string[] | null | undefined;
+    ext?: boolean | null | undefined;
+  } | null | undefined;
   /**
    * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
    * characters.
@@ -475,13 +469,10 @@ export interface CreateKeyResponse {
     token_type: "Bearer";
   };
   /** The public keys among them, by their ids. */
-  details?: Record<
-    string,
-    {
-      kid: string;
-      alg: "ES256" | "EdDSA" | "RS256" | "PS256";
-    }
-  >;
+  details?: Record<string, {
+    kid: string;
+    alg: "ES256" | "EdDSA" | "RS256" | "PS256";
+  }>;
 }
 
 /** The body of `DELETE /agents/{id}/keys/{key_id}`. */
@@ -812,7 +803,7 @@ export interface HealthDetailsResponse {
   /** The worst of the parts. */
   status: "ok" | "lagging" | "failing";
   timestamp: Timestamp;
-  parts: {
+  parts: ({
     name: string;
     /**
      * `lagging`: it is behind, and nothing is lost. `failing`: it does not do what it is there for. `off`: it is not
@@ -824,7 +815,7 @@ export interface HealthDetailsResponse {
     /** What is the matter, and what to do. */
     message: string | null;
     numbers: Record<string, number>;
-  }[];
+  })[];
 }
 
 /** How long the previous key or secret stays valid. */

@@ -39,7 +39,7 @@ describe("client_credentials", () => {
       access_token: expect.any(String),
       token_type: "Bearer",
       expires_in: 3600,
-      scope: "lab:things:read lab:notes:read",
+      scope: "lab:notes:read lab:things:read",
     });
     const claims = decodeJwt(body.access_token);
     expect(claims).toMatchObject({ iss: ISSUER, aud: ISSUER, sub: agent.id, client_id: agent.id, ver: 1 });
@@ -364,12 +364,12 @@ describe("refresh_token", () => {
       json: { agent_id: one.id, api_key: one.apiKey, scope: "lab:things:read" },
     });
     const session = verified.body.token.refresh_token as string;
-    for (const scope of ["lab:notes:read", "lab:things:read lab:notes:read", "*:*:*"]) {
+    for (const scope of ["lab:notes:read", "lab:notes:read lab:things:read", "*:*:*"]) {
       expect(refusal(await refresh(one, session, { scope }))).toEqual([400, "invalid_scope"]);
     }
     const whole = await refresh(one, one.refreshToken, { scope: "lab:notes:read", resource: `${ISSUER}/proxy/lab` });
     expect(decodeJwt(whole.body.access_token)).toMatchObject({ scope: "lab:notes:read", aud: `${ISSUER}/proxy/lab` });
-    expect((await refresh(one, whole.body.refresh_token)).body.scope).toBe("lab:things:read lab:notes:read");
+    expect((await refresh(one, whole.body.refresh_token)).body.scope).toBe("lab:notes:read lab:things:read");
     expect((await refresh(one, session)).body.scope).toBe("lab:things:read");
   });
 
