@@ -283,7 +283,9 @@ export class AgentAuthClient {
   /**
    * Replaces the permissions of an agent. Administrators only. What is taken away is denied with the next request, for reads
    * through the gateway within the deployment's `STANDING_TTL_SECONDS` (5); what is added needs a new token, which the SDK gets
-   * when it is first denied.
+   * when it is first denied. What the agent has with limits has to be in the list, and keeps its limits.
+   *
+   * @throws {ConflictError} `limited_grant`: the list would widen a grant with limits, or take it away. `setGrants` can.
    */
   updateAgentPermissions(
     agentId: string,
@@ -291,6 +293,40 @@ export class AgentAuthClient {
     options?: CallOptions,
   ): Promise<wire.AgentChangeResponse> {
     return this.#put(agentPath(agentId, "/permissions"), { permissions }, options);
+  }
+
+  /**
+   * The grants of an agent: its permissions, each with how far it reaches and until when. Administrators only.
+   *
+   * @example const { grants, grants_version } = await admin.getGrants(agentId);
+   */
+  getGrants(agentId: string, options?: CallOptions): Promise<wire.GrantListResponse> {
+    return this.#get(agentPath(agentId, "/grants"), options);
+  }
+
+  /**
+   * Replaces the grants of an agent. Administrators only. What is taken away or narrowed is denied with the next request, for reads
+   * through the gateway within the deployment's `STANDING_TTL_SECONDS` (5); what is added needs a new token.
+   *
+   * @param grants as `getGrants` returns them, or new ones. A grant that does not change keeps its id.
+   * @param version `grants_version` of what was read: if the grants have changed since, nothing is changed.
+   * @throws {ValidationError} `unknown_constraint_field`, `unknown_constraint_operator`, `invalid_constraint`: the message says what may
+   *   be written.
+   * @throws {ConflictError} `grants_changed`: read them again.
+   *
+   * @example
+   * const friday = "2026-12-04T18:00:00Z";
+   * await admin.setGrants(agentId, [
+   *   { permission: "github:issues:write", where: { "path.owner": "octo", "path.repo": "hello" }, expires_at: friday },
+   * ]);
+   */
+  setGrants(
+    agentId: string,
+    grants: readonly (wire.SetGrantsRequest["grants"][number] | wire.Grant)[],
+    version?: number,
+    options?: CallOptions,
+  ): Promise<wire.SetGrantsResponse> {
+    return this.#put(agentPath(agentId, "/grants"), { grants, grants_version: version }, options);
   }
 
   /**
@@ -468,11 +504,6 @@ export class AgentAuthClient {
   /** Whether the deployment and its database answer. `unhealthy` is a result, not an error. Needs no credentials. */
   healthCheck(options?: CallOptions): Promise<wire.HealthResponse> {
     return this.#open("/health", options);
-  }
-
-  /** Each part of the deployment: what lags, what is missing, and what to do. Administrators only. */
-  healthDetails(options?: CallOptions): Promise<wire.HealthDetailsResponse> {
-    return this.#get("/health/details", options);
   }
 
   /** Says what the gateway would do with a request, and why, without sending it. Administrators only. */

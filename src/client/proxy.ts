@@ -116,7 +116,8 @@ async function renewFor(
     .clone()
     .json()
     .catch(() => undefined)) as { code?: unknown; required?: string } | undefined;
-  if (refusal?.code !== "insufficient_permissions") return undefined;
+  if (refusal?.code === "constraint_violated") return tokens.replaceLimited(token, signal);
+  if (refusal?.code !== "insufficient_permissions" && refusal?.code !== "grant_expired") return undefined;
   return tokens.replaceIfGranted(token, refusal.required, signal);
 }
 

@@ -179,14 +179,44 @@ export function createTokenManager(transport: Transport, session: Session, onTok
       if (!isGranted(response?.agent.permissions ?? [], required as Permission)) return undefined;
       return replace(denied, signal);
     },
+
+    /**
+     * Renews an access token whose limits a request exceeds, unless it was issued within the last minute: the limits of a token are
+     * those of the time when it was issued, and what they are now only a new token shows.
+     *
+     * @returns The new access token; undefined if the present one is as good.
+     */
+    async replaceLimited(denied: string | undefined, signal?: AbortSignal): Promise<string | undefined> {
+      const { iat } = claimsOf(denied);
+      const isRecent = iat !== undefined && Date.now() - iat * 1000 < LIMITS_RENEWAL_MS;
+      return isRecent || !canRenew() ? undefined : replace(denied, signal);
+    },
   };
 }
 
-/** What an access token claims, without any check: the server checks it. Empty for a text that is no JWT. */
-function claimsOf(token: string | undefined): { sub?: string; scope: string[] } {
+/** A client that exceeds its limits again and again gets a new token this often at most, in milliseconds. */
+const LIMITS_RENEWAL_MS = 60_000;
+
+/**
+ * What an access token claims, without any check: the server checks it. Empty for a text that is no JWT.
+ *
+ * @returns `scope` with the permissions that the token has with limits: of what it has, a new one has no more.
+ */
+function claimsOf(token: string | undefined): { sub?: string; iat?: number; scope: string[] } {
   try {
-    const { sub, scope } = payloadOf(token!) as Record<string, string>;
-    return { sub: encodeURIComponent(sub!), scope: scope!.split(" ") };
+    const {
+      sub,
+      iat,
+      scope,
+      authorization_details: details,
+    } = payloadOf(token!) as {
+      sub: string;
+      iat: number;
+      scope: string;
+      authorization_details?: { permission?: string }[];
+    };
+    const limited = (details ?? []).flatMap(({ permission }) => permission ?? []);
+    return { sub: encodeURIComponent(sub), iat, scope: [...scope.split(" "), ...limited] };
   } catch {
     return { scope: [] };
   }

@@ -2,7 +2,7 @@ import { errors, jwtVerify } from "jose";
 import { AuthenticationError, ConnectionError } from "./errors.ts";
 import { KeySet, KeysUnavailableError } from "./key-set.ts";
 import type { KeySetOptions } from "./key-set-options.ts";
-import type { Tier } from "./wire.ts";
+import type { GrantConditions, Tier } from "./wire.ts";
 
 export interface VerifyOptions extends KeySetOptions {
   /** The deployment's `ISSUER`, for example `https://agentauth.example.com`. */
@@ -33,11 +33,25 @@ export interface AccessTokenClaims {
   readonly [claim: string]: unknown;
 }
 
+/** A permission that a token grants with limits (`authorization_details`, RFC 9396). */
+export interface LimitedPermission {
+  readonly permission: string;
+  /** The conditions by the field of the request. Absent: none. */
+  readonly where?: Readonly<Record<string, GrantConditions>>;
+  /** Absent: it has no end of its own. */
+  readonly expires_at?: string;
+}
+
 /** The agent that an access token was issued to. */
 export interface VerifiedAgent {
   readonly agentId: string;
-  /** What the token grants: the agent's permissions when the token was issued. */
+  /** What the token grants without limits: the agent's permissions when the token was issued. */
   readonly permissions: readonly string[];
+  /**
+   * What it grants with limits or until a time, which is not among `permissions`. Only who checks the limits against the request may
+   * take such a permission as granted.
+   */
+  readonly limited: readonly LimitedPermission[];
   readonly tier: Tier;
   readonly claims: AccessTokenClaims;
 }
@@ -79,6 +93,7 @@ export async function verifyAccessToken(
     return {
       agentId: sub,
       permissions: scope.split(" ").filter(Boolean),
+      limited: limitedPermissions(payload.authorization_details),
       tier: tier as Tier,
       claims: payload as unknown as AccessTokenClaims,
     };
@@ -92,6 +107,12 @@ export async function verifyAccessToken(
     throw refused("invalid_token", `The access token is not valid here: ${(cause as Error).message}.`, cause);
   }
 }
+
+/** The permissions with limits. A token of many contains their ids instead, of which an offline verifier can make nothing. */
+const limitedPermissions = (details: unknown): LimitedPermission[] =>
+  (Array.isArray(details) ? (details as { type?: unknown }[]) : [])
+    .filter((one) => one?.type === "agentauth_grant")
+    .map(({ type: _type, ...limited }) => limited as unknown as LimitedPermission);
 
 const jwksUriOf = (issuer: string): string => `${issuer.replace(/\/$/, "")}/.well-known/jwks.json`;
 

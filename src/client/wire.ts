@@ -78,6 +78,27 @@ export interface Session {
   act: null;
 }
 
+export interface Grant {
+  /** Of exactly this permission with these limits: a grant that changes has another id. */
+  id: string;
+  permission: Permission;
+  /** The limits, by the field of the request; all of them must hold. Absent: none. */
+  where?: Record<string, GrantConditions>;
+  /** When it ends. Absent: it has no end. */
+  expires_at?: Timestamp;
+  created_by: Actor | null;
+  created_at: Timestamp;
+}
+
+export interface GrantConditions {
+  eq?: string | number | boolean;
+  in?: (string | number | boolean)[];
+  not_in?: (string | number | boolean)[];
+  min?: number;
+  max?: number;
+  glob?: string;
+}
+
 export interface Credentials {
   /** Shown in this response and never again. */
   api_key: string;
@@ -124,6 +145,7 @@ export type EventName =
   | "agent.key_deleted"
   | "token.reuse_detected"
   | "session.limit_reached"
+  | "grant.expiring"
   | "gateway.denied"
   | "webhook.disabled";
 
@@ -177,6 +199,7 @@ export type DeliveryEvent =
   | "agent.key_deleted"
   | "token.reuse_detected"
   | "session.limit_reached"
+  | "grant.expiring"
   | "gateway.denied"
   | "webhook.disabled"
   | "webhook.test";
@@ -393,6 +416,48 @@ export interface BulkRevokeResponse {
   remaining: number;
 }
 
+/** The response of `GET /agents/{id}/grants`. */
+export interface GrantListResponse {
+  success: true;
+  grants: Grant[];
+  /** Changes with the grants. PUT takes it, to change only what was read. */
+  grants_version: number;
+}
+
+/** The body of `PUT /agents/{id}/grants`. */
+export interface SetGrantsRequest {
+  /** At most 50 entries. */
+  grants: ({
+    /** 1 to 100 characters. */
+    permission: Permission;
+    /**
+     * Conditions by the field of the request, as `path.owner`: a value, or an object of `eq`, `in`, `not_in`, `min`,
+     * `max`, `glob`.
+     */
+    where?: Record<string, string | number | boolean | Record<string, string | number | boolean | (string | number | boolean)[]>> | null | undefined;
+    expires_at?: Timestamp | null | undefined;
+    /** Not offered yet: leave it out. */
+    approval?: string | Record<string, string | number | boolean> | null | undefined;
+    /** Ignored: what was read can be written back. */
+    id?: string | undefined;
+    /** Ignored: what was read can be written back. */
+    created_by?: Actor | null | undefined;
+    /** Ignored: what was read can be written back. */
+    created_at?: string | undefined;
+  })[];
+  /** Changes with the grants. PUT takes it, to change only what was read. */
+  grants_version?: number | null | undefined;
+}
+
+/** The response of `PUT /agents/{id}/grants`. */
+export interface SetGrantsResponse {
+  success: true;
+  message: string;
+  grants: Grant[];
+  /** Changes with the grants. PUT takes it, to change only what was read. */
+  grants_version: number;
+}
+
 /** The query of `GET /agents/{id}/keys`. */
 export interface ListKeysQuery {
   /** 1 to 200. The default is 50. */
@@ -592,7 +657,7 @@ export interface AllActivityResponse {
 export interface RegisterWebhookRequest {
   /** An https URL; in local development also http://127.0.0.1. 1 to 2,048 characters. */
   url: string;
-  /** 1 to 16 entries. */
+  /** 1 to 17 entries. */
   events: EventName[];
   /** At most 500 characters. */
   description?: string | null | undefined;
@@ -649,7 +714,7 @@ export interface WebhookResponse {
 export interface UpdateWebhookRequest {
   /** An https URL; in local development also http://127.0.0.1. 1 to 2,048 characters. */
   url?: string | undefined;
-  /** 1 to 16 entries. */
+  /** 1 to 17 entries. */
   events?: EventName[] | undefined;
   /** At most 500 characters. */
   description?: string | null | undefined;
@@ -795,27 +860,6 @@ export interface HealthResponse {
   status: "healthy" | "unhealthy";
   database: "connected" | "disconnected";
   timestamp: Timestamp;
-}
-
-/** The response of `GET /health/details`. */
-export interface HealthDetailsResponse {
-  success: true;
-  /** The worst of the parts. */
-  status: "ok" | "lagging" | "failing";
-  timestamp: Timestamp;
-  parts: ({
-    name: string;
-    /**
-     * `lagging`: it is behind, and nothing is lost. `failing`: it does not do what it is there for. `off`: it is not
-     * set up.
-     */
-    status: "ok" | "lagging" | "failing" | "off";
-    /** Since when, as far as that is known. */
-    since: Timestamp | null;
-    /** What is the matter, and what to do. */
-    message: string | null;
-    numbers: Record<string, number>;
-  })[];
 }
 
 /** How long the previous key or secret stays valid. */
@@ -967,6 +1011,13 @@ export interface WebhookEventData {
     count?: number;
     /** When the first of them happened. */
     since?: Timestamp;
+  };
+  /** A grant of an agent ends within a day. */
+  "grant.expiring": {
+    agent_id: string;
+    grant_id: string;
+    permission: Permission;
+    expires_at: Timestamp;
   };
   /** The gateway refuses a request for lack of a permission, or because of the limits or the end of a grant. */
   "gateway.denied": {

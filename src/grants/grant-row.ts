@@ -1,10 +1,13 @@
-import { sql, type Sql } from "../database/sql.ts";
+import { integer, sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW } from "../database/time.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { unlimited } from "../permissions/grant.ts";
-import { newGrant, serializeGrants, type Grant } from "./grant.ts";
+import { newGrant, serializeGrants, unlimitedPermissions, type Grant } from "./grant.ts";
 
 // SQL about `agents.grants`, for statements that read or update the table `agents` under its own name. A grant there is `g.value`.
+
+/** Grants that have ended and are kept when others are set. */
+const MAX_ENDED_GRANTS = 50;
 
 const HAS_LIMITS = sql`(g.value ->> 'where' IS NOT NULL OR g.value ->> 'expires_at' IS NOT NULL)`;
 const HAS_ENDED = sql`coalesce(g.value ->> 'expires_at' <= ${DATABASE_NOW}, 0)`;
@@ -88,5 +91,31 @@ export function setPermissionList({ fresh }: PermissionList, creator: Sql): { se
           UNION SELECT ${PERMISSION} FROM ${GRANTS} WHERE NOT ${HAS_LIMITS} AND ${PERMISSION} IN ${wanted} ORDER BY 1)),
         grants_version = grants_version + 1`,
     differs: sql`(EXISTS (SELECT 1 FROM ${added}) OR EXISTS (SELECT 1 FROM ${GRANTS} WHERE NOT ${HAS_ENDED} AND ${PERMISSION} NOT IN ${wanted}))`,
+  };
+}
+
+/**
+ * SQL of an update that sets grants. Of those that the agent has, one with the same permission, limits and end stays as it is, with its
+ * id. Those that have ended stay for as long as they are kept, so that no list of permissions grants them for ever.
+ *
+ * @param grants all that the agent is to have, each as a new one. None has ended, and no two are equal.
+ * @returns `set`, and `differs`: that the agent has something else now.
+ */
+export function setGrantList(grants: readonly Grant[], creator: Sql): { set: Sql; differs: Sql } {
+  const fresh = sql`json_each(${serializeGrants(grants)}) n`;
+  const isSame = sql`NOT ${HAS_ENDED} AND ${PERMISSION} = n.value ->> 'permission'
+    AND g.value -> 'where' IS n.value -> 'where' AND g.value ->> 'expires_at' IS n.value ->> 'expires_at'`;
+  const kept = sql`(SELECT g.value FROM ${GRANTS} WHERE ${isSame} LIMIT 1)`;
+  return {
+    set: sql`grants = (SELECT json_group_array(json(granted)) FROM (
+          SELECT coalesce(${kept}, json_set(n.value, '$.created_by', json(${creator}))) AS granted FROM ${fresh}
+          UNION ALL SELECT * FROM (SELECT g.value FROM ${GRANTS} WHERE ${HAS_ENDED}
+            ORDER BY g.value ->> 'expires_at' DESC LIMIT ${integer(MAX_ENDED_GRANTS)}))),
+        permissions = ${JSON.stringify(unlimitedPermissions(grants))},
+        grants_due_at = iif(EXISTS (SELECT 1 FROM ${GRANTS} WHERE ${HAS_ENDED}) OR ${grants.some(({ expiresAt }) => expiresAt !== null) ? sql`1` : sql`0`},
+          ${DATABASE_NOW}, NULL),
+        grants_version = grants_version + 1`,
+    differs: sql`((SELECT count(*) FROM ${GRANTS} WHERE NOT ${HAS_ENDED}) <> ${grants.length}
+      OR EXISTS (SELECT 1 FROM ${fresh} WHERE NOT EXISTS (SELECT 1 FROM ${GRANTS} WHERE ${isSame})))`,
   };
 }

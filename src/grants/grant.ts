@@ -23,6 +23,16 @@ export interface Grant extends GrantLimits {
   readonly createdAt: number;
 }
 
+/** The grants of an agent as the database has them. */
+export interface AgentGrants {
+  /** Those that have ended but are still kept included. */
+  readonly grants: readonly Grant[];
+  readonly version: number;
+  readonly isRevoked: boolean;
+  /** The database's time, in milliseconds. */
+  readonly readAt: number;
+}
+
 /** A grant as `agents.grants` has it: what is null or false is left out. */
 interface StoredGrant {
   readonly id: string;
@@ -85,7 +95,8 @@ export const newGrant = ({ permission, where, expiresAt }: GrantLimits, catalogu
   createdAt: now,
 });
 
-function wildcardActions(permission: string, catalogue: Catalogue): readonly string[] | null {
+/** The actions that a `service:resource:*` is granted with now; null for another permission. */
+export function wildcardActions(permission: string, catalogue: Catalogue): readonly string[] | null {
   const [service = "", resource = "", action] = permission.split(":");
   return action === "*" && resource !== "*" ? actionsOfWildcard(catalogue, service, resource) : null;
 }

@@ -63,6 +63,18 @@ export const ERRORS = {
     text: "The filter looks at too many agents for a change of all of them: narrow it.",
   },
   unknown_permission: { status: 400, text: "A permission cannot be granted; `details` names each and says why." },
+  unknown_constraint_field: {
+    status: 400,
+    text: "A grant has a limit on a field that no request with its permission has; the message names those that there are.",
+  },
+  unknown_constraint_operator: {
+    status: 400,
+    text: "A limit of a grant has an operator that is none of `eq`, `in`, `not_in`, `min`, `max` and `glob`.",
+  },
+  invalid_constraint: {
+    status: 400,
+    text: "A limit or an end of a grant is not possible; `details` names the field, and says what may be written.",
+  },
   bad_encoding: { status: 400, text: "The proxied path has a `%` that does not encode UTF-8." },
   double_encoding: { status: 400, text: "The proxied path is percent-encoded twice." },
   backslash: { status: 400, text: "The proxied path has a backslash." },
@@ -147,6 +159,10 @@ export const ERRORS = {
   limited_grant: {
     status: 409,
     text: "The list of permissions would widen a grant with limits, or take it away; `PUT /agents/{id}/grants` can.",
+  },
+  grants_changed: {
+    status: 409,
+    text: "The grants are of another version than the one that was read; nothing was changed.",
   },
   agent_revoked: { status: 409, text: "A revoked agent cannot be changed." },
   too_many_keys: { status: 409, text: "The agent has as many API keys as it may have." },
@@ -278,8 +294,11 @@ export const badRequest = (
   code: CodeOf<400> = "validation_error",
 ): ApiError => new ApiError(code, message, { details });
 
-/** 401. Its challenge is set with the response: see `challengeOf`. */
-export const unauthorized = (code: CodeOf<401>, message: string): ApiError => new ApiError(code, message);
+/** 401 with the challenge of RFC 6750 §3, which leaves `error` out if the request had no token. */
+export function unauthorized(code: CodeOf<401>, message: string): ApiError {
+  const attributes = code === "missing_token" ? "" : ', error="invalid_token"';
+  return new ApiError(code, message, { headers: { "WWW-Authenticate": `Bearer realm="agentauth"${attributes}` } });
+}
 
 /** 401 for a token that was valid and has been ended. */
 export const tokenRevoked = (): ApiError =>

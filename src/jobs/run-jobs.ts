@@ -1,13 +1,12 @@
+import { countFailedVerifications, sweepActivity, sweepFailedVerifications } from "../audit/sweep.ts";
 import { resealDayKeys } from "../audit/archive/day-keys.ts";
 import { sweepArchive } from "../audit/archive/retention.ts";
 import { archiveRecords, deleteReplaced, joinHours, sweepBatches, type Archive } from "../audit/archive/write.ts";
 import { sendRecords } from "../audit/otlp/send.ts";
-import { moveFormerActivity } from "../audit/move-former.ts";
-import { moveEntries } from "../audit/move.ts";
-import { countFailedVerifications, sweepFailedVerifications, sweepRecords } from "../audit/sweep.ts";
 import { sweepKeys, sweepUnapproved } from "../agents/sweep.ts";
 import { sweepIdempotencyKeys } from "../approvals/idempotency.ts";
 import type { Config } from "../config/config.ts";
+import { announceAndSweepGrants } from "../grants/due.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { sweepSessions } from "../tokens/sweep.ts";
 import { sweepEventCounts, sweepSetAside } from "../outbox/outbox.ts";
@@ -24,15 +23,13 @@ const archiveOf = ({ AUDIT_DB, AUDIT_ARCHIVE }: Env, { dataKeys, auditRetentionD
 });
 
 const JOBS: Readonly<Record<string, Job>> = {
-  move_audit_outbox: (env, _config, now, limit) => moveEntries(env, now, limit),
-  move_former_activity: (env, { activityRetentionDays }, now, limit) =>
-    moveFormerActivity(env, activityRetentionDays, now, limit),
-  sweep_records: ({ AUDIT_DB }, { activityRetentionDays }, now, limit) =>
-    sweepRecords(AUDIT_DB, { retentionDays: activityRetentionDays }, now, limit),
+  sweep_activity: ({ DB }, { activityRetentionDays }, now, limit) =>
+    sweepActivity(DB, activityRetentionDays, now, limit),
   count_failed_verifications: ({ DB }, _config, now, limit) => countFailedVerifications(DB, now, limit),
   sweep_failed_verifications: ({ DB }, _config, now, limit) => sweepFailedVerifications(DB, now, limit),
   sweep_sessions: ({ DB }, { accessTokenTtl }, now, limit) => sweepSessions(DB, accessTokenTtl, now, limit),
   sweep_keys: ({ DB }, _config, now, limit) => sweepKeys(DB, now, limit),
+  announce_and_sweep_grants: ({ DB }, _config, now, limit) => announceAndSweepGrants(DB, now, limit),
   sweep_idempotency_keys: ({ DB }, _config, _now, limit) => sweepIdempotencyKeys(DB, limit),
   sweep_unapproved_agents: ({ DB }, { unapprovedAgentDays }, now, limit) =>
     sweepUnapproved(DB, unapprovedAgentDays, now, limit),

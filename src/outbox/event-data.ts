@@ -104,6 +104,10 @@ export const EVENT_DATA = {
       "An agent has more sessions than `SESSIONS_PER_AGENT`: the one used least recently can no longer be refreshed; sent once while this goes on",
     data: z.object({ agent_id, limit: z.int(), reached_at: at, ip_address, ...counted }),
   },
+  "grant.expiring": {
+    summary: "A grant of an agent ends within a day",
+    data: z.object({ agent_id, grant_id: z.string(), permission: z.string(), expires_at: at }),
+  },
   "gateway.denied": {
     summary: "The gateway refuses a request for lack of a permission, or because of the limits or the end of a grant",
     data: z.object({

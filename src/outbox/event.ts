@@ -24,6 +24,7 @@ const IS_REPEATABLE: Readonly<Record<EventName, boolean>> = {
   "agent.key_deleted": true,
   "token.reuse_detected": true,
   "session.limit_reached": true,
+  "grant.expiring": false,
   "gateway.denied": true,
   "webhook.disabled": true,
 };

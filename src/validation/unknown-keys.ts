@@ -64,9 +64,11 @@ function visit(
   const shapes = described.flatMap((one) => ("object" in one ? [one.object] : []));
   const records = described.flatMap((one) => ("value" in one ? [one.value] : []));
   if (shapes.length + records.length === 0) return;
+  // A record leaves the key `__proto__` out without a word, so for the sender it is unknown.
+  const ofRecord = (key: string) => (key === "__proto__" ? [] : records);
   for (const [key, one] of Object.entries(value)) {
     if (found.length >= MAX_UNKNOWN_KEYS) return;
-    const of = [...shapes.flatMap((shape) => (Object.hasOwn(shape, key) ? [shape[key]!] : [])), ...records];
+    const of = [...shapes.flatMap((shape) => (Object.hasOwn(shape, key) ? [shape[key]!] : [])), ...ofRecord(key)];
     if (of.length > 0) visit(of, one, [...path, key], found);
     else found.push({ path: [...path, key], known: [...new Set(shapes.flatMap((shape) => Object.keys(shape)))] });
   }

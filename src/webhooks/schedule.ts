@@ -37,6 +37,7 @@ const ATTEMPTS: Readonly<Record<keyof EventData, number>> = {
   "agent.key_deleted": ALL_ATTEMPTS,
   "token.reuse_detected": ALL_ATTEMPTS,
   "session.limit_reached": ALL_ATTEMPTS,
+  "grant.expiring": ALL_ATTEMPTS,
   "gateway.denied": FEW_ATTEMPTS,
   "webhook.disabled": ALL_ATTEMPTS,
   "webhook.test": FEW_ATTEMPTS,

@@ -49,6 +49,7 @@ async function change(field: string, value: unknown, shown = value): Promise<voi
 
 /** The Key object: exactly these keys. */
 const KEY = "allowed_ips created_at created_by expires_at hint id label last_used_at type".split(" ");
+const GRANT = "created_at created_by expires_at id permission where".split(" ");
 const SESSION = "act created_at dpop_jkt expires_at id ip_address key_id last_refreshed_at scope".split(" ");
 
 export const agentEndpoints = {
@@ -151,6 +152,44 @@ export const agentEndpoints = {
     expect(Date.parse(answer.body.previous_key_expires_at)).toBeGreaterThan(Date.now() - 60_000);
     for (const key of [apiKey, answer.body.credentials.api_key]) {
       expect((await call("POST", "/agents/verify", { json: { agent_id: id, api_key: key } })).status).toBe(200);
+    }
+  },
+
+  async "GET /agents/{id}/grants"() {
+    const { id } = await newAgent(["github:issues:read"]);
+    const answer = await byAdmin("GET", `/agents/${id}/grants`);
+    atLeast(answer, 200, "success grants grants_version");
+    expect(answer.body.grants).toHaveLength(1);
+    expect(Object.keys(answer.body.grants[0]).toSorted()).toEqual("created_at created_by id permission".split(" "));
+    expect(answer.body.grants[0]).toMatchObject({
+      id: expect.stringMatching(/^gra_/),
+      permission: "github:issues:read",
+    });
+    isError(await byAdmin("GET", "/agents/agt_000000000000000000000000/grants"), 404);
+  },
+
+  async "PUT /agents/{id}/grants"() {
+    const { id } = await newAgent(["github:issues:read"]);
+    const expires_at = new Date(Date.now() + 86_400_000).toISOString();
+    const limited = { permission: "github:issues:write", where: { "path.owner": "octo" }, expires_at };
+    const answer = await byAdmin("PUT", `/agents/${id}/grants`, { grants: [limited], grants_version: 1 });
+    atLeast(answer, 200, "success message grants grants_version");
+    expect(Object.keys(answer.body.grants[0]).toSorted()).toEqual(GRANT);
+    expect(answer.body.grants[0]).toMatchObject({ ...limited, where: { "path.owner": { eq: "octo" } } });
+    const { agent } = (await byAdmin("GET", `/agents/${id}`)).body;
+    isAgent(agent);
+    expect(agent.permissions).toEqual(["github:issues:write"]);
+    // What was read can be written back, by the list of permissions too, which never widens a limit.
+    const { body } = await byAdmin("PUT", `/agents/${id}/grants`, { grants: answer.body.grants });
+    expect(body.grants).toEqual(answer.body.grants);
+    isError(await byAdmin("PUT", `/agents/${id}/permissions`, { permissions: [] }), 409);
+    isError(await byAdmin("PUT", `/agents/${id}/grants`, { grants: [], grants_version: 1 }), 409);
+    for (const wrong of [
+      { where: { "path.nothing": "x" } },
+      { where: { "path.owner": { like: "x" } } },
+      { expires_at: "Friday" },
+    ]) {
+      isError(await byAdmin("PUT", `/agents/${id}/grants`, { grants: [{ ...limited, ...wrong }] }), 400);
     }
   },
 

@@ -107,6 +107,13 @@ describe("the published SDK's calls", () => {
     const { agent, credentials } = await boss.registerAgent({ name: "The rest", owner_email: "o@example.com" });
     const id = agent.agent_id;
     expect((await boss.updateAgentPermissions(id, ["lab:things:read"])).agent.permissions).toEqual(["lab:things:read"]);
+    const { grants, grants_version } = await boss.getGrants(id);
+    const limited = { permission: "github:issues:write", where: { "path.owner": "octo" } } as const;
+    const set = await boss.setGrants(id, [...grants, limited], grants_version);
+    expect(set.grants).toMatchObject([grants[0], { ...limited, where: { "path.owner": { eq: "octo" } } }]);
+    expect(await caught(boss.setGrants(id, [], grants_version))).toMatchObject({ code: "grants_changed" });
+    expect(await caught(boss.updateAgentPermissions(id, []))).toMatchObject({ code: "limited_grant" });
+    expect((await boss.setGrants(id, grants)).grants).toEqual(grants);
     expect((await boss.updateAgentTier(id, { tier: "enterprise" })).agent.tier).toBe("enterprise");
     expect((await boss.updateAgentStatus(id, "suspended")).agent.status).toBe("suspended");
     expect((await boss.updateAgentStatus(id, "active")).agent.status).toBe("active");

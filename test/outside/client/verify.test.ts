@@ -7,6 +7,7 @@ import { requirePermission as forExpress, type VerifiedAgent } from "../../../sr
 import { requirePermission as forHono } from "../../../src/client/hono.ts";
 import { AuthenticationError, ConnectionError } from "../../../src/client/index.ts";
 import { requirePermission as forNext } from "../../../src/client/next.ts";
+import { guard } from "../../../src/client/guard.ts";
 import { isGranted, reaches, verifyAccessToken, type VerifyOptions } from "../../../src/client/verify.ts";
 import { forgedTokens } from "../../security/forged-tokens.ts";
 import { testSecrets } from "../../support/secrets.ts";
@@ -47,8 +48,27 @@ afterAll(async () => {
 describe("verifyAccessToken", () => {
   it("returns the agent of a token, with the published keys alone", async () => {
     const verified = await verifyAccessToken(agent.token, options);
-    expect(verified).toMatchObject({ agentId: agent.id, permissions: [WANTED, "github:issues:read"], tier: "free" });
+    expect(verified).toMatchObject({ agentId: agent.id, permissions: ["github:issues:read", WANTED], tier: "free" });
+    expect(verified.limited).toEqual([]);
     expect(verified.claims).toMatchObject({ iss: ISSUER, aud: ISSUER, sub: agent.id });
+  });
+
+  it("does not take a permission with limits, or with an end, for the whole", async () => {
+    const [admin, limited] = [await worker.admin(), await worker.agent([WANTED])];
+    const expires_at = new Date(Date.now() + 86_400_000).toISOString();
+    const grants = [
+      { permission: "github:issues:read", where: { "path.owner": { eq: "octo" } } },
+      { permission: WANTED, expires_at },
+    ];
+    await worker.call(`/agents/${limited.id}/grants`, { method: "PUT", token: admin.token, json: { grants } });
+    const json = { agent_id: limited.id, api_key: limited.apiKey };
+    const token: string = (await worker.call("/agents/verify", { method: "POST", json })).body.token.access_token;
+    const verified = await verifyAccessToken(token, options);
+    expect([verified.permissions, verified.limited]).toEqual([[], grants]);
+    for (const wanted of [WANTED, "github:issues:read"] as const) {
+      const outcome = await guard(`Bearer ${token}`, wanted, options);
+      expect(outcome).toMatchObject({ refusal: { status: 403, body: { required: wanted, granted: [] } } });
+    }
   });
 
   it("refuses every forged token", async () => {
