@@ -40,6 +40,10 @@ CREATE TABLE records (
   PRIMARY KEY (agent_id, id, part)
 ) STRICT, WITHOUT ROWID;
 
+-- What did not succeed is rare, so that its indexes cost a success nothing.
+CREATE INDEX records_failed ON records (id) WHERE outcome <> 'success';
+CREATE INDEX records_failed_by_agent ON records (agent_id, id) WHERE outcome <> 'success';
+
 -- The index of time: in which second which agents have records. Many records of an agent in one second cost one row, and the newest
 -- records of everybody are found a second at a time.
 CREATE TABLE record_seconds (

@@ -13,10 +13,14 @@ import { explainRoutes } from "./api/explain.ts";
 import { toErrorResponse, handleError } from "./http/error-response.ts";
 import { cors } from "./http/cors.ts";
 import { dispatch, methodNotAllowed } from "./api/dispatch.ts";
+import { healthDetailsRoutes } from "./api/health-details.ts";
 import { healthRoutes } from "./api/health.ts";
 import { notFound } from "./http/errors.ts";
-import { requestContext, createRequestContext, type AppEnv } from "./http/request-context.ts";
+import { requestContext, createRequestContext, type AppEnv, type RequestContext } from "./http/request-context.ts";
 import type { Route } from "./access/route.ts";
+import { dispatchForm, formMethodNotAllowed } from "./oauth/dispatch.ts";
+import { metadataRoutes } from "./oauth/metadata.ts";
+import { tokenEndpointRoutes } from "./oauth/token.ts";
 import { permissionRoutes } from "./api/permissions.ts";
 import { tokenRoutes } from "./api/tokens.ts";
 import { webhookDeliveryRoutes } from "./api/webhook-deliveries.ts";
@@ -35,9 +39,12 @@ export const ROUTES: readonly Route[] = [
   ...activityRoutes,
   ...webhookRoutes,
   ...webhookDeliveryRoutes,
+  ...metadataRoutes,
+  ...tokenEndpointRoutes,
   ...permissionRoutes,
   ...explainRoutes,
   ...healthRoutes,
+  ...healthDetailsRoutes,
 ];
 
 /** The API reference and the OpenAPI document. */
@@ -69,8 +76,10 @@ export function createApp(routes: readonly Route[]): Hono<AppEnv> {
   for (const path of bySpecificity) {
     const onPath = routes.filter((route) => route.path === path);
     const pattern = path.replace(/\{(\w+)\}/g, ":$1");
-    for (const route of onPath) app.on(route.method, pattern, dispatch(route));
-    app.all(pattern, methodNotAllowed(onPath.map(({ method }) => method)));
+    const methods = onPath.map(({ method }) => method);
+    const isForm = onPath.some(({ form }) => form);
+    for (const route of onPath) app.on(route.method, pattern, route.form ? dispatchForm(route) : dispatch(route));
+    app.all(pattern, isForm ? formMethodNotAllowed(methods) : methodNotAllowed(methods));
   }
 
   for (const path of ASSETS) {
@@ -101,11 +110,13 @@ export async function answer(request: Request, env: Env, executionCtx: Execution
   }
   const requestId = crypto.randomUUID();
   let response: Response;
+  let context: RequestContext | undefined;
   try {
-    response = await proxy(createRequestContext(request, env, executionCtx, requestId));
+    context = createRequestContext(request, env, executionCtx, requestId);
+    response = await proxy(context);
     response.headers.set("x-request-id", requestId);
   } catch (error) {
-    response = toErrorResponse(error, request, requestId);
+    response = toErrorResponse(error, request, requestId, context);
   }
   response.headers.append("vary", "Origin");
   return response;

@@ -1,5 +1,5 @@
-import { consumeActivityBatch } from "./audit/consume.ts";
-import type { ActivityMessage } from "./audit/record.ts";
+import { consumeAuditBatch } from "./audit/consume.ts";
+import type { ReceivedMessage } from "./audit/message.ts";
 import { answer } from "./app.ts";
 import { loadConfig } from "./config/config.ts";
 import { runScheduledJobs } from "./jobs/run-jobs.ts";
@@ -14,8 +14,8 @@ export default {
   async queue(batch, env, ctx) {
     switch (batch.queue) {
       case "agentauth-activity":
-        await consumeActivityBatch(env.DB, batch.messages as readonly Message<ActivityMessage>[]);
-        // Every change with an event is also recorded as activity, so the outbox is likely to have events now.
+        await consumeAuditBatch(env, batch.messages as readonly Message<ReceivedMessage>[], Date.now());
+        // Every change with an event is also recorded, so the outbox of events is likely to have some now.
         await requestOutboxDrain(env);
         break;
       case "agentauth-deliveries": {

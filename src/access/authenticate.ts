@@ -33,7 +33,10 @@ export interface Caller {
   readonly isAdmin: boolean;
 }
 
-type AuthenticationContext = Pick<RequestContext, "request" | "env" | "config" | "now" | "ipAddress" | "readToken">;
+type AuthenticationContext = Pick<
+  RequestContext,
+  "request" | "env" | "config" | "now" | "ipAddress" | "readToken" | "resource"
+>;
 
 /** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
 function bearerToken(request: Request): string | undefined {
@@ -48,7 +51,8 @@ const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>(
  *
  * @throws {ApiError} 401 for a token that is missing, not ours or expired.
  */
-export async function readClaims({ request, config, now, readToken }: AuthenticationContext): Promise<AccessClaims> {
+export async function readClaims(context: AuthenticationContext): Promise<AccessClaims> {
+  const { request, config, now, readToken, resource } = context;
   const token = readToken ? readToken() : bearerToken(request);
   if (!token) {
     throw unauthorized(
@@ -64,6 +68,8 @@ export async function readClaims({ request, config, now, readToken }: Authentica
     );
   }
   if (claims === "invalid_token") throw invalidToken();
+  // Compared as a whole: a token for /proxy/git is not one for /proxy/github, and neither is for the REST face.
+  if (claims.resources && (resource === undefined || !claims.resources.includes(resource))) throw otherResource();
   rememberAgent(request, claims.sub);
   return claims;
 }
@@ -172,6 +178,9 @@ function statusUnknown(cause: unknown): unknown {
   if (known?.code !== "database_unavailable") return known ?? cause;
   return unavailable("standing_unknown", "Whether the token is still valid cannot be found out now. Try again.", cause);
 }
+
+const otherResource = () =>
+  unauthorized("invalid_token", "The access token is for another resource: its `aud` does not name this one.");
 
 function invalidToken() {
   return unauthorized("invalid_token", "The access token is not valid here. POST /agents/verify gives one.");

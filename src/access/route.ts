@@ -1,5 +1,6 @@
 import type { Authority } from "../authority/authority.ts";
 import type { Registrar } from "../agents/register.ts";
+import type { Form } from "../http/form.ts";
 import type * as http from "../http/route.ts";
 import type { Caller } from "./authenticate.ts";
 
@@ -7,13 +8,14 @@ import type { Caller } from "./authenticate.ts";
  * Who may call a route.
  *
  * - `none`: anyone.
+ * - `client`: an OAuth client, which the handler authenticates by the request's form or its Authorization header.
  * - `registration`: anyone; an access token or the bootstrap token, if the request carries one, must be valid.
  * - `bearer`: any active agent.
  * - `self`: the agent that `{id}` names, or an admin.
  * - `admin`: an agent that holds `*:*:*`.
  * - `own`: any active agent; the handler responds 404 for what does not belong to the caller.
  */
-export type Auth = "none" | "registration" | "bearer" | "self" | "admin" | "own";
+export type Auth = "none" | "client" | "registration" | "bearer" | "self" | "admin" | "own";
 
 interface AgentAccess {
   readonly caller: Caller;
@@ -24,6 +26,7 @@ interface AgentAccess {
 /** What a handler knows about its caller, by the route's `auth`. A registrar that is an agent carries its own authority. */
 interface AccessByAuth {
   none: { readonly caller: undefined; readonly authority: undefined };
+  client: { readonly caller: undefined; readonly authority: undefined; readonly form: Form };
   registration: { readonly caller: Registrar; readonly authority: undefined };
   bearer: AgentAccess;
   self: AgentAccess;

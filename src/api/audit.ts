@@ -71,7 +71,7 @@ export const activityRoutes = [
       }),
     async handle({ env, params, query, caller }) {
       const position = positionOf(query);
-      const found = await listActivity(env.DB, { ...position, agentId: params.id });
+      const found = await listActivity(env, { ...position, agentId: params.id });
       // The activity of a deleted agent can still be read.
       if (!found.agentExists && found.total === 0) throw notFound("The agent");
       const { next_cursor, ...rest } = toPage(found, position, { showAddresses: caller.isAdmin });
@@ -98,7 +98,7 @@ export const activityRoutes = [
     async handle({ env, query }) {
       const { agent_id: agentId, status } = query;
       const position = positionOf(query);
-      const found = await listActivity(env.DB, { ...position, agentId, status });
+      const found = await listActivity(env, { ...position, agentId, status });
       return { success: true, ...toPage(found, position, { showAddresses: true }) };
     },
   }),

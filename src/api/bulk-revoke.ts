@@ -76,7 +76,7 @@ export const bulkRevokeRoutes = [
           const remaining = matched - ids.length;
           const message = `status is revoked, set by ${caller.agent.id} with others`;
           const activity = { at: now, ipAddress: call.ipAddress, status: "success", message, known: true } as const;
-          call.waitUntil(recordActivities(env.ACTIVITY, ids, { ...activity, byOther: true }));
+          call.waitUntil(recordActivities(env, ids, { ...activity, byOther: true }));
           recordInBackground(call, caller.agent.id, `revoked ${ids.length} agents by ${JSON.stringify(body.filter)}`);
           return {
             success: true,

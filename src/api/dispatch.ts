@@ -62,7 +62,7 @@ async function authenticateCaller(
   context: RequestContext,
   params: Record<string, string>,
 ): Promise<{ caller: Caller | Registrar | undefined; authority: Authority | undefined }> {
-  if (auth === "none") return { caller: undefined, authority: undefined };
+  if (auth === "none" || auth === "client") return { caller: undefined, authority: undefined };
   if (auth === "registration") return { caller: await authenticateRegistrar(context), authority: undefined };
   // AgentAuth's own endpoints read no cache: a revocation is in force with the next request.
   const caller = await admit(context, 0);

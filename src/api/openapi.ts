@@ -15,6 +15,7 @@ type Json = Record<string, unknown>;
 const TAGS: Readonly<Record<string, string>> = {
   agents: "Registering and managing agents.",
   tokens: "Proving an agent's identity, renewing and ending its sessions.",
+  oauth: "The same as an OAuth authorization server.",
   gateway: "Calling the real APIs through AgentAuth.",
   activity: "What agents did.",
   webhooks: "Receiving events.",
@@ -120,12 +121,29 @@ export function openApiDocument(routes: readonly Route[], { version, events }: A
         },
       },
       schemas: { Error: ERROR },
-      responses: Object.fromEntries(
-        Object.entries(STATUS_DESCRIPTIONS).map(([status, description]) => [
-          `E${status}`,
-          { description, content: { "application/json": { schema: errorSchema(Number(status) as ErrorStatus) } } },
-        ]),
-      ),
+      responses: {
+        ...Object.fromEntries(
+          Object.entries(STATUS_DESCRIPTIONS).map(([status, description]) => [
+            `E${status}`,
+            { description, content: { "application/json": { schema: errorSchema(Number(status) as ErrorStatus) } } },
+          ]),
+        ),
+        OAuthError: {
+          description: "The request is refused (RFC 6749 §5.2).",
+          content: {
+            "application/json": {
+              schema: {
+                type: "object",
+                required: ["error", "error_description"],
+                properties: {
+                  error: { type: "string", description: "The code of the RFC." },
+                  error_description: { type: "string", description: "What is wrong and what to do." },
+                },
+              },
+            },
+          },
+        },
+      },
     },
   };
 }
@@ -136,7 +154,7 @@ const errorSchema = (status: ErrorStatus): Json => ({
 });
 
 function operation(route: Route): Json {
-  const { auth, summary, body, query, response, status = 200 } = route;
+  const { auth, summary, body, form, query, response, status = 200 } = route;
   const parameters = [
     ...pathParameters(route.path),
     ...(query ? queryParameters(query) : []),
@@ -155,15 +173,30 @@ function operation(route: Route): Json {
         content: { "application/json": { schema: schemaOf(body, "input") } },
       },
     }),
+    ...(form && {
+      requestBody: {
+        required: true,
+        // What a form does not declare is ignored.
+        content: {
+          "application/x-www-form-urlencoded": { schema: { ...schemaOf(form, "input"), additionalProperties: true } },
+        },
+      },
+    }),
     responses: {
       [status]: {
         description: "Done.",
         content: { "application/json": { schema: schemaOf(response(), "output") } },
       },
-      ...refusals(refusalsOf(route)),
+      ...(form ? formRefusals() : refusals(refusalsOf(route))),
     },
   };
 }
+
+/** The refusals of a form, in the shape of OAuth's errors. */
+const formRefusals = (): Json =>
+  Object.fromEntries(
+    [400, 401, 403, 405, 429, 500, 503].map((status) => [status, { $ref: "#/components/responses/OAuthError" }]),
+  );
 
 const IDEMPOTENCY_KEY: Json = {
   name: "Idempotency-Key",
@@ -201,6 +234,7 @@ const DELIVERY =
 
 const AUTH_DESCRIPTIONS: Readonly<Record<Auth, string>> = {
   none: "Anyone may call this.",
+  client: "An agent calls this as an OAuth client, and authenticates itself with the request.",
   registration:
     "The deployment's REGISTRATION policy decides who may call this; the bootstrap token is sent as a bearer token.",
   bearer: "Any active agent may call this.",
@@ -212,6 +246,7 @@ const AUTH_DESCRIPTIONS: Readonly<Record<Auth, string>> = {
 const BEARER = [{ accessToken: [] }];
 const SECURITY: Readonly<Record<Auth, Json[]>> = {
   none: [],
+  client: [],
   registration: [{}, ...BEARER],
   bearer: BEARER,
   self: BEARER,
@@ -280,6 +315,7 @@ function schemaOf(schema: z.ZodMiniType, io: "input" | "output"): Json {
 
 function tagOf(path: string): string {
   if (/\/(verify|refresh|revoke-tokens|jwks\.json)$/.test(path)) return "tokens";
+  if (/^\/(?:oauth|\.well-known\/oauth-[a-z-]+)(?:\/|$)/.test(path)) return "oauth";
   if (/^\/activity|\/activity$/.test(path)) return "activity";
   const first = path.split("/")[1] ?? "";
   if (first === "deliveries") return "webhooks";

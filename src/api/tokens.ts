@@ -4,15 +4,14 @@ import type { Status } from "../agents/agent.ts";
 import { apiKeyHashes, isApiKey } from "../agents/api-key.ts";
 import { hmac } from "../crypto/hmac.ts";
 import { toHex } from "../crypto/random.ts";
-import { addressNotAllowed, ApiError, badRequest, unauthorized } from "../http/errors.ts";
-import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
+import { addressNotAllowed, badRequest, unauthorized, type ApiError } from "../http/errors.ts";
+import { recordFailedProof, WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
+import { limitKey, limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
-import { grantsNow } from "../grants/grant.ts";
-import { newEvent } from "../outbox/event.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
+import { beyondAgent } from "../tokens/scope.ts";
 import { publicKeySet } from "../tokens/keys.ts";
 import type { TokenPair } from "../tokens/records.ts";
-import { missingPermissions } from "../permissions/match.ts";
 import { refreshFormer } from "../tokens/former-refresh.ts";
 import { refresh } from "../tokens/refresh.ts";
 import { isFormerRefreshToken, readRefreshToken } from "../tokens/refresh-token.ts";
@@ -90,28 +89,14 @@ export const tokenRoutes = [
         case "refused":
         case "address_refused":
         case "not_active":
-          // Only failures count: a stranger who knows an agent's id cannot lock it out.
-          await limitFailedVerifications(env, body.agent_id);
-          recordInBackground(call, body.agent_id, "verification failed", {
-            status: "failure",
-            known: false,
-            failedVerification: true,
-            event: newEvent("agent.verification_failed", body.agent_id, now, {
-              agent_id: body.agent_id,
-              failed_at: toTimestamp(now),
-              ip_address: ipAddress,
-            }),
-          });
+          await recordFailedProof(call, body.agent_id);
           throw refusalOf(verified);
         case "exceeds_agent": {
-          const { grants, permissions } = verified.agent;
-          const held = new Set(grantsNow(grants, now).map(({ permission }) => permission));
-          const wanted = (limits.scope ?? []).filter((one) => !permissions.includes(one));
-          const wider = missingPermissions(wanted, held, config.catalogue);
+          const wider = beyondAgent(limits.scope ?? [], verified.agent, config.catalogue, now);
           throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));
         }
         case "verified":
-          recordInBackground(call, body.agent_id, "verified", { verified: true, keyId: verified.keyId });
+          recordInBackground(call, body.agent_id, "verified", { keyId: verified.keyId });
           return {
             success: true,
             message: "Agent verified.",
@@ -162,6 +147,8 @@ export const tokenRoutes = [
           recordInBackground(call, result.agentId, `refresh refused: ${result.outcome}`, { status: "failure" });
           throw refreshRefused(result.outcome);
         case "unknown":
+        // Only a refresh with a scope exceeds a session.
+        case "exceeds_session":
           throw refreshRefused("unknown");
       }
     },
@@ -258,16 +245,10 @@ const malformedApiKey = (): ApiError =>
 const agentInactive = (status: Exclude<Status, "active">): ApiError =>
   credentialsRefused("agent_inactive", `The API key is right, but the agent is ${status}. ${WHAT_TO_WAIT_FOR[status]}`);
 
-const WHAT_TO_WAIT_FOR: Readonly<Record<Exclude<Status, "active">, string>> = {
-  inactive: "It can verify once an administrator has approved it.",
-  suspended: "It can verify again once an administrator has activated it.",
-  revoked: "It stays revoked: register another agent.",
-};
-
 const credentialsRefused = (
   code: "invalid_credentials" | "malformed_api_key" | "agent_inactive",
   message: string,
-): ApiError => new ApiError(code, message, { headers: { "WWW-Authenticate": 'Bearer realm="agentauth"' } });
+): ApiError => unauthorized(code, message);
 
 /** Only the holder of a token learns what became of it. */
 function refreshRefused(outcome: "unknown" | "expired" | "ended" | "reused"): ApiError {

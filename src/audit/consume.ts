@@ -1,9 +1,14 @@
-import { lastVerifiedStatements } from "../agents/last-verified.ts";
 import { logFailure } from "../log/failure-log.ts";
-import { newChangeId } from "../outbox/change.ts";
-import { insertEvent } from "../outbox/outbox.ts";
-import type { ActivityMessage } from "./record.ts";
-import { insertActivities } from "./store/activity.ts";
+import { insertRecordedEvents } from "../outbox/outbox.ts";
+import { toEntry } from "./former.ts";
+import { insertEntriesIntoLog } from "./insert.ts";
+import type { ReceivedMessage, RecordMessage } from "./message.ts";
+import { moveOutbox } from "./move.ts";
+import { deleteEntries } from "./store/outbox.ts";
+import { claimUnproven } from "./store/failed-verifications.ts";
+import { verificationStatements } from "./verifications.ts";
+
+type Databases = Pick<Env, "DB" | "AUDIT_DB">;
 
 /** After this many failed attempts, each message of a batch is written by itself. */
 const MAX_WHOLE_BATCH_ATTEMPTS = 2;
@@ -12,21 +17,20 @@ const MAX_WHOLE_BATCH_ATTEMPTS = 2;
 const MAX_LOGGED_IDS = 10;
 
 /** The queue's consumer. A message that cannot be written is retried, after some attempts by itself, so that it does not delay others. */
-export async function consumeActivityBatch(
-  db: D1Database,
-  messages: readonly Message<ActivityMessage>[],
+export async function consumeAuditBatch(
+  databases: Databases,
+  messages: readonly Message<ReceivedMessage>[],
+  now: number,
 ): Promise<void> {
   const apart = messages.some(({ attempts }) => attempts > MAX_WHOLE_BATCH_ATTEMPTS);
   await Promise.all(
     (apart ? messages.map((message) => [message]) : [messages]).map(async (part) => {
+      const tries = Math.max(...part.map(({ attempts }) => attempts));
       try {
-        await consumeActivities(
-          db,
-          part.map(({ body }) => body),
-        );
+        const bodies = part.map(({ body }) => body);
+        await consumeMessages(databases, bodies, { now, isRepeated: tries > 1 });
       } catch (cause) {
-        const ids = part.slice(0, MAX_LOGGED_IDS).map(({ body }) => body?.id);
-        const tries = Math.max(...part.map(({ attempts }) => attempts));
+        const ids = part.slice(0, MAX_LOGGED_IDS).map(({ body }) => idOf(body));
         logFailure("activity_not_recorded", cause, { messages: part.length, ids, tries });
         for (const message of part) message.retry();
       }
@@ -34,18 +38,55 @@ export async function consumeActivityBatch(
   );
 }
 
+const idOf = (body: ReceivedMessage | null): string | undefined =>
+  body?.kind === "record" ? body.entry?.id : body?.kind === "outbox" ? body.kind : body?.id;
+
 /**
- * Writes messages in one D1 batch: rows, counts and events together. A message that is delivered twice has the same id, and the
- * second time inserts neither a row nor an event.
+ * Writes messages into the audit log, and afterwards what follows from them into the identity database. All of it may be repeated: a
+ * message that is delivered twice has the same id, and is one record.
+ *
+ * @param options.now milliseconds.
+ * @param options.isRepeated whether an earlier attempt may have been cut short after it had written the log.
  */
-export async function consumeActivities(db: D1Database, messages: readonly ActivityMessage[]): Promise<void> {
-  if (messages.length === 0) return;
-  const changeId = newChangeId();
-  await db.batch([
-    ...insertActivities(db, messages, changeId),
-    ...lastVerifiedStatements(db, messages),
-    ...messages.flatMap(({ id, event }) =>
-      event ? [insertEvent(db, event, { table: "activity", id, changeId })] : [],
-    ),
-  ]);
+export async function consumeMessages(
+  { DB, AUDIT_DB }: Databases,
+  messages: readonly ReceivedMessage[],
+  { now, isRepeated }: { now: number; isRepeated: boolean },
+): Promise<void> {
+  const records = await withoutRefused(
+    DB,
+    messages.flatMap((message) => (message.kind === "outbox" ? [] : toRecordMessage(message))),
+  );
+  const entries = records.map(({ entry }) => entry);
+  const inserted = await insertEntriesIntoLog(AUDIT_DB, entries, now);
+  // An event is inserted with its record. After that, the queue may deliver its message again, when the event is long delivered.
+  const events = records.flatMap(({ entry, event }) => (event && (isRepeated || inserted.has(entry.id)) ? event : []));
+  const ends = entries.filter(({ part }) => part === "end");
+  const statements = [
+    ...verificationStatements(DB, entries),
+    ...(events.length > 0 ? [insertRecordedEvents(DB, events)] : []),
+    ...(ends.length > 0 ? [deleteEntries(DB, ends)] : []),
+  ];
+  if (statements.length > 0) await DB.batch(statements);
+  if (messages.some(({ kind }) => kind === "outbox")) await moveOutbox({ DB, AUDIT_DB }, now);
+}
+
+function toRecordMessage(message: Exclude<ReceivedMessage, { kind: "outbox" }>): RecordMessage {
+  if (message.kind === "record") return message;
+  const { event, keyId, known, failedVerification } = message;
+  const entry = toEntry(message, keyId === undefined ? {} : { keyId });
+  return {
+    kind: "record",
+    entry,
+    ...(event && { event }),
+    ...((failedVerification || !known) && { isUnproven: true }),
+  };
+}
+
+/** The messages without those of agents that do not exist, and without failed verifications that are only counted. */
+async function withoutRefused(db: D1Database, messages: readonly RecordMessage[]): Promise<readonly RecordMessage[]> {
+  const unproven = messages.filter(({ isUnproven }) => isUnproven).map(({ entry }) => entry);
+  if (unproven.length === 0) return messages;
+  const recorded = await claimUnproven(db, unproven);
+  return messages.filter(({ isUnproven, entry }) => !isUnproven || recorded.has(entry.id));
 }

@@ -1,109 +1,88 @@
+import type { Actor } from "../authority/actor-row.ts";
 import { timeOrderedId } from "../crypto/random.ts";
-import { logFailure } from "../log/failure-log.ts";
 import type { Event } from "../outbox/event.ts";
+import type { RecordOrigin } from "../outbox/record.ts";
+import { ACTIVITY_ID_PREFIX, MAX_MESSAGE_LENGTH } from "./activity.ts";
+import { toEntry, type FormerActivity } from "./former.ts";
+import { sendRecords, type RecordMessage } from "./message.ts";
 
-/** An activity as a queue message. */
-export interface ActivityMessage {
-  readonly id: string;
-  readonly agentId: string;
-  /** Milliseconds. */
-  readonly at: number;
-  readonly ipAddress: string;
-  readonly status: "success" | "failure";
-  readonly message: string | null;
-  /**
-   * The agent existed when the message was made, because it called or was changed. The row is then written even if the agent is
-   * deleted before the message is consumed. A stranger can name any id: for such messages the consumer looks the agent up.
-   */
-  readonly known: boolean;
-  /** Somebody else did it to the agent, which therefore must not see the address. */
-  readonly byOther?: boolean;
-  /** The agent verified itself with its API key. */
-  readonly verified?: boolean;
-  /** The id of that key. */
-  readonly keyId?: string;
-  /** A verification failed. Above a limit a minute, such rows become one count. */
-  readonly failedVerification?: boolean;
-  /** Inserted together with the row. */
+type AuditEnv = Parameters<typeof sendRecords>[0];
+
+/** One activity as a line of text, which becomes a record. */
+export interface ActivityLine extends Omit<FormerActivity, "id"> {
   readonly event?: Event;
+  /** A stranger has named the agent. */
+  readonly known?: boolean;
 }
-
-export const ACTIVITY_ID_PREFIX = "act_";
-
-/** A text that sorts before every id of this millisecond and after all earlier ones. */
-export const firstActivityIdAt = (ms: number): string =>
-  timeOrderedId(ACTIVITY_ID_PREFIX, ms).slice(0, ACTIVITY_ID_PREFIX.length + 12);
-
-const MAX_MESSAGE_LENGTH = 500;
 
 /**
- * Sends one activity to the queue. The id is made here, so that a message delivered twice is one row.
+ * Records one activity behind the answer. Never rejects.
  *
- * Never rejects, because it runs in `waitUntil`, after the response.
+ * @param origin what the record says of the request, beside the address.
  */
-export async function recordActivity(
-  queue: Queue<ActivityMessage>,
-  activity: Omit<ActivityMessage, "id">,
-): Promise<void> {
-  const message = activity.message?.slice(0, MAX_MESSAGE_LENGTH) ?? null;
-  try {
-    await queue.send({ ...activity, message, id: timeOrderedId(ACTIVITY_ID_PREFIX, activity.at) });
-  } catch (cause) {
-    logFailure("activity_lost", cause, { agent_id: activity.agentId, message });
-  }
-}
+export const recordActivity = (env: AuditEnv, line: ActivityLine, origin: Partial<RecordOrigin> = {}): Promise<void> =>
+  sendRecords(env, [toRecordMessage(line, origin)]);
 
-/** Messages that one call of a queue takes. */
-const MAX_MESSAGES_PER_SEND = 100;
-
-/** Sends the same activity of many agents to the queue. Never rejects, because it runs in `waitUntil`. */
-export async function recordActivities(
-  queue: Queue<ActivityMessage>,
+/** Records the same activity of many agents behind the answer. Never rejects. */
+export const recordActivities = (
+  env: AuditEnv,
   agentIds: readonly string[],
-  activity: Omit<ActivityMessage, "id" | "agentId">,
-): Promise<void> {
-  const messages = agentIds.map((agentId) => ({
-    body: { ...activity, agentId, id: timeOrderedId(ACTIVITY_ID_PREFIX, activity.at) },
-  }));
-  const parts = Array.from({ length: Math.ceil(messages.length / MAX_MESSAGES_PER_SEND) }, (_, index) =>
-    messages.slice(index * MAX_MESSAGES_PER_SEND, (index + 1) * MAX_MESSAGES_PER_SEND),
+  line: Omit<ActivityLine, "agentId">,
+  origin: Partial<RecordOrigin> = {},
+): Promise<void> =>
+  sendRecords(
+    env,
+    agentIds.map((agentId) => toRecordMessage({ ...line, agentId }, origin)),
   );
-  await Promise.all(
-    parts.map(async (part) => {
-      try {
-        await queue.sendBatch(part);
-      } catch (cause) {
-        logFailure("activity_lost", cause, { agents: part.length, message: activity.message });
-      }
-    }),
-  );
+
+function toRecordMessage(
+  { event, known = true, ...line }: ActivityLine,
+  origin: Partial<RecordOrigin>,
+): Omit<RecordMessage, "kind"> {
+  const message = line.message?.slice(0, MAX_MESSAGE_LENGTH) ?? null;
+  const entry = toEntry({ ...line, message, id: timeOrderedId(ACTIVITY_ID_PREFIX, line.at) }, origin);
+  return { entry, ...(event && { event }), ...(!known && { isUnproven: true }) };
 }
 
 /** Who called: an agent, or the registrar of one. */
-type By = { readonly agent: { readonly id: string } } | { readonly kind: "stranger" | "bootstrap" | "agent" };
+type By =
+  | { readonly agent: { readonly id: string; readonly name: string } }
+  | { readonly kind: "stranger" | "bootstrap" }
+  | { readonly kind: "agent"; readonly authority: { readonly agentId: string } };
 
-/** The parts of a request that its activity records. */
+/** The parts of a request that its records tell. */
 export interface AuditContext {
   readonly caller?: By | undefined;
-  readonly env: { readonly ACTIVITY: Queue };
+  readonly env: AuditEnv;
   readonly now: number;
   readonly ipAddress: string;
+  readonly requestId: string;
   readonly waitUntil: (work: Promise<unknown>) => void;
+}
+
+interface More {
+  readonly status?: "failure";
+  readonly event?: Event;
+  /** False for an agent that a stranger has named. */
+  readonly known?: boolean;
+  /** The key that the agent has verified itself with. */
+  readonly keyId?: string;
 }
 
 /** Records what an agent did, or what was done to it, in this request. The response does not wait for it. */
 export function recordInBackground(
-  { env, now, ipAddress, waitUntil, caller }: AuditContext,
+  { env, now, ipAddress, requestId, waitUntil, caller }: AuditContext,
   agentId: string,
   message: string,
-  more: Partial<Pick<ActivityMessage, "status" | "event" | "known" | "verified" | "keyId" | "failedVerification">> = {},
+  { keyId, ...more }: More = {},
 ): void {
-  const activity = { agentId, at: now, ipAddress, status: "success", message, known: true } as const;
-  const byOther = isOther(caller, agentId) && { byOther: true };
-  waitUntil(recordActivity(env.ACTIVITY, { ...activity, ...byOther, ...more }));
+  const line = { agentId, at: now, ipAddress, status: "success" as const, message, ...more };
+  const origin = { requestId, ...(keyId !== undefined && { keyId }), ...(caller && { actor: toActor(caller) }) };
+  waitUntil(recordActivity(env, line, origin));
 }
 
-function isOther(caller: By | undefined, agentId: string): boolean {
-  if (!caller) return false;
-  return "agent" in caller ? caller.agent.id !== agentId : caller.kind !== "stranger";
+function toActor(caller: By): Actor | null {
+  if ("agent" in caller) return { type: "agent", id: caller.agent.id, name: caller.agent.name };
+  if (caller.kind === "agent") return { type: "agent", id: caller.authority.agentId, name: null };
+  return caller.kind === "bootstrap" ? { type: "bootstrap", id: null, name: null } : null;
 }

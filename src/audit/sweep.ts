@@ -1,9 +1,5 @@
-import { timeOrderedId } from "../crypto/random.ts";
-import { newChangeId } from "../outbox/change.ts";
 import { newEvent } from "../outbox/event.ts";
-import { insertEvent } from "../outbox/outbox.ts";
-import { ACTIVITY_ID_PREFIX } from "./record.ts";
-import { addToCounts, deleteActivities } from "./store/activity.ts";
+import { newEntry, SYSTEM_ORIGIN } from "../outbox/record.ts";
 import {
   deleteFailedVerifications,
   findUncounted,
@@ -11,18 +7,43 @@ import {
   markCounted,
   type FailedVerifications,
 } from "./store/failed-verifications.ts";
+import { deleteArchived, readOldestSlots } from "./store/sweep.ts";
 
 const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 
-/** Deletes up to `limit` rows of activity that are older than the retention, the oldest first. Returns how many. */
-export const sweepActivity = (db: D1Database, retentionDays: number, now: number, limit: number): Promise<number> =>
-  deleteActivities(db, now - retentionDays * DAY_MS, limit);
+/** How large the log's database may become, in bytes, before its oldest records leave it early. D1 takes 10 GB. */
+const MAX_HOT_BYTES = 8_000_000_000;
 
-/** How many counts one step writes. Each needs four statements of one batch. */
+/** How many seconds one step empties. Each has the records of one agent. */
+const MAX_SLOTS_PER_STEP = 100;
+
+/**
+ * Deletes from the log's database what is archived and older than the hot window: `retentionDays`, or fewer while the database is larger
+ * than `maxBytes`. The last hour stays. What is not archived stays in any case.
+ *
+ * @param now milliseconds.
+ * @returns how many records it deleted, or `limit` if there may be more.
+ */
+export async function sweepRecords(
+  db: D1Database,
+  { retentionDays, maxBytes = MAX_HOT_BYTES }: { retentionDays: number; maxBytes?: number },
+  now: number,
+  limit: number,
+): Promise<number> {
+  const { slots, bytes } = await readOldestSlots(db, MAX_SLOTS_PER_STEP);
+  const before = now - (bytes > maxBytes ? HOUR_MS : retentionDays * DAY_MS);
+  const old = slots.filter(([second]) => (second + 1) * 1000 <= before);
+  if (old.length === 0) return 0;
+  const deleted = await deleteArchived(db, old);
+  return deleted > 0 && old.length === MAX_SLOTS_PER_STEP ? limit : deleted;
+}
+
+/** How many counts one step writes. Each needs three statements of one batch. */
 const MAX_COUNTS_PER_STEP = 20;
 
 /**
- * Writes the failed verifications that were too many for rows of their own: for each agent and minute one row and one event with
+ * Records the failed verifications that were too many for records of their own: for each agent and minute one record and one event with
  * their number, and the number of addresses that they came from. Of two runs at once, the second finds them marked.
  *
  * @param now milliseconds: only minutes that are over are counted.
@@ -30,24 +51,20 @@ const MAX_COUNTS_PER_STEP = 20;
  */
 export async function countFailedVerifications(db: D1Database, now: number, limit: number): Promise<number> {
   const counts = await findUncounted(db, now, MAX_COUNTS_PER_STEP);
-  const changeId = newChangeId();
-  const statements = counts.flatMap((count) => countStatements(db, count, changeId));
+  const statements = counts.flatMap((count) => countStatements(db, count));
   if (statements.length > 0) await db.batch(statements);
   return counts.length === MAX_COUNTS_PER_STEP ? limit : counts.length;
 }
 
-function countStatements(db: D1Database, verifications: FailedVerifications, changeId: string): D1PreparedStatement[] {
+function countStatements(db: D1Database, verifications: FailedVerifications): D1PreparedStatement[] {
   const { agentId, at, count, addresses, ipAddress } = verifications;
-  const id = timeOrderedId(ACTIVITY_ID_PREFIX, at);
-  const activity = {
-    id,
+  const origin = { ...SYSTEM_ORIGIN, actor: null, ipAddress: addresses === 1 ? ipAddress : null };
+  const entry = newEntry("token.refused", at, origin, {
     agentId,
-    at,
-    ipAddress: addresses === 1 ? ipAddress : "",
-    status: "failure",
+    outcome: "denied",
+    count,
     message: `${count} more failed verifications from ${addresses} ${addresses === 1 ? "address" : "addresses"}`,
-    known: true,
-  } as const;
+  });
   const event = newEvent("agent.verification_failed", agentId, at, {
     agent_id: agentId,
     failed_at: new Date(at).toISOString(),
@@ -55,12 +72,7 @@ function countStatements(db: D1Database, verifications: FailedVerifications, cha
     count,
     addresses,
   });
-  return [
-    insertCount(db, verifications, activity, changeId),
-    insertEvent(db, event, { table: "activity", id, changeId }),
-    addToCounts(db, JSON.stringify([{ id }]), changeId),
-    markCounted(db, verifications),
-  ];
+  return [...insertCount(db, verifications, entry, event), markCounted(db, verifications)];
 }
 
 /** Deletes up to `limit` failed verifications that the queue delivers no more. Returns how many. */

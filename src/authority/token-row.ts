@@ -1,10 +1,13 @@
 import { sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW } from "../database/time.ts";
 
-/** What an access token stands on beside its agent: its session, or for a token without a refresh token the key that it was issued for. */
+/**
+ * What an access token stands on beside its agent: its session, or for a token without a refresh token the key that it was issued for. The
+ * `jti` of such a token is part of it, because the token can be revoked by itself.
+ */
 export type TokenBasis =
   | { readonly sessionId: string; readonly keyId?: undefined }
-  | { readonly keyId: string; readonly sessionId?: undefined };
+  | { readonly keyId: string; readonly tokenId: string; readonly sessionId?: undefined };
 
 /** Sessions of the former format keep the prefix of their ids also once they are converted. */
 const FORMER_SESSION_PREFIX = "fam_";
@@ -13,11 +16,13 @@ const FORMER_SESSION_PREFIX = "fam_";
  * SQL that is 1 if what a token of agent `a` stands on has not ended, and 0 otherwise. The status and the version of the agent are
  * checked apart.
  */
-export function basisStands({ sessionId, keyId }: TokenBasis): Sql {
-  if (keyId !== undefined) {
-    return sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.id = ${keyId} AND k.agent_id = a.id
-      AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))`;
+export function basisStands(basis: TokenBasis): Sql {
+  if (basis.keyId !== undefined) {
+    return sql`(EXISTS (SELECT 1 FROM api_keys k WHERE k.id = ${basis.keyId} AND k.agent_id = a.id
+        AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))
+      AND NOT EXISTS (SELECT 1 FROM ended_tokens e WHERE e.jti = ${basis.tokenId}))`;
   }
+  const { sessionId } = basis;
   const session = sql`(SELECT s.ended_at IS NULL FROM sessions s WHERE s.id = ${sessionId} AND s.agent_id = a.id)`;
   if (!sessionId.startsWith(FORMER_SESSION_PREFIX)) return sql`coalesce(${session}, 0)`;
   // Its row is the family until its next refresh, and a session from then on.

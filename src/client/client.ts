@@ -506,6 +506,11 @@ export class AgentAuthClient {
     return this.#open("/health", options);
   }
 
+  /** Each part of the deployment: what lags, what is missing, and what to do. Administrators only. */
+  healthDetails(options?: CallOptions): Promise<wire.HealthDetailsResponse> {
+    return this.#get("/health/details", options);
+  }
+
   /** Says what the gateway would do with a request, and why, without sending it. Administrators only. */
   explain(body: wire.ExplainRequest, options?: CallOptions): Promise<wire.ExplainResponse> {
     return this.#call({ method: "POST", path: "/proxy/_explain", data: body }, options);

@@ -862,6 +862,27 @@ export interface HealthResponse {
   timestamp: Timestamp;
 }
 
+/** The response of `GET /health/details`. */
+export interface HealthDetailsResponse {
+  success: true;
+  /** The worst of the parts. */
+  status: "ok" | "lagging" | "failing";
+  timestamp: Timestamp;
+  parts: ({
+    name: string;
+    /**
+     * `lagging`: it is behind, and nothing is lost. `failing`: it does not do what it is there for. `off`: it is not
+     * set up.
+     */
+    status: "ok" | "lagging" | "failing" | "off";
+    /** Since when, as far as that is known. */
+    since: Timestamp | null;
+    /** What is the matter, and what to do. */
+    message: string | null;
+    numbers: Record<string, number>;
+  })[];
+}
+
 /** How long the previous key or secret stays valid. */
 export type OverlapRequest = RotateKeyRequest | RegenerateSecretRequest;
 

@@ -103,7 +103,7 @@ export function recordDenial(audited: AuditedRequest, denial: Denial): void {
     });
     const message = lineOf(resolved, `denied, ${reasonOf(denial)}`);
     const activity = { agentId, at: now, ipAddress, status: "failure", message, known: true } as const;
-    await recordActivity(env.ACTIVITY, { ...activity, event });
+    await recordActivity(env, { ...activity, event });
   };
   context.waitUntil(send());
 }
@@ -127,7 +127,7 @@ function record(
 ): Promise<void> {
   const { env, now, ipAddress } = context;
   const message = lineOf(resolved, result);
-  return recordActivity(env.ACTIVITY, { agentId: caller.agent.id, at: now, ipAddress, status, message, known: true });
+  return recordActivity(env, { agentId: caller.agent.id, at: now, ipAddress, status, message, known: true });
 }
 
 const lineOf = ({ service, method, path }: ResolvedRequest, result: string): string =>

@@ -294,11 +294,8 @@ export const badRequest = (
   code: CodeOf<400> = "validation_error",
 ): ApiError => new ApiError(code, message, { details });
 
-/** 401 with the challenge of RFC 6750 §3, which leaves `error` out if the request had no token. */
-export function unauthorized(code: CodeOf<401>, message: string): ApiError {
-  const attributes = code === "missing_token" ? "" : ', error="invalid_token"';
-  return new ApiError(code, message, { headers: { "WWW-Authenticate": `Bearer realm="agentauth"${attributes}` } });
-}
+/** 401. Its challenge is set with the response: see `challengeOf`. */
+export const unauthorized = (code: CodeOf<401>, message: string): ApiError => new ApiError(code, message);
 
 /** 401 for a token that was valid and has been ended. */
 export const tokenRevoked = (): ApiError =>

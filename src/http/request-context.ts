@@ -10,6 +10,11 @@ export interface RequestContext {
   readonly request: Request;
   readonly env: Env;
   readonly config: Config;
+  /**
+   * The `iss` of this deployment's tokens: an origin. In local development without `ISSUER` it is that of the request. In a deployment the
+   * `Host` header has no influence, and the URL is not parsed.
+   */
+  readonly issuer: string;
   readonly requestId: string;
   /** Empty if unknown. */
   readonly ipAddress: string;
@@ -23,6 +28,8 @@ export interface RequestContext {
    * @throws {ApiError} 401 if there is none, 400 if there are several.
    */
   readonly readToken?: () => string;
+  /** The resource of RFC 8707 that the request is for, as a URL. Undefined on the REST face, which is none of its own. */
+  readonly resource?: string;
 }
 
 export interface AppEnv {
@@ -50,6 +57,7 @@ export function createRequestContext(
     request,
     env,
     config,
+    issuer: config.issuer ?? new URL(request.url).origin,
     requestId,
     ipAddress: request.headers.get("cf-connecting-ip") ?? "",
     now: Date.now(),

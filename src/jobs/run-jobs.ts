@@ -1,8 +1,10 @@
-import { countFailedVerifications, sweepActivity, sweepFailedVerifications } from "../audit/sweep.ts";
 import { resealDayKeys } from "../audit/archive/day-keys.ts";
 import { sweepArchive } from "../audit/archive/retention.ts";
 import { archiveRecords, deleteReplaced, joinHours, sweepBatches, type Archive } from "../audit/archive/write.ts";
 import { sendRecords } from "../audit/otlp/send.ts";
+import { moveFormerActivity } from "../audit/move-former.ts";
+import { moveEntries } from "../audit/move.ts";
+import { countFailedVerifications, sweepFailedVerifications, sweepRecords } from "../audit/sweep.ts";
 import { sweepKeys, sweepUnapproved } from "../agents/sweep.ts";
 import { sweepIdempotencyKeys } from "../approvals/idempotency.ts";
 import type { Config } from "../config/config.ts";
@@ -23,8 +25,11 @@ const archiveOf = ({ AUDIT_DB, AUDIT_ARCHIVE }: Env, { dataKeys, auditRetentionD
 });
 
 const JOBS: Readonly<Record<string, Job>> = {
-  sweep_activity: ({ DB }, { activityRetentionDays }, now, limit) =>
-    sweepActivity(DB, activityRetentionDays, now, limit),
+  move_audit_outbox: (env, _config, now, limit) => moveEntries(env, now, limit),
+  move_former_activity: (env, { activityRetentionDays }, now, limit) =>
+    moveFormerActivity(env, activityRetentionDays, now, limit),
+  sweep_records: ({ AUDIT_DB }, { activityRetentionDays }, now, limit) =>
+    sweepRecords(AUDIT_DB, { retentionDays: activityRetentionDays }, now, limit),
   count_failed_verifications: ({ DB }, _config, now, limit) => countFailedVerifications(DB, now, limit),
   sweep_failed_verifications: ({ DB }, _config, now, limit) => sweepFailedVerifications(DB, now, limit),
   sweep_sessions: ({ DB }, { accessTokenTtl }, now, limit) => sweepSessions(DB, accessTokenTtl, now, limit),

@@ -10,6 +10,7 @@ import {
   findExceededCounts,
   hasEvents,
   insertEventOf,
+  insertEventsByThemselves,
   insertEventsOfAgents,
   insertEventOfSession,
   moveAside,
@@ -39,6 +40,13 @@ export const insertSessionEvent = (
 /** The same for the events of many agents that one change has changed: each is inserted if its agent has the change's id. */
 export const insertEvents = (db: D1Database, events: readonly Event[], changeId: string): D1PreparedStatement =>
   insertEventsOfAgents(db, events, changeId);
+
+/**
+ * The statement that inserts events of which the audit log has a record. One that waits already stays as it is, and one that has been
+ * delivered is not delivered again, but counts again.
+ */
+export const insertRecordedEvents = (db: D1Database, events: readonly Event[]): D1PreparedStatement =>
+  insertEventsByThemselves(db, events);
 
 /** Up to `limit` events that wait in the outbox after the one with this id, the oldest first. */
 export const oldestEvents = (db: D1Database, after: string, limit: number): Promise<WaitingEvents> =>

@@ -86,6 +86,8 @@ export interface AuditEntry {
   readonly message: string | null;
   /** 32 bytes in hexadecimal: 16 that the entry's leaf commits to, and 16 that the salts of its private fields are derived from. */
   readonly random: string;
+  /** `random` of the intent, in an end: the end of a write says everything that its intent has said. */
+  readonly intentRandom: string | null;
 }
 
 /** What a request says of itself in each record that it causes. */
@@ -125,6 +127,7 @@ const NOTHING = {
   before: null,
   after: null,
   message: null,
+  intentRandom: null,
 } as const;
 
 /**

@@ -56,6 +56,16 @@ export function insertEventsOfAgents(db: D1Database, events: readonly Event[], c
   );
 }
 
+/** The statement that inserts events, whatever has happened. */
+export function insertEventsByThemselves(db: D1Database, events: readonly Event[]): D1PreparedStatement {
+  const json = JSON.stringify(events.map(({ id, agentId, name, at, data }) => ({ id, agentId, name, at, data })));
+  return prepare(
+    db,
+    sql`INSERT OR IGNORE INTO events (id, agent_id, event, at, data)
+      SELECT value ->> 'id', value ->> 'agentId', value ->> 'name', value ->> 'at', value -> 'data' FROM json_each(${json})`,
+  );
+}
+
 /** Enough of an event to say in a log which one it is. */
 export type EventReference = Pick<Event, "id" | "agentId" | "name">;
 
@@ -102,6 +112,15 @@ export async function readOldestEvents(db: D1Database, after: string, limit: num
 /** Whether any event waits in the outbox. */
 export async function hasEvents(db: D1Database): Promise<boolean> {
   return (await prepare(db, sql`SELECT 1 FROM events LIMIT 1`).first()) !== null;
+}
+
+/** How many events wait in the outbox, up to `limit`, and since when the oldest of them does, in milliseconds. */
+export async function readBacklog(db: D1Database, limit: number): Promise<{ events: number; since: number | null }> {
+  const { results } = await prepare(
+    db,
+    sql`SELECT count(*) AS events, min(at) AS since FROM (SELECT at FROM events ORDER BY id LIMIT ${limit})`,
+  ).all<{ events: number; since: number | null }>();
+  return results[0]!;
 }
 
 /** The statements that move an event out of the outbox, so that it delays no others. */

@@ -33,6 +33,8 @@ export interface AccessClaims {
   readonly details: readonly GrantLimits[];
   /** Grants that it has by their ids. */
   readonly reference: GrantReference | null;
+  /** The resources that it may be sent to, as URLs, and to no others (RFC 8707). Null: every endpoint of this deployment. */
+  readonly resources: readonly string[] | null;
   /** The digest of the token's text, under which the isolate remembers what it knows about it. */
   readonly digest: string;
 }
@@ -47,14 +49,21 @@ export interface AccessTokenSettings {
 /** The longest token that is verified, in characters. The fifty longest permissions and the other claims fit into it. */
 const MAX_TOKEN_LENGTH = 8192;
 
+/** What a token that is to be issued stands on. Its own id is made with it. */
+export type IssuedBasis =
+  | { readonly sessionId: string; readonly keyId?: undefined }
+  | { readonly keyId: string; readonly sessionId?: undefined };
+
 /** What an access token says about its agent and its session. Times are seconds. */
 export interface AccessGrant {
   readonly agentId: string;
   readonly tier: string;
   readonly grants: TokenGrants;
-  readonly basis: TokenBasis;
+  readonly basis: IssuedBasis;
   readonly version: number;
   readonly authTime: number;
+  /** The resources that the token is for, as URLs. Null: every endpoint of this deployment (`AUDIENCE`). */
+  readonly resources?: readonly string[] | null | undefined;
   /** Never in the future of whoever verifies the token: libraries refuse such a token. */
   readonly issuedAt: number;
   /** How long the token lives; `ACCESS_TOKEN_TTL_SECONDS` by default. */
@@ -63,7 +72,8 @@ export interface AccessGrant {
 
 /** Signs an access token as a JWT of RFC 9068. */
 export async function issueAccessToken(grant: AccessGrant, settings: AccessTokenSettings): Promise<string> {
-  const { agentId, tier, grants, basis, version, authTime, issuedAt, ttl = settings.accessTokenTtl } = grant;
+  const { agentId, tier, grants, basis, version, authTime, issuedAt, resources } = grant;
+  const { ttl = settings.accessTokenTtl } = grant;
   const { kid, key } = signingKey(settings.signingKeys);
   const details = toAuthorizationDetails(grants);
   const token = await new SignJWT({
@@ -78,12 +88,18 @@ export async function issueAccessToken(grant: AccessGrant, settings: AccessToken
     .setProtectedHeader({ alg: ALGORITHM, typ: "at+jwt", kid })
     .setIssuer(settings.issuer)
     .setSubject(agentId)
-    .setAudience(settings.audience)
+    .setAudience(audienceOf(resources, settings))
     .setIssuedAt(issuedAt)
     .setExpirationTime(issuedAt + ttl)
     .setJti(randomBase62(22))
     .sign(await key);
   return withLowS(token);
+}
+
+/** One audience is a text, several are a list (RFC 7519 §4.1.3). */
+function audienceOf(resources: readonly string[] | null | undefined, { audience }: AccessTokenSettings) {
+  if (!resources) return audience;
+  return resources.length === 1 ? resources[0]! : [...resources];
 }
 
 /**
@@ -162,12 +178,11 @@ async function verify(
         algorithms: [ALGORITHM],
         typ: "at+jwt",
         issuer: settings.issuer,
-        audience: settings.audience,
-        requiredClaims: ["sub", "iat", "exp", "jti", "scope"],
+        requiredClaims: ["sub", "aud", "iat", "exp", "jti", "scope"],
         currentDate: new Date(nowMs),
       },
     );
-    const claims = toClaims(payload, digest);
+    const claims = toClaims(payload, digest, settings);
     if (!claims || (payload.ver !== undefined && !hasLowS(token))) return "invalid_token";
     return claims;
   } catch (error) {
@@ -177,16 +192,17 @@ async function verify(
   }
 }
 
-function toClaims(payload: JWTPayload, digest: string): AccessClaims | undefined {
+function toClaims(payload: JWTPayload, digest: string, settings: AccessTokenSettings): AccessClaims | undefined {
   // Only an absent claim is one of the former format.
   const { sub, iat, exp, jti, scope, ver = 1, auth_time: authTime } = payload;
   // The library checks that the times are numbers, but not the types of the other claims.
   if (iat === undefined || exp === undefined || !sub || !jti) return undefined;
   if ([sub, jti, scope].some((claim) => typeof claim !== "string")) return undefined;
-  const basis = toBasis(payload);
+  const basis = toBasis(payload, jti);
+  const resources = toResources(payload.aud, settings);
   const limited = readAuthorizationDetails(payload.authorization_details);
-  if (!limited) return undefined;
-  if (!basis || !isWholeNumber(ver) || (authTime !== undefined && !isWholeNumber(authTime))) return undefined;
+  if (!limited || !basis || resources === undefined) return undefined;
+  if (!isWholeNumber(ver) || (authTime !== undefined && !isWholeNumber(authTime))) return undefined;
   return {
     sub,
     iat,
@@ -197,6 +213,7 @@ function toClaims(payload: JWTPayload, digest: string): AccessClaims | undefined
     authTime: authTime as number | undefined,
     scope: (scope as string).split(" ").filter(Boolean),
     ...limited,
+    resources,
     digest,
   };
 }
@@ -204,8 +221,21 @@ function toClaims(payload: JWTPayload, digest: string): AccessClaims | undefined
 const isWholeNumber = (claim: unknown): boolean => Number.isSafeInteger(claim) && (claim as number) > 0;
 
 /** A token stands on one thing: both claims, or none, is no token of ours. */
-function toBasis({ sid, key_id: keyId }: JWTPayload): TokenBasis | undefined {
+function toBasis({ sid, key_id: keyId }: JWTPayload, tokenId: string): TokenBasis | undefined {
   if (typeof sid === "string" && keyId === undefined) return { sessionId: sid };
-  if (typeof keyId === "string" && sid === undefined) return { keyId };
+  if (typeof keyId === "string" && sid === undefined) return { keyId, tokenId };
   return undefined;
+}
+
+/**
+ * The resources that a token is for. Null for the audience of the deployment, which stands alone: a token for it and for something else
+ * was not issued here.
+ */
+function toResources(aud: JWTPayload["aud"], { issuer, audience }: AccessTokenSettings): string[] | null | undefined {
+  if (aud === audience) return null;
+  const resources = typeof aud === "string" ? [aud] : aud;
+  if (!Array.isArray(resources) || resources.length === 0) return undefined;
+  // Which of them this request is for is compared as a whole where it is known.
+  const isOwn = (one: unknown): one is string => typeof one === "string" && one.startsWith(`${issuer}/`);
+  return resources.every(isOwn) ? resources : undefined;
 }

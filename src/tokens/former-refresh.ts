@@ -42,13 +42,17 @@ export async function refreshFormer(
   const { session, step, isGeneration0 } = record;
   if (session) {
     if (step === "converted") {
-      const tokens = await issueForSession(session, successor.text, now, config, settings);
+      const tokens = await issueForSession(session, successor.text, { now }, config, settings);
       return { outcome: "rotated", agentId, tokens };
     }
     const generations = session.generation === 1 ? 1 : 2;
     const valid = isGeneration0 ? await deriveForward(generation0, generations, session, peppers) : undefined;
     if (!valid) return { outcome: "unknown" };
-    return { outcome: "replayed", agentId, tokens: await issueForSession(session, valid.text, now, config, settings) };
+    return {
+      outcome: "replayed",
+      agentId,
+      tokens: await issueForSession(session, valid.text, { now }, config, settings),
+    };
   }
   if (record.usedAt === null || record.expired) return { outcome: "expired", agentId, sessionId };
   // A Worker of the former version has rotated it a moment ago: the answer is its successor of the former format again.

@@ -1,18 +1,19 @@
 import type { Agent } from "../agents/agent.ts";
-import type { TokenBasis } from "../authority/token-row.ts";
-import { issueAccessToken, type AccessTokenSettings } from "./access-token.ts";
+import { issueAccessToken, type AccessTokenSettings, type IssuedBasis } from "./access-token.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
-import { tokenGrantsOf } from "./authorization-details.ts";
-import type { TokenPair } from "./records.ts";
+import { toAuthorizationDetails, tokenGrantsOf } from "./authorization-details.ts";
+import type { IssuedToken, TokenPair } from "./records.ts";
 
-/** What a pair of tokens is issued for. Times are milliseconds. */
+/** What tokens are issued for. Times are milliseconds. */
 export interface Issued {
   readonly agent: Pick<Agent, "id" | "tier" | "grants">;
   /** The permissions that the session is limited to; null for all that the agent has. */
   readonly scope: readonly string[] | null;
-  readonly basis: TokenBasis;
+  readonly basis: IssuedBasis;
   readonly version: number;
   readonly authTime: number;
+  /** The resources that the access token is for, as URLs. Null or absent: every endpoint of this deployment. */
+  readonly resources?: readonly string[] | null | undefined;
   /** Seconds that the access token lives at most; null for no limit of its own. */
   readonly tokenTtl: number | null;
   /** When the database was read, by its clock. */
@@ -22,17 +23,16 @@ export interface Issued {
 }
 
 /**
- * Issues an access token beside a refresh token. It lives no longer than the first of the grants in it.
+ * Issues an access token. It lives no longer than the first of the grants in it.
  *
  * Of the two clocks, the earlier one says when the access token was issued: a library of another clock refuses a token from its
  * future, and nothing depends on the second, because the version says what a revocation ends.
  */
-export async function issueTokens(
-  { agent, scope, basis, version, authTime, tokenTtl, readAt, now }: Issued,
-  refreshToken: string,
+export async function issueToken(
+  { agent, scope, basis, version, authTime, resources, tokenTtl, readAt, now }: Issued,
   settings: AccessTokenSettings,
   catalogue: Catalogue,
-): Promise<TokenPair> {
+): Promise<IssuedToken> {
   const { endsAt, ...grants } = tokenGrantsOf(agent.grants, scope, catalogue, readAt);
   const issuedAt = Math.floor(Math.min(readAt, now) / 1000);
   const ttl = Math.min(
@@ -48,10 +48,19 @@ export async function issueTokens(
       basis,
       version,
       authTime: Math.floor(authTime / 1000),
+      resources,
       issuedAt,
       ttl,
     },
     settings,
   );
-  return { accessToken, refreshToken, expiresIn: ttl };
+  return { accessToken, expiresIn: ttl, scope: grants.scope, details: toAuthorizationDetails(grants) };
 }
+
+/** Issues an access token beside a refresh token. */
+export const issueTokens = async (
+  issued: Issued,
+  refreshToken: string,
+  settings: AccessTokenSettings,
+  catalogue: Catalogue,
+): Promise<TokenPair> => ({ ...(await issueToken(issued, settings, catalogue)), refreshToken });

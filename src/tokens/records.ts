@@ -41,12 +41,19 @@ export interface SessionRecord {
   readonly step: "rotated" | "reused" | "none";
 }
 
-/** The tokens that a client gets (RFC 6749 §5.1). */
-export interface TokenPair {
+/** An access token as a client gets it (RFC 6749 §5.1). */
+export interface IssuedToken {
   readonly accessToken: string;
-  readonly refreshToken: string;
   /** Seconds. */
   readonly expiresIn: number;
+  /** The permissions that it gives without limits. */
+  readonly scope: readonly string[];
+  /** Those that it gives with limits or an end, as the token has them (RFC 9396 §7). Undefined for none. */
+  readonly details: readonly object[] | undefined;
+}
+
+export interface TokenPair extends IssuedToken {
+  readonly refreshToken: string;
 }
 
 /** A session that can still be refreshed. Times are milliseconds. */

@@ -1,9 +1,12 @@
 import type { Config } from "../config/config.ts";
 import { findPepper, type Peppers } from "../crypto/pepper.ts";
+import { missingPermissions } from "../permissions/match.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueTokens } from "./issue.ts";
 import type { SessionRecord, TokenPair } from "./records.ts";
 import { nextRefreshToken, type RefreshToken } from "./refresh-token.ts";
+import { beyondAgent } from "./scope.ts";
+import { toScopePermissions } from "./scope-row.ts";
 import { rotate } from "./store/refresh.ts";
 
 export type RefreshOutcome =
@@ -77,7 +80,8 @@ export async function deriveForward(
 export type RefreshResult =
   | { readonly outcome: "rotated" | "replayed"; readonly agentId: string; readonly tokens: TokenPair }
   | {
-      readonly outcome: "reused" | "expired" | "ended" | "address_refused";
+      /** `exceeds_session`: the session or the agent does not have all of the scope. The token stays as it is. */
+      readonly outcome: "reused" | "expired" | "ended" | "address_refused" | "exceeds_session";
       readonly agentId: string;
       readonly sessionId: string;
     }
@@ -85,6 +89,12 @@ export type RefreshResult =
 
 export interface RefreshAttempt {
   readonly ipAddress: string;
+  /** The agent that has proved itself with the request: the session must be its own. Undefined: whoever has the token is the agent. */
+  readonly agentId?: string;
+  /** Permissions that the access token is limited to, within those of the session. */
+  readonly scope?: readonly string[] | undefined;
+  /** The resources that the access token is for, as URLs. */
+  readonly resources?: readonly string[] | null | undefined;
   /** Milliseconds. */
   readonly now: number;
 }
@@ -93,7 +103,7 @@ export interface RefreshAttempt {
 export async function refresh(
   db: D1Database,
   token: RefreshToken,
-  { ipAddress, now }: RefreshAttempt,
+  { ipAddress, now, agentId: clientId, scope, resources }: RefreshAttempt,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<RefreshResult> {
@@ -104,11 +114,17 @@ export async function refresh(
     successorLifeMs: config.refreshTokenTtl * 1000,
     graceMs: config.refreshGrace * 1000,
     ipAddress,
+    agentId: clientId,
+    scope: scope && toScopePermissions(scope, config.catalogue),
     now,
   });
+  if (record && clientId !== undefined && record.agent.id !== clientId) return { outcome: "unknown" };
   const decision = decideRefresh(record, token);
   if (decision.outcome === "unknown") return decision;
   const agentId = decision.record.agent.id;
+  if (decision.outcome !== "ended" && decision.outcome !== "reused" && exceedsSession(decision.record, scope, config)) {
+    return { outcome: "exceeds_session", agentId, sessionId: token.sessionId };
+  }
   if (decision.outcome !== "rotated" && decision.outcome !== "replayed") {
     return { outcome: decision.outcome, agentId, sessionId: token.sessionId };
   }
@@ -117,23 +133,44 @@ export async function refresh(
       ? successor
       : await deriveForward(token, decision.generations, decision.record, config.peppers);
   if (!valid) return { outcome: "unknown" };
-  const tokens = await issueForSession(decision.record, valid.text, now, config, settings);
+  const tokens = await issueForSession(decision.record, valid.text, { now, scope, resources }, config, settings);
   return { outcome: decision.outcome, agentId, tokens };
 }
 
-/** The response to a refresh of a session: its access token has what the session and the agent have now. */
+/** Whether a scope is wider than a session that can be refreshed: the same that the transaction has checked before it wrote anything. */
+function exceedsSession(
+  { agent, scope: limit, expiresAt, absoluteExpiresAt, now }: SessionRecord,
+  scope: readonly string[] | undefined,
+  { catalogue }: Config,
+): boolean {
+  if (!scope || Math.min(expiresAt, absoluteExpiresAt) <= now) return false;
+  if (limit && missingPermissions(scope, new Set(limit), catalogue).length > 0) return true;
+  return beyondAgent(scope, agent, catalogue, now).length > 0;
+}
+
+/** The response to a refresh of a session: its access token has what the session and the agent have now, or the scope within it. */
 export function issueForSession(
   record: SessionRecord,
   refreshToken: string,
-  now: number,
-  { catalogue }: Config,
+  { now, scope, resources }: Pick<RefreshAttempt, "now" | "scope" | "resources">,
+  config: Config,
   settings: AccessTokenSettings,
 ): Promise<TokenPair> {
-  const { agent, id, version, authTime, scope, tokenTtl, now: readAt } = record;
+  const { agent, id, version, authTime, tokenTtl, now: readAt } = record;
   return issueTokens(
-    { agent, scope, basis: { sessionId: id }, version, authTime, tokenTtl, readAt, now },
+    {
+      agent,
+      scope: scope ?? record.scope,
+      basis: { sessionId: id },
+      version,
+      authTime,
+      resources,
+      tokenTtl,
+      readAt,
+      now,
+    },
     refreshToken,
     settings,
-    catalogue,
+    config.catalogue,
   );
 }

@@ -1,6 +1,6 @@
 import type { Authority } from "../authority/authority.ts";
 import { logFailure } from "../log/failure-log.ts";
-import { putAgentRevocation, putSessionEnd } from "./store/revocations.ts";
+import { putAgentRevocation, putEnd, readRevocationStore } from "./store/revocations.ts";
 import { endTokens } from "./store/sessions.ts";
 
 /**
@@ -34,7 +34,15 @@ export function cacheAgentRevocation(
   return logFailedCacheWrite(putAgentRevocation(revocations, agentId, tokenVersion, accessTokenTtl), agentId);
 }
 
-/** Writes to KV that a session has ended, and its tokens with it. Never rejects, because it runs in `waitUntil`. */
-export function cacheSessionEnd({ revocations, accessTokenTtl }: RevocationCache, sessionId: string) {
-  return logFailedCacheWrite(putSessionEnd(revocations, sessionId, accessTokenTtl), sessionId);
+/**
+ * Writes to KV that a session has ended, and its tokens with it, or a token without a session. Never rejects, because it runs in
+ * `waitUntil`.
+ *
+ * @param id of the session, or the `jti` of the token.
+ */
+export function cacheSessionEnd({ revocations, accessTokenTtl }: RevocationCache, id: string) {
+  return logFailedCacheWrite(putEnd(revocations, id, accessTokenTtl), id);
 }
+
+/** Checks that KV answers. @throws {Error} if it does not. */
+export const checkRevocationStore = (revocations: KVNamespace): Promise<void> => readRevocationStore(revocations);

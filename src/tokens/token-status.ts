@@ -54,7 +54,9 @@ export interface TokenStatusQuery {
 /** Whether the isolate remembers that the database said of a token that it is revoked. Reads no store. */
 const isKnownRevoked = ({ digest }: Pick<AccessClaims, "digest">): boolean => revokedTokens.get(digest) === true;
 
-const keyOf = ({ sub, basis }: AccessClaims): string => `${sub} ${basis.sessionId ?? basis.keyId}`;
+/** A token without a session can be revoked by itself, so what is cached is about this token only. */
+const keyOf = ({ sub, basis }: AccessClaims): string =>
+  `${sub} ${basis.sessionId ?? `${basis.keyId} ${basis.tokenId}`}`;
 
 /** A record of the cache that is fresh, unless the token is of a newer version than it. */
 function readCached({ claims, now, maxAge }: TokenStatusQuery): CachedStatus | undefined {

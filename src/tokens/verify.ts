@@ -2,11 +2,11 @@ import type { Agent, Status } from "../agents/agent.ts";
 import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { validatePermissions } from "../agents/grants.ts";
-import { waysToGrant } from "../permissions/match.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueTokens } from "./issue.ts";
 import { firstRefreshToken } from "./refresh-token.ts";
 import type { TokenPair } from "./records.ts";
+import { toScopePermissions } from "./scope-row.ts";
 import { openSession } from "./store/sessions.ts";
 
 /** What a client may ask for: less than the agent has, and a shorter time. */
@@ -69,7 +69,7 @@ export async function verifyAgent(
     pepperId: pepper.id,
     keyHint: apiKey.slice(-4),
     token,
-    scope: unique?.map((permission) => ({ permission, ways: waysToGrant(permission, config.catalogue) })),
+    scope: unique && toScopePermissions(unique, config.catalogue),
     tokenTtl: expiresIn,
     now,
     sessionLifeMs: config.refreshFamilyTtl * 1000,

@@ -62,10 +62,10 @@ describe("revoking many agents", () => {
       .bind(agent.id)
       .all();
     expect(results).toEqual([{ event: "agent.revoked", revoked_by: admin.id, agent_id: agent.id }]);
-    const told = self.sent.filter(({ message }) => message === `status is revoked, set by ${admin.id} with others`);
+    const told = self.entries.filter(({ message }) => message === `status is revoked, set by ${admin.id} with others`);
     expect(told).toHaveLength(6);
-    expect(told.every(({ byOther }) => byOther)).toBe(true);
-    expect(self.sent.map(({ agentId }) => agentId)).toContain(admin.id);
+    expect(told.every(({ actor }) => actor?.id === admin.id)).toBe(true);
+    expect(self.entries.map(({ agentId }) => agentId)).toContain(admin.id);
     expect((await revoke({ filter })).body).toMatchObject({ matched: 0 });
   });
 

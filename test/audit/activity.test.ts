@@ -4,6 +4,7 @@ import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Registered } from "../support/world.ts";
 
 const ROWS = 3000;
+const SEEDED_AT = 1_700_000_000_000;
 const counter = countOperations();
 const self = world(counter.overrides);
 let admin: Registered;
@@ -14,20 +15,26 @@ beforeAll(async () => {
   [admin, busy, other] = [await self.admin(), await self.agent(), await self.agent()];
   await scheduler.wait(200);
   counter.sends.length = 0;
-  await self.env.DB.batch([
-    self.env.DB.prepare(
-      `INSERT INTO activity (id, agent_id, at, ip_address, status, message, batch)
-       SELECT printf('act_%032x', value), iif(value % 10 = 0, ?3, ?2), 1700000000000 + value, '10.0.0.1',
-              iif(value % 100 = 0, 'failure', 'success'), printf('call %d', value), 'seed'
+  const { AUDIT_DB } = self.env;
+  await AUDIT_DB.batch([
+    AUDIT_DB.prepare(
+      `INSERT INTO records (agent_id, id, part, at, action, outcome, ip_address, message, random, batch)
+       SELECT iif(value % 10 = 0, ?3, ?2), printf('aud_%012x%020x', ?4 + 100 * value, value), 1, ?4 + 100 * value, 'gateway.call',
+              iif(value % 100 = 0, 'failed', 'success'), '10.0.0.1', printf('call %d', value), '00', 'seed'
        FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?1) SELECT value FROM n)`,
-    ).bind(ROWS, busy.id, other.id),
-    self.env.DB.prepare(
-      `INSERT INTO activity_counts (agent_id, status, total)
-       SELECT agent_id, status, COUNT(*) FROM activity GROUP BY 1, 2
-       UNION ALL SELECT '', status, COUNT(*) FROM activity GROUP BY 2`,
+    ).bind(ROWS, busy.id, other.id, SEEDED_AT),
+    AUDIT_DB.prepare("INSERT INTO record_seconds SELECT DISTINCT at / 1000, agent_id FROM records"),
+    AUDIT_DB.prepare(
+      `INSERT INTO record_counts (agent_id, is_success, total)
+       SELECT agent_id, outcome = 'success', COUNT(*) FROM records GROUP BY 1, 2
+       UNION ALL SELECT '*', outcome = 'success', COUNT(*) FROM records GROUP BY 2`,
     ),
   ]);
 });
+
+/** The id of a seeded row, of which there are ten a second. */
+const seededId = (value: number) =>
+  `act_${(SEEDED_AT + 100 * value).toString(16).padStart(12, "0")}${value.toString(16).padStart(20, "0")}`;
 
 /** Lets the queue deliver what was sent, each message so many times at once, and once more after that. */
 async function deliver(times = 1): Promise<void> {
@@ -54,7 +61,7 @@ describe("an agent's activity", () => {
     expect(body.activity[0]).toEqual({
       id: expect.stringMatching(/^act_[0-9a-f]{32}$/),
       agent_id: busy.id,
-      timestamp: "2023-11-14T22:13:22.999Z",
+      timestamp: "2023-11-14T22:18:19.900Z",
       ip_address: "10.0.0.1",
       status: "success",
       message: "call 2999",
@@ -68,7 +75,7 @@ describe("an agent's activity", () => {
     const byKey = await read(`/agents/${other.id}/activity?limit=20&before=${first.body.activity.at(-1).id}`);
     expect(messages(byKey.body)).toEqual(messages(byOffset.body));
     expect(messages(first.body)).toEqual(Array.from({ length: 20 }, (_, i) => `call ${3000 - 10 * i}`));
-    const end = await read(`/agents/${other.id}/activity?limit=100&before=act_${(500).toString(16).padStart(32, "0")}`);
+    const end = await read(`/agents/${other.id}/activity?limit=100&before=${seededId(500)}`);
     expect(end.body.pagination.has_more).toBe(false);
     expect(end.body.activity).toHaveLength(49);
   });
@@ -268,12 +275,13 @@ describe("everybody's activity", () => {
   });
 
   it.each([
-    ["/activity", 120],
-    ["/activity?status=failure", 120],
-    ["/activity?limit=10&before=act_00000000000000000000000000000500", 40],
+    ["/activity", 300],
+    ["/activity?status=success", 300],
+    ["/activity?status=failure", 150],
+    [`/activity?limit=10&before=${seededId(1280)}`, 130],
     ["AGENT", 120],
     ["AGENT&status=failure&limit=10", 40],
-    ["AGENT&before=act_00000000000000000000000000000500&limit=10", 40],
+    [`AGENT&before=${seededId(1280)}&limit=10`, 40],
   ])("reads no more rows than the page needs: %s", async (path, most) => {
     const { status, rowsRead } = await read(path.replace("AGENT", `/activity?agent_id=${other.id}`));
     expect(status).toBe(200);

@@ -16,9 +16,10 @@ const guess = (where: World, { id }: Registered, ip: string) =>
 const house = (where: World) => runScheduledJobs(where.env, loadConfig(where.env), Date.now());
 
 async function failures(where: World, who: Registered) {
+  await where.drain();
   const { activity } = (await where.call(`/agents/${who.id}/activity?limit=100`, { token: who.token })).body;
-  const total = await where.env.DB.prepare(
-    "SELECT total FROM activity_counts WHERE agent_id = ? AND status = 'failure'",
+  const total = await where.env.AUDIT_DB.prepare(
+    "SELECT total FROM record_counts WHERE agent_id = ? AND is_success = 0",
   )
     .bind(who.id)
     .first<number>("total");

@@ -1,5 +1,5 @@
-/** Who may call: nobody in particular, any agent, the agent itself, an administrator, the owner of the webhook. */
-export type Auth = "none" | "bearer" | "self" | "admin" | "own";
+/** Who may call: nobody in particular, an OAuth client, any agent, the agent itself, an administrator, the owner of the webhook. */
+export type Auth = "none" | "client" | "bearer" | "self" | "admin" | "own";
 
 /** Every endpoint of the wire contract but the gateway itself. */
 export const ENDPOINTS = {
@@ -41,7 +41,13 @@ export const ENDPOINTS = {
   "GET /webhooks/events": "none",
   "GET /permissions/list": "none",
   "GET /health": "none",
+  "GET /health/details": "admin",
   "GET /.well-known/jwks.json": "none",
+  "GET /.well-known/oauth-authorization-server": "none",
+  "GET /.well-known/oauth-protected-resource": "none",
+  "GET /.well-known/oauth-protected-resource/proxy/{service}": "none",
+  "GET /oauth/authorize": "none",
+  "POST /oauth/token": "client",
 } as const satisfies Record<string, Auth>;
 
 export type Endpoint = keyof typeof ENDPOINTS;

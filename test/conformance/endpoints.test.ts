@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { agentEndpoints } from "./agents.ts";
 import { call, isError, newAgent, RECEIVER, withAdmin, type Agent } from "./client.ts";
 import { ENDPOINTS, requestOf, type Auth, type Check, type Endpoint } from "./contract.ts";
+import { oauthEndpoints } from "./oauth.ts";
 import { serviceEndpoints } from "./service.ts";
 import { tokenEndpoints } from "./tokens.ts";
 import { webhookEndpoints } from "./webhooks.ts";
@@ -12,6 +13,7 @@ const CHECKS: Record<Endpoint, Check> = {
   ...tokenEndpoints,
   ...webhookEndpoints,
   ...serviceEndpoints,
+  ...oauthEndpoints,
 };
 
 withAdmin();
@@ -35,7 +37,7 @@ describe("who may call", () => {
     const id = endpoint.includes("/webhooks/") ? ids.webhook : ids.agent;
     return requestOf(endpoint, { ...(id && { id }) });
   };
-  const closed = Object.entries(ENDPOINTS).filter(([, auth]) => auth !== "none");
+  const closed = Object.entries(ENDPOINTS).filter(([, auth]) => auth !== "none" && auth !== "client");
 
   it.each(closed)("%s: not without a good token", async (endpoint) => {
     const { method, path } = at(endpoint);

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { atLeast, call, exactly } from "./client.ts";
+import { admin, atLeast, call, exactly } from "./client.ts";
 import type { Check, Endpoint } from "./contract.ts";
 
 /** What every deployment can grant; its configuration may add to it. */
@@ -30,5 +30,14 @@ export const serviceEndpoints = {
     exactly(answer, 200, "status database timestamp");
     expect(answer.body).toMatchObject({ status: "healthy", database: "connected" });
     expect(Math.abs(Date.parse(answer.body.timestamp) - Date.now())).toBeLessThan(300_000);
+  },
+
+  async "GET /health/details"() {
+    const answer = await call("GET", "/health/details", { token: admin.token });
+    exactly(answer, 200, "success status timestamp parts");
+    for (const part of answer.body.parts)
+      expect(Object.keys(part)).toEqual(["name", "status", "since", "message", "numbers"]);
+    const parts = answer.body.parts.map(({ name }: { name: string }) => name);
+    expect(parts).toEqual(expect.arrayContaining(["database", "audit_database", "audit_archive", "otlp"]));
   },
 } satisfies Partial<Record<Endpoint, Check>>;

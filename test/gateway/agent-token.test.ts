@@ -66,7 +66,7 @@ describe("a vendor's own client", () => {
     expect([status, body.code, headers.get("www-authenticate")]).toEqual([
       401,
       "missing_token",
-      'Bearer realm="agentauth"',
+      'Bearer realm="agentauth", resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource/proxy/stripe"',
     ]);
   });
 

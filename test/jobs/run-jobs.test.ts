@@ -5,6 +5,7 @@ import { sweepUnapproved } from "../../src/agents/sweep.ts";
 import { loadConfig, type Config } from "../../src/config/config.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import worker from "../../src/index.ts";
+import { failing } from "../support/bindings.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { world, type World } from "../support/world.ts";
 
@@ -21,53 +22,98 @@ async function count(where: World, sql: string, ...bindings: unknown[]): Promise
   return row!.n;
 }
 
-describe("retention of activity", () => {
-  it("drops what is older than its days, keeps the rest, and keeps the counts exact", async () => {
+/** Says that everything in the audit log stands in the archive. */
+const archive = (where: World) => where.env.AUDIT_DB.prepare("UPDATE batches SET archived_at = 0").run();
+
+async function countRecords(where: World, sql: string, ...bindings: unknown[]): Promise<number> {
+  const row = await where.env.AUDIT_DB.prepare(`SELECT COUNT(*) AS n FROM ${sql}`)
+    .bind(...bindings)
+    .first<{ n: number }>();
+  return row!.n;
+}
+
+describe("the hot window of the audit log", () => {
+  it("loses what is older than its days and archived, keeps the rest, and keeps the counts exact", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world({ ACTIVITY_RETENTION_DAYS: "30" });
     const { id, token } = await self.agent();
     await self.call("/proxy/lab/things/1", { token });
+    await self.call("/proxy/lab/things/1", { token, method: "DELETE" });
     await self.drain();
     vi.setSystemTime(Date.now() + 29 * DAY_MS);
+    await archive(self);
     await clean(self);
-    const whole = await count(self, "activity WHERE agent_id = ?1", id);
-    expect(whole).toBe(3);
+    expect(await countRecords(self, "records WHERE agent_id = ?1", id)).toBe(4);
     const admin = await self.admin();
     await self.drain();
     vi.setSystemTime(Date.now() + 2 * DAY_MS);
     await clean(self);
-    expect(await count(self, "activity WHERE agent_id = ?1", id)).toBe(0);
-    expect(await count(self, "activity WHERE agent_id = ?1", admin.id)).toBe(2);
-    expect(await count(self, "activity_counts WHERE agent_id = ?1", id)).toBe(0);
-    const { results } = await self.env.DB.prepare("SELECT status, total FROM activity_counts WHERE agent_id = ''").all<{
-      status: string;
-      total: number;
-    }>();
-    for (const { status, total } of results) {
-      expect(total).toBe(await count(self, "activity WHERE status = ?1", status));
-    }
+    expect(await countRecords(self, "records WHERE agent_id = ?1", id)).toBe(0);
+    expect(await countRecords(self, "record_seconds WHERE agent_id = ?1", id)).toBe(0);
+    expect(await countRecords(self, "records WHERE agent_id = ?1", admin.id)).toBe(2);
+    expect(await countRecords(self, "record_counts WHERE agent_id = ?1", id)).toBe(0);
+    const { results } = await self.env.AUDIT_DB.prepare(
+      "SELECT is_success, total FROM record_counts WHERE agent_id = '*'",
+    ).all<{ is_success: number; total: number }>();
+    for (const { is_success, total } of results)
+      expect(total).toBe(await countRecords(self, "records WHERE (outcome = 'success') = ?1", is_success));
   });
 
-  it("works a backlog off in bounded batches", async () => {
-    const self = world({ ACTIVITY_RETENTION_DAYS: "1" });
+  it("keeps what is not archived, however old", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const self = world({ ACTIVITY_RETENTION_DAYS: "1", AUDIT_ARCHIVE: failing(env.AUDIT_ARCHIVE) });
+    vi.spyOn(console, "error").mockImplementation(() => {});
     const { id } = await self.agent();
-    const old = Date.now() - 3 * DAY_MS;
-    await self.env.DB.prepare(
-      `INSERT INTO activity (id, agent_id, at, ip_address, status, message, batch)
-       SELECT 'act_' || printf('%012x', ?1 + value) || 'x', ?2, ?1 + value, '', 'success', null, 'b'
-       FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 1234) SELECT value FROM n)`,
-    )
-      .bind(old, id)
-      .run();
-    await self.env.DB.batch([
-      self.env.DB.prepare("INSERT INTO activity_counts VALUES (?1, 'success', 1234)").bind(id),
-      self.env.DB.prepare(
-        "INSERT INTO activity_counts VALUES ('', 'success', 1234) ON CONFLICT DO UPDATE SET total = total + 1234",
-      ),
-    ]);
+    await self.drain();
+    vi.setSystemTime(Date.now() + 3 * DAY_MS);
     await clean(self);
-    expect(await count(self, "activity WHERE agent_id = ?1", id)).toBe(0);
-    expect(await count(self, "activity_counts WHERE agent_id = ?1", id)).toBe(0);
+    expect(await countRecords(self, "records WHERE agent_id = ?1", id)).toBe(2);
+    await archive(self);
+    await clean(self);
+    expect(await countRecords(self, "records WHERE agent_id = ?1", id)).toBe(0);
+  });
+});
+
+describe("rows of the former activity log", () => {
+  it("become records that read as they did, in bounded batches, unless they are older than the retention", async () => {
+    const self = world({ ACTIVITY_RETENTION_DAYS: "1" });
+    const { id, token } = await self.agent();
+    await self.drain();
+    const seed = (at: number, rows: number) =>
+      self.env.DB.prepare(
+        `INSERT INTO activity (id, agent_id, at, ip_address, status, message, by_other, batch)
+         SELECT 'act_' || printf('%012x%020x', ?1 + value, value), ?2, ?1 + value, '10.0.0.1', iif(value % 10, 'success', 'failure'),
+           iif(value % 10, 'github GET /repos/a/b → 200', 'github GET /repos/a/b → denied, needs github:repos:read and github:issues:read'), 0, 'b'
+         FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?3) SELECT value FROM n)`,
+      )
+        .bind(at, id, rows)
+        .run();
+    await seed(Date.now() - 3 * DAY_MS, 1234);
+    await seed(Date.now() - 3_600_000, 1100);
+    await self.env.DB.prepare("INSERT INTO activity_counts VALUES (?1, 'success', 1234)").bind(id).run();
+    await clean(self);
+    expect(await count(self, "activity")).toBe(0);
+    expect(await count(self, "activity_counts")).toBe(0);
+    const { body } = await self.call(`/agents/${id}/activity?limit=100`, { token });
+    expect(body.pagination.total).toBe(1102);
+    expect(body.activity.slice(2, 4)).toMatchObject([
+      {
+        id: expect.stringMatching(/^act_/),
+        status: "failure",
+        ip_address: "10.0.0.1",
+        message: "github GET /repos/a/b → denied, needs github:repos:read and github:issues:read",
+      },
+      { status: "success", message: "github GET /repos/a/b → 200" },
+    ]);
+    expect((await self.records(id))[2]).toMatchObject({
+      action: "gateway.call",
+      outcome: "denied",
+      actor: { type: "agent", id },
+      service: "github",
+      method: "GET",
+      path: "/repos/a/b",
+      permission: "github:repos:read github:issues:read",
+    });
   });
 });
 
@@ -176,7 +222,7 @@ describe("every job", () => {
         sql,
         // The outbox is read from its beginning, in the order of its key, up to a limit; json_each is a list that is given.
         scans: scans.filter(
-          ({ detail }) => !/USING INDEX activity_counts_empty|^SCAN (events$|json_each )/.test(detail),
+          ({ detail }) => !/USING INDEX activity_counts_empty|^SCAN (audit_outbox$|events$|json_each )/.test(detail),
         ),
       }).toEqual({
         sql,
@@ -222,7 +268,9 @@ describe("when an agent last proved itself", () => {
     const { id, apiKey, token } = await self.agent();
     const read = async () => (await self.call(`/agents/${id}`, { token })).body;
     expect((await read()).last_verified_at).toBeNull();
-    const late = self.sent.find(({ agentId, verified }) => verified && agentId === id);
+    const late = self.sent.find(
+      (one) => one.kind === "record" && one.entry.action === "token.issued" && one.entry.agentId === id,
+    );
     const before = (await read()).agent.updated_at;
     vi.setSystemTime(Date.now() + 5000);
     await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });

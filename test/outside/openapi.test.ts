@@ -24,7 +24,7 @@ describe("public/openapi.json", () => {
         .map((method) => `${method.toUpperCase()} ${path}`),
     );
     const routes = ROUTES.map(({ method, path }) => `${method} ${path}`);
-    expect(described.filter((one) => !one.includes("{service}")).toSorted()).toEqual(routes.toSorted());
+    expect(described.filter((one) => !one.includes("/proxy/{service}/{path}")).toSorted()).toEqual(routes.toSorted());
   });
 });
 

@@ -114,11 +114,36 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
     if (told.some((secret) => shown.includes(secret))) faults.push(`${what}: shows a secret`);
   }
 
+  /** What an endpoint of OAuth's does with an access token that is none, and with no client at all. */
+  async function walkForm(name: string, { path }: Visited) {
+    const body = "grant_type=client_credentials&token=x";
+    for (const { name: kind, token } of [{ name: "no client", token: undefined }, ...tokens]) {
+      calls++;
+      const headers = {
+        "content-type": "application/x-www-form-urlencoded",
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      };
+      const answer = await self.fetch(path, { method: "POST", headers, body });
+      const text = await answer.text();
+      const { error, ...rest } = parse(text);
+      const isRefused =
+        answer.status === 401 &&
+        (error === "invalid_client" || error === "invalid_token") &&
+        Object.keys(rest).join() === "error_description" &&
+        answer.headers.has("www-authenticate") &&
+        answer.headers.get("cache-control") === "no-store";
+      if (!isRefused) faults.push(`${name} with ${kind}: ${answer.status} ${text.slice(0, 200)}`);
+      const shown = text + JSON.stringify([...answer.headers]);
+      if ([...secrets, ...(token && token.length > 20 ? [token] : [])].some((secret) => shown.includes(secret)))
+        faults.push(`${name} with ${kind}: shows a secret`);
+    }
+  }
+
   for (const route of routes) {
     const name = `${route.method} ${route.path}`;
     const gateway = GATEWAY.includes(route);
     if (!gateway && route.auth !== (CONTRACT[name] ?? "bearer")) {
-      const open = route.auth === "none" || route.auth === "registration";
+      const open = ["none", "client", "registration"].includes(route.auth);
       if (CONTRACT[name] || open)
         faults.push(`${name}: declared ${route.auth}, reviewed as ${CONTRACT[name] ?? "closed"}`);
     }
@@ -135,13 +160,21 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
       continue;
     }
 
+    if (wanted === "client") {
+      await walkForm(name, route);
+      continue;
+    }
+
     const realm = 'Bearer realm="agentauth"';
+    const service = /^\/proxy\/(lab|github)\//.exec(route.path)?.[1];
+    const metadata = `resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource${service ? `/proxy/${service}` : ""}"`;
     if (wanted !== "registration") {
-      const without = { status: 401, code: "missing_token", challenge: realm };
+      const without = { status: 401, code: "missing_token", challenge: `${realm}, ${metadata}` };
       refused(`${name} without a token`, await send(route, victim.id, undefined), without);
     }
     for (const { name: kind, token, code } of tokens) {
-      const challenge = code === "missing_token" ? realm : `${realm}, error="invalid_token"`;
+      const fault = code === "missing_token" ? "" : `, error="invalid_token"`;
+      const challenge = `${realm}${fault}, ${metadata}`;
       refused(`${name} with ${kind}`, await send(route, victim.id, token), { status: 401, code, challenge }, token);
     }
 
@@ -154,7 +187,8 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
     }
 
     if (wanted === "self" || wanted === "admin") {
-      const denied = { status: 403, code: "insufficient_permissions" };
+      const challenge = `${realm}, error="insufficient_scope", scope="*:*:*", ${metadata}`;
+      const denied = { status: 403, code: "insufficient_permissions", challenge };
       const [theirs, nobodys] = [
         await send(route, victim.id, attacker.token),
         await send(route, "agt_000000000000000000000000", attacker.token),

@@ -4,6 +4,8 @@ import { testEnv } from "./world.ts";
 export interface Operations {
   /** Round trips: a batch is one. */
   d1: number;
+  /** Round trips to the database of the audit log. */
+  auditD1: number;
   kvReads: number;
   kvWrites: number;
   queueSends: number;
@@ -24,6 +26,8 @@ export interface Counted<T> {
   /** What went on after it. */
   readonly later: Operations;
   readonly statements: readonly Statement[];
+  /** Those of the audit log's database. */
+  readonly auditStatements: readonly Statement[];
 }
 
 interface Operation extends Partial<Operations> {
@@ -32,6 +36,7 @@ interface Operation extends Partial<Operations> {
 
 const NONE: Operations = {
   d1: 0,
+  auditD1: 0,
   kvReads: 0,
   kvWrites: 0,
   queueSends: 0,
@@ -50,6 +55,7 @@ export function countOperations(base: Record<string, unknown> = {}) {
   const env = { ...testEnv(), ...base };
   let operations: Operation[] = [];
   let statements: Statement[] = [];
+  let auditStatements: Statement[] = [];
   let release = () => {};
   let gate = Promise.resolve();
 
@@ -70,13 +76,17 @@ export function countOperations(base: Record<string, unknown> = {}) {
   }
 
   const inner = new WeakMap<object, { statement: D1PreparedStatement; told: Statement }>();
-  function wrap(statement: D1PreparedStatement, told: Statement): D1PreparedStatement {
+  interface Database {
+    readonly trip: Partial<Operations>;
+    readonly note: (...told: Statement[]) => void;
+  }
+  function wrap(statement: D1PreparedStatement, told: Statement, database: Database): D1PreparedStatement {
     const all = () => {
-      statements.push(told);
-      return counted({ d1: 1 }, false, () => statement.all());
+      database.note(told);
+      return counted(database.trip, false, () => statement.all());
     };
     const wrapped = {
-      bind: (...bindings: unknown[]) => wrap(statement.bind(...bindings), { sql: told.sql, bindings }),
+      bind: (...bindings: unknown[]) => wrap(statement.bind(...bindings), { sql: told.sql, bindings }, database),
       all,
       run: all,
       async first(column?: string) {
@@ -88,14 +98,19 @@ export function countOperations(base: Record<string, unknown> = {}) {
     return wrapped;
   }
 
-  const DB = {
-    prepare: (sql: string) => wrap(env.DB.prepare(sql), { sql, bindings: [] }),
+  const wrapDatabase = (db: D1Database, database: Database) => ({
+    prepare: (sql: string) => wrap(db.prepare(sql), { sql, bindings: [] }, database),
     batch(wrapped: D1PreparedStatement[]) {
       const all = wrapped.map((one) => inner.get(one)!);
-      statements.push(...all.map(({ told }) => told));
-      return counted({ d1: 1 }, false, () => env.DB.batch(all.map(({ statement }) => statement)));
+      database.note(...all.map(({ told }) => told));
+      return counted(database.trip, false, () => db.batch(all.map(({ statement }) => statement)));
     },
-  };
+  });
+  const DB = wrapDatabase(env.DB, { trip: { d1: 1 }, note: (...told) => void statements.push(...told) });
+  const AUDIT_DB = wrapDatabase(env.AUDIT_DB, {
+    trip: { auditD1: 1 },
+    note: (...told) => void auditStatements.push(...told),
+  });
   const REVOCATIONS = {
     get: (key: string) => counted({ kvReads: 1 }, true, () => env.REVOCATIONS.get(key)),
     put: (...args: Parameters<KVNamespace["put"]>) =>
@@ -104,6 +119,8 @@ export function countOperations(base: Record<string, unknown> = {}) {
   const sends: unknown[] = [];
   const ACTIVITY = {
     send: (message: unknown) => counted({ queueSends: 1 }, true, async () => void sends.push(message)),
+    sendBatch: (messages: MessageSendRequest[]) =>
+      counted({ queueSends: 1 }, true, async () => void sends.push(...messages.map(({ body }) => body))),
   };
   const limits = Object.entries(env)
     .filter(([name]) => name.startsWith("RATE_"))
@@ -116,12 +133,16 @@ export function countOperations(base: Record<string, unknown> = {}) {
     ]);
 
   return {
-    overrides: { ...base, DB, REVOCATIONS, ACTIVITY, ...Object.fromEntries(limits) } as Record<string, unknown>,
+    overrides: { ...base, DB, AUDIT_DB, REVOCATIONS, ACTIVITY, ...Object.fromEntries(limits) } as Record<
+      string,
+      unknown
+    >,
     /** What was sent to the activity queue. */
     sends,
     async run<T>(work: () => Promise<T>): Promise<Counted<T>> {
       operations = [];
       statements = [];
+      auditStatements = [];
       ({ promise: gate, resolve: release } = Promise.withResolvers<void>());
       const result = await work();
       const awaited = operations.filter(({ finished }) => finished);
@@ -129,7 +150,13 @@ export function countOperations(base: Record<string, unknown> = {}) {
       const totals = sum(awaited);
       release();
       while (operations.some(({ finished }) => !finished)) await scheduler.wait(1);
-      return { result, awaited: totals, later: sum(operations.filter((one) => !begun.has(one))), statements };
+      return {
+        result,
+        awaited: totals,
+        later: sum(operations.filter((one) => !begun.has(one))),
+        statements,
+        auditStatements,
+      };
     },
   };
 }

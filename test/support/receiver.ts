@@ -1,5 +1,4 @@
 import { inject } from "vitest";
-import { consumeActivities } from "../../src/audit/consume.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { deliver } from "../../src/webhooks/deliveries/deliver.ts";
 import { emptyOutbox } from "../../src/webhooks/deliveries/fan-out.ts";
@@ -49,7 +48,7 @@ export async function hook(
 
 /** Lets the consumers run over all that waits: rows, outbox and the deliveries that are asked for and due. */
 export async function settle(where: World): Promise<void> {
-  await consumeActivities(where.env.DB, where.sent.splice(0));
+  await where.drain();
   await emptyOutbox(where.env, Date.now());
   await attempts(where);
 }

@@ -1,9 +1,13 @@
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { env as boundEnv } from "cloudflare:workers";
 import { expect, inject } from "vitest";
-import { consumeActivities } from "../../src/audit/consume.ts";
-import type { ActivityMessage } from "../../src/audit/record.ts";
+import { consumeMessages } from "../../src/audit/consume.ts";
+import type { AuditMessage } from "../../src/audit/message.ts";
+import type { AuditRecord } from "../../src/audit/audit-record.ts";
+import { moveOutbox } from "../../src/audit/move.ts";
+import { rowToRecord, type RecordRow } from "../../src/audit/store/records.ts";
 import { answer, ROUTES } from "../../src/app.ts";
+import type { AuditEntry } from "../../src/outbox/record.ts";
 import type { DeliveryMessage } from "../../src/webhooks/deliveries/enqueue.ts";
 import { withTestClock } from "./database-clock.ts";
 
@@ -37,7 +41,11 @@ export interface Registered {
 export interface World {
   env: ReturnType<typeof testEnv>;
   /** What the Worker put into the activity queue, oldest first. */
-  sent: ActivityMessage[];
+  sent: AuditMessage[];
+  /** The entries of the audit log in it. */
+  readonly entries: readonly AuditEntry[];
+  /** Every record of an agent that is in the audit log or on its way there, the newest first. */
+  records(agentId: string): Promise<AuditRecord[]>;
   /** What it asked the deliveries' queue for, oldest first. */
   asked: { deliveryId: string; delaySeconds: number }[];
   /** How many messages to empty the outbox it has sent. */
@@ -47,7 +55,7 @@ export interface World {
   call(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Answer>;
   agent(permissions?: string[]): Promise<Registered>;
   admin(): Promise<Registered>;
-  /** Lets the queue's consumer run over all that was sent. */
+  /** Lets the queue's consumer run over all that was sent, and moves the outbox of the audit log. */
   drain(): Promise<void>;
 }
 
@@ -73,14 +81,14 @@ interface Served {
 /** A Worker with its own settings over the real D1, KV and rate limits of the test file. */
 export function world(overrides: Record<string, unknown> = {}, served: Served = { fetch: answer }): World {
   const upstream = inject("upstream");
-  const sent: ActivityMessage[] = [];
+  const sent: AuditMessage[] = [];
   const asked: World["asked"] = [];
   const env = testEnv({
     "UPSTREAMS.github.base_url": upstream,
     "UPSTREAMS.lab": { base_url: upstream, timeout_ms: 400, ...LAB },
     ACTIVITY: {
-      send: async (message: ActivityMessage) => void sent.push(structuredClone(message)),
-      async sendBatch(messages: MessageSendRequest<ActivityMessage>[]) {
+      send: async (message: AuditMessage) => void sent.push(structuredClone(message)),
+      async sendBatch(messages: MessageSendRequest<AuditMessage>[]) {
         for (const { body } of messages) sent.push(structuredClone(body));
       },
     },
@@ -96,6 +104,16 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
   const self: World = {
     env,
     sent,
+    get entries() {
+      return sent.flatMap((message) => (message.kind === "record" ? message.entry : []));
+    },
+    async records(agentId) {
+      await self.drain();
+      const { results } = await env.AUDIT_DB.prepare("SELECT * FROM records WHERE agent_id = ? ORDER BY id DESC")
+        .bind(agentId)
+        .all<RecordRow>();
+      return results.map(rowToRecord);
+    },
     asked,
     drains: 0,
     async fetch(path, { token, json, ip, ...init } = {}) {
@@ -131,7 +149,8 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
     agent: (permissions = ["lab:things:read"]) => register(self, permissions),
     admin: () => register(self, ["*:*:*"], env.ADMIN_BOOTSTRAP_TOKEN),
     async drain() {
-      await consumeActivities(env.DB, sent.splice(0));
+      await consumeMessages(env, sent.splice(0), { now: Date.now(), isRepeated: false });
+      await moveOutbox(env, Date.now());
     },
   };
   return self;

@@ -23,7 +23,7 @@ describe("refresh", () => {
     expect(body.token.refresh_token).not.toBe(refreshToken);
     expect(body.token.access_token).not.toBe(token);
     expect((await self.call(`/agents/${id}`, { token: body.token.access_token })).status).toBe(200);
-    expect(self.sent.map(({ message }) => message)).toContain("token refreshed");
+    expect(self.entries.map(({ message }) => message)).toContain("token refreshed");
   });
 
   it("gives a token with what the agent holds at that time", async () => {
@@ -175,7 +175,7 @@ describe("refresh", () => {
       expect(body.code).toBe("invalid_refresh_token");
       expect(headers.get("www-authenticate")).toMatch(/^Bearer /);
     }
-    expect(self.sent).toEqual([]);
+    expect(self.entries).toEqual([]);
   });
 
   it.each([[undefined], [null], [7], [{}], [""], ["x".repeat(257)]])("gives 400 for %j", async (guess) => {

@@ -3,6 +3,9 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type World } from "../support/world.ts";
 
+const CHALLENGE =
+  'Bearer realm="agentauth", resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource"';
+
 afterEach(() => void vi.useRealTimers());
 
 const verify = (where: World, id: unknown, apiKey: unknown) =>
@@ -51,7 +54,7 @@ describe("verify", () => {
       [agent.id, other.apiKey],
     ]) {
       const { status, headers, body } = await verify(self, id, key);
-      expect([status, headers.get("www-authenticate")]).toEqual([401, 'Bearer realm="agentauth"']);
+      expect([status, headers.get("www-authenticate")]).toEqual([401, CHALLENGE]);
       const { request_id, ...rest } = body;
       expect(request_id).toBeTruthy();
       bodies.push(rest);
@@ -78,10 +81,14 @@ describe("verify", () => {
     });
     expect(self.sent).toEqual([
       expect.objectContaining({
-        agentId: id,
-        status: "failure",
-        ipAddress: "192.0.2.9",
-        message: "verification failed",
+        entry: expect.objectContaining({
+          action: "token.refused",
+          agentId: id,
+          actor: null,
+          outcome: "failed",
+          ipAddress: "192.0.2.9",
+          message: "verification failed",
+        }),
         event: expect.objectContaining({
           name: "agent.verification_failed",
           data: { agent_id: id, failed_at: expect.any(String), ip_address: "192.0.2.9" },

@@ -238,9 +238,9 @@ const LAST_USED_STEP_MS = 60_000;
 /** The statement that stores when keys were last used. A repeated or late message changes nothing. */
 export function updateLastUsed(
   db: D1Database,
-  uses: ReadonlyArray<{ readonly keyId?: string; readonly at: number }>,
+  uses: ReadonlyArray<{ readonly keyId: string | null; readonly at: number }>,
 ): D1PreparedStatement {
-  const json = JSON.stringify(uses.flatMap(({ keyId, at }) => (keyId === undefined ? [] : [{ keyId, at }])));
+  const json = JSON.stringify(uses.flatMap(({ keyId, at }) => (keyId === null ? [] : [{ keyId, at }])));
   return prepare(
     db,
     sql`UPDATE api_keys SET last_used_at = v.at

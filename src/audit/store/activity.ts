@@ -1,131 +1,90 @@
-import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
-import type { Activity, ActivityPage, ActivityQuery } from "../activity.ts";
-import { firstActivityIdAt, type ActivityMessage } from "../record.ts";
-import { assignPlaces, MAX_FAILED_VERIFICATIONS } from "./failed-verifications.ts";
+import { prepare, sql, type Sql } from "../../database/sql.ts";
+import { AFTER_EVERY_ID, timeOfRecordId } from "../audit-record.ts";
+import { isSuperseded, type RecordRow } from "./records.ts";
 
-interface ActivityRow {
-  id: string;
-  agent_id: string;
-  at: number;
-  ip_address: string;
-  status: "success" | "failure";
-  message: string | null;
-  by_other: number;
+/** Which rows of the activity are read: those of one agent, or of everybody. */
+export interface ActivityFilter {
+  readonly agentId?: string | undefined;
+  readonly status?: "success" | "failure" | undefined;
+  /** Only records with a lower id. */
+  readonly before: string;
 }
 
-const ACTIVITY_COLUMNS = sql`id, agent_id, at, ip_address, status, message, by_other`;
+const hasStatus = (status: ActivityFilter["status"]): Sql =>
+  status === undefined
+    ? sql``
+    : status === "success"
+      ? sql` AND r.outcome = 'success'`
+      : sql` AND r.outcome <> 'success'`;
 
-function toActivity(row: ActivityRow): Activity {
-  return {
-    id: row.id,
-    agentId: row.agent_id,
-    at: row.at,
-    ipAddress: row.ip_address,
-    status: row.status,
-    message: row.message,
-    byOther: row.by_other === 1,
-  };
+/** A page of the activity in the audit log. */
+export interface StoredActivity {
+  /** The newest first. */
+  readonly rows: RecordRow[];
+  /** How many there are in all, whatever `before` is. */
+  readonly total: number;
+  /** Those of the given ids that the audit log has. */
+  readonly existing: ReadonlySet<string>;
 }
 
 /**
- * The statements that insert new rows of activity and add exactly those rows to the counts.
+ * Reads a page of the activity of an agent or of everybody, the newest first. One round trip.
  *
- * `batch` is the id of this change. If a message is delivered twice, its row has the batch that inserted it, and
- * is not counted again. A stranger can name an agent that does not exist, and such rows are left out. Failed verifications above
- * the limit of their minute are left out too: `countFailedVerifications` inserts them as a count.
+ * @param ids records of the agent of which it is to be found out whether the audit log has them.
  */
-export function insertActivities(
-  db: D1Database,
-  activities: readonly ActivityMessage[],
-  batch: string,
-): D1PreparedStatement[] {
-  const rows = JSON.stringify(
-    activities.map((activity) => ({
-      id: activity.id,
-      agentId: activity.agentId,
-      at: activity.at,
-      ipAddress: activity.ipAddress,
-      status: activity.status,
-      message: activity.message,
-      byOther: activity.byOther ? 1 : 0,
-      // A message of a former version does not say whether the agent existed, so it is looked up.
-      known: activity.known ? 1 : 0,
-      failed: activity.failedVerification ? 1 : 0,
-    })),
-  );
-  const hasFailed = activities.some(({ failedVerification }) => failedVerification);
-  return [
-    ...(hasFailed ? [assignPlaces(db, rows)] : []),
-    prepare(
-      db,
-      sql`INSERT OR IGNORE INTO activity (id, agent_id, at, ip_address, status, message, by_other, batch)
-        SELECT value ->> 'id', value ->> 'agentId', value ->> 'at', value ->> 'ipAddress', value ->> 'status',
-               value ->> 'message', value ->> 'byOther', ${batch}
-        FROM json_each(${rows})
-        WHERE CASE WHEN value ->> 'failed' THEN EXISTS (
-            SELECT 1 FROM failed_verifications f
-            WHERE f.id = value ->> 'id' AND f.place <= ${integer(MAX_FAILED_VERIFICATIONS)})
-          ELSE value ->> 'known' OR EXISTS (SELECT 1 FROM agents a WHERE a.id = value ->> 'agentId') END`,
-    ),
-    addToCounts(db, rows, batch),
-  ];
-}
-
-/** The statement that adds rows to the counts if this batch inserted them. @param rows JSON of an array of objects with an `id`. */
-export function addToCounts(db: D1Database, rows: string, batch: string): D1PreparedStatement {
-  const inserted = sql`FROM activity WHERE id IN (SELECT value ->> 'id' FROM json_each(${rows})) AND batch = ${batch}`;
-  return prepare(db, addToTotals(sql`count(*)`, inserted));
-}
-
-/** An addition to the counts for the agent of each row, and for everybody (`''`). */
-const addToTotals = (number: Sql, rows: Sql) =>
-  sql`INSERT INTO activity_counts (agent_id, status, total)
-    SELECT agent_id, status, ${number} FROM (
-      SELECT agent_id, status ${rows}
-      UNION ALL
-      SELECT '', status ${rows}
-    ) WHERE true GROUP BY agent_id, status
-    ON CONFLICT (agent_id, status) DO UPDATE SET total = total + excluded.total`;
-
-/** Greater than every id. */
-const LAST_ID = "act~";
-
-/** One page of activity, the newest first, and how much there is in all. */
 export async function readActivity(
   db: D1Database,
-  { limit, offset, agentId, status, before = LAST_ID }: ActivityQuery,
-): Promise<ActivityPage> {
-  const rows = sql`SELECT ${ACTIVITY_COLUMNS} FROM activity WHERE id < ${before}`;
-  const rowsOf = (agent: string, one: string) => sql`${rows} AND status = ${one} AND agent_id = ${agent}`;
-  const [page, count] = await db.batch<ActivityRow & { total: number; agent_exists: number }>([
-    prepare(db, sql`${source()} ORDER BY id DESC LIMIT ${limit + 1} OFFSET ${offset}`),
-    prepare(
-      db,
-      sql`SELECT coalesce(sum(total), 0) AS total,
-          EXISTS (SELECT 1 FROM agents WHERE id = ${agentId ?? ""}) AS agent_exists
-        FROM activity_counts WHERE agent_id = ${agentId ?? ""}${status ? sql` AND status = ${status}` : sql``}`,
-    ),
+  filter: ActivityFilter,
+  { limit, offset }: { limit: number; offset: number },
+  ids: readonly string[] = [],
+): Promise<StoredActivity> {
+  const { agentId, status } = filter;
+  const [rows, counts, existing] = await db.batch<RecordRow & { is_success: number; total: number }>([
+    prepare(db, pageOf(filter, limit, offset)),
+    prepare(db, sql`SELECT is_success, total FROM record_counts WHERE agent_id = ${agentId ?? "*"}`),
+    ...(agentId !== undefined && ids.length > 0 ? [prepare(db, existingOf(agentId, ids))] : []),
   ]);
-  const { total, agent_exists } = count!.results[0]!;
-  return { activities: page!.results.map(toActivity), total, agentExists: agent_exists === 1 };
-
-  function source(): Sql {
-    // The index of an agent is (agent_id, status, id): both statuses are read in order and merged.
-    if (agentId && !status) return sql`${rowsOf(agentId, "success")} UNION ALL ${rowsOf(agentId, "failure")}`;
-    if (agentId && status) return rowsOf(agentId, status);
-    return status ? sql`${rows} AND status = ${status}` : rows;
-  }
+  const total = counts!.results
+    .filter(({ is_success }) => status === undefined || (is_success === 1) === (status === "success"))
+    .reduce((sum, one) => sum + one.total, 0);
+  return { rows: rows!.results, total, existing: new Set(existing?.results.map(({ id }) => id)) };
 }
 
-/** Deletes up to `limit` of the oldest rows from before a time, and subtracts them from the counts. Returns how many. */
-export async function deleteActivities(db: D1Database, before: number, limit: number): Promise<number> {
-  // Ids sort by time: the primary key is the index of the sweep, and the first id of a moment its bound.
-  const oldest = sql`FROM activity WHERE id IN (
-    SELECT id FROM activity WHERE id < ${firstActivityIdAt(before)} ORDER BY id LIMIT ${limit})`;
-  const [, , deletion] = await db.batch([
-    prepare(db, addToTotals(sql`-count(*)`, oldest)),
-    prepare(db, sql`DELETE FROM activity_counts WHERE total = 0`),
-    prepare(db, sql`DELETE ${oldest} RETURNING id`),
-  ]);
-  return deletion!.results.length;
+const existingOf = (agentId: string, ids: readonly string[]): Sql =>
+  sql`SELECT DISTINCT r.id FROM json_each(${JSON.stringify(ids)}) k CROSS JOIN records r
+    ON r.agent_id = ${agentId} AND r.id = k.value AND r.part > 0`;
+
+/** A page of the records of an agent or of everybody, the newest first. */
+function pageOf({ agentId, status, before }: ActivityFilter, limit: number, offset: number): Sql {
+  const shown = sql`r.id < ${before} AND NOT ${isSuperseded}${hasStatus(status)}`;
+  if (agentId === undefined && status !== "failure") return everybodysPage(before, shown, limit, offset);
+  const page = sql`ORDER BY r.id DESC LIMIT ${limit} OFFSET ${offset}`;
+  if (agentId === undefined) return sql`SELECT r.* FROM records r INDEXED BY records_failed WHERE ${shown} ${page}`;
+  // The primary key is in the order of one agent's page, and so is the index of what failed, which the planner does not prefer.
+  const index = status === "failure" ? sql`INDEXED BY records_failed_by_agent` : sql``;
+  return sql`SELECT r.* FROM records r ${index} WHERE r.agent_id = ${agentId} AND ${shown} ${page}`;
+}
+
+/** How many seconds a page of everybody's activity goes back through at most. A second without records is none. */
+const MAX_SECONDS = 20_000;
+
+/**
+ * A page of everybody's records. It walks back through the seconds that have records until they have enough of them, and then sorts
+ * what it has found: so it reads about twice the rows of the page, however many there are.
+ */
+function everybodysPage(before: string, shown: Sql, limit: number, offset: number): Sql {
+  const ofSecond = sql`record_seconds s CROSS JOIN records r ON r.agent_id = s.agent_id
+    AND r.id >= printf('aud_%012x', s.second * 1000) AND r.id < printf('aud_%012x', s.second * 1000 + 1000)
+    AND ${shown} WHERE s.second = walk.second`;
+  const latest = before === AFTER_EVERY_ID ? Number.MAX_SAFE_INTEGER : Math.floor(timeOfRecordId(before) / 1000);
+  const needed = sql`walk.second IS NOT NULL AND walk.rows < ${limit + offset}`;
+  return sql`WITH RECURSIVE walk (second, rows, seconds) AS (
+      SELECT max(second), 0, 0 FROM record_seconds WHERE second <= ${latest}
+      UNION ALL
+      SELECT (SELECT max(before.second) FROM record_seconds before WHERE before.second < walk.second),
+        walk.rows + (SELECT count(*) FROM ${ofSecond}), walk.seconds + 1
+      FROM walk WHERE ${needed} AND walk.seconds < ${MAX_SECONDS}
+    )
+    SELECT r.* FROM walk CROSS JOIN ${ofSecond} AND ${needed}
+    ORDER BY r.id DESC LIMIT ${limit} OFFSET ${offset}`;
 }

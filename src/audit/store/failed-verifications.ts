@@ -1,5 +1,6 @@
-import { deletedRows, integer, prepare, sql } from "../../database/sql.ts";
-import type { ActivityMessage } from "../record.ts";
+import { deletedRows, integer, prepare, sql, type Sql } from "../../database/sql.ts";
+import type { Event } from "../../outbox/event.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
 
 /** Failed verifications of one agent in a minute that have a row each; the rest of the minute is one row with a count. */
 export const MAX_FAILED_VERIFICATIONS = 5;
@@ -10,12 +11,23 @@ const STORED_MINUTES = 60;
 const LIMIT = integer(MAX_FAILED_VERIFICATIONS);
 
 /**
- * The statement that assigns to each failed verification of an agent that exists its place in its minute. One that has a place
- * already keeps it.
+ * Assigns to each failed verification of an agent that exists its place in its minute. One that has a place already keeps it.
  *
- * @param rows JSON of an array of activity messages.
+ * @returns the ids of those that are recorded: the first of their minute. The others are counted.
  */
-export function assignPlaces(db: D1Database, rows: string): D1PreparedStatement {
+export async function claimUnproven(db: D1Database, entries: readonly AuditEntry[]): Promise<ReadonlySet<string>> {
+  const rows = JSON.stringify(entries.map(({ id, agentId, at, ipAddress }) => ({ id, agentId, at, ipAddress })));
+  const [, claimed] = await db.batch<{ id: string }>([
+    assignPlaces(db, rows),
+    prepare(
+      db,
+      sql`SELECT f.id FROM json_each(${rows}) r CROSS JOIN failed_verifications f ON f.id = r.value ->> 'id' AND f.place <= ${LIMIT}`,
+    ),
+  ]);
+  return new Set(claimed!.results.map(({ id }) => id));
+}
+
+function assignPlaces(db: D1Database, rows: string): D1PreparedStatement {
   return prepare(
     db,
     sql`INSERT OR IGNORE INTO failed_verifications (id, agent_id, minute, place, at, ip_address, recorded)
@@ -24,8 +36,8 @@ export function assignPlaces(db: D1Database, rows: string): D1PreparedStatement 
           SELECT max(f.place) FROM failed_verifications f WHERE f.agent_id = m.agent_id AND f.minute = m.minute), 0) AS place
         FROM (
           SELECT DISTINCT value ->> 'id' AS id, value ->> 'agentId' AS agent_id, value ->> 'at' AS at,
-            value ->> 'at' / ${integer(MINUTE_MS)} AS minute, value ->> 'ipAddress' AS ip_address
-          FROM json_each(${rows}) WHERE value ->> 'failed'
+            value ->> 'at' / ${integer(MINUTE_MS)} AS minute, coalesce(value ->> 'ipAddress', '') AS ip_address
+          FROM json_each(${rows})
         ) m
         WHERE EXISTS (SELECT 1 FROM agents a WHERE a.id = m.agent_id)
           AND NOT EXISTS (SELECT 1 FROM failed_verifications f WHERE f.id = m.id)
@@ -62,21 +74,31 @@ export async function findUncounted(db: D1Database, now: number, limit: number):
   return results;
 }
 
-/** The statement that inserts a count as one row of activity, unless another run has inserted it. */
-export function insertCount(
+/** The condition that no other run has recorded a count. */
+const isUncounted = ({ agentId, minute, lastPlace }: FailedVerifications): Sql =>
+  sql`EXISTS (SELECT 1 FROM failed_verifications
+    WHERE agent_id = ${agentId} AND minute = ${minute} AND place = ${lastPlace} AND recorded = 0)`;
+
+/** The statements that put a count into the outbox of the audit log, and its event into that of events, unless another run has. */
+export const insertCount = (
   db: D1Database,
-  { agentId, minute, lastPlace }: FailedVerifications,
-  { id, at, ipAddress, status, message }: Omit<ActivityMessage, "event">,
-  batch: string,
-): D1PreparedStatement {
-  return prepare(
+  verifications: FailedVerifications,
+  entry: AuditEntry,
+  event: Event,
+): D1PreparedStatement[] => [
+  prepare(
     db,
-    sql`INSERT INTO activity (id, agent_id, at, ip_address, status, message, batch)
-      SELECT ${id}, ${agentId}, ${at}, ${ipAddress}, ${status}, ${message}, ${batch} WHERE EXISTS (
-        SELECT 1 FROM failed_verifications
-        WHERE agent_id = ${agentId} AND minute = ${minute} AND place = ${lastPlace} AND recorded = 0)`,
-  );
-}
+    sql`INSERT INTO audit_outbox (agent_id, id, part, at, ready_at, entry)
+      SELECT ${entry.agentId}, ${entry.id}, ${entry.part}, ${entry.at}, ${entry.at}, ${JSON.stringify(entry)}
+      WHERE ${isUncounted(verifications)}`,
+  ),
+  prepare(
+    db,
+    sql`INSERT INTO events (id, agent_id, event, at, data)
+      SELECT ${event.id}, ${event.agentId}, ${event.name}, ${event.at}, ${JSON.stringify(event.data)}
+      WHERE ${isUncounted(verifications)}`,
+  ),
+];
 
 /** The statement that marks the failed verifications of a count as recorded. It is the last one in the batch of {@link insertCount}. */
 export function markCounted(db: D1Database, { agentId, minute, lastPlace }: FailedVerifications): D1PreparedStatement {

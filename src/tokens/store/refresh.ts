@@ -6,6 +6,7 @@ import { newEvent } from "../../outbox/event.ts";
 import { insertSessionEvent } from "../../outbox/outbox.ts";
 import type { SessionRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
+import { holdsScope, isWithinSession, type ScopePermission } from "../scope-row.ts";
 import { sessionAllowed, sessionColumns, SESSION_STANDS, toSessionRecord, type SessionRow } from "../session-row.ts";
 
 export interface Rotation {
@@ -17,6 +18,10 @@ export interface Rotation {
   /** How long after it was replaced a token may be used again, in milliseconds. */
   readonly graceMs: number;
   readonly ipAddress: string;
+  /** The only agent whose session it may be. Undefined for any: who has the token is the agent. */
+  readonly agentId: string | undefined;
+  /** What the access token is to have; undefined for all that the session has. */
+  readonly scope: readonly ScopePermission[] | undefined;
   /** Milliseconds, for the event only: everything else is decided by the database's time. */
   readonly now: number;
 }
@@ -34,12 +39,16 @@ export interface Rotation {
  * @returns the session as it was before, and what the batch wrote; undefined for an unknown session.
  */
 export async function rotate(db: D1Database, rotation: Rotation): Promise<SessionRecord | undefined> {
-  const { token, successor, successorLifeMs, graceMs, ipAddress, now } = rotation;
+  const { token, successor, successorLifeMs, graceMs, ipAddress, agentId, scope, now } = rotation;
   const { sessionId, generation, hash } = token;
   const changeId = newChangeId();
   const stands = sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND ${SESSION_STANDS})`;
   // A stolen token that is used again is one wherever it is used: only its replacement depends on the address.
   const isAllowed = sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND ${sessionAllowed(ipAddress)})`;
+  const isClient = agentId === undefined ? sql`1` : sql`s.agent_id = ${agentId}`;
+  const holds = scope
+    ? sql`(EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND ${holdsScope(scope)}) AND ${isWithinSession(scope)})`
+    : sql`1`;
   const [before, reuse, , use] = await db.batch<AgentRow & SessionRow>([
     prepare(
       db,
@@ -71,7 +80,7 @@ export async function rotate(db: D1Database, rotation: Rotation): Promise<Sessio
           rotated_at = ${DATABASE_NOW}, previous_rotated_at = s.rotated_at, last_refreshed_at = ${DATABASE_NOW},
           expires_at = min(${DATABASE_NOW} + ${successorLifeMs}, s.absolute_expires_at)
         WHERE s.id = ${sessionId} AND ${stands} AND ${isAllowed} AND s.generation = ${generation} AND s.hash = ${hash}
-          AND s.expires_at > ${DATABASE_NOW}
+          AND s.expires_at > ${DATABASE_NOW} AND ${isClient} AND ${holds}
         RETURNING id`,
     ),
   ]);

@@ -1,7 +1,8 @@
 import type { AccessClaims } from "../access-token.ts";
 
 const agentKey = (agentId: string) => `below:${agentId}`;
-const sessionKey = (sessionId: string) => `ended:${sessionId}`;
+/** @param id of a session, or the `jti` of a token without one. */
+const endKey = (id: string) => `ended:${id}`;
 
 /** Whether KV says that a token is revoked. That it does not say so proves nothing. */
 export async function isRevokedInCache(
@@ -10,7 +11,7 @@ export async function isRevokedInCache(
 ): Promise<boolean> {
   const [below, ended] = await Promise.all([
     revocations.get(agentKey(sub)),
-    basis.sessionId === undefined ? null : revocations.get(sessionKey(basis.sessionId)),
+    revocations.get(endKey(basis.sessionId ?? basis.tokenId)),
   ]);
   return ended !== null || ver < Number(below ?? 0);
 }
@@ -31,7 +32,12 @@ export function putAgentRevocation(
   return revocations.put(agentKey(agentId), String(version), lifetime(accessTokenTtl));
 }
 
-/** @param accessTokenTtl seconds. */
-export function putSessionEnd(revocations: KVNamespace, sessionId: string, accessTokenTtl: number): Promise<void> {
-  return revocations.put(sessionKey(sessionId), "1", lifetime(accessTokenTtl));
+/** @param id of a session, or the `jti` of a token without one. @param accessTokenTtl seconds. */
+export function putEnd(revocations: KVNamespace, id: string, accessTokenTtl: number): Promise<void> {
+  return revocations.put(endKey(id), "1", lifetime(accessTokenTtl));
+}
+
+/** Asks KV for something. @throws {Error} if it does not answer. */
+export async function readRevocationStore(revocations: KVNamespace): Promise<void> {
+  await revocations.get(agentKey("health"));
 }

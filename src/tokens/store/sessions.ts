@@ -4,7 +4,7 @@ import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { basisAllowedIps, basisStands } from "../../authority/token-row.ts";
-import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
+import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
@@ -12,6 +12,7 @@ import { insertEvent } from "../../outbox/outbox.ts";
 import type { AccessClaims } from "../access-token.ts";
 import type { TokenStatusRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
+import { holdsScope, type ScopePermission } from "../scope-row.ts";
 
 /**
  * Revokes all tokens and sessions of an agent.
@@ -64,12 +65,6 @@ export interface NewSession {
   /** Milliseconds, for the events only: the session's times are the database's. */
   readonly now: number;
   readonly ipAddress: string;
-}
-
-/** A permission that a session is limited to, and the sets of permissions of which each grants it. */
-interface ScopePermission {
-  readonly permission: string;
-  readonly ways: readonly string[][];
 }
 
 /** The agent of a good key, and whether a session was opened. */
@@ -164,22 +159,6 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
     ? { agent: toAgent(row), keyId: row.key_id, isAllowed: row.is_allowed === 1, openedAt: row.opened_at }
     : undefined;
 }
-
-/**
- * SQL that is true if agent `a` has, for each permission, a grant of just this permission, or grants that give all of one of the sets
- * that grant it, limited or not. `service:resource:*` gives the actions that it was granted with.
- */
-const holdsScope = (scope: readonly ScopePermission[]): Sql => {
-  const live = sql`json_each(a.grants) g WHERE coalesce(g.value ->> 'expires_at' > ${DATABASE_NOW}, 1)`;
-  return sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(scope)}) wanted
-    WHERE wanted.value ->> 'permission' NOT IN (SELECT g.value ->> 'permission' FROM ${live})
-    AND NOT EXISTS (SELECT 1 FROM json_each(wanted.value -> 'ways') way WHERE NOT EXISTS (
-      SELECT 1 FROM json_each(way.value) needed WHERE needed.value NOT IN (
-        SELECT g.value ->> 'permission' FROM ${live} AND g.value ->> 'actions' IS NULL
-        UNION ALL
-        SELECT rtrim(g.value ->> 'permission', '*') || action.value
-        FROM (SELECT g.value FROM ${live} AND g.value ->> 'actions' IS NOT NULL) g, json_each(g.value -> 'actions') action))))`;
-};
 
 /** Deletes up to `limit` sessions of an agent, and of the former format up to `limit` refresh tokens, and sessions without tokens. */
 export async function deleteSessionsOf(db: D1Database, by: Authority, agentId: string, limit: number): Promise<void> {

@@ -3,6 +3,7 @@ import type { Config } from "../../config/config.ts";
 import { logFailure } from "../../log/failure-log.ts";
 import { attemptDelivery } from "../attempt.ts";
 import { newEvent } from "../../outbox/event.ts";
+import { SYSTEM_ORIGIN } from "../../outbox/record.ts";
 import { maxAttemptsFor, nextStep, type AttemptResult } from "../schedule.ts";
 import { openSecret } from "../secret.ts";
 import { targetPolicy } from "../target-policy.ts";
@@ -81,7 +82,7 @@ async function carryOut(
           message,
           known: true,
         } as const;
-        await recordActivity(env.ACTIVITY, activity);
+        await recordActivity(env, activity, { actor: SYSTEM_ORIGIN.actor });
       }
     }
   }

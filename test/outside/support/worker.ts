@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from "wrangler";
+import { toActivity } from "../../../src/audit/activity.ts";
+import { rowToRecord, type RecordRow } from "../../../src/audit/store/records.ts";
 import { testSecrets } from "../../support/secrets.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
@@ -29,6 +31,8 @@ export interface Worker {
   admin(): Promise<Agent>;
   /** Waits until the queue has written the row that `found` accepts. */
   activity(agent: Agent, found: (message: string) => boolean): Promise<string>;
+  /** One statement in the database of the audit log. */
+  auditSql(statement: string, ...bindings: unknown[]): Promise<Record<string, unknown>[]>;
   /** One statement in its database. */
   sql(statement: string, ...bindings: unknown[]): Promise<Record<string, unknown>[]>;
   /** The minute's cron trigger. */
@@ -120,17 +124,19 @@ export async function startWorkers(
     } as unknown as Parameters<typeof convertV4MiniflareOptions>[0]),
   );
   await server.ready;
-  const db = await server.getD1Database("DB");
+  const [db, auditDb] = [await server.getD1Database("DB"), await server.getD1Database("AUDIT_DB")];
   await makeTables(db, "schema.sql");
-  await makeTables(await server.getD1Database("AUDIT_DB"), "audit.sql");
+  await makeTables(auditDb, "audit.sql");
 
   return Promise.all(
-    names.map(async (name) => workerAt(await server.unsafeGetDirectURL(name), { name, server, db, log })),
+    names.map(async (name) => workerAt(await server.unsafeGetDirectURL(name), { name, server, db, auditDb, log })),
   );
 }
 
+type Database = Awaited<ReturnType<Miniflare["getD1Database"]>>;
+
 /** Runs a schema on a database that is new. */
-async function makeTables(db: Awaited<ReturnType<Miniflare["getD1Database"]>>, file: string): Promise<void> {
+async function makeTables(db: Database, file: string): Promise<void> {
   const isMade = await db.prepare("SELECT 1 FROM sqlite_master WHERE name IN ('agents', 'records')").first();
   if (isMade) return;
   for (const statement of unstable_splitSqlQuery(readFileSync(join(ROOT, file), "utf8")))
@@ -143,8 +149,9 @@ function workerAt(
     name,
     server,
     db,
+    auditDb,
     log,
-  }: { name: string; server: Miniflare; db: Awaited<ReturnType<Miniflare["getD1Database"]>>; log: string[] },
+  }: { name: string; server: Miniflare; db: Database; auditDb: Database; log: string[] },
 ): Worker {
   const self: Worker = {
     url: direct.origin,
@@ -182,6 +189,14 @@ function workerAt(
           .all()
       ).results;
     },
+    async auditSql(statement, ...bindings) {
+      return (
+        await auditDb
+          .prepare(statement)
+          .bind(...bindings)
+          .all()
+      ).results;
+    },
     async runJobs() {
       await (await server.getWorker(name)).scheduled({ cron: "* * * * *" });
     },
@@ -189,8 +204,8 @@ function workerAt(
     async activity({ id }, found) {
       let messages: string[] = [];
       for (const until = Date.now() + 10_000; Date.now() < until;) {
-        const { results } = await db.prepare("SELECT message FROM activity WHERE agent_id = ?").bind(id).all();
-        messages = results.map(({ message }) => String(message));
+        const { results } = await auditDb.prepare("SELECT * FROM records WHERE agent_id = ?").bind(id).all<RecordRow>();
+        messages = results.map((row) => String(toActivity(rowToRecord(row)).message));
         const message = messages.find(found);
         if (message !== undefined) return message;
         await new Promise((resolve) => setTimeout(resolve, 100));

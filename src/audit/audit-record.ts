@@ -1,0 +1,30 @@
+import { timeOrderedId } from "../crypto/random.ts";
+import { RECORD_ID_PREFIX, type AuditEntry } from "../outbox/record.ts";
+
+/** A record of the audit log, as readers see it: what all of its entries say. */
+export type AuditRecord = Omit<AuditEntry, "part" | "random" | "intentRandom">;
+
+/** A text that sorts before every id of a record of this millisecond and after all earlier ones. @param at milliseconds. */
+export const firstRecordIdAt = (at: number): string =>
+  timeOrderedId(RECORD_ID_PREFIX, at).slice(0, RECORD_ID_PREFIX.length + 12);
+
+/** A text that sorts after the id of every record. */
+export const AFTER_EVERY_ID = "aud~";
+
+/** The time at which the id of a record was made, in milliseconds. */
+export const timeOfRecordId = (id: string): number =>
+  parseInt(id.slice(RECORD_ID_PREFIX.length, RECORD_ID_PREFIX.length + 12), 16);
+
+const RECORD_ID = new RegExp(`^${RECORD_ID_PREFIX}[0-9a-f]{32}$`);
+
+/** Whether a text has the form of the id of a record. */
+export const isRecordId = (text: string): boolean => RECORD_ID.test(text);
+
+/** Returns the record that an entry is, or becomes if nothing more is heard of it. */
+export function toRecord({ part, random: _random, intentRandom: _intent, ...record }: AuditEntry): AuditRecord {
+  return part === "intent" ? { ...record, outcome: "unknown" } : record;
+}
+
+/** Whether somebody else than the agent that it is about did it, and not a stranger. The agent does not see from which address. */
+export const isByOther = ({ actor, agentId }: Pick<AuditRecord, "actor" | "agentId">): boolean =>
+  actor !== null && actor.id !== agentId;

@@ -1,0 +1,186 @@
+import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
+import type { ActLink, Action, AuditEntry, Outcome } from "../../outbox/record.ts";
+import { timeOfRecordId, type AuditRecord } from "../audit-record.ts";
+
+/** The part of a row that is an intent without its end. Any other row has part 1. */
+const INTENT_PART = integer(0);
+
+/** A row of `records`. */
+export interface RecordRow {
+  agent_id: string;
+  id: string;
+  part: number;
+  at: number;
+  action: Action;
+  outcome: Outcome;
+  actor_type: NonNullable<AuditRecord["actor"]>["type"] | null;
+  actor_id: string | null;
+  actor_name: string | null;
+  act: string | null;
+  ip_address: string | null;
+  request_id: string | null;
+  key_id: string | null;
+  session_id: string | null;
+  service: string | null;
+  method: string | null;
+  path: string | null;
+  rule: string | null;
+  permission: string | null;
+  status: number | null;
+  upstream_status: number | null;
+  duration_ms: number | null;
+  bytes_in: number | null;
+  bytes_out: number | null;
+  count: number | null;
+  before: string | null;
+  after: string | null;
+  message: string | null;
+  random: string;
+  intent_random: string | null;
+}
+
+/** Every column of `records` but `batch`. */
+const RECORD_COLUMNS = sql`agent_id, id, part, at, action, outcome, actor_type, actor_id, actor_name, act, ip_address,
+  request_id, key_id, session_id, service, method, path, rule, permission, status, upstream_status, duration_ms, bytes_in, bytes_out,
+  count, before, after, message, random, intent_random`;
+
+/** Returns the record that a row says. */
+export function rowToRecord(row: RecordRow): AuditRecord {
+  const { actor_type: type, actor_id: id, actor_name: name } = row;
+  return {
+    id: row.id,
+    at: row.at,
+    action: row.action,
+    outcome: row.outcome,
+    agentId: row.agent_id || null,
+    actor: type && { type, id, name },
+    act: row.act === null ? [] : (JSON.parse(row.act) as ActLink[]),
+    ipAddress: row.ip_address,
+    requestId: row.request_id,
+    keyId: row.key_id,
+    sessionId: row.session_id,
+    service: row.service,
+    method: row.method,
+    path: row.path,
+    rule: row.rule,
+    permission: row.permission,
+    status: row.status,
+    upstreamStatus: row.upstream_status,
+    durationMs: row.duration_ms,
+    bytesIn: row.bytes_in,
+    bytesOut: row.bytes_out,
+    count: row.count,
+    before: parseObject(row.before),
+    after: parseObject(row.after),
+    message: row.message,
+  };
+}
+
+const parseObject = (text: string | null): AuditRecord["before"] =>
+  text === null ? null : (JSON.parse(text) as AuditRecord["before"]);
+
+/** Identifies a row of `records`. */
+export type RecordKey = readonly [agentId: string, id: string, part: 0 | 1];
+
+const keyOf = ({ agentId, id, part }: AuditEntry): RecordKey => [agentId ?? "", id, part === "intent" ? 0 : 1];
+
+/** Of the entries of one record, the one that says everything. */
+function lastParts(entries: readonly AuditEntry[]): AuditEntry[] {
+  const last = new Map<string, AuditEntry>();
+  for (const entry of entries) {
+    const name = `${entry.agentId ?? ""} ${entry.id}`;
+    if (entry.part !== "intent" || !last.has(name)) last.set(name, entry);
+  }
+  return [...last.values()];
+}
+
+/**
+ * Inserts entries into the audit log: their rows, the index of time, the counts, and the batch that is to be archived, as one
+ * transaction. A row that exists already stays as it is and is counted no more, so the same entries can be inserted again. An intent
+ * whose end has been inserted is not.
+ *
+ * @param batch a new id.
+ * @param now milliseconds.
+ * @returns the keys of the rows that were not there before.
+ */
+export async function insertRecords(
+  db: D1Database,
+  entries: readonly AuditEntry[],
+  batch: string,
+  now: number,
+): Promise<RecordKey[]> {
+  const last = lastParts(entries);
+  const rows = JSON.stringify(
+    last.map((entry) => ({
+      ...entry,
+      key: keyOf(entry),
+      second: Math.floor(timeOfRecordId(entry.id) / 1000),
+      outcome: entry.part === "intent" ? "unknown" : entry.outcome,
+    })),
+  );
+  const keys = JSON.stringify(last.map(keyOf));
+  const inserted = sql`json_each(${keys}) k CROSS JOIN records r
+    ON r.agent_id = k.value ->> 0 AND r.id = k.value ->> 1 AND r.part = k.value ->> 2 AND r.batch = ${batch}`;
+  const results = await db.batch<{ keys: string }>([
+    insertRows(db, rows, batch),
+    prepare(
+      db,
+      sql`INSERT INTO record_seconds (second, agent_id)
+        SELECT DISTINCT value ->> 'second', value ->> '$.key[0]' FROM json_each(${rows}) WHERE true
+        ON CONFLICT DO NOTHING`,
+    ),
+    prepare(
+      db,
+      addToCounts(sql`SELECT r.agent_id, r.outcome = 'success' AS is_success, 1 AS number FROM ${inserted}
+        UNION ALL
+        SELECT i.agent_id, i.outcome = 'success', -1 FROM ${inserted}
+          CROSS JOIN records i ON i.agent_id = r.agent_id AND i.id = r.id AND i.part = ${INTENT_PART}
+        WHERE r.part > ${INTENT_PART}`),
+    ),
+    prepare(
+      db,
+      sql`INSERT INTO batches (id, first_id, last_id, keys, created_at)
+        SELECT ${batch}, min(r.id), max(r.id), json_group_array(json_array(r.agent_id, r.id, r.part)), ${now}
+        FROM ${inserted} HAVING count(*) > 0 RETURNING keys`,
+    ),
+  ]);
+  const [made] = results.at(-1)!.results;
+  return made ? (JSON.parse(made.keys) as RecordKey[]) : [];
+}
+
+/** @param rows JSON of an array of entries, each with its `key`. */
+function insertRows(db: D1Database, rows: string, batch: string): D1PreparedStatement {
+  // A column of integers refuses a fraction, which would stop the whole batch.
+  const whole = (name: string) => sql`CAST(value ->> ${name} AS INTEGER)`;
+  return prepare(
+    db,
+    sql`INSERT INTO records (${RECORD_COLUMNS}, batch)
+      SELECT value ->> '$.key[0]', value ->> 'id', value ->> '$.key[2]', ${whole("at")}, value ->> 'action', value ->> 'outcome',
+        value ->> '$.actor.type', value ->> '$.actor.id', value ->> '$.actor.name', nullif(value ->> 'act', '[]'),
+        value ->> 'ipAddress', value ->> 'requestId', value ->> 'keyId', value ->> 'sessionId', value ->> 'service',
+        value ->> 'method', value ->> 'path', value ->> 'rule', value ->> 'permission', ${whole("status")},
+        ${whole("upstreamStatus")}, ${whole("durationMs")}, ${whole("bytesIn")}, ${whole("bytesOut")}, ${whole("count")},
+        value ->> 'before', value ->> 'after', value ->> 'message', value ->> 'random', value ->> 'intentRandom', ${batch}
+      FROM json_each(${rows})
+      WHERE value ->> '$.key[2]' > ${INTENT_PART} OR NOT EXISTS (SELECT 1 FROM records r
+        WHERE r.agent_id = value ->> '$.key[0]' AND r.id = value ->> 'id' AND r.part > ${INTENT_PART})
+      ON CONFLICT DO NOTHING`,
+  );
+}
+
+/**
+ * SQL that adds to the counts of each agent, and of everybody (`*`).
+ *
+ * @param numbers a selection of `agent_id, is_success, number`.
+ */
+export const addToCounts = (numbers: Sql): Sql =>
+  sql`INSERT INTO record_counts (agent_id, is_success, total)
+    SELECT whose, is_success, sum(number) FROM (
+      SELECT iif(w.value = 1, '*', n.agent_id) AS whose, n.is_success, n.number
+      FROM (${numbers}) n CROSS JOIN json_each('[0, 1]') w)
+    WHERE true GROUP BY whose, is_success HAVING sum(number) <> 0
+    ON CONFLICT (agent_id, is_success) DO UPDATE SET total = total + excluded.total`;
+
+/** SQL that is true of a row `r` which another says better: the intent of a write whose end is known. */
+export const isSuperseded = sql`(r.part = ${INTENT_PART} AND EXISTS (SELECT 1 FROM records e
+  WHERE e.agent_id = r.agent_id AND e.id = r.id AND e.part > ${INTENT_PART}))`;

@@ -1,0 +1,51 @@
+import { prepare, sql } from "../../database/sql.ts";
+import { addToCounts, isSuperseded } from "./records.ts";
+
+/** A second in which an agent has records. */
+export type Slot = readonly [second: number, agentId: string];
+
+/** The oldest seconds of the log, up to `limit`, and the size of its database in bytes. */
+export async function readOldestSlots(db: D1Database, limit: number): Promise<{ slots: Slot[]; bytes: number }> {
+  const { results, meta } = await prepare(
+    db,
+    sql`SELECT second, agent_id AS agentId FROM record_seconds ORDER BY second, agent_id LIMIT ${limit}`,
+  ).all<{ second: number; agentId: string }>();
+  return { slots: results.map(({ second, agentId }) => [second, agentId]), bytes: meta.size_after };
+}
+
+/**
+ * Deletes the records of these seconds that stand in the archive, and the seconds that have none left. A batch that has no row any more
+ * is archived.
+ *
+ * @returns how many records it deleted.
+ */
+export async function deleteArchived(db: D1Database, slots: readonly Slot[]): Promise<number> {
+  const inSlots = sql`json_each(${JSON.stringify(slots)}) s CROSS JOIN records r ON r.agent_id = s.value ->> 1
+    AND r.id >= printf('aud_%012x', (s.value ->> 0) * 1000) AND r.id < printf('aud_%012x', (s.value ->> 0) * 1000 + 1000)`;
+  const isArchived = sql`NOT EXISTS (SELECT 1 FROM batches b WHERE b.id = r.batch AND b.archived_at IS NULL)`;
+  const [, , deletion] = await db.batch([
+    prepare(
+      db,
+      addToCounts(sql`SELECT r.agent_id, r.outcome = 'success' AS is_success, -1 AS number FROM ${inSlots}
+        WHERE ${isArchived} AND NOT ${isSuperseded}`),
+    ),
+    prepare(
+      db,
+      sql`DELETE FROM record_counts WHERE total = 0 AND agent_id IN (
+      SELECT value ->> 1 FROM json_each(${JSON.stringify(slots)}))`,
+    ),
+    prepare(
+      db,
+      sql`DELETE FROM records WHERE (agent_id, id, part) IN (
+        SELECT r.agent_id, r.id, r.part FROM ${inSlots} WHERE ${isArchived}) RETURNING 1`,
+    ),
+    prepare(
+      db,
+      sql`DELETE FROM record_seconds WHERE (second, agent_id) IN (
+        SELECT s.value ->> 0, s.value ->> 1 FROM json_each(${JSON.stringify(slots)}) s WHERE NOT EXISTS (
+          SELECT 1 FROM records r WHERE r.agent_id = s.value ->> 1 AND r.id >= printf('aud_%012x', (s.value ->> 0) * 1000)
+            AND r.id < printf('aud_%012x', (s.value ->> 0) * 1000 + 1000)))`,
+    ),
+  ]);
+  return deletion!.results.length;
+}

@@ -1,0 +1,184 @@
+import * as z from "zod/mini";
+import { limitSession } from "../access/rate-limit.ts";
+import { route } from "../access/route.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { newEvent } from "../outbox/event.ts";
+import { validatePermissions } from "../agents/grants.ts";
+import { issueToClient } from "../tokens/client.ts";
+import { tokenSettings } from "../tokens/issuer.ts";
+import type { IssuedToken, TokenPair } from "../tokens/records.ts";
+import { refresh } from "../tokens/refresh.ts";
+import { readRefreshToken } from "../tokens/refresh-token.ts";
+import { cacheSessionEnd } from "../tokens/revocation.ts";
+import { requireClient, TOKEN_PATH, type OAuthCall } from "./client.ts";
+import { OAuthError } from "./errors.ts";
+import { readResources } from "./resource.ts";
+
+/** The grants of the token endpoint, by their names. */
+const GRANTS: Readonly<Record<string, (call: OAuthCall) => Promise<TokenResponse>>> = {
+  client_credentials: grantClientCredentials,
+  refresh_token: grantRefreshToken,
+};
+
+/** Their names, for the metadata (RFC 8414 §2). */
+export const GRANT_TYPES: readonly string[] = Object.keys(GRANTS);
+
+/** RFC 6749 §5.1. */
+const tokenResponse = z.object({
+  access_token: z.string(),
+  token_type: z.literal("Bearer"),
+  expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
+  scope: z.string().check(z.describe("The permissions in the token, with spaces between.")),
+  refresh_token: z.optional(z.string()),
+  authorization_details: z.optional(
+    z
+      .array(z.record(z.string(), z.any()))
+      .check(z.describe("The permissions in the token that have limits or an end (RFC 9396).")),
+  ),
+});
+type TokenResponse = z.input<typeof tokenResponse>;
+
+const parameter = (description: string) => z.optional(z.string().check(z.describe(description)));
+
+/** How a client authenticates itself, for the reference. */
+export const CLIENT_PARAMETERS = {
+  client_id: parameter("The agent's id, unless it is in the Authorization header or in the assertion."),
+  client_secret: parameter("An API key of the agent (client_secret_post)."),
+  client_assertion_type: parameter("`urn:ietf:params:oauth:client-assertion-type:jwt-bearer`."),
+  client_assertion: parameter("A JWT that a registered key of the agent has signed (private_key_jwt)."),
+};
+
+export const tokenEndpointRoutes = [
+  route({
+    method: "POST",
+    path: TOKEN_PATH,
+    auth: "client",
+    summary: "Get an access token as an OAuth client (RFC 6749)",
+    form: z.object({
+      grant_type: z.string().check(z.describe("`client_credentials` or `refresh_token`.")),
+      scope: parameter("Permissions with spaces between: narrower than the agent's, or than the session's."),
+      resource: z.optional(
+        z
+          .array(z.string())
+          .check(z.describe("What the token is for, as URLs; may be repeated (RFC 8707): `ISSUER/proxy/github`.")),
+      ),
+      refresh_token: parameter("For the grant `refresh_token`."),
+      ...CLIENT_PARAMETERS,
+    }),
+    response: () => tokenResponse,
+    async handle(call) {
+      const type = call.form.get("grant_type");
+      if (type === undefined) throw new OAuthError("invalid_request", "grant_type is missing.");
+      if (!Object.hasOwn(GRANTS, type)) {
+        throw new OAuthError("unsupported_grant_type", `grant_type must be one of ${GRANT_TYPES.join(", ")}.`);
+      }
+      return GRANTS[type]!(call);
+    },
+  }),
+];
+
+/** RFC 6749 §4.4: the client proves itself each time, so there is no refresh token (§4.4.3) and no session. */
+async function grantClientCredentials(call: OAuthCall): Promise<TokenResponse> {
+  const { config, now, request, ipAddress } = call;
+  const scope = readScope(call);
+  const resources = requireResources(call);
+  const client = await requireClient(call, scope);
+  const token = await issueToClient(
+    { client, scope, resources, now },
+    tokenSettings(config, request.url),
+    config.catalogue,
+  );
+  const { id } = client.agent;
+  recordInBackground(call, id, "token issued: client_credentials", {
+    keyId: client.keyId,
+    event: newEvent("agent.verified", id, now, {
+      agent_id: id,
+      verified_at: new Date(now).toISOString(),
+      ip_address: ipAddress,
+    }),
+  });
+  return toTokenResponse(token);
+}
+
+/** RFC 6749 §6, with the rotation and the grace of `POST /agents/refresh`. The client must be the agent of the session. */
+async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
+  const { env, config, now, request, ipAddress } = call;
+  const text = call.form.get("refresh_token");
+  if (text === undefined) throw new OAuthError("invalid_request", "refresh_token is missing.");
+  const scope = readScope(call);
+  const resources = requireResources(call);
+  const client = await requireClient(call);
+  const token = await readRefreshToken(text, config.peppers);
+  if (!token) throw refreshRefused("unknown");
+  await limitSession(env, token.sessionId);
+  const attempt = { ipAddress, now, agentId: client.agent.id, scope, resources };
+  const result = await refresh(env.DB, token, attempt, config, tokenSettings(config, request.url));
+  switch (result.outcome) {
+    case "rotated":
+    case "replayed":
+      if (result.outcome === "rotated") recordInBackground(call, result.agentId, "token refreshed");
+      return toTokenResponse(result.tokens);
+    case "reused": {
+      const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+      call.waitUntil(cacheSessionEnd(cache, result.sessionId));
+      recordInBackground(call, result.agentId, "refresh token used again: the session was revoked", {
+        status: "failure",
+      });
+      throw refreshRefused("reused");
+    }
+    case "exceeds_session":
+      throw new OAuthError("invalid_scope", "scope has a permission that the session or the agent does not have.");
+    case "address_refused":
+    case "expired":
+    case "ended":
+      recordInBackground(call, result.agentId, `refresh refused: ${result.outcome}`, { status: "failure" });
+      throw refreshRefused(result.outcome);
+    case "unknown":
+      throw refreshRefused("unknown");
+  }
+}
+
+const REFRESH_REFUSALS = {
+  unknown: "The refresh token is not one of this client's.",
+  expired: "The refresh token, or its session, has expired.",
+  ended: "The session was revoked, or its agent is not active.",
+  reused: "The refresh token had been used before: its session is revoked.",
+  address_refused: "The session may not be used from this address.",
+} as const;
+
+const refreshRefused = (outcome: keyof typeof REFRESH_REFUSALS): OAuthError =>
+  new OAuthError("invalid_grant", REFRESH_REFUSALS[outcome]);
+
+/** As many permissions as an agent can have. */
+const MAX_SCOPE_LENGTH = 50;
+
+/** The permissions of the parameter `scope` (RFC 6749 §3.3). @throws {OAuthError} `invalid_scope` for what nobody can have. */
+function readScope({ form, config }: OAuthCall): readonly string[] | undefined {
+  const text = form.get("scope");
+  if (text === undefined) return undefined;
+  const scope = [...new Set(text.split(" ").filter(Boolean))];
+  if (scope.length === 0 || scope.length > MAX_SCOPE_LENGTH) {
+    throw new OAuthError("invalid_scope", `scope must name 1 to ${MAX_SCOPE_LENGTH} permissions.`);
+  }
+  const [fault] = validatePermissions(scope, config.catalogue);
+  if (fault) throw new OAuthError("invalid_scope", `${fault.permission.slice(0, 100)}: ${fault.message}`);
+  return scope;
+}
+
+/** @throws {OAuthError} `invalid_target` */
+function requireResources(call: OAuthCall): readonly string[] | null {
+  const read = readResources(call.form.all("resource"), call);
+  if ("fault" in read) throw new OAuthError("invalid_target", read.fault);
+  return read.resources;
+}
+
+function toTokenResponse(token: IssuedToken | TokenPair): TokenResponse {
+  return {
+    access_token: token.accessToken,
+    token_type: "Bearer",
+    expires_in: token.expiresIn,
+    scope: token.scope.join(" "),
+    ...("refreshToken" in token && { refresh_token: token.refreshToken }),
+    ...(token.details && { authorization_details: [...token.details] }),
+  };
+}

@@ -1,0 +1,92 @@
+import type { Agent, Status } from "../agents/agent.ts";
+import type { Config } from "../config/config.ts";
+import type { Catalogue } from "../permissions/catalogue.ts";
+import type { AccessTokenSettings } from "./access-token.ts";
+import { issueToken } from "./issue.ts";
+import type { IssuedToken } from "./records.ts";
+import { toScopePermissions } from "./scope-row.ts";
+import { proveClient, readPublicKeys, type RegisteredKey, type StoredProof } from "./store/clients.ts";
+
+/**
+ * An agent as an OAuth client: it proves itself with each request for a token, by its API key or by an assertion of one of its public
+ * keys, and has no session.
+ */
+
+export type ClientProof = StoredProof;
+
+export interface ClientAttempt {
+  readonly agentId: string;
+  readonly proof: ClientProof;
+  /** Permissions that the token is to be limited to; undefined for those of the agent. */
+  readonly scope: readonly string[] | undefined;
+  readonly ipAddress: string;
+}
+
+export type ClientResult =
+  | { readonly result: "proven"; readonly agent: Agent; readonly keyId: string; readonly at: number }
+  /** An unknown agent or a wrong key, after the same work. */
+  | { readonly result: "refused" }
+  /** The assertion was used before. */
+  | { readonly result: "replayed" }
+  /** The key is right, and it or its agent may not be used from this address. */
+  | { readonly result: "address_refused" }
+  /** The key is right, and the agent is not active, after the same work. */
+  | { readonly result: "not_active"; readonly status: Exclude<Status, "active"> }
+  /** The agent does not have everything that the scope names. */
+  | { readonly result: "exceeds_agent"; readonly agent: Agent };
+
+/** The valid public keys of an agent, of which one may have signed its assertion. One D1 round trip. */
+export const findPublicKeys = (
+  db: D1Database,
+  agentId: string,
+  kid: string | undefined,
+): Promise<readonly RegisteredKey[]> => readPublicKeys(db, agentId, kid);
+
+/** Finds out which agent a client is, and uses its assertion up. One D1 round trip. */
+export async function authenticateClient(
+  db: D1Database,
+  { agentId, proof, scope, ipAddress }: ClientAttempt,
+  { catalogue }: Config,
+): Promise<ClientResult> {
+  const wanted = scope && toScopePermissions(scope, catalogue);
+  const client = await proveClient(db, { agentId, proof, scope: wanted, ipAddress });
+  if (!client) return { result: "refused" };
+  const { agent, keyId, at } = client;
+  if (!client.isAllowed) return { result: "address_refused" };
+  if (agent.status !== "active") return { result: "not_active", status: agent.status };
+  if (!client.holdsScope) return { result: "exceeds_agent", agent };
+  if (!client.isFresh) return { result: "replayed" };
+  return { result: "proven", agent, keyId, at };
+}
+
+export interface ClientToken {
+  readonly client: Extract<ClientResult, { result: "proven" }>;
+  readonly scope: readonly string[] | undefined;
+  /** As for {@link issueToken}. */
+  readonly resources: readonly string[] | null;
+  /** Milliseconds. */
+  readonly now: number;
+}
+
+/** Issues an access token to a client that has proved itself (RFC 6749 §4.4). It ends with the key that the proof was made with. */
+export function issueToClient(
+  { client: { agent, keyId, at }, scope, resources, now }: ClientToken,
+  settings: AccessTokenSettings,
+  catalogue: Catalogue,
+): Promise<IssuedToken> {
+  return issueToken(
+    {
+      agent,
+      scope: scope ?? null,
+      basis: { keyId },
+      version: agent.tokenVersion,
+      authTime: at,
+      resources,
+      tokenTtl: null,
+      readAt: at,
+      now,
+    },
+    settings,
+    catalogue,
+  );
+}

@@ -1,0 +1,124 @@
+import { AGENT_COLUMNS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
+import type { Agent } from "../../agents/agent.ts";
+import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
+import type { PublicJwk } from "../../agents/public-key.ts";
+import { prepare, sql, type Sql } from "../../database/sql.ts";
+import { DATABASE_NOW } from "../../database/time.ts";
+import { holdsScope, type ScopePermission } from "../scope-row.ts";
+
+/** A valid public key of an agent. */
+export interface RegisteredKey {
+  readonly id: string;
+  readonly jwk: PublicJwk;
+}
+
+const IS_VALID = sql`(k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
+
+/**
+ * The valid public keys of an agent.
+ *
+ * @param kid only the one with this id; undefined for all, of which there are at most `MAX_KEYS_PER_AGENT`.
+ */
+export async function readPublicKeys(
+  db: D1Database,
+  agentId: string,
+  kid: string | undefined,
+): Promise<readonly RegisteredKey[]> {
+  const named = kid === undefined ? sql`k.kid IS NOT NULL` : sql`k.kid = ${kid}`;
+  const { results } = await prepare(
+    db,
+    sql`SELECT k.id, k.jwk FROM api_keys k WHERE k.agent_id = ${agentId} AND ${named} AND k.type = 'jwk' AND ${IS_VALID}`,
+  ).all<{ id: string; jwk: string }>();
+  return results.map(({ id, jwk }) => ({ id, jwk: JSON.parse(jwk) as PublicJwk }));
+}
+
+/** What a client has proved itself with. */
+export type StoredProof =
+  | {
+      /** The hash of the API key under each key of `SECRET_PEPPER`, in their order. */
+      readonly keyHashes: readonly string[];
+      /** The first key of `SECRET_PEPPER`. */
+      readonly pepperId: string;
+      readonly keyHint: string;
+    }
+  | {
+      /** The key that the assertion's signature is of. */
+      readonly keyId: string;
+      readonly jtiHash: string;
+      /** Until when the assertion would be accepted, in milliseconds. */
+      readonly usedUntil: number;
+    };
+
+export interface ClientQuery {
+  readonly agentId: string;
+  readonly proof: StoredProof;
+  /** What the token is to have; undefined for all that the agent has. */
+  readonly scope: readonly ScopePermission[] | undefined;
+  readonly ipAddress: string;
+}
+
+/** The agent of a good proof. */
+export interface ProvenClient {
+  readonly agent: Agent;
+  readonly keyId: string;
+  /** Whether the address is one of those that the agent and its key may be used from. */
+  readonly isAllowed: boolean;
+  /** Whether the agent has all that the token is to have. */
+  readonly holdsScope: boolean;
+  /** Whether the assertion was used here for the first time. It is not used up by an agent that is refused. */
+  readonly isFresh: boolean;
+  /** The time by the database's clock, in milliseconds. */
+  readonly at: number;
+}
+
+/**
+ * Reads the agent of a proof, if the key is valid, and uses an assertion up: of two requests with one assertion, the second finds it
+ * used. One batch, whose work is the same if the agent is unknown, the key wrong or the agent not active.
+ *
+ * A key whose hash is of a former pepper, or of a former version, is hashed anew.
+ */
+export async function proveClient(
+  db: D1Database,
+  { agentId, proof, scope, ipAddress }: ClientQuery,
+): Promise<ProvenClient | undefined> {
+  const credentials = sql`agents a JOIN api_keys k ON k.agent_id = a.id
+    WHERE a.id = ${agentId} AND ${isProven(proof)} AND ${IS_VALID}`;
+  const isAllowed = sql`${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AND ${isAllowedAddress(sql`k.allowed_ips`, ipAddress)}`;
+  const holds = scope ? holdsScope(scope) : sql`1`;
+  const [used, read] = await db.batch<
+    AgentRow & { key_id: string; is_allowed: number; holds_scope: number; at: number }
+  >([
+    "keyHashes" in proof
+      ? prepare(
+          db,
+          sql`UPDATE api_keys SET hash = ${proof.keyHashes[0]!}, pepper_id = ${proof.pepperId}, hint = ${proof.keyHint}
+            WHERE agent_id = ${agentId} AND hash IN ${listOf(proof.keyHashes)} AND pepper_id IS NOT ${proof.pepperId}`,
+        )
+      : prepare(
+          db,
+          sql`INSERT OR IGNORE INTO used_proofs (signer, jti_hash, expires_at)
+            SELECT a.id, ${proof.jtiHash}, ${proof.usedUntil} FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND ${holds}
+            RETURNING jti_hash`,
+        ),
+    prepare(
+      db,
+      sql`SELECT ${AGENT_COLUMNS}, k.id AS key_id, ${isAllowed} AS is_allowed, ${holds} AS holds_scope, ${DATABASE_NOW} AS at
+        FROM ${credentials}`,
+    ),
+  ]);
+  const row = read!.results[0];
+  if (!row) return undefined;
+  return {
+    agent: toAgent(row),
+    keyId: row.key_id,
+    isAllowed: row.is_allowed === 1,
+    holdsScope: row.holds_scope === 1,
+    isFresh: "keyHashes" in proof || used!.results.length > 0,
+    at: row.at,
+  };
+}
+
+const listOf = (values: readonly string[]): Sql => sql`(SELECT value FROM json_each(${JSON.stringify(values)}))`;
+
+const isProven = (proof: StoredProof): Sql =>
+  "keyHashes" in proof ? sql`k.hash IN ${listOf(proof.keyHashes)}` : sql`k.id = ${proof.keyId} AND k.type = 'jwk'`;

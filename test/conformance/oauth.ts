@@ -1,0 +1,47 @@
+import { expect } from "vitest";
+import { atLeast, call, newAgent } from "./client.ts";
+import type { Check, Endpoint } from "./contract.ts";
+
+const FORM = { "content-type": "application/x-www-form-urlencoded" };
+const post = (path: string, form: Record<string, string>) =>
+  call("POST", path, { raw: new URLSearchParams(form).toString(), headers: FORM });
+
+const metadata = async () => (await call("GET", "/.well-known/oauth-authorization-server")).body;
+
+export const oauthEndpoints = {
+  async "GET /.well-known/oauth-authorization-server"() {
+    const answer = await call("GET", "/.well-known/oauth-authorization-server");
+    atLeast(answer, 200, "issuer token_endpoint jwks_uri response_types_supported grant_types_supported");
+    expect(answer.body.token_endpoint).toBe(`${answer.body.issuer}/oauth/token`);
+  },
+
+  async "GET /.well-known/oauth-protected-resource"() {
+    const { issuer } = await metadata();
+    const answer = await call("GET", "/.well-known/oauth-protected-resource");
+    atLeast(answer, 200, "resource authorization_servers");
+    expect(answer.body).toMatchObject({ resource: issuer, authorization_servers: [issuer] });
+  },
+
+  async "GET /.well-known/oauth-protected-resource/proxy/{service}"() {
+    const { issuer } = await metadata();
+    const answer = await call("GET", "/.well-known/oauth-protected-resource/proxy/github");
+    expect(answer.body).toMatchObject({ resource: `${issuer}/proxy/github`, authorization_servers: [issuer] });
+    expect((await call("GET", "/.well-known/oauth-protected-resource/proxy/nothing")).status).toBe(404);
+  },
+
+  async "GET /oauth/authorize"() {
+    const answer = await call("GET", "/oauth/authorize?response_type=code");
+    expect([answer.status, answer.body.error]).toEqual([400, "unsupported_response_type"]);
+  },
+
+  async "POST /oauth/token"() {
+    const { id, apiKey } = await newAgent();
+    const form = { grant_type: "client_credentials", client_id: id, client_secret: apiKey };
+    const answer = await post("/oauth/token", form);
+    atLeast(answer, 200, "access_token token_type expires_in scope");
+    expect((await call("GET", `/agents/${id}`, { token: answer.body.access_token })).status).toBe(200);
+    const refused = await post("/oauth/token", { ...form, client_secret: "wrong" });
+    expect([refused.status, refused.body.error]).toEqual([401, "invalid_client"]);
+    expect((await call("GET", "/oauth/token")).status).toBe(405);
+  },
+} satisfies Partial<Record<Endpoint, Check>>;
