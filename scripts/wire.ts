@@ -57,6 +57,8 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /.well-known/oauth-protected-resource/proxy/{service}": {},
   "GET /oauth/authorize": {},
   "POST /oauth/token": {},
+  "POST /oauth/introspect": {},
+  "POST /oauth/revoke": {},
 };
 
 /**

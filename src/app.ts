@@ -20,6 +20,8 @@ import { requestContext, createRequestContext, type AppEnv, type RequestContext 
 import type { Route } from "./access/route.ts";
 import { dispatchForm, formMethodNotAllowed } from "./oauth/dispatch.ts";
 import { metadataRoutes } from "./oauth/metadata.ts";
+import { introspectionRoutes } from "./oauth/introspection.ts";
+import { revocationRoutes } from "./oauth/revocation.ts";
 import { tokenEndpointRoutes } from "./oauth/token.ts";
 import { permissionRoutes } from "./api/permissions.ts";
 import { tokenRoutes } from "./api/tokens.ts";
@@ -41,6 +43,8 @@ export const ROUTES: readonly Route[] = [
   ...webhookDeliveryRoutes,
   ...metadataRoutes,
   ...tokenEndpointRoutes,
+  ...introspectionRoutes,
+  ...revocationRoutes,
   ...permissionRoutes,
   ...explainRoutes,
   ...healthRoutes,

@@ -39,7 +39,7 @@ type AuthenticationContext = Pick<
 >;
 
 /** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
-function bearerToken(request: Request): string | undefined {
+export function bearerToken(request: Request): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
 }
 
@@ -136,8 +136,8 @@ export const authorityOf = ({ claims }: Caller, required: readonly string[]): Au
   required,
 });
 
-/** Caches the permissions for a token and a version of its agent. */
-function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
+/** The agent of a good token with what both have now. Caches the permissions for a token and a version of its agent. */
+export function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
   const cached = callerCache.get(claims);
   if (cached?.agent === agent) return cached.caller;
   const { catalogue } = config;

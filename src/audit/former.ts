@@ -43,7 +43,7 @@ const LINES: readonly (readonly [RegExp, Action])[] = [
   [/^(\d+ more failed verifications|verification failed|refresh refused)/, "token.refused"],
   [/^token refreshed$/, "token.refreshed"],
   [/^refresh token used again/, "token.reuse_detected"],
-  [/^all tokens revoked/, "token.revoked"],
+  [/^(all tokens|token \S+) revoked/, "token.revoked"],
   [/^session \S+ ended/, "session.ended"],
   [/^status is /, "agent.status_updated"],
   [/^revoked \d+ agents/, "agent.status_updated"],

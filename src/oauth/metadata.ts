@@ -7,6 +7,9 @@ import { listService } from "../permissions/catalogue.ts";
 import { ASSERTION_ALGORITHMS } from "./client-assertion.ts";
 import { TOKEN_PATH } from "./client.ts";
 import { OAuthError, toOAuthResponse } from "./errors.ts";
+import { GRANT_TYPE } from "../tokens/authorization-details.ts";
+import { INTROSPECTION_PATH } from "./introspection.ts";
+import { REVOCATION_PATH } from "./revocation.ts";
 import { GRANT_TYPES } from "./token.ts";
 
 const url = z.url();
@@ -21,12 +24,19 @@ const authorizationServer = z.object({
   issuer: url,
   authorization_endpoint: url,
   token_endpoint: url,
+  introspection_endpoint: url,
+  revocation_endpoint: url,
   jwks_uri: url,
   scopes_supported: texts,
   response_types_supported: texts.check(z.describe("None: nobody signs in here for an agent.")),
   grant_types_supported: texts,
   token_endpoint_auth_methods_supported: texts,
   token_endpoint_auth_signing_alg_values_supported: texts,
+  introspection_endpoint_auth_methods_supported: texts,
+  introspection_endpoint_auth_signing_alg_values_supported: texts,
+  revocation_endpoint_auth_methods_supported: texts,
+  revocation_endpoint_auth_signing_alg_values_supported: texts,
+  authorization_details_types_supported: texts,
   protected_resources: texts,
 });
 
@@ -55,12 +65,19 @@ export const metadataRoutes = [
       issuer,
       authorization_endpoint: `${issuer}${AUTHORIZATION_PATH}`,
       token_endpoint: `${issuer}${TOKEN_PATH}`,
+      introspection_endpoint: `${issuer}${INTROSPECTION_PATH}`,
+      revocation_endpoint: `${issuer}${REVOCATION_PATH}`,
       jwks_uri: `${issuer}${JWKS_PATH}`,
       scopes_supported: Object.keys(catalogue).flatMap((service) => listService(catalogue, service)),
       response_types_supported: [],
       grant_types_supported: GRANT_TYPES,
       token_endpoint_auth_methods_supported: AUTH_METHODS,
       token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+      introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+      introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+      revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+      revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+      authorization_details_types_supported: [GRANT_TYPE],
       protected_resources: [issuer, ...[...services.keys()].map((name) => `${issuer}/proxy/${name}`)],
     }),
   }),

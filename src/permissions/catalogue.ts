@@ -11,6 +11,12 @@ export const BUILT_IN_CATALOGUE = {
   stripe: { payments: ["read"], customers: ["read"], invoices: ["read"] },
 } as const satisfies Catalogue;
 
+/** What can be granted of AgentAuth itself, beside its administration. No upstream may have its name. */
+export const OWN_CATALOGUE = { agentauth: { tokens: ["introspect"] } } as const satisfies Catalogue;
+
+/** The permission to ask whether tokens of other agents are valid. */
+export const INTROSPECT = "agentauth:tokens:introspect";
+
 /** Returns every permission of one service without wildcards, as full strings. */
 export function listService(catalogue: Catalogue, service: string): string[] {
   return Object.entries(catalogue[service] ?? {}).flatMap(([resource, actions]) =>

@@ -1,4 +1,4 @@
-import type { Catalogue } from "../permissions/catalogue.ts";
+import { OWN_CATALOGUE, type Catalogue } from "../permissions/catalogue.ts";
 import { ANY, type HeaderRule } from "./header-rule.ts";
 import {
   COMMON_REFUSED_PARAMETERS,
@@ -93,7 +93,7 @@ export function loadServices(
   checked: ReadonlySet<string> = new Set(),
 ): { services: Map<string, Service>; catalogue: Catalogue; faults: UpstreamFault[] } {
   const services = new Map<string, Service>();
-  const catalogue: Record<string, Catalogue[string]> = { ...builtIn };
+  const catalogue: Record<string, Catalogue[string]> = { ...builtIn, ...OWN_CATALOGUE };
   const faults: UpstreamFault[] = [];
 
   for (const [upstream, { base_url }] of upstreams) {
@@ -129,6 +129,10 @@ export function loadServices(
     if (settings.presets) {
       const message = `are for the built-in services (${BUILT_IN_SERVICES.map((one) => one.name).join(", ")}).`;
       faults.push({ upstream: name, path: ["presets"], message });
+    }
+    if (Object.hasOwn(OWN_CATALOGUE, name)) {
+      faults.push({ upstream: name, path: [], message: "is the name of AgentAuth's own permissions. Rename it." });
+      continue;
     }
     if (!settings.base_url || !settings.rules || !settings.resources) {
       faults.push({ upstream: name, path: [], message: "base_url, resources and rules are all needed." });

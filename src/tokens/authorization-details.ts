@@ -5,7 +5,7 @@ import { hasEnded, isUnlimited, unlimited, type GrantLimits, type Where } from "
 import { isGranted } from "../permissions/match.ts";
 
 /** The type of an authorization detail (RFC 9396 §2) that is a permission with limits. */
-const GRANT_TYPE = "agentauth_grant";
+export const GRANT_TYPE = "agentauth_grant";
 
 /**
  * The type of the one detail that names grants of the agent instead of containing their limits, because these would make the token too
@@ -166,6 +166,31 @@ export function grantsOfToken(
   const ids = new Set(reference?.ids);
   const named = expandGrants(grants.filter(({ id }) => ids.has(id)));
   return [...scope.map(unlimited), ...details, ...narrow(named, reference?.within ?? null, catalogue)];
+}
+
+/**
+ * The limited permissions of a token that its agent still has exactly so, or without limits, as `authorization_details`; undefined for
+ * none. What the agent has with other limits is left out: whoever reads them knows those of the token only.
+ *
+ * @param now milliseconds.
+ */
+export function presentDetails(
+  token: TokenGrants,
+  grants: readonly Grant[],
+  catalogue: Catalogue,
+  now: number,
+): object[] | undefined {
+  const held = expandGrants(grants.filter((grant) => !hasEnded(grant, now)));
+  const whole = new Set(held.filter(isUnlimited).map(({ permission }) => permission));
+  const textOf = ({ permission, where, expiresAt }: GrantLimits) => JSON.stringify([permission, where, expiresAt]);
+  const limited = new Set(held.map(textOf));
+  const details = grantsOfToken(token, grants, catalogue).filter(
+    (one) =>
+      !isUnlimited(one) &&
+      !hasEnded(one, now) &&
+      (limited.has(textOf(one)) || isGranted(whole, one.permission, catalogue)),
+  );
+  return toAuthorizationDetails({ details, reference: null });
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -48,6 +48,8 @@ export const ENDPOINTS = {
   "GET /.well-known/oauth-protected-resource/proxy/{service}": "none",
   "GET /oauth/authorize": "none",
   "POST /oauth/token": "client",
+  "POST /oauth/introspect": "client",
+  "POST /oauth/revoke": "client",
 } as const satisfies Record<string, Auth>;
 
 export type Endpoint = keyof typeof ENDPOINTS;

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { atLeast, call, newAgent } from "./client.ts";
+import { admin, atLeast, call, isError, newAgent } from "./client.ts";
 import type { Check, Endpoint } from "./contract.ts";
 
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
@@ -43,5 +43,26 @@ export const oauthEndpoints = {
     const refused = await post("/oauth/token", { ...form, client_secret: "wrong" });
     expect([refused.status, refused.body.error]).toEqual([401, "invalid_client"]);
     expect((await call("GET", "/oauth/token")).status).toBe(405);
+  },
+
+  async "POST /oauth/introspect"() {
+    const { id, apiKey, token } = await newAgent();
+    const introspect = (by: { id: string; apiKey: string }) =>
+      post("/oauth/introspect", { client_id: by.id, client_secret: by.apiKey, token });
+    expect((await introspect(admin)).body).toMatchObject({ active: true, sub: id, client_id: id });
+    const refused = await introspect({ id, apiKey });
+    expect([refused.status, refused.body.error]).toEqual([403, "insufficient_scope"]);
+    await call("POST", "/agents/revoke-tokens", { token });
+    expect((await introspect(admin)).body).toEqual({ active: false });
+  },
+
+  async "POST /oauth/revoke"() {
+    const { id, apiKey, token, refreshToken } = await newAgent();
+    const revoke = (text: string) => post("/oauth/revoke", { client_id: id, client_secret: apiKey, token: text });
+    for (const text of ["unknown", refreshToken]) {
+      const answer = await revoke(text);
+      expect([answer.status, answer.body]).toEqual([200, {}]);
+    }
+    isError(await call("GET", `/agents/${id}`, { token }), 401, "token_revoked");
   },
 } satisfies Partial<Record<Endpoint, Check>>;

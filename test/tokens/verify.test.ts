@@ -37,7 +37,7 @@ describe("verify", () => {
     expect(payload).toMatchObject({
       sub: id,
       client_id: id,
-      scope: "lab:things:read github:issues:read",
+      scope: "github:issues:read lab:things:read",
       tier: "free",
       jti: expect.stringMatching(/^\w{22}$/),
     });

@@ -1,0 +1,39 @@
+import { admit, authorityOf, bearerToken } from "../access/authenticate.ts";
+import type { Authority } from "../authority/authority.ts";
+import { unlimitedPermissions } from "../grants/grant.ts";
+import { ADMIN } from "../permissions/grammar.ts";
+import { requireClient, type OAuthCall } from "./client.ts";
+import { OAuthError } from "./errors.ts";
+
+/** An agent that calls an endpoint for tokens: as a client, or with an access token of its own. */
+export interface OAuthCaller {
+  readonly agent: { readonly id: string; readonly name: string };
+  readonly permissions: ReadonlySet<string>;
+  readonly isAdmin: boolean;
+  readonly authority: Authority;
+}
+
+/**
+ * Authenticates the caller of the introspection or the revocation endpoint (RFC 7662 §2.1, RFC 7009 §2.1): by an access token in the
+ * Authorization header, or as a client.
+ *
+ * @throws {OAuthError} as `requireClient`.
+ * @throws {ApiError} as `admit`.
+ */
+export async function requireCaller(call: OAuthCall): Promise<OAuthCaller> {
+  if (bearerToken(call.request) !== undefined) {
+    if (["client_secret", "client_assertion"].some((name) => call.form.get(name) !== undefined)) {
+      throw new OAuthError("invalid_request", "The caller authenticates itself in several ways. Use one of them.");
+    }
+    const caller = await admit(call, 0);
+    const { agent, permissions, isAdmin } = caller;
+    return { agent, permissions, isAdmin, authority: authorityOf(caller, isAdmin ? [ADMIN] : []) };
+  }
+  const { agent, keyId } = await requireClient(call);
+  const permissions = new Set(unlimitedPermissions(agent.grants));
+  const isAdmin = permissions.has(ADMIN);
+  // It stands on its key, as a token that the key were given now.
+  const basis = { keyId, tokenId: "" };
+  const authority = { agentId: agent.id, basis, version: agent.tokenVersion, required: isAdmin ? [ADMIN] : [] };
+  return { agent, permissions, isAdmin, authority };
+}

@@ -1,0 +1,81 @@
+import * as z from "zod/mini";
+import { route } from "../access/route.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
+import { endToken, sessionOf } from "../tokens/end-token.ts";
+import { tokenSettings } from "../tokens/issuer.ts";
+import { readRefreshToken } from "../tokens/refresh-token.ts";
+import { cacheSessionEnd } from "../tokens/revocation.ts";
+import { endSession } from "../tokens/sessions.ts";
+import { requireCaller, type OAuthCaller } from "./caller.ts";
+import type { OAuthCall } from "./client.ts";
+import { OAuthError } from "./errors.ts";
+import { CLIENT_PARAMETERS } from "./token.ts";
+
+export const REVOCATION_PATH = "/oauth/revoke";
+
+export const revocationRoutes = [
+  route({
+    method: "POST",
+    path: REVOCATION_PATH,
+    auth: "client",
+    summary:
+      "End a session by its refresh token or one of its access tokens, or a token without a session by itself (RFC 7009); a token that is unknown is no error",
+    form: z.object({
+      token: z.string().check(z.describe("An access token or a refresh token.")),
+      token_type_hint: z.optional(
+        z.string().check(z.describe("`access_token` or `refresh_token`; either is found without it.")),
+      ),
+      ...CLIENT_PARAMETERS,
+    }),
+    response: () => z.object({}),
+    async handle(call) {
+      const caller = await requireCaller(call);
+      const text = call.form.get("token");
+      if (text === undefined) throw new OAuthError("invalid_request", "token is missing.");
+      const { env, config, request, now } = call;
+      const claims = await verifyAccessToken(text, tokenSettings(config, request.url), now);
+      if (typeof claims === "object") {
+        await revokeAccess(call, caller, claims);
+        return {};
+      }
+      const token = await readRefreshToken(text, config.peppers);
+      const session = token && (await sessionOf(env.DB, token));
+      // What is unknown, or has expired, is revoked already (RFC 7009 §2.2).
+      if (token && session) await revokeSession(call, caller, session.agentId, token.sessionId);
+      return {};
+    },
+  }),
+];
+
+/** The tokens of a session end together (RFC 7009 §2.1). A token without a session ends alone. */
+async function revokeAccess(
+  call: OAuthCall,
+  caller: OAuthCaller,
+  { sub, basis, jti, exp }: AccessClaims,
+): Promise<void> {
+  if (basis.sessionId !== undefined) return revokeSession(call, caller, sub, basis.sessionId);
+  requireOwn(caller, sub);
+  await endToken(call.env.DB, { jti, exp }, caller.authority);
+  remember(call, jti);
+  recordInBackground({ ...call, caller }, sub, `token ${jti} revoked by ${caller.agent.id}`);
+}
+
+async function revokeSession(call: OAuthCall, caller: OAuthCaller, agentId: string, sessionId: string): Promise<void> {
+  requireOwn(caller, agentId);
+  if (!(await endSession(call.env.DB, agentId, sessionId, caller.authority))) return;
+  remember(call, sessionId);
+  recordInBackground({ ...call, caller }, agentId, `session ${sessionId} ended by ${caller.agent.id}`);
+}
+
+/** @throws {OAuthError} for a token of another client, which RFC 7009 §2.1 has told to whoever presents it. */
+function requireOwn({ agent, isAdmin }: OAuthCaller, agentId: string): void {
+  if (!isAdmin && agent.id !== agentId) {
+    throw new OAuthError("unauthorized_client", "The token was issued to another client.");
+  }
+}
+
+function remember({ env, config, waitUntil }: OAuthCall, id: string): void {
+  const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
+  waitUntil(cacheSessionEnd(cache, id));
+}

@@ -1,0 +1,61 @@
+import type { Authority } from "../../authority/authority.ts";
+import { batchAsCaller } from "../../authority/batch.ts";
+import { deletedRows, prepare, sql } from "../../database/sql.ts";
+import { DATABASE_NOW } from "../../database/time.ts";
+import type { RefreshToken } from "../refresh-token.ts";
+import { SESSION_STANDS } from "../session-row.ts";
+
+/** Ends a token without a session. @param expiresAt when it would have expired, in milliseconds. */
+export async function insertEndedToken(db: D1Database, jti: string, expiresAt: number, by: Authority): Promise<void> {
+  await batchAsCaller(db, by, [
+    prepare(db, sql`INSERT OR IGNORE INTO ended_tokens (jti, expires_at) VALUES (${jti}, ${expiresAt})`),
+  ]);
+}
+
+/** Deletes up to `limit` ended tokens that have expired at `until`, in milliseconds. Returns how many. */
+export const deleteEndedTokens = (db: D1Database, until: number, limit: number): Promise<number> =>
+  deletedRows(
+    db,
+    sql`DELETE FROM ended_tokens WHERE jti IN (
+      SELECT jti FROM ended_tokens WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit})`,
+  );
+
+/** Deletes up to `limit` proofs that would no longer be accepted at `until`, in milliseconds. Returns how many. */
+export const deleteUsedProofs = (db: D1Database, until: number, limit: number): Promise<number> =>
+  deletedRows(
+    db,
+    sql`DELETE FROM used_proofs WHERE (signer, jti_hash) IN (
+      SELECT signer, jti_hash FROM used_proofs WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit})`,
+  );
+
+/** A session as introspection shows it. Times are milliseconds. */
+export interface IntrospectedSession {
+  readonly agentId: string;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  /** Null for what the agent has. */
+  readonly scope: readonly string[] | null;
+  /** Whether this very refresh token can be used: it is of the present generation, and the session stands. */
+  readonly isActive: boolean;
+}
+
+/** The session of a refresh token, or undefined. */
+export async function readSessionOf(
+  db: D1Database,
+  { sessionId, generation, hash }: Pick<RefreshToken, "sessionId" | "generation" | "hash">,
+): Promise<IntrospectedSession | undefined> {
+  const row = await prepare(
+    db,
+    sql`SELECT s.agent_id, s.created_at, s.expires_at, s.scope,
+        ${SESSION_STANDS} AND s.expires_at > ${DATABASE_NOW} AND s.generation = ${generation} AND s.hash = ${hash} AS is_active
+      FROM sessions s JOIN agents a ON a.id = s.agent_id WHERE s.id = ${sessionId}`,
+  ).first<{ agent_id: string; created_at: number; expires_at: number; scope: string | null; is_active: number }>();
+  if (!row) return undefined;
+  return {
+    agentId: row.agent_id,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    scope: row.scope === null ? null : (JSON.parse(row.scope) as string[]),
+    isActive: row.is_active === 1,
+  };
+}
