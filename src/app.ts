@@ -16,6 +16,7 @@ import { dispatch, methodNotAllowed } from "./api/dispatch.ts";
 import { healthDetailsRoutes } from "./api/health-details.ts";
 import { healthRoutes } from "./api/health.ts";
 import { notFound } from "./http/errors.ts";
+import { mcp } from "./mcp/endpoint.ts";
 import { requestContext, createRequestContext, type AppEnv, type RequestContext } from "./http/request-context.ts";
 import type { Route } from "./access/route.ts";
 import { dispatchForm, formMethodNotAllowed } from "./oauth/dispatch.ts";
@@ -90,6 +91,9 @@ export function createApp(routes: readonly Route[]): Hono<AppEnv> {
     app.get(path, serveAsset);
     app.all(path, methodNotAllowed(["GET"]));
   }
+
+  app.post("/mcp", (c) => mcp(c.get("context")));
+  app.all("/mcp", methodNotAllowed(["POST"]));
 
   // After the routes, so that `/proxy/_explain` and its like win. No service has such a name.
   app.all("/proxy/:service", (c) => proxy(c.get("context")));

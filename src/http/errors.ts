@@ -148,6 +148,7 @@ export const ERRORS = {
     status: 403,
     text: "The change needs a proof by API key that is at most 5 minutes old, or the key in the body.",
   },
+  origin_not_allowed: { status: 403, text: "`/mcp` is not for pages of this origin: see `CORS_ORIGINS`." },
   registration_closed: { status: 403, text: "Only an administrator registers agents here." },
   grant_beyond_caller: { status: 403, text: "The caller cannot grant a permission that it does not have." },
 

@@ -151,6 +151,11 @@ export interface ServiceDefinition {
   readonly refused?: readonly string[];
   /** What grants may limit, by field: `path.owner`, `query.state`, `body.amount`. At a rule that is not listed, a limited grant allows nothing. */
   readonly limits?: Readonly<Record<string, LimitDefinition>>;
+  /**
+   * Beginnings of paths, as rules write them, below which everything is also at another path, as GitHub's repositories are by number. They
+   * are forwarded like the others, and no tool is made of them.
+   */
+  readonly alternativePaths?: readonly string[];
   /** The rules whose body is a file: it is streamed, and a type that the upstream would parse is refused. */
   readonly fileRules?: readonly string[];
   /** `/api`: put in front of a path that does not begin with this segment, so that both spellings match the same rules. */

@@ -20,6 +20,7 @@ const GATEWAY: readonly Visited[] = [
   { method: "GET", path: "/proxy/lab/uncovered", auth: "bearer" },
   { method: "GET", path: "/proxy/github/repos/o/r/issues", auth: "bearer" },
   { method: "GET", path: "/proxy/nobody/things", auth: "bearer" },
+  { method: "POST", path: "/mcp", auth: "bearer" },
 ];
 
 /** The world must not cache token statuses (`STANDING_TTL_SECONDS=0`). Another test covers how long it may. */

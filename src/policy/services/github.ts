@@ -239,6 +239,7 @@ export const github: ServiceDefinition = {
   // Tells which organizations the credential lacks, with a link that would authorize it.
   hiddenResponseHeaders: ["x-github-sso"],
   limits: githubLimits,
+  alternativePaths: [NUMBERED, "/organizations/{organization_id:int}", "/user/{account_id:int}"],
   presets,
   refused,
   rules: [

@@ -121,6 +121,7 @@ export const hubspot: ServiceDefinition = {
   credential: { scheme: "bearer" },
   // HubSpot's own descriptions and clients write some paths with a slash at the end, and a JAX-RS server routes both alike.
   trailingSlash: "optional",
+  alternativePaths: [...ASSOCIATED, ...ASSOCIATIONS].filter((path) => !path.startsWith("/crm/v3/")),
   embeds: {
     associations: embedded(names),
   },
