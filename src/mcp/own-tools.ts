@@ -98,7 +98,7 @@ export const OWN_TOOLS: readonly OwnTool[] = [
       ),
     }),
     async ({ context, caller }, { limit = 20, cursor }) => {
-      const found = await listActivity(context.env.DB, { limit, offset: 0, agentId: caller.agent.id, before: cursor });
+      const found = await listActivity(context.env, { limit, offset: 0, agentId: caller.agent.id, before: cursor });
       const rows = found.activities.slice(0, limit);
       return {
         activity: rows.map(({ id, at, status, message }) => ({
