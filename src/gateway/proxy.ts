@@ -54,7 +54,11 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
   let token: string | undefined;
   // Read once, so that every part of the gateway sees the same token.
   const readToken = () => (token ??= readAgentToken(asked.headers, tokenPlaces, tokenHint));
-  const arrived: RequestContext = { ...incoming, readToken, resource: `${incoming.issuer}/proxy/${asked.service}` };
+  const arrived: RequestContext = {
+    ...incoming,
+    readToken,
+    resource: incoming.resource ?? `${incoming.issuer}/proxy/${asked.service}`,
+  };
   const readMaxAge = config.standingTtl * 1000;
 
   const resolved = resolveRequest(config.services, asked);

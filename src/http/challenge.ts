@@ -49,9 +49,12 @@ function permissionError({ code, fields }: ApiError): string[] {
 /** The path of the metadata of this deployment as a protected resource (RFC 9728 §3.1). That of a service is below it. */
 export const RESOURCE_METADATA_PATH = "/.well-known/oauth-protected-resource";
 
-/** The metadata of the service that a URL is of, or else of the deployment. */
+/** The path of the MCP server, which is a resource of its own. */
+export const MCP_PATH = "/mcp";
+
+/** The metadata of the service or the MCP server that a URL is of, or else of the deployment. */
 function metadataUrl(url: string, { config, issuer }: ChallengedRequest): string {
-  const [, service] = /^[^:]+:\/\/[^/]+\/proxy\/([a-z0-9_-]+)(?:[/?#]|$)/.exec(url) ?? [];
-  const path = service !== undefined && config.services.has(service) ? `/proxy/${service}` : "";
-  return `${issuer}${RESOURCE_METADATA_PATH}${path}`;
+  const [, path = "", service] = /^[^:]+:\/\/[^/]+(\/mcp|\/proxy\/([a-z0-9_-]+))(?:[/?#]|$)/.exec(url) ?? [];
+  const isResource = path === MCP_PATH || (service !== undefined && config.services.has(service));
+  return `${issuer}${RESOURCE_METADATA_PATH}${isResource ? path : ""}`;
 }

@@ -31,7 +31,7 @@ export async function callOperation(
       if (error.status === 401 || error.code === "address_not_allowed") throw error;
       if (error.code === "insufficient_permissions") await refuseNarrowToken(context, operation, error);
     }
-    response = toErrorResponse(error, request, context.requestId);
+    response = toErrorResponse(error, request, context.requestId, context);
   }
   return toToolResult(response, request.url, allowsAnyJson);
 }

@@ -1,5 +1,6 @@
 import { admit, readClaims } from "../access/authenticate.ts";
 import { receiveBody } from "../gateway/request-body.ts";
+import { MCP_PATH } from "../http/challenge.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { toRequest, type ArgumentFault } from "./arguments.ts";
@@ -48,7 +49,9 @@ type Outcome = { readonly result: Readonly<Record<string, unknown>> } | Protocol
  *
  * @throws {ApiError} for what is wrong with the HTTP request and not with the message: 401, 403, 408, 429, 503.
  */
-export async function mcp(incoming: RequestContext): Promise<Response> {
+export async function mcp(arrived: RequestContext): Promise<Response> {
+  // Also for the calls that the gateway makes of it: they are of this resource, whichever service they reach.
+  const incoming = { ...arrived, resource: `${arrived.issuer}${MCP_PATH}` };
   const { request, config } = incoming;
   checkOrigin(incoming);
   await readClaims(incoming);
@@ -75,11 +78,11 @@ export async function mcp(incoming: RequestContext): Promise<Response> {
  *
  * @throws {ApiError} 403 `origin_not_allowed`.
  */
-function checkOrigin({ request, config }: RequestContext): void {
+function checkOrigin({ request, config, issuer }: RequestContext): void {
   const origin = request.headers.get("origin");
   // In development the origin has been checked with the host.
   if (origin === null || config.development || config.corsOrigins.some((one) => one === "*" || one === origin)) return;
-  if (config.issuer !== null && URL.parse(config.issuer)?.origin === origin) return;
+  if (issuer === origin) return;
   throw forbidden(
     "origin_not_allowed",
     "Pages of this origin may not call /mcp. Its operator can add the origin to CORS_ORIGINS.",
