@@ -55,6 +55,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /.well-known/oauth-authorization-server": {},
   "GET /.well-known/oauth-protected-resource": {},
   "GET /.well-known/oauth-protected-resource/proxy/{service}": {},
+  "GET /.well-known/oauth-protected-resource/mcp": {},
   "GET /oauth/authorize": {},
   "POST /oauth/token": {},
   "POST /oauth/introspect": {},

@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { route } from "../access/route.ts";
-import { RESOURCE_METADATA_PATH } from "../http/challenge.ts";
+import { MCP_PATH, RESOURCE_METADATA_PATH } from "../http/challenge.ts";
 import { notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { listService } from "../permissions/catalogue.ts";
@@ -10,6 +10,7 @@ import { OAuthError, toOAuthResponse } from "./errors.ts";
 import { GRANT_TYPE } from "../tokens/authorization-details.ts";
 import { INTROSPECTION_PATH } from "./introspection.ts";
 import { REVOCATION_PATH } from "./revocation.ts";
+import { resourcePaths } from "./resource.ts";
 import { GRANT_TYPES } from "./token.ts";
 
 const url = z.url();
@@ -78,7 +79,7 @@ export const metadataRoutes = [
       revocation_endpoint_auth_methods_supported: AUTH_METHODS,
       revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
       authorization_details_types_supported: [GRANT_TYPE],
-      protected_resources: [issuer, ...[...services.keys()].map((name) => `${issuer}/proxy/${name}`)],
+      protected_resources: [issuer, ...resourcePaths({ services }).map((path) => `${issuer}${path}`)],
     }),
   }),
 
@@ -110,6 +111,17 @@ export const metadataRoutes = [
       if (!call.config.services.has(service)) throw notFound("The service");
       return { ...resourceMetadata(call, `/proxy/${service}`), resource_name: `${service} through AgentAuth` };
     },
+  }),
+
+  route({
+    method: "GET",
+    path: `${RESOURCE_METADATA_PATH}${MCP_PATH}`,
+    auth: "none",
+    ignoresInput: true,
+    summary: "The metadata of the MCP server as a protected resource (RFC 9728)",
+    response: () => protectedResource,
+    cacheControl: CACHE_CONTROL,
+    handle: (call) => ({ ...resourceMetadata(call, MCP_PATH), resource_name: "The MCP server of AgentAuth" }),
   }),
 
   route({

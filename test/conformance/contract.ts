@@ -46,6 +46,8 @@ export const ENDPOINTS = {
   "GET /.well-known/oauth-authorization-server": "none",
   "GET /.well-known/oauth-protected-resource": "none",
   "GET /.well-known/oauth-protected-resource/proxy/{service}": "none",
+  "GET /.well-known/oauth-protected-resource/mcp": "none",
+  "POST /mcp": "bearer",
   "GET /oauth/authorize": "none",
   "POST /oauth/token": "client",
   "POST /oauth/introspect": "client",

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { admin, atLeast, call, isError, newAgent } from "./client.ts";
+import { admin, atLeast, call, exactly, isError, newAgent } from "./client.ts";
 import type { Check, Endpoint } from "./contract.ts";
 
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
@@ -20,6 +20,26 @@ export const oauthEndpoints = {
     const answer = await call("GET", "/.well-known/oauth-protected-resource");
     atLeast(answer, 200, "resource authorization_servers");
     expect(answer.body).toMatchObject({ resource: issuer, authorization_servers: [issuer] });
+  },
+
+  async "GET /.well-known/oauth-protected-resource/mcp"() {
+    const answer = await call("GET", "/.well-known/oauth-protected-resource/mcp");
+    atLeast(answer, 200, "resource authorization_servers bearer_methods_supported");
+    expect(answer.body.resource).toBe(`${(await metadata()).issuer}/mcp`);
+  },
+
+  async "POST /mcp"() {
+    const { token } = await newAgent();
+    const headers = { "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/list" };
+    const _meta = {
+      "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+      "io.modelcontextprotocol/clientCapabilities": {},
+    };
+    const json = { jsonrpc: "2.0", id: 1, method: "tools/list", params: { _meta } };
+    const answer = await call("POST", "/mcp", { token, headers, json });
+    exactly(answer, 200, "jsonrpc id result");
+    const names = answer.body.result.tools.map(({ name }: { name: string }) => name);
+    expect(names).toEqual(expect.arrayContaining(["explain", "my_activity"]));
   },
 
   async "GET /.well-known/oauth-protected-resource/proxy/{service}"() {

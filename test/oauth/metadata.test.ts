@@ -31,7 +31,7 @@ describe("the metadata of the authorization server", () => {
 
 describe("the metadata of a protected resource", () => {
   it("has the URL of the resource, and nothing of a service that is not", async () => {
-    for (const path of ["", "/proxy/github", "/proxy/lab"]) {
+    for (const path of ["", "/proxy/github", "/proxy/lab", "/mcp"]) {
       const { status, body } = await self.call(`/.well-known/oauth-protected-resource${path}`);
       expect([status, body.resource, body.authorization_servers]).toEqual([200, `${ISSUER}${path}`, [ISSUER]]);
     }
