@@ -1,0 +1,137 @@
+import { auth, ClientCredentialsProvider, PrivateKeyJwtProvider } from "@modelcontextprotocol/client";
+import { exportJWK, type CryptoKey } from "jose";
+import * as oauth from "oauth4webapi";
+import * as openid from "openid-client";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startWorker, type Agent, type Worker } from "./support/worker.ts";
+
+/** Others' clients, which know nothing of AgentAuth: each is given the issuer, an agent's id, and its key. */
+let worker: Worker;
+let admin: Agent;
+let agent: Agent;
+let issuer: URL;
+let pair: { publicKey: CryptoKey; privateKey: CryptoKey };
+beforeAll(async () => {
+  worker = await startWorker();
+  [admin, agent] = [await worker.admin(), await worker.agent(["github:issues:read"])];
+  issuer = new URL(worker.url);
+  pair = await oauth.generateKeyPair("ES256", { extractable: true });
+  const jwk = await exportJWK(pair.publicKey);
+  await worker.call(`/agents/${agent.id}/keys`, { method: "POST", token: agent.token, json: { jwk } });
+});
+afterAll(() => worker.stop());
+
+const HTTP = { [oauth.allowInsecureRequests]: true } as const;
+
+/** The status of a call with a token, to an endpoint that only its agent has. */
+const useAtRest = async (token: string) => (await worker.call(`/agents/${agent.id}`, { token })).status;
+
+describe("oauth4webapi", () => {
+  async function discover(): Promise<oauth.AuthorizationServer> {
+    const response = await oauth.discoveryRequest(issuer, { algorithm: "oauth2", ...HTTP });
+    return oauth.processDiscoveryResponse(issuer, response);
+  }
+  const client = () => ({ client_id: agent.id });
+  const grant = async (
+    as: oauth.AuthorizationServer,
+    by: oauth.ClientAuth,
+    parameters: Record<string, string> = {},
+  ) => {
+    const response = await oauth.clientCredentialsGrantRequest(as, client(), by, new URLSearchParams(parameters), HTTP);
+    return oauth.processClientCredentialsResponse(as, client(), response);
+  };
+
+  it.each<[string, () => oauth.ClientAuth]>([
+    ["client_secret_basic", () => oauth.ClientSecretBasic(agent.apiKey)],
+    ["client_secret_post", () => oauth.ClientSecretPost(agent.apiKey)],
+    ["private_key_jwt", () => oauth.PrivateKeyJwt(pair.privateKey)],
+  ])("gets, uses, introspects and revokes a token by %s", async (_, by) => {
+    const as = await discover();
+    const { access_token: token, scope, refresh_token } = await grant(as, by(), { scope: "github:issues:read" });
+    expect([scope, refresh_token, await useAtRest(token)]).toEqual(["github:issues:read", undefined, 200]);
+    const request = new Request(issuer, { headers: { authorization: `Bearer ${token}` } });
+    expect((await oauth.validateJwtAccessToken(as, request, as.issuer, HTTP)).sub).toBe(agent.id);
+
+    const introspect = async () => {
+      const [server, secret] = [{ client_id: admin.id }, oauth.ClientSecretBasic(admin.apiKey)];
+      const response = await oauth.introspectionRequest(as, server, secret, token, HTTP);
+      return oauth.processIntrospectionResponse(as, server, response);
+    };
+    expect(await introspect()).toMatchObject({ active: true, client_id: agent.id, iss: as.issuer });
+    const revoked = await oauth.revocationRequest(as, client(), by(), token, HTTP);
+    expect(await oauth.processRevocationResponse(revoked)).toBeUndefined();
+    expect([await introspect(), await useAtRest(token)]).toEqual([{ active: false }, 401]);
+  });
+
+  it("refreshes a session, and reads the errors and the challenges", async () => {
+    const as = await discover();
+    const secret = oauth.ClientSecretBasic(agent.apiKey);
+    const refresh = async (token: string) => {
+      const response = await oauth.refreshTokenGrantRequest(as, client(), secret, token, HTTP);
+      return oauth.processRefreshTokenResponse(as, client(), response);
+    };
+    const first = await refresh(agent.refreshToken);
+    expect((await refresh(first.refresh_token!)).refresh_token).not.toBe(first.refresh_token);
+    await expect(refresh("rt_guess")).rejects.toMatchObject({ error: "invalid_grant", status: 400 });
+    await expect(grant(as, oauth.ClientSecretBasic("wrong"))).rejects.toMatchObject({
+      cause: [{ scheme: "basic", parameters: { realm: "agentauth" } }],
+    });
+    const refused = await oauth
+      .protectedResourceRequest("garbage", "GET", new URL("/agents", issuer), undefined, undefined, HTTP)
+      .catch((error: unknown) => error);
+    expect(refused).toMatchObject({ cause: [{ scheme: "bearer", parameters: { error: "invalid_token" } }] });
+  });
+
+  it("finds the authorization server from the resource alone", async () => {
+    const resource = new URL("/proxy/github", issuer);
+    const response = await oauth.resourceDiscoveryRequest(resource, HTTP);
+    const metadata = await oauth.processResourceDiscoveryResponse(resource, response);
+    expect(metadata.authorization_servers).toEqual([issuer.origin]);
+  });
+});
+
+describe("openid-client", () => {
+  it("gets, introspects and revokes a token for one service", async () => {
+    const options = { execute: [openid.allowInsecureRequests], algorithm: "oauth2" as const };
+    const config = await openid.discovery(issuer, admin.id, undefined, openid.ClientSecretBasic(admin.apiKey), options);
+    const resource = `${issuer.origin}/proxy/github`;
+    const tokens = await openid.clientCredentialsGrant(config, { resource, scope: "github:issues:read" });
+    expect(tokens).toMatchObject({ token_type: "bearer", scope: "github:issues:read", expires_in: 3600 });
+    expect(await openid.tokenIntrospection(config, tokens.access_token)).toMatchObject({
+      active: true,
+      aud: [resource],
+    });
+    await openid.tokenRevocation(config, tokens.access_token);
+    expect(await openid.tokenIntrospection(config, tokens.access_token)).toEqual({ active: false });
+  });
+});
+
+describe("the client of the Model Context Protocol", () => {
+  const url = () => `${issuer.origin}/proxy/github`;
+  const expectedIssuer = () => issuer.origin;
+
+  it.each(["a secret", "a private key"])(
+    "gets a token for the service with %s, from the service's URL alone",
+    async (by) => {
+      const provider =
+        by === "a secret"
+          ? new ClientCredentialsProvider({
+              clientId: agent.id,
+              clientSecret: agent.apiKey,
+              expectedIssuer: expectedIssuer(),
+            })
+          : new PrivateKeyJwtProvider({
+              clientId: agent.id,
+              privateKey: (await exportJWK(pair.privateKey)) as Record<string, unknown>,
+              algorithm: "ES256",
+              expectedIssuer: expectedIssuer(),
+            });
+      expect(await auth(provider, { serverUrl: url() })).toBe("AUTHORIZED");
+      const token = provider.tokens()!.access_token;
+      // Good for this service, which asks for a permission, and for nothing else.
+      const atService = await worker.call("/proxy/github/repos/o/r/git/refs", { token });
+      expect([atService.status, atService.body.code]).toEqual([403, "insufficient_permissions"]);
+      expect(await useAtRest(token)).toBe(401);
+    },
+  );
+});
