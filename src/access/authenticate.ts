@@ -169,7 +169,8 @@ export async function authenticateRegistrar(context: AuthenticationContext): Pro
   const caller = await admit(context, 0);
   // A registrar can grant no more than it has at the time when the grant is written.
   const required = caller.isAdmin ? [ADMIN] : unlimitedPermissions(caller.agent.grants);
-  return { kind: "agent", permissions: caller.permissions, authority: authorityOf(caller, required) };
+  const { name } = caller.agent;
+  return { kind: "agent", name, permissions: caller.permissions, authority: authorityOf(caller, required) };
 }
 
 /** The error for a token whose status could not be read. A statement that fails by itself is a bug, and stays one. */

@@ -1,5 +1,6 @@
 import { sql } from "../database/sql.ts";
 import { DATABASE_NOW, NEXT_SECOND } from "../database/time.ts";
+import { grantedPermissions } from "../grants/grant-row.ts";
 import { parseGrants, permissionsNow } from "../grants/grant.ts";
 import type { Agent, AgentRateLimit, Status, Tier } from "./agent.ts";
 
@@ -25,6 +26,10 @@ export interface AgentRow {
 /** The columns of {@link AgentRow}, for statements that read `agents a`, alone or in a join. */
 export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.grants, a.grants_version, a.status, a.tier, a.rate_limit, a.allowed_ips,
   a.token_version, a.last_verified_at, a.created_at, a.updated_at, ${DATABASE_NOW} AS read_at`;
+
+/** JSON of what the record of a deletion says of an agent `a`. */
+export const DELETED_JSON = sql`json_object('name', a.name, 'owner_email', a.owner_email, 'permissions', json(${grantedPermissions(sql`a.grants`)}),
+  'status', a.status, 'tier', a.tier)`;
 
 /**
  * SQL that revokes every token and session of an agent: its tokens carry the version that they were issued under. `not_before` is

@@ -1,5 +1,6 @@
 import type { Authority } from "../authority/authority.ts";
 import { newEvent, type Event } from "../outbox/event.ts";
+import { nameOfActor, newEntry, type RecordOrigin } from "../outbox/record.ts";
 import type { AgentFilter } from "./page.ts";
 import { readRevocable, revokeAgents } from "./store/bulk-revoke.ts";
 
@@ -26,7 +27,7 @@ export type BulkRevocation =
 export async function bulkRevoke(
   db: D1Database,
   filter: AgentFilter,
-  { by, now, expected }: { by: Authority; now: number; expected: number | undefined },
+  { by, origin, now, expected }: { by: Authority; origin: RecordOrigin; now: number; expected: number | undefined },
 ): Promise<BulkRevocation> {
   const read = await readRevocable(db, filter, by.agentId, { looked: MAX_REVOCABLE, limit: MAX_REVOKED_AT_ONCE });
   if (read.looked > MAX_REVOCABLE) return { result: "too_broad" };
@@ -44,6 +45,10 @@ export async function bulkRevoke(
     }),
     newEvent("agent.revoked", id, now, { agent_id: id, revoked_at: at, revoked_by: by.agentId }),
   ]);
-  const isDone = await revokeAgents(db, ids, { by, events });
+  const record = newEntry("agent.status_updated", now, origin, {
+    after: { status: "revoked" },
+    message: `status is revoked, set by ${nameOfActor(origin)} with others`,
+  });
+  const isDone = await revokeAgents(db, ids, { by, events, record });
   return isDone ? { result: "revoked", matched, ids } : { result: "unexpected", matched };
 }

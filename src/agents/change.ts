@@ -1,6 +1,7 @@
 import type { Authority } from "../authority/authority.ts";
 import { toPermissionList, type LimitedGrant } from "../grants/grant-row.ts";
 import { newEvent } from "../outbox/event.ts";
+import { nameOfActor, newEntry, type Action, type AuditEntry, type RecordOrigin } from "../outbox/record.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import type { Agent, Status, Tier } from "./agent.ts";
 import {
@@ -23,8 +24,23 @@ export interface AgentChange {
   readonly id: string;
   /** Who makes the change, and the authority that it needs. */
   readonly by: Authority;
+  /** What its record says of the request that makes it. */
+  readonly origin: RecordOrigin;
   /** Milliseconds. */
   readonly now: number;
+}
+
+/**
+ * The record of a change to an agent. What was before is read from the row when the change is written.
+ *
+ * @param more `message`: what happened, to which the record adds who did it.
+ */
+export function changeRecord(
+  { id, origin, now }: Omit<AgentChange, "by">,
+  action: Action,
+  more: Partial<Pick<AuditEntry, "before" | "after" | "keyId" | "sessionId">> & { readonly message: string },
+): AuditEntry {
+  return newEntry(action, now, origin, { agentId: id, ...more, message: `${more.message} by ${nameOfActor(origin)}` });
 }
 
 /**
@@ -38,7 +54,11 @@ export async function setStatus(db: D1Database, change: AgentChange, status: Sta
     const revoked_at = new Date(now).toISOString();
     events.push(newEvent("agent.revoked", id, now, { agent_id: id, revoked_at, revoked_by: by.agentId }));
   }
-  const updated = await updateStatus(db, id, status, { by, events });
+  const record = changeRecord(change, "agent.status_updated", {
+    after: { status },
+    message: `status is ${status}, set`,
+  });
+  const updated = await updateStatus(db, id, status, { by, events, record });
   return toChangeResult(updated, updated.agent?.status === status);
 }
 
@@ -65,8 +85,12 @@ export async function setPermissions(
   const { id, by, now } = change;
   const sorted = [...new Set(permissions)].toSorted();
   const event = newEvent("agent.permissions_updated", id, now, { ...updateData(change), permissions: sorted });
+  const record = changeRecord(change, "agent.permissions_updated", {
+    after: { permissions: sorted },
+    message: `permissions are ${[...new Set(permissions)].join(" ") || "none"}, set`,
+  });
   const list = toPermissionList(sorted, catalogue, now);
-  const updated = await updatePermissions(db, id, list, { by, events: [event] });
+  const updated = await updatePermissions(db, id, list, { by, events: [event], record });
   if (!updated.changed && updated.limited) return { result: "limited_grant", limited: updated.limited };
   return toChangeResult(updated, updated.agent?.status !== "revoked");
 }
@@ -75,7 +99,8 @@ export async function setPermissions(
 export async function setTier(db: D1Database, change: AgentChange, tier: Tier): Promise<AgentChangeResult> {
   const { id, by, now } = change;
   const event = newEvent("agent.tier_updated", id, now, { ...updateData(change), tier });
-  const updated = await updateTier(db, id, tier, { by, events: [event] });
+  const record = changeRecord(change, "agent.tier_updated", { after: { tier }, message: `tier is ${tier}, set` });
+  const updated = await updateTier(db, id, tier, { by, events: [event], record });
   return toChangeResult(updated, updated.agent?.status !== "revoked");
 }
 
@@ -83,9 +108,12 @@ export async function setTier(db: D1Database, change: AgentChange, tier: Tier): 
  * Deletes an agent with its keys and sessions. Its webhooks are deleted once the event has been delivered to them. One D1 round trip,
  * whose work is bounded: of an agent with more sessions, the tokens end, and the sessions have to be deleted before it.
  */
-export function removeAgent(db: D1Database, { id, by, now }: AgentChange): Promise<Removal> {
+export function removeAgent(db: D1Database, change: AgentChange): Promise<Removal> {
+  const { id, by, now } = change;
   const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: by.agentId };
-  return deleteAgent(db, id, by, newEvent("agent.deleted", id, now, data));
+  const event = newEvent("agent.deleted", id, now, data);
+  const record = changeRecord(change, "agent.deleted", { message: "deleted" });
+  return deleteAgent(db, id, { by, event, record });
 }
 
 /** @param isSet whether the agent has the value now, for an update that changed nothing. */

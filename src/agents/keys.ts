@@ -1,7 +1,7 @@
 import type { Peppers } from "../crypto/pepper.ts";
 import { newEvent } from "../outbox/event.ts";
 import { newApiKey, toStoredKey } from "./api-key.ts";
-import type { AgentChange } from "./change.ts";
+import { changeRecord, type AgentChange } from "./change.ts";
 import type { AgentKey } from "./key.ts";
 import type { PagePosition } from "./page.ts";
 import { toStoredPublicKey, type PublicJwk } from "./public-key.ts";
@@ -50,10 +50,11 @@ export const addPublicKey = (
 
 async function addKey(
   db: D1Database,
-  { id, by, now }: AgentChange,
+  change: AgentChange,
   { label, lifeMs, allowedIps }: KeySettings,
   stored: NewStoredKey,
 ): Promise<AddedPublicKey> {
+  const { id, by, now } = change;
   const event = newEvent("agent.key_created", id, now, {
     agent_id: id,
     key_id: stored.id,
@@ -61,7 +62,11 @@ async function addKey(
     created_at: new Date(now).toISOString(),
     created_by: by.agentId,
   });
-  const { key, agent, isKidTaken } = await insertKey(db, id, { key: stored, label, lifeMs, allowedIps, by, event });
+  const record = changeRecord(change, "key.created", {
+    message: `${"jwk" in stored ? "public" : "API"} key ${stored.id} ${"jwk" in stored ? "registered" : "created"}`,
+  });
+  const added = { key: stored, label, lifeMs, allowedIps, by, event, record };
+  const { key, agent, isKidTaken } = await insertKey(db, id, added);
   if (key) return { result: "created", key };
   if (!agent) return { result: "unknown" };
   if (agent.status === "revoked") return { result: "already_revoked" };
@@ -73,18 +78,16 @@ async function addKey(
  *
  * @returns the ids of those sessions, or undefined if the agent has no such key.
  */
-export function deleteKey(
-  db: D1Database,
-  { id, by, now }: AgentChange,
-  keyId: string,
-): Promise<readonly string[] | undefined> {
+export function deleteKey(db: D1Database, change: AgentChange, keyId: string): Promise<readonly string[] | undefined> {
+  const { id, by, now } = change;
   const event = newEvent("agent.key_deleted", id, now, {
     agent_id: id,
     key_id: keyId,
     deleted_at: new Date(now).toISOString(),
     deleted_by: by.agentId,
   });
-  return deleteKeyOf(db, id, keyId, { by, event });
+  const record = changeRecord(change, "key.deleted", { message: `API key ${keyId} deleted` });
+  return deleteKeyOf(db, id, keyId, { by, event, record });
 }
 
 /** One page of the valid keys of an agent, the newest first: one row more than the limit if there are more. Undefined for no agent. */

@@ -8,6 +8,7 @@ import { ADMIN } from "../permissions/grammar.ts";
 import { missingPermissions, isGranted } from "../permissions/match.ts";
 import { newGrant, permissionsNow } from "../grants/grant.ts";
 import { newEvent } from "../outbox/event.ts";
+import { newEntry, type RecordOrigin } from "../outbox/record.ts";
 import type { Agent } from "./agent.ts";
 import type { Metadata } from "./details.ts";
 import { newApiKey, toStoredKey } from "./api-key.ts";
@@ -20,7 +21,12 @@ export type Registrar =
   | { readonly kind: "stranger" }
   /** The holder of `ADMIN_BOOTSTRAP_TOKEN`. */
   | { readonly kind: "bootstrap" }
-  | { readonly kind: "agent"; readonly permissions: ReadonlySet<string>; readonly authority: Authority };
+  | {
+      readonly kind: "agent";
+      readonly name: string;
+      readonly permissions: ReadonlySet<string>;
+      readonly authority: Authority;
+    };
 
 export type RegistrationDecision =
   | { readonly verdict: "accepted"; readonly status: "active" | "inactive" }
@@ -74,7 +80,7 @@ export async function createAgent(
   { name, ownerEmail, description, permissions, metadata, allowedIps, keyLifeMs }: NewAgent,
   status: "active" | "inactive",
   registrar: Registrar,
-  { peppers, catalogue, now }: { peppers: Peppers; catalogue: Catalogue; now: number },
+  { peppers, catalogue, now, origin }: { peppers: Peppers; catalogue: Catalogue; now: number; origin: RecordOrigin },
 ): Promise<{ agent: Agent; apiKey: string }> {
   const grants = [...new Set(permissions)].map((one) => newGrant(unlimited(one), catalogue, now));
   const agent: Agent = {
@@ -103,6 +109,23 @@ export async function createAgent(
   const by = registrar.kind === "agent" ? registrar.authority : undefined;
   const isApproved = registrar.kind === "bootstrap" || by?.required.includes(ADMIN) === true;
   const key = { ...(await toStoredKey(apiKey, peppers)), lifeMs: keyLifeMs };
-  await insertAgent(db, { agent, description, metadata, key, event, registrar: registrar.kind, isApproved }, by);
+  const record = newEntry("agent.registered", now, origin, {
+    agentId: agent.id,
+    after: {
+      name,
+      owner_email: ownerEmail,
+      description,
+      permissions: agent.permissions,
+      metadata,
+      allowed_ips: allowedIps,
+      status,
+      tier: agent.tier,
+      key_id: key.id,
+      key_expires_in: keyLifeMs === null ? null : keyLifeMs / 1000,
+    },
+    message: "registered",
+  });
+  const row = { agent, description, metadata, key, event, record, registrar: registrar.kind, isApproved };
+  await insertAgent(db, row, by);
   return { agent, apiKey };
 }

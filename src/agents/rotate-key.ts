@@ -2,7 +2,7 @@ import type { Peppers } from "../crypto/pepper.ts";
 import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
 import { newApiKey, toStoredKey } from "./api-key.ts";
-import type { AgentChange } from "./change.ts";
+import { changeRecord, type AgentChange } from "./change.ts";
 import { replaceKey } from "./store/keys.ts";
 
 export interface Rotation {
@@ -30,16 +30,18 @@ export type RotatedKey =
  */
 export async function rotateKey(
   db: D1Database,
-  { id, by, now }: AgentChange,
+  change: AgentChange,
   { keyId, overlapMs }: Rotation,
   peppers: Peppers,
 ): Promise<RotatedKey> {
+  const { id, by, now } = change;
   const apiKey = newApiKey();
   const { rotatedAt, agent, keyExists, endedSessions } = await replaceKey(db, id, {
     key: await toStoredKey(apiKey, peppers),
     keyId,
     overlapMs,
     by,
+    record: changeRecord(change, "key.rotated", { message: "API key rotated" }),
     event: newEvent("agent.key_rotated", id, now, {
       agent_id: id,
       rotated_at: new Date(now).toISOString(),

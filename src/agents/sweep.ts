@@ -1,4 +1,5 @@
 import { newEvent } from "../outbox/event.ts";
+import { newEntry, SYSTEM_ORIGIN } from "../outbox/record.ts";
 import { deleteExpiredKeys } from "./store/keys.ts";
 import { deleteUnapproved, findUnapproved } from "./store/unapproved.ts";
 
@@ -19,6 +20,7 @@ export async function sweepUnapproved(db: D1Database, days: number, now: number,
   const events = ids.map((id) =>
     newEvent("agent.deleted", id, now, { agent_id: id, deleted_at, deleted_by: "agentauth" }),
   );
-  await deleteUnapproved(db, ids, events);
+  const message = `deleted by agentauth: not approved within ${days} days`;
+  await deleteUnapproved(db, ids, events, newEntry("agent.deleted", now, SYSTEM_ORIGIN, { message }));
   return ids.length;
 }

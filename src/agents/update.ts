@@ -1,5 +1,5 @@
 import { newEvent } from "../outbox/event.ts";
-import type { AgentChange } from "./change.ts";
+import { changeRecord, type AgentChange } from "./change.ts";
 import type { DetailedAgent, Profile } from "./details.ts";
 import { updateProfile } from "./store/profile.ts";
 
@@ -18,17 +18,22 @@ export type ProfileResult =
  */
 export async function updateAgent(
   db: D1Database,
-  { id, by, now }: AgentChange,
+  change: AgentChange,
   profile: Profile,
   fields: readonly string[],
 ): Promise<ProfileResult> {
+  const { id, by, now } = change;
   const event = newEvent("agent.updated", id, now, {
     agent_id: id,
     updated_at: new Date(now).toISOString(),
     updated_by: by.agentId,
     fields: [...fields],
   });
-  const { changed, found } = await updateProfile(db, id, profile, { by, event });
+  const { changed, found } = await updateProfile(db, id, profile, {
+    by,
+    event,
+    record: changeRecord(change, "agent.updated", { message: `${fields.join(", ")} changed` }),
+  });
   if (!found) return { result: "unknown" };
   if (!changed && found.agent.status === "revoked") return { result: "already_revoked" };
   return { result: changed ? "changed" : "unchanged", ...found };

@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import { originOf } from "../access/origin.ts";
 import { route, type Call } from "../access/route.ts";
 import { STATUSES, TIERS, type Status } from "../agents/agent.ts";
 import { hasRecentProof, requireRecentProof } from "../access/recent-proof.ts";
@@ -6,7 +7,6 @@ import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeR
 import { validatePermissions } from "../agents/grants.ts";
 import type { LimitedGrant } from "../grants/grant-row.ts";
 import { rotateKey } from "../agents/rotate-key.ts";
-import { recordInBackground } from "../audit/record.ts";
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
 import { cacheAgentRevocation, cacheSessionEnd } from "../tokens/revocation.ts";
 import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
@@ -85,7 +85,7 @@ export const agentChangeRoutes = [
     response: changedAgent,
     async handle(call) {
       const { tier } = call.body;
-      return toChangeResponse(call, await setTier(call.env.DB, toAgentChange(call), tier), `tier is ${tier}`);
+      return toChangeResponse(await setTier(call.env.DB, toAgentChange(call), tier), `tier is ${tier}`);
     },
   }),
 
@@ -103,7 +103,7 @@ export const agentChangeRoutes = [
       if (faults.length > 0) throw invalidPermissions(faults);
       const changed = await setPermissions(env.DB, toAgentChange(call), body.permissions, config.catalogue);
       if (changed.result === "limited_grant") throw limitedGrant(changed.limited);
-      return toChangeResponse(call, changed, `permissions are ${body.permissions.join(" ") || "none"}`);
+      return toChangeResponse(changed, `permissions are ${body.permissions.join(" ") || "none"}`);
     },
   }),
 
@@ -154,7 +154,6 @@ export const agentChangeRoutes = [
       const atOnce = body.overlap_seconds === 0;
       if (atOnce && !rotation.keyId) cacheRevocation(call, agent.id, agent.tokenVersion);
       cacheSessionEnds(call, endedSessions);
-      recordInBackground(call, agent.id, `API key rotated by ${call.caller.agent.id}`);
       return {
         success: true,
         message: atOnce
@@ -170,11 +169,9 @@ export const agentChangeRoutes = [
 /** A call that changes the agent which `{id}` names. */
 type ChangeCall = Call<"self", "/agents/{id}">;
 
-export const toAgentChange = ({
-  authority,
-  params,
-  now,
-}: Pick<ChangeCall, "authority" | "params" | "now">): AgentChange => ({ id: params.id, by: authority, now });
+export const toAgentChange = (
+  call: Pick<ChangeCall, "authority" | "caller" | "params" | "ipAddress" | "requestId" | "now">,
+): AgentChange => ({ id: call.params.id, by: call.authority, origin: originOf(call), now: call.now });
 
 /** Tells every location, in the background, that the agent's tokens of older versions have ended. */
 export function cacheRevocation(
@@ -223,7 +220,7 @@ async function suspendInstead(call: ChangeCall) {
   const changed = await applyStatus(call, "suspended");
   // Who repeats a revocation is told that it has happened.
   if (changed.result === "already_revoked") return changeStatus(call, "revoked");
-  const response = toChangeResponse(call, changed, "status is suspended");
+  const response = toChangeResponse(changed, "status is suspended");
   return {
     ...response,
     message:
@@ -239,17 +236,12 @@ async function applyStatus(call: ChangeCall, status: Status): Promise<AgentChang
 }
 
 const changeStatus = async (call: ChangeCall, status: Status) =>
-  toChangeResponse(call, await applyStatus(call, status), `status is ${status}`);
+  toChangeResponse(await applyStatus(call, status), `status is ${status}`);
 
 /** @throws {ApiError} 404 or 409 if nothing could be changed. */
-function toChangeResponse(
-  call: ChangeCall,
-  changed: AgentChangeResult,
-  what: string,
-): z.input<ReturnType<typeof changedAgent>> {
+function toChangeResponse(changed: AgentChangeResult, what: string): z.input<ReturnType<typeof changedAgent>> {
   if (changed.result === "unknown" || changed.result === "already_revoked") throw changeRefused(changed.result);
   const { agent } = changed;
-  if (changed.result === "changed") recordInBackground(call, agent.id, `${what}, set by ${call.caller.agent.id}`);
   return {
     success: true,
     message:

@@ -5,7 +5,6 @@ import { validatePermissions } from "../agents/grants.ts";
 import type { Profile } from "../agents/details.ts";
 import { updateAgent } from "../agents/update.ts";
 import { requireRecentProof } from "../access/recent-proof.ts";
-import { recordInBackground } from "../audit/record.ts";
 import { badRequest, forbidden } from "../http/errors.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { readableText } from "../validation/readable-text.ts";
@@ -86,9 +85,6 @@ export const agentUpdateRoutes = [
       const updated = await updateAgent(env.DB, { ...toAgentChange(call), by }, profile, fields);
       if (updated.result === "unknown" || updated.result === "already_revoked") throw changeRefused(updated.result);
       const what = fields.join(", ");
-      if (updated.result === "changed") {
-        recordInBackground(call, updated.agent.id, `${what} changed by ${caller.agent.id}`);
-      }
       return {
         success: true,
         message:

@@ -1,10 +1,10 @@
 import * as z from "zod/mini";
+import { originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
 import { removeAgent } from "../agents/change.ts";
 import { fromCursor, toCursor, type AgentFilter } from "../agents/page.ts";
 import { findAgent, listAgents } from "../agents/read.ts";
 import { createAgent, decideRegistration } from "../agents/register.ts";
-import { recordInBackground } from "../audit/record.ts";
 import { deleteSomeSessions } from "../tokens/delete.ts";
 import { forbidden, notFound, unavailable } from "../http/errors.ts";
 import { readableText } from "../validation/readable-text.ts";
@@ -102,8 +102,8 @@ export const agentRoutes = [
         peppers: config.peppers,
         catalogue: config.catalogue,
         now,
+        origin: originOf(call),
       });
-      recordInBackground(call, agent.id, "registered");
       return {
         success: true,
         message:
@@ -205,7 +205,6 @@ export const agentRoutes = [
       }
       if (removal.result === "unknown") throw notFound("The agent");
       cacheRevocation(call, change.id, removal.tokenVersion);
-      recordInBackground(call, change.by.agentId, `deleted agent ${change.id}`);
       return { success: true, message: `Agent ${change.id} is deleted.` };
     },
   }),

@@ -1,8 +1,8 @@
 import * as z from "zod/mini";
+import { originOf } from "../access/origin.ts";
 import { requireRecentProof } from "../access/recent-proof.ts";
 import { route } from "../access/route.ts";
 import { bulkRevoke, MAX_REVOCABLE, MAX_REVOKED_AT_ONCE } from "../agents/bulk-revoke.ts";
-import { recordActivities, recordInBackground } from "../audit/record.ts";
 import { badRequest, conflict } from "../http/errors.ts";
 import { ownKeySchema } from "./agent-changes.ts";
 import { agentFilter, toFilter } from "./agent-filter.ts";
@@ -37,7 +37,7 @@ export const bulkRevokeRoutes = [
         remaining: z.int().check(z.describe("How many are left: `expected` of the next call.")),
       }),
     async handle(call) {
-      const { env, body, caller, now } = call;
+      const { env, body, now } = call;
       const filter = toFilter(body.filter);
       if (Object.values(filter).every((value) => value === undefined)) {
         throw badRequest("The filter is empty. Name which agents, for example by status or owner_email.", [
@@ -50,7 +50,8 @@ export const bulkRevokeRoutes = [
         ]);
       }
       const by = body.dry_run ? call.authority : await requireRecentProof(call, body.api_key);
-      const result = await bulkRevoke(env.DB, filter, { by, now, expected: body.dry_run ? undefined : body.expected });
+      const expected = body.dry_run ? undefined : body.expected;
+      const result = await bulkRevoke(env.DB, filter, { by, origin: originOf(call), now, expected });
       switch (result.result) {
         case "too_broad":
           throw badRequest(
@@ -74,10 +75,6 @@ export const bulkRevokeRoutes = [
         case "revoked": {
           const { matched, ids } = result;
           const remaining = matched - ids.length;
-          const message = `status is revoked, set by ${caller.agent.id} with others`;
-          const activity = { at: now, ipAddress: call.ipAddress, status: "success", message, known: true } as const;
-          call.waitUntil(recordActivities(env, ids, { ...activity, byOther: true }));
-          recordInBackground(call, caller.agent.id, `revoked ${ids.length} agents by ${JSON.stringify(body.filter)}`);
           return {
             success: true,
             message:

@@ -5,7 +5,6 @@ import { MAX_KEYS_PER_AGENT, type AgentKey } from "../agents/key.ts";
 import { addPublicKey, createKey, deleteKey, listKeys } from "../agents/keys.ts";
 import { fromCursor } from "../agents/page.ts";
 import { KEY_ALGORITHMS, readPublicJwk, type ReceivedJwk } from "../agents/public-key.ts";
-import { recordInBackground } from "../audit/record.ts";
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
 import { readableLine } from "../validation/readable-text.ts";
 import { cacheSessionEnds, changeRefused, ownKeySchema, toAgentChange } from "./agent-changes.ts";
@@ -125,7 +124,6 @@ export const keyRoutes = [
         const { jwk } = await parseJwk(body.jwk);
         const added = await addPublicKey(env.DB, change, settings, jwk);
         if (added.result !== "created") throw keyRefused(added.result);
-        recordInBackground(call, call.params.id, `public key ${added.key.id} registered by ${call.caller.agent.id}`);
         return {
           success: true,
           message: "Public key registered. Assertions that are signed with its private key are accepted from now on.",
@@ -136,7 +134,6 @@ export const keyRoutes = [
       const created = await createKey(env.DB, change, settings, config.peppers);
       if (created.result !== "created") throw keyRefused(created.result);
       const { key, apiKey } = created;
-      recordInBackground(call, call.params.id, `API key ${key.id} created by ${call.caller.agent.id}`);
       return {
         success: true,
         message: "Key created. Keep it: it is not shown again.",
@@ -159,7 +156,6 @@ export const keyRoutes = [
       const ended = await deleteKey(env.DB, toAgentChange({ ...call, authority }), params.key_id);
       if (!ended) throw notFound("The key");
       cacheSessionEnds(call, ended);
-      recordInBackground(call, params.id, `API key ${params.key_id} deleted by ${call.caller.agent.id}`);
       return { success: true, message: `The key is deleted, and ${ended.length} sessions that it opened have ended.` };
     },
   }),

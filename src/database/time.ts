@@ -1,4 +1,4 @@
-import { integer, sql } from "./sql.ts";
+import { integer, sql, type Sql } from "./sql.ts";
 
 /**
  * SQL for the database's own time, in milliseconds. Times that are written by one Worker and compared by another come from this
@@ -16,3 +16,6 @@ export const NEXT_SECOND = sql`(CAST(unixepoch('subsec') AS INTEGER) + 1)`;
  * whose clock is a little behind.
  */
 export const MAX_CLOCK_STEP = integer(2000);
+
+/** SQL for a time as RFC 3339 has it, as every answer shows times. Null stays null. @param ms SQL for milliseconds. */
+export const toTimestamp = (ms: Sql): Sql => sql`strftime('%Y-%m-%dT%H:%M:%fZ', ${ms} / 1000.0, 'unixepoch')`;

@@ -14,6 +14,10 @@ const HAS_ENDED = sql`coalesce(g.value ->> 'expires_at' <= ${DATABASE_NOW}, 0)`;
 const PERMISSION = sql`g.value ->> 'permission'`;
 const GRANTS = sql`json_each(agents.grants) g`;
 
+/** SQL for a JSON array of the permissions of grants that have not ended, limited ones among them, as a text. @param grants SQL for the grants. */
+export const grantedPermissions = (grants: Sql): Sql =>
+  sql`(SELECT json_group_array(${PERMISSION}) FROM json_each(${grants}) g WHERE NOT ${HAS_ENDED})`;
+
 /** SQL for the text of `agents.grants` with new grants. @param creator SQL for the JSON of who makes them, or for NULL. */
 export const newGrantsJson = (grants: readonly Grant[], creator: Sql): Sql =>
   sql`(SELECT json_group_array(json_set(n.value, '$.created_by', json(${creator}))) FROM json_each(${serializeGrants(grants)}) n)`;

@@ -1,8 +1,5 @@
 import type { Actor } from "../authority/actor-row.ts";
-import { prepare, sql } from "../database/sql.ts";
 import { timeOrderedId, toHex } from "../crypto/random.ts";
-import { findChanged } from "./store.ts";
-import type { ChangedRow } from "./change.ts";
 
 /** Everything that the audit log records, as `room.verb`. */
 export const ACTIONS = [
@@ -103,6 +100,10 @@ export const SYSTEM_ORIGIN: RecordOrigin = {
   sessionId: null,
 };
 
+/** The id of who acts, for a record's message, or what it is if it has none. */
+export const nameOfActor = ({ actor }: Pick<RecordOrigin, "actor">): string =>
+  actor === null ? "a stranger" : (actor.id ?? (actor.type === "system" ? "agentauth" : `the ${actor.type} token`));
+
 /** The prefix of a record's id. */
 export const RECORD_ID_PREFIX = "aud_";
 
@@ -142,18 +143,8 @@ export function newEntry(
   origin: RecordOrigin,
   more: Partial<Omit<AuditEntry, "action" | "at" | "random" | keyof RecordOrigin>>,
 ): AuditEntry {
-  const random = toHex(crypto.getRandomValues(new Uint8Array(32)));
-  return { ...NOTHING, id: newRecordId(at), ...origin, ...more, action, at, random };
+  return { ...NOTHING, id: newRecordId(at), ...origin, ...more, action, at, random: newRandom() };
 }
 
-/**
- * The statement that puts an entry into the outbox of the audit log if its change happened. It belongs into the D1 batch of the change,
- * after the statement that writes the change's id.
- */
-export const insertRecord = (db: D1Database, entry: AuditEntry, change: ChangedRow): D1PreparedStatement =>
-  prepare(
-    db,
-    sql`INSERT OR IGNORE INTO audit_outbox (agent_id, id, part, at, ready_at, entry)
-      SELECT ${entry.agentId ?? ""}, ${entry.id}, ${entry.part}, ${entry.at}, ${entry.at}, ${JSON.stringify(entry)}
-      WHERE EXISTS (${findChanged(change)})`,
-  );
+/** The `random` of a new entry. */
+export const newRandom = (): string => toHex(crypto.getRandomValues(new Uint8Array(32)));

@@ -5,6 +5,7 @@ import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { unlimitedPermissions } from "../../grants/grant.ts";
 import {
+  grantedPermissions,
   limitedGrants,
   newGrantsJson,
   setPermissionList,
@@ -14,7 +15,9 @@ import {
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
-import { AGENT_COLUMNS, END_TOKENS, toAgent, toJson, type AgentRow } from "../agent-row.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecord, insertRecordOf } from "../../outbox/records.ts";
+import { AGENT_COLUMNS, DELETED_JSON, END_TOKENS, toAgent, toJson, type AgentRow } from "../agent-row.ts";
 import type { Agent, Status } from "../agent.ts";
 import type { StoredKey } from "../api-key.ts";
 import type { Metadata } from "../details.ts";
@@ -26,6 +29,7 @@ export interface NewAgentRow {
   /** The agent's first key, and how long it is valid, in milliseconds; null: until it is rotated. */
   readonly key: StoredKey & { readonly lifeMs: number | null };
   readonly event: Event;
+  readonly record: AuditEntry;
   /** Who registers it. `by` is the authority of a registrar that is an agent. */
   readonly registrar: "stranger" | "bootstrap" | "agent";
   /** Whether the registrar is one that approves agents. */
@@ -35,7 +39,7 @@ export interface NewAgentRow {
 /** Inserts an agent with its first key. */
 export async function insertAgent(
   db: D1Database,
-  { agent, description, metadata, key, event, registrar, isApproved }: NewAgentRow,
+  { agent, description, metadata, key, event, record, registrar, isApproved }: NewAgentRow,
   by: Authority | undefined,
 ): Promise<void> {
   const changeId = newChangeId();
@@ -57,6 +61,7 @@ export async function insertAgent(
           ${key.lifeMs === null ? sql`NULL` : sql`${DATABASE_NOW} + ${key.lifeMs}`})`,
     ),
     insertEvent(db, event, { table: "agents", id, changeId }),
+    insertRecord(db, record, { table: "agents", id, changeId }),
   ]);
 }
 
@@ -73,10 +78,22 @@ export interface UpdatedAgent {
 interface Announced {
   readonly by: Authority;
   readonly events: readonly Event[];
+  readonly record: AuditEntry;
+}
+
+interface Update {
+  readonly set: Sql;
+  readonly when: Sql;
+  /** JSON of what the change replaces. */
+  readonly before: Sql;
+  /** The record's action, if it depends on the row. */
+  readonly action?: Sql;
+  /** A query that runs after the update. Its first row is returned. */
+  readonly read?: Sql;
 }
 
 /**
- * Updates an agent if `when` is true of it, and inserts the events of the change. If two callers set the same value at once, the first
+ * Updates an agent if `when` is true of it, and inserts the events and the record of the change. If two callers set the same value at once, the first
  * changes the row and writes the events. For the second, `when` is false, and it writes nothing.
  *
  * @param read a query that runs after the update. Its first row is returned.
@@ -84,11 +101,13 @@ interface Announced {
 async function updateAgent<Row = never>(
   db: D1Database,
   id: string,
-  { set, when, read }: { set: Sql; when: Sql; read?: Sql },
-  { by, events }: Announced,
+  { set, when, before, action, read }: Update,
+  { by, events, record }: Announced,
 ): Promise<UpdatedAgent & { readonly read: Row | undefined }> {
   const changeId = newChangeId();
-  const results = await batchAsCaller<AgentRow>(db, by, [
+  const from = sql`FROM agents WHERE id = ${id} AND ${when}`;
+  const [, update, ...results] = await batchAsCaller<AgentRow>(db, by, [
+    insertRecordOf(db, record, { from, fields: { before, ...(action && { action }) } }),
     prepare(
       db,
       sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId} WHERE id = ${id} AND ${when}`,
@@ -97,11 +116,11 @@ async function updateAgent<Row = never>(
     selectAgent(db, id),
     ...(read ? [prepare(db, read)] : []),
   ]);
-  const row = results[events.length + 1]!.results[0];
+  const row = results[events.length]!.results[0];
   return {
-    changed: results[0]!.meta.changes > 0,
+    changed: update!.meta.changes > 0,
     agent: row && toAgent(row),
-    read: results[events.length + 2]?.results[0] as Row | undefined,
+    read: results[events.length + 1]?.results[0] as Row | undefined,
   };
 }
 
@@ -110,12 +129,15 @@ export function updateStatus(db: D1Database, id: string, status: Status, change:
   const also =
     status === "active" ? sql`, approved_by = coalesce(approved_by, ${actorJson(change.by)})` : sql`, ${END_TOKENS}`;
   const when = sql`status NOT IN (${status}, 'revoked')`;
-  return updateAgent(db, id, { set: sql`status = ${status}${also}`, when }, change);
+  const before = sql`json_object('status', status)`;
+  const action = status === "active" && sql`iif(approved_by IS NULL, 'agent.approved', 'agent.status_updated')`;
+  return updateAgent(db, id, { set: sql`status = ${status}${also}`, when, before, ...(action && { action }) }, change);
 }
 
 /** Sets the tier unless the agent has it already or is revoked. */
 export function updateTier(db: D1Database, id: string, tier: string, change: Announced): Promise<UpdatedAgent> {
-  return updateAgent(db, id, { set: sql`tier = ${tier}`, when: sql`tier <> ${tier} AND status <> 'revoked'` }, change);
+  const when = sql`tier <> ${tier} AND status <> 'revoked'`;
+  return updateAgent(db, id, { set: sql`tier = ${tier}`, when, before: sql`json_object('tier', tier)` }, change);
 }
 
 /**
@@ -132,7 +154,8 @@ export async function updatePermissions(
   const { set, differs } = setPermissionList(list, actorJson(change.by));
   const limited = limitedGrants(id, list);
   const when = sql`status <> 'revoked' AND ${differs} AND NOT EXISTS (${limited})`;
-  const { read, ...updated } = await updateAgent<LimitedGrant>(db, id, { set, when, read: limited }, change);
+  const before = sql`json_object('permissions', json(${grantedPermissions(sql`agents.grants`)}))`;
+  const { read, ...updated } = await updateAgent<LimitedGrant>(db, id, { set, when, before, read: limited }, change);
   return { ...updated, limited: read };
 }
 
@@ -150,13 +173,17 @@ const MAX_ROWS_OF_AGENT = 2000;
  * Deletes an agent, by foreign keys its API keys and sessions, and by triggers its webhooks, once they have received the event. Its
  * tokens end also if it is not deleted, because it has too many sessions.
  */
-export async function deleteAgent(db: D1Database, id: string, by: Authority, event: Event): Promise<Removal> {
+export async function deleteAgent(
+  db: D1Database,
+  id: string,
+  { by, event, record }: { by: Authority; event: Event; record: AuditEntry },
+): Promise<Removal> {
   const changeId = newChangeId();
   const most = integer(MAX_ROWS_OF_AGENT);
   const isSmall = sql`(SELECT count(*) FROM (SELECT 1 FROM sessions WHERE agent_id = ${id} LIMIT ${most} + 1)) <= ${most}
     AND (SELECT count(*) FROM (SELECT 1 FROM refresh_families f LEFT JOIN refresh_tokens t ON t.family_id = f.id
       WHERE f.agent_id = ${id} LIMIT ${most} + 1)) <= ${most}`;
-  const [update, , deletion] = await batchAsCaller<{ token_version: number }>(db, by, [
+  const [update, , , deletion] = await batchAsCaller<{ token_version: number }>(db, by, [
     // A deleted row has no change id that the events could depend on, so it is written just before the deletion.
     prepare(
       db,
@@ -164,6 +191,10 @@ export async function deleteAgent(db: D1Database, id: string, by: Authority, eve
         RETURNING token_version`,
     ),
     insertEvent(db, event, { table: "agents", id, changeId }),
+    insertRecordOf(db, record, {
+      from: sql`FROM agents a WHERE a.id = ${id} AND a.change_id = ${changeId}`,
+      fields: { before: DELETED_JSON },
+    }),
     prepare(db, sql`DELETE FROM agents WHERE id = ${id} AND change_id = ${changeId} RETURNING token_version`),
   ]);
   const row = update!.results[0];

@@ -5,6 +5,8 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvents } from "../../outbox/outbox.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecordsOf } from "../../outbox/records.ts";
 import { END_TOKENS } from "../agent-row.ts";
 import type { AgentFilter } from "../page.ts";
 import { toSelection } from "./filter.ts";
@@ -44,16 +46,20 @@ export async function readRevocable(
 export async function revokeAgents(
   db: D1Database,
   ids: readonly string[],
-  { by, events }: { by: Authority; events: readonly Event[] },
+  { by, events, record }: { by: Authority; events: readonly Event[]; record: AuditEntry },
 ): Promise<boolean> {
   const changeId = newChangeId();
   const these = sql`(SELECT value FROM json_each(${JSON.stringify(ids)}))`;
-  const [update] = await batchAsCaller(db, by, [
+  const areAll = sql`(SELECT count(*) FROM agents o WHERE o.id IN ${these} AND o.status <> 'revoked') = ${ids.length}`;
+  const [, update] = await batchAsCaller(db, by, [
+    insertRecordsOf(db, ids, record, {
+      where: sql`a.status <> 'revoked' AND ${areAll}`,
+      fields: { before: sql`json_object('status', a.status)` },
+    }),
     prepare(
       db,
       sql`UPDATE agents SET status = 'revoked', ${END_TOKENS}, updated_at = ${DATABASE_NOW}, change_id = ${changeId}
-        WHERE id IN ${these} AND status <> 'revoked'
-          AND (SELECT count(*) FROM agents o WHERE o.id IN ${these} AND o.status <> 'revoked') = ${ids.length}
+        WHERE id IN ${these} AND status <> 'revoked' AND ${areAll}
         RETURNING id`,
     ),
     insertEvents(db, events, changeId),

@@ -2,10 +2,12 @@ import { actorJson, toActor } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { deletedRows, prepare, sql } from "../../database/sql.ts";
-import { DATABASE_NOW } from "../../database/time.ts";
+import { DATABASE_NOW, toTimestamp } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import { AGENT_COLUMNS, END_TOKENS, toAgent, toJson, toList, type AgentRow } from "../agent-row.ts";
 import type { Agent } from "../agent.ts";
 import type { StoredKey } from "../api-key.ts";
@@ -29,6 +31,11 @@ interface KeyRow {
 
 const KEY_COLUMNS = sql`k.id, k.type, k.label, k.hint, k.created_by, k.created_at, k.expires_at, k.last_used_at, k.allowed_ips,
   k.jwk`;
+
+/** JSON of what a record says of a key `k`: everything but what is secret. */
+const KEY_JSON = sql`json_object('id', k.id, 'type', k.type, 'label', k.label, 'expires_at', ${toTimestamp(sql`k.expires_at`)},
+  'allowed_ips', json(k.allowed_ips), 'kid', k.kid)`;
+
 const IS_VALID = sql`(k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
 
 const toKey = (row: KeyRow): AgentKey => ({
@@ -73,6 +80,7 @@ export interface AddedKey {
   readonly allowedIps: readonly string[] | null;
   readonly by: Authority;
   readonly event: Event;
+  readonly record: AuditEntry;
 }
 
 /**
@@ -82,7 +90,7 @@ export interface AddedKey {
 export async function insertKey(
   db: D1Database,
   id: string,
-  { key, label, lifeMs, allowedIps, by, event }: AddedKey,
+  { key, label, lifeMs, allowedIps, by, event, record }: AddedKey,
 ): Promise<{ key: AgentKey | undefined; agent: Agent | undefined; isKidTaken: boolean }> {
   const changeId = newChangeId();
   const expiresAt = lifeMs === null ? sql`NULL` : sql`${DATABASE_NOW} + ${lifeMs}`;
@@ -92,7 +100,7 @@ export async function insertKey(
       ? sql`'jwk', NULL, NULL, ${JSON.stringify(key.jwk)}, ${kid}`
       : sql`'secret', ${key.hash}, ${key.pepperId}, NULL, NULL`;
   const isKidTaken = sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.agent_id = ${id} AND k.kid = ${kid} AND k.id <> ${key.id})`;
-  const [, , inserted, agents] = await batchAsCaller<KeyRow & AgentRow & { kid_taken: number }>(db, by, [
+  const [, , , inserted, agents] = await batchAsCaller<KeyRow & AgentRow & { kid_taken: number }>(db, by, [
     prepare(
       db,
       sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, jwk, kid, hint, label, created_by, created_at, expires_at,
@@ -103,6 +111,7 @@ export async function insertKey(
           AND (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND ${IS_VALID}) < ${MAX_KEYS_PER_AGENT}`,
     ),
     insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),
+    insertRecordOf(db, record, { from: sql`FROM api_keys k WHERE k.id = ${key.id}`, fields: { after: KEY_JSON } }),
     prepare(db, sql`SELECT ${KEY_COLUMNS} FROM api_keys k WHERE k.id = ${key.id}`),
     prepare(db, sql`SELECT ${AGENT_COLUMNS}, ${isKidTaken} AS kid_taken FROM agents a WHERE a.id = ${id}`),
   ]);
@@ -120,14 +129,18 @@ export async function deleteKeyOf(
   db: D1Database,
   agentId: string,
   keyId: string,
-  { by, event }: { by: Authority; event: Event },
+  { by, event, record }: { by: Authority; event: Event; record: AuditEntry },
 ): Promise<string[] | undefined> {
   const changeId = newChangeId();
   const isMarked = sql`EXISTS (SELECT 1 FROM api_keys WHERE id = ${keyId} AND change_id = ${changeId})`;
-  const [, , ended, deleted] = await batchAsCaller<{ id: string }>(db, by, [
+  const [, , , ended, deleted] = await batchAsCaller<{ id: string }>(db, by, [
     // A deleted row has no change id that the event could depend on, so it is written just before the deletion.
     prepare(db, sql`UPDATE api_keys SET change_id = ${changeId} WHERE id = ${keyId} AND agent_id = ${agentId}`),
     insertEvent(db, event, { table: "api_keys", id: keyId, changeId }),
+    insertRecordOf(db, record, {
+      from: sql`FROM api_keys k WHERE k.id = ${keyId} AND k.change_id = ${changeId}`,
+      fields: { before: KEY_JSON },
+    }),
     prepare(
       db,
       sql`UPDATE sessions SET ended_at = ${DATABASE_NOW}
@@ -146,6 +159,7 @@ export interface NewKey {
   readonly overlapMs: number;
   readonly by: Authority;
   readonly event: Event;
+  readonly record: AuditEntry;
 }
 
 export interface ReplacedKey {
@@ -167,7 +181,7 @@ export interface ReplacedKey {
 export async function replaceKey(
   db: D1Database,
   id: string,
-  { key, keyId, overlapMs, by, event }: NewKey,
+  { key, keyId, overlapMs, by, event, record }: NewKey,
 ): Promise<ReplacedKey> {
   const changeId = newChangeId();
   const others = sql`agent_id = ${id} AND id <> ${key.id}`;
@@ -219,6 +233,13 @@ export async function replaceKey(
         RETURNING created_at`,
     ),
     insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),
+    insertRecordOf(db, record, {
+      from: sql`FROM api_keys k WHERE k.id = ${key.id}`,
+      fields: {
+        before: sql`json_object('key_ids', json((SELECT json_group_array(id) FROM api_keys WHERE ${former})))`,
+        after: sql`json_object('key_id', k.id, 'overlap_seconds', ${overlapMs / 1000})`,
+      },
+    }),
     ...end,
     selectAgent(db, id),
   ]);
@@ -228,7 +249,7 @@ export async function replaceKey(
     rotatedAt: results[1]!.results[0]?.created_at,
     agent: row && toAgent(row),
     keyExists: results[0]!.results.length > 0,
-    endedSessions: isOneEnded ? results[4]!.results.map((ended) => ended.id) : [],
+    endedSessions: isOneEnded ? results[5]!.results.map((ended) => ended.id) : [],
   };
 }
 

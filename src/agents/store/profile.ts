@@ -5,19 +5,30 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import { toJson } from "../agent-row.ts";
 import type { DetailedAgent, Profile } from "../details.ts";
 import { selectDetailedAgent, toDetailedAgent, type DetailedRow } from "./details.ts";
 
+interface Column<Value> {
+  readonly column: Sql;
+  /** What the column is called in a record. */
+  readonly name: string;
+  /** Whether it holds JSON. */
+  readonly isJson?: true;
+  readonly toValue: (value: Value) => SqlValue;
+}
+
 /** For each property: its column, and the value that is stored there. */
-const COLUMNS: { readonly [Key in keyof Profile]-?: { column: Sql; toValue: (value: Profile[Key]) => SqlValue } } = {
-  name: { column: sql`name`, toValue: (value) => value! },
-  description: { column: sql`description`, toValue: (value) => value ?? null },
-  metadata: { column: sql`metadata`, toValue: toJson },
-  ownerEmail: { column: sql`owner_email`, toValue: (value) => value! },
-  rateLimit: { column: sql`rate_limit`, toValue: (value) => value ?? null },
-  allowedIps: { column: sql`allowed_ips`, toValue: toJson },
-  grantable: { column: sql`grantable`, toValue: toJson },
+const COLUMNS: { readonly [Key in keyof Profile]-?: Column<Profile[Key]> } = {
+  name: { column: sql`name`, name: "name", toValue: (value) => value! },
+  description: { column: sql`description`, name: "description", toValue: (value) => value ?? null },
+  metadata: { column: sql`metadata`, name: "metadata", isJson: true, toValue: toJson },
+  ownerEmail: { column: sql`owner_email`, name: "owner_email", toValue: (value) => value! },
+  rateLimit: { column: sql`rate_limit`, name: "rate_limit", toValue: (value) => value ?? null },
+  allowedIps: { column: sql`allowed_ips`, name: "allowed_ips", isJson: true, toValue: toJson },
+  grantable: { column: sql`grantable`, name: "grantable", isJson: true, toValue: toJson },
 };
 
 /**
@@ -30,13 +41,13 @@ export async function updateProfile(
   db: D1Database,
   id: string,
   profile: Profile,
-  { by, event }: { by: Authority; event: Event },
+  { by, event, record }: { by: Authority; event: Event; record: AuditEntry },
 ): Promise<{ changed: boolean; found: DetailedAgent | undefined }> {
   const changeId = newChangeId();
   const values = Object.entries(profile).flatMap(([key, value]) => {
     if (value === undefined) return [];
-    const { column, toValue } = COLUMNS[key as keyof Profile];
-    return [{ column, value: (toValue as (value: unknown) => SqlValue)(value) }];
+    const { toValue, ...column } = COLUMNS[key as keyof Profile];
+    return [{ ...column, value: (toValue as (value: unknown) => SqlValue)(value) }];
   });
   const set = join(
     values.map(({ column, value }) => sql`${column} = ${value}`),
@@ -46,15 +57,19 @@ export async function updateProfile(
     values.map(({ column, value }) => sql`${column} IS NOT ${value}`),
     sql` OR `,
   );
-  const results = await batchAsCaller<DetailedRow>(db, by, [
-    prepare(
-      db,
-      sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId}
-        WHERE id = ${id} AND status <> 'revoked' AND (${differs})`,
-    ),
+  const when = sql`WHERE id = ${id} AND status <> 'revoked' AND (${differs})`;
+  const object = (toSql: (one: (typeof values)[number]) => Sql): Sql =>
+    sql`json_object(${join(
+      values.map((one) => sql`${one.name}, ${one.isJson ? sql`json(${toSql(one)})` : toSql(one)}`),
+      sql`, `,
+    )})`;
+  const fields = { before: object(({ column }) => column), after: object(({ value }) => sql`${value}`) };
+  const [, update, ...results] = await batchAsCaller<DetailedRow>(db, by, [
+    insertRecordOf(db, record, { from: sql`FROM agents ${when}`, fields }),
+    prepare(db, sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId} ${when}`),
     insertEvent(db, event, { table: "agents", id, changeId }),
     selectDetailedAgent(db, id),
   ]);
   const row = results.at(-1)!.results[0];
-  return { changed: results[0]!.meta.changes > 0, found: row && toDetailedAgent(row) };
+  return { changed: update!.meta.changes > 0, found: row && toDetailedAgent(row) };
 }

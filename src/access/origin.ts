@@ -1,0 +1,41 @@
+import type { Registrar } from "../agents/register.ts";
+import type { RequestContext } from "../http/request-context.ts";
+import type { RecordOrigin } from "../outbox/record.ts";
+import type { AccessClaims } from "../tokens/access-token.ts";
+import type { Caller } from "./authenticate.ts";
+
+/** A request, and who sends it as far as that is known. */
+interface OriginatedCall extends Pick<RequestContext, "ipAddress" | "requestId"> {
+  readonly caller?: Caller | Registrar | undefined;
+}
+
+/** What each record that a request causes says of the request: who sends it, with which key and session, and from where. */
+export function originOf({ caller, ipAddress, requestId }: OriginatedCall): RecordOrigin {
+  return { act: [], ipAddress: ipAddress || null, requestId, ...senderOf(caller) };
+}
+
+type Sender = Pick<RecordOrigin, "actor" | "keyId" | "sessionId">;
+
+function senderOf(caller: Caller | Registrar | undefined): Sender {
+  if (!caller) return STRANGER;
+  if ("agent" in caller) return agentSender(caller.agent, caller.claims);
+  switch (caller.kind) {
+    case "stranger":
+      return STRANGER;
+    case "bootstrap":
+      return { actor: { type: "bootstrap", id: null, name: null }, keyId: null, sessionId: null };
+    case "agent":
+      return agentSender({ id: caller.authority.agentId, name: caller.name }, caller.authority);
+  }
+}
+
+const STRANGER: Sender = { actor: null, keyId: null, sessionId: null };
+
+const agentSender = (
+  { id, name }: { readonly id: string; readonly name: string },
+  { basis }: Pick<AccessClaims, "basis">,
+): Sender => ({
+  actor: { type: "agent", id, name },
+  keyId: basis.keyId ?? null,
+  sessionId: basis.sessionId ?? null,
+});
