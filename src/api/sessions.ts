@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
+import { originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
 import { fromCursor } from "../agents/page.ts";
-import { recordInBackground } from "../audit/record.ts";
 import { notFound } from "../http/errors.ts";
 import type { Session } from "../tokens/records.ts";
 import { revokeTokens } from "../tokens/revocation.ts";
@@ -52,10 +52,10 @@ export const sessionRoutes = [
     summary: "End a session: its refresh token at once, proxied reads within STANDING_TTL_SECONDS",
     response: () => z.object({ success, message }),
     async handle(call) {
-      const { env, params, authority } = call;
-      if (!(await endSession(env.DB, params.id, params.session_id, authority))) throw notFound("The session");
+      const { env, params, authority: by, now } = call;
+      const write = { by, origin: originOf(call), now };
+      if (!(await endSession(env.DB, params.id, params.session_id, write))) throw notFound("The session");
       cacheSessionEnds(call, [params.session_id]);
-      recordInBackground(call, params.id, `session ${params.session_id} ended by ${call.caller.agent.id}`);
       return { success: true, message: "The session has ended." };
     },
   }),
@@ -67,11 +67,10 @@ export const sessionRoutes = [
     summary: "End every access and refresh token of an agent, and leave its keys: it can verify itself again",
     response: () => z.object({ success, message, revoked_at: z.iso.datetime() }),
     async handle(call) {
-      const { env, params, authority, now } = call;
-      const tokenVersion = await revokeTokens(env.DB, params.id, authority);
+      const { env, params, authority: by, now } = call;
+      const tokenVersion = await revokeTokens(env.DB, params.id, { by, origin: originOf(call), now });
       if (tokenVersion === undefined) throw notFound("The agent");
       cacheRevocation(call, params.id, tokenVersion);
-      recordInBackground(call, params.id, `all tokens revoked by ${call.caller.agent.id}`);
       return {
         success: true,
         message: "All tokens of the agent are revoked. Its keys are as they were.",

@@ -6,6 +6,7 @@ import { hmac } from "../crypto/hmac.ts";
 import { toHex } from "../crypto/random.ts";
 import { addressNotAllowed, badRequest, unauthorized, type ApiError } from "../http/errors.ts";
 import { recordFailedProof, WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
+import { originOf } from "../access/origin.ts";
 import { limitKey, limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
@@ -83,7 +84,8 @@ export const tokenRoutes = [
       if (faults.length > 0) throw invalidScope(faults);
       const keyHashes = await apiKeyHashes(body.api_key, config.peppers);
       await limitKey(env, keyHashes[0]!);
-      const attempt = { ...limits, agentId: body.agent_id, apiKey: body.api_key, keyHashes, ipAddress, now };
+      const origin = originOf(call);
+      const attempt = { ...limits, agentId: body.agent_id, apiKey: body.api_key, keyHashes, ipAddress, origin, now };
       const verified = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request.url));
       switch (verified.result) {
         case "refused":
@@ -96,7 +98,6 @@ export const tokenRoutes = [
           throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));
         }
         case "verified":
-          recordInBackground(call, body.agent_id, "verified", { keyId: verified.keyId });
           return {
             success: true,
             message: "Agent verified.",
@@ -122,21 +123,17 @@ export const tokenRoutes = [
       const token = await readRefreshToken(body.refresh_token, config.peppers);
       if (!token && !isFormerRefreshToken(body.refresh_token)) throw refreshRefused("unknown");
       await limitSession(env, token?.sessionId ?? toHex(await hmac(config.pepper, "rate-limit", body.refresh_token)));
-      const attempt = { ipAddress, now };
+      const attempt = { ipAddress, origin: originOf(call), now };
       const result = token
         ? await refresh(env.DB, token, attempt, config, settings)
         : await refreshFormer(env.DB, body.refresh_token, attempt, config, settings);
       switch (result.outcome) {
         case "rotated":
         case "replayed":
-          if (result.outcome === "rotated") recordInBackground(call, result.agentId, "token refreshed");
           return { success: true, message: "Token refreshed.", token: toTokenResponse(result.tokens) };
         case "reused": {
           const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
           call.waitUntil(cacheSessionEnd(cache, result.sessionId));
-          recordInBackground(call, result.agentId, "refresh token used again: the session was revoked", {
-            status: "failure",
-          });
           throw refreshRefused("reused");
         }
         case "address_refused":
@@ -162,12 +159,11 @@ export const tokenRoutes = [
     response: () => z.object({ success: z.literal(true), message: z.string(), revoked_at: z.iso.datetime() }),
     async handle(call) {
       const { env, config, caller, authority, now } = call;
-      const tokenVersion = await revokeTokens(env.DB, caller.agent.id, authority);
+      const tokenVersion = await revokeTokens(env.DB, caller.agent.id, { by: authority, origin: originOf(call), now });
       if (tokenVersion !== undefined) {
         const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
         call.waitUntil(cacheAgentRevocation(cache, caller.agent.id, tokenVersion));
       }
-      recordInBackground(call, caller.agent.id, "all tokens revoked");
       return {
         success: true,
         message: "All tokens are revoked. POST /agents/verify gives new ones.",

@@ -1,7 +1,8 @@
 import * as z from "zod/mini";
 import type { Caller } from "../access/authenticate.ts";
+import { originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
-import { recordInBackground } from "../audit/record.ts";
+import type { Authority } from "../authority/authority.ts";
 import { badRequest, conflict, notFound } from "../http/errors.ts";
 import { EVENTS } from "../outbox/event.ts";
 import { enqueueDeliveries } from "../webhooks/deliveries/enqueue.ts";
@@ -12,7 +13,7 @@ import {
   redeliver,
   redeliverAll,
 } from "../webhooks/deliveries/manage.ts";
-import { findWebhook } from "../webhooks/manage.ts";
+import { findWebhook, type Write } from "../webhooks/manage.ts";
 import {
   DELIVERY_STATUSES,
   type Delivery,
@@ -125,18 +126,18 @@ export const webhookDeliveryRoutes = [
           .check(z.describe("The `cursor` of the deliveries that were not searched; null if there are none.")),
       }),
     async handle(call) {
-      const { env, body, authority: by, caller, now, waitUntil } = call;
+      const { env, body, now, waitUntil } = call;
       const { dry_run: dryRun, cursor: after } = body;
       const filter = toFilter({ status: "failed", ...body.filter });
-      const { ids, matched, searchedTo } = await redeliverAll(env.DB, filter, { after, dryRun, now, by });
+      const { ids, matched, searchedTo } = await redeliverAll(env.DB, filter, {
+        ...toWrite(call),
+        after,
+        dryRun,
+        described: body.filter,
+      });
       const remaining = matched - ids.length;
       if (ids.length > 0) {
         waitUntil(enqueueDeliveries(env.DELIVERIES, ids, now, now));
-        recordInBackground(
-          call,
-          caller.agent.id,
-          `${ids.length} deliveries started again: ${JSON.stringify(body.filter)}`,
-        );
       }
       return {
         success: true,
@@ -155,10 +156,11 @@ export const webhookDeliveryRoutes = [
     auth: "own",
     summary: "Start a delivery again, under the same id, if it has ended or waits for longer than a minute",
     response: oneDelivery,
-    async handle({ env, caller, authority: by, params, now, waitUntil }) {
+    async handle(call) {
+      const { env, caller, params, now, waitUntil } = call;
       const webhook = await requireOwnWebhook(env.DB, params.id, caller);
       requireActiveWebhook(webhook);
-      const found = await redeliver(env.DB, params.delivery_id, webhook.id, { now, by });
+      const found = await redeliver(env.DB, params.delivery_id, webhook.id, toWrite(call));
       if (!found) throw notFound("The delivery");
       if (!found.wasReset) throw conflict("delivery_pending", "An attempt is under way or due. Ask again in a minute.");
       waitUntil(enqueueDeliveries(env.DELIVERIES, [found.delivery.id], now, now));
@@ -172,10 +174,11 @@ export const webhookDeliveryRoutes = [
     auth: "own",
     summary: "Send a test event (webhook.test) to a webhook",
     response: oneDelivery,
-    async handle({ env, caller, authority: by, params, now, waitUntil }) {
+    async handle(call) {
+      const { env, caller, params, now, waitUntil } = call;
       const webhook = await requireOwnWebhook(env.DB, params.id, caller);
       requireActiveWebhook(webhook);
-      const delivery = await addTestDelivery(env.DB, webhook, { now, by });
+      const delivery = await addTestDelivery(env.DB, webhook, toWrite(call));
       if (!delivery) throw notFound("The webhook");
       waitUntil(enqueueDeliveries(env.DELIVERIES, [delivery.id], now, now));
       return { success: true, message: "Test event on its way.", delivery: toDeliveryResponse(delivery) };
@@ -234,6 +237,11 @@ function toDeliveryResponse(delivery: Delivery): z.input<typeof deliverySchema> 
     updated_at: toTimestamp(delivery.updatedAt),
   };
 }
+
+/** What a change of webhooks needs of its call. */
+export const toWrite = (
+  call: Parameters<typeof originOf>[0] & { readonly authority: Authority; readonly now: number },
+): Write => ({ by: call.authority, origin: originOf(call), now: call.now });
 
 /** Whose webhooks a caller may act on: an administrator's reach is everyone's. */
 export const toOwner = ({ agent, isAdmin }: Caller): Owner => (isAdmin ? "anybody" : agent.id);

@@ -1,5 +1,4 @@
 import * as z from "zod/mini";
-import { recordInBackground } from "../audit/record.ts";
 import { route } from "../access/route.ts";
 import { badRequest, conflict, forbidden, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
@@ -19,7 +18,7 @@ import type { Webhook, WebhookPosition } from "../webhooks/webhook.ts";
 import { readableText } from "../validation/readable-text.ts";
 import { cursorOf, cursorPaging, nextCursor, page } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
-import { toOwner } from "./webhook-deliveries.ts";
+import { toOwner, toWrite } from "./webhook-deliveries.ts";
 
 /** A week. */
 const MAX_OVERLAP_SECONDS = 7 * 86_400;
@@ -95,7 +94,7 @@ export const webhookRoutes = [
     response: createdWebhook,
     status: 201,
     async handle(call) {
-      const { env, config, body, caller, authority, now } = call;
+      const { env, config, body, caller } = call;
       checkTarget(call, body.url);
       if (body.all_agents && !caller.isAdmin) {
         throw forbidden(
@@ -114,12 +113,11 @@ export const webhookRoutes = [
         description: body.description ?? null,
         allAgents: body.all_agents,
       };
-      const registered = await registerWebhook(env.DB, newWebhook, config.webhookKeys, { by: authority, now });
+      const registered = await registerWebhook(env.DB, newWebhook, config.webhookKeys, toWrite(call));
       if (!registered) {
         throw conflict("too_many_webhooks", `An agent may have ${MAX_WEBHOOKS_PER_AGENT} webhooks. Delete one first.`);
       }
       const { webhook, secret } = registered;
-      recordInBackground(call, caller.agent.id, `webhook ${webhook.id} registered`);
       return {
         success: true,
         message: "Webhook registered. Keep the secret: it is not shown again.",
@@ -203,13 +201,11 @@ export const webhookRoutes = [
     body: updateBody,
     response: oneWebhook,
     async handle(call) {
-      const { env, body, caller, authority: by, params, now } = call;
+      const { env, body, caller, params } = call;
       const { url, events, description, is_active: isActive } = body;
       if (url !== undefined) checkTarget(call, url);
       const change = { url, events, description, isActive };
-      const webhook = await changeWebhook(env.DB, params.id, toOwner(caller), change, { now, by });
-      if (webhook) recordInBackground(call, webhook.agentId, `webhook ${webhook.id} changed`);
-      return toOneWebhook(webhook);
+      return toOneWebhook(await changeWebhook(env.DB, params.id, toOwner(caller), change, toWrite(call)));
     },
   }),
 
@@ -220,10 +216,8 @@ export const webhookRoutes = [
     summary: "Delete a webhook with its deliveries",
     response: () => z.object({ success, message }),
     async handle(call) {
-      const id = call.params.id;
-      const owner = await removeWebhook(call.env.DB, id, toOwner(call.caller), call.authority);
-      if (owner === undefined) throw notFound("The webhook");
-      recordInBackground(call, owner, `webhook ${id} deleted`);
+      const isDeleted = await removeWebhook(call.env.DB, call.params.id, toOwner(call.caller), toWrite(call));
+      if (!isDeleted) throw notFound("The webhook");
       return { success: true, message: "Webhook deleted." };
     },
   }),
@@ -253,13 +247,11 @@ export const webhookRoutes = [
     ),
     response: createdWebhook,
     async handle(call) {
-      const { env, config, body, caller, authority: by, params, now } = call;
-      const id = params.id;
+      const { env, config, body, caller, params } = call;
       const secrets = { overlapMs: body.overlap_seconds * 1000, keys: config.webhookKeys };
-      const regenerated = await regenerateSecret(env.DB, id, toOwner(caller), secrets, { by, now });
+      const regenerated = await regenerateSecret(env.DB, params.id, toOwner(caller), secrets, toWrite(call));
       if (!regenerated) throw notFound("The webhook");
       const { webhook, secret } = regenerated;
-      recordInBackground(call, webhook.agentId, `secret of webhook ${id} regenerated`);
       return {
         success: true,
         message: "Secret regenerated. Keep it: it is not shown again.",

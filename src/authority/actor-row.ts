@@ -14,6 +14,9 @@ export interface Actor {
 export const actorJson = ({ agentId }: Authority): Sql =>
   sql`json_object('type', 'agent', 'id', ${agentId}, 'name', (SELECT name FROM agents WHERE id = ${agentId}))`;
 
+/** The same of a row of `agents`. @param row its name in the statement. */
+export const actorOf = (row: Sql): Sql => sql`json_object('type', 'agent', 'id', ${row}.id, 'name', ${row}.name)`;
+
 /** SQL for the JSON of the holder of the bootstrap token. */
 export const BOOTSTRAP_JSON: Sql = sql`json_object('type', 'bootstrap', 'id', NULL, 'name', NULL)`;
 

@@ -87,6 +87,11 @@ export interface AuditEntry {
   readonly intentRandom: string | null;
 }
 
+/** What is told of a record beside what it is about, and in what request. */
+type RecordDetails = Partial<
+  Omit<AuditEntry, "action" | "at" | "random" | "actor" | "act" | "ipAddress" | "requestId">
+>;
+
 /** What a request says of itself in each record that it causes. */
 export type RecordOrigin = Pick<AuditEntry, "actor" | "act" | "ipAddress" | "requestId" | "keyId" | "sessionId">;
 
@@ -135,14 +140,9 @@ const NOTHING = {
  * A new entry of the audit log.
  *
  * @param at milliseconds.
- * @param more what applies to it; `id` for the second entry of a record.
+ * @param more what applies to it; `id` for the second entry of a record; `keyId` and `sessionId` if it is about others than those of the request.
  */
-export function newEntry(
-  action: Action,
-  at: number,
-  origin: RecordOrigin,
-  more: Partial<Omit<AuditEntry, "action" | "at" | "random" | keyof RecordOrigin>>,
-): AuditEntry {
+export function newEntry(action: Action, at: number, origin: RecordOrigin, more: RecordDetails): AuditEntry {
   return { ...NOTHING, id: newRecordId(at), ...origin, ...more, action, at, random: newRandom() };
 }
 

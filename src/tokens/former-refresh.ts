@@ -2,7 +2,7 @@ import type { Config } from "../config/config.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueTokens } from "./issue.ts";
 import type { TokenPair } from "./records.ts";
-import { deriveForward, issueForSession, type RefreshAttempt, type RefreshResult } from "./refresh.ts";
+import { deriveForward, issueForSession, refreshRecords, type RefreshAttempt, type RefreshResult } from "./refresh.ts";
 import { deriveFormerSuccessor, nextRefreshToken } from "./refresh-token.ts";
 import { convert, readFormerToken, type FormerRecord } from "./store/former-sessions.ts";
 
@@ -13,10 +13,11 @@ import { convert, readFormerToken, type FormerRecord } from "./store/former-sess
 export async function refreshFormer(
   db: D1Database,
   text: string,
-  { ipAddress, now }: RefreshAttempt,
+  attempt: RefreshAttempt,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<RefreshResult> {
+  const { ipAddress, now } = attempt;
   const { peppers } = config;
   const derived = await Promise.all(peppers.map((pepper) => deriveFormerSuccessor(text, pepper)));
   const owner = await readFormerToken(
@@ -34,6 +35,7 @@ export async function refreshFormer(
     graceMs: config.refreshGrace * 1000,
     ipAddress,
     now,
+    records: refreshRecords(attempt, sessionId),
   });
   if (!record) return { outcome: "unknown" };
   if (record.step === "reused") return { outcome: "reused", agentId, sessionId };

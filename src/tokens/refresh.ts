@@ -1,4 +1,5 @@
 import type { Config } from "../config/config.ts";
+import { newEntry, type AuditEntry, type RecordOrigin } from "../outbox/record.ts";
 import { findPepper, type Peppers } from "../crypto/pepper.ts";
 import { missingPermissions } from "../permissions/match.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
@@ -95,18 +96,34 @@ export interface RefreshAttempt {
   readonly scope?: readonly string[] | undefined;
   /** The resources that the access token is for, as URLs. */
   readonly resources?: readonly string[] | null | undefined;
+  readonly origin: RecordOrigin;
   /** Milliseconds. */
   readonly now: number;
 }
+
+/** The records of a refresh that replaces a token of a session, and of one that ends it. The agent and its key are read from the session. */
+export const refreshRecords = (
+  { origin, now }: RefreshAttempt,
+  sessionId: string,
+): { refreshed: AuditEntry; reused: AuditEntry } => ({
+  refreshed: newEntry("token.refreshed", now, origin, { sessionId, message: "token refreshed" }),
+  reused: newEntry("token.reuse_detected", now, origin, {
+    sessionId,
+    outcome: "denied",
+    status: 401,
+    message: "refresh token used again: the session was revoked",
+  }),
+});
 
 /** Exchanges a refresh token for the next pair of tokens (RFC 6749 §6). One D1 round trip. */
 export async function refresh(
   db: D1Database,
   token: RefreshToken,
-  { ipAddress, now, agentId: clientId, scope, resources }: RefreshAttempt,
+  attempt: RefreshAttempt,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<RefreshResult> {
+  const { ipAddress, now, agentId: clientId, scope, resources } = attempt;
   const successor = await nextRefreshToken(token, config.peppers[0]);
   const record = await rotate(db, {
     token,
@@ -117,6 +134,7 @@ export async function refresh(
     agentId: clientId,
     scope: scope && toScopePermissions(scope, config.catalogue),
     now,
+    records: refreshRecords(attempt, token.sessionId),
   });
   if (record && clientId !== undefined && record.agent.id !== clientId) return { outcome: "unknown" };
   const decision = decideRefresh(record, token);

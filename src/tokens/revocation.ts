@@ -1,4 +1,5 @@
 import type { Authority } from "../authority/authority.ts";
+import { nameOfActor, newEntry, type RecordOrigin } from "../outbox/record.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { putAgentRevocation, putEnd, readRevocationStore } from "./store/revocations.ts";
 import { endTokens } from "./store/sessions.ts";
@@ -10,8 +11,13 @@ import { endTokens } from "./store/sessions.ts";
  * @returns the agent's new token version, or undefined if there is no such agent.
  * @throws {AuthorityLostError} if the caller's own token was revoked meanwhile.
  */
-export async function revokeTokens(db: D1Database, agentId: string, by: Authority): Promise<number | undefined> {
-  return endTokens(db, agentId, by);
+export async function revokeTokens(
+  db: D1Database,
+  agentId: string,
+  { by, origin, now }: { by: Authority; origin: RecordOrigin; now: number },
+): Promise<number | undefined> {
+  const message = `all tokens revoked${by.agentId === agentId ? "" : ` by ${nameOfActor(origin)}`}`;
+  return endTokens(db, agentId, { by, record: newEntry("token.revoked", now, origin, { agentId, message }) });
 }
 
 /** Logs a failed write to KV and does not throw: KV only makes a revocation known sooner, and the database refuses the token anyway. */

@@ -1,4 +1,5 @@
 import type { Authority } from "../authority/authority.ts";
+import { nameOfActor, newEntry, type RecordOrigin } from "../outbox/record.ts";
 import type { Session } from "./records.ts";
 import { endSessionOf, readSessions } from "./store/session-list.ts";
 
@@ -21,5 +22,14 @@ export const listSessions = (
  * @returns whether the agent had such a session that had not ended.
  * @throws {AuthorityLostError}
  */
-export const endSession = (db: D1Database, agentId: string, sessionId: string, by: Authority): Promise<boolean> =>
-  endSessionOf(db, agentId, sessionId, by);
+export function endSession(
+  db: D1Database,
+  agentId: string,
+  sessionId: string,
+  { by, origin, now }: { by: Authority; origin: RecordOrigin; now: number },
+): Promise<boolean> {
+  const message = `session ${sessionId} ended by ${nameOfActor(origin)}`;
+  const before = { session_id: sessionId };
+  const record = newEntry("session.ended", now, origin, { agentId, before, message });
+  return endSessionOf(db, agentId, sessionId, { by, record });
+}

@@ -1,6 +1,7 @@
 import type { Agent, Status } from "../agents/agent.ts";
 import type { Config } from "../config/config.ts";
 import { randomBase62 } from "../crypto/random.ts";
+import { newEntry, type RecordOrigin } from "../outbox/record.ts";
 import { validatePermissions } from "../agents/grants.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueTokens } from "./issue.ts";
@@ -38,6 +39,7 @@ export interface VerifyAttempt extends TokenLimits {
   /** The key's hash under each key of `SECRET_PEPPER`, in their order. */
   readonly keyHashes: readonly string[];
   readonly ipAddress: string;
+  readonly origin: RecordOrigin;
   /** Milliseconds. */
   readonly now: number;
 }
@@ -56,7 +58,7 @@ export type VerifyResult =
 /** Exchanges an API key for the first tokens of a new session. One D1 round trip. */
 export async function verifyAgent(
   db: D1Database,
-  { agentId, apiKey, keyHashes, scope, expiresIn, ipAddress, now }: VerifyAttempt,
+  { agentId, apiKey, keyHashes, scope, expiresIn, ipAddress, origin, now }: VerifyAttempt,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<VerifyResult> {
@@ -76,6 +78,12 @@ export async function verifyAgent(
     tokenLifeMs: config.refreshTokenTtl * 1000,
     maxSessions: config.sessionsPerAgent,
     ipAddress,
+    record: newEntry("token.issued", now, origin, {
+      agentId,
+      sessionId: token.sessionId,
+      after: { scope: unique ?? null, expires_in: expiresIn ?? config.accessTokenTtl },
+      message: "verified",
+    }),
   });
   if (!read) return { result: "refused" };
   const { agent, keyId, isAllowed, openedAt } = read;

@@ -2,6 +2,7 @@ import type { Authority } from "../authority/authority.ts";
 import type { EncryptionKey } from "../crypto/encryption.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import type { EventName } from "../outbox/event.ts";
+import { newEntry, type Action, type AuditEntry, type RecordOrigin } from "../outbox/record.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { newWebhookSecret, sealSecret } from "./secret.ts";
 import {
@@ -25,11 +26,16 @@ export interface NewWebhook {
   readonly allAgents: boolean;
 }
 
-/** The authority of a caller that writes, and the time in milliseconds. */
-interface Write {
+/** The authority of a caller that writes, what its record says of the request, and the time in milliseconds. */
+export interface Write {
   readonly by: Authority;
+  readonly origin: RecordOrigin;
   readonly now: number;
 }
+
+/** The record of a change. Whose webhook it is, and what it was before, is read from the row. @param what what happened. */
+const webhookRecord = ({ origin, now }: Write, action: Action, what: string): AuditEntry =>
+  newEntry(action, now, origin, { message: what });
 
 /**
  * Registers a webhook. One for all agents is written only while the caller is an administrator. One D1 round trip.
@@ -42,8 +48,9 @@ export async function registerWebhook(
   db: D1Database,
   { agentId, url, events, description, allAgents }: NewWebhook,
   keys: readonly EncryptionKey[],
-  { by, now }: Write,
+  write: Write,
 ): Promise<{ webhook: Webhook; secret: string } | undefined> {
+  const { by, now } = write;
   const webhook: Webhook = {
     id: `whk_${randomBase62(24)}`,
     agentId,
@@ -61,7 +68,8 @@ export async function registerWebhook(
   const secret = newWebhookSecret();
   const sealedSecret = await sealSecret(secret, webhook.id, keys);
   const needed = allAgents ? { ...by, required: [ADMIN] } : by;
-  const limits = { sealedSecret, maxWebhooks: MAX_WEBHOOKS_PER_AGENT, by: needed };
+  const record = webhookRecord(write, "webhook.created", `webhook ${webhook.id} registered`);
+  const limits = { sealedSecret, maxWebhooks: MAX_WEBHOOKS_PER_AGENT, by: needed, record };
   return (await insertWebhook(db, webhook, limits)) ? { webhook, secret } : undefined;
 }
 
@@ -90,17 +98,21 @@ export function changeWebhook(
   write: Write,
 ): Promise<Webhook | undefined> {
   const events = change.events && [...new Set(change.events)];
-  return updateWebhook(db, id, owner, { ...change, events }, write);
+  const record = webhookRecord(write, "webhook.updated", `webhook ${id} changed`);
+  return updateWebhook(db, id, owner, { ...change, events }, { ...write, record });
 }
 
 /**
  * Deletes a webhook with its deliveries. One D1 round trip.
  *
- * @returns the id of the agent that owned it, or undefined if the owner has no such webhook.
+ * @returns whether the owner had such a webhook.
  * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
  */
-export const removeWebhook = (db: D1Database, id: string, owner: Owner, by: Authority): Promise<string | undefined> =>
-  deleteWebhook(db, id, owner, by);
+export const removeWebhook = (db: D1Database, id: string, owner: Owner, write: Write): Promise<boolean> =>
+  deleteWebhook(db, id, owner, {
+    by: write.by,
+    record: webhookRecord(write, "webhook.deleted", `webhook ${id} deleted`),
+  });
 
 /**
  * Replaces a webhook's secret. The former secret signs too until the overlap ends, and so do older ones whose overlap has not ended.
@@ -115,10 +127,13 @@ export async function regenerateSecret(
   id: string,
   owner: Owner,
   { overlapMs, keys }: { overlapMs: number; keys: readonly EncryptionKey[] },
-  { by, now }: Write,
+  write: Write,
 ): Promise<{ webhook: Webhook; secret: string } | undefined> {
+  const { by, now } = write;
   const secret = newWebhookSecret();
   const sealedSecret = await sealSecret(secret, id, keys);
-  const webhook = await replaceSecret(db, id, owner, { sealedSecret, previousExpiresAt: now + overlapMs, now, by });
+  const record = webhookRecord(write, "webhook.secret_regenerated", `secret of webhook ${id} regenerated`);
+  const replacement = { sealedSecret, previousExpiresAt: now + overlapMs, now, by, record };
+  const webhook = await replaceSecret(db, id, owner, replacement);
   return webhook && { webhook, secret };
 }

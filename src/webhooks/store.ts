@@ -1,10 +1,11 @@
 import type { Authority } from "../authority/authority.ts";
 import { batchAsCaller } from "../authority/batch.ts";
-import { prepare, sql, type Sql } from "../database/sql.ts";
+import { join, prepare, Sql, sql } from "../database/sql.ts";
 import type { EventName } from "../outbox/event.ts";
+import type { AuditEntry } from "../outbox/record.ts";
 import { deleteFormerSecrets, keepPreviousSecret } from "./secrets/store.ts";
 import { domainOf } from "./target.ts";
-import { toWebhook, WEBHOOK_COLUMNS, type WebhookRow } from "./webhook-row.ts";
+import { insertWebhookRecord, toWebhook, WEBHOOK_COLUMNS, type WebhookRow } from "./webhook-row.ts";
 import type { Owner, Webhook, WebhookPosition } from "./webhook.ts";
 
 /**
@@ -14,7 +15,12 @@ import type { Owner, Webhook, WebhookPosition } from "./webhook.ts";
 export async function insertWebhook(
   db: D1Database,
   { id, agentId, url, events, description, allAgents, createdAt }: Webhook,
-  { sealedSecret, maxWebhooks, by }: { sealedSecret: string; maxWebhooks: number; by: Authority },
+  {
+    sealedSecret,
+    maxWebhooks,
+    by,
+    record,
+  }: { sealedSecret: string; maxWebhooks: number; by: Authority; record: AuditEntry },
 ): Promise<boolean> {
   const [inserted] = await batchAsCaller(db, by, [
     prepare(
@@ -25,6 +31,7 @@ export async function insertWebhook(
         FROM agents
         WHERE id = ${agentId} AND (SELECT count(*) FROM webhooks WHERE agent_id = ${agentId}) < ${maxWebhooks}`,
     ),
+    insertWebhookRecord(db, record, sql`FROM webhooks w WHERE w.id = ${id}`, { after: true }),
   ]);
   return inserted!.meta.changes > 0;
 }
@@ -72,8 +79,14 @@ export async function updateWebhook(
   id: string,
   owner: Owner,
   { url, events, description, isActive }: WebhookChange,
-  { now, by }: { now: number; by: Authority },
+  { now, by, record }: { now: number; by: Authority; record: AuditEntry },
 ): Promise<Webhook | undefined> {
+  const after = [
+    url !== undefined && sql`'host', ${domainOf(url)}`,
+    events && sql`'events', json(${JSON.stringify(events)})`,
+    description !== undefined && sql`'description', ${description}`,
+    isActive !== undefined && sql`'is_active', json(${String(isActive)})`,
+  ].filter((one) => one instanceof Sql);
   const set = [
     url !== undefined && sql`, url = ${url}, host = ${domainOf(url)}`,
     events && sql`, events = ${JSON.stringify(events)}`,
@@ -86,20 +99,27 @@ export async function updateWebhook(
     db,
     by,
     sql`UPDATE webhooks SET ${changes} WHERE ${isOwned(id, owner)} RETURNING ${WEBHOOK_COLUMNS}`,
+    [
+      insertWebhookRecord(db, record, sql`FROM webhooks w WHERE ${isOwned(id, owner)}`, {
+        before: true,
+        after: sql`json_object(${after.length === 0 ? sql`` : join(after, sql`, `)})`,
+      }),
+    ],
   );
 }
 
-/** Deletes a webhook. Returns the id of the agent that owned it, or undefined if there was none. */
+/** Deletes a webhook. Returns whether there was one. */
 export async function deleteWebhook(
   db: D1Database,
   id: string,
   owner: Owner,
-  by: Authority,
-): Promise<string | undefined> {
-  const [deleted] = await batchAsCaller<{ agent_id: string }>(db, by, [
-    prepare(db, sql`DELETE FROM webhooks WHERE ${isOwned(id, owner)} RETURNING agent_id`),
+  { by, record }: { by: Authority; record: AuditEntry },
+): Promise<boolean> {
+  const [, deleted] = await batchAsCaller(db, by, [
+    insertWebhookRecord(db, record, sql`FROM webhooks w WHERE ${isOwned(id, owner)}`, { before: true }),
+    prepare(db, sql`DELETE FROM webhooks WHERE ${isOwned(id, owner)} RETURNING id`),
   ]);
-  return deleted!.results[0]?.agent_id;
+  return deleted!.results.length > 0;
 }
 
 /** @param before statements that run before it in the same transaction. */
@@ -120,6 +140,7 @@ export interface NewSecret {
   readonly previousExpiresAt: number;
   readonly now: number;
   readonly by: Authority;
+  readonly record: AuditEntry;
 }
 
 /**
@@ -130,7 +151,7 @@ export function replaceSecret(
   db: D1Database,
   id: string,
   owner: Owner,
-  { sealedSecret, previousExpiresAt, now, by }: NewSecret,
+  { sealedSecret, previousExpiresAt, now, by, record }: NewSecret,
 ): Promise<Webhook | undefined> {
   const isWebhook = isOwned(id, owner);
   const overlaps = previousExpiresAt > now;
@@ -142,6 +163,11 @@ export function replaceSecret(
     by,
     sql`UPDATE webhooks SET ${previous}, secret = ${sealedSecret}, unreadable_at = NULL, updated_at = ${now}
       WHERE ${isWebhook} RETURNING ${WEBHOOK_COLUMNS}`,
-    overlaps ? keepPreviousSecret(db, id, isWebhook, now) : [deleteFormerSecrets(db, isWebhook)],
+    [
+      ...(overlaps ? keepPreviousSecret(db, id, isWebhook, now) : [deleteFormerSecrets(db, isWebhook)]),
+      insertWebhookRecord(db, record, sql`FROM webhooks w WHERE ${isWebhook}`, {
+        after: sql`json_object('id', w.id, 'overlap_seconds', ${Math.max(0, previousExpiresAt - now) / 1000})`,
+      }),
+    ],
   );
 }

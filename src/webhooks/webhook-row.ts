@@ -1,5 +1,7 @@
 import { sql, type Sql } from "../database/sql.ts";
 import type { EventName } from "../outbox/event.ts";
+import { nameOfActor, type AuditEntry } from "../outbox/record.ts";
+import { insertRecordOf } from "../outbox/records.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import type { Webhook } from "./webhook.ts";
 
@@ -22,6 +24,32 @@ export interface WebhookRow {
 /** The columns of {@link WebhookRow}. */
 export const WEBHOOK_COLUMNS = sql`id, agent_id, url, events, description, is_active, all_agents, disabled_at, disabled_reason,
   previous_secret_expires_at, created_at, updated_at`;
+
+/** JSON of what a record says of a webhook `w`. The rest of a URL can be a secret between its owner and the receiver. */
+const WEBHOOK_JSON = sql`json_object('id', w.id, 'host', w.host, 'events', json(iif(json_valid(w.events), w.events, '[]')),
+  'description', w.description, 'is_active', json(iif(w.is_active, 'true', 'false')), 'all_agents', json(iif(w.all_agents, 'true', 'false')))`;
+
+/**
+ * The statement that puts the record of a change of webhooks `w` into the outbox of the audit log. It is about the agent whose webhook it is,
+ * and its message says who did it if that was somebody else.
+ *
+ * @param from `FROM webhooks w WHERE …`.
+ */
+export const insertWebhookRecord = (
+  db: D1Database,
+  record: AuditEntry,
+  from: Sql,
+  { before, after }: { readonly before?: true; readonly after?: true | Sql } = {},
+): D1PreparedStatement =>
+  insertRecordOf(db, record, {
+    from,
+    fields: {
+      agentId: sql`w.agent_id`,
+      message: sql`${record.message} || iif(w.agent_id IS ${record.actor?.id ?? null}, '', ${` by ${nameOfActor(record)}`})`,
+      ...(before && { before: WEBHOOK_JSON }),
+      ...(after && { after: after === true ? WEBHOOK_JSON : after }),
+    },
+  });
 
 export function toWebhook(row: WebhookRow): Webhook {
   return {

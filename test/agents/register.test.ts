@@ -129,6 +129,7 @@ describe("registration policy", () => {
 
   const holding = (...permissions: string[]): Registrar => ({
     kind: "agent",
+    name: "registrar",
     permissions: new Set(permissions),
     authority: { agentId: "agt_a", basis: { sessionId: "ses_a" }, version: 1, required: permissions },
   });

@@ -1,3 +1,4 @@
+import { actorOf } from "../../authority/actor-row.ts";
 import { AGENT_COLUMNS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
 import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
@@ -6,6 +7,8 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecord, insertRecordOf } from "../../outbox/records.ts";
 import type { SessionRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
 import { sessionColumns, toSessionRecord, type SessionRow } from "../session-row.ts";
@@ -35,6 +38,8 @@ export interface Conversion extends FormerToken {
   readonly graceMs: number;
   readonly ipAddress: string;
   readonly now: number;
+  /** What is written if the session is converted, and if it is ended because its token was used again. */
+  readonly records: { readonly refreshed: AuditEntry; readonly reused: AuditEntry };
 }
 
 /** A refresh token of the former format with its session, before the first write. Times are milliseconds. */
@@ -76,7 +81,7 @@ interface FormerRow extends AgentRow {
  * @returns what was there before, and what the batch wrote; undefined if it is gone.
  */
 export async function convert(db: D1Database, conversion: Conversion): Promise<FormerRecord | undefined> {
-  const { agentId, sessionId, hash, successor, successorLifeMs, graceMs, ipAddress, now } = conversion;
+  const { agentId, sessionId, hash, successor, successorLifeMs, graceMs, ipAddress, now, records } = conversion;
   const changeId = newChangeId();
   const former = sql`refresh_tokens t JOIN refresh_families f ON f.id = t.family_id JOIN agents a ON a.id = f.agent_id
     LEFT JOIN sessions s ON s.id = f.id`;
@@ -104,9 +109,9 @@ export async function convert(db: D1Database, conversion: Conversion): Promise<F
     prepare(
       db,
       sql`INSERT OR IGNORE INTO sessions (id, agent_id, token_version, generation, hash, pepper_id, previous_hash, rotated_at, created_at,
-          last_refreshed_at, expires_at, absolute_expires_at, auth_time, ip_address)
+          last_refreshed_at, expires_at, absolute_expires_at, auth_time, ip_address, change_id)
         SELECT f.id, f.agent_id, a.token_version, 1, ${successor.hash}, ${successor.pepperId}, t.hash, t.used_at, f.issued_at * 1000,
-          t.used_at, min(t.used_at + ${successorLifeMs}, f.expires_at), f.expires_at, f.issued_at * 1000, ''
+          t.used_at, min(t.used_at + ${successorLifeMs}, f.expires_at), f.expires_at, f.issued_at * 1000, '', ${changeId}
         FROM ${former} WHERE t.hash = ${hash} AND ${stands} AND s.id IS NULL AND t.used_at IS NOT NULL
           AND f.expires_at > ${DATABASE_NOW} AND ${DATABASE_NOW} - t.used_at <= ${graceMs}
           AND NOT EXISTS (SELECT 1 FROM refresh_tokens n WHERE n.family_id = f.id AND n.used_at IS NULL)
@@ -135,6 +140,15 @@ export async function convert(db: D1Database, conversion: Conversion): Promise<F
         ip_address: ipAddress,
       }),
       { table: "refresh_families", id: sessionId, changeId },
+    ),
+    insertRecord(db, { ...records.reused, agentId }, { table: "refresh_families", id: sessionId, changeId }),
+    insertRecordOf(
+      db,
+      { ...records.refreshed, agentId },
+      {
+        from: sql`FROM sessions s JOIN agents a ON a.id = s.agent_id WHERE s.id = ${sessionId} AND s.change_id = ${changeId}`,
+        fields: { actor: actorOf(sql`a`) },
+      },
     ),
   ]);
   const row = before!.results[0];

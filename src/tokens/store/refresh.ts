@@ -1,9 +1,12 @@
+import { actorOf } from "../../authority/actor-row.ts";
 import { AGENT_COLUMNS, type AgentRow } from "../../agents/agent-row.ts";
 import { prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
 import { insertSessionEvent } from "../../outbox/outbox.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import type { SessionRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
 import { holdsScope, isWithinSession, type ScopePermission } from "../scope-row.ts";
@@ -24,6 +27,8 @@ export interface Rotation {
   readonly scope: readonly ScopePermission[] | undefined;
   /** Milliseconds, for the event only: everything else is decided by the database's time. */
   readonly now: number;
+  /** What is written if the token is replaced, and if its session is ended because it was used again. */
+  readonly records: { readonly refreshed: AuditEntry; readonly reused: AuditEntry };
 }
 
 /**
@@ -39,9 +44,12 @@ export interface Rotation {
  * @returns the session as it was before, and what the batch wrote; undefined for an unknown session.
  */
 export async function rotate(db: D1Database, rotation: Rotation): Promise<SessionRecord | undefined> {
-  const { token, successor, successorLifeMs, graceMs, ipAddress, agentId, scope, now } = rotation;
+  const { token, successor, successorLifeMs, graceMs, ipAddress, agentId, scope, now, records } = rotation;
   const { sessionId, generation, hash } = token;
-  const changeId = newChangeId();
+  const [changeId, usedId] = [newChangeId(), newChangeId()];
+  const changed = (id: string) =>
+    sql`FROM sessions s JOIN agents a ON a.id = s.agent_id WHERE s.id = ${sessionId} AND s.change_id = ${id}`;
+  const ofSession = { agentId: sql`s.agent_id`, keyId: sql`s.key_id` };
   const stands = sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND ${SESSION_STANDS})`;
   // A stolen token that is used again is one wherever it is used: only its replacement depends on the address.
   const isAllowed = sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND ${sessionAllowed(ipAddress)})`;
@@ -49,7 +57,7 @@ export async function rotate(db: D1Database, rotation: Rotation): Promise<Sessio
   const holds = scope
     ? sql`(EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND ${holdsScope(scope)}) AND ${isWithinSession(scope)})`
     : sql`1`;
-  const [before, reuse, , use] = await db.batch<AgentRow & SessionRow>([
+  const [before, reuse, , , use] = await db.batch<AgentRow & SessionRow>([
     prepare(
       db,
       sql`SELECT ${AGENT_COLUMNS}, ${sessionColumns(ipAddress)} FROM sessions s JOIN agents a ON a.id = s.agent_id
@@ -73,16 +81,19 @@ export async function rotate(db: D1Database, rotation: Rotation): Promise<Sessio
       }),
       { id: sessionId, changeId },
     ),
+    // Who used it again is not known: the agent, or a thief.
+    insertRecordOf(db, records.reused, { from: changed(changeId), fields: ofSession }),
     prepare(
       db,
       sql`UPDATE sessions AS s SET generation = s.generation + 1, hash = ${successor.hash}, pepper_id = ${successor.pepperId},
           previous_hash = s.hash, previous_pepper_id = s.pepper_id,
           rotated_at = ${DATABASE_NOW}, previous_rotated_at = s.rotated_at, last_refreshed_at = ${DATABASE_NOW},
-          expires_at = min(${DATABASE_NOW} + ${successorLifeMs}, s.absolute_expires_at)
+          expires_at = min(${DATABASE_NOW} + ${successorLifeMs}, s.absolute_expires_at), change_id = ${usedId}
         WHERE s.id = ${sessionId} AND ${stands} AND ${isAllowed} AND s.generation = ${generation} AND s.hash = ${hash}
           AND s.expires_at > ${DATABASE_NOW} AND ${isClient} AND ${holds}
         RETURNING id`,
     ),
+    insertRecordOf(db, records.refreshed, { from: changed(usedId), fields: { ...ofSession, actor: actorOf(sql`a`) } }),
   ]);
   const row = before!.results[0];
   const step = reuse!.results.length > 0 ? "reused" : use!.results.length > 0 ? "rotated" : "none";

@@ -2,6 +2,8 @@ import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import type { Session } from "../records.ts";
 
 interface ListedRow {
@@ -59,9 +61,12 @@ export async function endSessionOf(
   db: D1Database,
   agentId: string,
   sessionId: string,
-  by: Authority,
+  { by, record }: { by: Authority; record: AuditEntry },
 ): Promise<boolean> {
-  const ended = await batchAsCaller(db, by, [
+  const inSessions = sql`FROM sessions WHERE id = ${sessionId} AND agent_id = ${agentId} AND ended_at IS NULL`;
+  const inFamilies = sql`FROM refresh_families WHERE id = ${sessionId} AND agent_id = ${agentId} AND revoked_at IS NULL`;
+  const [, ...ended] = await batchAsCaller(db, by, [
+    insertRecordOf(db, record, { from: sql`WHERE EXISTS (SELECT 1 ${inSessions}) OR EXISTS (SELECT 1 ${inFamilies})` }),
     prepare(
       db,
       sql`UPDATE sessions SET ended_at = ${DATABASE_NOW}

@@ -1,6 +1,7 @@
 import { AGENT_COLUMNS, END_TOKENS, toAgent, toList, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
 import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
+import { actorOf } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { basisAllowedIps, basisStands } from "../../authority/token-row.ts";
@@ -9,6 +10,8 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import type { AccessClaims } from "../access-token.ts";
 import type { TokenStatusRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
@@ -19,8 +22,13 @@ import { holdsScope, type ScopePermission } from "../scope-row.ts";
  *
  * @returns the agent's new token version, or undefined if there is no such agent.
  */
-export async function endTokens(db: D1Database, agentId: string, by: Authority): Promise<number | undefined> {
-  const [update] = await batchAsCaller<{ token_version: number }>(db, by, [
+export async function endTokens(
+  db: D1Database,
+  agentId: string,
+  { by, record }: { by: Authority; record: AuditEntry },
+): Promise<number | undefined> {
+  const [, update] = await batchAsCaller<{ token_version: number }>(db, by, [
+    insertRecordOf(db, record, { from: sql`FROM agents WHERE id = ${agentId}` }),
     prepare(db, sql`UPDATE agents SET ${END_TOKENS} WHERE id = ${agentId} RETURNING token_version`),
   ]);
   return update!.results[0]?.token_version;
@@ -65,6 +73,8 @@ export interface NewSession {
   /** Milliseconds, for the events only: the session's times are the database's. */
   readonly now: number;
   readonly ipAddress: string;
+  /** What is written if the session is opened. */
+  readonly record: AuditEntry;
 }
 
 /** The agent of a good key, and whether a session was opened. */
@@ -92,7 +102,7 @@ interface OpenedSession {
  */
 export async function openSession(db: D1Database, session: NewSession): Promise<OpenedSession | undefined> {
   const { agentId, keyHashes, pepperId, keyHint, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
-  const { sessionLifeMs, tokenLifeMs } = session;
+  const { sessionLifeMs, tokenLifeMs, record } = session;
   const { sessionId } = token;
   const [changeId, cappedId] = [newChangeId(), newChangeId()];
   const at = new Date(now).toISOString();
@@ -122,6 +132,10 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
         changeId,
       },
     ),
+    insertRecordOf(db, record, {
+      from: sql`FROM sessions s JOIN agents a ON a.id = s.agent_id WHERE s.id = ${sessionId} AND s.change_id = ${changeId}`,
+      fields: { actor: actorOf(sql`a`), keyId: sql`s.key_id` },
+    }),
     prepare(
       db,
       sql`UPDATE sessions SET expires_at = ${DATABASE_NOW}, hash = iif(token_version = ${version}, '', hash),
@@ -154,7 +168,7 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
         WHERE agent_id = ${agentId} AND hash IN ${hashes} AND pepper_id IS NOT ${pepperId}`,
     ),
   ]);
-  const row = results[4]!.results[0];
+  const row = results[5]!.results[0];
   return row
     ? { agent: toAgent(row), keyId: row.key_id, isAllowed: row.is_allowed === 1, openedAt: row.opened_at }
     : undefined;

@@ -1,9 +1,8 @@
-import { recordActivity } from "../../audit/record.ts";
 import type { Config } from "../../config/config.ts";
 import { logFailure } from "../../log/failure-log.ts";
 import { attemptDelivery } from "../attempt.ts";
 import { newEvent } from "../../outbox/event.ts";
-import { SYSTEM_ORIGIN } from "../../outbox/record.ts";
+import { newEntry, SYSTEM_ORIGIN } from "../../outbox/record.ts";
 import { maxAttemptsFor, nextStep, type AttemptResult } from "../schedule.ts";
 import { openSecret } from "../secret.ts";
 import { targetPolicy } from "../target-policy.ts";
@@ -72,18 +71,13 @@ async function carryOut(
         reason,
       });
       const maxFailures = next.gone ? 1 : MAX_FAILURES_IN_ROW;
-      if (await recordFailure(env.DB, claimed, result, { maxFailures, reason, event }, after)) {
-        const message = `webhook ${delivery.webhookId} switched off: ${reason}`;
-        const activity = {
-          agentId: ownerId,
-          at: after,
-          ipAddress: "",
-          status: "failure",
-          message,
-          known: true,
-        } as const;
-        await recordActivity(env, activity, { actor: SYSTEM_ORIGIN.actor });
-      }
+      const record = newEntry("webhook.disabled", after, SYSTEM_ORIGIN, {
+        agentId: ownerId,
+        outcome: "failed",
+        after: { id: delivery.webhookId, is_active: false, disabled_reason: reason },
+        message: `webhook ${delivery.webhookId} switched off: ${reason}`,
+      });
+      await recordFailure(env.DB, claimed, result, { maxFailures, reason, event, record }, after);
     }
   }
 }

@@ -1,5 +1,6 @@
-import type { Authority } from "../../authority/authority.ts";
 import { timeOrderedId } from "../../crypto/random.ts";
+import { newEntry } from "../../outbox/record.ts";
+import type { Write } from "../manage.ts";
 import type { Delivery, DeliveryFilter, Webhook } from "../webhook.ts";
 import { readDeliveries, resetDelivery, type DeliveryQuery } from "./store/deliveries.ts";
 import { insertDelivery } from "./store/fan-out.ts";
@@ -31,11 +32,25 @@ export const listAllDeliveries = (
  *
  * @throws {AuthorityLostError} if the caller has lost its authority meanwhile.
  */
-export const redeliverAll = (
+export function redeliverAll(
   db: D1Database,
   filter: DeliveryFilter,
-  options: { after?: string | undefined; dryRun: boolean; now: number; by: Authority },
-): Promise<Redelivery> => resetDeliveries(db, filter, options);
+  { after, dryRun, by, origin, now, described }: RedeliveryOptions,
+): Promise<Redelivery> {
+  const record = newEntry("webhook.redelivered", now, origin, {
+    agentId: by.agentId,
+    after: { filter: described },
+    message: `deliveries started again: ${JSON.stringify(described)}`,
+  });
+  return resetDeliveries(db, filter, { after, dryRun, now, by, record });
+}
+
+interface RedeliveryOptions extends Write {
+  readonly after?: string | undefined;
+  readonly dryRun: boolean;
+  /** The filter as the caller sent it, for the record. */
+  readonly described: Readonly<Record<string, unknown>>;
+}
 
 /**
  * Starts a delivery again under its own id, unless an attempt is under way or due within a minute. One D1 round trip. The caller
@@ -48,8 +63,15 @@ export const redeliver = (
   db: D1Database,
   id: string,
   webhookId: string,
-  caller: { now: number; by: Authority },
-): Promise<{ delivery: Delivery; wasReset: boolean } | undefined> => resetDelivery(db, id, webhookId, caller);
+  { by, origin, now }: Write,
+): Promise<{ delivery: Delivery; wasReset: boolean } | undefined> =>
+  resetDelivery(db, id, webhookId, {
+    by,
+    now,
+    record: newEntry("webhook.redelivered", now, origin, {
+      message: `delivery ${id} of webhook ${webhookId} started again`,
+    }),
+  });
 
 /**
  * Adds a delivery of a test event for one webhook. One D1 round trip. The caller enqueues it.
@@ -60,9 +82,10 @@ export const redeliver = (
 export function addTestDelivery(
   db: D1Database,
   { id, agentId }: Webhook,
-  { now, by }: { now: number; by: Authority },
+  { by, origin, now }: Write,
 ): Promise<Delivery | undefined> {
   const data = { agent_id: agentId, webhook_id: id };
   const event = { id: timeOrderedId("evt_", now), name: "webhook.test", agentId, at: now, data };
-  return insertDelivery(db, id, event, { now, by });
+  const record = newEntry("webhook.tested", now, origin, { message: `webhook ${id} tested` });
+  return insertDelivery(db, id, event, { now, by, record });
 }

@@ -3,6 +3,8 @@ import { prepare, sql } from "../../../database/sql.ts";
 import { newChangeId } from "../../../outbox/change.ts";
 import type { Event } from "../../../outbox/event.ts";
 import { insertEvent } from "../../../outbox/outbox.ts";
+import type { AuditEntry } from "../../../outbox/record.ts";
+import { insertRecord } from "../../../outbox/records.ts";
 import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
 import { claimHostSlot } from "../../limits/store.ts";
 import type { AttemptResult } from "../../schedule.ts";
@@ -128,6 +130,7 @@ export interface FailureLimit {
   /** Why it is disabled, for its owner to read. */
   readonly reason: string;
   readonly event: Event;
+  readonly record: AuditEntry;
 }
 
 /**
@@ -136,20 +139,19 @@ export interface FailureLimit {
  * delivery was reset meanwhile, does not count.
  *
  * @param now milliseconds.
- * @returns whether the webhook was disabled.
  */
 export async function recordFailure(
   db: D1Database,
   attempt: Attempt,
   result: AttemptResult,
-  { maxFailures, reason, event }: FailureLimit,
+  { maxFailures, reason, event, record }: FailureLimit,
   now: number,
-): Promise<boolean> {
+): Promise<void> {
   const { webhookId: id, id: deliveryId } = attempt.delivery;
   const changeId = newChangeId();
   const isStored = sql`EXISTS (SELECT 1 FROM deliveries
     WHERE id = ${deliveryId} AND status = 'failed' AND attempt_id = ${attempt.attemptId})`;
-  const [, , disabled] = await db.batch([
+  await db.batch([
     updateDelivery(db, attempt, result, { status: "failed", nextAttemptAt: null, now }),
     prepare(db, sql`UPDATE webhooks SET failures_in_row = failures_in_row + 1 WHERE id = ${id} AND ${isStored}`),
     prepare(
@@ -158,8 +160,8 @@ export async function recordFailure(
         WHERE id = ${id} AND is_active = 1 AND failures_in_row >= ${maxFailures}`,
     ),
     insertEvent(db, event, { table: "webhooks", id, changeId }),
+    insertRecord(db, record, { table: "webhooks", id, changeId }),
   ]);
-  return disabled!.meta.changes > 0;
 }
 
 /** Stores that a delivery failed without an attempt, because it must not be sent. */

@@ -1,6 +1,8 @@
 import type { Authority } from "../../../authority/authority.ts";
 import { batchAsCaller } from "../../../authority/batch.ts";
 import { prepare, sql, type Sql } from "../../../database/sql.ts";
+import type { AuditEntry } from "../../../outbox/record.ts";
+import { insertWebhookRecord } from "../../webhook-row.ts";
 import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
 import type { Delivery, DeliveryStatus } from "../../webhook.ts";
 import { CLAIM_MS } from "./attempts.ts";
@@ -20,14 +22,16 @@ export async function resetDelivery(
   db: D1Database,
   id: string,
   webhookId: string,
-  { now, by }: { now: number; by: Authority },
+  { now, by, record }: { now: number; by: Authority; record: AuditEntry },
 ): Promise<{ delivery: Delivery; wasReset: boolean } | undefined> {
-  const [reset, found] = await batchAsCaller<DeliveryRow>(db, by, [
-    prepare(
+  const startable = sql`id = ${id} AND webhook_id = ${webhookId} AND (status <> 'pending' OR next_attempt_at > ${now + CLAIM_MS})`;
+  const [, reset, found] = await batchAsCaller<DeliveryRow>(db, by, [
+    insertWebhookRecord(
       db,
-      sql`UPDATE deliveries SET ${resetAt(now)}
-        WHERE id = ${id} AND webhook_id = ${webhookId} AND (status <> 'pending' OR next_attempt_at > ${now + CLAIM_MS})`,
+      record,
+      sql`FROM webhooks w WHERE w.id = ${webhookId} AND EXISTS (SELECT 1 FROM deliveries WHERE ${startable})`,
     ),
+    prepare(db, sql`UPDATE deliveries SET ${resetAt(now)} WHERE ${startable}`),
     prepare(db, sql`SELECT ${DELIVERY_COLUMNS} FROM deliveries WHERE id = ${id} AND webhook_id = ${webhookId}`),
   ]);
   const row = found!.results[0];

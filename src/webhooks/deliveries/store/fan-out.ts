@@ -2,10 +2,11 @@ import type { Authority } from "../../../authority/authority.ts";
 import { batchAsCaller } from "../../../authority/batch.ts";
 import { integer, prepare, sql, type Sql } from "../../../database/sql.ts";
 import { isLimited, MAX_EVENTS_PER_MINUTE, type Event } from "../../../outbox/event.ts";
+import type { AuditEntry } from "../../../outbox/record.ts";
 import { countEvent, minuteOf, takeEvent } from "../../../outbox/outbox.ts";
 import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
 import { toPayloadBody, type WebhookPayload } from "../../payload.ts";
-import { listenersOf } from "../../webhook-row.ts";
+import { insertWebhookRecord, listenersOf } from "../../webhook-row.ts";
 import type { Delivery } from "../../webhook.ts";
 
 /**
@@ -64,11 +65,12 @@ export async function insertDelivery(
   db: D1Database,
   webhookId: string,
   event: WebhookPayload,
-  { now, by }: { now: number; by: Authority },
+  { now, by, record }: { now: number; by: Authority; record: AuditEntry },
 ): Promise<Delivery | undefined> {
   const webhook = sql`webhooks w WHERE w.id = ${webhookId}`;
   const [inserted] = await batchAsCaller<DeliveryRow>(db, by, [
     prepare(db, sql`${deliveriesTo(webhook, event, now)} RETURNING ${DELIVERY_COLUMNS}`),
+    insertWebhookRecord(db, record, sql`FROM webhooks w WHERE w.id = ${webhookId}`),
   ]);
   const row = inserted!.results[0];
   return row && toDelivery(row);

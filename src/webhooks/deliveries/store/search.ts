@@ -1,6 +1,8 @@
 import type { Authority } from "../../../authority/authority.ts";
 import { batchAsCaller } from "../../../authority/batch.ts";
 import { and, integer, prepare, sql, type Sql } from "../../../database/sql.ts";
+import type { AuditEntry } from "../../../outbox/record.ts";
+import { insertRecordOf } from "../../../outbox/records.ts";
 import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
 import { MAX_PENDING } from "../../limits/store.ts";
 import type { Delivery, DeliveryFilter, DeliveryStatus } from "../../webhook.ts";
@@ -125,7 +127,13 @@ export interface Redelivery {
 export async function resetDeliveries(
   db: D1Database,
   filter: DeliveryFilter,
-  { after, dryRun, now, by }: { after?: string | undefined; dryRun: boolean; now: number; by: Authority },
+  {
+    after,
+    dryRun,
+    now,
+    by,
+    record,
+  }: { after?: string | undefined; dryRun: boolean; now: number; by: Authority; record: AuditEntry },
 ): Promise<Redelivery> {
   const { indexed, rest } = toSearch(filter, { after });
   const searched = sql`SELECT id, webhook_id, agent_id, event, status, next_attempt_at, reset_at
@@ -151,7 +159,13 @@ export async function resetDeliveries(
       ),
       ...(dryRun
         ? []
-        : [prepare(db, sql`UPDATE deliveries SET ${resetAt(now)} WHERE id IN (${fitting}) RETURNING id`)]),
+        : [
+            prepare(db, sql`UPDATE deliveries SET ${resetAt(now)} WHERE id IN (${fitting}) RETURNING id`),
+            insertRecordOf(db, record, {
+              from: sql`WHERE changes() > 0`,
+              fields: { message: sql`changes() || ' ' || ${record.message}` },
+            }),
+          ]),
     ],
   );
   const { matched, searched: total, last } = counts!.results[0]!;
