@@ -5,9 +5,9 @@ import { apiKeyHashes, isApiKey } from "../agents/api-key.ts";
 import { hmac } from "../crypto/hmac.ts";
 import { toHex } from "../crypto/random.ts";
 import { addressNotAllowed, badRequest, unauthorized, type ApiError } from "../http/errors.ts";
-import { recordFailedProof, WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
+import { WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
 import { originOf } from "../access/origin.ts";
-import { limitKey, limitSession } from "../access/rate-limit.ts";
+import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { beyondAgent } from "../tokens/scope.ts";
@@ -91,7 +91,8 @@ export const tokenRoutes = [
         case "refused":
         case "address_refused":
         case "not_active":
-          await recordFailedProof(call, body.agent_id);
+          // Only failures count: a stranger who knows an agent's id cannot lock it out.
+          await limitFailedVerifications(env, body.agent_id);
           throw refusalOf(verified);
         case "exceeds_agent": {
           const wider = beyondAgent(limits.scope ?? [], verified.agent, config.catalogue, now);

@@ -1,9 +1,17 @@
 import { randomBase62 } from "../crypto/random.ts";
 
-/** The row in which a change wrote its id: `change_id`, or `batch` in `activity`. */
+/** The row in which a change wrote its id: `change_id`, `batch` in `activity`, or the id of a record. */
 export interface ChangedRow {
-  readonly table: "activity" | "agents" | "api_keys" | "refresh_families" | "sessions" | "capped_sessions" | "webhooks";
-  /** The primary key; of `capped_sessions` the agent's id. */
+  readonly table:
+    | "activity"
+    | "agents"
+    | "audit_outbox"
+    | "api_keys"
+    | "refresh_families"
+    | "sessions"
+    | "capped_sessions"
+    | "webhooks";
+  /** The primary key; of `capped_sessions` and `audit_outbox` the agent's id. */
   readonly id: string;
   readonly changeId: string;
 }

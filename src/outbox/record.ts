@@ -115,6 +115,9 @@ export const RECORD_ID_PREFIX = "aud_";
 /** A new id of a record. @param at milliseconds. */
 export const newRecordId = (at: number): string => timeOrderedId(RECORD_ID_PREFIX, at);
 
+/** A text that sorts before every id of a record of this millisecond and after all earlier ones. @param at milliseconds. */
+export const firstRecordIdAt = (at: number): string => newRecordId(at).slice(0, RECORD_ID_PREFIX.length + 12);
+
 const NOTHING = {
   part: "whole",
   outcome: "success",

@@ -5,6 +5,9 @@ import { MAX_EVENTS_PER_MINUTE, type Event, type EventCount, type EventName } fr
 /** For each table whose changes have events: the row of the change. */
 const FIND_CHANGED: Readonly<Record<ChangedRow["table"], (id: string, changeId: string) => Sql>> = {
   activity: (id, changeId) => sql`SELECT 1 FROM activity WHERE id = ${id} AND batch = ${changeId}`,
+  // A record with a count is no event of its own.
+  audit_outbox: (agentId, recordId) =>
+    sql`SELECT 1 FROM audit_outbox WHERE agent_id = ${agentId} AND id = ${recordId} AND entry ->> 'count' IS NULL`,
   agents: (id, changeId) => sql`SELECT 1 FROM agents WHERE id = ${id} AND change_id = ${changeId}`,
   api_keys: (id, changeId) => sql`SELECT 1 FROM api_keys WHERE id = ${id} AND change_id = ${changeId}`,
   refresh_families: (id, changeId) => sql`SELECT 1 FROM refresh_families WHERE id = ${id} AND change_id = ${changeId}`,

@@ -44,14 +44,19 @@ export interface VerifyAttempt extends TokenLimits {
   readonly now: number;
 }
 
+/** A refused verification has a record of its own, or is added to the count of its minute. */
+interface RecordedRefusal {
+  readonly hasNewRecord: boolean;
+}
+
 export type VerifyResult =
-  | { readonly result: "verified"; readonly agent: Agent; readonly keyId: string; readonly tokens: TokenPair }
+  | { readonly result: "verified"; readonly agent: Agent; readonly tokens: TokenPair }
   /** An unknown agent or a wrong key, after the same work. */
-  | { readonly result: "refused" }
+  | ({ readonly result: "refused" } & RecordedRefusal)
   /** The key is right, and it or its agent may not be used from this address. No session was opened. */
-  | { readonly result: "address_refused" }
+  | ({ readonly result: "address_refused" } & RecordedRefusal)
   /** The key is right, and the agent is not active, after the same work. */
-  | { readonly result: "not_active"; readonly status: Exclude<Status, "active"> }
+  | ({ readonly result: "not_active"; readonly status: Exclude<Status, "active"> } & RecordedRefusal)
   /** The agent does not have everything that the scope names. No session was opened. */
   | { readonly result: "exceeds_agent"; readonly agent: Agent };
 
@@ -65,7 +70,7 @@ export async function verifyAgent(
   const [pepper] = config.peppers;
   const token = await firstRefreshToken(`ses_${randomBase62(24)}`, pepper);
   const unique = scope && [...new Set(scope)];
-  const read = await openSession(db, {
+  const { found, hasNewRecord } = await openSession(db, {
     agentId,
     keyHashes,
     pepperId: pepper.id,
@@ -78,17 +83,25 @@ export async function verifyAgent(
     tokenLifeMs: config.refreshTokenTtl * 1000,
     maxSessions: config.sessionsPerAgent,
     ipAddress,
-    record: newEntry("token.issued", now, origin, {
-      agentId,
-      sessionId: token.sessionId,
-      after: { scope: unique ?? null, expires_in: expiresIn ?? config.accessTokenTtl },
-      message: "verified",
-    }),
+    records: {
+      issued: newEntry("token.issued", now, origin, {
+        agentId,
+        sessionId: token.sessionId,
+        after: { scope: unique ?? null, expires_in: expiresIn ?? config.accessTokenTtl },
+        message: "verified",
+      }),
+      capped: newEntry("session.limit_reached", now, origin, {
+        agentId,
+        after: { limit: config.sessionsPerAgent },
+        message: `more than ${config.sessionsPerAgent} sessions: the least recently used can be refreshed no more`,
+      }),
+      refused: newEntry("token.refused", now, origin, { outcome: "denied", message: "verification failed" }),
+    },
   });
-  if (!read) return { result: "refused" };
-  const { agent, keyId, isAllowed, openedAt } = read;
-  if (!isAllowed) return { result: "address_refused" };
-  if (agent.status !== "active") return { result: "not_active", status: agent.status };
+  if (!found) return { result: "refused", hasNewRecord };
+  const { agent, isAllowed, openedAt } = found;
+  if (!isAllowed) return { result: "address_refused", hasNewRecord };
+  if (agent.status !== "active") return { result: "not_active", status: agent.status, hasNewRecord };
   if (openedAt === null) return { result: "exceeds_agent", agent };
   const tokens = await issueTokens(
     {
@@ -105,5 +118,5 @@ export async function verifyAgent(
     settings,
     config.catalogue,
   );
-  return { result: "verified", agent, keyId, tokens };
+  return { result: "verified", agent, tokens };
 }

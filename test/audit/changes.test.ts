@@ -1,7 +1,9 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { setTier } from "../../src/agents/change.ts";
 import { AuthorityLostError } from "../../src/authority/authority.ts";
 import { SYSTEM_ORIGIN, type AuditEntry } from "../../src/outbox/record.ts";
+import { MAX_REFUSALS_PER_MINUTE } from "../../src/tokens/store/refusals.ts";
+import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Registered } from "../support/world.ts";
 
 const self = world();
@@ -197,6 +199,62 @@ describe("a change of keys, tokens and sessions", () => {
     });
     await as(admin)("POST", `/agents/${agent.id}/revoke-tokens`);
     expect(await entryOf(agent.id, "token.revoked")).toMatchObject({ message: `all tokens revoked by ${admin.id}` });
+  });
+});
+
+describe("refused verifications", () => {
+  const verify = (agent_id: string, api_key: string, ip: string) =>
+    self.call("/agents/verify", { method: "POST", json: { agent_id, api_key }, ip });
+  const refusedOf = async (id: string) => (await outboxOf(id)).filter(({ action }) => action === "token.refused");
+
+  it("of an agent are five records a minute, and one with the number of the others and their addresses", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Math.ceil(Date.now() / 60_000) * 60_000 });
+    try {
+      const agent = await self.agent();
+      for (let n = 0; n < MAX_REFUSALS_PER_MINUTE; n++) await verify(agent.id, WRONG_API_KEY, "203.0.113.1");
+      const own = await refusedOf(agent.id);
+      expect(own).toHaveLength(MAX_REFUSALS_PER_MINUTE);
+      for (const entry of own) {
+        const about = { agentId: agent.id, outcome: "denied", actor: null, keyId: null, count: null };
+        expect(entry).toMatchObject({ ...about, ipAddress: "203.0.113.1", message: "verification failed" });
+      }
+      const more = [2, 3, 2].map((n) => `203.0.113.${n}`);
+      for (const ip of more) await verify(agent.id, WRONG_API_KEY, ip);
+      const [counted, ...rest] = (await refusedOf(agent.id)).filter(({ count }) => count !== null);
+      expect(rest).toEqual([]);
+      expect(await refusedOf(agent.id)).toHaveLength(MAX_REFUSALS_PER_MINUTE + 1);
+      expect(counted).toMatchObject({
+        count: more.length,
+        after: { addresses: ["203.0.113.2", "203.0.113.3"] },
+        ipAddress: null,
+        message: "3 more failed verifications from 2 addresses",
+      });
+      const events = await self.env.DB.prepare("SELECT count(*) AS n FROM events WHERE agent_id = ? AND event = ?")
+        .bind(agent.id, "agent.verification_failed")
+        .first("n");
+      expect(events).toBe(MAX_REFUSALS_PER_MINUTE);
+      vi.setSystemTime(Date.now() + 60_000);
+      await verify(agent.id, WRONG_API_KEY, "203.0.113.1");
+      expect((await refusedOf(agent.id)).at(-1)).toMatchObject({ count: null });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("with the right key name it, and the agent; none of an agent that does not exist is about one", async () => {
+    const agent = await self.agent();
+    const { keyId } = await entryOf(agent.id, "token.issued");
+    await as(admin)("PUT", `/agents/${agent.id}/status`, { status: "suspended" });
+    expect((await verify(agent.id, agent.apiKey, "203.0.113.4")).body.code).toBe("agent_inactive");
+    expect(await entryOf(agent.id, "token.refused")).toMatchObject({ actor: actorOf(agent), keyId });
+    await verify("agt_nobody", WRONG_API_KEY, "203.0.113.4");
+    expect(await outboxOf("agt_nobody")).toEqual([]);
+    expect((await refusedOf("")).at(-1)).toMatchObject({ agentId: null, actor: null, ipAddress: "203.0.113.4" });
+    // A scope that is too wide is no failed verification.
+    const other = await self.agent();
+    const json = { agent_id: other.id, api_key: other.apiKey, scope: "lab:notes:write" };
+    expect((await self.call("/agents/verify", { method: "POST", json })).body.code).toBe("invalid_scope");
+    expect(await refusedOf(other.id)).toEqual([]);
   });
 });
 

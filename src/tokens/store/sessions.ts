@@ -11,11 +11,12 @@ import { newChangeId } from "../../outbox/change.ts";
 import { newEvent } from "../../outbox/event.ts";
 import { insertEvent } from "../../outbox/outbox.ts";
 import type { AuditEntry } from "../../outbox/record.ts";
-import { insertRecordOf } from "../../outbox/records.ts";
+import { insertRecord, insertRecordOf } from "../../outbox/records.ts";
 import type { AccessClaims } from "../access-token.ts";
 import type { TokenStatusRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
 import { holdsScope, type ScopePermission } from "../scope-row.ts";
+import { recordRefusal } from "./refusals.ts";
 
 /**
  * Revokes all tokens and sessions of an agent.
@@ -73,14 +74,13 @@ export interface NewSession {
   /** Milliseconds, for the events only: the session's times are the database's. */
   readonly now: number;
   readonly ipAddress: string;
-  /** What is written if the session is opened. */
-  readonly record: AuditEntry;
+  /** What is written if the session is opened, if others lose their refresh tokens for it, and if the verification is refused. */
+  readonly records: { readonly issued: AuditEntry; readonly capped: AuditEntry; readonly refused: AuditEntry };
 }
 
 /** The agent of a good key, and whether a session was opened. */
-interface OpenedSession {
+export interface OpenedSession {
   readonly agent: Agent;
-  readonly keyId: string;
   /** Whether the address is one of those that the agent and its key may be used from. */
   readonly isAllowed: boolean;
   /** By the database's clock. Null if no session was opened: the address is refused, or the agent does not have all of the scope. */
@@ -97,12 +97,17 @@ interface OpenedSession {
  *
  * A key whose hash is of a former pepper, or of a former version, is hashed anew.
  *
- * @returns the agent and its key, and when the session was opened: null if it was not, because the agent is not active, the address not
- *   allowed or the scope wider than the agent. Undefined if there is no such agent or key.
+ * A refusal is recorded: see `recordRefusal`.
+ *
+ * @returns `found`: the agent, and when the session was opened: null if it was not, because the agent is not active, the address not allowed
+ *   or the scope wider than the agent. Undefined if there is no such agent or key. `hasNewRecord`: whether a refusal has a record of its own.
  */
-export async function openSession(db: D1Database, session: NewSession): Promise<OpenedSession | undefined> {
+export async function openSession(
+  db: D1Database,
+  session: NewSession,
+): Promise<{ found: OpenedSession | undefined; hasNewRecord: boolean }> {
   const { agentId, keyHashes, pepperId, keyHint, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
-  const { sessionLifeMs, tokenLifeMs, record } = session;
+  const { sessionLifeMs, tokenLifeMs, records } = session;
   const { sessionId } = token;
   const [changeId, cappedId] = [newChangeId(), newChangeId()];
   const at = new Date(now).toISOString();
@@ -113,7 +118,7 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
   const isAllowed = sql`${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AND ${isAllowedAddress(sql`k.allowed_ips`, ipAddress)}`;
   const isNew = sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${sessionId})`;
   const version = sql`(SELECT token_version FROM agents WHERE id = ${agentId})`;
-  const results = await db.batch<AgentRow & { key_id: string; is_allowed: number; opened_at: number | null }>([
+  const results = await db.batch<AgentRow & { is_allowed: number; opened_at: number | null }>([
     prepare(
       db,
       sql`INSERT INTO sessions (id, agent_id, key_id, token_version, generation, hash, pepper_id, created_at, last_refreshed_at,
@@ -132,7 +137,7 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
         changeId,
       },
     ),
-    insertRecordOf(db, record, {
+    insertRecordOf(db, records.issued, {
       from: sql`FROM sessions s JOIN agents a ON a.id = s.agent_id WHERE s.id = ${sessionId} AND s.change_id = ${changeId}`,
       fields: { actor: actorOf(sql`a`), keyId: sql`s.key_id` },
     }),
@@ -156,11 +161,24 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
       }),
       { table: "capped_sessions", id: agentId, changeId: cappedId },
     ),
+    insertRecord(db, records.capped, { table: "capped_sessions", id: agentId, changeId: cappedId }),
     prepare(
       db,
-      sql`SELECT ${AGENT_COLUMNS}, k.id AS key_id, ${isAllowed} AS is_allowed,
+      sql`SELECT ${AGENT_COLUMNS}, ${isAllowed} AS is_allowed,
           (SELECT created_at FROM sessions WHERE id = ${sessionId}) AS opened_at
         FROM ${credentials}`,
+    ),
+    ...recordRefusal(db, {
+      agentId,
+      record: records.refused,
+      isRefused: sql`NOT EXISTS (SELECT 1 FROM ${credentials} AND a.status = 'active' AND ${isAllowed})`,
+      keyId: sql`(SELECT k.id FROM ${credentials})`,
+      actor: sql`(SELECT ${actorOf(sql`a`)} FROM ${credentials})`,
+    }),
+    insertEvent(
+      db,
+      newEvent("agent.verification_failed", agentId, now, { agent_id: agentId, failed_at: at, ip_address: ipAddress }),
+      { table: "audit_outbox", id: agentId, changeId: records.refused.id },
     ),
     prepare(
       db,
@@ -168,10 +186,11 @@ export async function openSession(db: D1Database, session: NewSession): Promise<
         WHERE agent_id = ${agentId} AND hash IN ${hashes} AND pepper_id IS NOT ${pepperId}`,
     ),
   ]);
-  const row = results[5]!.results[0];
-  return row
-    ? { agent: toAgent(row), keyId: row.key_id, isAllowed: row.is_allowed === 1, openedAt: row.opened_at }
-    : undefined;
+  const row = results[6]!.results[0];
+  return {
+    found: row && { agent: toAgent(row), isAllowed: row.is_allowed === 1, openedAt: row.opened_at },
+    hasNewRecord: results[7]!.meta.changes > 0,
+  };
 }
 
 /** Deletes up to `limit` sessions of an agent, and of the former format up to `limit` refresh tokens, and sessions without tokens. */
