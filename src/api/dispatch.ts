@@ -1,5 +1,6 @@
 import type { Handler } from "hono";
 import type { Authority } from "../authority/authority.ts";
+import { wakeOutbox } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
 import type { Registrar } from "../agents/register.ts";
 import { ADMIN } from "../permissions/grammar.ts";
@@ -27,6 +28,7 @@ export function dispatch(route: Route): Handler<AppEnv> {
     const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
     const call = { ...context, params, caller, authority, query, body };
     const { answer, isReplayed } = await handle(route, call, received);
+    if (route.method !== "GET" && !route.changesNothing) context.waitUntil(wakeOutbox(context.env));
     if (answer instanceof Response) return answer;
     const headers = {
       "Cache-Control": route.cacheControl ?? "no-store",

@@ -16,6 +16,7 @@ export const explainRoutes = [
     method: "POST",
     path: "/proxy/_explain",
     auth: "admin",
+    changesNothing: true,
     summary: "What the gateway would do with a request, and why",
     body: explainRequest,
     response: () =>

@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import { wakeOutbox } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
 import type { Status } from "../agents/agent.ts";
 import { apiKeyHashes, isApiKey } from "../agents/api-key.ts";
@@ -92,6 +93,7 @@ export const tokenRoutes = [
         case "address_refused":
         case "not_active":
           // Only failures count: a stranger who knows an agent's id cannot lock it out.
+          if (verified.hasNewRecord) call.waitUntil(wakeOutbox(env));
           await limitFailedVerifications(env, body.agent_id);
           throw refusalOf(verified);
         case "exceeds_agent": {
@@ -135,6 +137,7 @@ export const tokenRoutes = [
         case "reused": {
           const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
           call.waitUntil(cacheSessionEnd(cache, result.sessionId));
+          call.waitUntil(wakeOutbox(env));
           throw refreshRefused("reused");
         }
         case "address_refused":

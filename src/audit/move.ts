@@ -1,5 +1,7 @@
 import { logFailure } from "../log/failure-log.ts";
-import type { AuditEntry } from "../outbox/record.ts";
+import { newEvent, type Event } from "../outbox/event.ts";
+import { insertRecordedEvents } from "../outbox/outbox.ts";
+import { RECORD_ID_PREFIX, type AuditEntry } from "../outbox/record.ts";
 import { databaseFailure } from "../storage/failure.ts";
 import { insertEntriesIntoLog } from "./insert.ts";
 import { deleteEntries, postponeEntry, readReadyEntries, type WaitingEntry } from "./store/outbox.ts";
@@ -44,7 +46,27 @@ export async function moveEntries(databases: Databases, now: number, limit: numb
 async function move({ DB, AUDIT_DB }: Databases, waiting: readonly WaitingEntry[], now: number): Promise<void> {
   const entries = waiting.map(({ text }) => JSON.parse(text) as AuditEntry);
   await insertEntriesIntoLog(AUDIT_DB, entries, now);
-  await DB.batch([...verificationStatements(DB, entries), deleteEntries(DB, waiting)]);
+  const events = entries.flatMap(countEvent);
+  await DB.batch([
+    ...verificationStatements(DB, entries),
+    ...(events.length > 0 ? [insertRecordedEvents(DB, events)] : []),
+    deleteEntries(DB, waiting),
+  ]);
+}
+
+/** The event of refused verifications that were too many for records of their own. Each of the others had its event at once. */
+function countEvent({ id, action, agentId, at, count, ipAddress, after }: AuditEntry): Event[] {
+  const addresses = after?.addresses;
+  if (action !== "token.refused" || agentId === null || count === null || !Array.isArray(addresses)) return [];
+  const event = newEvent("agent.verification_failed", agentId, at, {
+    agent_id: agentId,
+    failed_at: new Date(at).toISOString(),
+    ip_address: ipAddress ?? String(addresses.at(-1)),
+    count,
+    addresses: addresses.length,
+  });
+  // A move that is repeated makes the same event.
+  return [{ ...event, id: `evt_${id.slice(RECORD_ID_PREFIX.length)}` }];
 }
 
 async function moveAlone(databases: Databases, one: WaitingEntry, now: number): Promise<void> {

@@ -54,6 +54,8 @@ export interface RouteDeclaration<
   readonly query?: Query;
   /** The query and the body are not looked at: the standards of published documents say to ignore what they do not know (RFC 8414 §3). */
   readonly ignoresInput?: true;
+  /** A request of this route changes nothing, whatever its method is: it has no record. */
+  readonly changesNothing?: true;
   /**
    * For a route that creates something: with an `Idempotency-Key` it is carried out once, and answered again with the same body. The
    * handler's one `batch` claims the key, so whatever it writes it writes in that batch, and what it does outside the database it does
