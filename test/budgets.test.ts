@@ -83,25 +83,25 @@ describe("what an answer waits for", () => {
     const put = (path: string, body: unknown) => () =>
       self.call(path, { method: "PUT", json: body, token: admin.token });
     const budgets: [work: () => Promise<{ status: number }>, d1: number, rowsWritten: number][] = [
-      [post(self, "/agents/register", json), 1, 12],
-      [post(self, "/agents/verify", { agent_id: id, api_key: apiKey }), 1, 4],
-      [post(self, "/agents/refresh", { refresh_token: refreshToken }), 1, 3],
+      [post(self, "/agents/register", json), 1, 13],
+      [post(self, "/agents/verify", { agent_id: id, api_key: apiKey }), 1, 5],
+      [post(self, "/agents/refresh", { refresh_token: refreshToken }), 1, 4],
       [() => self.call(`/agents/${id}`, { token }), 2, 0],
       [() => self.call(`/agents/${id}/activity`, { token }), 2, 0],
       [() => self.call("/agents", { token: admin.token }), 2, 0],
       [() => self.call("/agents?q=count", { token: admin.token }), 2, 0],
       [() => self.call("/activity", { token: admin.token }), 1, 0],
       [() => self.call("/agents?permission=lab:things:read&tier=free", { token: admin.token }), 2, 0],
-      [() => self.call(`/agents/${id}`, { method: "PATCH", token, json: { name: "renamed" } }), 2, 3],
-      [put(`/agents/${id}/tier`, { tier: "pro" }), 2, 3],
-      [put(`/agents/${id}/permissions`, { permissions: ["lab:notes:read"] }), 2, 4],
+      [() => self.call(`/agents/${id}`, { method: "PATCH", token, json: { name: "renamed" } }), 2, 4],
+      [put(`/agents/${id}/tier`, { tier: "pro" }), 2, 4],
+      [put(`/agents/${id}/permissions`, { permissions: ["lab:notes:read"] }), 2, 5],
       [() => self.call(`/agents/${id}/keys`, { token }), 2, 0],
       [() => self.call(`/agents/${id}/sessions`, { token }), 2, 0],
       [post(self, "/agents/bulk-revoke", { filter: { owner_email: "nobody@example.com" } }, admin.token), 2, 0],
-      [post(self, `/agents/${id}/rotate-key`, { overlap_seconds: 60 }, token), 2, 6],
-      [post(self, "/agents/revoke-tokens", {}, token), 2, 1],
-      [put(`/agents/${id}/status`, { status: "suspended" }), 2, 7],
-      [() => self.call(`/agents/${id}`, { method: "DELETE", token: admin.token }), 2, 9],
+      [post(self, `/agents/${id}/rotate-key`, { overlap_seconds: 60 }, token), 2, 7],
+      [post(self, "/agents/revoke-tokens", {}, token), 2, 2],
+      [put(`/agents/${id}/status`, { status: "suspended" }), 2, 8],
+      [() => self.call(`/agents/${id}`, { method: "DELETE", token: admin.token }), 2, 10],
     ];
     for (const [index, [work, d1, rowsWritten]] of budgets.entries()) {
       const { result, awaited, later, statements } = await counter.run(work);
@@ -128,6 +128,7 @@ describe("what an answer waits for", () => {
     const hashed = vi.spyOn(crypto.subtle, "sign");
     const work = [];
     const told: string[][] = [];
+    const written: number[] = [];
     for (const attempt of [
       { agent_id: "agt_000000000000000000000000", api_key: apiKey },
       { agent_id: id, api_key: other.apiKey },
@@ -139,11 +140,14 @@ describe("what an answer waits for", () => {
       expect(result.status).toBe(401);
       const { request_id: _, code, message, ...body } = result.body;
       told.push([code, message]);
-      const { rowsRead: _rows, ...counts } = awaited;
+      const { rowsRead: _rows, rowsWritten, ...counts } = awaited;
+      written.push(rowsWritten);
       work.push({ counts, later, sql: statements.map(({ sql }) => sql), hashed: hashed.mock.calls.length, body });
     }
     hashed.mockRestore();
-    expect(work[0]).toMatchObject({ counts: { d1: 1, rowsWritten: 0 }, hashed: 3, later: { queueSends: 1 } });
+    expect(work[0]).toMatchObject({ counts: { d1: 1 }, hashed: 3, later: { queueSends: 1 } });
+    // Each writes a record, that of an unknown agent about nobody. An agent that exists has an event beside it, in the same transaction.
+    expect(written).toEqual([1, 2, 2, 2]);
     for (const one of work) expect(one).toEqual(work[0]);
     // Whoever has the right key learns why it is refused, and nobody else anything.
     const nothing = ["invalid_credentials", "No active agent has this id and this API key."];

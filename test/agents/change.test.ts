@@ -100,7 +100,8 @@ describe("an agent's status", () => {
     expect(again.status).toBe(200);
     expect(again.body.agent.updated_at).toBe(before.body.agent.updated_at);
     expect(await events()).toEqual(["agent.status_updated"]);
-    expect(self.entries.filter(({ message }) => message?.startsWith("status is")).length).toBe(1);
+    const records = await self.records(agent.id);
+    expect(records.filter(({ message }) => message?.startsWith("status is")).length).toBe(1);
   });
 
   it("is for admins only, and one of four", async () => {
@@ -163,7 +164,7 @@ describe("an agent's permissions", () => {
     expect((await self.call("/proxy/lab/things/1", { token: agent.token })).status).toBe(200);
     const { status, body } = await set(self, admin, agent.id, []);
     expect([status, body.agent.permissions]).toEqual([200, []]);
-    expect(self.entries.at(-1)!.message).toBe(`permissions are none, set by ${admin.id}`);
+    expect((await self.records(agent.id))[0]!.message).toBe(`permissions are none, set by ${admin.id}`);
     expect((await self.call("/proxy/lab/things/1", { token: agent.token })).body.granted).toEqual([]);
     expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(200);
     // Nobody asks for an agent without permissions by an empty list: it is left out.

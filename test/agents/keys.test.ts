@@ -81,7 +81,7 @@ describe("a key beside the others", () => {
         created_by: agent.id,
       },
     ]);
-    expect(self.entries.at(-1)!.message).toBe(`API key ${body.key.id} created by ${agent.id}`);
+    expect((await self.records(agent.id))[0]!.message).toBe(`API key ${body.key.id} created by ${agent.id}`);
     for (const key of [agent.apiKey, apiKey]) expect((await verify(agent.id, key, "10.0.0.1")).status).toBe(200);
     expect((await send("GET", `/agents/${agent.id}`, { token: agent.token })).body.details.key_count).toBe(2);
   });

@@ -55,7 +55,7 @@ describe("a public key", () => {
     expect(listed.details).toEqual(body.details);
     const { kty, crv, x, y } = keys.ES256;
     expect(await jwkOf(body.key.id)).toEqual({ kty, crv, x, y, kid: "build-2026", alg: "ES256" });
-    expect(self.entries.at(-1)!.message).toBe(`public key ${body.key.id} registered by ${one.id}`);
+    expect((await self.records(one.id))[0]!.message).toBe(`public key ${body.key.id} registered by ${one.id}`);
   });
 
   it("is pinned to one algorithm, and without a kid has its thumbprint as one", async () => {

@@ -30,7 +30,10 @@ describe("updating an agent", () => {
     expect(body.agent).toEqual({ ...before.agent, name: "Renamed", updated_at: body.agent.updated_at });
     expect(body.agent.updated_at >= before.agent.updated_at).toBe(true);
     expect(body.details).toEqual({ ...before.details, metadata: { team: "billing" } });
-    expect(self.entries.at(-1)).toMatchObject({ agentId: agent.id, message: `name, metadata changed by ${agent.id}` });
+    expect((await self.records(agent.id))[0]).toMatchObject({
+      agentId: agent.id,
+      message: `name, metadata changed by ${agent.id}`,
+    });
 
     const again = await patch(agent, agent.id, { name: "Renamed" });
     expect(again.body.message).toMatch(/^Nothing to change/);

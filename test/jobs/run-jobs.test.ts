@@ -268,15 +268,20 @@ describe("when an agent last proved itself", () => {
     const { id, apiKey, token } = await self.agent();
     const read = async () => (await self.call(`/agents/${id}`, { token })).body;
     expect((await read()).last_verified_at).toBeNull();
-    const late = self.sent.find(
-      (one) => one.kind === "record" && one.entry.action === "token.issued" && one.entry.agentId === id,
-    );
+    const columns = "agent_id, id, part, at, ready_at, entry";
+    const late = await self.env.DB.prepare(
+      `SELECT ${columns} FROM audit_outbox WHERE agent_id = ? AND entry ->> 'action' = 'token.issued'`,
+    )
+      .bind(id)
+      .first<Record<string, string | number>>();
     const before = (await read()).agent.updated_at;
     vi.setSystemTime(Date.now() + 5000);
     await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
     const at = new Date().toISOString();
     await self.drain();
-    self.sent.push(late!);
+    await self.env.DB.prepare(`INSERT INTO audit_outbox (${columns}) VALUES (?, ?, ?, ?, ?, ?)`)
+      .bind(...Object.values(late!))
+      .run();
     await self.drain();
     const { last_verified_at, agent } = await read();
     expect(last_verified_at).toBe(at);

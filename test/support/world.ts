@@ -3,7 +3,7 @@ import { env as boundEnv } from "cloudflare:workers";
 import { expect, inject } from "vitest";
 import { consumeMessages } from "../../src/audit/consume.ts";
 import type { AuditMessage } from "../../src/audit/message.ts";
-import type { AuditRecord } from "../../src/audit/audit-record.ts";
+import { toRecord, type AuditRecord } from "../../src/audit/audit-record.ts";
 import { moveOutbox } from "../../src/audit/move.ts";
 import { rowToRecord, type RecordRow } from "../../src/audit/store/records.ts";
 import { answer, ROUTES } from "../../src/app.ts";
@@ -112,7 +112,11 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
       const { results } = await env.AUDIT_DB.prepare("SELECT * FROM records WHERE agent_id = ? ORDER BY id DESC")
         .bind(agentId)
         .all<RecordRow>();
-      return results.map(rowToRecord);
+      const waiting = await env.DB.prepare("SELECT entry FROM audit_outbox WHERE agent_id = ? ORDER BY id DESC")
+        .bind(agentId)
+        .all<{ entry: string }>();
+      const entries = waiting.results.map(({ entry }) => JSON.parse(entry) as AuditEntry);
+      return [...results.map(rowToRecord), ...entries.map(toRecord)].toSorted((a, b) => (a.id < b.id ? 1 : -1));
     },
     asked,
     drains: 0,

@@ -23,7 +23,7 @@ describe("refresh", () => {
     expect(body.token.refresh_token).not.toBe(refreshToken);
     expect(body.token.access_token).not.toBe(token);
     expect((await self.call(`/agents/${id}`, { token: body.token.access_token })).status).toBe(200);
-    expect(self.entries.map(({ message }) => message)).toContain("token refreshed");
+    expect((await self.records(id)).map(({ message }) => message)).toContain("token refreshed");
   });
 
   it("gives a token with what the agent holds at that time", async () => {

@@ -79,23 +79,20 @@ describe("verify", () => {
       json: { agent_id: id, api_key: WRONG_API_KEY },
       ip: "192.0.2.9",
     });
-    expect(self.sent).toEqual([
-      expect.objectContaining({
-        entry: expect.objectContaining({
-          action: "token.refused",
-          agentId: id,
-          actor: null,
-          outcome: "failed",
-          ipAddress: "192.0.2.9",
-          message: "verification failed",
-        }),
-        event: expect.objectContaining({
-          name: "agent.verification_failed",
-          data: { agent_id: id, failed_at: expect.any(String), ip_address: "192.0.2.9" },
-        }),
-      }),
-    ]);
-    expect(JSON.stringify(self.sent)).not.toContain(WRONG_API_KEY);
+    const [record] = await self.records(id);
+    expect(record).toMatchObject({
+      action: "token.refused",
+      agentId: id,
+      actor: null,
+      outcome: "denied",
+      ipAddress: "192.0.2.9",
+      message: "verification failed",
+    });
+    const event = await self.env.DB.prepare("SELECT data FROM events WHERE agent_id = ? AND event = ?")
+      .bind(id, "agent.verification_failed")
+      .first<string>("data");
+    expect(JSON.parse(event!)).toEqual({ agent_id: id, failed_at: expect.any(String), ip_address: "192.0.2.9" });
+    expect(JSON.stringify(record)).not.toContain(WRONG_API_KEY);
   });
 
   it.each([

@@ -194,7 +194,8 @@ describe("DELETE /webhooks/{id}", () => {
     const other = await hook(self, agent, { url: URL });
     self.sent.length = 0;
     expect((await send("DELETE", `/webhooks/${other.id}`, admin)).status).toBe(200);
-    expect(self.entries).toMatchObject([{ agentId: agent.id, message: `webhook ${other.id} deleted` }]);
+    const [record] = await self.records(agent.id);
+    expect(record).toMatchObject({ agentId: agent.id, message: `webhook ${other.id} deleted by ${admin.id}` });
     const left = await self.env.DB.prepare("SELECT count(*) AS n FROM deliveries WHERE webhook_id = ?")
       .bind(id)
       .first();
