@@ -1,6 +1,5 @@
 import * as z from "zod/mini";
 import { route } from "../access/route.ts";
-import { recordInBackground } from "../audit/record.ts";
 import type { AgentGrants, Grant } from "../grants/grant.ts";
 import { getGrants, makeGrants, MAX_GRANTS, putGrants, type GrantFault } from "../grants/put-grants.ts";
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
@@ -127,16 +126,6 @@ export const grantRoutes = [
           );
       }
       const grants = toGrants(written);
-      if (written.result === "changed") {
-        const what = grants.map(({ permission, where, expires_at: end }) =>
-          [permission, where && "with limits", end && `until ${end}`].filter(Boolean).join(" "),
-        );
-        recordInBackground(
-          call,
-          call.params.id,
-          `grants are ${what.join(", ") || "none"}, set by ${call.caller.agent.id}`,
-        );
-      }
       return {
         success: true,
         message:

@@ -1,5 +1,5 @@
 import { integer, sql, type Sql } from "../database/sql.ts";
-import { DATABASE_NOW } from "../database/time.ts";
+import { DATABASE_NOW, toTimestamp } from "../database/time.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { unlimited } from "../permissions/grant.ts";
 import { newGrant, serializeGrants, unlimitedPermissions, type Grant } from "./grant.ts";
@@ -17,6 +17,11 @@ const GRANTS = sql`json_each(agents.grants) g`;
 /** SQL for a JSON array of the permissions of grants that have not ended, limited ones among them, as a text. @param grants SQL for the grants. */
 export const grantedPermissions = (grants: Sql): Sql =>
   sql`(SELECT json_group_array(${PERMISSION}) FROM json_each(${grants}) g WHERE NOT ${HAS_ENDED})`;
+
+/** SQL for a JSON array of what a record says of grants that have not ended, as a text. @param grants SQL for the grants. */
+export const grantsForRecord = (grants: Sql): Sql =>
+  sql`(SELECT json_group_array(json_object('id', g.value ->> 'id', 'permission', ${PERMISSION}, 'where', json(g.value -> 'where'),
+      'expires_at', ${toTimestamp(sql`(g.value ->> 'expires_at')`)})) FROM json_each(${grants}) g WHERE NOT ${HAS_ENDED})`;
 
 /** SQL for the text of `agents.grants` with new grants. @param creator SQL for the JSON of who makes them, or for NULL. */
 export const newGrantsJson = (grants: readonly Grant[], creator: Sql): Sql =>

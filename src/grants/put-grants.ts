@@ -1,6 +1,7 @@
 import type { Authority } from "../authority/authority.ts";
 import type { Config } from "../config/config.ts";
 import { newEvent } from "../outbox/event.ts";
+import { nameOfActor, newEntry, type RecordOrigin } from "../outbox/record.ts";
 import type { Where } from "../permissions/grant.ts";
 import { ADMIN, validatePermission } from "../permissions/grammar.ts";
 import { parseWhere, type WhereFault } from "../policy/limits.ts";
@@ -139,7 +140,7 @@ export type GrantsResult =
  */
 export async function putGrants(
   db: D1Database,
-  { id, by, now }: { id: string; by: Authority; now: number },
+  { id, by, origin, now }: { id: string; by: Authority; origin: RecordOrigin; now: number },
   grants: readonly Grant[],
   version: number | undefined,
 ): Promise<GrantsResult> {
@@ -149,7 +150,24 @@ export async function putGrants(
     updated_at: new Date(now).toISOString(),
     updated_by: by.agentId,
   });
-  const { changed, found } = await updateGrants(db, id, { grants, version }, { by, event });
+  const said = grants.map(({ permission, where, expiresAt }) =>
+    [permission, where && "with limits", expiresAt !== null && `until ${new Date(expiresAt).toISOString()}`]
+      .filter(Boolean)
+      .join(" "),
+  );
+  const record = newEntry("agent.permissions_updated", now, origin, {
+    agentId: id,
+    after: {
+      grants: grants.map(({ id: grantId, permission, where, expiresAt }) => ({
+        id: grantId,
+        permission,
+        where,
+        expires_at: expiresAt === null ? null : new Date(expiresAt).toISOString(),
+      })),
+    },
+    message: `grants are ${said.join(", ") || "none"}, set by ${nameOfActor(origin)}`,
+  });
+  const { changed, found } = await updateGrants(db, id, { grants, version }, { by, event, record });
   if (!found) return { result: "unknown" };
   if (changed) return { result: "changed", ...found };
   if (found.isRevoked) return { result: "already_revoked" };

@@ -6,8 +6,10 @@ import { DATABASE_NOW } from "../database/time.ts";
 import { newChangeId } from "../outbox/change.ts";
 import type { Event } from "../outbox/event.ts";
 import { insertEvent } from "../outbox/outbox.ts";
+import type { AuditEntry } from "../outbox/record.ts";
+import { insertRecordOf } from "../outbox/records.ts";
 import { nextDue, parseGrants, serializeGrants, type AgentGrants, type Grant } from "./grant.ts";
-import { setGrantList } from "./grant-row.ts";
+import { grantsForRecord, setGrantList } from "./grant-row.ts";
 
 interface GrantsRow {
   grants: string | null;
@@ -42,22 +44,23 @@ export async function updateGrants(
   db: D1Database,
   agentId: string,
   { grants, version }: { grants: readonly Grant[]; version: number | undefined },
-  { by, event }: { by: Authority; event: Event },
+  { by, event, record }: { by: Authority; event: Event; record: AuditEntry },
 ): Promise<{ changed: boolean; found: AgentGrants | undefined }> {
   const changeId = newChangeId();
   const { set, differs } = setGrantList(grants, actorJson(by));
-  const results = await batchAsCaller<GrantsRow>(db, by, [
-    prepare(
-      db,
-      sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId}
-        WHERE id = ${agentId} AND status <> 'revoked' AND ${differs}
-          AND ${version === undefined ? sql`1` : sql`grants_version = ${version}`}`,
-    ),
+  const when = sql`WHERE id = ${agentId} AND status <> 'revoked' AND ${differs}
+    AND ${version === undefined ? sql`1` : sql`grants_version = ${version}`}`;
+  const [, update, , selected] = await batchAsCaller<GrantsRow>(db, by, [
+    insertRecordOf(db, record, {
+      from: sql`FROM agents ${when}`,
+      fields: { before: sql`json_object('grants', json(${grantsForRecord(sql`agents.grants`)}))` },
+    }),
+    prepare(db, sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId} ${when}`),
     insertEvent(db, event, { table: "agents", id: agentId, changeId }),
     selectGrants(db, agentId),
   ]);
-  const row = results[2]!.results[0];
-  return { changed: results[0]!.meta.changes > 0, found: row && toAgentGrants(row) };
+  const row = selected!.results[0];
+  return { changed: update!.meta.changes > 0, found: row && toAgentGrants(row) };
 }
 
 /** An agent of which a grant has to be announced or has ended. */

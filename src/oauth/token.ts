@@ -1,6 +1,8 @@
 import * as z from "zod/mini";
+import { originOf } from "../access/origin.ts";
 import { limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
+import { wakeOutbox } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { newEvent } from "../outbox/event.ts";
 import { validatePermissions } from "../agents/grants.ts";
@@ -111,19 +113,17 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
   const token = await readRefreshToken(text, config.peppers);
   if (!token) throw refreshRefused("unknown");
   await limitSession(env, token.sessionId);
-  const attempt = { ipAddress, now, agentId: client.agent.id, scope, resources };
+  const attempt = { ipAddress, origin: originOf(call), now, agentId: client.agent.id, scope, resources };
   const result = await refresh(env.DB, token, attempt, config, tokenSettings(config, request.url));
   switch (result.outcome) {
     case "rotated":
     case "replayed":
-      if (result.outcome === "rotated") recordInBackground(call, result.agentId, "token refreshed");
+      if (result.outcome === "rotated") call.waitUntil(wakeOutbox(env));
       return toTokenResponse(result.tokens);
     case "reused": {
       const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
       call.waitUntil(cacheSessionEnd(cache, result.sessionId));
-      recordInBackground(call, result.agentId, "refresh token used again: the session was revoked", {
-        status: "failure",
-      });
+      call.waitUntil(wakeOutbox(env));
       throw refreshRefused("reused");
     }
     case "exceeds_session":

@@ -84,6 +84,19 @@ describe("a change of an agent", () => {
     }
   });
 
+  it("says the limits and the end of grants, before and now", async () => {
+    const agent = await self.agent(["lab:things:read"]);
+    const grants = [{ permission: "lab:notes:read", expires_at: "2100-01-01T00:00:00.000Z" }];
+    expect((await as(admin)("PUT", `/agents/${agent.id}/grants`, { grants })).status).toBe(200);
+    const entry = await entryOf(agent.id, "agent.permissions_updated");
+    expect(entry).toMatchObject({
+      actor: actorOf(admin),
+      before: { grants: [{ permission: "lab:things:read", where: null, expires_at: null }] },
+      after: { grants: [{ permission: "lab:notes:read", where: null, expires_at: "2100-01-01T00:00:00.000Z" }] },
+      message: `grants are lab:notes:read until 2100-01-01T00:00:00.000Z, set by ${admin.id}`,
+    });
+  });
+
   it("tells an approval from another activation", async () => {
     const agent = await self.agent();
     await self.env.DB.prepare("UPDATE agents SET status = 'inactive' WHERE id = ?").bind(agent.id).run();
