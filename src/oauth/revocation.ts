@@ -1,5 +1,7 @@
 import * as z from "zod/mini";
+import { originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
+import { wakeOutbox } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { endToken, sessionOf } from "../tokens/end-token.ts";
@@ -63,10 +65,18 @@ async function revokeAccess(
 
 async function revokeSession(call: OAuthCall, caller: OAuthCaller, agentId: string, sessionId: string): Promise<void> {
   requireOwn(caller, agentId);
-  if (!(await endSession(call.env.DB, agentId, sessionId, caller.authority))) return;
+  const { env, now, waitUntil } = call;
+  const { id, name } = caller.agent;
+  const origin = { ...originOf(call), actor: { type: "agent", id, name } as const, ...keyOf(caller.authority) };
+  if (!(await endSession(env.DB, agentId, sessionId, { by: caller.authority, origin, now }))) return;
   remember(call, sessionId);
-  recordInBackground({ ...call, caller }, agentId, `session ${sessionId} ended by ${caller.agent.id}`);
+  waitUntil(wakeOutbox(env));
 }
+
+const keyOf = ({ basis }: OAuthCaller["authority"]) => ({
+  keyId: basis.keyId ?? null,
+  sessionId: basis.sessionId ?? null,
+});
 
 /** @throws {OAuthError} for a token of another client, which RFC 7009 §2.1 has told to whoever presents it. */
 function requireOwn({ agent, isAdmin }: OAuthCaller, agentId: string): void {
