@@ -1,7 +1,14 @@
 import * as z from "zod/mini";
 import { route } from "../access/route.ts";
 import type { AgentGrants, Grant } from "../grants/grant.ts";
-import { getGrants, makeGrants, MAX_GRANTS, putGrants, type GrantFault } from "../grants/put-grants.ts";
+import {
+  getGrants,
+  makeGrants,
+  MAX_GRANTS,
+  putGrants,
+  type GrantFault,
+  type WantedGrant,
+} from "../grants/put-grants.ts";
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
 import { hasEnded } from "../permissions/grant.ts";
 import { changeRefused, toAgentChange } from "./agent-changes.ts";
@@ -11,7 +18,8 @@ import { toTimestamp } from "./timestamp.ts";
 const success = z.literal(true);
 
 const scalar = z.union([z.string(), z.number(), z.boolean()]);
-const conditions = z.object({
+/** The conditions on one field. */
+export const conditions = z.object({
   eq: z.optional(scalar),
   in: z.optional(z.array(scalar)),
   not_in: z.optional(z.array(scalar)),
@@ -57,7 +65,8 @@ const READ_ONLY = z.describe("Ignored: what was read can be written back.");
 /** Which operators there are, and for which fields, is checked with the permission, so that an error can say what may be written. */
 const wantedConditions = z.union([scalar, z.record(z.string(), z.union([scalar, z.array(scalar)]))]);
 
-const wantedGrant = z.object({
+/** A grant as it is asked for. */
+export const wantedGrant = z.object({
   permission: z.string().check(z.minLength(1), z.maxLength(100)),
   where: z
     .optional(z.nullable(z.record(z.string(), wantedConditions)))
@@ -73,6 +82,13 @@ const wantedGrant = z.object({
   id: z.optional(z.string()).check(READ_ONLY),
   created_by: z.optional(z.nullable(actorSchema)).check(READ_ONLY),
   created_at: z.optional(z.string()).check(READ_ONLY),
+});
+
+/** What of a grant that is asked for decides about requests. */
+export const limitsOf = ({ permission, where, expires_at: end }: z.infer<typeof wantedGrant>): WantedGrant => ({
+  permission,
+  where,
+  expiresAt: end == null ? null : Date.parse(end),
 });
 
 /** What an agent may do, how far, and until when. */
@@ -106,12 +122,7 @@ export const grantRoutes = [
       const { env, config, body, now } = call;
       const asked = body.grants.findIndex(({ approval }) => approval != null);
       if (asked !== -1) throw approvalNotOffered(asked);
-      const wanted = body.grants.map(({ permission, where, expires_at: end }) => ({
-        permission,
-        where,
-        expiresAt: end == null ? null : Date.parse(end),
-      }));
-      const made = makeGrants(wanted, config, now);
+      const made = makeGrants(body.grants.map(limitsOf), config, now);
       if ("faults" in made) throw grantsRefused(made.faults);
       const version = body.grants_version ?? undefined;
       const written = await putGrants(env.DB, toAgentChange(call), made.grants, version);
@@ -145,7 +156,7 @@ const approvalNotOffered = (index: number): ApiError =>
   ]);
 
 /** 400 naming everything that is wrong. The code is that of the first fault. */
-function grantsRefused(faults: readonly GrantFault[]): ApiError {
+export function grantsRefused(faults: readonly GrantFault[]): ApiError {
   const [first] = faults as [GrantFault];
   const details = faults.map(({ field, message }) => ({ field, message }));
   return badRequest(`Not every grant can be given. ${first.field}: ${first.message}`, details, first.code);

@@ -1,7 +1,13 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
-import { missingPermissions } from "../permissions/match.ts";
-import { resolveRequest } from "./resolve.ts";
+import { serviceWildcard } from "../permissions/grammar.ts";
+import { unlimited, type GrantLimits, type Where } from "../permissions/grant.ts";
+import { bodyTreatment, checkBody } from "./body.ts";
+import { bodyRules } from "./body-rules.ts";
+import { findGrants, judgeLimits, widerKeys } from "./judge.ts";
+import { limitableAt, type Violation } from "./limits.ts";
+import { bodyRefusal, resolveRequest } from "./resolve.ts";
 import { droppedHeaders } from "./request-headers.ts";
+import { isRead } from "./rule.ts";
 import type { Service } from "./services.ts";
 
 /** A request to explain. Nothing is sent. */
@@ -11,8 +17,12 @@ export interface ExplainRequest {
   /** The raw path below the service with its query, as in the request line. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>> | null | undefined;
-  /** The permissions that the agent would have. By default none. */
+  /** The permissions that the agent would have without limits. By default none. */
   readonly permissions?: readonly string[] | null | undefined;
+  /** The grants that it would have beside them. */
+  readonly grants?: readonly GrantLimits[];
+  /** By default none. */
+  readonly body?: string | null | undefined;
 }
 
 /** What the gateway would do with a request. */
@@ -36,8 +46,14 @@ export interface Explanation {
 export interface Reasons {
   /** The matching line of the service's rules, or null if none matches. */
   readonly rule: string | null;
-  /** The required permissions that are not granted. */
+  /** The required permissions that are not granted, or no longer. */
   readonly lacking: readonly string[];
+  /** The fields of the request that a grant may limit: those that the rule is listed for. */
+  readonly limitable: readonly string[];
+  /** The required permissions that are granted within limits only, each with the limits of its grants, of which one has to be met. */
+  readonly limits: readonly { readonly permission: string; readonly any_of: readonly Where[] }[];
+  /** The limits that are not met. */
+  readonly violations: readonly Violation[];
   readonly message: string;
 }
 
@@ -47,10 +63,15 @@ export interface Policy {
   readonly catalogue: Catalogue;
 }
 
-/** Explains a request by the functions that decide about real ones. Pure: calls no upstream and no database. */
+/**
+ * Explains a request by the functions that decide about real ones. Pure: calls no upstream and no database.
+ *
+ * @param now milliseconds. It decides which grants have ended, and may be left out where none has an end.
+ */
 export function explain(
   { services, catalogue }: Policy,
-  { service, method, path, headers: sent, permissions }: ExplainRequest,
+  { service, method, path, headers: sent, permissions, grants, body }: ExplainRequest,
+  now = 0,
 ): { explanation: Explanation; reasons: Reasons } {
   const { headers, invalid } = readHeaders(sent ?? {});
   const resolved = resolveRequest(services, { service, method, target: path, headers });
@@ -69,32 +90,70 @@ export function explain(
         code,
         dropped: parameter === undefined ? dropped : [...dropped, parameter],
       },
-      reasons: { rule: null, lacking: [], message },
+      reasons: { rule: null, lacking: [], limitable: [], limits: [], violations: [], message },
     };
   }
-  const { rule, required, hint } = resolved;
-  const missing = missingPermissions(required, new Set(permissions ?? []), catalogue);
-  const allowed = missing.length === 0;
-  return {
-    explanation: {
-      service,
-      method,
-      path: resolved.path,
-      required: rule === null ? null : (required[0] ?? null),
-      all_required: required,
-      decision: allowed ? "allow" : "deny",
-      code: allowed ? "allowed" : "insufficient_permissions",
-      dropped: [...invalid, ...droppedHeaders(headers, resolved.service.definition)],
-    },
-    reasons: {
-      rule,
-      lacking: missing,
-      message:
-        (rule === null ? "Nothing in the catalogue covers this request. " : "") +
-        (allowed ? "It would be forwarded." : `It needs ${missing.join(" and ")}.`) +
-        (hint === undefined ? "" : ` ${hint}`),
-    },
+  const { rule, required, hint, match } = resolved;
+  const { definition } = resolved.service;
+  const all = [...(permissions ?? []).map(unlimited), ...(grants ?? [])];
+  const holdings = { permissions: new Set(permissions ?? []), tokenGrants: all, agentGrants: all };
+  const found = findGrants(required, holdings, catalogue, now);
+  const limited = found.outcome === "granted" ? found.limited : [];
+  const about = {
+    rule,
+    limitable: match ? limitableAt(resolved.service.table().limits(), match.rule) : [],
+    limits: limited.map(({ permission, agent }) => ({ permission, any_of: agent })),
   };
+  const base = {
+    service,
+    method,
+    path: resolved.path,
+    required: rule === null ? null : (required[0] ?? null),
+    all_required: required,
+    dropped: [...invalid, ...droppedHeaders(headers, definition)],
+  };
+  const uncovered = rule === null ? "Nothing in the catalogue covers this request. " : "";
+  const ending = hint === undefined ? "" : ` ${hint}`;
+  const decide = (
+    decision: Explanation["decision"],
+    code: string,
+    message: string,
+    more: Partial<Pick<Reasons, "lacking" | "violations">> = {},
+  ) => ({
+    explanation: { ...base, decision, code },
+    reasons: { ...about, lacking: [], violations: [], ...more, message: `${uncovered}${message}${ending}` },
+  });
+  const lack = (lacking: readonly string[], message = `It needs ${lacking.join(" and ")}.`) =>
+    decide("deny", "insufficient_permissions", message, { lacking });
+
+  if (found.outcome === "missing") return lack(found.permissions);
+  if (found.outcome === "expired") {
+    const message = `The grant of ${found.permissions.join(" and ")} has ended.`;
+    return decide("deny", "grant_expired", message, { lacking: found.permissions });
+  }
+  const wider = widerKeys(resolved.service, holdings, catalogue, now);
+  const rules = bodyRules(resolved, { wider, isLimited: limited.length > 0 });
+  const sentBody = isRead(method) ? "" : (body ?? "");
+  const checked = checkBody(
+    new TextEncoder().encode(sentBody).buffer as ArrayBuffer,
+    bodyTreatment(headers, rules),
+    rules,
+  );
+  if ("code" in checked) {
+    const { parameter } = checked;
+    if (parameter !== undefined && wider.includes(parameter)) {
+      const wildcard = serviceWildcard(resolved.service.name);
+      return lack([wildcard], `Nothing in the catalogue covers ${parameter}, so it needs ${wildcard}.`);
+    }
+    return decide("refuse", checked.code, bodyRefusal(checked).message);
+  }
+  const exceeded = judgeLimits(limited, resolved, checked.content);
+  if (exceeded) {
+    const fields = [...new Set(exceeded.violations.map(({ field }) => field))].join(", ");
+    const message = `It is outside the limits of ${exceeded.permission}: ${fields}.`;
+    return decide("deny", "constraint_violated", message, { violations: exceeded.violations });
+  }
+  return decide("allow", "allowed", "It would be forwarded.");
 }
 
 /** Sorts out the names of headers that no HTTP message can carry. */

@@ -109,6 +109,10 @@ export function limitFaults(
 
 const isField = (name: string): boolean => FIELD.test(name) && /[a-z0-9]/i.test(name.split(".")[1]!);
 
+/** Returns the fields that a grant may limit at a rule. */
+export const limitableAt = (fields: LimitableFields, { source }: Rule): string[] =>
+  [...fields].filter(([, { rules }]) => rules.has(source)).map(([name]) => name);
+
 function fieldOf(name: string): Field {
   const [place, ...steps] = name.split(".") as [Field["place"], ...string[]];
   const first = steps[0]!;
@@ -255,9 +259,7 @@ export function parseWhere(where: unknown, fields: LimitableFields, rules: reado
 }
 
 function unknownField(field: string, fields: LimitableFields, rules: readonly Rule[]): WhereFault {
-  const names = [...fields]
-    .filter(([, one]) => rules.some(({ source }) => one.rules.has(source)))
-    .map(([name]) => name);
+  const names = [...new Set(rules.flatMap((rule) => limitableAt(fields, rule)))];
   const message =
     names.length === 0
       ? "Requests with this permission have no field that a grant could limit."

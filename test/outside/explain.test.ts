@@ -45,6 +45,26 @@ describe("npm run explain", () => {
     expect(answers).toMatchObject([{ decision: "allow", code: "allowed", dropped: ["cookie"] }]);
   });
 
+  it("says with grants which limits there are, and which are not met", () => {
+    const grant = { permission: "github:issues:write", where: { "path.repo": "hello" } };
+    const line = { service: "github", method: "PATCH", path: "/repos/octo/other/issues/5", grants: [grant] };
+    const limits = {
+      decision: "deny",
+      code: "constraint_violated",
+      limitable: ["path.owner", "path.repo", "path.issue_number", "body.state"],
+      limits: [{ permission: "github:issues:write", any_of: [{ "path.repo": { eq: "hello" } }] }],
+      violations: [{ field: "path.repo", constraint: { eq: "hello" }, actual: "other" }],
+    };
+    expect(explain(["github", "PATCH", line.path, "--grant", JSON.stringify(grant)])).toMatchObject({
+      status: 0,
+      answers: [limits],
+    });
+    const wrong = { ...line, grants: [{ ...grant, where: { "path.nobody": "x" } }] };
+    const { status, answers } = explain(["-"], `${JSON.stringify(line)}\n${JSON.stringify(wrong)}\n`);
+    expect([status, answers]).toMatchObject([1, [limits, { code: "bad_line" }]]);
+    expect(explain(["github", "PATCH", line.path, "--grant", "{"])).toMatchObject({ status: 1, answers: [] });
+  });
+
   it("answers ten thousand lines, each in its place, within ten seconds", { tags: ["slow"] }, () => {
     const lines = Array.from({ length: 10_000 }, (_, i) =>
       i === 7 ? "{" : JSON.stringify({ service: "github", method: "GET", path: `/repos/o/r/issues/${i}` }),

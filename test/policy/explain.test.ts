@@ -1,5 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { world } from "../support/world.ts";
+
+afterEach(() => void vi.useRealTimers());
 
 describe("POST /proxy/_explain", () => {
   const explain = async (json: unknown) => {
@@ -20,6 +22,9 @@ describe("POST /proxy/_explain", () => {
       dropped: ["x-foo"],
       rule: "* /things/{id} things",
       lacking: ["lab:things:write"],
+      limitable: [],
+      limits: [],
+      violations: [],
       message: "It needs lab:things:write.",
     });
     expect((await explain({ ...ask, permissions: ["lab:things:*"] })).body).toMatchObject({
@@ -64,6 +69,80 @@ describe("POST /proxy/_explain", () => {
         dropped: code === "dot_segment" && "headers" in ask ? expect.arrayContaining(["a b"]) : dropped,
       });
     }
+  });
+
+  const issue = {
+    service: "github",
+    method: "PATCH",
+    path: "/repos/octo/other/issues/5",
+    headers: { "content-type": "application/json" },
+    body: '{"state":"open"}',
+  };
+  const hello = { permission: "github:issues:write", where: { "path.repo": "hello" } };
+
+  it("says what grants may limit, which limits there are, and which are not met", async () => {
+    expect((await explain({ ...issue, grants: [hello] })).body).toMatchObject({
+      decision: "deny",
+      code: "constraint_violated",
+      limitable: ["path.owner", "path.repo", "path.issue_number", "body.state"],
+      limits: [{ permission: "github:issues:write", any_of: [{ "path.repo": { eq: "hello" } }] }],
+      violations: [{ field: "path.repo", constraint: { eq: "hello" }, actual: "other" }],
+      lacking: [],
+      message: "It is outside the limits of github:issues:write: path.repo.",
+    });
+    const state = { permission: "github:issues:write", where: { "body.state": { not_in: ["closed"] } } };
+    expect((await explain({ ...issue, grants: [hello, state] })).body).toMatchObject({
+      decision: "allow",
+      limits: [{ any_of: [{ "path.repo": { eq: "hello" } }, { "body.state": { not_in: ["closed"] } }] }],
+      violations: [],
+    });
+    expect((await explain({ ...issue, body: '{"state":"closed"}', grants: [state] })).body).toMatchObject({
+      code: "constraint_violated",
+      violations: [{ field: "body.state", actual: "closed" }],
+    });
+    expect((await explain({ ...issue, body: "state=open", grants: [state] })).body).toMatchObject({
+      decision: "refuse",
+      code: "bad_body",
+    });
+    expect((await explain({ ...issue, permissions: ["github:issues:write"], grants: [hello] })).body).toMatchObject({
+      decision: "allow",
+      limits: [],
+    });
+    const associations = {
+      service: "hubspot",
+      method: "POST",
+      path: "/crm/v3/objects/contacts",
+      headers: issue.headers,
+      body: '{"associations":[{"to":{"id":"7"}}]}',
+      permissions: ["hubspot:contacts:write"],
+    };
+    expect((await explain(associations)).body).toMatchObject({ decision: "deny", lacking: ["hubspot:*:*"] });
+    expect((await explain({ ...associations, body: "{}" })).body).toMatchObject({ decision: "allow" });
+  });
+
+  it("judges the grants that an agent has, also those that have ended", async () => {
+    const { admin, agent, call } = world();
+    const { token } = await admin();
+    const { id } = await agent();
+    const put = (grants: object[]) => call(`/agents/${id}/grants`, { method: "PUT", token, json: { grants } });
+    const asked = () =>
+      call("/proxy/_explain", { method: "POST", token, json: { ...issue, agent_id: id } }).then(({ body }) => body);
+    await put([hello]);
+    expect(await asked()).toMatchObject({ code: "constraint_violated" });
+    const end = Date.now() + 60_000;
+    await put([{ permission: "github:issues:write", expires_at: new Date(end).toISOString() }]);
+    expect(await asked()).toMatchObject({ code: "allowed" });
+    vi.useFakeTimers({ toFake: ["Date"], now: end });
+    expect(await asked()).toMatchObject({ code: "grant_expired", lacking: ["github:issues:write"] });
+  });
+
+  it("refuses grants that nobody could have, and an agent that does not exist", async () => {
+    const wrong = { permission: "github:issues:write", where: { "path.x": 1 } };
+    expect(await explain({ ...issue, grants: [wrong] })).toMatchObject({
+      status: 400,
+      body: { code: "unknown_constraint_field" },
+    });
+    expect((await explain({ ...issue, agent_id: "agt_nobody" })).status).toBe(404);
   });
 
   it("is an administrator's, and no service of that name", async () => {
