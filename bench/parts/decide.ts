@@ -1,5 +1,7 @@
 import { readOperations } from "../../scripts/operations.ts";
+import type { GrantLimits } from "../../src/permissions/grant.ts";
 import { missingPermissions } from "../../src/permissions/match.ts";
+import { findGrants, judgeLimits } from "../../src/policy/judge.ts";
 import { resolveRequest, type ProxyRequest } from "../../src/policy/resolve.ts";
 import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
@@ -17,10 +19,19 @@ const upstream = (count: number) => ({
   rules: Array.from({ length: count }, (_, i) => `* /section-${i}/{id}/part-${i} things`),
 });
 
+/** A rule of which grants may limit every part of the path. */
+const LIMITED_LINE = "GET /{one}/{two}/{three}/{four}/{five} things";
+const LIMITED_FIELDS = ["path.one", "path.two", "path.three", "path.four", "path.five"];
+const limitedUpstream = {
+  ...upstream(0),
+  rules: [LIMITED_LINE],
+  limits: Object.fromEntries(LIMITED_FIELDS.map((field) => [field, { alone: [LIMITED_LINE], ignoresCase: true }])),
+};
+
 /** Deciding alone, in this process: path → rule → permission, for every operation that GitHub publishes. */
 export const decide: Part = async ({ effort, log }) => {
   const { services, catalogue } = loadServices(
-    new Map(SIZES.map((size) => [`rules-${size}`, upstream(size)])),
+    new Map([["limited", limitedUpstream], ...SIZES.map((size) => [`rules-${size}`, upstream(size)] as const)]),
     BUILT_IN_CATALOGUE,
   );
   const headers = new Headers();
@@ -70,6 +81,26 @@ export const decide: Part = async ({ effort, log }) => {
     }
     return ((performance.now() - began) * 1000) / (rounds * list.length);
   };
+  /** The same of one request whose permission is granted with or without limits, as the gateway decides it. */
+  const judged = (where: GrantLimits["where"], rounds: number): number => {
+    // The token and the agent have their limits from two JSON texts.
+    const grants = () => [{ permission: "limited:things:read", where: structuredClone(where), expiresAt: null }];
+    const permissions = new Set(where ? [] : ["limited:things:read"]);
+    const holdings = { permissions, tokenGrants: grants(), agentGrants: grants() };
+    const request = { service: "limited", method: "GET", target: "/octo/hello/main/docs/5?page=2", headers };
+    const began = performance.now();
+    for (let round = 0; round < rounds * REQUESTS; round++) {
+      const resolved = resolveRequest(services, request);
+      if (resolved.outcome === "refused") throw new Error(resolved.code);
+      const found = findGrants(resolved.required, holdings, catalogue, 0);
+      if (found.outcome !== "granted") throw new Error(found.outcome);
+      if (judgeLimits(found.limited, resolved, { kind: "none" })) throw new Error("constraint_violated");
+    }
+    return ((performance.now() - began) * 1000) / (rounds * REQUESTS);
+  };
+  const values = ["octo", "HELLO", "main", "docs", "5"];
+  const fiveLimits = Object.fromEntries(LIMITED_FIELDS.map((field, i) => [field, { in: ["other", values[i]!] }]));
+
   const repeats = by(effort, 2, 7, 21);
   const rounds = by(effort, 20, 60, 100);
   const samples: Record<string, number[]> = {};
@@ -78,6 +109,8 @@ export const decide: Part = async ({ effort, log }) => {
       const measured = cost(list, rounds);
       if (repeat >= 0) (samples[name] ??= []).push(measured);
     }
+    const [without, within] = [judged(null, rounds), judged(fiveLimits, rounds)];
+    if (repeat >= 0) (samples["five limits"] ??= []).push(within - without);
   }
   const measured = Object.fromEntries(Object.entries(samples).map(([name, list]) => [name, summary(list)]));
   for (const [name, { median }] of Object.entries(measured)) log(`${name}: ${median} µs`);
@@ -102,6 +135,15 @@ export const decide: Part = async ({ effort, log }) => {
           measured: measured["github covered"]!,
         },
         2,
+      ),
+      claim(
+        {
+          work: "five limits on the path",
+          beside: "without limits",
+          figure: "µs more",
+          measured: measured["five limits"]!,
+        },
+        5,
       ),
       ...SIZES.slice(1).map((size) => {
         const work = `an upstream of ${size.toLocaleString("en-US")} rules`;

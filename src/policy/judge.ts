@@ -117,14 +117,32 @@ export function judgeLimits(
   for (const { permission, token, agent } of limited) {
     // What a request embeds in its answer is named by no field of it, and an uncovered request has no fields at all.
     const isNamed = match?.rule.required.includes(permission) === true;
-    const judge = (where: Where): readonly Violation[] =>
-      request && isNamed
-        ? violations(where, fields, request)
-        : Object.entries(where).map(([field, constraint]) => ({ field, constraint, actual: null }));
+    const judged = new Map<string, readonly Violation[]>();
+    const judge = (where: Where): readonly Violation[] => {
+      const text = textOf(where);
+      let found = judged.get(text);
+      if (!found) {
+        found =
+          request && isNamed
+            ? violations(where, fields, request)
+            : Object.entries(where).map(([field, constraint]) => ({ field, constraint, actual: null }));
+        judged.set(text, found);
+      }
+      return found;
+    };
     const found = nearest(agent.map(judge)) ?? nearest(token.map(judge));
     if (found) return { permission, violations: found };
   }
   return null;
+}
+
+const texts = new WeakMap<Where, string>();
+
+/** The text of limits. Those of a token mostly are those that its agent has, and need not be judged again. */
+function textOf(where: Where): string {
+  let text = texts.get(where);
+  if (text === undefined) texts.set(where, (text = JSON.stringify(where)));
+  return text;
 }
 
 /** The shortest list, or undefined if there is none or one is empty. */

@@ -226,8 +226,8 @@ const MAX_LIST = 200;
 const MAX_TEXT = 500;
 /** The longest part of a value that a violation quotes, in characters. */
 const MAX_SHOWN = 100;
-const OPERATORS = ["eq", "in", "min", "max", "glob", "not_in"] as const;
-const isOperator = (name: string): boolean => (OPERATORS as readonly string[]).includes(name);
+const OPERATORS: ReadonlySet<string> = new Set(["eq", "in", "min", "max", "glob", "not_in"]);
+const OPERATOR_NAMES = [...OPERATORS].join(", ");
 const FIELD = /^(?:path|query)\.[\w-]{1,64}$|^body(?:\.[\w-]{1,64}){1,6}$/;
 
 /** A decimal number that every parser reads alike: not `1e3`, `007`, `+1`, or more digits than a double holds. */
@@ -270,16 +270,13 @@ function unknownField(field: string, fields: LimitableFields, rules: readonly Ru
 function parseConditions(field: string, value: unknown, known: LimitableField): Conditions | WhereFault {
   if (isScalar(value)) return { eq: value };
   if (typeof value !== "object" || value === null || Array.isArray(value) || Object.keys(value).length === 0) {
-    return invalid(
-      field,
-      `${field} is a text, a number, true or false, or an object of operators: ${OPERATORS.join(", ")}.`,
-    );
+    return invalid(field, `${field} is a text, a number, true or false, or an object of operators: ${OPERATOR_NAMES}.`);
   }
   for (const [operator, operand] of Object.entries(value)) {
     const fault = operandFault(operator, operand, known);
     if (fault === undefined) continue;
     const code = fault === "" ? "unknown_constraint_operator" : "invalid_constraint";
-    const message = fault || `${operator.slice(0, 40)} is no operator. Write one of ${OPERATORS.join(", ")}.`;
+    const message = fault || `${operator.slice(0, 40)} is no operator. Write one of ${OPERATOR_NAMES}.`;
     return { code, field, message: `${field}: ${message}` };
   }
   return value as Conditions;
@@ -376,10 +373,7 @@ type Values = readonly Value[] | "absent" | "uncertain";
 function valuesOf({ place, first, steps, watched }: Field, request: LimitedRequest): Values {
   const { path } = request;
   if (place !== "path") for (const name of path.keys()) if (isNamed(name, watched)) return "uncertain";
-  const query = request.query();
-  const inQuery = query.splitNames.some((name) => isNamed(name, watched))
-    ? "uncertain"
-    : fieldValues([first], query.pairs, watched);
+  const inQuery = queryValues(first, request.query(), watched);
   if (place !== "query" && inQuery !== "absent") return "uncertain";
   const inBody = bodyValues(place === "body" ? steps : [first], request, watched);
   if (place !== "body" && inBody !== "absent") return "uncertain";
@@ -389,14 +383,22 @@ function valuesOf({ place, first, steps, watched }: Field, request: LimitedReque
 const isNamed = (name: string, watched: WatchedNames): boolean => watchedNameIn(name, watched) !== undefined;
 const textValues = (text: string | undefined): Values => (text === undefined ? "absent" : [{ kind: "text", text }]);
 
-/** A query as names and values, and the names that a parser would read in it that separates at `;` too. */
+/** A query as names and values. */
 interface ReadQuery {
   readonly pairs: readonly (readonly [name: string | undefined, value: string | undefined])[];
+  /** The names that a parser would read in it that separates at `;` too. */
   readonly splitNames: readonly string[];
+  /** All names in lower case, if every parser reads each of them as one word; else undefined. */
+  readonly words: ReadonlySet<string> | undefined;
+}
+
+function queryValues(first: string, { pairs, splitNames, words }: ReadQuery, watched: WatchedNames): Values {
+  if (words && !words.has(first.toLowerCase())) return "absent";
+  return splitNames.some((name) => isNamed(name, watched)) ? "uncertain" : fieldValues([first], pairs, watched);
 }
 
 function readQuery(query: string): ReadQuery {
-  if (query === "") return { pairs: [], splitNames: [] };
+  if (query === "") return { pairs: [], splitNames: [], words: new Set() };
   const pairs = query.split("&").map((pair): [string | undefined, string | undefined] => {
     const end = pair.indexOf("=");
     return end === -1
@@ -406,7 +408,12 @@ function readQuery(query: string): ReadQuery {
   const splitNames = query.includes(";")
     ? query.split(/[&;]/).map((pair) => decodeName(pair.split("=", 1)[0]!) ?? "")
     : [];
-  return { pairs, splitNames };
+  const isPlain = splitNames.length === 0 && pairs.every(([name]) => name !== undefined && /^[\w-]*$/.test(name));
+  return {
+    pairs,
+    splitNames,
+    words: isPlain ? new Set(pairs.map(([name]) => name!.toLowerCase())) : undefined,
+  };
 }
 
 /** The values of a field in a list of names and values. `steps` `a`, `b` is the name `a[b]`. */
@@ -586,7 +593,7 @@ function parseStrictJson(text: string): Json {
 function meets(value: Value, conditions: Conditions, { ignoresCase, closedList }: LimitableField): boolean {
   // An operator that a newer version has stored holds for nothing.
   const operators = Object.keys(conditions);
-  if (operators.length === 0 || !operators.every(isOperator)) return false;
+  if (operators.length === 0 || !operators.every((name) => OPERATORS.has(name))) return false;
   const equals = (operand: Scalar): boolean => isEqual(value, operand, ignoresCase === true);
   const { eq, in: allowed, not_in: excluded, min, max, glob } = conditions;
   if (eq !== undefined && !equals(eq)) return false;
@@ -604,11 +611,21 @@ function isEqual(value: Value, operand: Scalar, ignoresCase: boolean): boolean {
     return value.kind === "boolean" ? value.value === operand : value.kind === "text" && value.text === String(operand);
   }
   if (value.kind !== "text") return false;
-  return value.text === operand || (ignoresCase && lowerAscii(value.text) === lowerAscii(operand));
+  return value.text === operand || (ignoresCase && isEqualWithoutCase(value.text, operand));
 }
 
-/** Not `toLowerCase`, which also turns letters outside ASCII into ASCII ones (the Kelvin sign into k). */
-const lowerAscii = (text: string): string => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+/** Not by `toLowerCase`, which also turns letters outside ASCII into ASCII ones (the Kelvin sign into k). */
+function isEqualWithoutCase(one: string, other: string): boolean {
+  if (one.length !== other.length) return false;
+  for (let i = 0; i < one.length; i++) {
+    const [a, b] = [lowerAscii(one.charCodeAt(i)), lowerAscii(other.charCodeAt(i))];
+    if (a !== b) return false;
+  }
+  return true;
+}
+
+/** A to Z as a to z. */
+const lowerAscii = (code: number): number => (code >= 0x41 && code <= 0x5a ? code + 0x20 : code);
 
 function numberOf(value: Value): number | undefined {
   const digits = value.kind === "number" ? value.digits : value.kind === "text" ? value.text : "";
