@@ -84,6 +84,11 @@ function readLine(message: string): Fields {
 function readResult(result: string): Partial<AuditEntry> {
   const denied = /^denied, needs (.+)$/.exec(result);
   if (denied) return { outcome: "denied", permission: denied[1]!.replaceAll(" and ", " "), message: null };
+  const limited = /^denied, (?:the grant of (.+) has ended|outside the limits of (\S+): .+)$/.exec(result);
+  if (limited) {
+    const permission = (limited[1] ?? limited[2])!.replaceAll(" and ", " ");
+    return { outcome: "denied", permission, message: result };
+  }
   const answered = /^(\d{3})(?:, (.+))?$/s.exec(result);
   return answered ? { upstreamStatus: Number(answered[1]), message: answered[2] ?? null } : { message: result };
 }

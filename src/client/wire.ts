@@ -837,7 +837,31 @@ export interface ExplainRequest {
   /** The path as the upstream would receive it, below its base URL. */
   path: string;
   headers?: Record<string, string> | null | undefined;
+  /** With its Content-Type among the headers. By default none. */
+  body?: string | null | undefined;
+  /** What the agent would have, without limits. */
   permissions?: Permission[] | null | undefined;
+  /** What it would have beside them, with limits and ends. */
+  grants?: ({
+    /** 1 to 100 characters. */
+    permission: string;
+    /**
+     * Conditions by the field of the request, as `path.owner`: a value, or an object of `eq`, `in`, `not_in`, `min`,
+     * `max`, `glob`.
+     */
+    where?: Record<string, string | number | boolean | Record<string, string | number | boolean | (string | number | boolean)[]>> | null | undefined;
+    expires_at?: Timestamp | null | undefined;
+    /** Not offered yet: leave it out. */
+    approval?: string | Record<string, string | number | boolean> | null | undefined;
+    /** Ignored: what was read can be written back. */
+    id?: string | undefined;
+    /** Ignored: what was read can be written back. */
+    created_by?: Actor | null | undefined;
+    /** Ignored: what was read can be written back. */
+    created_at?: string | undefined;
+  })[] | null | undefined;
+  /** An agent, whose present grants count as well. */
+  agent_id?: string | null | undefined;
 }
 
 /** The response of `POST /proxy/_explain`. */
@@ -852,6 +876,19 @@ export interface ExplainResponse {
   dropped: string[];
   rule: string | null;
   lacking: string[];
+  /** The fields that a grant may limit at this rule. */
+  limitable: string[];
+  /** The limits that the request has to meet: of each permission, those of one grant. */
+  limits: {
+    permission: string;
+    any_of: Record<string, GrantConditions>[];
+  }[];
+  /** The limits that it does not meet. */
+  violations: ({
+    field: string;
+    constraint: GrantConditions;
+    actual: string | number | boolean | null;
+  })[];
   message: string;
 }
 

@@ -110,16 +110,20 @@ describe("a limited grant", () => {
         message: expect.stringContaining("path.repo"),
       }),
     ]);
-    const [denial] = self.sent;
-    expect(denial).toMatchObject({
-      status: "failure",
-      message: expect.stringMatching(/→ denied, outside the limits of github:issues:write: path.repo$/),
-      event: {
-        name: "gateway.denied",
-        data: { required: "github:issues:write", code: "constraint_violated", fields: ["path.repo"] },
+    const denials = self.sent.filter((message) => message.kind === "record");
+    expect(denials).toMatchObject([
+      {
+        entry: {
+          outcome: "denied",
+          permission: "github:issues:write",
+          message: "denied, outside the limits of github:issues:write: path.repo",
+        },
+        event: {
+          name: "gateway.denied",
+          data: { required: "github:issues:write", code: "constraint_violated", fields: ["path.repo"] },
+        },
       },
-    });
-    expect(self.sent).toHaveLength(1);
+    ]);
   });
 
   it("is no grant for AgentAuth's own endpoints, nor for another service or method", async () => {
@@ -445,8 +449,12 @@ describe("narrowing and expiry", () => {
         message: expect.stringContaining("has ended"),
       }),
     ]);
-    expect(self.sent.at(-1)).toMatchObject({
-      message: expect.stringContaining("denied, the grant of shop:orders:read has ended"),
+    expect(self.sent.findLast((message) => message.kind === "record")).toMatchObject({
+      entry: {
+        outcome: "denied",
+        permission: "shop:orders:read",
+        message: "denied, the grant of shop:orders:read has ended",
+      },
       event: { name: "gateway.denied", data: { code: "grant_expired", required: "shop:orders:read" } },
     });
   });

@@ -1,13 +1,15 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { world } from "../support/world.ts";
 
 afterEach(() => void vi.useRealTimers());
 
 describe("POST /proxy/_explain", () => {
-  const explain = async (json: unknown) => {
-    const { admin, call } = world();
-    return call("/proxy/_explain", { method: "POST", json, token: (await admin()).token });
-  };
+  const { admin, agent, call } = world({ RATE_FREE: { limit: async () => ({ success: true }) } });
+  let token: string;
+  beforeAll(async () => {
+    ({ token } = await admin());
+  });
+  const explain = (json: unknown) => call("/proxy/_explain", { method: "POST", json, token });
 
   it("says what a request needs and whether the permissions reach it, and calls nothing", async () => {
     const ask = { service: "lab", method: "DELETE", path: "/things/%37?x=1", headers: { "X-Foo": "1", accept: "*/*" } };
@@ -121,8 +123,6 @@ describe("POST /proxy/_explain", () => {
   });
 
   it("judges the grants that an agent has, also those that have ended", async () => {
-    const { admin, agent, call } = world();
-    const { token } = await admin();
     const { id } = await agent();
     const put = (grants: object[]) => call(`/agents/${id}/grants`, { method: "PUT", token, json: { grants } });
     const asked = () =>
@@ -146,13 +146,12 @@ describe("POST /proxy/_explain", () => {
   });
 
   it("is an administrator's, and no service of that name", async () => {
-    const { agent, call } = world();
-    const { token } = await agent(["lab:*:*"]);
+    const holder = await agent(["lab:*:*"]);
     const json = { service: "lab", method: "GET", path: "/things/7" };
-    expect((await call("/proxy/_explain", { method: "POST", json, token })).status).toBe(403);
+    expect((await call("/proxy/_explain", { method: "POST", json, token: holder.token })).status).toBe(403);
     expect((await call("/proxy/_explain", { method: "POST", json })).status).toBe(401);
-    expect((await call("/proxy/_explain", { token })).status).toBe(405);
-    expect((await call("/proxy/_explain/x", { token })).status).toBe(404);
+    expect((await call("/proxy/_explain", { token: holder.token })).status).toBe(405);
+    expect((await call("/proxy/_explain/x", { token: holder.token })).status).toBe(404);
     expect((await explain({ service: "lab" })).status).toBe(400);
   });
 });
