@@ -60,6 +60,12 @@ CREATE TABLE record_counts (
   PRIMARY KEY (agent_id, is_success)
 ) STRICT, WITHOUT ROWID;
 
+-- What the log knows of itself. `swept_before`: before this second, only records that are not archived are left. One row a name.
+CREATE TABLE log_state (
+  name TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What was inserted at once: the list of what is to be archived, and to be sent to OTLP_ENDPOINT.
 CREATE TABLE batches (
   id TEXT PRIMARY KEY,

@@ -1,6 +1,7 @@
 import type { Handler } from "hono";
 import { Hono } from "hono/tiny";
-import { activityRoutes } from "./api/audit.ts";
+import { activityRoutes } from "./api/activity.ts";
+import { auditRoutes } from "./api/audit.ts";
 import { agentChangeRoutes } from "./api/agent-changes.ts";
 import { agentRoutes } from "./api/agents.ts";
 import { agentUpdateRoutes } from "./api/agent-updates.ts";
@@ -40,6 +41,7 @@ export const ROUTES: readonly Route[] = [
   ...sessionRoutes,
   ...tokenRoutes,
   ...activityRoutes,
+  ...auditRoutes,
   ...webhookRoutes,
   ...webhookDeliveryRoutes,
   ...metadataRoutes,

@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import { STATUSES, TIERS, type Agent } from "../agents/agent.ts";
 import type { DetailedAgent } from "../agents/details.ts";
+import { ACTOR_TYPES } from "../authority/actor-row.ts";
 import { toTimestamp } from "./timestamp.ts";
 
 /** The Agent object of the wire: exactly these keys. */
@@ -41,7 +42,7 @@ export const toCredentials = (apiKey: string): z.input<typeof credentialsSchema>
 
 /** Who created or approved something. */
 export const actorSchema = z.object({
-  type: z.enum(["agent", "person", "bootstrap", "system"]),
+  type: z.enum(ACTOR_TYPES),
   id: z.nullable(z.string()),
   name: z.nullable(z.string()).check(z.describe("The name at that time.")),
 });

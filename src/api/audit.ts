@@ -1,131 +1,253 @@
 import * as z from "zod/mini";
-import { route } from "../access/route.ts";
-import type { Activity, ActivityPage } from "../audit/activity.ts";
-import { listActivity } from "../audit/read.ts";
-import { notFound } from "../http/errors.ts";
-import { nextCursor, onePosition, page, pagination, pagingByEither } from "./pagination.ts";
+import type { Caller } from "../access/authenticate.ts";
+import { route, type Call } from "../access/route.ts";
+import { ArchiveError } from "../audit/archive/read.ts";
+import { isByOther, isRecordId, type AuditRecord } from "../audit/audit-record.ts";
+import type { RecordFilter } from "../audit/filter.ts";
+import { sendRecords } from "../audit/message.ts";
+import { findRecord, searchRecords, type Log } from "../audit/search.ts";
+import { badRequest, forbidden, notFound, unavailable } from "../http/errors.ts";
+import { ACTIONS, newEntry, OUTCOMES, type Action } from "../outbox/record.ts";
+import { ADMIN } from "../permissions/grammar.ts";
+import { ACTOR_TYPES } from "../authority/actor-row.ts";
+import { cursorOf, cursorPaging, nextCursor } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 
-const ACTIVITY_STATUSES = ["success", "failure"] as const;
+const text = z.string().check(z.minLength(1), z.maxLength(256));
+const time = z.iso.datetime({ offset: true });
 
-const ACTIVITY_ID = /^act_[0-9a-f]{32}$/;
-
-/** Pages by offset or, at any depth, by `cursor` or `before`: the id of the previous page's last row. */
-const pageQuery = z.object({
-  ...pagingByEither,
-  before: z.optional(
+/** Which records are meant. What is not given is not compared. */
+export const recordFilterShape = {
+  agent_id: z.optional(text.check(z.describe("The agent that the record is about."))),
+  actor: z.optional(text.check(z.describe("The id of who did it; `bootstrap` or `system` for those that have none."))),
+  action: z.optional(z.enum(ACTIONS)),
+  outcome: z.optional(z.enum(OUTCOMES)),
+  service: z.optional(text),
+  method: z.optional(text),
+  path: z.optional(
     z
       .string()
       .check(
-        z.regex(ACTIVITY_ID, { error: "must be the id of an activity" }),
-        z.describe("The id of the last row of the previous page."),
+        z.regex(/^\//, { error: "must begin with /" }),
+        z.maxLength(1024),
+        z.describe("The beginning of the path."),
       ),
   ),
-  cursor: z.optional(
-    z.string().check(
-      z.refine((text) => text === "" || ACTIVITY_ID.test(text), { error: "must be a next_cursor of this list" }),
-      z.describe("The `next_cursor` of the previous page; empty for the first page."),
+  permission: z.optional(text.check(z.describe("One of the permissions that the request needed."))),
+  key_id: z.optional(text),
+  session_id: z.optional(text),
+  request_id: z.optional(text),
+  ip: z.optional(text),
+  from: z.optional(time.check(z.describe("At this time or later (RFC 3339)."))),
+  to: z.optional(time.check(z.describe("Before this time (RFC 3339)."))),
+  q: z.optional(
+    text.check(
+      z.describe("A part of the message, the path, the actor's name, or of what a change was from or to, in any case."),
     ),
   ),
-});
+};
 
-/** The position of a page. @throws {ApiError} 400 if it is given in two ways. */
-function positionOf(query: z.output<typeof pageQuery>) {
-  // `offset` and `before` together skip rows after that row, as they always did.
-  onePosition(query, ["offset", "cursor"]);
-  onePosition(query, ["before", "cursor"]);
-  const { limit, offset = 0, before, cursor } = query;
-  return { limit, offset, before: cursor || before };
+type RecordQuery = z.output<ReturnType<typeof recordFilter>>;
+const recordFilter = () => z.object(recordFilterShape);
+
+const nullableText = () => z.nullable(z.string());
+const nullableNumber = () => z.nullable(z.int());
+const change = (what: string) => z.nullable(z.record(z.string(), z.any())).check(z.describe(what));
+
+/** A record of the wire. */
+export const recordSchema = () =>
+  z.object({
+    id: z.string(),
+    at: z.iso.datetime(),
+    action: z.enum(ACTIONS),
+    outcome: z
+      .enum(OUTCOMES)
+      .check(
+        z.describe("`denied`: refused here. `failed`: tried, without success. `unknown`: its end was never heard of."),
+      ),
+    agent_id: nullableText().check(z.describe("The agent that it is about.")),
+    actor: z
+      .nullable(z.object({ type: z.enum(ACTOR_TYPES), id: nullableText(), name: nullableText() }))
+      .check(z.describe("Who did it, with the name of that time; null for a stranger.")),
+    act: z
+      .array(z.object({ sub: z.string() }))
+      .check(z.describe("The chain of delegation, the outermost actor first.")),
+    ip_address: nullableText().check(
+      z.describe("Also null if somebody else acted on the agent and the caller is not an administrator."),
+    ),
+    request_id: nullableText(),
+    key_id: nullableText(),
+    session_id: nullableText(),
+    service: nullableText(),
+    method: nullableText(),
+    path: nullableText(),
+    rule: nullableText().check(z.describe("The line of the rule that the request matched.")),
+    permission: nullableText().check(z.describe("What the request needed; several with spaces between.")),
+    status: nullableNumber().check(z.describe("What was answered.")),
+    upstream_status: nullableNumber(),
+    duration_ms: nullableNumber(),
+    bytes_in: nullableNumber(),
+    bytes_out: nullableNumber(),
+    count: nullableNumber().check(z.describe("How many requests the record represents; null: one.")),
+    before: change("What a change replaced."),
+    after: change("What a change set."),
+    message: nullableText(),
+  });
+
+/** @param caller who reads: an agent does not see from which address somebody else acted on it. */
+export function toRecordResponse(
+  record: AuditRecord,
+  { isAdmin }: Pick<Caller, "isAdmin">,
+): z.input<ReturnType<typeof recordSchema>> {
+  return {
+    id: record.id,
+    at: toTimestamp(record.at),
+    action: record.action,
+    outcome: record.outcome,
+    agent_id: record.agentId,
+    actor: record.actor,
+    act: [...record.act],
+    ip_address: isAdmin || !isByOther(record) ? record.ipAddress : null,
+    request_id: record.requestId,
+    key_id: record.keyId,
+    session_id: record.sessionId,
+    service: record.service,
+    method: record.method,
+    path: record.path,
+    rule: record.rule,
+    permission: record.permission,
+    status: record.status,
+    upstream_status: record.upstreamStatus,
+    duration_ms: record.durationMs,
+    bytes_in: record.bytesIn,
+    bytes_out: record.bytesOut,
+    count: record.count,
+    before: record.before,
+    after: record.after,
+    message: record.message,
+  };
 }
 
-const activityRow = z.object({
-  id: z.string(),
-  agent_id: z.string(),
-  timestamp: z.iso.datetime(),
-  ip_address: z
-    .string()
-    .check(
-      z.describe(
-        "Empty if it is not known, or if somebody else acted on the agent and the caller is not an administrator.",
-      ),
-    ),
-  status: z.enum(ACTIVITY_STATUSES),
-  message: z.nullable(z.string()),
+const DAY_MS = 86_400_000;
+
+/** Filters that no index serves, so that they need one agent or a short time. */
+const UNINDEXED = ["q", "ip", "path"] as const;
+
+/**
+ * Returns the filter of a query, narrowed to what the caller may read: an administrator everything, an agent what is about itself.
+ *
+ * @param now milliseconds: until when a query without `to` searches.
+ * @throws {ApiError} 403 for another agent, 400 for a range that is empty or too long for what it is searched for.
+ */
+export function toRecordFilter(query: RecordQuery, { agent, isAdmin, permissions }: Caller, now: number): RecordFilter {
+  if (!isAdmin && query.agent_id !== undefined && query.agent_id !== agent.id) {
+    throw forbidden("insufficient_permissions", "An agent may only read records about itself.", {
+      required: ADMIN,
+      granted: [...permissions],
+    });
+  }
+  const agentId = isAdmin ? query.agent_id : agent.id;
+  const [from, to] = [query.from, query.to].map((one) => (one === undefined ? undefined : Date.parse(one)));
+  if (from !== undefined && to !== undefined && from >= to) throw invalid("to", "must be later than from");
+  const unindexed = UNINDEXED.find((name) => query[name] !== undefined);
+  if (unindexed && agentId === undefined && (from === undefined || (to ?? now) - from > DAY_MS)) {
+    throw invalid(unindexed, "needs agent_id, or from and to at most 24 hours apart");
+  }
+  return {
+    agentId,
+    actor: query.actor,
+    action: query.action,
+    outcome: query.outcome,
+    service: query.service,
+    method: query.method,
+    path: query.path,
+    permission: query.permission,
+    keyId: query.key_id,
+    sessionId: query.session_id,
+    requestId: query.request_id,
+    ip: query.ip,
+    from,
+    to,
+    q: query.q,
+    // Whether a record is found would tell the agent the address that it does not see.
+    isNotByOther: !isAdmin && query.ip !== undefined,
+  };
+}
+
+const invalid = (field: string, message: string) =>
+  badRequest(`The query is not valid. ${field} ${message}.`, [{ field, message }]);
+
+/** The databases and the bucket of the audit log. */
+export const logOf = ({ env, config }: Pick<Call<"bearer">, "env" | "config">): Log => ({
+  db: env.AUDIT_DB,
+  bucket: env.AUDIT_ARCHIVE,
+  dataKeys: config.dataKeys,
 });
 
-export const activityRoutes = [
+/** Records, behind the answer, that an administrator has read the log. @param query what was asked for. */
+export function recordReading(call: Call<"bearer">, action: Action, query: object): void {
+  if (!call.caller.isAdmin) return;
+  const { method, url } = call.request;
+  const { agent, claims } = call.caller;
+  const origin = {
+    actor: { type: "agent", id: agent.id, name: agent.name },
+    act: [],
+    ipAddress: call.ipAddress || null,
+    requestId: call.requestId,
+    keyId: claims.basis.keyId ?? null,
+    sessionId: claims.basis.sessionId ?? null,
+  } as const;
+  const entry = newEntry(action, call.now, origin, { method, path: new URL(url).pathname, after: { ...query } });
+  call.waitUntil(sendRecords(call.env, [{ entry }]));
+}
+
+/** @throws {ApiError} 503 instead of an {@link ArchiveError}. */
+export async function withArchive<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof ArchiveError)) throw error;
+    throw unavailable("archive_unavailable", "The archive of the audit log cannot be read now. Try again.", error);
+  }
+}
+
+export const auditRoutes = [
   route({
     method: "GET",
-    path: "/agents/{id}/activity",
-    auth: "self",
-    summary: "What an agent did, newest first",
-    query: pageQuery,
-    response: () =>
-      z.object({
-        success: z.literal(true),
-        agent_id: z.string(),
-        activity: z.array(activityRow),
-        pagination,
-        // Clients that were published before the cursor expect exactly the other properties.
-        next_cursor: z.optional(nextCursor).check(z.describe("Only if the request has `cursor`, which may be empty.")),
-      }),
-    async handle({ env, params, query, caller }) {
-      const position = positionOf(query);
-      const found = await listActivity(env, { ...position, agentId: params.id });
-      // The activity of a deleted agent can still be read.
-      if (!found.agentExists && found.total === 0) throw notFound("The agent");
-      const { next_cursor, ...rest } = toPage(found, position, { showAddresses: caller.isAdmin });
-      return { success: true, agent_id: params.id, ...rest, ...(query.cursor !== undefined && { next_cursor }) };
+    path: "/audit",
+    auth: "bearer",
+    summary:
+      "The audit log, newest first: an administrator's all, an agent's own; a page may be short and still have a next one",
+    query: z.object({ ...cursorPaging, cursor: cursorOf(isRecordId), ...recordFilterShape }),
+    response: () => z.object({ success: z.literal(true), records: z.array(recordSchema()), next_cursor: nextCursor }),
+    async handle(call) {
+      const { query, caller, now } = call;
+      const { limit, cursor, ...filter } = query;
+      const { records, next } = await withArchive(
+        searchRecords(logOf(call), toRecordFilter(filter, caller, now), { limit, cursor }),
+      );
+      recordReading(call, "audit.read", query);
+      return {
+        success: true,
+        records: records.map((record) => toRecordResponse(record, caller)),
+        next_cursor: next,
+      };
     },
   }),
 
   route({
     method: "GET",
-    path: "/activity",
-    auth: "admin",
-    summary: "What all agents did, newest first",
-    query: z.extend(pageQuery, {
-      agent_id: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
-      status: z.optional(z.enum(ACTIVITY_STATUSES)),
-    }),
-    response: () =>
-      z.object({
-        success: z.literal(true),
-        activity: z.array(activityRow),
-        pagination,
-        next_cursor: nextCursor,
-      }),
-    async handle({ env, query }) {
-      const { agent_id: agentId, status } = query;
-      const position = positionOf(query);
-      const found = await listActivity(env, { ...position, agentId, status });
-      return { success: true, ...toPage(found, position, { showAddresses: true }) };
+    path: "/audit/{id}",
+    auth: "own",
+    summary: "One record of the audit log",
+    response: () => z.object({ success: z.literal(true), record: recordSchema() }),
+    async handle(call) {
+      const { params, caller } = call;
+      const agentId = caller.isAdmin ? undefined : caller.agent.id;
+      const record = isRecordId(params.id) && (await withArchive(findRecord(logOf(call), params.id, agentId)));
+      if (!record) throw notFound("The record");
+      recordReading(call, "audit.read", {});
+      return { success: true, record: toRecordResponse(record, caller) };
     },
   }),
 ];
-
-function toPage(
-  found: ActivityPage,
-  { limit, offset }: { limit: number; offset: number },
-  { showAddresses }: { showAddresses: boolean },
-) {
-  const { rows, hasMore } = page(found.activities, { limit });
-  const activity = rows.map((one) => toActivityResponse(one, showAddresses || !one.byOther));
-  return {
-    activity,
-    pagination: { total: found.total, limit, offset, has_more: hasMore },
-    next_cursor: hasMore ? rows.at(-1)!.id : null,
-  };
-}
-
-/** @param showAddress false for an agent that reads what an administrator, or another agent, did to it. */
-function toActivityResponse(activity: Activity, showAddress: boolean): z.input<typeof activityRow> {
-  return {
-    id: activity.id,
-    agent_id: activity.agentId,
-    timestamp: toTimestamp(activity.at),
-    ip_address: showAddress ? activity.ipAddress : "",
-    status: activity.status,
-    message: activity.message,
-  };
-}

@@ -8,12 +8,21 @@ export type AuditRecord = Omit<AuditEntry, "part" | "random" | "intentRandom">;
 export const firstRecordIdAt = (at: number): string =>
   timeOrderedId(RECORD_ID_PREFIX, at).slice(0, RECORD_ID_PREFIX.length + 12);
 
+/** A text that sorts before every id of a record of this second and after all earlier ones. @param second since the epoch. */
+export const idOfSecond = (second: number): string => firstRecordIdAt(second * 1000);
+
+/** The second in which the id of a record was made, since the epoch. */
+export const secondOfId = (id: string): number => Math.floor(timeOfRecordId(id) / 1000);
+
 /** A text that sorts after the id of every record. */
 export const AFTER_EVERY_ID = "aud~";
 
 /** The time at which the id of a record was made, in milliseconds. */
 export const timeOfRecordId = (id: string): number =>
   parseInt(id.slice(RECORD_ID_PREFIX.length, RECORD_ID_PREFIX.length + 12), 16);
+
+/** The length of the id of a record. */
+export const RECORD_ID_LENGTH = RECORD_ID_PREFIX.length + 32;
 
 const RECORD_ID = new RegExp(`^${RECORD_ID_PREFIX}[0-9a-f]{32}$`);
 

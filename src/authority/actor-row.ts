@@ -1,9 +1,12 @@
 import { sql, type Sql } from "../database/sql.ts";
 import type { Authority } from "./authority.ts";
 
+/** What can do something. */
+export const ACTOR_TYPES = ["agent", "person", "bootstrap", "system"] as const;
+
 /** Who did something. `system` is AgentAuth itself, in a scheduled job. */
 export interface Actor {
-  readonly type: "agent" | "person" | "bootstrap" | "system";
+  readonly type: (typeof ACTOR_TYPES)[number];
   /** Null for the holder of the bootstrap token, and for AgentAuth itself. */
   readonly id: string | null;
   /** The name that the actor had at that time. */

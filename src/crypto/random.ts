@@ -26,6 +26,10 @@ export function timeOrderedId(prefix: string, now: number): string {
   return `${prefix}${now.toString(16).padStart(12, "0")}7${uuid.slice(15, 18)}${uuid.slice(19, 23)}${uuid.slice(24)}`;
 }
 
+/** A UUIDv7 (RFC 9562 §5.7): it sorts by its time. @param now milliseconds. */
+export const newUuid = (now: number): string =>
+  timeOrderedId("", now).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+
 /** Lower-case hexadecimal. */
 export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

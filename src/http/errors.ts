@@ -214,6 +214,7 @@ export const ERRORS = {
     status: 503,
     text: "The agent to delete has very many sessions, and some are left: send the request again.",
   },
+  archive_unavailable: { status: 503, text: "The archive of the audit log cannot be read now." },
   database_unavailable: { status: 503, text: "The database does not answer, or has no room." },
   limit_unknown: { status: 503, text: "Whether a rate limit is reached cannot be found out now." },
   standing_unknown: { status: 503, text: "Whether the token is still valid cannot be found out now." },

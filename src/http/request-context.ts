@@ -1,4 +1,5 @@
 import { createMiddleware } from "hono/factory";
+import { newUuid } from "../crypto/random.ts";
 import { missingBindings } from "../config/bindings.ts";
 import { ConfigError, loadConfig, type Config } from "../config/config.ts";
 import { misconfigured } from "./errors.ts";
@@ -66,7 +67,7 @@ export function createRequestContext(
 }
 
 export const requestContext = createMiddleware<AppEnv>(async (c, next) => {
-  const requestId = crypto.randomUUID();
+  const requestId = newUuid(Date.now());
   c.set("requestId", requestId);
   c.set("context", createRequestContext(c.req.raw, c.env, c.executionCtx, requestId));
   await next();

@@ -35,8 +35,11 @@ export const ACTIONS = [
 
 export type Action = (typeof ACTIONS)[number];
 
+/** Every outcome of a record. */
+export const OUTCOMES = ["success", "denied", "failed", "unknown"] as const;
+
 /** How what a record tells of ended. `denied`: we refused it. `failed`: it was tried. `unknown`: its end was never heard of. */
-export type Outcome = "success" | "denied" | "failed" | "unknown";
+export type Outcome = (typeof OUTCOMES)[number];
 
 /** One link of a chain of delegation (RFC 8693 §4.1), as it was. */
 export interface ActLink {

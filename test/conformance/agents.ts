@@ -6,6 +6,7 @@ import {
   credentialsOf,
   exactly,
   isActivity,
+  isRecord,
   isAgent,
   isCredentials,
   isError,
@@ -34,6 +35,13 @@ const activityOf = (id: string): ReturnType<typeof call> =>
   eventually(
     () => byAdmin("GET", `/agents/${id}/activity`),
     ({ body }) => body.activity?.length > 0,
+  );
+
+/** Records come through a queue, all of them. */
+const recordsOf = (id: string): ReturnType<typeof call> =>
+  eventually(
+    () => byAdmin("GET", `/audit?agent_id=${id}`),
+    ({ body }) => body.records?.length > 1,
   );
 
 async function change(field: string, value: unknown, shown = value): Promise<void> {
@@ -278,5 +286,37 @@ export const agentEndpoints = {
     }
     atLeast(await byAdmin("GET", "/activity"), 200, "success activity pagination");
     isError(await byAdmin("GET", "/activity?status=nonsense"), 400);
+  },
+
+  async "GET /audit"() {
+    const { id, token } = await newAgent();
+    await recordsOf(id);
+    for (const answer of [
+      await byAdmin("GET", `/audit?agent_id=${id}&outcome=success&limit=5`),
+      await call("GET", "/audit", { token }),
+    ]) {
+      exactly(answer, 200, "success records next_cursor");
+      expect(answer.body.records.length).toBeGreaterThan(0);
+      for (const record of answer.body.records) {
+        isRecord(record);
+        expect(record.agent_id).toBe(id);
+      }
+    }
+    isError(await byAdmin("GET", "/audit?outcome=nonsense"), 400);
+    isError(await byAdmin("GET", "/audit?q=nonsense"), 400);
+  },
+
+  async "GET /audit/{id}"() {
+    const { id, token } = await newAgent();
+    const other = await newAgent();
+    await recordsOf(id);
+    const { body } = await call("GET", "/audit?limit=1", { token });
+    const path = `/audit/${body.records[0].id}`;
+    for (const answer of [await call("GET", path, { token }), await byAdmin("GET", path)]) {
+      exactly(answer, 200, "success record");
+      isRecord(answer.body.record);
+      expect(answer.body.record).toEqual(body.records[0]);
+    }
+    isError(await call("GET", path, { token: other.token }), 404);
   },
 } satisfies Partial<Record<Endpoint, Check>>;

@@ -147,6 +147,21 @@ export function isActivity(value: Answer["body"]): void {
   expect(["success", "failure"]).toContain(value.status);
 }
 
+export function isRecord(value: Answer["body"]): void {
+  shape(
+    value,
+    `id at action outcome agent_id actor act ip_address request_id key_id session_id service method path rule permission status
+    upstream_status duration_ms bytes_in bytes_out count before after message`
+      .split(/\s+/)
+      .join(" "),
+  );
+  expect(value.at).toMatch(TIME);
+  expect(value.action).toMatch(/^[a-z]+\.[a-z_]+$/);
+  expect(["success", "denied", "failed", "unknown"]).toContain(value.outcome);
+  if (value.actor) shape(value.actor, "type id name");
+  expect(Array.isArray(value.act)).toBe(true);
+}
+
 export function isPagination(value: Answer["body"]): void {
   shape(value, "total limit offset has_more");
   expect([value.total, value.limit, value.offset].every(Number.isInteger)).toBe(true);

@@ -27,6 +27,8 @@ export const ENDPOINTS = {
   "POST /agents/bulk-revoke": "admin",
   "DELETE /agents/{id}": "admin",
   "GET /activity": "admin",
+  "GET /audit": "bearer",
+  "GET /audit/{id}": "own",
   "POST /webhooks": "bearer",
   "GET /webhooks": "bearer",
   "GET /webhooks/{id}": "own",

@@ -23,7 +23,13 @@ export async function deleteArchived(db: D1Database, slots: readonly Slot[]): Pr
   const inSlots = sql`json_each(${JSON.stringify(slots)}) s CROSS JOIN records r ON r.agent_id = s.value ->> 1
     AND r.id >= printf('aud_%012x', (s.value ->> 0) * 1000) AND r.id < printf('aud_%012x', (s.value ->> 0) * 1000 + 1000)`;
   const isArchived = sql`NOT EXISTS (SELECT 1 FROM batches b WHERE b.id = r.batch AND b.archived_at IS NULL)`;
-  const [, , deletion] = await db.batch([
+  const [, , , deletion] = await db.batch([
+    prepare(
+      db,
+      sql`INSERT INTO log_state (name, value)
+        SELECT 'swept_before', max(s.value ->> 0) + 1 FROM ${inSlots} WHERE ${isArchived} HAVING count(*) > 0
+        ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`,
+    ),
     prepare(
       db,
       addToCounts(sql`SELECT r.agent_id, r.outcome = 'success' AS is_success, -1 AS number FROM ${inSlots}
