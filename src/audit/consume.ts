@@ -2,9 +2,10 @@ import { logFailure } from "../log/failure-log.ts";
 import { insertRecordedEvents } from "../outbox/outbox.ts";
 import { toEntry } from "./former.ts";
 import { insertEntriesIntoLog } from "./insert.ts";
-import type { ReceivedMessage, RecordMessage } from "./message.ts";
+import type { OutboxMessage, ReceivedMessage, RecordMessage, RefusalsMessage } from "./message.ts";
 import { moveOutbox } from "./move.ts";
 import { deleteEntries } from "./store/outbox.ts";
+import { addRefusals } from "./store/refusals.ts";
 import { claimUnproven } from "./store/failed-verifications.ts";
 import { verificationStatements } from "./verifications.ts";
 
@@ -39,7 +40,7 @@ export async function consumeAuditBatch(
 }
 
 const idOf = (body: ReceivedMessage | null): string | undefined =>
-  body?.kind === "record" ? body.entry?.id : body?.kind === "outbox" ? body.kind : body?.id;
+  body?.kind === "record" ? body.entry?.id : (body?.kind ?? body?.id);
 
 /**
  * Writes messages into the audit log, and afterwards what follows from them into the identity database. All of it may be repeated: a
@@ -55,7 +56,9 @@ export async function consumeMessages(
 ): Promise<void> {
   const records = await withoutRefused(
     DB,
-    messages.flatMap((message) => (message.kind === "outbox" ? [] : toRecordMessage(message))),
+    messages.flatMap((message) =>
+      message.kind === "outbox" || message.kind === "refusals" ? [] : toRecordMessage(message),
+    ),
   );
   const entries = records.map(({ entry }) => entry);
   const inserted = await insertEntriesIntoLog(AUDIT_DB, entries, now);
@@ -68,10 +71,12 @@ export async function consumeMessages(
     ...(ends.length > 0 ? [deleteEntries(DB, ends)] : []),
   ];
   if (statements.length > 0) await DB.batch(statements);
+  const refusals = messages.flatMap((message) => (message.kind === "refusals" ? message.refusals : []));
+  if (refusals.length > 0) await addRefusals(AUDIT_DB, refusals);
   if (messages.some(({ kind }) => kind === "outbox")) await moveOutbox({ DB, AUDIT_DB }, now);
 }
 
-function toRecordMessage(message: Exclude<ReceivedMessage, { kind: "outbox" }>): RecordMessage {
+function toRecordMessage(message: Exclude<ReceivedMessage, OutboxMessage | RefusalsMessage>): RecordMessage {
   if (message.kind === "record") return message;
   const { event, keyId, known, failedVerification } = message;
   const entry = toEntry(message, keyId === undefined ? {} : { keyId });

@@ -3,7 +3,8 @@ import type { Event } from "../outbox/event.ts";
 import { insertRecordedEvents } from "../outbox/outbox.ts";
 import type { AuditEntry } from "../outbox/record.ts";
 import type { ActivityMessage } from "./former.ts";
-import { insertEntries } from "./store/outbox.ts";
+import type { RefusalCount } from "./store/refusals.ts";
+import { insertOrCount } from "./store/state.ts";
 
 /** An entry on its way to the audit log, behind the answer. */
 export interface RecordMessage {
@@ -23,8 +24,14 @@ export interface OutboxMessage {
   readonly kind: "outbox";
 }
 
+/** Refusals that an isolate has counted. */
+export interface RefusalsMessage {
+  readonly kind: "refusals";
+  readonly refusals: readonly RefusalCount[];
+}
+
 /** What is sent to the queue `ACTIVITY`. A message without `kind` is of the former version. */
-export type AuditMessage = RecordMessage | OutboxMessage;
+export type AuditMessage = RecordMessage | OutboxMessage | RefusalsMessage;
 export type ReceivedMessage = AuditMessage | (ActivityMessage & { readonly kind?: undefined });
 
 type AuditEnv = Pick<Env, "DB" | "ACTIVITY">;
@@ -64,7 +71,7 @@ async function keepInOutbox(db: D1Database, messages: readonly RecordMessage[], 
   try {
     const events = kept.flatMap(({ event }) => event ?? []);
     await db.batch([
-      insertEntries(
+      ...insertOrCount(
         db,
         kept.map(({ entry }) => entry),
       ),

@@ -41,6 +41,8 @@ export interface Config {
   readonly activityRetentionDays: number;
   /** How many days records of the audit log are kept, the archive included. Null: without end. */
   readonly auditRetentionDays: number | null;
+  /** What a write does whose intent cannot be recorded, because the outbox of the audit log is full. */
+  readonly auditOnFailure: "continue" | "refuse_writes";
   /** Where records of the audit log are sent as logs of OpenTelemetry: the whole URL, and headers for the receiver. */
   readonly otlp: { readonly url: string; readonly headers: Readonly<Record<string, string>> } | null;
   /** How long an agent that nobody approves, and that never verifies itself, is kept. */
@@ -195,6 +197,10 @@ const settings = z.object({
   SESSIONS_PER_AGENT: z._default(wholeNumber(1, 10_000), 100),
   BODY_TIMEOUT_MS: z._default(wholeNumber(1000, 86_400_000), 600_000),
   ACTIVITY_RETENTION_DAYS: seconds(90, 1),
+  AUDIT_ON_FAILURE: z._default(
+    z.enum(["continue", "refuse_writes"], { error: "must be continue or refuse_writes" }),
+    "continue",
+  ),
   AUDIT_RETENTION_DAYS: z.optional(
     z.union([
       z.pipe(
@@ -323,6 +329,7 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     standingTtl: data.STANDING_TTL_SECONDS,
     bodyTimeoutMs: data.BODY_TIMEOUT_MS,
     activityRetentionDays: data.ACTIVITY_RETENTION_DAYS,
+    auditOnFailure: data.AUDIT_ON_FAILURE,
     auditRetentionDays: data.AUDIT_RETENTION_DAYS ?? null,
     otlp: data.OTLP_ENDPOINT === "" ? null : { url: otlpUrl(data.OTLP_ENDPOINT), headers: data.OTLP_HEADERS },
     unapprovedAgentDays: data.UNAPPROVED_AGENT_DAYS,

@@ -4,6 +4,8 @@ import { archiveRecords, deleteReplaced, joinHours, sweepBatches, type Archive }
 import { sendRecords } from "../audit/otlp/send.ts";
 import { moveFormerActivity } from "../audit/move-former.ts";
 import { moveEntries } from "../audit/move.ts";
+import { measureOutbox } from "../audit/outbox-size.ts";
+import { recordRefusals } from "../audit/refusals.ts";
 import { countFailedVerifications, sweepFailedVerifications, sweepRecords } from "../audit/sweep.ts";
 import { sweepKeys, sweepUnapproved } from "../agents/sweep.ts";
 import { sweepIdempotencyKeys } from "../approvals/idempotency.ts";
@@ -27,6 +29,8 @@ const archiveOf = ({ AUDIT_DB, AUDIT_ARCHIVE }: Env, { dataKeys, auditRetentionD
 
 const JOBS: Readonly<Record<string, Job>> = {
   move_audit_outbox: (env, _config, now, limit) => moveEntries(env, now, limit),
+  measure_audit_outbox: ({ DB }, _config, now) => measureOutbox(DB, now),
+  record_refusals: ({ AUDIT_DB }, _config, now, limit) => recordRefusals(AUDIT_DB, now, limit),
   move_former_activity: (env, { activityRetentionDays }, now, limit) =>
     moveFormerActivity(env, activityRetentionDays, now, limit),
   sweep_records: ({ AUDIT_DB }, { activityRetentionDays }, now, limit) =>

@@ -1,21 +1,6 @@
 import { prepare, sql } from "../../database/sql.ts";
 import type { AuditEntry } from "../../outbox/record.ts";
 
-/**
- * The statement that puts entries into the outbox which tell of no change of a row. An entry that stands there already stays as it is.
- *
- * @param readyAt milliseconds: until when the entries stay in the outbox. By default they may leave at once.
- */
-export const insertEntries = (db: D1Database, entries: readonly AuditEntry[], readyAt = 0): D1PreparedStatement =>
-  prepare(
-    db,
-    sql`INSERT INTO audit_outbox (agent_id, id, part, at, ready_at, entry)
-      SELECT coalesce(value ->> 'agentId', ''), value ->> 'id', value ->> 'part', value ->> 'at',
-        max(value ->> 'at', ${readyAt}), value
-      FROM json_each(${JSON.stringify(entries)}) WHERE true
-      ON CONFLICT DO NOTHING`,
-  );
-
 /** An entry of the outbox, as its key and its text. */
 export interface WaitingEntry {
   readonly agentId: string;

@@ -100,6 +100,7 @@ function lastParts(entries: readonly AuditEntry[]): AuditEntry[] {
  * whose end has been inserted is not.
  *
  * @param batch a new id.
+ * @param also statements of the same transaction.
  * @param now milliseconds.
  * @returns the keys of the rows that were not there before.
  */
@@ -108,6 +109,7 @@ export async function insertRecords(
   entries: readonly AuditEntry[],
   batch: string,
   now: number,
+  also: readonly D1PreparedStatement[] = [],
 ): Promise<RecordKey[]> {
   const last = lastParts(entries);
   const rows = JSON.stringify(
@@ -122,6 +124,7 @@ export async function insertRecords(
   const inserted = sql`json_each(${keys}) k CROSS JOIN records r
     ON r.agent_id = k.value ->> 0 AND r.id = k.value ->> 1 AND r.part = k.value ->> 2 AND r.batch = ${batch}`;
   const results = await db.batch<{ keys: string }>([
+    ...also,
     insertRows(db, rows, batch),
     prepare(
       db,
