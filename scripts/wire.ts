@@ -32,6 +32,8 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "POST /agents/bulk-revoke": { body: "BulkRevokeRequest", response: "BulkRevokeResponse" },
   "POST /agents/{id}/rotate-key": { body: "RotateKeyRequest", response: "RotateKeyResponse" },
   "GET /agents/{id}/activity": { query: "ActivityQuery", response: "ActivityResponse" },
+  "GET /audit": { query: "AuditQuery", response: "AuditResponse" },
+  "GET /audit/{id}": { response: "AuditRecordResponse" },
   "GET /activity": { query: "AllActivityQuery", response: "AllActivityResponse" },
   "POST /webhooks": { body: "RegisterWebhookRequest", response: "NewWebhookResponse" },
   "GET /webhooks": { query: "ListWebhooksQuery", response: "WebhookListResponse" },
@@ -79,6 +81,9 @@ const PARTS: Readonly<Record<string, string>> = {
   Credentials: "RegisterAgentResponse.credentials",
   Token: "VerifyAgentResponse.token",
   Activity: "ActivityResponse.activity[]",
+  AuditRecord: "AuditRecordResponse.record",
+  AuditAction: "AuditRecordResponse.record.action",
+  AuditOutcome: "AuditRecordResponse.record.outcome",
   Pagination: "ActivityResponse.pagination",
   EventName: "WebhookEventsResponse.events[]",
   Webhook: "WebhookResponse.webhook",
@@ -294,6 +299,7 @@ function typeOf(schema: Schema, place: string, isRequest: boolean, isDeclaration
       }
       return objectOf(schema, place, isRequest, indent);
     default:
+      if (Object.keys(schema).length === 0) return "unknown";
       return fail(`scripts/wire.ts has no type for ${place}: ${JSON.stringify(schema)}`);
   }
 }

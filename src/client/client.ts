@@ -378,6 +378,34 @@ export class AgentAuthClient {
   }
 
   /**
+   * One page of the audit log, newest first: for administrators all of it, for an agent what is about itself. A page may be short, even
+   * empty, and have a next one. `audit` iterates over all pages.
+   */
+  getAudit(query?: wire.AuditQuery, options?: CallOptions): Promise<wire.AuditResponse> {
+    return this.#get("/audit", options, query);
+  }
+
+  /** One record of the audit log. */
+  getAuditRecord(recordId: string, options?: CallOptions): Promise<wire.AuditRecordResponse> {
+    return this.#get(`/audit/${encodeURIComponent(recordId)}`, options);
+  }
+
+  /**
+   * Iterates over the records of the audit log that a query selects, newest first, fetching page by page. `q`, `ip` and `path` need
+   * `agent_id`, or `from` and `to` at most 24 hours apart.
+   *
+   * @example for await (const { at, action, actor } of client.audit({ agent_id: id })) console.log(at, action, actor?.name);
+   */
+  async *audit(query?: Omit<wire.AuditQuery, "cursor">, options?: CallOptions): AsyncGenerator<wire.AuditRecord> {
+    let cursor: string | undefined;
+    do {
+      const page = await this.getAudit({ limit: 200, ...query, cursor }, options);
+      yield* page.records;
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor);
+  }
+
+  /**
    * Registers a webhook: events are delivered to its https URL. Only this response shows its secret.
    *
    * @throws {ConflictError} `too_many_webhooks`.

@@ -123,6 +123,83 @@ export interface Activity {
   message: string | null;
 }
 
+export interface AuditRecord {
+  id: string;
+  at: Timestamp;
+  action: AuditAction;
+  /** `denied`: refused here. `failed`: tried, without success. `unknown`: its end was never heard of. */
+  outcome: AuditOutcome;
+  /** The agent that it is about. */
+  agent_id: string | null;
+  /** Who did it, with the name of that time; null for a stranger. */
+  actor: {
+    type: "agent" | "person" | "bootstrap" | "system";
+    id: string | null;
+    name: string | null;
+  } | null;
+  /** The chain of delegation, the outermost actor first. */
+  act: {
+    sub: string;
+  }[];
+  /** Also null if somebody else acted on the agent and the caller is not an administrator. */
+  ip_address: string | null;
+  request_id: string | null;
+  key_id: string | null;
+  session_id: string | null;
+  service: string | null;
+  method: string | null;
+  path: string | null;
+  /** The line of the rule that the request matched. */
+  rule: string | null;
+  /** What the request needed; several with spaces between. */
+  permission: string | null;
+  /** What was answered. */
+  status: number | null;
+  upstream_status: number | null;
+  duration_ms: number | null;
+  bytes_in: number | null;
+  bytes_out: number | null;
+  /** How many requests the record represents; null: one. */
+  count: number | null;
+  /** What a change replaced. */
+  before: Record<string, unknown> | null;
+  /** What a change set. */
+  after: Record<string, unknown> | null;
+  message: string | null;
+}
+
+export type AuditAction =
+  | "gateway.call"
+  | "request.refused"
+  | "agent.registered"
+  | "agent.approved"
+  | "agent.status_updated"
+  | "agent.tier_updated"
+  | "agent.permissions_updated"
+  | "agent.updated"
+  | "agent.deleted"
+  | "key.created"
+  | "key.rotated"
+  | "key.deleted"
+  | "token.issued"
+  | "token.refused"
+  | "token.refreshed"
+  | "token.reuse_detected"
+  | "token.revoked"
+  | "session.ended"
+  | "session.limit_reached"
+  | "webhook.created"
+  | "webhook.updated"
+  | "webhook.deleted"
+  | "webhook.secret_regenerated"
+  | "webhook.tested"
+  | "webhook.redelivered"
+  | "webhook.disabled"
+  | "audit.read"
+  | "audit.exported";
+
+export type AuditOutcome = "success" | "denied" | "failed" | "unknown";
+
 export interface Pagination {
   total: number;
   limit: number;
@@ -651,6 +728,59 @@ export interface AllActivityResponse {
   pagination: Pagination;
   /** The `cursor` of the next page; null on the last one. */
   next_cursor: string | null;
+}
+
+/** The query of `GET /audit`. */
+export interface AuditQuery {
+  /** 1 to 200. The default is 50. */
+  limit?: number | undefined;
+  /** The `next_cursor` of the previous page. */
+  cursor?: string | undefined;
+  /** The agent that the record is about. 1 to 256 characters. */
+  agent_id?: string | undefined;
+  /** The id of who did it; `bootstrap` or `system` for those that have none. 1 to 256 characters. */
+  actor?: string | undefined;
+  action?: AuditAction | undefined;
+  outcome?: "success" | "denied" | "failed" | "unknown" | undefined;
+  /** 1 to 256 characters. */
+  service?: string | undefined;
+  /** 1 to 256 characters. */
+  method?: string | undefined;
+  /** The beginning of the path. At most 1,024 characters. */
+  path?: string | undefined;
+  /** One of the permissions that the request needed. 1 to 256 characters. */
+  permission?: string | undefined;
+  /** 1 to 256 characters. */
+  key_id?: string | undefined;
+  /** 1 to 256 characters. */
+  session_id?: string | undefined;
+  /** 1 to 256 characters. */
+  request_id?: string | undefined;
+  /** 1 to 256 characters. */
+  ip?: string | undefined;
+  /** At this time or later (RFC 3339). */
+  from?: Timestamp | undefined;
+  /** Before this time (RFC 3339). */
+  to?: Timestamp | undefined;
+  /**
+   * A part of the message, the path, the actor's name, or of what a change was from or to, in any case. 1 to 256
+   * characters.
+   */
+  q?: string | undefined;
+}
+
+/** The response of `GET /audit`. */
+export interface AuditResponse {
+  success: true;
+  records: AuditRecord[];
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** The response of `GET /audit/{id}`. */
+export interface AuditRecordResponse {
+  success: true;
+  record: AuditRecord;
 }
 
 /** The body of `POST /webhooks`. */
