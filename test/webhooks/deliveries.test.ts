@@ -59,7 +59,13 @@ async function sent(answers: string, where = hookWorld()) {
 }
 
 /** Events that are tested with what causes them: many failures, many sessions, several keys. */
-const ELSEWHERE = new Set(["webhook.disabled", "session.limit_reached", "agent.key_created", "agent.key_deleted"]);
+const ELSEWHERE = new Set([
+  "webhook.disabled",
+  "session.limit_reached",
+  "agent.key_created",
+  "agent.key_deleted",
+  "grant.expiring",
+]);
 
 describe("an event", () => {
   it("arrives once, signed, with the body of the contract", async () => {
