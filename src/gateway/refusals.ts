@@ -1,6 +1,7 @@
 import { serviceWildcard } from "../permissions/grammar.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
-import type { LimitsExceeded } from "../policy/judge.ts";
+import { describeExceeded, type LimitsExceeded } from "../policy/judge.ts";
+import { toWireViolation } from "../policy/limits.ts";
 import type { Refusal, ResolvedRequest } from "../policy/resolve.ts";
 import type { Service } from "../policy/services.ts";
 import type { CredentialFault } from "./credentials/credentials.ts";
@@ -64,12 +65,12 @@ export function grantExpired(permissions: readonly string[], granted: ReadonlySe
 }
 
 /** Returns 403 `constraint_violated`, which names what the agent can correct. */
-export function constraintViolated({ permission, violations }: LimitsExceeded): ApiError {
-  const fields = [...new Set(violations.map(({ field }) => field))].join(", ");
+export function constraintViolated(exceeded: LimitsExceeded): ApiError {
+  const { permission, violations } = exceeded;
   return forbidden(
     "constraint_violated",
-    `${permission} is granted within limits that this request does not meet: ${fields}. violations says what each may be; a field that is missing, given twice or not plainly readable meets no limit.`,
-    { required: permission, violations },
+    `${permission} is granted within limits that this request does not meet: ${describeExceeded(exceeded)}.`,
+    { required: permission, violations: violations.map(toWireViolation) },
   );
 }
 

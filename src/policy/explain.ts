@@ -3,8 +3,8 @@ import { serviceWildcard } from "../permissions/grammar.ts";
 import { unlimited, type GrantLimits, type Where } from "../permissions/grant.ts";
 import { bodyTreatment, checkBody } from "./body.ts";
 import { bodyRules } from "./body-rules.ts";
-import { findGrants, judgeLimits, widerKeys } from "./judge.ts";
-import { limitableAt, type Violation } from "./limits.ts";
+import { describeExceeded, findGrants, judgeLimits, widerKeys } from "./judge.ts";
+import { limitableAt, toWireViolation } from "./limits.ts";
 import { bodyRefusal, resolveRequest } from "./resolve.ts";
 import { droppedHeaders } from "./request-headers.ts";
 import { isRead } from "./rule.ts";
@@ -53,7 +53,7 @@ export interface Reasons {
   /** The required permissions that are granted within limits only, each with the limits of its grants, of which one has to be met. */
   readonly limits: readonly { readonly permission: string; readonly any_of: readonly Where[] }[];
   /** The limits that are not met. */
-  readonly violations: readonly Violation[];
+  readonly violations: readonly ReturnType<typeof toWireViolation>[];
   readonly message: string;
 }
 
@@ -149,9 +149,8 @@ export function explain(
   }
   const exceeded = judgeLimits(limited, resolved, checked.content);
   if (exceeded) {
-    const fields = [...new Set(exceeded.violations.map(({ field }) => field))].join(", ");
-    const message = `It is outside the limits of ${exceeded.permission}: ${fields}.`;
-    return decide("deny", "constraint_violated", message, { violations: exceeded.violations });
+    const message = `It is outside the limits of ${exceeded.permission}: ${describeExceeded(exceeded)}.`;
+    return decide("deny", "constraint_violated", message, { violations: exceeded.violations.map(toWireViolation) });
   }
   return decide("allow", "allowed", "It would be forwarded.");
 }

@@ -2,7 +2,14 @@ import type { Catalogue } from "../permissions/catalogue.ts";
 import { hasEnded, type GrantLimits, type Where } from "../permissions/grant.ts";
 import { serviceWildcard } from "../permissions/grammar.ts";
 import { isGranted } from "../permissions/match.ts";
-import { limitedRequest, pathParameters, violations, type LimitedBody, type Violation } from "./limits.ts";
+import {
+  describeViolation,
+  limitedRequest,
+  pathParameters,
+  violations,
+  type LimitedBody,
+  type Violation,
+} from "./limits.ts";
 import type { ResolvedRequest } from "./resolve.ts";
 import type { Service } from "./services.ts";
 
@@ -97,6 +104,14 @@ export interface LimitsExceeded {
   readonly violations: readonly Violation[];
 }
 
+const MAX_CLAUSES = 5;
+
+/** Returns what is outside the limits, as clauses. */
+export function describeExceeded({ violations: found }: LimitsExceeded): string {
+  const clauses = found.slice(0, MAX_CLAUSES).map(describeViolation).join("; ");
+  return found.length > MAX_CLAUSES ? `${clauses}; and ${found.length - MAX_CLAUSES} more` : clauses;
+}
+
 /**
  * Judges a request by the limits of the grants that {@link findGrants} found. Several grants of one permission are alternatives; of
  * each permission, one of the token's and one of the agent's must allow the request.
@@ -125,7 +140,9 @@ export function judgeLimits(
         found =
           request && isNamed
             ? violations(where, fields, request)
-            : Object.entries(where).map(([field, constraint]) => ({ field, constraint, actual: null }));
+            : Object.entries(where).map(([field, constraint]) => {
+                return { because: isNamed ? "unclear" : "unlisted", field, constraint, actual: null };
+              });
         judged.set(text, found);
       }
       return found;

@@ -207,6 +207,11 @@ export function pathParameters(rule: Rule, texts: readonly string[]): ReadonlyMa
 
 /** A condition that does not hold, as the agent is told. */
 export interface Violation {
+  /**
+   * `differs`: the value is another one. `unclear`: it is absent, given twice, or cannot be read with certainty. `forbidden`: the field may
+   * not be given beside the limited one. `unlisted`: no request of this kind is within a limit of the field.
+   */
+  readonly because: "differs" | "unclear" | "forbidden" | "unlisted";
   readonly field: string;
   readonly constraint: Conditions;
   /** The value, or null if it is absent, given twice, or cannot be read with certainty. */
@@ -332,14 +337,14 @@ export function violations(where: Where, fields: LimitableFields, request: Limit
     const known = fields.get(field);
     const further = known?.rules.get(request.rule.source);
     if (!known || !further) {
-      found.push({ field, constraint: conditions, actual: null });
+      found.push({ because: "unlisted", field, constraint: conditions, actual: null });
       continue;
     }
     check(known.field, { isRequired: true });
     for (const other of further) check(other, { isRequired: false });
     for (const other of known.without) {
       if (valuesOf(other, request) !== "absent") {
-        found.push({ field: other.name, constraint: conditions, actual: null });
+        found.push({ because: "forbidden", field: other.name, constraint: conditions, actual: null });
       }
     }
 
@@ -348,14 +353,41 @@ export function violations(where: Where, fields: LimitableFields, request: Limit
       const values = valuesOf(place, request);
       if (values === "absent" && !isRequired) return;
       if (values === "absent" || values === "uncertain" || values.length === 0) {
-        found.push({ field: name, constraint: conditions, actual: null });
+        found.push({ because: "unclear", field: name, constraint: conditions, actual: null });
         return;
       }
       const failing = values.find((value) => !meets(value, conditions, known!));
-      if (failing !== undefined) found.push({ field: name, constraint: conditions, actual: shown(failing) });
+      if (failing !== undefined)
+        found.push({ because: "differs", field: name, constraint: conditions, actual: shown(failing) });
     }
   }
   return found;
+}
+
+/** What a violation says on the wire. */
+export const toWireViolation = ({ field, constraint, actual }: Violation): Omit<Violation, "because"> => ({
+  field,
+  constraint,
+  actual,
+});
+
+/** The longest text of conditions in a sentence, in characters. */
+const MAX_DESCRIBED = 200;
+
+/** Returns a violation as a clause, for the message of an error. */
+export function describeViolation({ because, field, constraint, actual }: Violation): string {
+  const text = JSON.stringify(constraint);
+  const wanted = text.length > MAX_DESCRIBED ? `${text.slice(0, MAX_DESCRIBED)}…` : text;
+  switch (because) {
+    case "differs":
+      return `${field} is ${JSON.stringify(actual)} and has to meet ${wanted}`;
+    case "unclear":
+      return `${field} is missing, given twice or not plainly readable, and has to meet ${wanted}`;
+    case "forbidden":
+      return `${field} must not be given`;
+    case "unlisted":
+      return `no request of this kind is within a limit of ${field}`;
+  }
 }
 
 /** A value as it stands in the request. A JSON number keeps the digits that it was written with. */

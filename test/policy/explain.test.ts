@@ -90,7 +90,7 @@ describe("POST /proxy/_explain", () => {
       limits: [{ permission: "github:issues:write", any_of: [{ "path.repo": { eq: "hello" } }] }],
       violations: [{ field: "path.repo", constraint: { eq: "hello" }, actual: "other" }],
       lacking: [],
-      message: "It is outside the limits of github:issues:write: path.repo.",
+      message: 'It is outside the limits of github:issues:write: path.repo is "other" and has to meet {"eq":"hello"}.',
     });
     const state = { permission: "github:issues:write", where: { "body.state": { not_in: ["closed"] } } };
     expect((await explain({ ...issue, grants: [hello, state] })).body).toMatchObject({

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { unlimited, type GrantLimits, type Where } from "../../src/permissions/grant.ts";
 import { bodyTreatment, checkBody, type BodyRules } from "../../src/policy/body.ts";
-import { findGrants, judgeLimits, type Holdings } from "../../src/policy/judge.ts";
+import { describeExceeded, findGrants, judgeLimits, type Holdings } from "../../src/policy/judge.ts";
 import { limitedRequest, type LimitedBody } from "../../src/policy/limits.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
 import { resolveRequest } from "../../src/policy/resolve.ts";
@@ -142,6 +142,34 @@ describe("grants", () => {
     expect(read(holding([grant("github:issues:read", { "path.nobody": { eq: "hello" } })]))).toBe(
       "outside github:issues:read path.nobody",
     );
+  });
+});
+
+describe("what an agent is told", () => {
+  it("is what each field is and may be, or why the request is within no limit", () => {
+    const told = (grant: GrantLimits, method: string, target: string, body = NONE, service = "github") => {
+      const resolved = resolveRequest(services, { service, method, target, headers: new Headers() });
+      if (resolved.outcome === "refused") throw new Error(resolved.code);
+      const found = findGrants(resolved.required, holding([grant]), BUILT_IN_CATALOGUE, NOW);
+      const limited = found.outcome === "granted" ? found.limited : [];
+      return describeExceeded(judgeLimits(limited, resolved, body)!);
+    };
+    const issues = (where: Where) => grant("github:issues:write", where);
+    expect(told(issues(hello), "PATCH", "/repos/octo/other/issues/5")).toBe(
+      'path.repo is "other" and has to meet {"eq":"hello"}',
+    );
+    expect(told(issues({ "body.state": { in: ["open"] } }), "PATCH", ISSUE)).toBe(
+      'body.state is missing, given twice or not plainly readable, and has to meet {"in":["open"]}',
+    );
+    expect(told(issues(hello), "POST", `${ISSUE}/sub_issues`)).toBe(
+      "no request of this kind is within a limit of path.repo",
+    );
+    const contact = grant("hubspot:contacts:read", { "path.id": { eq: "5" } });
+    expect(told(contact, "GET", "/crm/v3/objects/contacts/5?idProperty=x", NONE, "hubspot")).toMatch(
+      /^query.idProperty must not be given/,
+    );
+    const list = { "path.repo": { in: Array.from({ length: 200 }, (_, i) => `repository-${i}`) } };
+    expect(told(issues(list), "PATCH", ISSUE)).toMatch(/^path\.repo is "hello" and has to meet \{"in":.{180,200}…$/);
   });
 });
 

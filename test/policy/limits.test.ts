@@ -67,7 +67,7 @@ describe("limits", () => {
     expect(allows({ "path.owner": { eq: "OCTO" } })).toBe(true);
     expect(
       violations({ "path.owner": { eq: "other" } }, fields, limitedRequest({ rule, path, query: "", body: NONE })),
-    ).toEqual([{ field: "path.owner", constraint: { eq: "other" }, actual: "Octo" }]);
+    ).toEqual([{ because: "differs", field: "path.owner", constraint: { eq: "other" }, actual: "Octo" }]);
     // The Kelvin sign is no k, and a full-width letter none of ASCII.
     const kelvin = new Map([["owner", "\u212a"]]);
     const of = (eq: string) =>
@@ -79,7 +79,7 @@ describe("limits", () => {
   it("allow nothing at a rule of which nobody has said what else names the object", () => {
     expect(
       violations({ "path.owner": { eq: "octo" } }, fields, limitedRequest({ rule: bare, path, query: "", body: NONE })),
-    ).toEqual([{ field: "path.owner", constraint: { eq: "octo" }, actual: null }]);
+    ).toEqual([{ because: "unlisted", field: "path.owner", constraint: { eq: "octo" }, actual: null }]);
   });
 
   it("hold for all that names the same kind of object", () => {
