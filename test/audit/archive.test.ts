@@ -135,6 +135,19 @@ describe("archiving", () => {
     expect(await ids()).toEqual(made);
   });
 
+  it("makes other objects under another key of the same day, which a database has after it was restored", async () => {
+    const made = await seedRecords([{ agent: "agt_a", at: T }]);
+    await archiveAll(T);
+    await env.AUDIT_DB.batch([
+      env.AUDIT_DB.prepare("DELETE FROM day_keys"),
+      env.AUDIT_DB.prepare("DELETE FROM archive_objects"),
+      env.AUDIT_DB.prepare("UPDATE batches SET archived_at = NULL"),
+    ]);
+    await archiveAll(T);
+    expect(await names()).toHaveLength(2);
+    expect(await ids()).toEqual(made);
+  });
+
   it("keeps everything while the bucket fails", async () => {
     const made = await seedRecords([{ agent: "agt_a", at: T }]);
     const broken = { ...archive, bucket: failing(env.AUDIT_ARCHIVE, "R2 is down") };

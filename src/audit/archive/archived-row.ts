@@ -1,46 +1,16 @@
-/** A row of `records`, as it is archived. */
-export interface ArchivedRow {
-  readonly agent_id: string;
-  readonly id: string;
-  readonly part: number;
-  /** Milliseconds. */
-  readonly at: number;
-  readonly action: string;
-  readonly outcome: string;
-  readonly actor_type: string | null;
-  readonly actor_id: string | null;
-  readonly actor_name: string | null;
-  readonly act: string | null;
-  readonly ip_address: string | null;
-  readonly request_id: string | null;
-  readonly key_id: string | null;
-  readonly session_id: string | null;
-  readonly service: string | null;
-  readonly method: string | null;
-  readonly path: string | null;
-  readonly rule: string | null;
-  readonly permission: string | null;
-  readonly status: number | null;
-  readonly upstream_status: number | null;
-  readonly duration_ms: number | null;
-  readonly bytes_in: number | null;
-  readonly bytes_out: number | null;
-  readonly count: number | null;
-  readonly before: string | null;
-  readonly after: string | null;
-  readonly message: string | null;
-  readonly random: string;
-  readonly intent_random: string | null;
-  readonly batch?: string;
-}
+import type { RecordRow } from "../store/records.ts";
 
+/** A row of `records`, as it is archived. */
+export type ArchivedRow = RecordRow;
+
+/** What a line does not say. */
 const EMPTY: ArchivedRow = {
   agent_id: "",
   id: "",
   part: 1,
   at: 0,
-  action: "",
-  outcome: "",
+  action: "gateway.call",
+  outcome: "unknown",
   actor_type: null,
   actor_id: null,
   actor_name: null,
@@ -68,7 +38,7 @@ const EMPTY: ArchivedRow = {
 };
 
 /** A record as a line of JSON, without what is null and without the batch, which says nothing outside the database. */
-export function toLine({ batch: _batch, ...row }: ArchivedRow): string {
+export function toLine({ batch: _batch, ...row }: ArchivedRow & { readonly batch?: string }): string {
   return JSON.stringify(Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)));
 }
 

@@ -1,7 +1,10 @@
 import { fromBase64, toBase64 } from "../../crypto/base64.ts";
 import { ALGORITHM, decryptText, encryptText, type EncryptionKey } from "../../crypto/encryption.ts";
+import { sha256 } from "../../crypto/digest.ts";
+import { toHex } from "../../crypto/random.ts";
 import { logFailure } from "../../log/failure-log.ts";
-import { findDayKeysUnder, insertDayKey, readDayKey, updateDayKey, type DayKey } from "./store/day-keys.ts";
+import type { DayKey } from "./object.ts";
+import { findDayKeysUnder, insertDayKey, readDayKey, updateDayKey, type StoredDayKey } from "./store/day-keys.ts";
 
 const KEY_BYTES = 32;
 
@@ -12,7 +15,7 @@ export async function getDayKey(
   db: D1Database,
   day: number,
   dataKeys: readonly EncryptionKey[],
-): Promise<CryptoKey | null> {
+): Promise<DayKey | null> {
   const key = await readDayKey(db, day);
   return key ? open(key, day, dataKeys) : null;
 }
@@ -27,7 +30,7 @@ export async function makeDayKey(
   db: D1Database,
   day: number,
   dataKeys: readonly EncryptionKey[],
-): Promise<CryptoKey | null> {
+): Promise<DayKey | null> {
   const present = await readDayKey(db, day);
   if (present === null) return null;
   const key = present ?? (await insertDayKey(db, day, await newKey(day, dataKeys)));
@@ -37,9 +40,10 @@ export async function makeDayKey(
 const newKey = (day: number, dataKeys: readonly EncryptionKey[]): Promise<string> =>
   encryptText(toBase64(crypto.getRandomValues(new Uint8Array(KEY_BYTES))), boundTo(day), dataKeys);
 
-async function open(key: string, day: number, dataKeys: readonly EncryptionKey[]): Promise<CryptoKey> {
-  const bytes = fromBase64(await decryptText(key, boundTo(day), dataKeys, "DATA_KEYS"));
-  return crypto.subtle.importKey("raw", bytes, ALGORITHM, false, ["encrypt", "decrypt"]);
+async function open(key: string, day: number, dataKeys: readonly EncryptionKey[]): Promise<DayKey> {
+  const text = await decryptText(key, boundTo(day), dataKeys, "DATA_KEYS");
+  const cipher = await crypto.subtle.importKey("raw", fromBase64(text), ALGORITHM, false, ["encrypt", "decrypt"]);
+  return { cipher, fingerprint: toHex(await sha256(`fingerprint of ${text}`)).slice(0, 16) };
 }
 
 /** Each key costs an encryption. */
@@ -68,7 +72,7 @@ export async function resealDayKeys(
 
 async function reseal(
   db: D1Database,
-  dayKey: DayKey,
+  dayKey: StoredDayKey,
   dataKeys: readonly EncryptionKey[],
 ): Promise<D1PreparedStatement | null> {
   const { day, key } = dayKey;

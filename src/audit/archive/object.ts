@@ -1,5 +1,7 @@
+import { sha256 } from "../../crypto/digest.ts";
 import { toHex } from "../../crypto/random.ts";
 import { decryptBytes, encryptBytes } from "../../crypto/encryption.ts";
+import { timeOfRecordId } from "../audit-record.ts";
 import { compareRows, fromLine, toLine, type ArchivedRow } from "./archived-row.ts";
 
 /*
@@ -11,14 +13,8 @@ import { compareRows, fromLine, toLine, type ArchivedRow } from "./archived-row.
 
 const HOUR_MS = 3_600_000;
 
-/** Where the milliseconds stand in a record's id, in hexadecimal. */
-const TIME_IN_ID = [4, 16] as const;
-
-/** The time of a record's id, in milliseconds. */
-export const timeOfId = (id: string): number => Number.parseInt(id.slice(...TIME_IN_ID), 16);
-
 /** The hour of a record's id, in hours since the epoch. */
-export const hourOfId = (id: string): number => Math.floor(timeOfId(id) / HOUR_MS);
+export const hourOfId = (id: string): number => Math.floor(timeOfRecordId(id) / HOUR_MS);
 
 /** The day of an hour, in days since the epoch. */
 export const dayOfHour = (hour: number): number => Math.floor(hour / 24);
@@ -34,6 +30,13 @@ export const dayPrefix = (day: number): string => hourPrefix(day * 24).slice(0, 
 export function sortRows(rows: readonly ArchivedRow[]): ArchivedRow[] {
   const sorted = rows.toSorted(compareRows);
   return sorted.filter((row, index) => index === 0 || compareRows(sorted[index - 1]!, row) !== 0);
+}
+
+/** The key of a day. */
+export interface DayKey {
+  readonly cipher: CryptoKey;
+  /** Tells it from another key of the same day, and tells nothing of it. */
+  readonly fingerprint: string;
 }
 
 /** Bytes of an object, and what the list of objects says of it. */
@@ -55,27 +58,27 @@ interface Part {
 }
 
 /**
- * The name says what is in the object: if one of this name exists, it has the same records.
+ * The name says what is in the object: if one of this name exists, it has the same records, under the same key. A database that was
+ * restored to a time before the day had its key makes a new one, under which the same records are another object.
  *
  * The digest tells the world nothing of the records, each of which has 32 random bytes.
  */
-async function nameOf(rows: readonly ArchivedRow[], ending: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(linesOf(rows)));
-  const hash = toHex(new Uint8Array(digest)).slice(0, 16);
+async function nameOf(rows: readonly ArchivedRow[], { fingerprint }: DayKey, ending: string): Promise<string> {
+  const hash = toHex(await sha256(fingerprint + linesOf(rows))).slice(0, 16);
   return `${hourPrefix(hourOfId(rows[0]!.id))}${rows[0]!.id}-${rows.at(-1)!.id}-${hash}${ending}`;
 }
 
 const linesOf = (rows: readonly ArchivedRow[]): string => rows.map((row) => `${toLine(row)}\n`).join("");
 
 /** The object of records that are archived at once. @param rows sorted, at least one, all of one hour. */
-export async function packLoose(rows: readonly ArchivedRow[], key: CryptoKey): Promise<ArchiveObject> {
-  const name = await nameOf(rows, ".jsonl.gz");
+export async function packLoose(rows: readonly ArchivedRow[], key: DayKey): Promise<ArchiveObject> {
+  const name = await nameOf(rows, key, ".jsonl.gz");
   return describe(name, rows, await seal(linesOf(rows), name, key));
 }
 
 /** The object that joins others, with a part for each agent. @param rows as above. */
-export async function packJoined(rows: readonly ArchivedRow[], key: CryptoKey): Promise<ArchiveObject> {
-  const name = await nameOf(rows, ".joined.gz");
+export async function packJoined(rows: readonly ArchivedRow[], key: DayKey): Promise<ArchiveObject> {
+  const name = await nameOf(rows, key, ".joined.gz");
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   const parts: Part[] = [];
   let offset = 0;
@@ -106,14 +109,14 @@ const partOf = (name: string, agent: string): string => `${name}#${agent}`;
 export const unpackLoose = async (
   name: string,
   content: Uint8Array<ArrayBuffer>,
-  key: CryptoKey,
+  key: DayKey,
 ): Promise<ArchivedRow[]> => toRows(await open(content, name, key));
 
 /** The records of every part of a joined object. @throws {Error} as above. */
 export async function unpackJoined(
   name: string,
   content: Uint8Array<ArrayBuffer>,
-  key: CryptoKey,
+  key: DayKey,
 ): Promise<ArchivedRow[]> {
   const parts = await unpackIndex(name, content, key);
   const rows = await Promise.all(
@@ -131,7 +134,7 @@ export async function unpackJoined(
 export async function unpackIndex(
   name: string,
   end: Uint8Array<ArrayBuffer>,
-  key: CryptoKey,
+  key: DayKey,
 ): Promise<readonly Part[] | null> {
   const length = indexLength(end);
   if (length > end.length) return null;
@@ -147,17 +150,21 @@ export const unpackPart = async (
   name: string,
   agent: string,
   part: Uint8Array<ArrayBuffer>,
-  key: CryptoKey,
+  key: DayKey,
 ): Promise<ArchivedRow[]> => toRows(await open(part, partOf(name, agent), key));
 
 const toRows = (lines: string): ArchivedRow[] => lines.split("\n").filter(Boolean).map(fromLine);
 
-async function seal(text: string, boundTo: string, key: CryptoKey): Promise<Uint8Array<ArrayBuffer>> {
-  return encryptBytes(await through(new TextEncoder().encode(text), new CompressionStream("gzip")), boundTo, key);
+async function seal(text: string, boundTo: string, key: DayKey): Promise<Uint8Array<ArrayBuffer>> {
+  return encryptBytes(
+    await through(new TextEncoder().encode(text), new CompressionStream("gzip")),
+    boundTo,
+    key.cipher,
+  );
 }
 
-async function open(bytes: Uint8Array<ArrayBuffer>, boundTo: string, key: CryptoKey): Promise<string> {
-  const compressed = await decryptBytes(bytes, boundTo, key);
+async function open(bytes: Uint8Array<ArrayBuffer>, boundTo: string, key: DayKey): Promise<string> {
+  const compressed = await decryptBytes(bytes, boundTo, key.cipher);
   return new TextDecoder().decode(await through(compressed, new DecompressionStream("gzip")));
 }
 

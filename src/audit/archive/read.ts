@@ -2,7 +2,16 @@ import type { EncryptionKey } from "../../crypto/encryption.ts";
 import { logFailure } from "../../log/failure-log.ts";
 import { compareRows, type ArchivedRow } from "./archived-row.ts";
 import { getDayKey } from "./day-keys.ts";
-import { dayOfHour, hourOfId, indexLength, unpackIndex, unpackJoined, unpackLoose, unpackPart } from "./object.ts";
+import {
+  dayOfHour,
+  hourOfId,
+  indexLength,
+  unpackIndex,
+  unpackJoined,
+  unpackLoose,
+  unpackPart,
+  type DayKey,
+} from "./object.ts";
 import { getObject } from "./store/bucket.ts";
 import { listObjects, type ListedObject } from "./store/objects.ts";
 import type { Archive } from "./write.ts";
@@ -141,7 +150,7 @@ class ObjectReader {
   readonly #bucket: R2Bucket;
   readonly #dataKeys: readonly EncryptionKey[];
   readonly #agentId: string | undefined;
-  readonly #keys = new Map<number, Promise<CryptoKey | null>>();
+  readonly #keys = new Map<number, Promise<DayKey | null>>();
 
   constructor(db: D1Database, bucket: R2Bucket, dataKeys: readonly EncryptionKey[], agentId: string | undefined) {
     this.#db = db;
@@ -167,7 +176,7 @@ class ObjectReader {
   }
 
   /** One agent's part of a joined object: two or three reads of ranges. */
-  async #readPart({ name, bytes }: ListedObject, agentId: string, key: CryptoKey): Promise<ReadObject> {
+  async #readPart({ name, bytes }: ListedObject, agentId: string, key: DayKey): Promise<ReadObject> {
     let end = await this.#get(name, { suffix: Math.min(bytes, INDEX_GUESS_BYTES) });
     if (!end) return NOTHING;
     const length = indexLength(end);
@@ -187,7 +196,7 @@ class ObjectReader {
     return content;
   }
 
-  #keyOf(day: number): Promise<CryptoKey | null> {
+  #keyOf(day: number): Promise<DayKey | null> {
     let key = this.#keys.get(day);
     if (!key) {
       key = getDayKey(this.#db, day, this.#dataKeys);

@@ -15,23 +15,27 @@ export async function insertDayKey(db: D1Database, day: number, key: string): Pr
 }
 
 /** A day and its encrypted key. */
-export interface DayKey {
+export interface StoredDayKey {
   readonly day: number;
   readonly key: string;
 }
 
 /** Keys that are encrypted under one of these keys of DATA_KEYS. */
-export async function findDayKeysUnder(db: D1Database, kids: readonly string[], limit: number): Promise<DayKey[]> {
+export async function findDayKeysUnder(
+  db: D1Database,
+  kids: readonly string[],
+  limit: number,
+): Promise<StoredDayKey[]> {
   const { results } = await prepare(
     db,
     sql`SELECT day, key FROM day_keys
       WHERE key ->> '$.kid' IN (SELECT value FROM json_each(${JSON.stringify(kids)})) LIMIT ${limit}`,
-  ).all<DayKey>();
+  ).all<StoredDayKey>();
   return results;
 }
 
 /** The statement that stores the same key, encrypted again, unless it has changed or was deleted. */
-export const updateDayKey = (db: D1Database, { day, key }: DayKey, again: string): D1PreparedStatement =>
+export const updateDayKey = (db: D1Database, { day, key }: StoredDayKey, again: string): D1PreparedStatement =>
   prepare(db, sql`UPDATE day_keys SET key = ${again} WHERE day = ${day} AND key = ${key}`);
 
 /** Deletes the keys of the days before one. What they encrypted is unreadable from then on. */
