@@ -49,6 +49,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "POST /deliveries/redeliver": { body: "RedeliverAllRequest", response: "RedeliverAllResponse" },
   "GET /permissions/list": { response: "PermissionListResponse" },
   "POST /proxy/_explain": { body: "ExplainRequest", response: "ExplainResponse" },
+  "GET /audit/export": { query: "ExportAuditQuery" },
   "GET /health": { response: "HealthResponse" },
   "GET /health/details": { response: "HealthDetailsResponse" },
   // Only the verifier reads it, with types from jose.

@@ -1,6 +1,7 @@
 import type { Handler } from "hono";
 import { Hono } from "hono/tiny";
 import { activityRoutes } from "./api/activity.ts";
+import { auditExportRoutes } from "./api/audit-export.ts";
 import { auditRoutes } from "./api/audit.ts";
 import { agentChangeRoutes } from "./api/agent-changes.ts";
 import { agentRoutes } from "./api/agents.ts";
@@ -41,6 +42,7 @@ export const ROUTES: readonly Route[] = [
   ...sessionRoutes,
   ...tokenRoutes,
   ...activityRoutes,
+  ...auditExportRoutes,
   ...auditRoutes,
   ...webhookRoutes,
   ...webhookDeliveryRoutes,

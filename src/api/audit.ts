@@ -7,7 +7,7 @@ import type { RecordFilter } from "../audit/filter.ts";
 import { sendRecords } from "../audit/message.ts";
 import { findRecord, searchRecords, type Log } from "../audit/search.ts";
 import { badRequest, forbidden, notFound, unavailable } from "../http/errors.ts";
-import { ACTIONS, newEntry, OUTCOMES, type Action } from "../outbox/record.ts";
+import { ACTIONS, newEntry, OUTCOMES, type Action, type RecordOrigin } from "../outbox/record.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { ACTOR_TYPES } from "../authority/actor-row.ts";
 import { cursorOf, cursorPaging, nextCursor } from "./pagination.ts";
@@ -184,20 +184,25 @@ export const logOf = ({ env, config }: Pick<Call<"bearer">, "env" | "config">): 
   dataKeys: config.dataKeys,
 });
 
+/** What the record of a reading says of its request. */
+export function originOfReader({ caller, ipAddress, requestId }: Call<"bearer">): RecordOrigin {
+  const { agent, claims } = caller;
+  return {
+    actor: { type: "agent", id: agent.id, name: agent.name },
+    act: [],
+    ipAddress: ipAddress || null,
+    requestId,
+    keyId: claims.basis.keyId ?? null,
+    sessionId: claims.basis.sessionId ?? null,
+  };
+}
+
 /** Records, behind the answer, that an administrator has read the log. @param query what was asked for. */
 export function recordReading(call: Call<"bearer">, action: Action, query: object): void {
   if (!call.caller.isAdmin) return;
   const { method, url } = call.request;
-  const { agent, claims } = call.caller;
-  const origin = {
-    actor: { type: "agent", id: agent.id, name: agent.name },
-    act: [],
-    ipAddress: call.ipAddress || null,
-    requestId: call.requestId,
-    keyId: claims.basis.keyId ?? null,
-    sessionId: claims.basis.sessionId ?? null,
-  } as const;
-  const entry = newEntry(action, call.now, origin, { method, path: new URL(url).pathname, after: { ...query } });
+  const after = { ...query };
+  const entry = newEntry(action, call.now, originOfReader(call), { method, path: new URL(url).pathname, after });
   call.waitUntil(sendRecords(call.env, [{ entry }]));
 }
 

@@ -154,7 +154,7 @@ const errorSchema = (status: ErrorStatus): Json => ({
 });
 
 function operation(route: Route): Json {
-  const { auth, summary, body, form, query, response, status = 200 } = route;
+  const { auth, summary, body, form, query, response, status = 200, mediaTypes = ["application/json"] } = route;
   const parameters = [
     ...pathParameters(route.path),
     ...(query ? queryParameters(query) : []),
@@ -185,7 +185,7 @@ function operation(route: Route): Json {
     responses: {
       [status]: {
         description: "Done.",
-        content: { "application/json": { schema: schemaOf(response(), "output") } },
+        content: Object.fromEntries(mediaTypes.map((type) => [type, { schema: schemaOf(response(), "output") }])),
       },
       ...(form ? formRefusals() : refusals(refusalsOf(route))),
     },

@@ -214,6 +214,10 @@ export const ERRORS = {
     status: 503,
     text: "The agent to delete has very many sessions, and some are left: send the request again.",
   },
+  audit_unavailable: {
+    status: 503,
+    text: "The audit log takes no records now, and what cannot be recorded is not done.",
+  },
   archive_unavailable: { status: 503, text: "The archive of the audit log cannot be read now." },
   database_unavailable: { status: 503, text: "The database does not answer, or has no room." },
   limit_unknown: { status: 503, text: "Whether a rate limit is reached cannot be found out now." },

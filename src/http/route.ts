@@ -67,6 +67,8 @@ export interface RouteDeclaration<
    * of them: handlers are checked against them at compile time.
    */
   readonly response: () => Response;
+  /** The media types of a success that is not JSON, whose body is a string of any length: for the reference. */
+  readonly mediaTypes?: readonly string[];
   /** Status of a success; 200 by default. */
   readonly status?: 200 | 201;
   /** `Cache-Control` of a success; `no-store` by default. */

@@ -28,6 +28,7 @@ export const ENDPOINTS = {
   "DELETE /agents/{id}": "admin",
   "GET /activity": "admin",
   "GET /audit": "bearer",
+  "GET /audit/export": "admin",
   "GET /audit/{id}": "own",
   "POST /webhooks": "bearer",
   "GET /webhooks": "bearer",

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { admin, atLeast, call, exactly } from "./client.ts";
+import { admin, atLeast, call, exactly, isError } from "./client.ts";
 import type { Check, Endpoint } from "./contract.ts";
 
 /** What every deployment can grant; its configuration may add to it. */
@@ -30,6 +30,17 @@ export const serviceEndpoints = {
     exactly(answer, 200, "status database timestamp");
     expect(answer.body).toMatchObject({ status: "healthy", database: "connected" });
     expect(Math.abs(Date.parse(answer.body.timestamp) - Date.now())).toBeLessThan(300_000);
+  },
+
+  async "GET /audit/export"() {
+    for (const [format, type] of [
+      ["jsonl", "application/jsonl; charset=utf-8"],
+      ["csv", "text/csv; charset=utf-8; header=present"],
+    ]) {
+      const answer = await call("GET", `/audit/export?format=${format}&outcome=success`, { token: admin.token });
+      expect([answer.status, answer.headers.get("content-type")]).toEqual([200, type]);
+    }
+    isError(await call("GET", "/audit/export?format=xml", { token: admin.token }), 400);
   },
 
   async "GET /health/details"() {
