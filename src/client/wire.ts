@@ -730,6 +730,45 @@ export interface AllActivityResponse {
   next_cursor: string | null;
 }
 
+/** The query of `GET /audit/export`. */
+export interface ExportAuditQuery {
+  /** The default is jsonl. */
+  format?: "jsonl" | "csv" | undefined;
+  /** The `next_cursor` of the previous page. */
+  cursor?: string | undefined;
+  /** The agent that the record is about. 1 to 256 characters. */
+  agent_id?: string | undefined;
+  /** The id of who did it; `bootstrap` or `system` for those that have none. 1 to 256 characters. */
+  actor?: string | undefined;
+  action?: AuditAction | undefined;
+  outcome?: "success" | "denied" | "failed" | "unknown" | undefined;
+  /** 1 to 256 characters. */
+  service?: string | undefined;
+  /** 1 to 256 characters. */
+  method?: string | undefined;
+  /** The beginning of the path. At most 1,024 characters. */
+  path?: string | undefined;
+  /** One of the permissions that the request needed. 1 to 256 characters. */
+  permission?: string | undefined;
+  /** 1 to 256 characters. */
+  key_id?: string | undefined;
+  /** 1 to 256 characters. */
+  session_id?: string | undefined;
+  /** 1 to 256 characters. */
+  request_id?: string | undefined;
+  /** 1 to 256 characters. */
+  ip?: string | undefined;
+  /** At this time or later (RFC 3339). */
+  from?: Timestamp | undefined;
+  /** Before this time (RFC 3339). */
+  to?: Timestamp | undefined;
+  /**
+   * A part of the message, the path, the actor's name, or of what a change was from or to, in any case. 1 to 256
+   * characters.
+   */
+  q?: string | undefined;
+}
+
 /** The query of `GET /audit`. */
 export interface AuditQuery {
   /** 1 to 200. The default is 50. */
