@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fail, ROOT } from "./local.ts";
+import { limitsTable } from "./limitable-fields.ts";
 import { readOperations, SERVICES, writeOperations } from "./operations.ts";
 import { coverageTable, differing, presetTable } from "./vendor-groups.ts";
 
@@ -8,7 +9,7 @@ import { coverageTable, differing, presetTable } from "./vendor-groups.ts";
  * Prints the table of what the gateway covers, from vendor/operations.
  *
  * - `--list` adds every operation in its last two columns.
- * - `--write` replaces it in README.md and docs/gateway.md, and the table of presets there.
+ * - `--write` replaces it in README.md and docs/gateway.md, the table of presets there, and that of limits in docs/grants.md.
  * - `--classify SERVICE` first rewrites vendor/operations/SERVICE.txt with the permissions that the gateway requires.
  */
 const args = process.argv.slice(2);
@@ -27,6 +28,7 @@ if (args.includes("--write")) {
     ["README.md", coverageTable()],
     ["docs/gateway.md", coverageTable()],
     ["docs/gateway.md", presetTable()],
+    ["docs/grants.md", limitsTable()],
   ] as const) {
     const text = readFileSync(join(ROOT, file), "utf8");
     const [header = ""] = table.split("\n");

@@ -28,6 +28,8 @@ MAX_JITTER = 0.1
 """A wait is up to this share longer, which spreads clients that failed in the same moment."""
 RENEWAL_MARGIN = 60.0
 """Tokens are renewed this many seconds before they expire, or after nine tenths of their life if that is later."""
+LIMITS_RENEWAL = 60.0
+"""A client that exceeds its limits again and again gets a new token at most once in this many seconds."""
 RECENT_PROOF = 290.0
 """Seconds. For a proof by key that is older than 300 the server suspends instead of revoking; the rest is a margin for clocks."""
 
@@ -210,7 +212,10 @@ class Core:
         if status == 401:
             return await self.replace(token)
         required = refusal.get("required")
-        agent_id, scope = _claims_of(token)
+        agent_id, scope, issued_at = _claims_of(token)
+        if refusal.get("code") == "constraint_violated":
+            # The limits of a token are those of the time when it was issued.
+            return None if time.time() - issued_at < LIMITS_RENEWAL else await self.replace(token)
         if not (agent_id and isinstance(required, str) and self.session.can_renew) or is_granted(scope, required):
             return None
         # A denial that stands costs this read and no new tokens. Without an answer the denial is what the caller has to know.
@@ -359,11 +364,15 @@ def path_segment(value: str) -> str:
     return quote(value, safe="")
 
 
-def _claims_of(token: Optional[str]) -> Tuple[Optional[str], List[str]]:
-    """What an access token claims, without any check: the server checks it. Nothing for a text that is no JWT."""
+def _claims_of(token: Optional[str]) -> Tuple[Optional[str], List[str], float]:
+    """
+    What an access token claims, without any check: the server checks it. Its agent; the permissions that it has, those with limits
+    included, of which a new one has no more; when it was issued. Nothing for a text that is no JWT.
+    """
     try:
         payload = (token or "").split(".")[1]
         claims: Dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return str(claims["sub"]), str(claims["scope"]).split(" ")
+        limited = [str(one["permission"]) for one in claims.get("authorization_details", []) if "permission" in one]
+        return str(claims["sub"]), str(claims["scope"]).split(" ") + limited, float(claims["iat"])
     except (IndexError, KeyError, TypeError, ValueError):
-        return None, []
+        return None, [], 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, List, Mapping, Optional, Sequence, Type, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, List, Mapping, Optional, Sequence, Type, TypeVar, Union
 from urllib.parse import quote
 
 import httpx
@@ -20,6 +20,8 @@ from .types import (
     AgentKey,
     AgentList,
     AgentSession,
+    Grant,
+    GrantList,
     AgentStatus,
     AgentTier,
     BulkRevokeResponse,
@@ -323,9 +325,31 @@ class _Api:
         return await self._core.call(Call("PUT", agent_path(agent_id, "/status"), body={"status": status}), _read_agent)
 
     async def update_agent_permissions(self, agent_id: str, permissions: Sequence[Permission]) -> Agent:
-        """Replaces the permissions of an agent. Administrators only."""
+        """
+        Replaces the permissions of an agent. Administrators only. What the agent has with limits has to be in the list, and keeps
+        its limits: otherwise the error's code is `limited_grant`.
+        """
         body = {"permissions": list(permissions)}
         return await self._core.call(Call("PUT", agent_path(agent_id, "/permissions"), body=body), _read_agent)
+
+    async def get_agent_grants(self, agent_id: str) -> GrantList:
+        """The grants of an agent: its permissions, each with how far it reaches and until when. Administrators only."""
+        return await self._core.call(Call("GET", agent_path(agent_id, "/grants")), _read_grants)
+
+    async def set_agent_grants(
+        self, agent_id: str, grants: Sequence[Union[Grant, Mapping[str, Any]]], *, version: Optional[int] = None
+    ) -> GrantList:
+        """
+        Replaces the grants of an agent. Administrators only. A grant that does not change keeps its id.
+
+        :param grants: as `get_agent_grants` returns them, or new ones:
+            `Grant("github:issues:write", where={"path.owner": "octo"}, expires_at="2026-12-04T18:00:00Z")`.
+        :param version: that of the grants that were read. If they have changed since, nothing is changed, and the error's code is
+            `grants_changed`.
+        """
+        wanted = [_given(vars(one)) if isinstance(one, Grant) else dict(one) for one in grants]
+        body = _given({"grants": wanted, "grants_version": version})
+        return await self._core.call(Call("PUT", agent_path(agent_id, "/grants"), body=body), _read_grants)
 
     async def rotate_agent_key(
         self, agent_id: str, overlap_seconds: Optional[int] = None, *, key_id: Optional[str] = None
@@ -593,6 +617,8 @@ class SyncAgentAuthClient:
     update_agent_tier = _sync(_Api.update_agent_tier)
     update_agent_status = _sync(_Api.update_agent_status)
     update_agent_permissions = _sync(_Api.update_agent_permissions)
+    get_agent_grants = _sync(_Api.get_agent_grants)
+    set_agent_grants = _sync(_Api.set_agent_grants)
     rotate_agent_key = _sync(_Api.rotate_agent_key)
     get_activity = _sync(_Api.get_activity)
     register_webhook = _sync(_Api.register_webhook)
@@ -688,6 +714,10 @@ def _read_object(answer: Any) -> Json:
 
 def _read_agent(answer: Any) -> Agent:
     return parse(Agent, answer["agent"])
+
+
+def _read_grants(answer: Any) -> GrantList:
+    return GrantList([parse(Grant, one) for one in answer["grants"]], answer["grants_version"])
 
 
 def _read_details(answer: Any) -> AgentDetails:

@@ -147,6 +147,21 @@ class AgentSession:
 
 
 @dataclass
+class Grant:
+    """A permission that an agent has, how far it reaches and until when. A grant that changes has another id."""
+
+    permission: str
+    where: Optional[Dict[str, Any]] = None
+    """The conditions by the field of the request, as `{"path.owner": {"eq": "octo"}}`. None: no limits."""
+    expires_at: Optional[str] = None
+    """None: it has no end."""
+    id: Optional[str] = None
+    """Of a grant that the server returned, as `created_by` and `created_at` are."""
+    created_by: Optional[Dict[str, Any]] = None
+    created_at: Optional[str] = None
+
+
+@dataclass
 class BulkRevokeResponse:
     success: bool
     message: str
@@ -304,6 +319,14 @@ class SessionList(List[AgentSession]):
     def __init__(self, sessions: List[AgentSession], next_cursor: Optional[str]) -> None:
         super().__init__(sessions)
         self.next_cursor = next_cursor
+
+
+class GrantList(List[Grant]):
+    """The grants of an agent. `version` changes with them."""
+
+    def __init__(self, grants: List[Grant], version: int) -> None:
+        super().__init__(grants)
+        self.version = version
 
 
 class DeliveryList(List[Delivery]):

@@ -31,8 +31,14 @@ class VerifiedAgent:
 
     agent_id: str
     permissions: List[str]
+    """What it grants without limits."""
     tier: str
     claims: Dict[str, Any]
+    limited: List[Dict[str, Any]] = field(default_factory=list)
+    """
+    What it grants with limits (`where`) or until a time (`expires_at`), which is not among `permissions`. Only who checks the limits
+    against the request may take such a `permission` as granted.
+    """
 
 
 @dataclass
@@ -127,7 +133,13 @@ async def _verify(
         raise TokenVerificationError("invalid_token", f"The access token is not valid here: {error}.") from None
     if not (isinstance(claims["sub"], str) and claims["sub"] and isinstance(claims["scope"], str)):
         raise TokenVerificationError("invalid_token", "The access token lacks a claim.")
-    return VerifiedAgent(claims["sub"], claims["scope"].split(), str(claims.get("tier")), claims)
+    details = claims.get("authorization_details")
+    limited = [
+        {name: value for name, value in one.items() if name != "type"}
+        for one in (details if isinstance(details, list) else [])
+        if isinstance(one, dict) and one.get("type") == "agentauth_grant"
+    ]
+    return VerifiedAgent(claims["sub"], claims["scope"].split(), str(claims.get("tier")), claims, limited)
 
 
 async def _find_key(io: IO, key_set: _KeySet, uri: str, key_id: str) -> Optional[Dict[str, Any]]:

@@ -15,6 +15,7 @@ import agentauth_sdk
 from agentauth_sdk import (
     AgentAuthClient,
     AgentAuthError,
+    Grant,
     Permissions,
     SyncAgentAuthClient,
     VerifyAgentResponse,
@@ -58,6 +59,18 @@ class Calls(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((await admin.update_agent_status(agent_id, "suspended")).status, "suspended")
             changed = await admin.update_agent_permissions(agent_id, [Permissions.GitHub.All])
             self.assertEqual(changed.permissions, ["github:*:*"])
+            limited = Grant("github:issues:write", where={"path.owner": "octo"}, expires_at="2099-01-01T00:00:00Z")
+            before = await admin.get_agent_grants(agent_id)
+            grants = await admin.set_agent_grants(agent_id, [limited], version=before.version)
+            self.assertEqual(grants[0].where, {"path.owner": {"eq": "octo"}})
+            self.assertEqual(await admin.set_agent_grants(agent_id, grants), grants)
+            for refused in (
+                admin.set_agent_grants(agent_id, [], version=before.version),
+                admin.update_agent_permissions(agent_id, []),
+            ):
+                with self.assertRaises(AgentAuthError) as conflict:
+                    await refused
+                self.assertEqual(conflict.exception.status_code, 409)
             self.assertTrue((await admin.delete_agent(agent_id))["success"])
 
     async def test_everybodys_webhooks(self) -> None:

@@ -116,7 +116,22 @@ class AccessTokens(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((agent.agent_id, agent.tier, agent.claims["iss"]), (self.agent_id, "free", URL))
         self.assertTrue(is_granted(agent.permissions, "github:issues:read"))
         self.assertFalse(is_granted(agent.permissions, "github:issues:write"))
-        self.assertTrue(is_granted(agent.permissions, "sample:orders:anything"))
+        self.assertTrue(is_granted(agent.permissions, "sample:orders:read"))
+        self.assertFalse(is_granted(agent.permissions, "sample:orders:anything"))
+        self.assertEqual(agent.limited, [])
+
+    async def test_limits_that_are_not_taken_for_the_whole(self) -> None:
+        where = {"path.owner": {"eq": "octo"}}
+        limited = [
+            {"permission": "github:issues:read", "where": where},
+            {"permission": "sample:orders:read", "expires_at": "2099-01-01T00:00:00.000Z"},
+        ]
+        with new_sync_client(["github:*:*"]) as client, new_sync_client(["*:*:*"], BOOTSTRAP_TOKEN) as admin:
+            admin.set_agent_grants(client.verify_agent().agent.agent_id, limited)
+            agent = await verify_access_token(client.verify_agent().token.access_token, URL)
+        self.assertEqual((agent.permissions, agent.limited), ([], limited))
+        for one in limited:
+            self.assertFalse(is_granted(agent.permissions, str(one["permission"])))
 
     async def test_straight_after_every_revocation(self) -> None:
         """PyJWT refuses a token whose `iat` is in the future."""

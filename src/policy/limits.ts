@@ -1,6 +1,6 @@
 import type { Conditions, Scalar, Where } from "../permissions/grant.ts";
 import { watchedNameIn, watchNames, decodeFormText, decodeName, type WatchedNames } from "./parameter-name.ts";
-import type { Rule } from "./rule.ts";
+import { isRead, type Rule } from "./rule.ts";
 import type { Part } from "./multipart.ts";
 import type { FormFields } from "./form.ts";
 
@@ -110,8 +110,12 @@ export function limitFaults(
 const isField = (name: string): boolean => FIELD.test(name) && /[a-z0-9]/i.test(name.split(".")[1]!);
 
 /** Returns the fields that a grant may limit at a rule. */
-export const limitableAt = (fields: LimitableFields, { source }: Rule): string[] =>
-  [...fields].filter(([, { rules }]) => rules.has(source)).map(([name]) => name);
+export const limitableAt = (fields: LimitableFields, rule: Rule): string[] =>
+  [...fields].filter(([, known]) => isLimitableAt(known, rule)).map(([name]) => name);
+
+/** Whether a request of a rule can have a field. A read has no body, although a line of rules may stand for reads and writes. */
+const isLimitableAt = ({ field, rules }: LimitableField, { source, methods }: Rule): boolean =>
+  rules.has(source) && (field.place !== "body" || methods.some((method) => !isRead(method)));
 
 function fieldOf(name: string): Field {
   const [place, ...steps] = name.split(".") as [Field["place"], ...string[]];
@@ -255,7 +259,7 @@ export function parseWhere(where: unknown, fields: LimitableFields, rules: reado
   const parsed: Record<string, Conditions> = {};
   for (const [field, value] of entries) {
     const known = FIELD.test(field) ? fields.get(field) : undefined;
-    if (!known || !rules.some(({ source }) => known.rules.has(source))) return unknownField(field, fields, rules);
+    if (!known || !rules.some((rule) => isLimitableAt(known, rule))) return unknownField(field, fields, rules);
     const conditions = parseConditions(field, value, known);
     if ("code" in conditions) return conditions;
     parsed[field] = conditions;
@@ -263,8 +267,12 @@ export function parseWhere(where: unknown, fields: LimitableFields, rules: reado
   return parsed;
 }
 
+/** The fields that a grant may limit whose permission these rules need. */
+export const limitableFields = (fields: LimitableFields, rules: readonly Rule[]): string[] =>
+  [...fields].filter(([, known]) => rules.some((rule) => isLimitableAt(known, rule))).map(([name]) => name);
+
 function unknownField(field: string, fields: LimitableFields, rules: readonly Rule[]): WhereFault {
-  const names = [...new Set(rules.flatMap((rule) => limitableAt(fields, rule)))];
+  const names = limitableFields(fields, rules);
   const message =
     names.length === 0
       ? "Requests with this permission have no field that a grant could limit."
