@@ -149,6 +149,8 @@ export interface LimitedRequest extends Omit<RequestParts, "query"> {
   readonly query: () => ReadQuery;
   /** The body's JSON; undefined if parsers read it differently. */
   readonly json: () => Json | undefined;
+  /** What the fields are that have been looked at, by their names: a long body is searched once for all grants. */
+  readonly values: Map<string, Values>;
 }
 
 /** Returns a request as {@link violations} reads it. It may be used for the limits of many grants. */
@@ -160,6 +162,7 @@ export function limitedRequest({ rule, path, query, body }: RequestParts): Limit
     path,
     body,
     query: () => (readQueryOnce ??= readQuery(query)),
+    values: new Map(),
     json: () => (readJsonOnce ??= { json: body.kind === "json" ? readJson(body.text) : undefined }).json,
   };
 }
@@ -410,7 +413,13 @@ const shown = (value: Value): Scalar =>
 /** All values of one logical argument, `"absent"`, or `"uncertain"` if it stands in two places or parsers could read it differently. */
 type Values = readonly Value[] | "absent" | "uncertain";
 
-function valuesOf({ place, first, steps, watched }: Field, request: LimitedRequest): Values {
+function valuesOf(field: Field, request: LimitedRequest): Values {
+  let values = request.values.get(field.name);
+  if (values === undefined) request.values.set(field.name, (values = readValues(field, request)));
+  return values;
+}
+
+function readValues({ place, first, steps, watched }: Field, request: LimitedRequest): Values {
   const { path } = request;
   if (place !== "path") for (const name of path.keys()) if (isNamed(name, watched)) return "uncertain";
   const inQuery = queryValues(first, request.query(), watched);
@@ -646,7 +655,10 @@ function meets(value: Value, conditions: Conditions, { ignoresCase, closedList }
 }
 
 function isEqual(value: Value, operand: Scalar, ignoresCase: boolean): boolean {
-  if (typeof operand === "number") return numberOf(value) === operand;
+  if (typeof operand === "number") {
+    // In a path or a form, `5.0` may name something else than `5`.
+    return numberOf(value) === operand && (value.kind !== "text" || value.text === String(operand));
+  }
   if (typeof operand === "boolean") {
     return value.kind === "boolean" ? value.value === operand : value.kind === "text" && value.text === String(operand);
   }

@@ -222,7 +222,8 @@ describe("every job", () => {
         sql,
         // The outbox is read from its beginning, in the order of its key, up to a limit; json_each is a list that is given.
         scans: scans.filter(
-          ({ detail }) => !/USING INDEX activity_counts_empty|^SCAN (CONSTANT ROW$|audit_outbox$|events$|json_each )/.test(detail),
+          ({ detail }) =>
+            !/USING INDEX activity_counts_empty|^SCAN (CONSTANT ROW$|audit_outbox$|events$|json_each )/.test(detail),
         ),
       }).toEqual({
         sql,

@@ -144,6 +144,32 @@ describe("limits", () => {
     expect(allows({ "body.amount": { max: 100 } }, "", body)).toBe(expected);
   });
 
+  it("compare a number in a text by its digits, and one in JSON by its value", () => {
+    const equal = { "body.amount": { in: [5, 0] } };
+    expect(allows(equal, "", json('{"amount":[5,5.0,0,"5"]}'))).toBe(true);
+    expect(allows(equal, "", form(["amount", "5"]))).toBe(true);
+    for (const text of ["5.0", "5.00", "-0", "05", "5 ", "+5"]) {
+      expect([text, allows(equal, "", form(["amount", text]))]).toEqual([text, false]);
+    }
+  });
+
+  it("parse a body once and search it once for a field, however many grants there are", () => {
+    let reads = 0;
+    const body: LimitedBody = {
+      kind: "json",
+      get text() {
+        reads++;
+        return '{"amount":[1,2],"to":{"id":"a"}}';
+      },
+    };
+    const request = limitedRequest({ rule, path, query: "", body });
+    for (let max = 0; max < 5; max++) {
+      const expected = max < 2 ? 1 : 0;
+      expect(violations({ "body.amount": { max }, "body.to.id": { eq: "a" } }, fields, request)).toHaveLength(expected);
+    }
+    expect([reads, [...request.values.keys()]]).toEqual([1, ["body.amount", "body.to.id"]]);
+  });
+
   it("follow steps into objects and forms", () => {
     const where = { "body.to.id": { in: ["a", "b"] } };
     expect(allows(where, "", json('{"to":{"id":"a","name":"x"},"other":[1,{}]}'))).toBe(true);
