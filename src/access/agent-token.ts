@@ -35,7 +35,7 @@ export function readAgentToken(headers: Headers, places: readonly TokenPlace[], 
 function tokenOf(authorization: string, places: readonly TokenPlace[], headers: Headers): string | undefined {
   const [, name = "", value = ""] = /^(\S+) +(\S+)$/.exec(authorization) ?? [];
   const scheme = name.toLowerCase();
-  if (scheme === "bearer") return value;
+  if (scheme === "bearer" || scheme === "dpop") return value;
   if (scheme === "token") return places.some((place) => place.scheme === "token") ? value : undefined;
   if (scheme !== "basic" || isCrossSite(headers)) return undefined;
   const [user, password] = decodeBasic(value) ?? [];

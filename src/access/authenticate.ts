@@ -11,6 +11,8 @@ import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts"
 import { grantsOfToken } from "../tokens/authorization-details.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { getTokenStatus, isStatusCached } from "../tokens/token-status.ts";
+import type { Proof } from "./dpop.ts";
+import { proofRefused, readProof, useProofOnce } from "./proof.ts";
 import { limitAgent, limitToken, rememberAgentOf } from "./rate-limit.ts";
 import { addressNotAllowed, databaseError, tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
 import { rememberAgent } from "../log/request-log.ts";
@@ -39,9 +41,16 @@ type AuthenticationContext = Pick<
 >;
 
 /** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
-export function bearerToken(request: Request): string | undefined {
+function bearerToken(request: Request): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
 }
+
+/** `Authorization: DPoP …` (RFC 9449 §7.1). */
+const dpopToken = (request: Request): string | undefined =>
+  /^DPoP +([^\s]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+
+/** The access token in the Authorization header, in either scheme. */
+export const accessTokenOf = (request: Request): string | undefined => bearerToken(request) ?? dpopToken(request);
 
 const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
 
@@ -53,7 +62,8 @@ const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>(
  */
 export async function readClaims(context: AuthenticationContext): Promise<AccessClaims> {
   const { request, config, now, readToken, resource } = context;
-  const token = readToken ? readToken() : bearerToken(request);
+  const bound = dpopToken(request);
+  const token = readToken ? readToken() : accessTokenOf(request);
   if (!token) {
     throw unauthorized(
       "missing_token",
@@ -71,7 +81,32 @@ export async function readClaims(context: AuthenticationContext): Promise<Access
   // Compared as a whole: a token for /proxy/git is not one for /proxy/github, and neither is for the REST face.
   if (claims.resources && (resource === undefined || !claims.resources.includes(resource))) throw otherResource();
   rememberAgent(request, claims.sub);
+  // Whether a token is bound says in which scheme it is sent. A bound token that is sent as any other may have been stolen.
+  if (claims.boundTo !== null && bound !== token) {
+    const how = "Send it as Authorization: DPoP <access token>, with a proof in the header DPoP.";
+    throw proofRefused({ fault: `The access token is bound to a key. ${how}` });
+  }
+  if (claims.boundTo === null && bound !== undefined) {
+    throw unauthorized(
+      "invalid_token",
+      "The access token is bound to no key. Send it as Authorization: Bearer <access token>.",
+    );
+  }
   return claims;
+}
+
+/**
+ * Checks that a request with a bound token proves to have its key, and has a proof of its own.
+ *
+ * @throws {ApiError} 401
+ */
+async function requireProof(context: AuthenticationContext, { boundTo }: AccessClaims): Promise<Proof> {
+  const proof = await readProof(context, dpopToken(context.request));
+  if (!proof) throw proofRefused({ fault: "The request has no proof: send one in the header DPoP." });
+  if ("fault" in proof) throw proofRefused(proof);
+  if (proof.jkt !== boundTo)
+    throw proofRefused({ fault: "The proof is of another key than the access token is bound to." });
+  return proof;
 }
 
 /**
@@ -84,10 +119,11 @@ export async function readClaims(context: AuthenticationContext): Promise<Access
  */
 export async function admit(context: AuthenticationContext, maxAge: number): Promise<Caller> {
   const claims = await readClaims(context);
+  const proof = claims.boundTo === null ? undefined : await requireProof(context, claims);
   const { env, config, now, ipAddress } = context;
   const isKnown = isStatusCached({ claims, now, maxAge });
   if (!isKnown) await limitToken(env, claims, { ipAddress, now, memoryMs: config.standingTtl * 1000 });
-  const caller = await callerWith(claims, context, maxAge);
+  const [caller] = await Promise.all([callerWith(claims, context, maxAge), proof && useProofOnce(context, proof)]);
   if (!isKnown) rememberAgentOf(claims, caller.agent, now);
   await limitAgent(env, caller.agent, now);
   return caller;

@@ -23,7 +23,9 @@ const sessionSchema = z.object({
   scope: z
     .nullable(z.array(z.string()))
     .check(z.describe("The permissions that its tokens are limited to; null for those of the agent.")),
-  dpop_jkt: z.null().check(z.describe("Its tokens are bound to no key.")),
+  dpop_jkt: z
+    .nullable(z.string())
+    .check(z.describe("The thumbprint of the key that its tokens are bound to (RFC 9449); null for none.")),
   act: z.null().check(z.describe("Nobody acts for the agent in it.")),
 });
 
@@ -89,7 +91,7 @@ function toSessionResponse(session: Session): z.input<typeof sessionSchema> {
     expires_at: toTimestamp(session.expiresAt),
     ip_address: session.ipAddress,
     scope: session.scope ? [...session.scope] : null,
-    dpop_jkt: null,
+    dpop_jkt: session.boundTo,
     act: null,
   };
 }

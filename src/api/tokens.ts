@@ -8,6 +8,8 @@ import { toHex } from "../crypto/random.ts";
 import { addressNotAllowed, badRequest, unauthorized, type ApiError } from "../http/errors.ts";
 import { WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
 import { originOf } from "../access/origin.ts";
+import { proofRefused, readProof, useProofOnce } from "../access/proof.ts";
+import type { RequestContext } from "../http/request-context.ts";
 import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
@@ -29,7 +31,9 @@ const MAX_SCOPE_LENGTH = 50;
 const tokenSchema = z.object({
   access_token: z.string(),
   refresh_token: z.string(),
-  token_type: z.literal("Bearer"),
+  token_type: z
+    .enum(["Bearer", "DPoP"])
+    .check(z.describe("`DPoP` if the request had a proof, whose key the tokens are bound to.")),
   expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
 });
 
@@ -85,8 +89,9 @@ export const tokenRoutes = [
       if (faults.length > 0) throw invalidScope(faults);
       const keyHashes = await apiKeyHashes(body.api_key, config.peppers);
       await limitKey(env, keyHashes[0]!);
-      const origin = originOf(call);
-      const attempt = { ...limits, agentId: body.agent_id, apiKey: body.api_key, keyHashes, ipAddress, origin, now };
+      const [origin, boundTo] = [originOf(call), await boundKeyOf(call)];
+      const proof = { agentId: body.agent_id, apiKey: body.api_key, keyHashes, boundTo };
+      const attempt = { ...limits, ...proof, ipAddress, origin, now };
       const verified = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request.url));
       switch (verified.result) {
         case "refused":
@@ -126,7 +131,7 @@ export const tokenRoutes = [
       const token = await readRefreshToken(body.refresh_token, config.peppers);
       if (!token && !isFormerRefreshToken(body.refresh_token)) throw refreshRefused("unknown");
       await limitSession(env, token?.sessionId ?? toHex(await hmac(config.pepper, "rate-limit", body.refresh_token)));
-      const attempt = { ipAddress, origin: originOf(call), now };
+      const attempt = { ipAddress, origin: originOf(call), now, boundTo: await boundKeyOf(call) };
       const result = token
         ? await refresh(env.DB, token, attempt, config, settings)
         : await refreshFormer(env.DB, body.refresh_token, attempt, config, settings);
@@ -140,6 +145,9 @@ export const tokenRoutes = [
           call.waitUntil(wakeOutbox(env));
           throw refreshRefused("reused");
         }
+        case "other_key":
+          recordInBackground(call, result.agentId, "refresh refused: other key", { status: "failure" });
+          throw proofRefused({ fault: "The session is bound to a key: send a proof of that key in the header DPoP." });
         case "address_refused":
           recordInBackground(call, result.agentId, "refresh refused: address not allowed", { status: "failure" });
           throw addressNotAllowed();
@@ -201,6 +209,15 @@ export const tokenRoutes = [
   }),
 ];
 
+/** The key that a request proves to have, by which the tokens of its session are bound (RFC 9449 §5). @throws {ApiError} 401 */
+async function boundKeyOf(call: RequestContext): Promise<string | null> {
+  const proof = await readProof(call, undefined);
+  if (!proof) return null;
+  if ("fault" in proof) throw proofRefused(proof);
+  await useProofOnce(call, proof);
+  return proof.jkt;
+}
+
 /** The permissions of a scope: a list, or a text with spaces between (RFC 6749 §3.3). */
 const toScope = (scope: string | readonly string[]): string[] =>
   typeof scope === "string" ? scope.split(" ").filter(Boolean) : [...scope];
@@ -214,8 +231,13 @@ function invalidScope(details: { field: string; message: string }[]): ApiError {
   );
 }
 
-function toTokenResponse({ accessToken, refreshToken, expiresIn }: TokenPair): z.input<typeof tokenSchema> {
-  return { access_token: accessToken, refresh_token: refreshToken, token_type: "Bearer", expires_in: expiresIn };
+function toTokenResponse({ accessToken, refreshToken, expiresIn, boundTo }: TokenPair): z.input<typeof tokenSchema> {
+  return {
+    access_token: accessToken,
+    refresh_token: refreshToken,
+    token_type: boundTo === null ? "Bearer" : "DPoP",
+    expires_in: expiresIn,
+  };
 }
 
 /** Only the holder of the right key learns that it is the address, or the agent's status. */

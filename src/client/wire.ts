@@ -72,8 +72,8 @@ export interface Session {
   ip_address: string;
   /** The permissions that its tokens are limited to; null for those of the agent. */
   scope: string[] | null;
-  /** Its tokens are bound to no key. */
-  dpop_jkt: null;
+  /** The thumbprint of the key that its tokens are bound to (RFC 9449); null for none. */
+  dpop_jkt: string | null;
   /** Nobody acts for the agent in it. */
   act: null;
 }
@@ -108,7 +108,8 @@ export interface Credentials {
 export interface Token {
   access_token: string;
   refresh_token: string;
-  token_type: "Bearer";
+  /** `DPoP` if the request had a proof, whose key the tokens are bound to. */
+  token_type: "Bearer" | "DPoP";
   /** Seconds until the access token expires. */
   expires_in: number;
 }

@@ -21,20 +21,35 @@ const MAX_PROOF_AGE_SECONDS = 300;
  *
  * A proof that is too old is called what it is in RFC 9470 §3. An address that is not allowed has no name in any RFC.
  *
- * @param url of the request.
+ * A request with a token in the DPoP scheme, or with one that is bound, is challenged in that scheme (RFC 9449 §7.1).
+ *
  * @param request undefined if the request was refused before its context was known.
  */
-export function challengeOf(error: ApiError, url: string, request: ChallengedRequest | undefined): string | undefined {
+export function challengeOf(
+  error: ApiError,
+  { url, headers }: Pick<Request, "url" | "headers">,
+  request: ChallengedRequest | undefined,
+): string | undefined {
   if (error.status !== 401 && error.status !== 403) return undefined;
+  const isBound = DPOP_ERRORS.has(error.code) || /^dpop /i.test(headers.get("authorization") ?? "");
   const attributes = [
     `realm="agentauth"`,
     ...(error.status === 401 ? tokenError(error) : permissionError(error)),
     ...(request ? [`resource_metadata="${metadataUrl(url, request)}"`] : []),
   ];
-  return `Bearer ${attributes.join(", ")}`;
+  return isBound ? `DPoP ${[...attributes, ALGORITHMS].join(", ")}` : `Bearer ${attributes.join(", ")}`;
 }
 
-const tokenError = ({ code }: ApiError): string[] => (WITHOUT_ERROR.has(code) ? [] : [`error="invalid_token"`]);
+/** What is wrong with a proof (RFC 9449 §7.1, §9). */
+const DPOP_ERRORS: ReadonlySet<ErrorCode> = new Set(["invalid_dpop_proof", "use_dpop_nonce"]);
+
+/** The algorithms of proofs. A test keeps them equal to those that are accepted. */
+const ALGORITHMS = `algs="ES256 EdDSA RS256 PS256 Ed25519"`;
+
+function tokenError({ code }: ApiError): string[] {
+  if (WITHOUT_ERROR.has(code)) return [];
+  return [`error="${DPOP_ERRORS.has(code) ? code : "invalid_token"}"`];
+}
 
 function permissionError({ code, fields }: ApiError): string[] {
   const required = fields.extra?.required;

@@ -2,7 +2,8 @@ import { createMiddleware } from "hono/factory";
 import type { AppEnv } from "./request-context.ts";
 
 /** The response headers that a page may read beside those that the Fetch standard safelists. */
-const EXPOSED_HEADERS = "X-Request-Id, Retry-After, RateLimit-Policy, WWW-Authenticate, Link, Idempotent-Replayed";
+const EXPOSED_HEADERS =
+  "X-Request-Id, Retry-After, RateLimit-Policy, WWW-Authenticate, DPoP-Nonce, Link, Idempotent-Replayed";
 
 /** Of an upstream's answer, a page may read every header that an agent gets: ETag, Location, rate limits, the vendor's own. */
 const exposedHeaders = (headers: Headers): string =>

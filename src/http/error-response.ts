@@ -37,7 +37,7 @@ export function toErrorResponse(
   });
   const response = errorResponse(known, requestId);
   response.headers.set("x-request-id", requestId);
-  const challenge = challengeOf(known, url, context);
+  const challenge = challengeOf(known, request, context);
   if (challenge) response.headers.set("www-authenticate", challenge);
   setSecurityHeaders(response.headers);
   return response;

@@ -105,6 +105,14 @@ export const ERRORS = {
 
   missing_token: { status: 401, text: "The request has no access token." },
   invalid_token: { status: 401, text: "The access token is not one of this deployment's." },
+  invalid_dpop_proof: {
+    status: 401,
+    text: "The access token is bound to a key, and the request does not prove to have it (RFC 9449); or the proof is for another request.",
+  },
+  use_dpop_nonce: {
+    status: 401,
+    text: "The proof's time is not that of this deployment: repeat the request with the nonce of `DPoP-Nonce` in the proof.",
+  },
   token_expired: { status: 401, text: "The access token has expired." },
   token_revoked: { status: 401, text: "The access token has been revoked, or its agent is not active." },
   invalid_credentials: {

@@ -1,4 +1,4 @@
-import { admit, authorityOf, bearerToken } from "../access/authenticate.ts";
+import { accessTokenOf, admit, authorityOf } from "../access/authenticate.ts";
 import type { Authority } from "../authority/authority.ts";
 import { unlimitedPermissions } from "../grants/grant.ts";
 import { ADMIN } from "../permissions/grammar.ts";
@@ -21,7 +21,7 @@ export interface OAuthCaller {
  * @throws {ApiError} as `admit`.
  */
 export async function requireCaller(call: OAuthCall): Promise<OAuthCaller> {
-  if (bearerToken(call.request) !== undefined) {
+  if (accessTokenOf(call.request) !== undefined) {
     if (["client_secret", "client_assertion"].some((name) => call.form.get(name) !== undefined)) {
       throw new OAuthError("invalid_request", "The caller authenticates itself in several ways. Use one of them.");
     }

@@ -53,7 +53,7 @@ function toFormResponse(error: unknown, context: RequestContext): Response {
   const response = toOAuthResponse(known);
   // An access token is asked for as on every other path.
   if (known.fault.error === "invalid_token" || known.fault.error === "insufficient_scope") {
-    const challenge = challengeOf(toApiError(error), request.url, context);
+    const challenge = challengeOf(toApiError(error), request, context);
     if (challenge) response.headers.set("www-authenticate", challenge);
   }
   return response;

@@ -18,6 +18,9 @@ export type OAuthFault =
   | { readonly error: "invalid_target" }
   /** RFC 6750 §3.1, where an access token authenticates the caller. */
   | { readonly error: "invalid_token" | "insufficient_scope"; readonly scope?: string }
+  /** RFC 9449 §5 and §8. */
+  | { readonly error: "invalid_dpop_proof" }
+  | { readonly error: "use_dpop_nonce"; readonly nonce: string }
   /** The method, by its RFC 9110 name. */
   | { readonly error: "method_not_allowed"; readonly allow: string }
   /** What the client can do nothing about but wait. Seconds. */
@@ -37,7 +40,10 @@ export class OAuthError extends Error {
 }
 
 /** The errors that say everything by their name. */
-export type SimpleError = Exclude<OAuthFault["error"], "method_not_allowed" | "temporarily_unavailable">;
+export type SimpleError = Exclude<
+  OAuthFault["error"],
+  "method_not_allowed" | "temporarily_unavailable" | "use_dpop_nonce"
+>;
 
 /** What a fault is on the wire. */
 interface OnTheWire {
@@ -57,7 +63,10 @@ function toWire(fault: OAuthFault): OnTheWire {
     case "unsupported_response_type":
     case "invalid_scope":
     case "invalid_target":
+    case "invalid_dpop_proof":
       return { status: 400 };
+    case "use_dpop_nonce":
+      return { status: 400, headers: { "DPoP-Nonce": fault.nonce } };
     case "invalid_client":
       // RFC 6749 §5.2 asks for the scheme that the client used; it may use Basic wherever it sends its secret.
       return { status: 401, headers: { "WWW-Authenticate": 'Basic realm="agentauth", charset="UTF-8"' } };

@@ -31,6 +31,7 @@ const introspection = z.object({
   exp: seconds,
   auth_time: seconds,
   jti: text,
+  cnf: z.optional(z.object({ jkt: z.string() })),
   authorization_details: z.optional(z.array(z.record(z.string(), z.any()))),
 });
 type Introspection = z.input<typeof introspection>;
@@ -79,7 +80,7 @@ const mayKnow = ({ agent, isAdmin }: OAuthCaller, agentId: string, isForAll: boo
 /** By the database's word only, which is asked each time. */
 async function introspectAccess(call: OAuthCall, caller: OAuthCaller, claims: AccessClaims): Promise<Introspection> {
   const { env, config, issuer, now } = call;
-  const { sub, resources, iat, exp, jti, authTime } = claims;
+  const { sub, resources, boundTo, iat, exp, jti, authTime } = claims;
   if (!mayKnow(caller, sub, resources === null)) return INACTIVE;
   const status = await getTokenStatus({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge: 0 });
   switch (status.state) {
@@ -97,11 +98,12 @@ async function introspectAccess(call: OAuthCall, caller: OAuthCaller, claims: Ac
         sub,
         iss: issuer,
         aud: resources ? [...resources] : (config.audience ?? issuer),
-        token_type: "Bearer",
+        token_type: boundTo === null ? "Bearer" : "DPoP",
         iat,
         exp,
         ...(authTime !== undefined && { auth_time: authTime }),
         jti,
+        ...(boundTo !== null && { cnf: { jkt: boundTo } }),
         ...(details && { authorization_details: details }),
       };
     }

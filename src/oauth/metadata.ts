@@ -3,6 +3,7 @@ import { route } from "../access/route.ts";
 import { MCP_PATH, RESOURCE_METADATA_PATH } from "../http/challenge.ts";
 import { notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
+import { DPOP_ALGORITHMS } from "../access/dpop.ts";
 import { listService } from "../permissions/catalogue.ts";
 import { ASSERTION_ALGORITHMS } from "./client-assertion.ts";
 import { TOKEN_PATH } from "./client.ts";
@@ -38,6 +39,7 @@ const authorizationServer = z.object({
   revocation_endpoint_auth_methods_supported: texts,
   revocation_endpoint_auth_signing_alg_values_supported: texts,
   authorization_details_types_supported: texts,
+  dpop_signing_alg_values_supported: texts,
   protected_resources: texts,
 });
 
@@ -46,6 +48,7 @@ const protectedResource = z.object({
   authorization_servers: z.array(url),
   jwks_uri: z.optional(url),
   bearer_methods_supported: texts,
+  dpop_signing_alg_values_supported: texts,
   resource_name: z.string(),
 });
 
@@ -79,6 +82,7 @@ export const metadataRoutes = [
       revocation_endpoint_auth_methods_supported: AUTH_METHODS,
       revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
       authorization_details_types_supported: [GRANT_TYPE],
+      dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
       protected_resources: [issuer, ...resourcePaths({ services }).map((path) => `${issuer}${path}`)],
     }),
   }),
@@ -146,4 +150,5 @@ const resourceMetadata = ({ issuer }: RequestContext, path: string) => ({
   resource: `${issuer}${path}`,
   authorization_servers: [issuer],
   bearer_methods_supported: ["header"],
+  dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
 });

@@ -1,5 +1,8 @@
 import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
+import type { Proof } from "../access/dpop.ts";
+import { readProof } from "../access/proof.ts";
+import { useProof } from "../tokens/proofs.ts";
 import { limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
@@ -28,7 +31,7 @@ export const GRANT_TYPES: readonly string[] = Object.keys(GRANTS);
 /** RFC 6749 §5.1. */
 const tokenResponse = z.object({
   access_token: z.string(),
-  token_type: z.literal("Bearer"),
+  token_type: z.enum(["Bearer", "DPoP"]),
   expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
   scope: z.string().check(z.describe("The permissions in the token, with spaces between.")),
   refresh_token: z.optional(z.string()),
@@ -84,9 +87,11 @@ async function grantClientCredentials(call: OAuthCall): Promise<TokenResponse> {
   const { config, now, request, ipAddress } = call;
   const scope = readScope(call);
   const resources = requireResources(call);
+  const proof = await readTokenProof(call);
   const client = await requireClient(call, scope);
+  const boundTo = await useTokenProof(call, proof);
   const token = await issueToClient(
-    { client, scope, resources, now },
+    { client, scope, resources, boundTo, now },
     tokenSettings(config, request.url),
     config.catalogue,
   );
@@ -109,11 +114,14 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
   if (text === undefined) throw new OAuthError("invalid_request", "refresh_token is missing.");
   const scope = readScope(call);
   const resources = requireResources(call);
+  const proof = await readTokenProof(call);
   const client = await requireClient(call);
+  const boundTo = await useTokenProof(call, proof);
   const token = await readRefreshToken(text, config.peppers);
   if (!token) throw refreshRefused("unknown");
   await limitSession(env, token.sessionId);
-  const attempt = { ipAddress, origin: originOf(call), now, agentId: client.agent.id, scope, resources };
+  const from = { ipAddress, origin: originOf(call), now };
+  const attempt = { ...from, agentId: client.agent.id, scope, resources, boundTo };
   const result = await refresh(env.DB, token, attempt, config, tokenSettings(config, request.url));
   switch (result.outcome) {
     case "rotated":
@@ -128,6 +136,7 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
     }
     case "exceeds_session":
       throw new OAuthError("invalid_scope", "scope has a permission that the session or the agent does not have.");
+    case "other_key":
     case "address_refused":
     case "expired":
     case "ended":
@@ -143,11 +152,27 @@ const REFRESH_REFUSALS = {
   expired: "The refresh token, or its session, has expired.",
   ended: "The session was revoked, or its agent is not active.",
   reused: "The refresh token had been used before: its session is revoked.",
+  other_key: "The session is bound to a key: send a proof of that key in the header DPoP.",
   address_refused: "The session may not be used from this address.",
 } as const;
 
 const refreshRefused = (outcome: keyof typeof REFRESH_REFUSALS): OAuthError =>
   new OAuthError("invalid_grant", REFRESH_REFUSALS[outcome]);
+
+/** The proof of a request for a token, which the token is then bound to (RFC 9449 §5). @throws {OAuthError} */
+async function readTokenProof(call: OAuthCall): Promise<Proof | undefined> {
+  const proof = await readProof(call, undefined);
+  if (!proof || !("fault" in proof)) return proof;
+  if (proof.nonce === undefined) throw new OAuthError("invalid_dpop_proof", proof.fault);
+  throw new OAuthError({ error: "use_dpop_nonce", nonce: proof.nonce }, proof.fault);
+}
+
+/** Uses the proof of a client that has authenticated itself. Returns the thumbprint of its key, or null without one. */
+async function useTokenProof({ env }: OAuthCall, proof: Proof | undefined): Promise<string | null> {
+  if (!proof) return null;
+  if (await useProof(env.DB, proof)) return proof.jkt;
+  throw new OAuthError("invalid_dpop_proof", "The proof was used before: each has a jti of its own.");
+}
 
 /** As many permissions as an agent can have. */
 const MAX_SCOPE_LENGTH = 50;
@@ -175,7 +200,7 @@ function requireResources(call: OAuthCall): readonly string[] | null {
 function toTokenResponse(token: IssuedToken | TokenPair): TokenResponse {
   return {
     access_token: token.accessToken,
-    token_type: "Bearer",
+    token_type: token.boundTo === null ? "Bearer" : "DPoP",
     expires_in: token.expiresIn,
     scope: token.scope.join(" "),
     ...("refreshToken" in token && { refresh_token: token.refreshToken }),

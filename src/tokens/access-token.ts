@@ -35,6 +35,8 @@ export interface AccessClaims {
   readonly reference: GrantReference | null;
   /** The resources that it may be sent to, as URLs, and to no others (RFC 8707). Null: every endpoint of this deployment. */
   readonly resources: readonly string[] | null;
+  /** The thumbprint of the key that it is bound to (RFC 9449 §6.1); null for none. */
+  readonly boundTo: string | null;
   /** The digest of the token's text, under which the isolate remembers what it knows about it. */
   readonly digest: string;
 }
@@ -64,6 +66,8 @@ export interface AccessGrant {
   readonly authTime: number;
   /** The resources that the token is for, as URLs. Null: every endpoint of this deployment (`AUDIENCE`). */
   readonly resources?: readonly string[] | null | undefined;
+  /** The thumbprint of the key that the token is bound to. */
+  readonly boundTo?: string | null | undefined;
   /** Never in the future of whoever verifies the token: libraries refuse such a token. */
   readonly issuedAt: number;
   /** How long the token lives; `ACCESS_TOKEN_TTL_SECONDS` by default. */
@@ -72,7 +76,7 @@ export interface AccessGrant {
 
 /** Signs an access token as a JWT of RFC 9068. */
 export async function issueAccessToken(grant: AccessGrant, settings: AccessTokenSettings): Promise<string> {
-  const { agentId, tier, grants, basis, version, authTime, issuedAt, resources } = grant;
+  const { agentId, tier, grants, basis, version, authTime, issuedAt, resources, boundTo } = grant;
   const { ttl = settings.accessTokenTtl } = grant;
   const { kid, key } = signingKey(settings.signingKeys);
   const details = toAuthorizationDetails(grants);
@@ -82,6 +86,7 @@ export async function issueAccessToken(grant: AccessGrant, settings: AccessToken
     ...(details && { authorization_details: details }),
     tier,
     ...(basis.keyId === undefined ? { sid: basis.sessionId } : { key_id: basis.keyId }),
+    ...(boundTo != null && { cnf: { jkt: boundTo } }),
     ver: version,
     auth_time: Math.min(authTime, issuedAt),
   })
@@ -201,7 +206,8 @@ function toClaims(payload: JWTPayload, digest: string, settings: AccessTokenSett
   const basis = toBasis(payload, jti);
   const resources = toResources(payload.aud, settings);
   const limited = readAuthorizationDetails(payload.authorization_details);
-  if (!limited || !basis || resources === undefined) return undefined;
+  const boundTo = toBinding(payload.cnf);
+  if (!limited || !basis || resources === undefined || boundTo === undefined) return undefined;
   if (!isWholeNumber(ver) || (authTime !== undefined && !isWholeNumber(authTime))) return undefined;
   return {
     sub,
@@ -214,6 +220,7 @@ function toClaims(payload: JWTPayload, digest: string, settings: AccessTokenSett
     scope: (scope as string).split(" ").filter(Boolean),
     ...limited,
     resources,
+    boundTo,
     digest,
   };
 }
@@ -225,6 +232,13 @@ function toBasis({ sid, key_id: keyId }: JWTPayload, tokenId: string): TokenBasi
   if (typeof sid === "string" && keyId === undefined) return { sessionId: sid };
   if (typeof keyId === "string" && sid === undefined) return { keyId, tokenId };
   return undefined;
+}
+
+/** The thumbprint of the key in `cnf` (RFC 7800 §3.1, RFC 9449 §6.1). Any other confirmation is none that can be checked here. */
+function toBinding(cnf: unknown): string | null | undefined {
+  if (cnf === undefined) return null;
+  const { jkt, ...others } = (cnf ?? {}) as Record<string, unknown>;
+  return typeof jkt === "string" && Object.keys(others).length === 0 ? jkt : undefined;
 }
 
 /**

@@ -64,13 +64,14 @@ export interface ClientToken {
   readonly scope: readonly string[] | undefined;
   /** As for {@link issueToken}. */
   readonly resources: readonly string[] | null;
+  readonly boundTo: string | null;
   /** Milliseconds. */
   readonly now: number;
 }
 
 /** Issues an access token to a client that has proved itself (RFC 6749 §4.4). It ends with the key that the proof was made with. */
 export function issueToClient(
-  { client: { agent, keyId, at }, scope, resources, now }: ClientToken,
+  { client: { agent, keyId, at }, scope, resources, boundTo, now }: ClientToken,
   settings: AccessTokenSettings,
   catalogue: Catalogue,
 ): Promise<IssuedToken> {
@@ -82,6 +83,7 @@ export function issueToClient(
       version: agent.tokenVersion,
       authTime: at,
       resources,
+      boundTo,
       tokenTtl: null,
       readAt: at,
       now,

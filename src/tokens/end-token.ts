@@ -1,13 +1,8 @@
 import type { Authority } from "../authority/authority.ts";
 import type { AccessClaims } from "./access-token.ts";
 import type { RefreshToken } from "./refresh-token.ts";
-import {
-  deleteEndedTokens,
-  deleteUsedProofs,
-  insertEndedToken,
-  readSessionOf,
-  type IntrospectedSession,
-} from "./store/ended-tokens.ts";
+import { deleteEndedTokens, insertEndedToken, readSessionOf, type IntrospectedSession } from "./store/ended-tokens.ts";
+import { deleteUsedProofs } from "./store/proofs.ts";
 
 /**
  * Ends an access token that has no session, and nothing else. One D1 round trip.

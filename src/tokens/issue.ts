@@ -14,6 +14,8 @@ export interface Issued {
   readonly authTime: number;
   /** The resources that the access token is for, as URLs. Null or absent: every endpoint of this deployment. */
   readonly resources?: readonly string[] | null | undefined;
+  /** The thumbprint of the key that the access token is bound to (RFC 9449 §6.1). Null or absent: none. */
+  readonly boundTo?: string | null | undefined;
   /** Seconds that the access token lives at most; null for no limit of its own. */
   readonly tokenTtl: number | null;
   /** When the database was read, by its clock. */
@@ -29,7 +31,7 @@ export interface Issued {
  * future, and nothing depends on the second, because the version says what a revocation ends.
  */
 export async function issueToken(
-  { agent, scope, basis, version, authTime, resources, tokenTtl, readAt, now }: Issued,
+  { agent, scope, basis, version, authTime, resources, boundTo, tokenTtl, readAt, now }: Issued,
   settings: AccessTokenSettings,
   catalogue: Catalogue,
 ): Promise<IssuedToken> {
@@ -49,12 +51,19 @@ export async function issueToken(
       version,
       authTime: Math.floor(authTime / 1000),
       resources,
+      boundTo,
       issuedAt,
       ttl,
     },
     settings,
   );
-  return { accessToken, expiresIn: ttl, scope: grants.scope, details: toAuthorizationDetails(grants) };
+  return {
+    accessToken,
+    expiresIn: ttl,
+    scope: grants.scope,
+    details: toAuthorizationDetails(grants),
+    boundTo: boundTo ?? null,
+  };
 }
 
 /** Issues an access token beside a refresh token. */

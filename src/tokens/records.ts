@@ -33,6 +33,8 @@ export interface SessionRecord {
   /** Seconds that its access tokens live; null for `ACCESS_TOKEN_TTL_SECONDS`. */
   readonly tokenTtl: number | null;
   readonly endedAt: number | null;
+  /** The thumbprint of the key that its tokens are bound to; null for none. */
+  readonly boundTo: string | null;
   /** Whether the agent and the key that opened the session may be used from the address of the request. */
   readonly isAllowed: boolean;
   /** The time by the database's clock at which it was read. */
@@ -50,6 +52,8 @@ export interface IssuedToken {
   readonly scope: readonly string[];
   /** Those that it gives with limits or an end, as the token has them (RFC 9396 §7). Undefined for none. */
   readonly details: readonly object[] | undefined;
+  /** The thumbprint of the key that it is bound to; null for none. */
+  readonly boundTo: string | null;
 }
 
 export interface TokenPair extends IssuedToken {
@@ -69,4 +73,6 @@ export interface Session {
   readonly ipAddress: string;
   /** The permissions that its tokens are limited to; null for those of the agent. */
   readonly scope: readonly string[] | null;
+  /** The thumbprint of the key that its tokens are bound to; null for none. */
+  readonly boundTo: string | null;
 }

@@ -25,6 +25,8 @@ export type RefreshOutcome =
   | { readonly outcome: "ended"; readonly record: SessionRecord }
   /** The agent, or the key that opened the session, may not be used from this address. The token stays as it is. */
   | { readonly outcome: "address_refused"; readonly record: SessionRecord }
+  /** The session is bound to a key, and the request does not prove to have it. The token stays as it is. */
+  | { readonly outcome: "other_key"; readonly record: SessionRecord }
   /** Not known here, or of a generation that the database has not heard of. */
   | { readonly outcome: "unknown" };
 
@@ -35,6 +37,7 @@ export type RefreshOutcome =
 export function decideRefresh(
   record: SessionRecord | undefined,
   { generation, hash }: Pick<RefreshToken, "generation" | "hash">,
+  boundTo: string | null = null,
 ): RefreshOutcome {
   if (!record) return { outcome: "unknown" };
   const { agent, step } = record;
@@ -43,6 +46,7 @@ export function decideRefresh(
     return { outcome: "ended", record };
   }
   if (!record.isAllowed) return { outcome: "address_refused", record };
+  if (record.boundTo !== null && record.boundTo !== boundTo) return { outcome: "other_key", record };
   if (Math.min(record.expiresAt, record.absoluteExpiresAt) <= record.now) return { outcome: "expired", record };
   const age = record.generation - generation;
   // The present token, alive a moment ago, was not replaced: it has expired since.
@@ -82,7 +86,7 @@ export type RefreshResult =
   | { readonly outcome: "rotated" | "replayed"; readonly agentId: string; readonly tokens: TokenPair }
   | {
       /** `exceeds_session`: the session or the agent does not have all of the scope. The token stays as it is. */
-      readonly outcome: "reused" | "expired" | "ended" | "address_refused" | "exceeds_session";
+      readonly outcome: "reused" | "expired" | "ended" | "address_refused" | "other_key" | "exceeds_session";
       readonly agentId: string;
       readonly sessionId: string;
     }
@@ -97,6 +101,8 @@ export interface RefreshAttempt {
   /** The resources that the access token is for, as URLs. */
   readonly resources?: readonly string[] | null | undefined;
   readonly origin: RecordOrigin;
+  /** The thumbprint of the key that the request proves to have. Null or absent: none. */
+  readonly boundTo?: string | null;
   /** Milliseconds. */
   readonly now: number;
 }
@@ -123,7 +129,7 @@ export async function refresh(
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<RefreshResult> {
-  const { ipAddress, now, agentId: clientId, scope, resources } = attempt;
+  const { ipAddress, now, agentId: clientId, scope, resources, boundTo = null } = attempt;
   const successor = await nextRefreshToken(token, config.peppers[0]);
   const record = await rotate(db, {
     token,
@@ -132,12 +138,13 @@ export async function refresh(
     graceMs: config.refreshGrace * 1000,
     ipAddress,
     agentId: clientId,
+    boundTo,
     scope: scope && toScopePermissions(scope, config.catalogue),
     now,
     records: refreshRecords(attempt, token.sessionId),
   });
   if (record && clientId !== undefined && record.agent.id !== clientId) return { outcome: "unknown" };
-  const decision = decideRefresh(record, token);
+  const decision = decideRefresh(record, token, boundTo);
   if (decision.outcome === "unknown") return decision;
   const agentId = decision.record.agent.id;
   if (decision.outcome !== "ended" && decision.outcome !== "reused" && exceedsSession(decision.record, scope, config)) {
@@ -151,7 +158,13 @@ export async function refresh(
       ? successor
       : await deriveForward(token, decision.generations, decision.record, config.peppers);
   if (!valid) return { outcome: "unknown" };
-  const tokens = await issueForSession(decision.record, valid.text, { now, scope, resources }, config, settings);
+  const tokens = await issueForSession(
+    decision.record,
+    valid.text,
+    { now, scope, resources, boundTo },
+    config,
+    settings,
+  );
   return { outcome: decision.outcome, agentId, tokens };
 }
 
@@ -170,7 +183,7 @@ function exceedsSession(
 export function issueForSession(
   record: SessionRecord,
   refreshToken: string,
-  { now, scope, resources }: Pick<RefreshAttempt, "now" | "scope" | "resources">,
+  { now, scope, resources, boundTo }: Pick<RefreshAttempt, "now" | "scope" | "resources" | "boundTo">,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<TokenPair> {
@@ -183,6 +196,7 @@ export function issueForSession(
       version,
       authTime,
       resources,
+      boundTo,
       tokenTtl,
       readAt,
       now,

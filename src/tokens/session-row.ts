@@ -21,6 +21,7 @@ export interface SessionRow {
   scope: string | null;
   token_ttl: number | null;
   ended_at: number | null;
+  dpop_jkt: string | null;
   is_allowed: number;
   now: number;
 }
@@ -41,7 +42,7 @@ export const sessionColumns = (
 ): Sql => sql`s.id AS session_id, s.token_version AS session_version, s.generation, s.hash, s.pepper_id,
   s.previous_hash, s.previous_pepper_id, ${isReached(sql`s.rotated_at`)} AS was_rotated,
   ${isReached(sql`s.previous_rotated_at`)} AS was_previously_rotated, s.expires_at, s.absolute_expires_at, s.auth_time,
-  s.scope, s.token_ttl, s.ended_at, ${sessionAllowed(ipAddress)} AS is_allowed, ${DATABASE_NOW} AS now`;
+  s.scope, s.token_ttl, s.ended_at, s.dpop_jkt, ${sessionAllowed(ipAddress)} AS is_allowed, ${DATABASE_NOW} AS now`;
 
 /** SQL that is true if a session `s` of agent `a` has not ended. Its refresh token may have expired. */
 export const SESSION_STANDS = sql`a.status = 'active' AND s.token_version = a.token_version AND s.ended_at IS NULL
@@ -65,6 +66,7 @@ export function toSessionRecord(row: AgentRow & SessionRow, step: SessionRecord[
     scope: row.scope === null ? null : (JSON.parse(row.scope) as string[]),
     tokenTtl: row.token_ttl,
     endedAt: row.ended_at,
+    boundTo: row.dpop_jkt,
     isAllowed: row.is_allowed === 1,
     now: row.now,
     step,

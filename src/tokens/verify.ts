@@ -36,6 +36,8 @@ export function validateLimits(
 export interface VerifyAttempt extends TokenLimits {
   readonly agentId: string;
   readonly apiKey: string;
+  /** The thumbprint of the key that the tokens are to be bound to; null for none. */
+  readonly boundTo: string | null;
   /** The key's hash under each key of `SECRET_PEPPER`, in their order. */
   readonly keyHashes: readonly string[];
   readonly ipAddress: string;
@@ -63,7 +65,7 @@ export type VerifyResult =
 /** Exchanges an API key for the first tokens of a new session. One D1 round trip. */
 export async function verifyAgent(
   db: D1Database,
-  { agentId, apiKey, keyHashes, scope, expiresIn, ipAddress, origin, now }: VerifyAttempt,
+  { agentId, apiKey, keyHashes, boundTo, scope, expiresIn, ipAddress, origin, now }: VerifyAttempt,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<VerifyResult> {
@@ -81,6 +83,7 @@ export async function verifyAgent(
     now,
     sessionLifeMs: config.refreshFamilyTtl * 1000,
     tokenLifeMs: config.refreshTokenTtl * 1000,
+    boundTo,
     maxSessions: config.sessionsPerAgent,
     ipAddress,
     records: {
@@ -110,6 +113,7 @@ export async function verifyAgent(
       basis: { sessionId: token.sessionId },
       version: agent.tokenVersion,
       authTime: openedAt,
+      boundTo,
       tokenTtl: expiresIn ?? null,
       readAt: openedAt,
       now,

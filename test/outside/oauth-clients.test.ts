@@ -1,4 +1,5 @@
 import { auth, ClientCredentialsProvider, PrivateKeyJwtProvider } from "@modelcontextprotocol/client";
+import * as dpop from "dpop";
 import { exportJWK, type CryptoKey } from "jose";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
@@ -80,6 +81,34 @@ describe("oauth4webapi", () => {
       .protectedResourceRequest("garbage", "GET", new URL("/agents", issuer), undefined, undefined, HTTP)
       .catch((error: unknown) => error);
     expect(refused).toMatchObject({ cause: [{ scheme: "bearer", parameters: { error: "invalid_token" } }] });
+  });
+
+  it("gets and uses a token that is bound to a key, and validates it", async () => {
+    const as = await discover();
+    const DPoP = oauth.DPoP({}, await oauth.generateKeyPair("ES256"));
+    const secret = oauth.ClientSecretBasic(agent.apiKey);
+    const options = { DPoP, ...HTTP };
+    const response = await oauth.clientCredentialsGrantRequest(as, client(), secret, new URLSearchParams(), options);
+    const { access_token: token, token_type } = await oauth.processClientCredentialsResponse(as, client(), response);
+    expect([token_type, await useAtRest(token)]).toEqual(["dpop", 401]);
+    const url = new URL(`/agents/${agent.id}`, issuer);
+    expect((await oauth.protectedResourceRequest(token, "GET", url, undefined, undefined, options)).status).toBe(200);
+
+    const keys = await dpop.generateKeyPair("ES256");
+    const at = new URL(as.token_endpoint!);
+    const headers = { DPoP: await dpop.generateProof(keys, at.href, "POST") };
+    const body = new URLSearchParams({ grant_type: "client_credentials" });
+    body.set("client_id", agent.id);
+    body.set("client_secret", agent.apiKey);
+    const bound = (await (await fetch(at, { method: "POST", headers, body })).json()) as { access_token: string };
+    const proven = async () => ({
+      authorization: `DPoP ${bound.access_token}`,
+      DPoP: await dpop.generateProof(keys, url.href, "GET", undefined, bound.access_token),
+    });
+    expect((await fetch(url, { headers: await proven() })).status).toBe(200);
+    const request = new Request(url, { headers: await proven() });
+    const claims = await oauth.validateJwtAccessToken(as, request, as.issuer, { requireDPoP: true, ...HTTP });
+    expect(claims.cnf).toEqual({ jkt: await dpop.calculateThumbprint(keys.publicKey) });
   });
 
   it("finds the authorization server from the resource alone", async () => {

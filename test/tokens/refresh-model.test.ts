@@ -252,6 +252,7 @@ describe("the decision", () => {
     scope: null,
     tokenTtl: null,
     endedAt: null,
+    boundTo: null,
     isAllowed: true,
     now: 20_000,
     step: "none",

@@ -20,14 +20,6 @@ export const deleteEndedTokens = (db: D1Database, until: number, limit: number):
       SELECT jti FROM ended_tokens WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit})`,
   );
 
-/** Deletes up to `limit` proofs that would no longer be accepted at `until`, in milliseconds. Returns how many. */
-export const deleteUsedProofs = (db: D1Database, until: number, limit: number): Promise<number> =>
-  deletedRows(
-    db,
-    sql`DELETE FROM used_proofs WHERE (signer, jti_hash) IN (
-      SELECT signer, jti_hash FROM used_proofs WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit})`,
-  );
-
 /** A session as introspection shows it. Times are milliseconds. */
 export interface IntrospectedSession {
   readonly agentId: string;

@@ -23,6 +23,8 @@ export interface Rotation {
   readonly ipAddress: string;
   /** The only agent whose session it may be. Undefined for any: who has the token is the agent. */
   readonly agentId: string | undefined;
+  /** The thumbprint of the key that the request proves to have; null for none. */
+  readonly boundTo: string | null;
   /** What the access token is to have; undefined for all that the session has. */
   readonly scope: readonly ScopePermission[] | undefined;
   /** Milliseconds, for the event only: everything else is decided by the database's time. */
@@ -44,7 +46,7 @@ export interface Rotation {
  * @returns the session as it was before, and what the batch wrote; undefined for an unknown session.
  */
 export async function rotate(db: D1Database, rotation: Rotation): Promise<SessionRecord | undefined> {
-  const { token, successor, successorLifeMs, graceMs, ipAddress, agentId, scope, now, records } = rotation;
+  const { token, successor, successorLifeMs, graceMs, ipAddress, agentId, boundTo, scope, now, records } = rotation;
   const { sessionId, generation, hash } = token;
   const [changeId, usedId] = [newChangeId(), newChangeId()];
   const changed = (id: string) =>
@@ -91,6 +93,7 @@ export async function rotate(db: D1Database, rotation: Rotation): Promise<Sessio
           expires_at = min(${DATABASE_NOW} + ${successorLifeMs}, s.absolute_expires_at), change_id = ${usedId}
         WHERE s.id = ${sessionId} AND ${stands} AND ${isAllowed} AND s.generation = ${generation} AND s.hash = ${hash}
           AND s.expires_at > ${DATABASE_NOW} AND ${isClient} AND ${holds}
+          AND (s.dpop_jkt IS NULL OR s.dpop_jkt = ${boundTo})
         RETURNING id`,
     ),
     insertRecordOf(db, records.refreshed, { from: changed(usedId), fields: { ...ofSession, actor: actorOf(sql`a`) } }),

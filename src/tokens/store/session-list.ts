@@ -14,6 +14,7 @@ interface ListedRow {
   expires_at: number;
   ip_address: string;
   scope: string | null;
+  dpop_jkt: string | null;
 }
 
 const toSession = (row: ListedRow): Session => ({
@@ -24,6 +25,7 @@ const toSession = (row: ListedRow): Session => ({
   expiresAt: row.expires_at,
   ipAddress: row.ip_address,
   scope: row.scope === null ? null : (JSON.parse(row.scope) as string[]),
+  boundTo: row.dpop_jkt,
 });
 
 /**
@@ -39,12 +41,12 @@ export async function readSessions(
     prepare(
       db,
       sql`SELECT * FROM (
-          SELECT s.id, s.key_id, s.created_at, s.last_refreshed_at, s.expires_at, s.ip_address, s.scope
+          SELECT s.id, s.key_id, s.created_at, s.last_refreshed_at, s.expires_at, s.ip_address, s.scope, s.dpop_jkt
             FROM agents a JOIN sessions s ON s.agent_id = a.id
             WHERE a.id = ${agentId} AND a.status = 'active' AND s.token_version = a.token_version AND s.ended_at IS NULL
               AND s.expires_at > ${DATABASE_NOW}
           UNION ALL
-          SELECT f.id, NULL, f.issued_at * 1000, f.issued_at * 1000, f.expires_at, '', NULL
+          SELECT f.id, NULL, f.issued_at * 1000, f.issued_at * 1000, f.expires_at, '', NULL, NULL
             FROM agents a JOIN refresh_families f ON f.agent_id = a.id
             WHERE a.id = ${agentId} AND a.status = 'active' AND f.issued_at >= a.not_before AND f.revoked_at IS NULL
               AND f.expires_at > ${DATABASE_NOW} AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.id = f.id))

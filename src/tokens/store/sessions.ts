@@ -69,6 +69,8 @@ export interface NewSession {
   readonly sessionLifeMs: number;
   /** How long its first refresh token lives, in milliseconds. */
   readonly tokenLifeMs: number;
+  /** The thumbprint of the key that the session's tokens are bound to; null for none. */
+  readonly boundTo: string | null;
   /** How many sessions of an agent can be refreshed. */
   readonly maxSessions: number;
   /** Milliseconds, for the events only: the session's times are the database's. */
@@ -107,7 +109,7 @@ export async function openSession(
   session: NewSession,
 ): Promise<{ found: OpenedSession | undefined; hasNewRecord: boolean }> {
   const { agentId, keyHashes, pepperId, keyHint, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
-  const { sessionLifeMs, tokenLifeMs, records } = session;
+  const { sessionLifeMs, tokenLifeMs, boundTo, records } = session;
   const { sessionId } = token;
   const [changeId, cappedId] = [newChangeId(), newChangeId()];
   const at = new Date(now).toISOString();
@@ -122,10 +124,10 @@ export async function openSession(
     prepare(
       db,
       sql`INSERT INTO sessions (id, agent_id, key_id, token_version, generation, hash, pepper_id, created_at, last_refreshed_at,
-          expires_at, absolute_expires_at, auth_time, scope, token_ttl, ip_address, allowed_ips, change_id)
+          expires_at, absolute_expires_at, auth_time, scope, token_ttl, ip_address, allowed_ips, dpop_jkt, change_id)
         SELECT ${sessionId}, a.id, k.id, a.token_version, ${token.generation}, ${token.hash}, ${token.pepperId}, ${DATABASE_NOW},
           ${DATABASE_NOW}, ${DATABASE_NOW} + min(${tokenLifeMs}, ${sessionLifeMs}), ${DATABASE_NOW} + ${sessionLifeMs},
-          ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.map(({ permission }) => permission)) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${changeId}
+          ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.map(({ permission }) => permission)) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${boundTo}, ${changeId}
         FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND ${scope ? holdsScope(scope) : sql`1`}`,
     ),
     insertEvent(

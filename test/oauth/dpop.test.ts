@@ -1,0 +1,253 @@
+import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from "jose";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { DPOP_ALGORITHMS } from "../../src/access/dpop.ts";
+import { toBase64Url } from "../../src/crypto/base64.ts";
+import { sha256 } from "../../src/crypto/digest.ts";
+import { thumbprintOf } from "../../src/crypto/thumbprint.ts";
+import { countOperations } from "../support/count-operations.ts";
+import { world, type Registered, type World } from "../support/world.ts";
+import { basic, ISSUER, post, secretOf } from "./clients.ts";
+
+const self = world({ STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } });
+const GRANT = { grant_type: "client_credentials" };
+const TOKEN_URL = `${ISSUER}/oauth/token`;
+const READ_URL = `${ISSUER}/proxy/lab/things/1`;
+
+interface Key {
+  readonly jwk: JWK;
+  readonly privateKey: CryptoKey;
+  readonly jkt: string;
+  readonly alg: string;
+}
+
+async function newKey(alg = "ES256"): Promise<Key> {
+  const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
+  const jwk = await exportJWK(publicKey);
+  return { jwk, privateKey, jkt: await thumbprintOf(jwk as never), alg };
+}
+
+/** A proof, good but for what a test changes. */
+async function proof(
+  { jwk, privateKey, alg }: Key,
+  method: string,
+  url: string,
+  token?: string,
+  { claims = {}, header = {} }: { claims?: Record<string, unknown>; header?: Record<string, unknown> } = {},
+): Promise<string> {
+  const iat = Math.floor(Date.now() / 1000);
+  const ath = token === undefined ? undefined : toBase64Url(await sha256(token));
+  const payload = { jti: crypto.randomUUID(), htm: method, htu: url, iat, ath, ...claims };
+  return new SignJWT(JSON.parse(JSON.stringify(payload)))
+    .setProtectedHeader(JSON.parse(JSON.stringify({ typ: "dpop+jwt", alg, jwk, ...header })))
+    .sign(privateKey);
+}
+
+let agent: Registered;
+let key: Key;
+let other: Key;
+beforeAll(async () => {
+  agent = await self.agent();
+  [key, other] = [await newKey(), await newKey()];
+});
+afterEach(() => void vi.useRealTimers());
+
+const ask = async (dpop: string | undefined, who = agent, where: World = self) =>
+  post(where, "/oauth/token", { ...GRANT, ...secretOf(who) }, { headers: dpop === undefined ? {} : { dpop } });
+const boundToken = async (of = key, who = agent) =>
+  (await ask(await proof(of, "POST", TOKEN_URL), who)).body.access_token as string;
+/** Sends a bound token with a proof. */
+const send = (
+  token: string,
+  dpop: string | undefined,
+  { path = "/proxy/lab/things/1", method = "GET", where = self } = {},
+) => where.call(path, { method, headers: { authorization: `DPoP ${token}`, ...(dpop !== undefined && { dpop }) } });
+
+describe("a token that was asked for with a proof", () => {
+  it("is bound to its key, is taken with a proof of it at every face, and says so to those who ask", async () => {
+    const answer = await ask(await proof(key, "POST", TOKEN_URL));
+    expect([answer.status, answer.body.token_type]).toEqual([200, "DPoP"]);
+    const token = answer.body.access_token as string;
+    const at = async (path: string) => send(token, await proof(key, "GET", ISSUER + path, token), { path });
+    for (const path of ["/proxy/lab/things/1?page=2", `/agents/${agent.id}`]) {
+      expect([path, (await at(path)).status]).toEqual([path, 200]);
+    }
+    const echoed = (await at("/proxy/lab/things/1")).body.headers as Record<string, string>;
+    expect(JSON.stringify(echoed)).not.toContain(token);
+    expect(Object.keys(echoed)).not.toContain("dpop");
+    const admin = await self.admin();
+    const { body } = await post(self, "/oauth/introspect", { token }, { headers: basic(admin.id, admin.apiKey) });
+    expect(body).toMatchObject({ active: true, token_type: "DPoP", cnf: { jkt: key.jkt } });
+  });
+
+  it.each(["EdDSA", "RS256", "PS256"])("may be bound to a key of %s", async (alg) => {
+    const one = await newKey(alg);
+    const token = await boundToken(one);
+    expect((await send(token, await proof(one, "GET", READ_URL, token))).status).toBe(200);
+  });
+
+  it("is worth nothing without the key: as Bearer, without a proof, with one of another key, token, method or URL", async () => {
+    const token = await boundToken();
+    const second = await boundToken();
+    const bearer = await self.call("/proxy/lab/things/1", { token });
+    expect([bearer.status, bearer.body.code]).toEqual([401, "invalid_dpop_proof"]);
+    expect(bearer.headers.get("www-authenticate")).toMatch(
+      /^DPoP realm="agentauth", error="invalid_dpop_proof", resource_metadata="[^"]+", algs="([^"]+)"$/,
+    );
+    expect(/algs="([^"]+)"/.exec(bearer.headers.get("www-authenticate")!)![1]!.split(" ")).toEqual(DPOP_ALGORITHMS);
+    const proofs = {
+      none: undefined,
+      "of another key": await proof(other, "GET", READ_URL, token),
+      "for another token": await proof(key, "GET", READ_URL, second),
+      "for no token": await proof(key, "GET", READ_URL),
+      "for another method": await proof(key, "POST", READ_URL, token),
+      "for another path": await proof(key, "GET", `${ISSUER}/proxy/lab/things/2`, token),
+      "for another host": await proof(key, "GET", READ_URL.replace("auth.", "evil."), token),
+      "for no URL": await proof(key, "GET", "things", token),
+      "without jti": await proof(key, "GET", READ_URL, token, { claims: { jti: undefined } }),
+      "without iat": await proof(key, "GET", READ_URL, token, { claims: { iat: undefined } }),
+      "of another type": await proof(key, "GET", READ_URL, token, { header: { typ: "JWT" } }),
+      "with another key in its header": await proof(key, "GET", READ_URL, token, { header: { jwk: other.jwk } }),
+      "with its private key": await proof(key, "GET", READ_URL, token, {
+        header: { jwk: await exportJWK(key.privateKey) },
+      }),
+      "without a key": await proof(key, "GET", READ_URL, token, { header: { jwk: undefined } }),
+      "of a kid": await proof(key, "GET", READ_URL, token, { header: { jwk: undefined, kid: "1" } }),
+      "two at once": `${await proof(key, "GET", READ_URL, token)}, ${await proof(key, "GET", READ_URL, token)}`,
+      garbage: "garbage",
+    };
+    for (const [name, one] of Object.entries(proofs)) {
+      const { status, body } = await send(token, one);
+      expect([name, status, body.code]).toEqual([name, 401, "invalid_dpop_proof"]);
+      expect(JSON.stringify(body)).not.toContain(token);
+    }
+    const scheme = await self.call("/proxy/lab/things/1", {
+      headers: { authorization: `Bearer ${token}`, dpop: await proof(key, "GET", READ_URL, token) },
+    });
+    expect(scheme.body.code).toBe("invalid_dpop_proof");
+  });
+
+  it("takes each proof once, also of two requests at once, and not for what was ended", async () => {
+    const token = await boundToken();
+    const once = await proof(key, "GET", READ_URL, token);
+    const answers = await Promise.all([send(token, once), send(token, once)]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 401]);
+    expect((await send(token, once)).body.code).toBe("invalid_dpop_proof");
+    const asked = await proof(key, "POST", TOKEN_URL);
+    expect((await ask(asked)).status).toBe(200);
+    expect((await ask(asked)).body).toMatchObject({ error: "invalid_dpop_proof" });
+    await post(self, "/oauth/revoke", { ...secretOf(agent), token });
+    expect((await send(token, await proof(key, "GET", READ_URL, token))).body.code).toBe("token_revoked");
+  });
+
+  it("gives a nonce to whoever's clock is wrong, and takes a proof with it, but with no other", async () => {
+    const token = await boundToken();
+    const now = Math.floor(Date.now() / 1000);
+    for (const iat of [now - 400, now + 90]) {
+      const claims = { iat };
+      const refused = await send(token, await proof(key, "GET", READ_URL, token, { claims }));
+      expect([refused.status, refused.body.code]).toEqual([401, "use_dpop_nonce"]);
+      expect(refused.headers.get("www-authenticate")).toContain('error="use_dpop_nonce"');
+      const nonce = refused.headers.get("dpop-nonce")!;
+      const again = await proof(key, "GET", READ_URL, token, { claims: { iat, nonce } });
+      expect((await send(token, again)).status).toBe(200);
+      expect((await send(token, again)).body.code).toBe("invalid_dpop_proof");
+      const asked = await ask(await proof(key, "POST", TOKEN_URL, undefined, { claims }));
+      expect([asked.status, asked.body.error, asked.headers.has("dpop-nonce")]).toEqual([400, "use_dpop_nonce", true]);
+      vi.useFakeTimers({ toFake: ["Date"] });
+      vi.setSystemTime(Date.now() + 601_000);
+      const late = await send(token, await proof(key, "GET", READ_URL, token, { claims: { nonce } }));
+      expect(late.body.code).toBe("use_dpop_nonce");
+      vi.useRealTimers();
+    }
+    const made = await send(token, await proof(key, "GET", READ_URL, token, { claims: { nonce: "made-up" } }));
+    expect(made.body.code).toBe("use_dpop_nonce");
+  });
+
+  it("is refused as what it is at the token endpoint, before anything is issued", async () => {
+    const cases = {
+      "for another URL": await proof(key, "POST", `${ISSUER}/oauth/revoke`),
+      "for another method": await proof(key, "GET", TOKEN_URL),
+      "with a token": await proof(key, "POST", TOKEN_URL, agent.token),
+      "signed symmetrically": await new SignJWT({ jti: "1", htm: "POST", htu: TOKEN_URL, iat: 0 })
+        .setProtectedHeader({ typ: "dpop+jwt", alg: "HS256", jwk: key.jwk })
+        .sign(new Uint8Array(32)),
+    };
+    for (const [name, one] of Object.entries(cases)) {
+      const { status, body } = await ask(one);
+      expect([name, status, body.error]).toEqual([name, 400, "invalid_dpop_proof"]);
+    }
+  });
+});
+
+describe("a token that is bound to no key", () => {
+  it("is refused in the scheme of those that are", async () => {
+    const { status, headers, body } = await send(agent.token, await proof(key, "GET", READ_URL, agent.token));
+    expect([status, body.code, headers.get("www-authenticate")]).toEqual([
+      401,
+      "invalid_token",
+      expect.stringMatching(/^DPoP .*error="invalid_token"/),
+    ]);
+  });
+
+  it("costs nothing for it, and a bound one costs one round trip", async () => {
+    const counter = countOperations();
+    const where = world({ ...counter.overrides, RATE_FREE: { limit: async () => ({ success: true }) } });
+    const plain = (await post(where, "/oauth/token", { ...GRANT, ...secretOf(agent) })).body.access_token as string;
+    const token = (await ask(await proof(key, "POST", TOKEN_URL), agent, where)).body.access_token as string;
+    const reads = [
+      () => where.call("/proxy/lab/things/1", { token: plain }),
+      async () => send(token, await proof(key, "GET", READ_URL, token), { where }),
+    ];
+    const costs: number[] = [];
+    for (const read of reads) {
+      await read();
+      const { result, awaited } = await counter.run(read);
+      expect(result.status).toBe(200);
+      costs.push(awaited.d1);
+    }
+    expect(costs).toEqual([0, 1]);
+  });
+});
+
+describe("a session that was opened with a proof", () => {
+  const call = async (path: string, json: unknown, of: Key | undefined) => {
+    const dpop = of && (await proof(of, "POST", ISSUER + path));
+    return self.call(path, { method: "POST", json, ...(dpop && { headers: { dpop } }) } as never);
+  };
+  const open = async () => {
+    const one = await self.agent();
+    const { body } = await call("/agents/verify", { agent_id: one.id, api_key: one.apiKey }, key);
+    return { one, ...(body.token as { access_token: string; refresh_token: string; token_type: string }) };
+  };
+  const refresh = (refresh_token: string, of: Key | undefined) => call("/agents/refresh", { refresh_token }, of);
+
+  it("is bound with its refresh token, which nobody without the key can use or use up", async () => {
+    const { one, access_token, refresh_token, token_type } = await open();
+    expect(token_type).toBe("DPoP");
+    expect((await self.call("/proxy/lab/things/1", { token: access_token })).body.code).toBe("invalid_dpop_proof");
+    expect((await send(access_token, await proof(key, "GET", READ_URL, access_token))).status).toBe(200);
+    const listed = await self.call(`/agents/${one.id}/sessions`, { token: one.token });
+    expect(listed.body.sessions.map(({ dpop_jkt }: { dpop_jkt: string }) => dpop_jkt).sort()).toEqual([key.jkt, null]);
+    for (const of of [undefined, other]) {
+      const { status, body } = await refresh(refresh_token, of);
+      expect([status, body.code]).toEqual([401, "invalid_dpop_proof"]);
+      const headers = of && { dpop: await proof(of, "POST", TOKEN_URL) };
+      const form = { grant_type: "refresh_token", refresh_token, ...secretOf(one) };
+      const granted = await post(self, "/oauth/token", form, { ...(headers && { headers }) });
+      expect([granted.status, granted.body.error]).toEqual([400, "invalid_grant"]);
+    }
+    const next = await refresh(refresh_token, key);
+    expect([next.status, next.body.token.token_type]).toEqual([200, "DPoP"]);
+    // Within the grace, the answer is as good as the first one, and so as bound.
+    expect((await refresh(refresh_token, other)).body.code).toBe("invalid_dpop_proof");
+    expect((await refresh(refresh_token, key)).body.token.refresh_token).toBe(next.body.token.refresh_token);
+  });
+
+  it("stays unbound if it was opened without, whatever proof comes later", async () => {
+    const one = await self.agent();
+    const bound = await refresh(one.refreshToken, key);
+    expect(bound.body.token.token_type).toBe("DPoP");
+    const plain = await refresh(bound.body.token.refresh_token, undefined);
+    expect([plain.status, plain.body.token.token_type]).toEqual([200, "Bearer"]);
+  });
+});
