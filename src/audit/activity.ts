@@ -58,7 +58,8 @@ function toMessage(record: AuditRecord): string | null {
   const { action, service, method, path } = record;
   if (method === null || path === null) return record.message;
   if (action === "gateway.call") return `${service} ${method} ${path} → ${toResult(record)}`;
-  return action === "request.refused" ? `${method} ${path} → ${toResult(record)}` : record.message;
+  const times = record.count === null || record.count === 1 ? "" : ` (${record.count} times)`;
+  return action === "request.refused" ? `${method} ${path} → ${toResult(record)}${times}` : record.message;
 }
 
 function toResult({ outcome, permission, upstreamStatus, status, message }: AuditRecord): string {

@@ -26,10 +26,12 @@ export async function listActivity({ DB, AUDIT_DB }: Databases, query: ActivityQ
 
   // Now that it is known what waits, the page's place in the log is known. An entry that has been moved meanwhile is in the log as well.
   const skipped = Math.max(0, offset - entries.length);
-  const ids = entries.map(({ id }) => id);
-  const again = await readActivity(AUDIT_DB, filter, { limit: offset - skipped + limit + 1, offset: skipped }, ids);
-  const left = entries.filter(({ id }) => !again.existing.has(id)).map(toRecord);
-  const records = [...left, ...again.rows.map(rowToRecord)].toSorted(byNewest);
+  const place = { limit: offset - skipped + limit + 1, offset: skipped };
+  const again = await readActivity(AUDIT_DB, filter, place, waiting.ids);
+  const left = entries.filter(({ id }) => !again.existing.get(id)).map(toRecord);
+  const ends = new Set(left.map(({ id }) => id));
+  const rows = again.rows.filter(({ id }) => !ends.has(id));
+  const records = [...left, ...rows.map(rowToRecord)].toSorted(byNewest);
   const first = offset - skipped;
   return {
     activities: records.slice(first, first + limit + 1).map(toActivity),

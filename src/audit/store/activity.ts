@@ -23,8 +23,8 @@ export interface StoredActivity {
   readonly rows: RecordRow[];
   /** How many there are in all, whatever `before` is. */
   readonly total: number;
-  /** Those of the given ids that the audit log has. */
-  readonly existing: ReadonlySet<string>;
+  /** Those of the given ids that the audit log has, and whether it has more of them than an intent. */
+  readonly existing: ReadonlyMap<string, boolean>;
 }
 
 /**
@@ -39,7 +39,7 @@ export async function readActivity(
   ids: readonly string[] = [],
 ): Promise<StoredActivity> {
   const { agentId, status } = filter;
-  const [rows, counts, existing] = await db.batch<RecordRow & { is_success: number; total: number }>([
+  const [rows, counts, existing] = await db.batch<RecordRow & { is_success: number; total: number; part: number }>([
     prepare(db, pageOf(filter, limit, offset)),
     prepare(db, sql`SELECT is_success, total FROM record_counts WHERE agent_id = ${agentId ?? "*"}`),
     ...(agentId !== undefined && ids.length > 0 ? [prepare(db, existingOf(agentId, ids))] : []),
@@ -47,12 +47,12 @@ export async function readActivity(
   const total = counts!.results
     .filter(({ is_success }) => status === undefined || (is_success === 1) === (status === "success"))
     .reduce((sum, one) => sum + one.total, 0);
-  return { rows: rows!.results, total, existing: new Set(existing?.results.map(({ id }) => id)) };
+  return { rows: rows!.results, total, existing: new Map(existing?.results.map(({ id, part }) => [id, part > 0])) };
 }
 
 const existingOf = (agentId: string, ids: readonly string[]): Sql =>
-  sql`SELECT DISTINCT r.id FROM json_each(${JSON.stringify(ids)}) k CROSS JOIN records r
-    ON r.agent_id = ${agentId} AND r.id = k.value AND r.part > 0`;
+  sql`SELECT r.id, max(r.part) AS part FROM json_each(${JSON.stringify(ids)}) k CROSS JOIN records r
+    ON r.agent_id = ${agentId} AND r.id = k.value GROUP BY r.id`;
 
 /** A page of the records of an agent or of everybody, the newest first. */
 function pageOf({ agentId, status, before }: ActivityFilter, limit: number, offset: number): Sql {

@@ -46,6 +46,9 @@ export const postponeEntry = (
     sql`UPDATE audit_outbox SET ready_at = ${until} WHERE agent_id = ${agentId} AND id = ${id} AND part = ${part}`,
   );
 
+/** Of so many entries it is found out whether the log has them already. */
+const MAX_IDS = 1000;
+
 /** More entries of one agent than these are not counted. So many wait only while the audit log's database does not answer. */
 const MAX_COUNTED = 10_000;
 
@@ -53,6 +56,8 @@ const MAX_COUNTED = 10_000;
 export interface WaitingActivity {
   /** The newest first. */
   readonly entries: readonly AuditEntry[];
+  /** The ids of all, or of many. */
+  readonly ids: readonly string[];
   /** How many there are in all. */
   readonly total: number;
   readonly agentExists: boolean;
@@ -76,8 +81,9 @@ export async function readWaiting(
         ? sql`entry ->> 'outcome' = 'success'`
         : sql`entry ->> 'outcome' <> 'success'`;
   const waiting = sql`FROM audit_outbox WHERE agent_id = ${agentId} AND part <> 'intent' AND ${isShown}`;
-  const [rows, counts] = await db.batch<{ entry: string; total: number; agent_exists: number }>([
+  const [rows, ids, counts] = await db.batch<{ entry: string; id: string; total: number; agent_exists: number }>([
     prepare(db, sql`SELECT entry ${waiting} AND id < ${before} ORDER BY id DESC LIMIT ${limit}`),
+    prepare(db, sql`SELECT id ${waiting} ORDER BY id DESC LIMIT ${MAX_IDS}`),
     prepare(
       db,
       sql`SELECT (SELECT count(*) FROM (SELECT 1 ${waiting} LIMIT ${MAX_COUNTED})) AS total,
@@ -86,5 +92,5 @@ export async function readWaiting(
   ]);
   const { total, agent_exists } = counts!.results[0]!;
   const entries = rows!.results.map(({ entry }) => JSON.parse(entry) as AuditEntry);
-  return { entries, total, agentExists: agent_exists === 1 };
+  return { entries, ids: ids!.results.map(({ id }) => id), total, agentExists: agent_exists === 1 };
 }

@@ -22,7 +22,9 @@ export async function readOldestSlots(db: D1Database, limit: number): Promise<{ 
 export async function deleteArchived(db: D1Database, slots: readonly Slot[]): Promise<number> {
   const inSlots = sql`json_each(${JSON.stringify(slots)}) s CROSS JOIN records r ON r.agent_id = s.value ->> 1
     AND r.id >= printf('aud_%012x', (s.value ->> 0) * 1000) AND r.id < printf('aud_%012x', (s.value ->> 0) * 1000 + 1000)`;
-  const isArchived = sql`NOT EXISTS (SELECT 1 FROM batches b WHERE b.id = r.batch AND b.archived_at IS NULL)`;
+  // A record leaves as a whole: without its end, an intent would be all that is known of a write.
+  const isArchived = sql`NOT EXISTS (SELECT 1 FROM records p CROSS JOIN batches b ON b.id = p.batch AND b.archived_at IS NULL
+    WHERE p.agent_id = r.agent_id AND p.id = r.id)`;
   const [, , , deletion] = await db.batch([
     prepare(
       db,
