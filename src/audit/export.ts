@@ -8,7 +8,7 @@ import { sendRecords } from "./message.ts";
 const MAX_EXPORT_MS = 3_600_000;
 
 /** How an export ended. */
-export interface ExportEnd {
+interface ExportEnd {
   /** False if it broke off. */
   readonly isWhole: boolean;
   readonly records: number;

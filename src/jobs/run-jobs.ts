@@ -27,14 +27,18 @@ const archiveOf = ({ AUDIT_DB, AUDIT_ARCHIVE }: Env, { dataKeys, auditRetentionD
   retentionDays: auditRetentionDays,
 });
 
+/** How many days records stay in the log's database, before they are in the archive only or nowhere. */
+const hotDaysOf = ({ activityRetentionDays, auditRetentionDays }: Config): number =>
+  Math.min(activityRetentionDays, auditRetentionDays ?? Infinity);
+
 const JOBS: Readonly<Record<string, Job>> = {
   move_audit_outbox: (env, _config, now, limit) => moveEntries(env, now, limit),
   measure_audit_outbox: ({ DB }, _config, now) => measureOutbox(DB, now),
   record_refusals: ({ AUDIT_DB }, _config, now, limit) => recordRefusals(AUDIT_DB, now, limit),
   move_former_activity: (env, { activityRetentionDays }, now, limit) =>
     moveFormerActivity(env, activityRetentionDays, now, limit),
-  sweep_records: ({ AUDIT_DB }, { activityRetentionDays }, now, limit) =>
-    sweepRecords(AUDIT_DB, { retentionDays: activityRetentionDays }, now, limit),
+  sweep_records: ({ AUDIT_DB }, config, now, limit) =>
+    sweepRecords(AUDIT_DB, { retentionDays: hotDaysOf(config) }, now, limit),
   count_failed_verifications: ({ DB }, _config, now, limit) => countFailedVerifications(DB, now, limit),
   sweep_failed_verifications: ({ DB }, _config, now, limit) => sweepFailedVerifications(DB, now, limit),
   sweep_sessions: ({ DB }, { accessTokenTtl }, now, limit) => sweepSessions(DB, accessTokenTtl, now, limit),

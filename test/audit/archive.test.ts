@@ -10,6 +10,9 @@ import {
   sweepBatches,
   type Archive,
 } from "../../src/audit/archive/write.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
+import { world } from "../support/world.ts";
 import { failing } from "../support/bindings.ts";
 import { recordId, seedRecords, type SeededRow } from "../support/audit-rows.ts";
 
@@ -399,6 +402,18 @@ describe("AUDIT_RETENTION_DAYS", () => {
     await sweep();
     expect([await names(), await count("archive_objects")]).toEqual([[], 0]);
   });
+});
+
+it("leaves the database too after AUDIT_RETENTION_DAYS, if these are fewer than ACTIVITY_RETENTION_DAYS", async () => {
+  const now = T + 10 * DAY;
+  await seedRecords([{ agent: "agt_a", at: T }]);
+  const kept = await seedRecords([{ agent: "agt_a", at: now - DAY }]);
+  const overrides = { DATA_KEYS: JSON.stringify({ keys: archive.dataKeys }), AUDIT_RETENTION_DAYS: "3" };
+  const self = world(overrides);
+  for (let minute = 0; minute < 2; minute++) await runScheduledJobs(self.env, loadConfig(self.env), now);
+  const { results } = await env.AUDIT_DB.prepare("SELECT id FROM records").all<{ id: string }>();
+  expect(results.map(({ id }) => id)).toEqual(kept);
+  expect(await ids()).toEqual(kept);
 });
 
 it("deletes batches that are archived and, where there is somebody to send them to, sent", async () => {

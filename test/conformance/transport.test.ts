@@ -199,3 +199,27 @@ describe("every answer", () => {
     expect(answer.headers.get("access-control-allow-origin")).not.toBe("https://evil.example");
   });
 });
+
+/** Every other success of the REST face is a JSON object. */
+const NOT_JSON = { "GET /audit/export": ["application/jsonl", "text/csv"] };
+
+describe("a success", () => {
+  it("is a JSON object, but for exports", async ({ skip }) => {
+    const { status, body } = await call("GET", "/openapi.json");
+    skip(status === 404, "a Worker without assets");
+    const found: Record<string, string[]> = {};
+    for (const [path, methods] of Object.entries<Record<string, { responses: Record<string, { content?: object }> }>>(
+      body.paths,
+    )) {
+      if (path.startsWith("/proxy/{service}/")) continue;
+      for (const [method, { responses }] of Object.entries(methods)) {
+        const types = ["200", "201"].flatMap((code) => Object.keys(responses[code]?.content ?? {}));
+        if (types.join() !== "application/json") found[`${method.toUpperCase()} ${path}`] = types;
+      }
+    }
+    expect(found).toMatchObject(NOT_JSON);
+    // The paths of MCP and of OAuth have their own standards.
+    const own = Object.keys(found).filter((endpoint) => !/ \/(mcp|oauth|\.well-known)/.test(endpoint));
+    expect(own).toEqual(Object.keys(NOT_JSON));
+  });
+});

@@ -20,7 +20,7 @@ export const hourOfId = (id: string): number => Math.floor(timeOfRecordId(id) / 
 export const dayOfHour = (hour: number): number => Math.floor(hour / 24);
 
 /** The beginning of the names of an hour's objects: `2026/11/26/04/`. */
-export const hourPrefix = (hour: number): string =>
+const hourPrefix = (hour: number): string =>
   `${new Date(hour * HOUR_MS).toISOString().slice(0, 13).replaceAll("-", "/").replace("T", "/")}/`;
 
 /** The beginning of the names of a day's objects: `2026/11/26/`. */

@@ -42,7 +42,7 @@ export interface PageBudget {
   readonly bytes: number;
 }
 
-export const PAGE_BUDGET: PageBudget = { objects: 32, bytes: 8 * 1024 * 1024 };
+const PAGE_BUDGET: PageBudget = { objects: 32, bytes: 8 * 1024 * 1024 };
 
 /** How many objects are read at once. */
 const READ_AT_ONCE = 4;
