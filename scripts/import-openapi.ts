@@ -1,4 +1,6 @@
 import { overlap, parseRule, type Rule } from "../src/policy/rule.ts";
+import type { OperationDescription } from "../src/policy/service-definition.ts";
+import { invisibleCharacter } from "../src/validation/readable-text.ts";
 
 /** The parts of an OpenAPI 3 description that say which operations there are (https://spec.openapis.org/oas/v3.1.1). */
 interface Description {
@@ -17,13 +19,27 @@ interface PathItem {
   readonly [method: string]: unknown;
 }
 interface OperationObject {
+  readonly operationId?: string;
+  readonly summary?: string;
+  readonly description?: string;
   readonly tags?: readonly string[];
   readonly parameters?: readonly Parameter[];
+  readonly requestBody?: unknown;
 }
 interface Parameter {
   readonly name?: string;
   readonly in?: string;
-  readonly schema?: { readonly type?: unknown; readonly format?: string; readonly enum?: readonly unknown[] };
+  readonly required?: boolean;
+  readonly description?: string;
+  readonly schema?: Schema;
+}
+interface Schema {
+  readonly type?: unknown;
+  readonly format?: string;
+  readonly enum?: readonly unknown[];
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, unknown>>;
+  readonly required?: unknown;
 }
 interface SecurityScheme {
   readonly type?: string;
@@ -49,6 +65,8 @@ export interface ImportedUpstream {
   readonly credential: Readonly<Record<string, string>>;
   readonly resources: Readonly<Record<string, readonly string[]>>;
   readonly rules: readonly string[];
+  /** What the description says of the operations, by `METHOD /path` as in the rules. */
+  readonly operations: Readonly<Record<string, OperationDescription>>;
   /** The operations that a rule covers. */
   readonly covered: readonly ImportedOperation[];
   /** The operations that no rule covers, each with the reason. */
@@ -62,6 +80,7 @@ const NOT_FORWARDED = ["options", "trace"];
 interface Draft extends ImportedOperation {
   readonly segments: string[];
   readonly slash: boolean;
+  readonly described: OperationDescription;
 }
 
 /**
@@ -94,12 +113,9 @@ export function importOpenApi(value: unknown, tags: readonly string[] = []): Imp
         continue;
       }
       const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])];
-      const draft = draftOf(
-        method.toUpperCase(),
-        path,
-        operation,
-        parameters.map((one) => resolve(description, one) as Parameter),
-      );
+      const resolved = parameters.map((one) => resolve(description, one) as Parameter);
+      const described = describe(description, operation, resolved);
+      const draft = { ...draftOf(method.toUpperCase(), path, operation, resolved), described };
       const fault = faultOf(draft);
       if (fault === undefined) {
         drafts.push(draft);
@@ -129,6 +145,7 @@ export function importOpenApi(value: unknown, tags: readonly string[] = []): Imp
     credential: credentialOf(description),
     resources,
     rules: linesOf(kept),
+    operations: operationsOf(kept),
     covered: kept.map(({ method, path, permission }) => ({ method, path, permission })),
     left,
   };
@@ -150,7 +167,101 @@ function resolve(description: Description, value: unknown): unknown {
   return current;
 }
 
-function draftOf(method: string, path: string, operation: OperationObject, parameters: readonly Parameter[]): Draft {
+/** How much of a description is kept, so that an API with hundreds of operations stays a file that is read before it is deployed. */
+const MAX_SENTENCE = 200;
+const MAX_PROPERTIES = 40;
+
+/** Returns what a model has to know of an operation: a sentence, the parameters of the query, and the members of a JSON body. */
+function describe(
+  description: Description,
+  { operationId, summary, description: text, requestBody }: OperationObject,
+  parameters: readonly Parameter[],
+): OperationDescription {
+  const name = operationId && snakeCase(operationId);
+  const words = sentence(summary || text);
+  const ofQuery = parameters.filter((one) => one.in === "query" && typeof one.name === "string");
+  const query = ofQuery.map((one) => [
+    one.name!,
+    flat({
+      ...(resolve(description, one.schema ?? {}) as Schema),
+      ...(one.description && { description: one.description }),
+    }),
+  ]);
+  const required = ofQuery.filter((one) => one.required === true).map((one) => one.name!);
+  const content = (resolve(description, requestBody) as { content?: Record<string, { schema?: unknown }> } | undefined)
+    ?.content;
+  const schema =
+    content?.["application/json"] && (resolve(description, content["application/json"].schema) as Schema | undefined);
+  const properties = Object.entries(schema?.properties ?? {}).slice(0, MAX_PROPERTIES);
+  const mandatory = Array.isArray(schema?.required)
+    ? schema.required.filter((one) => properties.some(([key]) => key === one))
+    : [];
+  return {
+    ...(name && /^[A-Za-z0-9][\w-]{0,62}$/.test(name) && { name }),
+    ...(words && { description: words }),
+    ...(ofQuery.length > 0 && { query: Object.fromEntries(query) as Record<string, Record<string, unknown>> }),
+    ...(required.length > 0 && { required }),
+    ...(properties.length > 0 && {
+      body: {
+        type: "object",
+        properties: Object.fromEntries(
+          properties.map(([key, value]) => [key, flat(resolve(description, value) as Schema)]),
+        ),
+        ...(mandatory.length > 0 && { required: mandatory }),
+      },
+    }),
+  };
+}
+
+/** A schema without what is below it. */
+function flat({ type, enum: values, format, description }: Schema): Record<string, unknown> {
+  const words = sentence(description);
+  const isList =
+    Array.isArray(values) && values.length <= MAX_PROPERTIES && values.every((one) => typeof one === "string");
+  return {
+    ...((typeof type === "string" || Array.isArray(type)) && { type }),
+    ...(isList && { enum: values }),
+    ...(typeof format === "string" && { format }),
+    ...(words && { description: words }),
+  };
+}
+
+/** The first sentence or line of a text, without what its reader would not see. Undefined if nothing is left. */
+function sentence(text: unknown): string | undefined {
+  if (typeof text !== "string") return undefined;
+  const [first = ""] = text.trim().split(/\n|(?<=[.!?])\s/, 1);
+  const words = first.replace(/\s+/g, " ").trim().slice(0, MAX_SENTENCE);
+  return words === "" || invisibleCharacter(words) !== undefined ? undefined : words;
+}
+
+/** `listPets` and `pets/list-all` as `list_pets` and `pets_list_all`. */
+const snakeCase = (id: string): string =>
+  id
+    .replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_")
+    .replace(/\W+|-+/g, "_")
+    .replace(/^_+|_+$/g, "")
+    .toLowerCase();
+
+/** The descriptions of what has become a rule. A name that two have is left out of the second. */
+function operationsOf(drafts: readonly Draft[]): Record<string, OperationDescription> {
+  const names = new Set<string>();
+  const entries = drafts.flatMap((draft) => {
+    const { name, ...rest } = draft.described;
+    const isNew = name !== undefined && !names.has(name);
+    if (isNew) names.add(name);
+    const described = { ...(isNew && { name }), ...rest };
+    const [method, path] = lineOf(draft).split(" ");
+    return Object.keys(described).length > 0 ? [[`${method} ${path}`, described] as const] : [];
+  });
+  return Object.fromEntries(entries);
+}
+
+function draftOf(
+  method: string,
+  path: string,
+  operation: OperationObject,
+  parameters: readonly Parameter[],
+): Omit<Draft, "described"> {
   const slash = path.length > 1 && path.endsWith("/");
   const texts = path === "/" ? [] : path.slice(1, slash ? -1 : undefined).split("/");
   const typeOf = (name: string): string => {

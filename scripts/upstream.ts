@@ -65,7 +65,7 @@ async function parseYaml(text: string): Promise<unknown> {
 }
 
 /** JSON's texts and lists are TOML's. */
-function toToml({ title, credential, resources, rules, left }: ImportedUpstream, url: string): string {
+function toToml({ title, credential, resources, rules, operations, left }: ImportedUpstream, url: string): string {
   const pairs = Object.entries(credential).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
   return [
     `# From the OpenAPI description ${JSON.stringify(title)}. Operations that are not listed are uncovered.`,
@@ -82,5 +82,18 @@ function toToml({ title, credential, resources, rules, left }: ImportedUpstream,
     "[resources]",
     ...Object.entries(resources).map(([resource, actions]) => `${resource} = ${JSON.stringify(actions)}`),
     "",
+    // For the tools of the MCP server: see docs/mcp.md.
+    ...Object.entries(operations).map(([operation, described]) => {
+      const keys = Object.entries(described).map(([key, value]) => `${key} = ${tomlOf(value)}\n`);
+      return `[operations.${JSON.stringify(operation)}]\n${keys.join("")}`;
+    }),
   ].join("\n");
+}
+
+/** A JSON value in TOML, on one line. TOML has no null, which no description needs. */
+function tomlOf(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(tomlOf).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const pairs = Object.entries(value).map(([key, one]) => `${JSON.stringify(key)} = ${tomlOf(one)}`);
+  return pairs.length > 0 ? `{ ${pairs.join(", ")} }` : "{}";
 }

@@ -6,6 +6,7 @@ import type { UpstreamFault, UpstreamSettings } from "../policy/services.ts";
 import { explainIssue } from "../validation/explain-issue.ts";
 import { jsonFault } from "../validation/json-fault.ts";
 import { nearestName } from "../validation/nearest-name.ts";
+import { invisibleCharacter } from "../validation/readable-text.ts";
 
 const NAME_FAULT = "must be a name of at most 32 lower-case letters, digits, _ and -, and begin with a letter";
 
@@ -251,6 +252,28 @@ const limit = z.pipe(
   })),
 );
 
+/** A JSON Schema, which is passed on to clients as it is. */
+const jsonSchema = z.record(z.string(), z.unknown());
+
+/** A sentence that a model reads: on one line, and without characters that its reviewer does not see. */
+const sentence = z.string().check(
+  z.maxLength(500),
+  z.refine((words) => !words.includes("\n") && invisibleCharacter(words) === undefined, {
+    error: "must be one line without invisible characters",
+  }),
+);
+
+const OPERATION_SHAPE = {
+  name: z.optional(
+    z.string().check(z.regex(/^[A-Za-z0-9][\w-]{0,62}$/, { error: "must be letters, digits, _ and -" })),
+  ),
+  description: z.optional(sentence),
+  query: z.optional(z.record(z.string(), jsonSchema)),
+  required: z.optional(z.array(z.string())),
+  body: z.optional(jsonSchema),
+};
+const operation = z.strictObject(OPERATION_SHAPE);
+
 const milliseconds = z.number().check(z.int(), z.minimum(1), z.maximum(600_000));
 
 const upstreamShape = {
@@ -259,6 +282,7 @@ const upstreamShape = {
   resources: z.optional(recordOf(name, z.array(name).check(z.minLength(1)), NAME_FAULT)),
   rules: z.optional(z.array(rule).check(z.minLength(1))),
   limits: z.optional(z.record(z.string(), limit)),
+  operations: z.optional(z.record(z.string(), operation)),
   request_headers: z.optional(z.array(requestHeader)),
   headers: z.optional(recordOf(fixedHeader, headerValue, REQUEST_HEADER_FAULT)),
   agent_token: z.optional(z.strictObject({ header: tokenHeader })),
@@ -282,6 +306,7 @@ interface Explained {
 const KEYS_BELOW: Readonly<Record<string, readonly string[]>> = {
   agent_token: ["header"],
   limits: Object.keys(LIMIT_SHAPE),
+  operations: Object.keys(OPERATION_SHAPE),
 };
 
 /** One fault for each issue, and one for each key that is unknown, with the name that was probably meant. */

@@ -1,6 +1,7 @@
 import { canonicalPath } from "../policy/path.ts";
 import { matches, type Matcher } from "../policy/rule.ts";
 import { findRule } from "../policy/rule-table.ts";
+import type { OperationDescription } from "../policy/service-definition.ts";
 import { hasBody, type Operation, type PathArgument, type PathPart } from "./operations.ts";
 import { isObject } from "./protocol.ts";
 import type { ObjectSchema } from "./tool.ts";
@@ -26,16 +27,20 @@ const MAX_TARGET = 8192;
 /** Returns the schema of an operation's arguments: those of its path, and `query` and `body` for all others. */
 export function inputSchema(operation: Operation): ObjectSchema {
   const path = operation.parts.filter(isArgument);
+  const { query, required = [], body } = operation.described;
+  const mandatory = [...path.map(({ argument }) => argument), ...(required.length > 0 ? ["query"] : [])];
   return {
     type: "object",
     properties: {
       ...Object.fromEntries(path.map(({ argument, matcher }) => [argument, segmentSchema(matcher)])),
-      query: { type: "object", description: "Query parameters by name. A list is sent as several." },
+      query: query
+        ? { type: "object", properties: query, ...(required.length > 0 && { required }), additionalProperties: false }
+        : { type: "object", description: "Query parameters by name. A list is sent as several." },
       ...(hasBody(operation) && {
-        body: { type: ["object", "array"], description: "The body, which is sent as JSON." },
+        body: body ?? { type: ["object", "array"], description: "The body, which is sent as JSON." },
       }),
     },
-    ...(path.length > 0 && { required: path.map(({ argument }) => argument) }),
+    ...(mandatory.length > 0 && { required: mandatory }),
     additionalProperties: false,
   };
 }
@@ -90,7 +95,7 @@ export function toRequest(operation: Operation, given: unknown): OperationReques
     if (Array.isArray(read)) segments.push(...read);
     else faults.push(read as ArgumentFault);
   }
-  const query = readQuery(args.query);
+  const query = readQuery(args.query, operation.described);
   if (typeof query !== "string") faults.push(...query);
   const { body } = args;
   if (hasBody(operation) && body !== undefined && (typeof body !== "object" || body === null)) {
@@ -167,13 +172,20 @@ function pathFault(
 }
 
 /** Returns the query without its `?`, or what is wrong with it. */
-function readQuery(value: unknown): string | readonly ArgumentFault[] {
-  if (value === undefined) return "";
+function readQuery(
+  value: unknown = {},
+  { query: described, required = [] }: OperationDescription,
+): string | readonly ArgumentFault[] {
   if (!isObject(value)) return [{ field: "query", message: "must be an object" }];
-  const faults: ArgumentFault[] = [];
+  const faults: ArgumentFault[] = required
+    .filter((name) => !Object.hasOwn(value, name))
+    .map((name) => ({ field: `query.${name}`, message: "is required" }));
   const pairs = Object.entries(value).flatMap(([name, one]) => {
     const field = `query.${name.slice(0, 100)}`;
-    if (name === "" || !name.isWellFormed()) faults.push({ field, message: "is not the name of a parameter" });
+    if (name === "" || !name.isWellFormed() || (described && !Object.hasOwn(described, name))) {
+      const known = described ? `. It has ${Object.keys(described).join(", ") || "none"}` : "";
+      faults.push({ field, message: `is not a parameter of this operation${known}` });
+    }
     return (Array.isArray(one) ? (one as unknown[]) : [one]).map((text) => {
       if (isScalar(text)) return `${encodeQuery(name)}=${encodeQuery(String(text))}`;
       faults.push({ field, message: "must be a text, a number, true, false, or a list of these" });

@@ -1,4 +1,5 @@
 import { isRead as isReadMethod, type Matcher, type Rule } from "../policy/rule.ts";
+import type { OperationDescription } from "../policy/service-definition.ts";
 import type { Service } from "../policy/services.ts";
 
 /** A part of an operation's path: plain text, or the argument that stands there. */
@@ -24,6 +25,8 @@ export interface Operation {
   readonly slash: boolean;
   /** What it does, in the words of its path: `list repo issues`. */
   readonly words: string;
+  /** What the operator says of it. */
+  readonly described: OperationDescription;
   /** Whether it adds to a collection, and changes nothing that is there. */
   readonly isAddition: boolean;
 }
@@ -63,7 +66,7 @@ function ofService(service: Service): Operation[] {
   return rules.flatMap((rule) => {
     const [, path = ""] = rule.source.trim().split(/\s+/);
     // A body that is a file is not JSON. And one tool for each thing is enough.
-    if (fileRules.includes(rule.source) || alternativePaths.some((prefix) => path.startsWith(`${prefix}/`))) return [];
+    if (fileRules.includes(rule.source) || alternativePaths.some((prefix) => `${path}/`.startsWith(`${prefix}/`))) return [];
     return variantsOf(rule, path).flatMap((parts) =>
       methodsOf(rule, rules).map((method) => toOperation(service, rule, method, parts)),
     );
@@ -98,19 +101,12 @@ function variantsOf({ segments }: Rule, path: string): PathPart[][] {
 function toOperation(service: Service, rule: Rule, method: string, parts: readonly PathPart[]): Operation {
   const slash = rule.slash === true;
   const path = `/${parts.map((part) => ("text" in part ? part.text : shown(part))).join("/")}${slash ? "/" : ""}`;
+  const described = service.definition.operations?.[`${method} ${rule.source.trim().split(/\s+/)[1]}`] ?? {};
   const { verb, nouns, isAddition } = describe(method, parts);
-  const operation = {
-    service,
-    rule,
-    method,
-    path,
-    parts,
-    slash,
-    words: `${verb} ${nouns.join(" ").replaceAll("_", " ")}`,
-    isAddition,
-  };
-  const name = [service.name, verb, ...nouns].join("_");
-  return { ...operation, name: name.length <= MAX_NAME ? name : withDigest({ ...operation, name }) };
+  const words = [verb, ...nouns].join(" ").replaceAll("_", " ");
+  const name = `${service.name}_${described.name ?? [verb, ...nouns].join("_")}`;
+  const operation: Operation = { name, service, rule, method, path, parts, slash, words, described, isAddition };
+  return name.length <= MAX_NAME ? operation : { ...operation, name: withDigest(operation) };
 }
 
 /** A parameter as descriptions show it, with the text around it. */

@@ -97,13 +97,14 @@ export function toolsOf(operations: readonly Operation[]): Tool[] {
   return [...own.map(({ tool }) => tool), ...(isLong ? [] : operations.map(toTool))];
 }
 
-/** Returns an operation as a tool. The description is made from the rule: no sentence of a vendor is in it. */
+/** Returns an operation as a tool. The description is made from the rule, or is the operator's own: no sentence of a vendor is in it. */
 export function toTool(operation: Operation): Tool {
-  const { name, service, method, path, rule, words, isAddition } = operation;
+  const { name, service, method, path, rule, words, described, isAddition } = operation;
   const readOnly = isRead(operation);
+  const what = described.description ?? `${words[0]!.toUpperCase()}${words.slice(1)}`;
   return {
     name,
-    description: `${words[0]!.toUpperCase()}${words.slice(1)}: ${method} ${path} of ${service.name} (${rule.required.join(" and ")}).`,
+    description: `${what.replace(/\.$/, "")}: ${method} ${path} of ${service.name} (${rule.required.join(" and ")}).`,
     inputSchema: inputSchema(operation),
     annotations: {
       readOnlyHint: readOnly,

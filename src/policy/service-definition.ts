@@ -134,6 +134,22 @@ export interface Preset {
   readonly fileRules?: readonly string[];
 }
 
+/**
+ * What an operator says of one operation, for those that choose operations by their descriptions. It decides nothing: which requests may be
+ * sent is in the rules alone.
+ */
+export interface OperationDescription {
+  /** What the operation is called after the service's name. */
+  readonly name?: string | undefined;
+  readonly description?: string | undefined;
+  /** The parameters of the query by name, each with its JSON Schema. Others are not offered. */
+  readonly query?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
+  /** The names of the query's parameters without which the operation makes no sense. */
+  readonly required?: readonly string[] | undefined;
+  /** The JSON Schema of the body. */
+  readonly body?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /** Everything that the gateway knows about one upstream. It is data only: adding a service adds no code. */
 export interface ServiceDefinition {
   readonly name: string;
@@ -152,10 +168,12 @@ export interface ServiceDefinition {
   /** What grants may limit, by field: `path.owner`, `query.state`, `body.amount`. At a rule that is not listed, a limited grant allows nothing. */
   readonly limits?: Readonly<Record<string, LimitDefinition>>;
   /**
-   * Beginnings of paths, as rules write them, below which everything is also at another path, as GitHub's repositories are by number. They
+   * Beginnings of paths, as rules write them, at and below which everything is also at another path, as GitHub's repositories are by number. They
    * are forwarded like the others, and no tool is made of them.
    */
   readonly alternativePaths?: readonly string[];
+  /** Descriptions by `METHOD /path`, the path as the rule writes it. */
+  readonly operations?: Readonly<Record<string, OperationDescription>>;
   /** The rules whose body is a file: it is streamed, and a type that the upstream would parse is refused. */
   readonly fileRules?: readonly string[];
   /** `/api`: put in front of a path that does not begin with this segment, so that both spellings match the same rules. */

@@ -3,6 +3,7 @@ import { ANY, type HeaderRule } from "./header-rule.ts";
 import {
   COMMON_REFUSED_PARAMETERS,
   type CredentialScheme,
+  type OperationDescription,
   type SecretPart,
   type ServiceDefinition,
 } from "./service-definition.ts";
@@ -43,6 +44,7 @@ export interface UpstreamSettings {
   readonly resources?: Readonly<Record<string, readonly string[]>> | undefined;
   readonly rules?: readonly string[] | undefined;
   readonly limits?: Readonly<Record<string, LimitDefinition>> | undefined;
+  readonly operations?: Readonly<Record<string, OperationDescription>> | undefined;
   readonly request_headers?: readonly string[] | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly agent_token?: { readonly header: string } | undefined;
@@ -70,7 +72,14 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
 
 /** What an operator can say of their own upstreams only. A built-in service says it itself. */
-const OWN_ONLY = ["refuse_parameters", "trailing_slash", "request_headers", "headers", "agent_token"] as const;
+const OWN_ONLY = [
+  "operations",
+  "refuse_parameters",
+  "trailing_slash",
+  "request_headers",
+  "headers",
+  "agent_token",
+] as const;
 
 /** Returns the name of the secret that contains one part of a service's credential: `UPSTREAM_GITHUB_TOKEN`. */
 export const secretName = (service: string, part: SecretPart): string =>
@@ -146,6 +155,7 @@ export function loadServices(
       credential: settings.credential ?? { scheme: "bearer" },
       rules: settings.rules,
       ...(settings.limits && { limits: settings.limits }),
+      ...(settings.operations && { operations: settings.operations }),
       refusedParameters: settings.refuse_parameters ?? COMMON_REFUSED_PARAMETERS,
       trailingSlash: settings.trailing_slash,
       ...(settings.agent_token && {
@@ -162,6 +172,7 @@ export function loadServices(
     if (!checked.has(name)) {
       const ofRules = ruleFaults(definition, own, catalogue, settings.rules);
       faults.push(...ofRules, ...(ofRules.length > 0 ? [] : faultsOfLimits(own, settings.limits)));
+      if (ofRules.length === 0) faults.push(...faultsOfOperations(own));
     }
     const other = [...services.keys()].find((one) => secretName(one, "TOKEN") === secretName(name, "TOKEN"));
     if (other) {
@@ -309,6 +320,35 @@ function faultsOfLimits(
       path: ["limits", field, ...path],
       message,
     }));
+  });
+}
+
+/** Every description of an operation that no rule has, and what is wrong with the others. The rules have no faults. */
+function faultsOfOperations({ name: upstream, definition, table }: Service): UpstreamFault[] {
+  const { operations = {} } = definition;
+  const known = new Set(
+    Object.keys(operations).length === 0
+      ? []
+      : table().rules.flatMap(({ source, methods }) => methods.map((method) => `${method} ${source.split(/\s+/)[1]}`)),
+  );
+  const names = new Map<string, string>();
+  return Object.entries(operations).flatMap(([key, { name, query = {}, required = [] }]) => {
+    const fault = (path: readonly PropertyKey[], message: string): UpstreamFault => ({
+      upstream,
+      path: ["operations", key, ...path],
+      message,
+    });
+    const faults: UpstreamFault[] = [];
+    if (!known.has(key)) {
+      faults.push(
+        fault([], 'is of no rule. Write METHOD /path, the path exactly as the rule has it: "GET /orders/{id:int}".'),
+      );
+    }
+    const missing = required.findIndex((one) => !Object.hasOwn(query, one));
+    if (missing !== -1) faults.push(fault(["required", missing], `is not a parameter of query.`));
+    if (name !== undefined && names.has(name)) faults.push(fault(["name"], `is the name of ${names.get(name)} too.`));
+    if (name !== undefined) names.set(name, key);
+    return faults;
   });
 }
 
