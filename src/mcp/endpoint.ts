@@ -165,7 +165,7 @@ async function handle(context: RequestContext, message: RpcMessage, selection: S
     case "prompts/get":
       return refuse("invalid_params", "There are no prompts.", id);
     case "resources/read":
-      return refuse("invalid_params", "There are no resources.", id);
+      return { ...refuse("invalid_params", "Resource not found", id), data: { uri: params.uri } };
   }
   const error = refuse("method_not_found", "Method not found", id);
   // Clients of the older revisions read an error that is not a 200 as one of HTTP.

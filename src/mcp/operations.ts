@@ -66,7 +66,8 @@ function ofService(service: Service): Operation[] {
   return rules.flatMap((rule) => {
     const [, path = ""] = rule.source.trim().split(/\s+/);
     // A body that is a file is not JSON. And one tool for each thing is enough.
-    if (fileRules.includes(rule.source) || alternativePaths.some((prefix) => `${path}/`.startsWith(`${prefix}/`))) return [];
+    if (fileRules.includes(rule.source) || alternativePaths.some((prefix) => `${path}/`.startsWith(`${prefix}/`)))
+      return [];
     return variantsOf(rule, path).flatMap((parts) =>
       methodsOf(rule, rules).map((method) => toOperation(service, rule, method, parts)),
     );

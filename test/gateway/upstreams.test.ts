@@ -74,6 +74,27 @@ describe("an operator's upstream", () => {
     ["a tail behind a text", { rules: ["GET /x{a...} orders"] }, "as a whole segment"],
     ["a text for %2F behind a text", { rules: ["GET /x{a:text} orders"] }, "can only be a whole segment"],
     ["a segment that ends in a dot", { rules: ["GET /{a}. orders"] }, 'the segment "{a}."'],
+    ["a description of what no rule has", { operations: { "GET /b": { name: "b" } } }, "is of no rule"],
+    [
+      "a required parameter that is not described",
+      { rules: ["GET /a orders"], operations: { "GET /a": { required: ["page"] } } },
+      "operations.GET /a.required.0: is not a parameter",
+    ],
+    [
+      "two operations of one name",
+      { rules: ["GET /a orders", "GET /b orders"], operations: { "GET /a": { name: "x" }, "GET /b": { name: "x" } } },
+      "is the name of GET /a too",
+    ],
+    [
+      "a description with an invisible character",
+      { rules: ["GET /a orders"], operations: { "GET /a": { description: "a\u200bb" } } },
+      "must be one line without invisible characters",
+    ],
+    [
+      "a misspelt key of an operation",
+      { rules: ["GET /a orders"], operations: { "GET /a": { descripton: "a" } } },
+      "is an unknown key. Did you mean description?",
+    ],
     ["a trailing slash of another kind", { trailing_slash: "any" }, "orders.trailing_slash"],
     [
       "two rules that differ in a slash, where none matters",

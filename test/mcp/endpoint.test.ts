@@ -8,6 +8,8 @@ let token: string;
 beforeAll(async () => {
   agent = await self.agent(["lab:things:read"]);
   ({ token } = agent);
+  const admin = await self.admin();
+  await self.call(`/agents/${agent.id}/tier`, { method: "PUT", token: admin.token, json: { tier: "enterprise" } });
 });
 
 /** Sends a text as it is. */
@@ -39,6 +41,14 @@ describe("POST /mcp of 2026-07-28", () => {
   ])("answers %s with an empty list that may be kept", async (method, list) => {
     const { body } = await modern(self, method, {}, { token });
     expect(body.result).toMatchObject({ ...list, resultType: "complete", ttlMs: 60_000, cacheScope: "private" });
+  });
+
+  it.each([
+    ["prompts/get", { name: "x" }, undefined],
+    ["resources/read", { uri: "test://x" }, { uri: "test://x" }],
+  ])("has nothing to %s", async (method, params, data) => {
+    const { status, body } = await modern(self, method, params, { token });
+    expect([status, body.error.code, body.error.data]).toEqual([400, -32602, data]);
   });
 
   it.each(["initialize", "ping", "logging/setLevel", "resources/subscribe", "subscriptions/listen", "unknown/method"])(

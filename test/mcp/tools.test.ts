@@ -89,6 +89,35 @@ describe("tools/list", () => {
     expect(hints.lab_get_thing).toEqual({ readOnlyHint: true, ...open });
   });
 
+  it("describes an operator's own operations by their own words", async () => {
+    const own = world({
+      "UPSTREAMS.lab": {
+        base_url: inject("upstream"),
+        resources: { things: ["read", "write"] },
+        rules: ["GET,POST /things things"],
+        operations: {
+          "GET /things": { name: "find_things", description: "Find things.", query: { page: { type: "integer" } } },
+          "POST /things": { body: { type: "object", properties: { name: { type: "string" } }, required: ["name"] } },
+        },
+      },
+    });
+    const { token } = await own.agent(["lab:things:read", "lab:things:write"]);
+    const tools = await toolsOf(own, token);
+    expect(tools.find(({ name }) => name === "lab_find_things")).toMatchObject({
+      description: "Find things: GET /things of lab (lab:things:read).",
+      inputSchema: {
+        properties: { query: { properties: { page: { type: "integer" } }, additionalProperties: false } },
+      },
+    });
+    expect(tools.find(({ name }) => name === "lab_create_thing").inputSchema.properties.body.required).toEqual([
+      "name",
+    ]);
+    expect((await callTool(own, token, "lab_find_things", { query: { page: 2 } })).structuredContent.url).toBe(
+      "/things?page=2",
+    );
+    expect((await callTool(own, token, "lab_find_things", { query: { token: "x" } })).isError).toBe(true);
+  });
+
   it("is narrowed by the URL, which narrows calls too", async () => {
     const { token } = await self.agent(["lab:things:read", "github:pull_requests:read"]);
     const names = await namesOf(self, token, "/mcp?tools=github");
