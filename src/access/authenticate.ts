@@ -52,6 +52,11 @@ const dpopToken = (request: Request): string | undefined =>
 /** The access token in the Authorization header, in either scheme. */
 export const accessTokenOf = (request: Request): string | undefined => bearerToken(request) ?? dpopToken(request);
 
+const signedClaims = new WeakMap<Request, AccessClaims>();
+
+/** The claims of a request's access token if its signature was found good. The token may have been revoked. */
+export const signedClaimsOf = (request: Request): AccessClaims | undefined => signedClaims.get(request);
+
 const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
 
 /**
@@ -81,6 +86,7 @@ export async function readClaims(context: AuthenticationContext): Promise<Access
   // Compared as a whole: a token for /proxy/git is not one for /proxy/github, and neither is for the REST face.
   if (claims.resources && (resource === undefined || !claims.resources.includes(resource))) throw otherResource();
   rememberAgent(request, claims.sub);
+  signedClaims.set(request, claims);
   // Whether a token is bound says in which scheme it is sent. A bound token that is sent as any other may have been stolen.
   if (claims.boundTo !== null && bound !== token) {
     const how = "Send it as Authorization: DPoP <access token>, with a proof in the header DPoP.";

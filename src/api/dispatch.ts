@@ -1,11 +1,12 @@
 import type { Handler } from "hono";
 import type { Authority } from "../authority/authority.ts";
 import { wakeOutbox } from "../audit/message.ts";
-import { recordInBackground } from "../audit/record.ts";
 import type { Registrar } from "../agents/register.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { admit, authorityOf, authenticateRegistrar, type Caller } from "../access/authenticate.ts";
+import { toApiError } from "../http/error-response.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
+import { recordRefusal } from "../access/refusals.ts";
 import { limitAddress } from "../access/rate-limit.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
 import type { Auth, Route } from "../access/route.ts";
@@ -16,26 +17,48 @@ import { parseBody, readQuery, receiveBody, type ReceivedBody } from "../http/va
  * Returns hono's handler for a declared route. It receives the body first, even if the route has none, and authenticates the
  * caller afterwards: a sender that holds its body back is authorized by the permissions that it has when the body has arrived. The
  * handler gets the caller's authority, on which everything that it writes depends.
+ *
+ * A refusal is recorded, or counted if its sender was not admitted.
  */
 export function dispatch(route: Route): Handler<AppEnv> {
   return async (c) => {
-    const { context: arrived } = c.var;
-    const params = c.req.param() as Record<string, string>;
-    if (route.limited === "address") await limitAddress(arrived.env, arrived.ipAddress);
-    const received = await receiveBody(arrived.request);
-    const context = { ...arrived, now: Date.now() };
-    const { caller, authority } = await authenticateCaller(route.auth, context, params);
-    const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
-    const call = { ...context, params, caller, authority, query, body };
-    const { answer, isReplayed } = await handle(route, call, received);
-    if (route.method !== "GET" && !route.changesNothing) context.waitUntil(wakeOutbox(context.env));
-    if (answer instanceof Response) return answer;
-    const headers = {
-      "Cache-Control": route.cacheControl ?? "no-store",
-      ...(isReplayed && { "Idempotent-Replayed": "true" }),
-    };
-    return Response.json(answer, { status: route.status ?? 200, headers });
+    const { context } = c.var;
+    const sender: Sender = {};
+    try {
+      return await respond(route, context, c.req.param() as Record<string, string>, sender);
+    } catch (error) {
+      // A client that has failed to prove who it is has a record already.
+      if (!(route.auth === "client" && toApiError(error).status === 401)) recordRefusal(context, error, sender.caller);
+      throw error;
+    }
   };
+}
+
+/** Who sends a request, once it is admitted. */
+interface Sender {
+  caller?: Caller | Registrar | undefined;
+}
+
+async function respond(
+  route: Route,
+  arrived: RequestContext,
+  params: Record<string, string>,
+  sender: Sender,
+): Promise<Response> {
+  if (route.limited === "address") await limitAddress(arrived.env, arrived.ipAddress);
+  const received = await receiveBody(arrived.request);
+  const context = { ...arrived, now: Date.now() };
+  const { caller, authority } = await authenticateCaller(route.auth, context, params, sender);
+  const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
+  const call = { ...context, params, caller, authority, query, body };
+  const { answer, isReplayed } = await handle(route, call, received);
+  if (route.method !== "GET" && !route.changesNothing) context.waitUntil(wakeOutbox(context.env));
+  if (answer instanceof Response) return answer;
+  const headers = {
+    "Cache-Control": route.cacheControl ?? "no-store",
+    ...(isReplayed && { "Idempotent-Replayed": "true" }),
+  };
+  return Response.json(answer, { status: route.status ?? 200, headers });
 }
 
 type Handled = Awaited<ReturnType<typeof handleOnce>>;
@@ -63,29 +86,29 @@ async function authenticateCaller(
   auth: Auth,
   context: RequestContext,
   params: Record<string, string>,
+  sender: Sender,
 ): Promise<{ caller: Caller | Registrar | undefined; authority: Authority | undefined }> {
   if (auth === "none" || auth === "client") return { caller: undefined, authority: undefined };
-  if (auth === "registration") return { caller: await authenticateRegistrar(context), authority: undefined };
+  if (auth === "registration") {
+    const registrar = await authenticateRegistrar(context);
+    sender.caller = registrar;
+    return { caller: registrar, authority: undefined };
+  }
   // AgentAuth's own endpoints read no cache: a revocation is in force with the next request.
   const caller = await admit(context, 0);
+  sender.caller = caller;
   const isOwn = params.id === caller.agent.id;
   if (!caller.isAdmin) {
-    if (auth === "admin") throw adminRequired(context, caller, "Only an administrator may do this.");
-    if (auth === "self" && !isOwn) throw adminRequired(context, caller, "An agent may only do this to itself.");
+    if (auth === "admin") throw adminRequired(caller, "Only an administrator may do this.");
+    if (auth === "self" && !isOwn) throw adminRequired(caller, "An agent may only do this to itself.");
   }
   // An agent that may do this as itself need not remain an administrator.
   const asAdmin = auth === "admin" || (auth === "self" && !isOwn) || (auth === "own" && caller.isAdmin);
   return { caller, authority: authorityOf(caller, asAdmin ? [ADMIN] : []) };
 }
 
-/** Records the attempt, so that the agent's owner sees it. */
-function adminRequired(context: RequestContext, caller: Caller, message: string): ApiError {
-  const { method, url } = context.request;
-  recordInBackground(context, caller.agent.id, `${method} ${new URL(url).pathname} → denied, needs *:*:*`, {
-    status: "failure",
-  });
-  return forbidden("insufficient_permissions", message, { required: "*:*:*", granted: [...caller.permissions] });
-}
+const adminRequired = (caller: Caller, message: string): ApiError =>
+  forbidden("insufficient_permissions", message, { required: ADMIN, granted: [...caller.permissions] });
 
 /**
  * Returns a handler that responds 405 with the methods that the path has (RFC 9110 §15.5.6).

@@ -10,6 +10,7 @@ import { WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
 import { originOf } from "../access/origin.ts";
 import { proofRefused, readProof, useProofOnce } from "../access/proof.ts";
 import type { RequestContext } from "../http/request-context.ts";
+import { markRecorded } from "../access/refusals.ts";
 import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
@@ -100,7 +101,7 @@ export const tokenRoutes = [
           // Only failures count: a stranger who knows an agent's id cannot lock it out.
           if (verified.hasNewRecord) call.waitUntil(wakeOutbox(env));
           await limitFailedVerifications(env, body.agent_id);
-          throw refusalOf(verified);
+          throw markRecorded(refusalOf(verified));
         case "exceeds_agent": {
           const wider = beyondAgent(limits.scope ?? [], verified.agent, config.catalogue, now);
           throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));
@@ -143,18 +144,18 @@ export const tokenRoutes = [
           const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
           call.waitUntil(cacheSessionEnd(cache, result.sessionId));
           call.waitUntil(wakeOutbox(env));
-          throw refreshRefused("reused");
+          throw markRecorded(refreshRefused("reused"));
         }
         case "other_key":
           recordInBackground(call, result.agentId, "refresh refused: other key", { status: "failure" });
           throw proofRefused({ fault: "The session is bound to a key: send a proof of that key in the header DPoP." });
         case "address_refused":
           recordInBackground(call, result.agentId, "refresh refused: address not allowed", { status: "failure" });
-          throw addressNotAllowed();
+          throw markRecorded(addressNotAllowed());
         case "expired":
         case "ended":
           recordInBackground(call, result.agentId, `refresh refused: ${result.outcome}`, { status: "failure" });
-          throw refreshRefused(result.outcome);
+          throw markRecorded(refreshRefused(result.outcome));
         case "unknown":
         // Only a refresh with a scope exceeds a session.
         case "exceeds_session":

@@ -14,6 +14,8 @@ export interface Authority {
   readonly required: readonly string[];
   /** An API key that the request proves itself with, as its hash under each key of `SECRET_PEPPER`. */
   readonly keyHashes?: readonly string[];
+  /** The version of the grants that the request was judged by. */
+  readonly grantsVersion?: number;
 }
 
 /** Why a caller has lost its authority. */
@@ -22,6 +24,8 @@ export type AuthorityLoss =
   | { readonly reason: "token_revoked" }
   /** The API key in the request is not one of the agent's. */
   | { readonly reason: "key_refused" }
+  /** The agent's grants have changed since the request was judged. */
+  | { readonly reason: "grants_changed" }
   /** `granted`: the agent's permissions now. */
   | { readonly reason: "insufficient_permissions"; readonly required: string | undefined; readonly granted: string[] };
 

@@ -26,9 +26,10 @@ export async function batchAsCaller<Row = unknown>(
 
 /** Returns if the caller has lost nothing: then another statement of the batch has failed. */
 async function throwIfLost(db: D1Database, authority: Authority): Promise<void> {
-  const { isActive, holdsKey, holdsAll, permissions } = await readAuthority(db, authority);
+  const { isActive, holdsKey, hasSameGrants, holdsAll, permissions } = await readAuthority(db, authority);
   if (!isActive) throw new AuthorityLostError({ reason: "token_revoked" });
   if (!holdsKey) throw new AuthorityLostError({ reason: "key_refused" });
+  if (!hasSameGrants) throw new AuthorityLostError({ reason: "grants_changed" });
   if (holdsAll) return;
   const required = authority.required.find((permission) => !permissions.includes(permission));
   throw new AuthorityLostError({ reason: "insufficient_permissions", required, granted: permissions });

@@ -16,6 +16,12 @@ const holdsKey = ({ agentId, keyHashes }: Authority) =>
         AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))`
     : sql`1`;
 
+/** SQL that is true if the agent's grants are those that the request was judged by, or the request does not say which. */
+const hasSameGrants = ({ agentId, grantsVersion }: Authority) =>
+  grantsVersion === undefined
+    ? sql`1`
+    : sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId} AND a.grants_version = ${grantsVersion})`;
+
 /** SQL that is true if the caller still has every required permission, in exactly the same form. */
 const holdsAll = ({ agentId, required }: Authority) =>
   sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(required)}) needed WHERE needed.value NOT IN
@@ -29,7 +35,7 @@ export function guardStatement(db: D1Database, authority: Authority): D1Prepared
   // The text is chosen at run time: a constant `json('…')` could fail while the statement is prepared.
   return prepare(
     db,
-    sql`SELECT json(iif(${isActive(authority)} AND ${holdsKey(authority)} AND ${holdsAll(authority)}, '1', 'the caller may no longer do this')) AS guard`,
+    sql`SELECT json(iif(${isActive(authority)} AND ${holdsKey(authority)} AND ${hasSameGrants(authority)} AND ${holdsAll(authority)}, '1', 'the caller may no longer do this')) AS guard`,
   );
 }
 
@@ -37,15 +43,23 @@ export function guardStatement(db: D1Database, authority: Authority): D1Prepared
 export async function readAuthority(
   db: D1Database,
   authority: Authority,
-): Promise<{ isActive: boolean; holdsKey: boolean; holdsAll: boolean; permissions: string[] }> {
+): Promise<{ isActive: boolean; holdsKey: boolean; hasSameGrants: boolean; holdsAll: boolean; permissions: string[] }> {
   const row = await prepare(
     db,
-    sql`SELECT ${isActive(authority)} AS is_active, ${holdsKey(authority)} AS holds_key, ${holdsAll(authority)} AS holds_all,
+    sql`SELECT ${isActive(authority)} AS is_active, ${holdsKey(authority)} AS holds_key, ${hasSameGrants(authority)} AS same_grants,
+      ${holdsAll(authority)} AS holds_all,
       (SELECT permissions FROM agents WHERE id = ${authority.agentId}) AS permissions`,
-  ).first<{ is_active: number; holds_key: number; holds_all: number; permissions: string | null }>();
+  ).first<{
+    is_active: number;
+    holds_key: number;
+    same_grants: number;
+    holds_all: number;
+    permissions: string | null;
+  }>();
   return {
     isActive: row?.is_active === 1,
     holdsKey: row?.holds_key === 1,
+    hasSameGrants: row?.same_grants === 1,
     holdsAll: row?.holds_all === 1,
     permissions: JSON.parse(row?.permissions ?? "[]") as string[],
   };

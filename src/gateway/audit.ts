@@ -1,20 +1,25 @@
-import type { Caller } from "../access/authenticate.ts";
-import { recordActivity } from "../audit/record.ts";
+import { originOf } from "../access/origin.ts";
+import { authorityOf, type Caller } from "../access/authenticate.ts";
+import { recordIntent } from "../audit/intent.ts";
+import { sendRecords } from "../audit/message.ts";
+import { toApiError } from "../http/error-response.ts";
+import { unavailable } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { logRefusal } from "../log/request-log.ts";
-import { newEvent, quotePath } from "../outbox/event.ts";
+import { newEvent, quotePath, type Event } from "../outbox/event.ts";
+import { newEntry, newRandom, type AuditEntry } from "../outbox/record.ts";
 import type { ResolvedRequest } from "../policy/resolve.ts";
 import { requiredPermission } from "./refusals.ts";
 import type { UpstreamFailure } from "./upstream/forward.ts";
+import type { Meter } from "./upstream/meter.ts";
 import type { BodyEnd } from "./upstream/stream-body.ts";
 
-/** What the gateway writes into the activity log of an agent: one line a request, and a second one if its answer is cut off. */
-
-/** A request of a known agent, resolved: what every line is about. */
+/** A request of a known agent, resolved: what its record is about. */
 export interface AuditedRequest {
   readonly context: RequestContext;
   readonly caller: Caller;
   readonly resolved: ResolvedRequest;
+  readonly record: CallRecord;
 }
 
 /** How the body of an answer ended early. */
@@ -32,45 +37,8 @@ const EARLY_ENDS: Readonly<Record<EarlyEnd, string>> = {
 
 const isEarlyEnd = (failure: string): failure is EarlyEnd => Object.hasOwn(EARLY_ENDS, failure);
 
-/** Records the status that the upstream answered with. Resolves once the line is in the queue. */
-export function recordAnswer(audited: AuditedRequest, upstreamStatus: number): Promise<void> {
-  return record(audited, upstreamStatus < 400 ? "success" : "failure", `${upstreamStatus}`);
-}
-
-/**
- * Records, after the answer is on its way, that nothing was forwarded or no answer came.
- *
- * @param reason the end of the line, for example `no credential`.
- */
-export function recordFailure(audited: AuditedRequest, reason: string): void {
-  audited.context.waitUntil(record(audited, "failure", reason));
-}
-
-/** Records an upstream whose answer could not be passed on, with its status if it had begun one. */
-export function recordUpstreamFailure(audited: AuditedRequest, { failure, upstreamStatus }: UpstreamFailure): void {
-  const reason = isEarlyEnd(failure) ? EARLY_ENDS[failure] : failure;
-  const hasStatus = isEarlyEnd(failure) || failure === "bad_answer";
-  recordFailure(audited, hasStatus ? `${upstreamStatus}, ${reason}` : reason);
-}
-
 /** The ends that are the gateway's own doing, which are logged for the operator too. */
 const CUTS: ReadonlySet<EarlyEnd> = new Set(["credential_echo", "too_large"] as const);
-
-/** Records that an answer was cut off after its beginning had been sent. It is no failure that an agent closes its connection. */
-export function recordEarlyEnd(audited: AuditedRequest, upstreamStatus: number, end: EarlyEnd): void {
-  const status = end === "agent_closed" && upstreamStatus < 400 ? "success" : "failure";
-  audited.context.waitUntil(record(audited, status, `${upstreamStatus}, ${EARLY_ENDS[end]}`));
-  if (!CUTS.has(end)) return;
-  const { context, caller, resolved } = audited;
-  logRefusal({
-    request_id: context.requestId,
-    method: context.request.method,
-    path: `/proxy/${resolved.service.name}${resolved.path}`,
-    status: upstreamStatus,
-    code: end === "too_large" ? "upstream_too_large" : end,
-    agent_id: caller.agent.id,
-  });
-}
 
 /** Why a request was denied. */
 export type Denial =
@@ -84,30 +52,6 @@ export type Denial =
       readonly fields: readonly string[];
     };
 
-/** Records a denial, and emits the event `gateway.denied` to the webhooks of the agent's owner. */
-export function recordDenial(audited: AuditedRequest, denial: Denial): void {
-  const { context, caller, resolved } = audited;
-  const { env, now, ipAddress } = context;
-  const agentId = caller.agent.id;
-  const send = async (): Promise<void> => {
-    const event = newEvent("gateway.denied", agentId, now, {
-      agent_id: agentId,
-      denied_at: new Date(now).toISOString(),
-      service: resolved.service.name,
-      method: resolved.method,
-      ...(await quotePath(resolved.path)),
-      required: requiredPermission(resolved, denial.permissions),
-      code: denial.code,
-      ...("fields" in denial && { fields: [...denial.fields] }),
-      ip_address: ipAddress,
-    });
-    const message = lineOf(resolved, `denied, ${reasonOf(denial)}`);
-    const activity = { agentId, at: now, ipAddress, status: "failure", message, known: true } as const;
-    await recordActivity(env, { ...activity, event });
-  };
-  context.waitUntil(send());
-}
-
 function reasonOf(denial: Denial): string {
   const permissions = denial.permissions.join(" and ");
   switch (denial.code) {
@@ -120,15 +64,151 @@ function reasonOf(denial: Denial): string {
   }
 }
 
-function record(
-  { context, caller, resolved }: AuditedRequest,
-  status: "success" | "failure",
-  result: string,
-): Promise<void> {
-  const { env, now, ipAddress } = context;
-  const message = lineOf(resolved, result);
-  return recordActivity(env, { agentId: caller.agent.id, at: now, ipAddress, status, message, known: true });
-}
+/** What is told of a call when it has ended. */
+type Ending = Pick<AuditEntry, "outcome" | "status"> & Partial<Pick<AuditEntry, "upstreamStatus" | "message">>;
 
-const lineOf = ({ service, method, path }: ResolvedRequest, result: string): string =>
-  `${service.name} ${method} ${path} → ${result}`;
+/** How long after the last moment at which a call may end its intent waits for the end, in milliseconds: the queue may be late. */
+const END_MARGIN_MS = 300_000;
+
+/** What the record of a call says in place of a path that contains the agent's token. */
+const HIDDEN_PATH = "/***";
+
+/**
+ * The record of one proxied request in the audit log. It is one record, whatever happens: the first ending that is told counts. A write
+ * has an intent before it is sent, so that the record stands also if nothing more is heard of it.
+ */
+export class CallRecord {
+  /** How many bytes have passed. */
+  readonly meter: Meter = { bytesIn: 0, bytesOut: 0 };
+  readonly #context: RequestContext;
+  readonly #entry: AuditEntry;
+  readonly #resolved: ResolvedRequest;
+  #intent: AuditEntry | undefined;
+  #denial: Denial | undefined;
+  #reason: string | undefined;
+  #hasEnded = false;
+
+  /** @param context the request as it arrived. */
+  constructor(context: RequestContext, caller: Caller, resolved: ResolvedRequest) {
+    const { service, method, path, rule, required } = resolved;
+    this.#context = context;
+    this.#resolved = resolved;
+    this.#entry = newEntry("gateway.call", context.now, originOf({ ...context, caller }), {
+      agentId: caller.agent.id,
+      service: service.name,
+      method,
+      path,
+      rule,
+      permission: required.join(" "),
+    });
+  }
+
+  /** The path contains the agent's token, which must not be recorded. */
+  hidePath(): void {
+    Object.assign(this.#entry, { path: HIDDEN_PATH });
+  }
+
+  /** Says why the request is about to be refused, in the words of the record. The error's code says it otherwise. */
+  explain(reason: string): void {
+    this.#reason = reason;
+  }
+
+  /** Says why the request is about to be denied. The webhooks of the agent's owner get the event `gateway.denied`. */
+  deny(denial: Denial): void {
+    this.#denial = denial;
+  }
+
+  /**
+   * Records the intent of a write, on the condition that its sender still may send it. A read has none. One D1 round trip.
+   *
+   * @throws {AuthorityLostError} if it may not; 503 `audit_unavailable` if the intent cannot be recorded and `AUDIT_ON_FAILURE` says that
+   * nothing is written then.
+   */
+  async begin(caller: Caller): Promise<void> {
+    if (!this.#resolved.write) return;
+    const { env, config } = this.#context;
+    const { timeoutMs, idleTimeoutMs } = this.#resolved.service;
+    const intent: AuditEntry = { ...this.#entry, part: "intent", outcome: "unknown", bytesIn: this.meter.bytesIn };
+    const lastMoment = Date.now() + config.bodyTimeoutMs + timeoutMs + idleTimeoutMs;
+    // Whatever of its permissions is changed, the version changes with it.
+    const authority = { ...authorityOf(caller, []), grantsVersion: caller.agent.grantsVersion };
+    if (await recordIntent(env.DB, authority, intent, lastMoment + END_MARGIN_MS)) {
+      this.#intent = intent;
+    } else if (config.auditOnFailure === "refuse_writes") {
+      throw unavailable(
+        "audit_unavailable",
+        "The audit log takes no records now, and nothing is written without one. Try again later.",
+      );
+    }
+  }
+
+  /** Records the answer, once its body has ended. @param end how it ended early, if it did. */
+  async answer(status: number, upstreamStatus: number, end?: BodyEnd): Promise<void> {
+    const isGood = upstreamStatus < 400 && (end === undefined || end === "agent_closed");
+    if (end !== undefined && CUTS.has(end)) this.#logCut(upstreamStatus, end);
+    const message = end === undefined ? null : EARLY_ENDS[end];
+    await this.#end({ outcome: isGood ? "success" : "failed", status, upstreamStatus, message });
+  }
+
+  /** Says of an upstream that its answer could not be passed on, for the error that follows. */
+  upstreamFailed({ failure, upstreamStatus }: UpstreamFailure): void {
+    this.#reason = isEarlyEnd(failure) ? EARLY_ENDS[failure] : failure;
+    if (upstreamStatus === undefined || !(isEarlyEnd(failure) || failure === "bad_answer")) return;
+    Object.assign(this.#entry, { upstreamStatus });
+  }
+
+  /** Records that the request got the gateway's own error. */
+  async refuse(error: unknown): Promise<void> {
+    const { status, code } = toApiError(error);
+    const denial = this.#denial;
+    const isOwn = denial?.code === "insufficient_permissions" && this.#reason === undefined;
+    const reason = this.#reason ?? (denial ? `denied, ${reasonOf(denial)}` : code);
+    if (denial) Object.assign(this.#entry, { permission: denial.permissions.join(" ") });
+    await this.#end({ outcome: status < 500 ? "denied" : "failed", status, message: isOwn ? null : reason });
+  }
+
+  async #end(ending: Ending): Promise<void> {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    const { env, now } = this.#context;
+    const { bytesIn, bytesOut } = this.meter;
+    const more = { ...ending, bytesIn, bytesOut, durationMs: Math.max(0, Date.now() - now) };
+    const intent = this.#intent;
+    const entry: AuditEntry = intent
+      ? { ...this.#entry, ...more, part: "end", random: newRandom(), intentRandom: intent.random }
+      : { ...this.#entry, ...more };
+    const event = await this.#event();
+    await sendRecords(env, [{ entry, ...(event && { event }) }]);
+  }
+
+  async #event(): Promise<Event | undefined> {
+    const denial = this.#denial;
+    const { agentId, ipAddress } = this.#entry;
+    if (!denial || agentId === null) return undefined;
+    const { service, method, path } = this.#resolved;
+    const { now } = this.#context;
+    return newEvent("gateway.denied", agentId, now, {
+      agent_id: agentId,
+      denied_at: new Date(now).toISOString(),
+      service: service.name,
+      method,
+      ...(await quotePath(path)),
+      required: requiredPermission(this.#resolved, denial.permissions),
+      code: denial.code,
+      ...("fields" in denial && { fields: [...denial.fields] }),
+      ip_address: ipAddress ?? "",
+    });
+  }
+
+  #logCut(upstreamStatus: number, end: EarlyEnd): void {
+    const { requestId, request } = this.#context;
+    logRefusal({
+      request_id: requestId,
+      method: request.method,
+      path: `/proxy/${this.#resolved.service.name}${this.#resolved.path}`,
+      status: upstreamStatus,
+      code: end === "too_large" ? "upstream_too_large" : end,
+      agent_id: this.#entry.agentId ?? undefined,
+    });
+  }
+}

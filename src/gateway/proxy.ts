@@ -1,5 +1,5 @@
 import { readAgentToken } from "../access/agent-token.ts";
-import { admit, authenticate, callerWith, readClaims } from "../access/authenticate.ts";
+import { admit, authenticate, callerWith, readClaims, type Caller } from "../access/authenticate.ts";
 import { ApiError, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { serviceWildcard } from "../permissions/grammar.ts";
@@ -8,14 +8,9 @@ import type { BodyDemands } from "../policy/body-rules.ts";
 import { findGrants, judgeLimits, widerKeys, type LimitedPermission } from "../policy/judge.ts";
 import { bodyRefusal, resolveRequest, type ProxyRequest, type ResolvedRequest } from "../policy/resolve.ts";
 import { isRead } from "../policy/rule.ts";
-import {
-  recordAnswer,
-  recordDenial,
-  recordEarlyEnd,
-  recordFailure,
-  recordUpstreamFailure,
-  type AuditedRequest,
-} from "./audit.ts";
+import { recordRefusal } from "../access/refusals.ts";
+import { AuthorityLostError } from "../authority/authority.ts";
+import { CallRecord, type AuditedRequest } from "./audit.ts";
 import { watchCaller, type CallerWatch } from "./caller-watch.ts";
 import { getCredential, type Credential } from "./credentials/credentials.ts";
 import {
@@ -40,14 +35,45 @@ import { forward } from "./upstream/forward.ts";
  * 4. Check that every required permission is granted at this time.
  * 5. Check the body, which may need a wider permission by its content. If a permission is granted within limits only, check what the
  *    request says against them.
- * 6. Get the upstream's credential, forward the request and stream the response back. While a body is streamed, the sender is checked
- *    again once a minute, and before the end of an upload is sent.
+ * 6. Get the upstream's credential.
+ * 7. Record the intent of a write, on the condition that its sender still may send it.
+ * 8. Forward the request and stream the response back. While a body is streamed, the sender is checked again once a minute, and before the
+ *    end of an upload is sent.
  *
- * Everything that is decided about a request is in the activity log of its agent.
+ * Everything that is decided about a request is one record of the audit log, whether its sender waits for the answer or not.
  *
  * @throws {ApiError} with a stable code, for every request that gets no answer of its upstream.
  */
-export async function proxy(incoming: RequestContext): Promise<Response> {
+export function proxy(incoming: RequestContext): Promise<Response> {
+  const answering = answerAndRecord(incoming);
+  // A sender that closes its connection must not end what was begun, nor keep it from being recorded.
+  incoming.waitUntil(
+    answering.then(
+      () => undefined,
+      () => undefined,
+    ),
+  );
+  return answering;
+}
+
+/** What is known of a request while it is handled, for its record. */
+interface Handling {
+  caller?: Caller;
+  record?: CallRecord;
+}
+
+async function answerAndRecord(incoming: RequestContext): Promise<Response> {
+  const handling: Handling = {};
+  try {
+    return await answer(incoming, handling);
+  } catch (error) {
+    if (handling.record) incoming.waitUntil(handling.record.refuse(error));
+    else recordRefusal(incoming, error, handling.caller);
+    throw error;
+  }
+}
+
+async function answer(incoming: RequestContext, handling: Handling): Promise<Response> {
   const { request, config } = incoming;
   const asked = toProxyRequest(request);
   const { tokenPlaces = [], tokenHint } = config.services.get(asked.service)?.definition ?? {};
@@ -64,7 +90,8 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
   const resolved = resolveRequest(config.services, asked);
   if (resolved.outcome === "refused") {
     // Only an active agent learns which services and methods exist. A malformed request is refused without authentication.
-    if (resolved.status !== 400) await admit(arrived, readMaxAge);
+    if (resolved.status !== 400) handling.caller = await admit(arrived, readMaxAge);
+    else await readClaims(arrived).catch(() => undefined);
     throw requestRefused(resolved);
   }
 
@@ -75,32 +102,64 @@ export async function proxy(incoming: RequestContext): Promise<Response> {
 
   // A write has to see a revocation at once; a read may be as late as the documented bound.
   let caller = await admit(context, resolved.write || isStreamed ? 0 : readMaxAge);
-  let limited = checkPermissions({ context, caller, resolved });
+  const record = (handling.record = new CallRecord(incoming, caller, resolved));
+  let limited = checkPermissions({ context, caller, resolved, record });
 
-  if (isStreamed && mustBeRead(request, resolved, demandsOf({ context, caller, resolved }, limited))) {
+  if (isStreamed && mustBeRead(request, resolved, demandsOf({ context, caller, resolved, record }, limited))) {
     // This body is long, and only this agent's permissions require a check of it. The sender is authenticated again after it has arrived.
     received = await receive(arrived, resolved);
     context = atPresent(arrived);
     caller = await authenticate(context, 0);
-    limited = checkPermissions({ context, caller, resolved });
+    limited = checkPermissions({ context, caller, resolved, record });
   }
-  const audited: AuditedRequest = { context, caller, resolved };
+  let audited: AuditedRequest = { context, caller, resolved, record };
+  if (received && "bytes" in received) record.meter.bytesIn = received.bytes.byteLength;
 
   if (containsToken(resolved, received, readToken())) {
-    recordFailure(audited, "refused, token_in_request");
+    record.hidePath();
+    record.explain("refused, token_in_request");
     throw tokenInRequest();
   }
   const body = checkedBody(audited, received, limited);
   const credential = await getCredential(resolved.service, config, context);
   if (!("headers" in credential)) {
-    recordFailure(audited, "no credential");
+    record.explain("no credential");
     throw credentialUnavailable(resolved.service, credential);
   }
+  audited = await beginWrite(audited, body);
+  return forwardAndRecord(audited, body, credential);
+}
 
-  const forwarded = forwardAndRecord(audited, body, credential);
-  // The line is recorded also if the agent closes the connection before the answer comes.
-  context.waitUntil(forwarded.then(({ recorded }) => recorded).catch(() => undefined));
-  return (await forwarded).response;
+/**
+ * Records the intent of a write. If the agent's grants have changed since the request was judged, it is judged again.
+ *
+ * @returns the request with the caller by whom it was judged.
+ * @throws {ApiError} if the sender may no longer do this.
+ */
+async function beginWrite(audited: AuditedRequest, body: BodyToSend): Promise<AuditedRequest> {
+  const { record } = audited;
+  try {
+    await record.begin(audited.caller);
+    return audited;
+  } catch (error) {
+    if (!(error instanceof AuthorityLostError) || error.loss.reason !== "grants_changed") throw error;
+  }
+  const context = atPresent(audited.context);
+  const again = { ...audited, context, caller: await authenticate(context, 0) };
+  judgeAgain(again, body);
+  await record.begin(again.caller);
+  return again;
+}
+
+/** Judges a request whose body has been checked by what its sender may do now. @throws {ApiError} 403 */
+function judgeAgain(audited: AuditedRequest, { body, content }: BodyToSend): void {
+  const { context, caller, resolved } = audited;
+  // No limit holds for a body that is streamed: its sender had the permission without limits when it began.
+  checkLimits(audited, checkPermissions(audited), { content });
+  // The keys of a streamed body were not looked at, because its sender had the service's wildcard.
+  const { catalogue } = context.config;
+  const [key] = body instanceof ReadableStream ? widerKeys(resolved.service, caller, catalogue, context.now) : [];
+  if (key !== undefined) throw denied(audited, [serviceWildcard(resolved.service.name)], key);
 }
 
 /** Splits the raw text of the URL, so that the path that is checked has not been parsed and repaired before. */
@@ -151,7 +210,7 @@ function checkPermissions(audited: AuditedRequest): readonly LimitedPermission[]
     case "missing":
       throw denied(audited, found.permissions);
     case "expired":
-      recordDenial(audited, { code: "grant_expired", permissions: found.permissions });
+      audited.record.deny({ code: "grant_expired", permissions: found.permissions });
       throw grantExpired(found.permissions, permissions);
   }
 }
@@ -165,13 +224,13 @@ function checkLimits(
   const exceeded = judgeLimits(limited, audited.resolved, content);
   if (!exceeded) return;
   const fields = [...new Set(exceeded.violations.map(({ field }) => field))];
-  recordDenial(audited, { code: "constraint_violated", permissions: [exceeded.permission], fields });
+  audited.record.deny({ code: "constraint_violated", permissions: [exceeded.permission], fields });
   throw constraintViolated(exceeded);
 }
 
-/** Records a denial and returns its error. */
+/** Returns the error of a denial, and says so to the record. */
 function denied(audited: AuditedRequest, missing: readonly string[], parameter?: string): ApiError {
-  recordDenial(audited, { code: "insufficient_permissions", permissions: missing });
+  audited.record.deny({ code: "insufficient_permissions", permissions: missing });
   return permissionDenied(audited.resolved, missing, audited.caller.permissions, parameter);
 }
 
@@ -197,7 +256,7 @@ function checkedBody(
   if (body.parameter && demands.wider.includes(body.parameter)) {
     throw denied(audited, [serviceWildcard(resolved.service.name)], body.parameter);
   }
-  recordFailure(audited, `refused, ${body.code}`);
+  audited.record.explain(`refused, ${body.code}`);
   throw requestRefused(bodyRefusal(body));
 }
 
@@ -210,49 +269,39 @@ const demandsOf = (
 });
 
 /**
- * @returns the answer for the agent, and a promise that resolves once it is recorded.
+ * Forwards a request, and records how it ends: at once, or once the body of its answer has ended.
+ *
  * @throws {ApiError} if the upstream gives no answer that can be passed on, or the gateway breaks the request's body off.
  */
-async function forwardAndRecord(
-  audited: AuditedRequest,
-  body: BodyToSend,
-  credential: Credential,
-): Promise<{ response: Response; recorded: Promise<void> }> {
-  const { context, resolved } = audited;
+async function forwardAndRecord(audited: AuditedRequest, body: BodyToSend, credential: Credential): Promise<Response> {
+  const { context, resolved, record } = audited;
   const { bodyTimeoutMs, issuer } = context.config;
-  const caller = watch(audited, body);
-  const outcome = await forward(context.request, body, resolved, credential, { caller, bodyTimeoutMs, issuer }).catch(
-    (cause: unknown) => {
-      if (cause instanceof ApiError) recordFailure(audited, `broken off, ${cause.code}`);
-      throw cause;
-    },
-  );
+  const options = { caller: watch(audited, body), bodyTimeoutMs, issuer, meter: record.meter };
+  const outcome = await forward(context.request, body, resolved, credential, options).catch((cause: unknown) => {
+    if (cause instanceof ApiError) record.explain(`broken off, ${cause.code}`);
+    throw cause;
+  });
   if ("failure" in outcome) {
-    recordUpstreamFailure(audited, outcome);
+    record.upstreamFailed(outcome);
     throw upstreamFailed(resolved.service, outcome);
   }
   const { response, upstreamStatus, done } = outcome;
-  const recorded = recordAnswer(audited, upstreamStatus);
-  if (done) context.waitUntil(done.then((end) => end && recordEarlyEnd(audited, upstreamStatus, end)));
-  return { response, recorded };
+  const { status } = response;
+  context.waitUntil((done ?? Promise.resolve(undefined)).then((end) => record.answer(status, upstreamStatus, end)));
+  return response;
 }
 
 /** Checks repeatedly whether the sender of a streamed body is still authorized. */
-function watch({ context, caller, resolved }: AuditedRequest, { body, content }: BodyToSend): CallerWatch {
-  const { standingTtl, catalogue } = context.config;
+function watch(audited: AuditedRequest, body: BodyToSend): CallerWatch {
+  const { context, caller } = audited;
   return watchCaller({
     checkedAt: context.now,
-    maxAge: standingTtl * 1000,
+    maxAge: context.config.standingTtl * 1000,
     async check(isUpload) {
       const present = atPresent(context);
       // The token has to be valid when an upload ends. An answer that already flows to the agent may end after the token does.
       const again = isUpload ? await authenticate(present, 0) : await callerWith(caller.claims, present, 0);
-      const audited = { context: present, caller: again, resolved };
-      // No limit holds for a body that is streamed: its sender had the permission without limits when it began.
-      checkLimits(audited, checkPermissions(audited), { content });
-      // The keys of a streamed body were not looked at, because its sender had the service's wildcard.
-      const [key] = body instanceof ReadableStream ? widerKeys(resolved.service, again, catalogue, present.now) : [];
-      if (key !== undefined) throw denied(audited, [serviceWildcard(resolved.service.name)], key);
+      judgeAgain({ ...audited, context: present, caller: again }, body);
     },
   });
 }

@@ -227,6 +227,10 @@ export const ERRORS = {
     text: "The audit log takes no records now, and what cannot be recorded is not done.",
   },
   archive_unavailable: { status: 503, text: "The archive of the audit log cannot be read now." },
+  audit_unavailable: {
+    status: 503,
+    text: "The audit log takes no records now, and `AUDIT_ON_FAILURE` is `refuse_writes`.",
+  },
   database_unavailable: { status: 503, text: "The database does not answer, or has no room." },
   limit_unknown: { status: 503, text: "Whether a rate limit is reached cannot be found out now." },
   standing_unknown: { status: 503, text: "Whether the token is still valid cannot be found out now." },
@@ -318,6 +322,9 @@ export const tokenRevoked = (): ApiError =>
 /** 401 or 403 for a caller that lost its authority while its request was handled. */
 export function authorityLost(loss: AuthorityLoss): ApiError {
   if (loss.reason === "token_revoked") return tokenRevoked();
+  if (loss.reason === "grants_changed") {
+    return unavailable("standing_unknown", "The agent's permissions are being changed. Send the request again.");
+  }
   if (loss.reason === "key_refused")
     return reauthenticationRequired("The `api_key` in the body is not one of this agent.");
   const { required, granted } = loss;

@@ -7,6 +7,7 @@ import { upstreamUrl, type ResolvedRequest } from "../../policy/resolve.ts";
 import { contentCoding } from "../../policy/content-coding.ts";
 import { contentLength, toldHeaders } from "../../policy/request-headers.ts";
 import { linkRewriter } from "./links.ts";
+import type { Meter } from "./meter.ts";
 import { maxDecodedLength, streamBody, bufferBody, type BodyEnd } from "./stream-body.ts";
 import { setResponseHeaders } from "./response-headers.ts";
 import { containsSecret } from "./secret-leak.ts";
@@ -49,6 +50,7 @@ const MAX_BUFFERED_BYTES = 64 * 1024;
  * @param body the body to forward, with the type by which it was checked.
  * @param caller checked again while a body is streamed.
  * @param bodyTimeoutMs how long the sender may take for a streamed body, in milliseconds.
+ * @param meter counts the bytes of both bodies.
  * @param issuer the gateway's public origin, or null if it is not configured.
  * @throws {ApiError} if the gateway breaks the request's body off: 408 for a slow sender, or the caller's refusal.
  */
@@ -57,7 +59,12 @@ export async function forward(
   { body, contentType }: BodyToSend,
   resolved: ResolvedRequest,
   credential: Credential,
-  { caller, bodyTimeoutMs, issuer }: { caller: CallerWatch; bodyTimeoutMs: number; issuer: string | null },
+  {
+    caller,
+    bodyTimeoutMs,
+    issuer,
+    meter,
+  }: { caller: CallerWatch; bodyTimeoutMs: number; issuer: string | null; meter: Meter },
 ): Promise<Forwarded | UpstreamFailure> {
   const { timeoutMs, idleTimeoutMs: idleMs } = resolved.service;
   const url = upstreamUrl(resolved, credential.origin);
@@ -67,7 +74,7 @@ export async function forward(
 
   const upload =
     body instanceof ReadableStream
-      ? startUpload(body, contentLength(request.headers), caller, { idleMs, totalMs: bodyTimeoutMs })
+      ? startUpload(body, contentLength(request.headers), caller, { idleMs, totalMs: bodyTimeoutMs }, undefined, meter)
       : undefined;
   // A slow sender gets its own error before the upstream's time limit ends.
   const clock = answerClock({ timeoutMs, idleMs }, upload?.sent, bodyTimeoutMs + idleMs);
@@ -86,7 +93,15 @@ export async function forward(
   }
   if (!answer) return { failure: "timeout" };
   clock.headArrived();
-  const passedOn = await passOn(request, answer, { url, resolved, credential, caller, issuer, late: clock.late });
+  const passedOn = await passOn(request, answer, {
+    url,
+    resolved,
+    credential,
+    caller,
+    issuer,
+    meter,
+    late: clock.late,
+  });
   clock.stop();
   return passedOn;
 }
@@ -97,6 +112,7 @@ interface PassOptions {
   readonly credential: Credential;
   readonly caller: CallerWatch;
   readonly issuer: string | null;
+  readonly meter: Meter;
   /** Resolves when a body that is read whole is late. */
   readonly late: AnswerClock["late"];
 }
@@ -105,7 +121,7 @@ interface PassOptions {
 async function passOn(
   request: Request,
   answer: Response,
-  { url, resolved, credential, caller, issuer, late }: PassOptions,
+  { url, resolved, credential, caller, issuer, meter, late }: PassOptions,
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = resolved;
   // 101 without an Upgrade header in the request, or what is no status of HTTP (RFC 9110 §15) and no response could have.
@@ -159,7 +175,9 @@ async function passOn(
   const length = coding === "none" || !received.has("content-encoding") ? contentLength(received) : undefined;
   if (isRead && length !== undefined && length <= MAX_BUFFERED_BYTES) {
     const whole = await bufferBody(answer, { secretEncodings, links }, late);
-    return "failure" in whole ? { ...whole, upstreamStatus: status } : { response: rewritten(whole.body), ...ended };
+    if ("failure" in whole) return { ...whole, upstreamStatus: status };
+    meter.bytesOut = whole.body.byteLength;
+    return { response: rewritten(whole.body), ...ended };
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
   const decoded = coding === "gzip" ? answer.body.pipeThrough(new DecompressionStream("gzip")) : answer.body;
@@ -171,6 +189,7 @@ async function passOn(
     maxLength: coding === "none" ? Infinity : maxDecodedLength(received),
     watch: caller.start,
     idleMs: service.idleTimeoutMs,
+    meter,
   };
   const done = streamBody(decoded, writable, transforms, length);
   return { response: rewritten(readable), upstreamStatus: status, done };

@@ -1,6 +1,7 @@
 import { bodyTimer } from "../../http/body-timer.ts";
 import { contentLength } from "../../policy/request-headers.ts";
 import { joined, type LinkRewriter } from "./links.ts";
+import type { Meter } from "./meter.ts";
 import { containsSecret, secretScanner, type SecretEncodings } from "./secret-leak.ts";
 
 /** How a body ended: undefined if it is complete, or what broke it off. */
@@ -37,6 +38,8 @@ export interface BodyTransforms {
   readonly maxLength?: number;
   /** How long nothing may arrive, in milliseconds. By default there is no limit. */
   readonly idleMs?: number;
+  /** Counts the bytes that are passed on. */
+  readonly meter?: Pick<Meter, "bytesOut">;
 }
 
 /** A body with a Content-Encoding may be this long when it is decoded, in bytes, however short its encoded form is. */
@@ -78,7 +81,7 @@ export async function bufferBody(
   answer: Response,
   { secretEncodings, links }: BodyTransforms,
   late: Promise<undefined>,
-): Promise<{ body: BodyInit } | { failure: "credential_echo" | "broken_off" | "stalled"; cause?: unknown }> {
+): Promise<{ body: ArrayBufferView } | { failure: "credential_echo" | "broken_off" | "stalled"; cause?: unknown }> {
   let bytes: ArrayBuffer | undefined;
   try {
     bytes = await Promise.race([answer.arrayBuffer(), late]);
@@ -96,15 +99,22 @@ export async function bufferBody(
  * Copies the body within the runtime, without JavaScript. The runtime neither says which of the two connections failed nor whether bytes
  * arrive, so the idle limit does not hold here.
  */
-const piped = (
+async function piped(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
   signal: AbortSignal,
-): Promise<BodyEnd> =>
-  body.pipeTo(writable, { signal }).then(
-    () => undefined,
-    () => "interrupted",
-  );
+  { meter, length }: { meter: Pick<Meter, "bytesOut"> | undefined; length: number },
+): Promise<BodyEnd> {
+  // How many bytes of a body have passed is known only if all of it has, and its length was declared.
+  if (meter) meter.bytesOut = null;
+  try {
+    await body.pipeTo(writable, { signal });
+  } catch {
+    return "interrupted";
+  }
+  if (meter && length > 0) meter.bytesOut = length;
+  return undefined;
+}
 
 /**
  * Passes an upstream's body on to the agent. Never rejects. If the body breaks off, the agent's response breaks off too.
@@ -130,11 +140,11 @@ export async function streamBody(
 async function copyBody(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream<Uint8Array>,
-  { secretEncodings, links, searched = Infinity, maxLength = Infinity, idleMs = Infinity }: BodyTransforms,
+  { secretEncodings, links, searched = Infinity, maxLength = Infinity, idleMs = Infinity, meter }: BodyTransforms,
   length: number,
   signal: AbortSignal,
 ): Promise<BodyEnd> {
-  if (secretEncodings.length === 0 && !links) return piped(body, writable, signal);
+  if (secretEncodings.length === 0 && !links) return piped(body, writable, signal, { meter, length });
   const reader = body.getReader({ mode: "byob" });
   const writer = writable.getWriter();
   const cut = (): void => {
@@ -151,6 +161,7 @@ async function copyBody(
       fault = "agent_closed";
       throw cause;
     }
+    if (meter) meter.bytesOut = (meter.bytesOut ?? 0) + part.length;
   };
   /** Returns the part at the beginning in which no secret begins. The search sees what the agent gets: links are rewritten before it. */
   const searchedPart = (bytes: Uint8Array): Uint8Array => {
@@ -204,7 +215,7 @@ async function copyBody(
         writer.releaseLock();
         signal.removeEventListener("abort", cut);
         timer?.stop();
-        return await piped(body, writable, signal);
+        return await piped(body, writable, signal, { meter, length });
       }
       if (value.byteLength === chunkLength && chunkLength < MAX_CHUNK_BYTES) chunkLength *= 2;
     }

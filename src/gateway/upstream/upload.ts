@@ -1,6 +1,7 @@
 import { bodyTimer, type BodyLimits, type StartTimer } from "../../http/body-timer.ts";
 import { ApiError } from "../../http/errors.ts";
 import type { CallerWatch } from "../caller-watch.ts";
+import type { Meter } from "./meter.ts";
 
 /** How many bytes are read at once. Two such buffers are in use: the chunk that is kept back, and the one that is being read. */
 const CHUNK_BYTES = 64 * 1024;
@@ -21,6 +22,7 @@ export interface Upload {
  * been checked again. Otherwise the upstream gets an incomplete body, which no server accepts as a request.
  *
  * @param length the declared Content-Length in bytes, undefined if there is none.
+ * @param meter counts the bytes that arrive.
  */
 export function startUpload(
   body: ReadableStream<Uint8Array>,
@@ -28,6 +30,7 @@ export function startUpload(
   caller: CallerWatch,
   limits: BodyLimits,
   start?: StartTimer,
+  meter: Pick<Meter, "bytesIn"> = { bytesIn: 0 },
 ): Upload {
   const { readable, writable } = transformStreamOf(length);
   const reader = body.getReader({ mode: "byob" });
@@ -75,6 +78,7 @@ export function startUpload(
       // An aborted body seems to end here.
       if (refusal) throw refusal;
       if (done) break;
+      meter.bytesIn = (meter.bytesIn ?? 0) + value.byteLength;
       if (last) await write(last);
       spare = (last?.buffer as ArrayBuffer | undefined) ?? new ArrayBuffer(CHUNK_BYTES);
       last = value;

@@ -1,0 +1,69 @@
+import type { Registrar } from "../agents/register.ts";
+import { sendRecords } from "../audit/message.ts";
+import { countRefusal } from "../audit/refusals.ts";
+import { toApiError } from "../http/error-response.ts";
+import { ApiError } from "../http/errors.ts";
+import type { RequestContext } from "../http/request-context.ts";
+import { newEntry } from "../outbox/record.ts";
+import { signedClaimsOf, type Caller } from "./authenticate.ts";
+import { clientNetwork } from "./client-network.ts";
+import { originOf } from "./origin.ts";
+
+/** The statuses of refusals that are recorded of an agent that was admitted. Its own limit bounds how many there are. */
+const RECORDED_STATUSES: ReadonlySet<number> = new Set([401, 403, 404, 409, 429]);
+
+/** The longest path that a record of a refusal quotes, in characters. */
+const MAX_PATH_LENGTH = 512;
+
+const recorded = new WeakSet<ApiError>();
+
+/** Marks the error of a refusal that is in the audit log already, and returns it. */
+export function markRecorded<Refusal extends ApiError>(error: Refusal): Refusal {
+  recorded.add(error);
+  return error;
+}
+
+/**
+ * Records that a request was refused: of an agent that was admitted as one record, of everybody else as a count for each minute. These may be
+ * refused as often as they like: who has no token of ours is counted by the network of the address; a token that we signed, but that
+ * is revoked or over its limit, by its session.
+ *
+ * @param caller undefined if the request was refused before its sender was admitted.
+ */
+export function recordRefusal(context: RequestContext, error: unknown, caller: Caller | Registrar | undefined): void {
+  const refusal = toApiError(error);
+  if (refusal.status >= 500 || (error instanceof ApiError && recorded.has(error))) return;
+  const { request, env, now, waitUntil, ipAddress } = context;
+  const { status, code } = refusal;
+  // A malformed Host header makes a URL that cannot be parsed.
+  const path = (URL.parse(request.url)?.pathname ?? "").slice(0, MAX_PATH_LENGTH);
+  const { method } = request;
+  const agentId = agentIdOf(caller);
+  if (agentId !== undefined) {
+    if (!RECORDED_STATUSES.has(status)) return;
+    const required = refusal.fields.extra?.required;
+    const permission = typeof required === "string" ? required : null;
+    const about = { agentId, outcome: "denied", method, path, status, permission } as const;
+    const message = permission === null ? code : null;
+    const entry = newEntry("request.refused", now, originOf({ ...context, caller }), { ...about, message });
+    waitUntil(sendRecords(env, [{ entry }]));
+    return;
+  }
+  const claims = signedClaimsOf(request);
+  const origin = originOf({ ...context, caller });
+  if (!claims) {
+    countRefusal(context, { subject: clientNetwork(ipAddress), code, status, method, path, origin });
+    return;
+  }
+  const { sub, basis } = claims;
+  const { sessionId = null, keyId = null } = basis;
+  const sender = { actor: { type: "agent", id: sub, name: null }, sessionId, keyId } as const;
+  const subject = sessionId ?? keyId ?? sub;
+  countRefusal(context, { subject, code, status, method, path, agentId: sub, origin: { ...origin, ...sender } });
+}
+
+function agentIdOf(caller: Caller | Registrar | undefined): string | undefined {
+  if (!caller) return undefined;
+  if ("agent" in caller) return caller.agent.id;
+  return caller.kind === "agent" ? caller.authority.agentId : undefined;
+}
