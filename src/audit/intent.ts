@@ -4,11 +4,24 @@ import type { AuditEntry } from "../outbox/record.ts";
 import { insertIntentUnlessFull } from "./store/state.ts";
 
 /**
- * Records the intent of a write before it is sent, on the condition that its sender still has its authority. One D1 round trip.
+ * The statement that records the intent of a write before it is sent. It belongs into the batch that the write depends on.
  *
  * @param readyAt milliseconds: when the intent is recorded with an unknown outcome if its end has not come.
- * @returns whether it was recorded. If it was not, the outbox of the audit log is full, and `AUDIT_ON_FAILURE` says whether the write is
- *   sent all the same.
+ */
+export const insertIntent = (db: D1Database, entry: AuditEntry, readyAt: number): D1PreparedStatement =>
+  insertIntentUnlessFull(db, entry, readyAt);
+
+/**
+ * Whether {@link insertIntent} has recorded the intent. If it has not, the outbox of the audit log is full, and `AUDIT_ON_FAILURE` says
+ * whether the write is sent all the same.
+ */
+export const isIntentRecorded = (result: D1Result): boolean => result.results.length === 1;
+
+/**
+ * Records the intent of a write before it is sent, on the condition that its sender still has its authority. One D1 round trip.
+ *
+ * @param readyAt as for {@link insertIntent}.
+ * @returns as {@link isIntentRecorded}.
  * @throws {AuthorityLostError}
  */
 export async function recordIntent(
@@ -17,6 +30,6 @@ export async function recordIntent(
   intent: AuditEntry,
   readyAt: number,
 ): Promise<boolean> {
-  const [inserted] = await batchAsCaller(db, authority, [insertIntentUnlessFull(db, intent, readyAt)]);
-  return inserted!.results.length === 1;
+  const [inserted] = await batchAsCaller(db, authority, [insertIntent(db, intent, readyAt)]);
+  return isIntentRecorded(inserted!);
 }

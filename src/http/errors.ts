@@ -227,10 +227,6 @@ export const ERRORS = {
     text: "The audit log takes no records now, and what cannot be recorded is not done.",
   },
   archive_unavailable: { status: 503, text: "The archive of the audit log cannot be read now." },
-  audit_unavailable: {
-    status: 503,
-    text: "The audit log takes no records now, and `AUDIT_ON_FAILURE` is `refuse_writes`.",
-  },
   database_unavailable: { status: 503, text: "The database does not answer, or has no room." },
   limit_unknown: { status: 503, text: "Whether a rate limit is reached cannot be found out now." },
   standing_unknown: { status: 503, text: "Whether the token is still valid cannot be found out now." },
