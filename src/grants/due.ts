@@ -46,7 +46,8 @@ function advance(grant: Grant, { id, readAt }: DueAgent, send: (event: Event) =>
       }
       return again({ ...grant, isAnnounced: true });
     case "sweep":
-      return again({ ...grant, isSwept: true });
+      // That it has ended is all that still counts.
+      return again({ ...grant, where: null, isSwept: true });
     case "delete":
       return [];
   }

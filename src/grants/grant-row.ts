@@ -105,7 +105,8 @@ export function setPermissionList({ fresh }: PermissionList, creator: Sql): { se
 
 /**
  * SQL of an update that sets grants. Of those that the agent has, one with the same permission, limits and end stays as it is, with its
- * id. Those that have ended stay for as long as they are kept, so that no list of permissions grants them for ever.
+ * id. Those that have ended stay for as long as they are kept, without their limits, which nobody needs any more, so that no list of
+ * permissions grants them for ever.
  *
  * @param grants all that the agent is to have, each as a new one. None has ended, and no two are equal.
  * @returns `set`, and `differs`: that the agent has something else now.
@@ -118,7 +119,7 @@ export function setGrantList(grants: readonly Grant[], creator: Sql): { set: Sql
   return {
     set: sql`grants = (SELECT json_group_array(json(granted)) FROM (
           SELECT coalesce(${kept}, json_set(n.value, '$.created_by', json(${creator}))) AS granted FROM ${fresh}
-          UNION ALL SELECT * FROM (SELECT g.value FROM ${GRANTS} WHERE ${HAS_ENDED}
+          UNION ALL SELECT * FROM (SELECT json_remove(g.value, '$.where') FROM ${GRANTS} WHERE ${HAS_ENDED}
             ORDER BY g.value ->> 'expires_at' DESC LIMIT ${integer(MAX_ENDED_GRANTS)}))),
         permissions = ${JSON.stringify(unlimitedPermissions(grants))},
         grants_due_at = iif(EXISTS (SELECT 1 FROM ${GRANTS} WHERE ${HAS_ENDED}) OR ${grants.some(({ expiresAt }) => expiresAt !== null) ? sql`1` : sql`0`},

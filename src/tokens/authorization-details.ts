@@ -35,6 +35,9 @@ const MIN_GRANT_LIFE_MS = 300_000;
 /** The claims of {@link TokenGrants} may take this many characters of JSON: a token, of which they are base64url, has to fit into a header. */
 const MAX_CLAIM_LENGTH = 5400;
 
+/** Of the longest permissions, 98 characters each, this many fit. */
+const MAX_PLAIN_PERMISSIONS = 50;
+
 /**
  * Returns what a token of an agent gives: what its grants give now, narrowed to a scope.
  *
@@ -64,15 +67,16 @@ export function tokenGrantsOf(
 
   // Too long. Grants with limits, and wildcards of many actions, are named by their ids.
   const isPlain = (grant: Grant) => isUnlimited(grant) && grant.actions === null;
-  const plain = narrow(expandGrants(lasting.filter(isPlain)), scope, catalogue);
+  const plain = unique(expandWildcards(narrow(expandGrants(lasting.filter(isPlain)), scope, catalogue), catalogue));
   const named = lasting.filter(
     (grant) => !isPlain(grant) && narrow(expandGrants([grant]), scope, catalogue).length > 0,
   );
   const reference = { ids: named.map(({ id }) => id), within: scope };
-  const short: TokenGrants = { scope: unique(plain), details: [], reference };
+  const short: TokenGrants = { scope: plain, details: [], reference };
   if (claimLength(short) <= MAX_CLAIM_LENGTH) return { ...short, endsAt: ends(named) };
   // Fifty permissions of the longest names, and a scope of as many others: what does not fit is not in the token.
-  return { scope: unique(plain), details: [], reference: null, endsAt: null };
+  const fitting = plain.slice(0, MAX_PLAIN_PERMISSIONS);
+  return { scope: fitting, details: [], reference: null, endsAt: null };
 }
 
 /** Grants as far as they are within a scope, with their limits. Either side may be the wider one. */

@@ -473,6 +473,52 @@ describe("a token of an agent with limits", () => {
   });
 });
 
+describe("narrowing at the same time as use", () => {
+  const write = (token: string, repo: string) =>
+    self.call(`/proxy/github/repos/octo/${repo}/issues`, { method: "POST", token, json: { title: "A title" } });
+
+  it("holds for every token, whether it was issued before, meanwhile or after", async () => {
+    const agent = await self.agent(["github:issues:write"]);
+    const narrowed = [{ permission: "github:issues:write", where: { "path.repo": "a" } }];
+    const attempts = [
+      verify(agent),
+      refresh(agent.refreshToken),
+      put(agent.id, narrowed),
+      verify(agent),
+      verify(agent),
+    ];
+    const answers = await Promise.all(attempts);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
+    const tokens = answers.flatMap(({ body }): string[] => body.token?.access_token ?? []);
+    for (const token of [agent.token, ...tokens]) {
+      expect((await write(token, "b")).body.code).toBe("constraint_violated");
+      expect((await write(token, "a")).status).toBe(200);
+    }
+    // What is wider again needs a new token, if the token has the limits.
+    const { access_token: limited } = (await verify(agent)).body.token;
+    await put(agent.id, [{ permission: "github:issues:write" }]);
+    expect((await write(agent.token, "b")).status).toBe(200);
+    expect((await write(limited, "b")).body.code).toBe("constraint_violated");
+  });
+
+  it("is not undone by a token that names its grants: a grant with other limits has another id", async () => {
+    const agent = await self.agent();
+    const where = (n: number) => ({ "path.owner": "octo", "path.repo": { in: [`repository-${n}`, `another-${n}`] } });
+    const many = Array.from({ length: 50 }, (_, n) => ({ permission: "github:issues:write", where: where(n) }));
+    await put(agent.id, many);
+    const { access_token } = (await verify(agent)).body.token;
+    expect(claimsOf(access_token).details).toMatchObject([{ type: "agentauth_grant_reference" }]);
+    expect((await write(access_token, "another-7")).status).toBe(200);
+    expect((await write(access_token, "another-50")).body.code).toBe("constraint_violated");
+    await put(agent.id, [...many.slice(8), { permission: "github:issues:write", where: { "path.owner": "octo" } }]);
+    expect((await write(access_token, "another-8")).status).toBe(200);
+    // The new grant is wider, and the token does not have it.
+    for (const repo of ["another-7", "anything"]) {
+      expect((await write(access_token, repo)).body.code).toBe("constraint_violated");
+    }
+  });
+});
+
 describe("the job of ends", () => {
   const job = () => announceAndSweepGrants(self.env.DB, Date.now(), 500);
   const rowOf = (id: string) =>
