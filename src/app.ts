@@ -26,6 +26,9 @@ import { metadataRoutes } from "./oauth/metadata.ts";
 import { introspectionRoutes } from "./oauth/introspection.ts";
 import { revocationRoutes } from "./oauth/revocation.ts";
 import { tokenEndpointRoutes } from "./oauth/token.ts";
+import { passkeyRoutes } from "./api/passkeys.ts";
+import { peopleRoutes } from "./api/people.ts";
+import { signInRoutes } from "./api/sign-in.ts";
 import { permissionRoutes } from "./api/permissions.ts";
 import { tokenRoutes } from "./api/tokens.ts";
 import { webhookDeliveryRoutes } from "./api/webhook-deliveries.ts";
@@ -52,6 +55,9 @@ export const ROUTES: readonly Route[] = [
   ...revocationRoutes,
   ...permissionRoutes,
   ...explainRoutes,
+  ...peopleRoutes,
+  ...passkeyRoutes,
+  ...signInRoutes,
   ...healthRoutes,
   ...healthDetailsRoutes,
 ];

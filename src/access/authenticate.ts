@@ -1,4 +1,4 @@
-import type { Authority } from "../authority/authority.ts";
+import type { AgentAuthority } from "../authority/authority.ts";
 import type { Agent } from "../agents/agent.ts";
 import type { Registrar } from "../agents/register.ts";
 import type { Config } from "../config/config.ts";
@@ -21,6 +21,8 @@ import { isInNetworks } from "../validation/ip-address.ts";
 
 /** An active agent that sent a valid access token. */
 export interface Caller {
+  readonly kind: "agent";
+  readonly id: string;
   readonly agent: Agent;
   readonly claims: AccessClaims;
   /**
@@ -33,6 +35,8 @@ export interface Caller {
   /** All that the agent has, with its limits. Those that have ended are among them: see `hasEnded`. */
   readonly agentGrants: readonly GrantLimits[];
   readonly isAdmin: boolean;
+  /** Whether it may read what is everybody's. */
+  readonly seesAll: boolean;
 }
 
 type AuthenticationContext = Pick<
@@ -171,7 +175,7 @@ export async function callerWith(
 }
 
 /** The authority with which a caller writes. @param required the permissions of the agent that the request needs. */
-export const authorityOf = ({ claims }: Caller, required: readonly string[]): Authority => ({
+export const authorityOf = ({ claims }: Caller, required: readonly string[]): AgentAuthority => ({
   agentId: claims.sub,
   basis: claims.basis,
   version: claims.ver,
@@ -186,7 +190,18 @@ export function toCaller(agent: Agent, claims: AccessClaims, config: Config): Ca
   const agentGrants = expandGrants(agent.grants);
   const tokenGrants = grantsOfToken(claims, agent.grants, catalogue);
   const permissions = intersectPermissions(wholeOf(tokenGrants), wholeOf(agentGrants), catalogue);
-  const caller = { agent, claims, permissions, tokenGrants, agentGrants, isAdmin: permissions.has(ADMIN) };
+  const isAdmin = permissions.has(ADMIN);
+  const caller: Caller = {
+    kind: "agent",
+    id: agent.id,
+    agent,
+    claims,
+    permissions,
+    tokenGrants,
+    agentGrants,
+    isAdmin,
+    seesAll: isAdmin,
+  };
   callerCache.set(claims, { agent, caller });
   return caller;
 }
@@ -194,6 +209,26 @@ export function toCaller(agent: Agent, claims: AccessClaims, config: Config): Ca
 /** The permissions that are given without a limit and without an end. */
 const wholeOf = (grants: readonly GrantLimits[]): string[] =>
   grants.filter(isUnlimited).map(({ permission }) => permission);
+
+/** Whether this is the bootstrap token. Takes the same time for every other token. */
+export const isBootstrapToken = async (
+  { adminBootstrapToken, pepper }: Pick<Config, "adminBootstrapToken" | "pepper">,
+  token: string | undefined,
+): Promise<boolean> =>
+  token !== undefined && adminBootstrapToken !== null && (await equalSecrets(pepper, token, adminBootstrapToken));
+
+/**
+ * Requires the bootstrap token.
+ *
+ * @throws {ApiError} 401 for anything else.
+ */
+export async function requireBootstrapToken({ request, config }: AuthenticationContext): Promise<void> {
+  if (!request.headers.has("authorization")) {
+    throw unauthorized("missing_token", "Send the bootstrap token as Authorization: Bearer <ADMIN_BOOTSTRAP_TOKEN>.");
+  }
+  if (await isBootstrapToken(config, bearerToken(request))) return;
+  throw unauthorized("invalid_token", "This needs the bootstrap token, ADMIN_BOOTSTRAP_TOKEN of the deployment.");
+}
 
 /**
  * Returns who registers an agent: a stranger, an agent, or the holder of the bootstrap token.
@@ -203,10 +238,8 @@ const wholeOf = (grants: readonly GrantLimits[]): string[] =>
 export async function authenticateRegistrar(context: AuthenticationContext): Promise<Registrar> {
   const { request, config } = context;
   if (!request.headers.has("authorization")) return { kind: "stranger" };
-  const token = bearerToken(request);
-  const { adminBootstrapToken, pepper } = config;
-  if (token && adminBootstrapToken && (await equalSecrets(pepper, token, adminBootstrapToken))) {
-    return { kind: "bootstrap" };
+  if (await isBootstrapToken(config, bearerToken(request))) {
+    return { kind: "bootstrap", authority: { lasts: config.keepsBootstrap } };
   }
   const caller = await admit(context, 0);
   // A registrar can grant no more than it has at the time when the grant is written.

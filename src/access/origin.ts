@@ -3,10 +3,11 @@ import type { RequestContext } from "../http/request-context.ts";
 import type { RecordOrigin } from "../outbox/record.ts";
 import type { AccessClaims } from "../tokens/access-token.ts";
 import type { Caller } from "./authenticate.ts";
+import type { PersonCaller } from "./person.ts";
 
 /** A request, and who sends it as far as that is known. */
 interface OriginatedCall extends Pick<RequestContext, "ipAddress" | "requestId"> {
-  readonly caller?: Caller | Registrar | undefined;
+  readonly caller?: Caller | PersonCaller | Registrar | undefined;
 }
 
 /** What each record that a request causes says of the request: who sends it, with which key and session, and from where. */
@@ -16,18 +17,26 @@ export function originOf({ caller, ipAddress, requestId }: OriginatedCall): Reco
 
 type Sender = Pick<RecordOrigin, "actor" | "keyId" | "sessionId">;
 
-function senderOf(caller: Caller | Registrar | undefined): Sender {
+function senderOf(caller: Caller | PersonCaller | Registrar | undefined): Sender {
   if (!caller) return STRANGER;
   if ("agent" in caller) return agentSender(caller.agent, caller.claims);
+  if ("person" in caller) return { ...personSender(caller), sessionId: caller.session.id };
   switch (caller.kind) {
     case "stranger":
       return STRANGER;
     case "bootstrap":
       return { actor: { type: "bootstrap", id: null, name: null }, keyId: null, sessionId: null };
+    case "person":
+      return { ...personSender(caller), sessionId: caller.authority.sessionId };
     case "agent":
       return agentSender({ id: caller.authority.agentId, name: caller.name }, caller.authority);
   }
 }
+
+const personSender = ({ id, name }: { readonly id: string; readonly name: string }) => ({
+  actor: { type: "person" as const, id, name },
+  keyId: null,
+});
 
 const STRANGER: Sender = { actor: null, keyId: null, sessionId: null };
 

@@ -84,6 +84,28 @@ export function rememberAgentOf(claims: AccessClaims, agent: LimitedAgent, now: 
 
 const limitedPartOf = ({ id, tier, rateLimit }: LimitedAgent): LimitedAgent => ({ id, tier, rateLimit });
 
+/** Requests in each period of one session of a person. */
+const PERSON_LIMIT = 1000;
+
+/**
+ * Counts one request of a person's session, before the database is asked: against the session, and against its sender's address if
+ * this isolate has not found the session before.
+ *
+ * @param hash of the session's token.
+ * @throws {ApiError} 429, or 503 `limit_unknown`.
+ */
+export async function limitPersonSession(
+  env: Env,
+  hash: string,
+  { ipAddress, isKnown }: { ipAddress: string; isKnown: boolean },
+): Promise<void> {
+  if (!isKnown) {
+    const key = `person:${clientNetwork(ipAddress)}`;
+    await charge({ binding: env.RATE_ADDRESS, key, limit: ADDRESS_LIMIT, whose: "address" });
+  }
+  await charge({ binding: env.RATE_ENTERPRISE, key: `person:${hash}`, limit: PERSON_LIMIT, whose: "session" });
+}
+
 /** Counts one request of an IPv4 address or an IPv6 /64, on routes that anyone may call. @throws {ApiError} 429 */
 export const limitAddress = (env: Env, ipAddress: string): Promise<void> =>
   charge({ binding: env.RATE_ADDRESS, key: clientNetwork(ipAddress), limit: ADDRESS_LIMIT, whose: "address" });

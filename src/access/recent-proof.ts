@@ -2,34 +2,46 @@ import { apiKeyHashes } from "../agents/api-key.ts";
 import type { Authority } from "../authority/authority.ts";
 import { reauthenticationRequired } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
+import { requireAssertion } from "./assertion.ts";
 import type { Caller } from "./authenticate.ts";
+import type { PersonCaller } from "./person.ts";
 
-/** How old a proof by API key may be for what outlives a stolen access token, in seconds. */
+/** How old a proof may be for what outlives a stolen access token or a stolen session, in seconds. */
 const RECENT_PROOF_SECONDS = 300;
 
-/** A call of an authenticated agent. */
-interface ProvenCall extends Pick<RequestContext, "config" | "now"> {
-  readonly caller: Caller;
+/** A call of an agent, or of a person who is signed in. */
+interface ProvenCall extends Pick<RequestContext, "request" | "env" | "config" | "now"> {
+  readonly caller: Caller | PersonCaller;
   readonly authority: Authority;
+  readonly body?: unknown;
 }
 
 /**
- * Whether the caller's token goes back to a proof by API key of the last {@link RECENT_PROOF_SECONDS} (`auth_time`). A refresh is no
- * proof, and neither is a token of the former format, which does not say.
+ * Whether the caller proved who it is within the last {@link RECENT_PROOF_SECONDS}: an agent by API key (`auth_time` of its token), a
+ * person by signing in. A refresh is no proof, and neither is a token of the former format, which does not say.
  */
-export const hasRecentProof = ({ caller, now }: Pick<ProvenCall, "caller" | "now">): boolean =>
-  caller.claims.authTime !== undefined && Math.floor(now / 1000) - caller.claims.authTime <= RECENT_PROOF_SECONDS;
+export function hasRecentProof({ caller, now }: Pick<ProvenCall, "caller" | "now">): boolean {
+  const provenAt = caller.kind === "agent" ? caller.claims.authTime : Math.floor(caller.session.authTime / 1000);
+  return provenAt !== undefined && Math.floor(now / 1000) - provenAt <= RECENT_PROOF_SECONDS;
+}
 
 /**
- * Requires a recent proof by API key: whoever has stolen an access token may not make a key that outlives it, nor destroy what its owner
- * has.
+ * Requires a recent proof: whoever has stolen an access token, or a session, may not make a key that outlives it, nor destroy what its
+ * owner has.
  *
- * @param apiKey the caller's own key, if the request's body has one. It is checked in the batch that writes.
+ * @param apiKey an agent's own key, if the request's body has one. It is checked in the batch that writes. A person has none.
  * @returns the authority for `batchAsCaller`, which then throws `AuthorityLostError` for a key that is not the caller's.
- * @throws {ApiError} 403 `reauthentication_required` for an older proof and no key.
+ * @throws {ApiError} 403 `reauthentication_required` for an older proof and no key; a person then confirms the request with a passkey.
  */
 export async function requireRecentProof(call: ProvenCall, apiKey?: string | null): Promise<Authority> {
-  if (apiKey) return { ...call.authority, keyHashes: await apiKeyHashes(apiKey, call.config.peppers) };
-  if (hasRecentProof(call)) return call.authority;
+  const { caller, authority } = call;
+  if (caller.kind === "person") {
+    if (!hasRecentProof(call)) await requireAssertion({ ...call, caller });
+    return authority;
+  }
+  if (apiKey && authority.agentId !== undefined) {
+    return { ...authority, keyHashes: await apiKeyHashes(apiKey, call.config.peppers) };
+  }
+  if (hasRecentProof(call)) return authority;
   throw reauthenticationRequired("The access token goes back to an older proof.");
 }

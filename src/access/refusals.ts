@@ -7,6 +7,7 @@ import type { RequestContext } from "../http/request-context.ts";
 import { newEntry } from "../outbox/record.ts";
 import { signedClaimsOf, type Caller } from "./authenticate.ts";
 import { clientNetwork } from "./client-network.ts";
+import type { PersonCaller } from "./person.ts";
 import { originOf } from "./origin.ts";
 
 /** The statuses of refusals that are recorded of an agent that was admitted. Its own limit bounds how many there are. */
@@ -30,7 +31,7 @@ export function markRecorded<Refusal extends ApiError>(error: Refusal): Refusal 
  *
  * @param caller undefined if the request was refused before its sender was admitted.
  */
-export function recordRefusal(context: RequestContext, error: unknown, caller: Caller | Registrar | undefined): void {
+export function recordRefusal(context: RequestContext, error: unknown, caller: Caller | PersonCaller | Registrar | undefined): void {
   const refusal = toApiError(error);
   if (refusal.status >= 500 || (error instanceof ApiError && recorded.has(error))) return;
   const { request, env, now, waitUntil, ipAddress } = context;
@@ -62,7 +63,7 @@ export function recordRefusal(context: RequestContext, error: unknown, caller: C
   countRefusal(context, { subject, code, status, method, path, agentId: sub, origin: { ...origin, ...sender } });
 }
 
-function agentIdOf(caller: Caller | Registrar | undefined): string | undefined {
+function agentIdOf(caller: Caller | PersonCaller | Registrar | undefined): string | undefined {
   if (!caller) return undefined;
   if ("agent" in caller) return caller.agent.id;
   return caller.kind === "agent" ? caller.authority.agentId : undefined;

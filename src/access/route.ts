@@ -1,43 +1,103 @@
-import type { Authority } from "../authority/authority.ts";
+import type { AgentAuthority, Authority, PersonAuthority, Role } from "../authority/authority.ts";
 import type { Registrar } from "../agents/register.ts";
 import type { Form } from "../http/form.ts";
 import type * as http from "../http/route.ts";
 import type { Caller } from "./authenticate.ts";
+import type { PersonCaller } from "./person.ts";
 
 /**
- * Who may call a route.
+ * Who may call a route: agents with their access tokens, and people with their sessions. Which people, {@link rolesOf} says.
  *
  * - `none`: anyone.
  * - `client`: an OAuth client, which the handler authenticates by the request's form or its Authorization header.
- * - `registration`: anyone; an access token or the bootstrap token, if the request carries one, must be valid.
- * - `bearer`: any active agent.
+ * - `registration`: anyone; an access token, the bootstrap token or a session, if the request carries one, must be valid.
+ * - `bootstrap`: the holder of the bootstrap token.
+ * - `bearer`: any active agent, and no person.
+ * - `member`: any active agent, and any person; the handler shows what the caller may see.
  * - `self`: the agent that `{id}` names, or an admin.
  * - `admin`: an agent that holds `*:*:*`.
  * - `own`: any active agent; the handler responds 404 for what does not belong to the caller.
+ * - `person`: no agent, whatever it holds; any person.
+ * - `oneself`: no agent; the person that `{id}` names, or one of the roles.
+ * - `enrolling`: no agent; the person that `{id}` names, also in a session that a sign-in link opened.
+ * - `administrator`: no agent; a person with role admin.
  */
-export type Auth = "none" | "client" | "registration" | "bearer" | "self" | "admin" | "own";
+export type Auth =
+  | "none"
+  | "client"
+  | "registration"
+  | "bootstrap"
+  | "bearer"
+  | "member"
+  | "self"
+  | "admin"
+  | "own"
+  | "person"
+  | "oneself"
+  | "enrolling"
+  | "administrator";
 
-interface AgentAccess {
-  readonly caller: Caller;
+/** The roles of people that a route takes, unless it says otherwise. An auditor only reads, whatever stands here. */
+const ROLES_OF: Readonly<Record<Auth, readonly Role[]>> = {
+  none: [],
+  client: [],
+  registration: ["admin"],
+  bootstrap: [],
+  bearer: [],
+  member: ["admin", "owner", "auditor"],
+  self: ["admin", "owner", "auditor"],
+  admin: ["admin", "auditor"],
+  own: ["admin", "auditor"],
+  person: ["admin", "owner", "auditor"],
+  oneself: ["admin", "auditor"],
+  enrolling: [],
+  administrator: ["admin", "auditor"],
+};
+
+/** The roles of people that may call a route. Of owners, those whose agent `{id}` names. */
+export const rolesOf = ({ auth, roles }: Pick<Route, "auth" | "roles">): readonly Role[] =>
+  roles ?? ROLES_OF[auth] ?? [];
+
+/** What a handler knows about a caller that is an agent or a person. */
+interface CallerAccess {
+  readonly caller: Caller | PersonCaller;
   /** For `batchAsCaller`: everything that a handler writes for its caller is written on this condition. */
   readonly authority: Authority;
 }
 
-/** What a handler knows about its caller, by the route's `auth`. A registrar that is an agent carries its own authority. */
+interface PersonAccess {
+  readonly caller: PersonCaller;
+  readonly authority: PersonAuthority;
+}
+
+/** What a handler knows about its caller, by the route's `auth`. A registrar carries its own authority. */
 interface AccessByAuth {
   none: { readonly caller: undefined; readonly authority: undefined };
   client: { readonly caller: undefined; readonly authority: undefined; readonly form: Form };
-  registration: { readonly caller: Registrar; readonly authority: undefined };
-  bearer: AgentAccess;
-  self: AgentAccess;
-  admin: AgentAccess;
-  own: AgentAccess;
+  registration: {
+    readonly caller: Registrar;
+    readonly person: PersonCaller | undefined;
+    readonly authority: undefined;
+  };
+  bootstrap: { readonly caller: undefined; readonly authority: undefined };
+  bearer: { readonly caller: Caller; readonly authority: AgentAuthority };
+  member: CallerAccess;
+  self: CallerAccess;
+  admin: CallerAccess;
+  own: CallerAccess;
+  person: PersonAccess;
+  oneself: PersonAccess;
+  enrolling: PersonAccess;
+  administrator: PersonAccess;
 }
 
 /** What a handler of a route with this `auth` and path receives, whatever the route's body and query are. */
 export type Call<A extends Auth, Path extends string = "/"> = http.Call<AccessByAuth[A], Path, unknown, unknown>;
 
-export type Route = http.MountedRoute<Auth>;
+export type Route = http.MountedRoute<Auth> & {
+  /** The roles of people that may call it, where they are others than those of its `auth`. */
+  readonly roles?: readonly Role[];
+};
 
 /**
  * Declares a route. `auth` has no default: a route that does not say who may call it does not compile. Nor does a handler
@@ -49,6 +109,6 @@ export function route<
   Response extends http.Schema,
   Body extends http.Schema | undefined = undefined,
   Query extends http.Schema | undefined = undefined,
->(declared: http.RouteDeclaration<A, AccessByAuth[A], Path, Body, Query, Response>): Route {
+>(declared: http.RouteDeclaration<A, AccessByAuth[A], Path, Body, Query, Response> & Pick<Route, "roles">): Route {
   return declared;
 }

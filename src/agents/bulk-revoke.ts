@@ -1,4 +1,4 @@
-import type { Authority } from "../authority/authority.ts";
+import { actorId, type Authority } from "../authority/authority.ts";
 import { newEvent, type Event } from "../outbox/event.ts";
 import { nameOfActor, newEntry, type RecordOrigin } from "../outbox/record.ts";
 import type { AgentFilter } from "./page.ts";
@@ -29,7 +29,7 @@ export async function bulkRevoke(
   filter: AgentFilter,
   { by, origin, now, expected }: { by: Authority; origin: RecordOrigin; now: number; expected: number | undefined },
 ): Promise<BulkRevocation> {
-  const read = await readRevocable(db, filter, by.agentId, { looked: MAX_REVOCABLE, limit: MAX_REVOKED_AT_ONCE });
+  const read = await readRevocable(db, filter, by.agentId ?? "", { looked: MAX_REVOCABLE, limit: MAX_REVOKED_AT_ONCE });
   if (read.looked > MAX_REVOCABLE) return { result: "too_broad" };
   const { matched, ids } = read;
   if (expected === undefined) return { result: "counted", matched };
@@ -41,9 +41,9 @@ export async function bulkRevoke(
       agent_id: id,
       status: "revoked",
       updated_at: at,
-      updated_by: by.agentId,
+      updated_by: actorId(by),
     }),
-    newEvent("agent.revoked", id, now, { agent_id: id, revoked_at: at, revoked_by: by.agentId }),
+    newEvent("agent.revoked", id, now, { agent_id: id, revoked_at: at, revoked_by: actorId(by) }),
   ]);
   const record = newEntry("agent.status_updated", now, origin, {
     after: { status: "revoked" },

@@ -1,4 +1,4 @@
-import type { Authority } from "../authority/authority.ts";
+import { actorId, type Authority } from "../authority/authority.ts";
 import { toPermissionList, type LimitedGrant } from "../grants/grant-row.ts";
 import { newEvent } from "../outbox/event.ts";
 import { nameOfActor, newEntry, type Action, type AuditEntry, type RecordOrigin } from "../outbox/record.ts";
@@ -52,7 +52,7 @@ export async function setStatus(db: D1Database, change: AgentChange, status: Sta
   const events = [newEvent("agent.status_updated", id, now, { ...updateData(change), status })];
   if (status === "revoked") {
     const revoked_at = new Date(now).toISOString();
-    events.push(newEvent("agent.revoked", id, now, { agent_id: id, revoked_at, revoked_by: by.agentId }));
+    events.push(newEvent("agent.revoked", id, now, { agent_id: id, revoked_at, revoked_by: actorId(by) }));
   }
   const record = changeRecord(change, "agent.status_updated", {
     after: { status },
@@ -110,7 +110,7 @@ export async function setTier(db: D1Database, change: AgentChange, tier: Tier): 
  */
 export function removeAgent(db: D1Database, change: AgentChange): Promise<Removal> {
   const { id, by, now } = change;
-  const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: by.agentId };
+  const data = { agent_id: id, deleted_at: new Date(now).toISOString(), deleted_by: actorId(by) };
   const event = newEvent("agent.deleted", id, now, data);
   const record = changeRecord(change, "agent.deleted", { message: "deleted" });
   return deleteAgent(db, id, { by, event, record });
@@ -125,5 +125,5 @@ function toChangeResult({ changed, agent }: UpdatedAgent, isSet: boolean): Agent
 
 /** The data that every event of an update has. */
 function updateData({ id, by, now }: AgentChange) {
-  return { agent_id: id, updated_at: new Date(now).toISOString(), updated_by: by.agentId };
+  return { agent_id: id, updated_at: new Date(now).toISOString(), updated_by: actorId(by) };
 }

@@ -14,6 +14,8 @@ interface AgentDetails {
   readonly approvedBy: Actor | null;
   /** The permissions that its owner may grant it. */
   readonly grantable: readonly string[];
+  /** The person who owns it. Null: nobody. */
+  readonly ownerPersonId: string | null;
   /** Keys that have not expired. */
   readonly keyCount: number;
   /** Sessions that can still refresh. */
@@ -35,4 +37,6 @@ export interface Profile {
   /** As `parseNetwork` spells them. */
   readonly allowedIps?: readonly string[] | null | undefined;
   readonly grantable?: readonly string[] | undefined;
+  /** The id of a person. */
+  readonly ownerPersonId?: string | null | undefined;
 }

@@ -1,3 +1,4 @@
+import { actorId } from "../authority/authority.ts";
 import type { Peppers } from "../crypto/pepper.ts";
 import { newEvent } from "../outbox/event.ts";
 import { newApiKey, toStoredKey } from "./api-key.ts";
@@ -60,7 +61,7 @@ async function addKey(
     key_id: stored.id,
     label,
     created_at: new Date(now).toISOString(),
-    created_by: by.agentId,
+    created_by: actorId(by),
   });
   const record = changeRecord(change, "key.created", {
     message: `${"jwk" in stored ? "public" : "API"} key ${stored.id} ${"jwk" in stored ? "registered" : "created"}`,
@@ -84,7 +85,7 @@ export function deleteKey(db: D1Database, change: AgentChange, keyId: string): P
     agent_id: id,
     key_id: keyId,
     deleted_at: new Date(now).toISOString(),
-    deleted_by: by.agentId,
+    deleted_by: actorId(by),
   });
   const record = changeRecord(change, "key.deleted", { message: `API key ${keyId} deleted` });
   return deleteKeyOf(db, id, keyId, { by, event, record });

@@ -1,4 +1,4 @@
-import type { Authority } from "../authority/authority.ts";
+import type { AgentAuthority, Authority, BootstrapAuthority, PersonAuthority } from "../authority/authority.ts";
 import type { Config } from "../config/config.ts";
 import type { Peppers } from "../crypto/pepper.ts";
 import { randomBase62 } from "../crypto/random.ts";
@@ -20,13 +20,15 @@ export type Registrar =
   /** A caller without credentials. */
   | { readonly kind: "stranger" }
   /** The holder of `ADMIN_BOOTSTRAP_TOKEN`. */
-  | { readonly kind: "bootstrap" }
+  | { readonly kind: "bootstrap"; readonly authority: BootstrapAuthority }
   | {
       readonly kind: "agent";
       readonly name: string;
       readonly permissions: ReadonlySet<string>;
-      readonly authority: Authority;
-    };
+      readonly authority: AgentAuthority;
+    }
+  /** A person who administers the deployment. */
+  | { readonly kind: "person"; readonly id: string; readonly name: string; readonly authority: PersonAuthority };
 
 export type RegistrationDecision =
   | { readonly verdict: "accepted"; readonly status: "active" | "inactive" }
@@ -54,7 +56,11 @@ export function decideRegistration(
   return { verdict: "accepted", status: policy === "open" ? "active" : "inactive" };
 
   function isAdmin(who: Registrar): boolean {
-    return who.kind === "bootstrap" || (who.kind === "agent" && isGranted(who.permissions, ADMIN, catalogue));
+    return (
+      who.kind === "bootstrap" ||
+      who.kind === "person" ||
+      (who.kind === "agent" && isGranted(who.permissions, ADMIN, catalogue))
+    );
   }
 }
 
@@ -73,7 +79,7 @@ export interface NewAgent {
 /**
  * Creates an agent with its first API key, which is returned here and never again. One D1 round trip.
  *
- * @throws {AuthorityLostError} if the registrar is an agent that has lost the authority to register meanwhile.
+ * @throws {AuthorityLostError} if the registrar has lost the authority to register meanwhile.
  */
 export async function createAgent(
   db: D1Database,
@@ -106,8 +112,9 @@ export async function createAgent(
     owner_email: ownerEmail,
     created_at: new Date(now).toISOString(),
   });
-  const by = registrar.kind === "agent" ? registrar.authority : undefined;
-  const isApproved = registrar.kind === "bootstrap" || by?.required.includes(ADMIN) === true;
+  const by = authorityOf(registrar, permissions);
+  const isApproved =
+    registrar.kind === "agent" ? registrar.authority.required.includes(ADMIN) : registrar.kind !== "stranger";
   const key = { ...(await toStoredKey(apiKey, peppers)), lifeMs: keyLifeMs };
   const record = newEntry("agent.registered", now, origin, {
     agentId: agent.id,
@@ -125,7 +132,16 @@ export async function createAgent(
     },
     message: "registered",
   });
-  const row = { agent, description, metadata, key, event, record, registrar: registrar.kind, isApproved };
+  const row = { agent, description, metadata, key, event, record, isApproved };
   await insertAgent(db, row, by);
   return { agent, apiKey };
+}
+
+/** An agent makes administrators only while no person administers the deployment. */
+function authorityOf(registrar: Registrar, permissions: readonly string[]): Authority | undefined {
+  if (registrar.kind === "stranger") return undefined;
+  const { authority } = registrar;
+  return registrar.kind === "agent" && permissions.includes(ADMIN)
+    ? { ...registrar.authority, loosens: "always" }
+    : authority;
 }

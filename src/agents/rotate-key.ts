@@ -1,3 +1,4 @@
+import { actorId } from "../authority/authority.ts";
 import type { Peppers } from "../crypto/pepper.ts";
 import { newEvent } from "../outbox/event.ts";
 import type { Agent } from "./agent.ts";
@@ -45,7 +46,7 @@ export async function rotateKey(
     event: newEvent("agent.key_rotated", id, now, {
       agent_id: id,
       rotated_at: new Date(now).toISOString(),
-      rotated_by: by.agentId,
+      rotated_by: actorId(by),
       previous_key_expires_at: new Date(now + overlapMs).toISOString(),
     }),
   });

@@ -1,3 +1,4 @@
+import { actorId } from "../authority/authority.ts";
 import { newEvent } from "../outbox/event.ts";
 import { changeRecord, type AgentChange } from "./change.ts";
 import type { DetailedAgent, Profile } from "./details.ts";
@@ -26,7 +27,7 @@ export async function updateAgent(
   const event = newEvent("agent.updated", id, now, {
     agent_id: id,
     updated_at: new Date(now).toISOString(),
-    updated_by: by.agentId,
+    updated_by: actorId(by),
     fields: [...fields],
   });
   const { changed, found } = await updateProfile(db, id, profile, {

@@ -74,7 +74,7 @@ export const activityRoutes = [
       const found = await listActivity(env, { ...position, agentId: params.id });
       // The activity of a deleted agent can still be read.
       if (!found.agentExists && found.total === 0) throw notFound("The agent");
-      const { next_cursor, ...rest } = toPage(found, position, { showAddresses: caller.isAdmin });
+      const { next_cursor, ...rest } = toPage(found, position, { showAddresses: caller.seesAll });
       return { success: true, agent_id: params.id, ...rest, ...(query.cursor !== undefined && { next_cursor }) };
     },
   }),

@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
+import { requireAssertion } from "../access/assertion.ts";
 import { route, type Call } from "../access/route.ts";
 import { STATUSES, TIERS, type Status } from "../agents/agent.ts";
 import { hasRecentProof, requireRecentProof } from "../access/recent-proof.ts";
@@ -7,7 +8,8 @@ import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeR
 import { validatePermissions } from "../agents/grants.ts";
 import type { LimitedGrant } from "../grants/grant-row.ts";
 import { rotateKey } from "../agents/rotate-key.ts";
-import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
+import { badRequest, conflict, forbidden, notFound, type ApiError } from "../http/errors.ts";
+import { ADMIN } from "../permissions/grammar.ts";
 import { cacheAgentRevocation, cacheSessionEnd } from "../tokens/revocation.ts";
 import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
@@ -55,7 +57,7 @@ export const agentChangeRoutes = [
     async handle(call) {
       // Whoever has stolen a token can stop the agent, which is what its owner would do, but cannot end it for good.
       const apiKey = call.body?.api_key;
-      if (!apiKey && !hasRecentProof(call)) return suspendInstead(call);
+      if (!apiKey && call.caller.kind === "agent" && !hasRecentProof(call)) return suspendInstead(call);
       return changeStatus({ ...call, authority: await requireRecentProof(call, apiKey) }, "revoked");
     },
   }),
@@ -64,12 +66,16 @@ export const agentChangeRoutes = [
     method: "PUT",
     path: "/agents/{id}/status",
     auth: "admin",
+    roles: ["admin", "owner"],
     summary:
       "Set an agent's status; revoked is final, and leaving active ends its tokens, for proxied reads within STANDING_TTL_SECONDS",
     body: z.object({ status: z.enum(STATUSES), api_key: ownKeySchema }),
     response: changedAgent,
     async handle(call) {
       const { status, api_key: apiKey } = call.body;
+      if (!call.caller.isAdmin && status !== "suspended") {
+        throw forbidden("role_required", "An owner may suspend an agent. Any other status is set by an administrator.");
+      }
       // Only `revoked` cannot be undone.
       const authority = status === "revoked" ? await requireRecentProof(call, apiKey) : call.authority;
       return changeStatus({ ...call, authority }, status);
@@ -101,7 +107,15 @@ export const agentChangeRoutes = [
       const { env, config, body } = call;
       const faults = validatePermissions(body.permissions, config.catalogue);
       if (faults.length > 0) throw invalidPermissions(faults);
-      const changed = await setPermissions(env.DB, toAgentChange(call), body.permissions, config.catalogue);
+      const isToAdminister = body.permissions.includes(ADMIN);
+      const { caller } = call;
+      if (isToAdminister && caller.kind === "person") await requireAssertion({ ...call, caller });
+      const change = toAgentChange(call);
+      const by =
+        isToAdminister && change.by.agentId !== undefined
+          ? { ...change.by, loosens: { agentId: change.id, permissions: [ADMIN] } }
+          : change.by;
+      const changed = await setPermissions(env.DB, { ...change, by }, body.permissions, config.catalogue);
       if (changed.result === "limited_grant") throw limitedGrant(changed.limited);
       return toChangeResponse(changed, `permissions are ${body.permissions.join(" ") || "none"}`);
     },

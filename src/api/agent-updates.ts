@@ -1,11 +1,14 @@
 import * as z from "zod/mini";
-import { authorityOf } from "../access/authenticate.ts";
+import { authorityOf, type Caller } from "../access/authenticate.ts";
+import type { PersonCaller } from "../access/person.ts";
 import { route } from "../access/route.ts";
+import type { Loosening } from "../authority/authority.ts";
 import { validatePermissions } from "../agents/grants.ts";
 import type { Profile } from "../agents/details.ts";
 import { updateAgent } from "../agents/update.ts";
 import { requireRecentProof } from "../access/recent-proof.ts";
-import { badRequest, forbidden } from "../http/errors.ts";
+import { badRequest, forbidden, notFound } from "../http/errors.ts";
+import { findPerson } from "../people/people.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { readableText } from "../validation/readable-text.ts";
 import {
@@ -29,6 +32,13 @@ const updateAgentBody = z.object({
   grantable: z.optional(
     permissionListSchema.check(z.describe("The permissions that the agent's owner may grant it. Administrators only.")),
   ),
+  owner_person_id: z.optional(
+    z
+      .nullable(z.string().check(z.minLength(1), z.maxLength(64)))
+      .check(
+        z.describe("The person who owns the agent; null for nobody. Only a person who is an administrator sets it."),
+      ),
+  ),
 });
 
 /** The fields of a request that only an administrator may send. */
@@ -37,6 +47,7 @@ const ADMIN_FIELDS: readonly string[] = [
   "rate_limit",
   "allowed_ips",
   "grantable",
+  "owner_person_id",
 ] satisfies (keyof z.output<typeof updateAgentBody>)[];
 
 /** Changing what is said of an agent, and its own limits. */
@@ -77,9 +88,13 @@ export const agentUpdateRoutes = [
         rateLimit: body.rate_limit,
         allowedIps: body.allowed_ips,
         grantable: body.grantable && [...new Set(body.grantable)],
+        ownerPersonId: body.owner_person_id,
       };
-      // An administrator that changes its own limits must still be one when they are written.
-      const authority = restricted.length > 0 ? authorityOf(caller, [ADMIN]) : call.authority;
+      if (body.owner_person_id !== undefined) await checkOwner(call.env.DB, caller, body.owner_person_id);
+      const authority =
+        restricted.length > 0 && caller.kind === "agent"
+          ? { ...authorityOf(caller, [ADMIN]), ...loosening(call.params.id, profile) }
+          : call.authority;
       // Whoever has stolen a token must not let it be used from elsewhere.
       const by = body.allowed_ips === undefined ? authority : await requireRecentProof({ ...call, authority }, apiKey);
       const updated = await updateAgent(env.DB, { ...toAgentChange(call), by }, profile, fields);
@@ -97,3 +112,20 @@ export const agentUpdateRoutes = [
     },
   }),
 ];
+
+/**
+ * An administrator that changes its own limits must still be one when they are written, and it loosens none where people administer
+ * the deployment.
+ */
+function loosening(agentId: string, { allowedIps, grantable }: Profile): { loosens?: Loosening } {
+  if (allowedIps === undefined && grantable === undefined) return {};
+  return { loosens: { agentId, ...(allowedIps !== undefined && { allowedIps }), ...(grantable && { grantable }) } };
+}
+
+/** Who owns an agent decides for it, so that no agent says who does. @throws {ApiError} 403, or 404 for no such person. */
+async function checkOwner(db: D1Database, caller: Caller | PersonCaller, personId: string | null): Promise<void> {
+  if (caller.kind === "agent") {
+    throw forbidden("person_required", "Only a person who is an administrator says whose an agent is.");
+  }
+  if (personId !== null && !(await findPerson(db, personId))) throw notFound("The person");
+}

@@ -1,11 +1,13 @@
 import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
+import { requireAssertion } from "../access/assertion.ts";
 import { route } from "../access/route.ts";
 import { removeAgent } from "../agents/change.ts";
 import { fromCursor, toCursor, type AgentFilter } from "../agents/page.ts";
 import { findAgent, listAgents } from "../agents/read.ts";
 import { createAgent, decideRegistration } from "../agents/register.ts";
 import { deleteSomeSessions } from "../tokens/delete.ts";
+import { ADMIN } from "../permissions/grammar.ts";
 import { forbidden, notFound, unavailable } from "../http/errors.ts";
 import { readableText } from "../validation/readable-text.ts";
 import { cacheRevocation, invalidPermissions, permissionsSchema, toAgentChange } from "./agent-changes.ts";
@@ -89,6 +91,7 @@ export const agentRoutes = [
             { required: "*:*:*", granted: caller.kind === "agent" ? [...caller.permissions] : [] },
           );
       }
+      if (call.person && permissions.includes(ADMIN)) await requireAssertion({ ...call, caller: call.person });
       const newAgent = {
         name: body.name,
         ownerEmail: body.owner_email,

@@ -1,12 +1,15 @@
 import * as z from "zod/mini";
+import { requireAssertion } from "../access/assertion.ts";
 import { authenticate } from "../access/authenticate.ts";
+import { originOf } from "../access/origin.ts";
+import { admitPerson } from "../access/person.ts";
 import { route, type Call } from "../access/route.ts";
 import { ArchiveError } from "../audit/archive/read.ts";
 import { isRecordId, type AuditRecord } from "../audit/audit-record.ts";
 import { beginExport, describeBreak } from "../audit/export.ts";
 import { searchRecords, type RecordPage } from "../audit/search.ts";
 import { ApiError, unavailable } from "../http/errors.ts";
-import { logOf, originOfReader, recordFilterShape, toRecordFilter, toRecordResponse, withArchive } from "./audit.ts";
+import { logOf, recordFilterShape, toRecordFilter, toRecordResponse, withArchive } from "./audit.ts";
 import { csvEnd, csvHeader, csvRow, type CsvRow } from "./audit-csv.ts";
 import { cursorOf } from "./pagination.ts";
 
@@ -31,7 +34,7 @@ interface Format {
   readonly end: (records: number, nextCursor: string | null) => string;
 }
 
-const asAdministrator = { isAdmin: true };
+const asAdministrator = { seesAll: true };
 
 const FORMATS: Readonly<Record<"jsonl" | "csv", Format>> = {
   jsonl: {
@@ -125,6 +128,7 @@ type ExportCall = Call<"admin"> & { readonly query: z.output<typeof exportQuery>
 /** Answers with the export, which is written behind the answer. */
 async function exportLog(call: ExportCall): Promise<Response> {
   const { caller, now } = call;
+  if (caller.kind === "person") await requireAssertion({ ...call, caller });
   const { format: name, cursor, ...query } = call.query;
   const format = FORMATS[name];
   const filter = toRecordFilter(query, caller, now);
@@ -134,7 +138,7 @@ async function exportLog(call: ExportCall): Promise<Response> {
   const pages: Pages = (at) => searchRecords(log, bounded, { limit: PAGE_SIZE, cursor: at });
   // What fails before the first record is answered with a status.
   const first = await withArchive(pages(cursor));
-  const started = await beginExport(call.env, originOfReader(call), now, { ...call.query });
+  const started = await beginExport(call.env, originOf(call), now, { ...call.query });
   if (!started)
     throw unavailable("audit_unavailable", "The export cannot be recorded now, and is not begun. Try again later.");
 
@@ -142,8 +146,8 @@ async function exportLog(call: ExportCall): Promise<Response> {
   const writer = writable.getWriter();
   const written: Written = { records: 0, bytes: 0, nextCursor: null };
   const checkCaller = async () => {
-    const { isAdmin } = await authenticate(call, 0);
-    if (!isAdmin) throw new ApiError("insufficient_permissions", "The caller is no administrator any more.");
+    const present = caller.kind === "person" ? await admitPerson(call) : await authenticate(call, 0);
+    if (!present?.seesAll) throw new ApiError("insufficient_permissions", "The caller is no administrator any more.");
   };
   const work = async (): Promise<void> => {
     let message = "";

@@ -1,5 +1,7 @@
 import * as z from "zod/mini";
 import type { Caller } from "../access/authenticate.ts";
+import { originOf } from "../access/origin.ts";
+import type { PersonCaller } from "../access/person.ts";
 import { route, type Call } from "../access/route.ts";
 import { ArchiveError } from "../audit/archive/read.ts";
 import { isByOther, isRecordId, type AuditRecord } from "../audit/audit-record.ts";
@@ -7,7 +9,7 @@ import type { RecordFilter } from "../audit/filter.ts";
 import { sendRecords } from "../audit/message.ts";
 import { findRecord, searchRecords, type Log } from "../audit/search.ts";
 import { badRequest, forbidden, notFound, unavailable } from "../http/errors.ts";
-import { ACTIONS, newEntry, OUTCOMES, type Action, type RecordOrigin } from "../outbox/record.ts";
+import { ACTIONS, newEntry, OUTCOMES, type Action } from "../outbox/record.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { ACTOR_TYPES } from "../authority/actor-row.ts";
 import { cursorOf, cursorPaging, nextCursor } from "./pagination.ts";
@@ -97,7 +99,7 @@ export const recordSchema = () =>
 /** @param caller who reads: an agent does not see from which address somebody else acted on it. */
 export function toRecordResponse(
   record: AuditRecord,
-  { isAdmin }: Pick<Caller, "isAdmin">,
+  { seesAll }: Pick<Caller, "seesAll">,
 ): z.input<ReturnType<typeof recordSchema>> {
   return {
     id: record.id,
@@ -107,7 +109,7 @@ export function toRecordResponse(
     agent_id: record.agentId,
     actor: record.actor,
     act: [...record.act],
-    ip_address: isAdmin || !isByOther(record) ? record.ipAddress : null,
+    ip_address: seesAll || !isByOther(record) ? record.ipAddress : null,
     request_id: record.requestId,
     key_id: record.keyId,
     session_id: record.sessionId,
@@ -134,19 +136,22 @@ const DAY_MS = 86_400_000;
 const UNINDEXED = ["q", "ip", "path"] as const;
 
 /**
- * Returns the filter of a query, narrowed to what the caller may read: an administrator everything, an agent what is about itself.
+ * Returns the filter of a query, narrowed to what the caller may read: administrators and auditors everything, an agent what is about itself.
  *
  * @param now milliseconds: until when a query without `to` searches.
  * @throws {ApiError} 403 for another agent, 400 for a range that is empty or too long for what it is searched for.
  */
-export function toRecordFilter(query: RecordQuery, { agent, isAdmin, permissions }: Caller, now: number): RecordFilter {
-  if (!isAdmin && query.agent_id !== undefined && query.agent_id !== agent.id) {
+export function toRecordFilter(query: RecordQuery, { kind, id, seesAll, permissions }: Caller | PersonCaller, now: number): RecordFilter {
+  if (kind === "person" && !seesAll) {
+    throw forbidden("role_required", "An owner reads what an agent of theirs did with GET /agents/{id}/activity.");
+  }
+  if (!seesAll && query.agent_id !== undefined && query.agent_id !== id) {
     throw forbidden("insufficient_permissions", "An agent may only read records about itself.", {
       required: ADMIN,
       granted: [...permissions],
     });
   }
-  const agentId = isAdmin ? query.agent_id : agent.id;
+  const agentId = seesAll ? query.agent_id : id;
   const [from, to] = [query.from, query.to].map((one) => (one === undefined ? undefined : Date.parse(one)));
   if (from !== undefined && to !== undefined && from >= to) throw invalid("to", "must be later than from");
   const unindexed = UNINDEXED.find((name) => query[name] !== undefined);
@@ -170,7 +175,7 @@ export function toRecordFilter(query: RecordQuery, { agent, isAdmin, permissions
     to,
     q: query.q,
     // Whether a record is found would tell the agent the address that it does not see.
-    isNotByOther: !isAdmin && query.ip !== undefined,
+    isNotByOther: !seesAll && query.ip !== undefined,
   };
 }
 
@@ -178,31 +183,17 @@ const invalid = (field: string, message: string) =>
   badRequest(`The query is not valid. ${field} ${message}.`, [{ field, message }]);
 
 /** The databases and the bucket of the audit log. */
-export const logOf = ({ env, config }: Pick<Call<"bearer">, "env" | "config">): Log => ({
+export const logOf = ({ env, config }: Pick<Call<"member">, "env" | "config">): Log => ({
   db: env.AUDIT_DB,
   bucket: env.AUDIT_ARCHIVE,
   dataKeys: config.dataKeys,
 });
 
-/** What the record of a reading says of its request. */
-export function originOfReader({ caller, ipAddress, requestId }: Call<"bearer">): RecordOrigin {
-  const { agent, claims } = caller;
-  return {
-    actor: { type: "agent", id: agent.id, name: agent.name },
-    act: [],
-    ipAddress: ipAddress || null,
-    requestId,
-    keyId: claims.basis.keyId ?? null,
-    sessionId: claims.basis.sessionId ?? null,
-  };
-}
-
 /** Records, behind the answer, that an administrator has read the log. @param query what was asked for. */
-export function recordReading(call: Call<"bearer">, action: Action, query: object): void {
-  if (!call.caller.isAdmin) return;
+export function recordReading(call: Call<"member">, action: Action, query: object): void {
+  if (!call.caller.seesAll) return;
   const { method, url } = call.request;
-  const after = { ...query };
-  const entry = newEntry(action, call.now, originOfReader(call), { method, path: new URL(url).pathname, after });
+  const entry = newEntry(action, call.now, originOf(call), { method, path: new URL(url).pathname, after: { ...query } });
   call.waitUntil(sendRecords(call.env, [{ entry }]));
 }
 
@@ -220,7 +211,7 @@ export const auditRoutes = [
   route({
     method: "GET",
     path: "/audit",
-    auth: "bearer",
+    auth: "member",
     summary:
       "The audit log, newest first: an administrator's all, an agent's own; a page may be short and still have a next one",
     query: z.object({ ...cursorPaging, cursor: cursorOf(isRecordId), ...recordFilterShape }),
@@ -248,7 +239,7 @@ export const auditRoutes = [
     response: () => z.object({ success: z.literal(true), record: recordSchema() }),
     async handle(call) {
       const { params, caller } = call;
-      const agentId = caller.isAdmin ? undefined : caller.agent.id;
+      const agentId = caller.seesAll ? undefined : caller.id;
       const record = isRecordId(params.id) && (await withArchive(findRecord(logOf(call), params.id, agentId)));
       if (!record) throw notFound("The record");
       recordReading(call, "audit.read", {});

@@ -3,13 +3,20 @@ import type { Authority } from "../authority/authority.ts";
 import { wakeOutbox } from "../audit/message.ts";
 import type { Registrar } from "../agents/register.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import { admit, authorityOf, authenticateRegistrar, type Caller } from "../access/authenticate.ts";
+import {
+  admit,
+  authorityOf,
+  authenticateRegistrar,
+  requireBootstrapToken,
+  type Caller,
+} from "../access/authenticate.ts";
+import { admitPerson, authorizePerson, requirePerson, type PersonCaller } from "../access/person.ts";
 import { toApiError } from "../http/error-response.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
 import { recordRefusal } from "../access/refusals.ts";
 import { limitAddress } from "../access/rate-limit.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
-import type { Auth, Route } from "../access/route.ts";
+import { rolesOf, type Route } from "../access/route.ts";
 import { handleOnce } from "./idempotency.ts";
 import { parseBody, readQuery, receiveBody, type ReceivedBody } from "../http/validation.ts";
 
@@ -36,7 +43,7 @@ export function dispatch(route: Route): Handler<AppEnv> {
 
 /** Who sends a request, once it is admitted. */
 interface Sender {
-  caller?: Caller | Registrar | undefined;
+  caller?: Caller | PersonCaller | Registrar | undefined;
 }
 
 async function respond(
@@ -48,9 +55,9 @@ async function respond(
   if (route.limited === "address") await limitAddress(arrived.env, arrived.ipAddress);
   const received = await receiveBody(arrived.request);
   const context = { ...arrived, now: Date.now() };
-  const { caller, authority } = await authenticateCaller(route.auth, context, params, sender);
+  const access = await authenticateCaller(route, context, params, sender);
   const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
-  const call = { ...context, params, caller, authority, query, body };
+  const call = { ...context, ...access, params, query, body };
   const { answer, isReplayed } = await handle(route, call, received);
   if (route.method !== "GET" && !route.changesNothing) context.waitUntil(wakeOutbox(context.env));
   if (answer instanceof Response) return answer;
@@ -82,22 +89,88 @@ function parseInput(route: Route, { url, headers }: Request, received: ReceivedB
   return { query, body: parseBody(received, headers.get("content-type"), route.body) };
 }
 
+/** Who calls, and with which authority it writes. `person`: the person who registers an agent. */
+interface Access {
+  readonly caller: Caller | PersonCaller | Registrar | undefined;
+  readonly authority: Authority | undefined;
+  readonly person?: PersonCaller | undefined;
+}
+
+const NOBODY: Access = { caller: undefined, authority: undefined };
+
 async function authenticateCaller(
-  auth: Auth,
+  route: Route,
   context: RequestContext,
   params: Record<string, string>,
   sender: Sender,
-): Promise<{ caller: Caller | Registrar | undefined; authority: Authority | undefined }> {
-  if (auth === "none" || auth === "client") return { caller: undefined, authority: undefined };
-  if (auth === "registration") {
+): Promise<Access> {
+  const { auth } = route;
+  switch (auth) {
+    case "none":
+    case "client":
+      return NOBODY;
+    case "bootstrap":
+      await requireBootstrapToken(context);
+      return NOBODY;
+    case "person":
+    case "oneself":
+    case "enrolling":
+    case "administrator":
+      return authenticatePerson(route, context, params.id, sender);
+    case "registration":
+      return registrarOf(route, context, sender);
+    default: {
+      const person = await admitPerson(context, params.id);
+      if (!person) return authenticateAgent(auth, context, params.id, sender);
+      sender.caller = person;
+      if (auth === "bearer") throw forbidden("agent_required", "An agent does this, with its access token.");
+      return { caller: person, authority: authorize(person, route, context, params.id) };
+    }
+  }
+}
+
+const authorize = (person: PersonCaller, route: Route, { request }: RequestContext, ofAgent: string | undefined) =>
+  authorizePerson(person, { roles: rolesOf(route), method: request.method, ofAgent });
+
+/** For routes that no agent's token is accepted for. @param id the person that the path names. */
+async function authenticatePerson(
+  route: Route,
+  context: RequestContext,
+  id: string | undefined,
+  sender: Sender,
+): Promise<Access> {
+  const person = await requirePerson(context);
+  sender.caller = person;
+  const { role } = person.person;
+  const authority = { personId: person.id, sessionId: person.session.id, role };
+  const isOneself = route.auth !== "administrator" && (id === undefined ? route.auth === "person" : id === person.id);
+  if (route.auth === "enrolling" && isOneself) return { caller: person, authority: { ...authority, byLink: true } };
+  if (person.session.method !== "link" && isOneself) return { caller: person, authority };
+  return { caller: person, authority: authorize(person, route, context, undefined) };
+}
+
+async function registrarOf(route: Route, context: RequestContext, sender: Sender): Promise<Access> {
+  const person = await admitPerson(context);
+  if (!person) {
     const registrar = await authenticateRegistrar(context);
     sender.caller = registrar;
     return { caller: registrar, authority: undefined };
   }
+  sender.caller = person;
+  const authority = authorize(person, route, context, undefined);
+  return { caller: { kind: "person", id: person.id, name: person.name, authority }, authority: undefined, person };
+}
+
+async function authenticateAgent(
+  auth: "bearer" | "member" | "self" | "admin" | "own",
+  context: RequestContext,
+  id: string | undefined,
+  sender: Sender,
+): Promise<Access> {
   // AgentAuth's own endpoints read no cache: a revocation is in force with the next request.
   const caller = await admit(context, 0);
   sender.caller = caller;
-  const isOwn = params.id === caller.agent.id;
+  const isOwn = id === caller.agent.id;
   if (!caller.isAdmin) {
     if (auth === "admin") throw adminRequired(caller, "Only an administrator may do this.");
     if (auth === "self" && !isOwn) throw adminRequired(caller, "An agent may only do this to itself.");

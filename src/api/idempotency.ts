@@ -9,6 +9,7 @@ import {
   type Replay,
 } from "../approvals/idempotency.ts";
 import type { Caller } from "../access/authenticate.ts";
+import type { PersonCaller } from "../access/person.ts";
 import { clientNetwork } from "../access/client-network.ts";
 import { ApiError, badRequest, conflict } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
@@ -23,7 +24,7 @@ const MIN_DISTINCT_CHARACTERS = 8;
 
 /** A request as its route's handler gets it. */
 interface Call extends RequestContext {
-  readonly caller: Caller | Registrar | undefined;
+  readonly caller: Caller | PersonCaller | Registrar | undefined;
 }
 
 /**
@@ -77,7 +78,7 @@ export async function handleOnce(
 
 /** Who sends a request, by a name that no other caller has. An address stands for a stranger. */
 function callerOf({ caller, ipAddress }: Call): { name: string; isStranger: boolean } {
-  if (caller && "agent" in caller) return { name: `agent ${caller.agent.id}`, isStranger: false };
+  if (caller && "id" in caller) return { name: `${caller.kind} ${caller.id}`, isStranger: false };
   if (caller?.kind === "agent") return { name: `agent ${caller.authority.agentId}`, isStranger: false };
   if (caller?.kind === "bootstrap") return { name: "bootstrap", isStranger: false };
   return { name: `network ${clientNetwork(ipAddress)}`, isStranger: true };

@@ -119,6 +119,12 @@ export function openApiDocument(routes: readonly Route[], { version, events }: A
           bearerFormat: "JWT",
           description: "The access token that POST /agents/verify or POST /agents/refresh issues.",
         },
+        session: {
+          type: "apiKey",
+          in: "cookie",
+          name: "__Host-agentauth",
+          description: "The session of a person who is signed in, in a browser.",
+        },
       },
       schemas: { Error: ERROR },
       responses: {
@@ -237,21 +243,35 @@ const AUTH_DESCRIPTIONS: Readonly<Record<Auth, string>> = {
   client: "An agent calls this as an OAuth client, and authenticates itself with the request.",
   registration:
     "The deployment's REGISTRATION policy decides who may call this; the bootstrap token is sent as a bearer token.",
+  bootstrap: "Only the holder of the bootstrap token may call this, which is sent as a bearer token.",
   bearer: "Any active agent may call this.",
+  member: "Any active agent and any person may call this, and gets what it may see.",
   self: "The agent itself or an administrator (`*:*:*`) may call this.",
   admin: "Only an administrator (`*:*:*`) may call this.",
   own: "The agent that owns the object or an administrator (`*:*:*`) may call this.",
+  person: "Only a person who is signed in may call this.",
+  oneself: "Only the person themselves or a person who is an administrator may call this.",
+  enrolling: "Only the person themselves may call this, also signed in by a link.",
+  administrator: "Only a person who is an administrator may call this; an auditor may if it only reads.",
 };
 
 const BEARER = [{ accessToken: [] }];
+const COOKIE = [{ session: [] }];
+const EITHER = [...BEARER, ...COOKIE];
 const SECURITY: Readonly<Record<Auth, Json[]>> = {
   none: [],
   client: [],
-  registration: [{}, ...BEARER],
+  registration: [{}, ...EITHER],
+  bootstrap: BEARER,
   bearer: BEARER,
-  self: BEARER,
-  admin: BEARER,
-  own: BEARER,
+  member: EITHER,
+  self: EITHER,
+  admin: EITHER,
+  own: EITHER,
+  person: COOKIE,
+  oneself: COOKIE,
+  enrolling: COOKIE,
+  administrator: COOKIE,
 };
 
 function refusalsOf({ auth, body, path, method, limited, idempotent }: Route): number[] {
@@ -259,7 +279,7 @@ function refusalsOf({ auth, body, path, method, limited, idempotent }: Route): n
   return [
     400,
     ...(known ? [401] : []),
-    ...(["admin", "self", "registration"].includes(auth) ? [403] : []),
+    ...(known && auth !== "none" && auth !== "bearer" && auth !== "own" ? [403] : []),
     ...(path.includes("{") || auth === "own" ? [404] : []),
     405,
     ...(body ? [408] : []),

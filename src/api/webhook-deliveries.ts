@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import type { Caller } from "../access/authenticate.ts";
 import { originOf } from "../access/origin.ts";
+import type { PersonCaller } from "../access/person.ts";
 import { route } from "../access/route.ts";
 import type { Authority } from "../authority/authority.ts";
 import { badRequest, conflict, notFound } from "../http/errors.ts";
@@ -88,7 +89,7 @@ export const webhookDeliveryRoutes = [
       const { rows, hasMore } = page(deliveries, { limit });
       return {
         success: true,
-        deliveries: rows.map(toDeliveryResponse),
+        deliveries: rows.map((delivery) => toDeliveryResponse(delivery, showsBodies(caller))),
         pagination: { total, limit, offset, has_more: hasMore },
         next_cursor: hasMore ? rows.at(-1)!.id : null,
       };
@@ -102,9 +103,10 @@ export const webhookDeliveryRoutes = [
     summary: "The deliveries of all webhooks, newest first; a page may be short and still have a next one",
     query: z.object({ ...cursorPaging, cursor: deliveryCursor, ...filterShape }),
     response: () => z.object({ success, deliveries: z.array(deliverySchema), next_cursor: nextCursor }),
-    async handle({ env, query: { limit, cursor: before, ...filter } }) {
+    async handle({ env, caller, query: { limit, cursor: before, ...filter } }) {
       const { deliveries, next } = await listAllDeliveries(env.DB, toFilter(filter), { before, limit });
-      return { success: true, deliveries: deliveries.map(toDeliveryResponse), next_cursor: next };
+      const shown = deliveries.map((delivery) => toDeliveryResponse(delivery, showsBodies(caller)));
+      return { success: true, deliveries: shown, next_cursor: next };
     },
   }),
 
@@ -220,7 +222,10 @@ function redeliveryMessage({
   return `${matched - remaining} deliveries started again.${rest}${rest ? "" : more}`;
 }
 
-function toDeliveryResponse(delivery: Delivery): z.input<typeof deliverySchema> {
+/** An auditor reads no bodies: a receiver's answer may hold what is its owner's. */
+const showsBodies = (caller: Caller | PersonCaller): boolean => caller.kind === "agent" || caller.isAdmin;
+
+function toDeliveryResponse(delivery: Delivery, showsBody = true): z.input<typeof deliverySchema> {
   return {
     id: delivery.id,
     webhook_id: delivery.webhookId,
@@ -231,7 +236,7 @@ function toDeliveryResponse(delivery: Delivery): z.input<typeof deliverySchema> 
     attempts: delivery.attempts,
     next_attempt_at: toTimestamp(delivery.nextAttemptAt),
     response_status: delivery.responseStatus,
-    response_body: delivery.responseBody,
+    response_body: showsBody ? delivery.responseBody : null,
     error: delivery.error,
     created_at: toTimestamp(delivery.createdAt),
     updated_at: toTimestamp(delivery.updatedAt),
@@ -243,11 +248,11 @@ export const toWrite = (
   call: Parameters<typeof originOf>[0] & { readonly authority: Authority; readonly now: number },
 ): Write => ({ by: call.authority, origin: originOf(call), now: call.now });
 
-/** Whose webhooks a caller may act on: an administrator's reach is everyone's. */
-export const toOwner = ({ agent, isAdmin }: Caller): Owner => (isAdmin ? "anybody" : agent.id);
+/** Whose webhooks a caller may reach: an administrator everyone's, and an auditor too, on the routes that only read. */
+export const toOwner = ({ id, seesAll }: Caller | PersonCaller): Owner => (seesAll ? "anybody" : id);
 
 /** A webhook that belongs to another agent does not exist for the caller. @throws {ApiError} 404 */
-async function requireOwnWebhook(db: D1Database, id: string, caller: Caller): Promise<Webhook> {
+async function requireOwnWebhook(db: D1Database, id: string, caller: Caller | PersonCaller): Promise<Webhook> {
   const webhook = await findWebhook(db, id, toOwner(caller));
   if (!webhook) throw notFound("The webhook");
   return webhook;

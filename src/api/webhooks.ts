@@ -129,7 +129,7 @@ export const webhookRoutes = [
   route({
     method: "GET",
     path: "/webhooks",
-    auth: "bearer",
+    auth: "member",
     summary: "List the calling agent's webhooks, or for administrators those of agent_id",
     query: z.object({
       ...cursorPaging,
@@ -153,8 +153,9 @@ export const webhookRoutes = [
         next_cursor: nextCursor,
       }),
     async handle({ env, caller, query }) {
-      const { agent_id: agentId = caller.agent.id, cursor, limit } = query;
-      if (agentId !== caller.agent.id && !caller.isAdmin) {
+      // A person has no webhooks, so theirs are none unless agent_id says whose.
+      const { agent_id: agentId = caller.id, cursor, limit } = query;
+      if (agentId !== caller.id && !caller.seesAll) {
         throw forbidden("insufficient_permissions", "Only an administrator can list the webhooks of other agents.", {
           required: "*:*:*",
           granted: [...caller.permissions],

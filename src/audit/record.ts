@@ -44,9 +44,10 @@ function toRecordMessage(
   return { entry, ...(event && { event }), ...(!known && { isUnproven: true }) };
 }
 
-/** Who called: an agent, or the registrar of one. */
+/** Who called: an agent, a person, or the registrar of an agent. */
 type By =
   | { readonly agent: { readonly id: string; readonly name: string } }
+  | { readonly kind: "person"; readonly id: string; readonly name: string }
   | { readonly kind: "stranger" | "bootstrap" }
   | { readonly kind: "agent"; readonly authority: { readonly agentId: string } };
 
@@ -81,8 +82,10 @@ export function recordInBackground(
   waitUntil(recordActivity(env, line, origin));
 }
 
-function toActor(caller: By): Actor | null {
+/** Who called, as a record names them; null for a stranger. */
+export function toActor(caller: By): Actor | null {
   if ("agent" in caller) return { type: "agent", id: caller.agent.id, name: caller.agent.name };
+  if (caller.kind === "person") return { type: "person", id: caller.id, name: caller.name };
   if (caller.kind === "agent") return { type: "agent", id: caller.authority.agentId, name: null };
   return caller.kind === "bootstrap" ? { type: "bootstrap", id: null, name: null } : null;
 }

@@ -13,15 +13,22 @@ export interface Actor {
   readonly name: string | null;
 }
 
-/** SQL for the JSON of the {@link Actor} that writes, with the name that it has now. */
-export const actorJson = ({ agentId }: Authority): Sql =>
-  sql`json_object('type', 'agent', 'id', ${agentId}, 'name', (SELECT name FROM agents WHERE id = ${agentId}))`;
-
-/** The same of a row of `agents`. @param row its name in the statement. */
+/** SQL for the JSON of the agent of a row of `agents`. @param row its name in the statement. */
 export const actorOf = (row: Sql): Sql => sql`json_object('type', 'agent', 'id', ${row}.id, 'name', ${row}.name)`;
 
 /** SQL for the JSON of the holder of the bootstrap token. */
 export const BOOTSTRAP_JSON: Sql = sql`json_object('type', 'bootstrap', 'id', NULL, 'name', NULL)`;
+
+/** SQL for the JSON of the {@link Actor} that writes, with the name that it has now. */
+export function actorJson({ agentId, personId }: Authority): Sql {
+  if (personId !== undefined) return personJson(personId);
+  if (agentId === undefined) return BOOTSTRAP_JSON;
+  return sql`json_object('type', 'agent', 'id', ${agentId}, 'name', (SELECT name FROM agents WHERE id = ${agentId}))`;
+}
+
+/** SQL for the JSON of a person, with the name that they have now. */
+export const personJson = (id: string): Sql =>
+  sql`json_object('type', 'person', 'id', ${id}, 'name', (SELECT name FROM people WHERE id = ${id}))`;
 
 /** Reads what {@link actorJson} has written. */
 export const toActor = (json: string | null): Actor | null => (json === null ? null : (JSON.parse(json) as Actor));

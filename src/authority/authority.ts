@@ -4,8 +4,12 @@ import type { TokenBasis } from "./token-row.ts";
  * The part of a caller's authority that can be revoked. `batchAsCaller` makes it a condition of the
  * transaction, so that a caller writes only while it has all of this authority.
  */
-export interface Authority {
+export type Authority = AgentAuthority | PersonAuthority | BootstrapAuthority;
+
+/** The authority of an agent, by its access token. */
+export interface AgentAuthority {
   readonly agentId: string;
+  readonly personId?: undefined;
   /** The session or the key that the access token stands on. */
   readonly basis: TokenBasis;
   /** `ver` of the access token. */
@@ -16,16 +20,72 @@ export interface Authority {
   readonly keyHashes?: readonly string[];
   /** The version of the grants that the request was judged by. */
   readonly grantsVersion?: number;
+  /** Set for a change that may loosen what limits an agent: see {@link Loosening}. */
+  readonly loosens?: Loosening;
 }
+
+/**
+ * A change that may loosen what limits an agent. An agent may make it only while no person administers the deployment, or if it
+ * loosens nothing: that is compared with what the limited agent has when it is written.
+ *
+ * - `always`: it loosens, whatever the limited agent has.
+ * - `permissions`: it does unless the agent has each of these already.
+ * - `allowedIps`: it does unless each of these stands in the agent's list already, or the agent has no list. Null is no list.
+ * - `grantable`: it does unless each of these stands in the agent's list already.
+ */
+export type Loosening =
+  | "always"
+  | {
+      readonly agentId: string;
+      readonly permissions?: readonly string[];
+      readonly allowedIps?: readonly string[] | null;
+      readonly grantable?: readonly string[];
+    };
+
+/** What a person may do: everything; what an agent of theirs may do; read everything. */
+export const ROLES = ["admin", "owner", "auditor"] as const;
+export type Role = (typeof ROLES)[number];
+
+/** The authority of a person, by the session that they are signed in with. */
+export interface PersonAuthority {
+  readonly personId: string;
+  readonly agentId?: undefined;
+  readonly sessionId: string;
+  /** The role by which the request was accepted. */
+  readonly role: Role;
+  /** The agent that must be the person's, for what an owner may do. */
+  readonly ownedAgent?: string;
+  /** The session may also be one that a sign-in link opened, which may do nothing but enrol a passkey. */
+  readonly byLink?: boolean;
+}
+
+/** The authority of the holder of the bootstrap token, to register agents. */
+export interface BootstrapAuthority {
+  readonly agentId?: undefined;
+  readonly personId?: undefined;
+  /** Whether the token still registers agents once there are people (`BOOTSTRAP`). */
+  readonly lasts: boolean;
+}
+
+/** The id of the agent or of the person that has this authority. */
+export const actorId = (authority: Authority): string => authority.personId ?? authority.agentId ?? "bootstrap";
 
 /** Why a caller has lost its authority. */
 export type AuthorityLoss =
   /** The token or its session was revoked, or the agent is not active. */
   | { readonly reason: "token_revoked" }
+  /** The person's session has ended, or the person is suspended or deleted. */
+  | { readonly reason: "session_ended" }
+  /** The person has another role now, or the agent another owner. */
+  | { readonly reason: "role_changed" }
+  /** There are people, and the bootstrap token does not register agents any more. */
+  | { readonly reason: "bootstrap_ended" }
   /** The API key in the request is not one of the agent's. */
   | { readonly reason: "key_refused" }
   /** The agent's grants have changed since the request was judged. */
   | { readonly reason: "grants_changed" }
+  /** The change loosens what limits an agent, and a person administers the deployment. */
+  | { readonly reason: "person_required" }
   /** `granted`: the agent's permissions now. */
   | { readonly reason: "insufficient_permissions"; readonly required: string | undefined; readonly granted: string[] };
 

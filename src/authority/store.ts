@@ -1,66 +1,105 @@
-import { prepare, sql } from "../database/sql.ts";
+import { prepare, sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW } from "../database/time.ts";
-import type { Authority } from "./authority.ts";
+import type { AgentAuthority, Authority, AuthorityLoss, Loosening, PersonAuthority } from "./authority.ts";
+import { HAS_ADMINISTRATOR, PERSON_SESSION_STANDS } from "./person-row.ts";
 import { basisStands } from "./token-row.ts";
 
 /** That the caller's token is still active, by the same conditions by which it was accepted. */
-const isActive = ({ agentId, basis, version }: Authority) =>
+const isActive = ({ agentId, basis, version }: AgentAuthority) =>
   sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId} AND a.status = 'active' AND a.token_version = ${version}
     AND ${basisStands(basis)})`;
 
-/** SQL that is true if the request proved itself with a key that its agent has now, or did not need to. */
-const holdsKey = ({ agentId, keyHashes }: Authority) =>
-  keyHashes
-    ? sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.agent_id = ${agentId}
-        AND k.hash IN (SELECT value FROM json_each(${JSON.stringify(keyHashes)}))
-        AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))`
-    : sql`1`;
+/** SQL that is true if the request proved itself with a key that its agent has now. */
+const holdsKey = (agentId: string, keyHashes: readonly string[]) =>
+  sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.agent_id = ${agentId}
+    AND k.hash IN (SELECT value FROM json_each(${JSON.stringify(keyHashes)}))
+    AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))`;
 
-/** SQL that is true if the agent's grants are those that the request was judged by, or the request does not say which. */
-const hasSameGrants = ({ agentId, grantsVersion }: Authority) =>
-  grantsVersion === undefined
-    ? sql`1`
-    : sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId} AND a.grants_version = ${grantsVersion})`;
+/** SQL that is true if the agent's grants are those that the request was judged by. */
+const hasSameGrants = (agentId: string, grantsVersion: number) =>
+  sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId} AND a.grants_version = ${grantsVersion})`;
 
 /** SQL that is true if the caller still has every required permission, in exactly the same form. */
-const holdsAll = ({ agentId, required }: Authority) =>
+const holdsAll = ({ agentId, required }: AgentAuthority) =>
   sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(required)}) needed WHERE needed.value NOT IN
     (SELECT held.value FROM agents a, json_each(a.permissions) held WHERE a.id = ${agentId}))`;
+
+/** SQL that is true if each of these stands in a list of agent `a`. */
+const isPartOf = (values: readonly string[], list: Sql) =>
+  sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(values)}) v
+    WHERE v.value NOT IN (SELECT o.value FROM json_each(coalesce(${list}, '[]')) o))`;
+
+/** SQL that is true if an agent may make the change: see {@link Loosening}. */
+function mayLoosen(loosens: Loosening): Sql {
+  if (loosens === "always") return sql`NOT ${HAS_ADMINISTRATOR}`;
+  const { agentId, permissions = [], allowedIps, grantable = [] } = loosens;
+  const narrowsIps =
+    allowedIps === undefined
+      ? sql`1`
+      : allowedIps === null
+        ? sql`a.allowed_ips IS NULL`
+        : sql`(a.allowed_ips IS NULL OR ${isPartOf(allowedIps, sql`a.allowed_ips`)})`;
+  return sql`(NOT ${HAS_ADMINISTRATOR} OR EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId}
+    AND ${isPartOf(permissions, sql`a.permissions`)} AND ${isPartOf(grantable, sql`a.grantable`)} AND ${narrowsIps}))`;
+}
+
+/** That the person is still signed in by the session of the request. */
+const isSignedIn = ({ personId, sessionId, byLink }: PersonAuthority) =>
+  sql`EXISTS (SELECT 1 FROM person_sessions s JOIN people p ON p.id = s.person_id WHERE s.id = ${sessionId}
+    AND p.id = ${personId} AND ${PERSON_SESSION_STANDS} AND ${byLink ? sql`1` : sql`s.method <> 'link'`})`;
+
+/** SQL that is true if the person still has the role, and owns the agent, by which the request was accepted. */
+const hasRole = ({ personId, role, ownedAgent }: PersonAuthority) =>
+  sql`EXISTS (SELECT 1 FROM people p WHERE p.id = ${personId} AND p.role = ${role}
+    AND ${ownedAgent === undefined ? sql`1` : sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${ownedAgent} AND a.owner_person_id = p.id)`})`;
+
+/** What a caller's authority consists of. The first that it has not is why it has lost its authority. */
+function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; holds: Sql }[] {
+  if (authority.personId !== undefined) {
+    return [
+      { reason: "session_ended", holds: isSignedIn(authority) },
+      { reason: "role_changed", holds: hasRole(authority) },
+    ];
+  }
+  if (authority.agentId === undefined) {
+    return authority.lasts ? [] : [{ reason: "bootstrap_ended", holds: sql`NOT EXISTS (SELECT 1 FROM people)` }];
+  }
+  const { agentId, keyHashes, grantsVersion, loosens } = authority;
+  return [
+    { reason: "token_revoked", holds: isActive(authority) },
+    ...(keyHashes ? [{ reason: "key_refused", holds: holdsKey(agentId, keyHashes) } as const] : []),
+    ...(grantsVersion === undefined
+      ? []
+      : [{ reason: "grants_changed", holds: hasSameGrants(agentId, grantsVersion) } as const]),
+    { reason: "insufficient_permissions", holds: holdsAll(authority) },
+    ...(loosens ? [{ reason: "person_required", holds: mayLoosen(loosens) } as const] : []),
+  ];
+}
 
 /** SQLite has no statement that fails on a condition, and D1 reports this failure by these words. */
 export const GUARD_ERROR = "malformed JSON";
 
 /** A statement that fails, and so rolls its batch back, unless the caller still has its authority. */
 export function guardStatement(db: D1Database, authority: Authority): D1PreparedStatement {
+  const holds = conditionsOf(authority)
+    .map((one) => one.holds)
+    .reduce((all, one) => sql`${all} AND ${one}`, sql`1`);
   // The text is chosen at run time: a constant `json('…')` could fail while the statement is prepared.
-  return prepare(
-    db,
-    sql`SELECT json(iif(${isActive(authority)} AND ${holdsKey(authority)} AND ${hasSameGrants(authority)} AND ${holdsAll(authority)}, '1', 'the caller may no longer do this')) AS guard`,
-  );
+  return prepare(db, sql`SELECT json(iif(${holds}, '1', 'the caller may no longer do this')) AS guard`);
 }
 
-/** Reads which part of its authority a caller still has, and the permissions that it has now. */
+/** Reads why a caller has lost its authority, and an agent's permissions now. `reason` is null if it has lost nothing. */
 export async function readAuthority(
   db: D1Database,
   authority: Authority,
-): Promise<{ isActive: boolean; holdsKey: boolean; hasSameGrants: boolean; holdsAll: boolean; permissions: string[] }> {
+): Promise<{ reason: AuthorityLoss["reason"] | null; permissions: string[] }> {
+  const conditions = conditionsOf(authority);
+  const found = conditions
+    .map(({ reason, holds }) => sql`WHEN NOT ${holds} THEN ${reason}`)
+    .reduce((all, one) => sql`${all} ${one}`, sql`WHEN 0 THEN NULL`);
   const row = await prepare(
     db,
-    sql`SELECT ${isActive(authority)} AS is_active, ${holdsKey(authority)} AS holds_key, ${hasSameGrants(authority)} AS same_grants,
-      ${holdsAll(authority)} AS holds_all,
-      (SELECT permissions FROM agents WHERE id = ${authority.agentId}) AS permissions`,
-  ).first<{
-    is_active: number;
-    holds_key: number;
-    same_grants: number;
-    holds_all: number;
-    permissions: string | null;
-  }>();
-  return {
-    isActive: row?.is_active === 1,
-    holdsKey: row?.holds_key === 1,
-    hasSameGrants: row?.same_grants === 1,
-    holdsAll: row?.holds_all === 1,
-    permissions: JSON.parse(row?.permissions ?? "[]") as string[],
-  };
+    sql`SELECT CASE ${found} END AS reason, (SELECT permissions FROM agents WHERE id = ${authority.agentId ?? null}) AS permissions`,
+  ).first<{ reason: AuthorityLoss["reason"] | null; permissions: string | null }>();
+  return { reason: row?.reason ?? null, permissions: JSON.parse(row?.permissions ?? "[]") as string[] };
 }

@@ -63,6 +63,8 @@ export interface Config {
   /** How many sessions of an agent can be refreshed. */
   readonly sessionsPerAgent: number;
   readonly adminBootstrapToken: string | null;
+  /** Whether the bootstrap token still registers agents once there are people. */
+  readonly keepsBootstrap: boolean;
   readonly catalogue: Catalogue;
   readonly services: ReadonlyMap<string, Service>;
   /** Returns an upstream's secret: `secret("github", "TOKEN")` reads `UPSTREAM_GITHUB_TOKEN`. Undefined if it is not set. */
@@ -221,6 +223,7 @@ const settings = z.object({
   DATA_KEYS: z.optional(jwkSet(dataKey)),
   SECRET_PEPPER: pepperSet,
   ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
+  BOOTSTRAP: z.optional(z.enum(["keep", "once"])),
 });
 
 const NEW_SECRET = "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.";
@@ -343,6 +346,7 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     pepper: data.SECRET_PEPPER[0].secret,
     sessionsPerAgent: data.SESSIONS_PER_AGENT,
     adminBootstrapToken: bootstrap,
+    keepsBootstrap: (data.BOOTSTRAP ?? (development ? "keep" : "once")) === "keep",
     catalogue,
     services,
     secret(service: string, part: SecretPart) {

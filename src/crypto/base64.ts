@@ -11,7 +11,7 @@ export const toBase64Url = (bytes: Uint8Array): string =>
   toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 
 /** Bytes from the one spelling that base64url has for them; undefined for any other text. */
-export function fromBase64Url(text: string): Uint8Array | undefined {
+export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (!/^[\w-]+$/.test(text)) return undefined;
   try {
     const bytes = fromBase64(text.replaceAll("-", "+").replaceAll("_", "/"));

@@ -1,4 +1,4 @@
-import type { Authority } from "../authority/authority.ts";
+import { actorId, type Authority } from "../authority/authority.ts";
 import type { Config } from "../config/config.ts";
 import { newEvent } from "../outbox/event.ts";
 import { nameOfActor, newEntry, type RecordOrigin } from "../outbox/record.ts";
@@ -148,7 +148,7 @@ export async function putGrants(
     agent_id: id,
     permissions: permissionsNow(grants, now),
     updated_at: new Date(now).toISOString(),
-    updated_by: by.agentId,
+    updated_by: actorId(by),
   });
   const said = grants.map(({ permission, where, expiresAt }) =>
     [permission, where && "with limits", expiresAt !== null && `until ${new Date(expiresAt).toISOString()}`]

@@ -10,6 +10,8 @@ const WITHOUT_ERROR: ReadonlySet<ErrorCode> = new Set([
   "invalid_credentials",
   "malformed_api_key",
   "agent_inactive",
+  "sign_in_required",
+  "sign_in_refused",
 ]);
 
 /** How recent a proof `reauthentication_required` asks for, in seconds. */

@@ -96,6 +96,14 @@ export const ERRORS = {
   upgrade_refused: { status: 400, text: "The gateway does not forward Upgrade requests." },
   bad_links_header: { status: 400, text: "`X-AgentAuth-Links` is neither `rewrite` nor `keep`." },
   several_tokens: { status: 400, text: "The request has access tokens in two places." },
+  several_credentials: {
+    status: 400,
+    text: "The request has a person's session and an `Authorization` header, or two sessions.",
+  },
+  passkey_refused: {
+    status: 400,
+    text: "The passkey cannot be enrolled: it is known already, was not made here for this request, or may not be enrolled by this session.",
+  },
   token_in_request: { status: 400, text: "A part of the request that would be forwarded contains the access token." },
   body_not_forwarded: { status: 400, text: "A GET or HEAD has a body, which would be lost." },
   header_refused: {
@@ -135,6 +143,9 @@ export const ERRORS = {
   refresh_token_reused: { status: 401, text: "The refresh token had been used before: its session is revoked." },
   session_ended: { status: 401, text: "The refresh token's session was revoked, or its agent is not active." },
 
+  sign_in_required: { status: 401, text: "Nobody is signed in, or the person's session has ended." },
+  sign_in_refused: { status: 401, text: "The passkey, or the provider's login, signs nobody in here." },
+
   insufficient_permissions: {
     status: 403,
     title: "Insufficient permissions",
@@ -154,13 +165,33 @@ export const ERRORS = {
   },
   reauthentication_required: {
     status: 403,
-    text: "The change needs a proof by API key that is at most 5 minutes old, or the key in the body.",
+    text: "An agent's change needs a proof by API key that is at most 5 minutes old, or the key in the body. A person confirms this act with a passkey: `assertion` has the options, and the request is repeated with `AgentAuth-Assertion`.",
+  },
+  assertion_refused: {
+    status: 403,
+    text: "`AgentAuth-Assertion` is not of a passkey of this person for exactly this request, or was used already.",
+  },
+  passkey_too_new: { status: 403, text: "The passkey was enrolled less than 24 hours ago, and confirms nothing yet." },
+  person_required: {
+    status: 403,
+    text: "Only a person who is signed in may do this; no agent's token is accepted for it.",
+  },
+  agent_required: { status: 403, text: "An agent does this with its access token, and no person." },
+  role_required: { status: 403, text: "The person's role does not allow this, or the agent is not theirs." },
+  cross_origin: {
+    status: 403,
+    text: "A request with a person's session that changes something does not come from a page of this deployment.",
+  },
+  bootstrap_ended: {
+    status: 403,
+    text: "There are people, and the bootstrap token does nothing any more unless `BOOTSTRAP` is `keep`.",
   },
   origin_not_allowed: { status: 403, text: "`/mcp` is not for pages of this origin: see `CORS_ORIGINS`." },
   registration_closed: { status: 403, text: "Only an administrator registers agents here." },
   grant_beyond_caller: { status: 403, text: "The caller cannot grant a permission that it does not have." },
 
   not_found: { status: 404, text: "There is no such thing, or it belongs to another agent." },
+  link_not_valid: { status: 404, text: "The sign-in link was used, has expired, or is not one of this deployment." },
   unknown_service: { status: 404, text: "The gateway has no service of this name." },
   method_not_allowed: { status: 405, text: "The path does not have this method; `Allow` lists those that it has." },
   body_timeout: { status: 408, text: "The body did not arrive in time." },
@@ -174,6 +205,11 @@ export const ERRORS = {
     text: "The grants are of another version than the one that was read; nothing was changed.",
   },
   agent_revoked: { status: 409, text: "A revoked agent cannot be changed." },
+  people_exist: { status: 409, text: "There is a person already: the bootstrap token makes the first one only." },
+  email_taken: { status: 409, text: "Another person has this address." },
+  last_administrator: { status: 409, text: "Nobody would be left who administers the deployment." },
+  last_passkey: { status: 409, text: "The person could not sign in any more without this passkey." },
+  signed_in_already: { status: 409, text: "Somebody else is signed in in this browser: sign out first." },
   too_many_keys: { status: 409, text: "The agent has as many API keys as it may have." },
   kid_taken: { status: 409, text: "The agent has a public key with this `kid`." },
   unexpected_count: {
@@ -311,18 +347,43 @@ export const badRequest = (
 /** 401. Its challenge is set with the response: see `challengeOf`. */
 export const unauthorized = (code: CodeOf<401>, message: string): ApiError => new ApiError(code, message);
 
+/** 401 for a person who is not signed in. @param what is wrong, as a sentence. */
+export const signInRequired = (what: string): ApiError =>
+  unauthorized("sign_in_required", `${what} Sign in at /sign-in.`);
+
 /** 401 for a token that was valid and has been ended. */
 export const tokenRevoked = (): ApiError =>
   unauthorized("token_revoked", "The access token has been revoked, or its agent is not active.");
 
 /** 401 or 403 for a caller that lost its authority while its request was handled. */
 export function authorityLost(loss: AuthorityLoss): ApiError {
-  if (loss.reason === "token_revoked") return tokenRevoked();
-  if (loss.reason === "grants_changed") {
-    return unavailable("standing_unknown", "The agent's permissions are being changed. Send the request again.");
+  switch (loss.reason) {
+    case "token_revoked":
+      return tokenRevoked();
+    case "grants_changed":
+      return unavailable("standing_unknown", "The agent's permissions are being changed. Send the request again.");
+    case "session_ended":
+      return signInRequired("The session has ended.");
+    case "role_changed":
+      return forbidden(
+        "role_required",
+        "The person's role, or the agent's owner, was changed while the request was handled.",
+      );
+    case "person_required":
+      return forbidden(
+        "person_required",
+        "A person administers this deployment: only a person who is signed in may loosen what limits an agent, or grant *:*:*.",
+      );
+    case "bootstrap_ended":
+      return forbidden(
+        "bootstrap_ended",
+        'People administer this deployment, so the bootstrap token registers no agents any more. Set BOOTSTRAP = "keep" if it should.',
+      );
+    case "key_refused":
+      return reauthenticationRequired("The `api_key` in the body is not one of this agent.");
+    case "insufficient_permissions":
+      break;
   }
-  if (loss.reason === "key_refused")
-    return reauthenticationRequired("The `api_key` in the body is not one of this agent.");
   const { required, granted } = loss;
   return forbidden(
     "insufficient_permissions",

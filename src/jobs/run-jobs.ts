@@ -13,6 +13,7 @@ import type { Config } from "../config/config.ts";
 import { announceAndSweepGrants } from "../grants/due.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { sweepProofs } from "../tokens/end-token.ts";
+import { sweepPeople } from "../people/sweep.ts";
 import { sweepSessions } from "../tokens/sweep.ts";
 import { sweepEventCounts, sweepSetAside } from "../outbox/outbox.ts";
 import { drainOutbox, resendOverdue } from "../webhooks/deliveries/fan-out.ts";
@@ -43,6 +44,7 @@ const JOBS: Readonly<Record<string, Job>> = {
   sweep_failed_verifications: ({ DB }, _config, now, limit) => sweepFailedVerifications(DB, now, limit),
   sweep_sessions: ({ DB }, { accessTokenTtl }, now, limit) => sweepSessions(DB, accessTokenTtl, now, limit),
   sweep_proofs: ({ DB }, _config, now, limit) => sweepProofs(DB, now, limit),
+  sweep_people: ({ DB }, { activityRetentionDays }, now, limit) => sweepPeople(DB, activityRetentionDays, now, limit),
   sweep_keys: ({ DB }, _config, now, limit) => sweepKeys(DB, now, limit),
   announce_and_sweep_grants: ({ DB }, _config, now, limit) => announceAndSweepGrants(DB, now, limit),
   sweep_idempotency_keys: ({ DB }, _config, _now, limit) => sweepIdempotencyKeys(DB, limit),

@@ -1,5 +1,5 @@
 import { accessTokenOf, admit, authorityOf } from "../access/authenticate.ts";
-import type { Authority } from "../authority/authority.ts";
+import type { AgentAuthority } from "../authority/authority.ts";
 import { unlimitedPermissions } from "../grants/grant.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { requireClient, type OAuthCall } from "./client.ts";
@@ -10,7 +10,7 @@ export interface OAuthCaller {
   readonly agent: { readonly id: string; readonly name: string };
   readonly permissions: ReadonlySet<string>;
   readonly isAdmin: boolean;
-  readonly authority: Authority;
+  readonly authority: AgentAuthority;
 }
 
 /**

@@ -52,6 +52,16 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "sessions.dpop_jkt",
     "agents.dpop_bound_access_tokens",
   ],
+  "0011_people.sql": [
+    "people",
+    "person_sessions",
+    "passkeys",
+    "person_logins",
+    "sign_in_links",
+    "used_challenges",
+    "person_notices",
+    "agents.owner_person_id",
+  ],
 };
 
 /** The tables, and the columns that were added to a table, that the schema must have. */

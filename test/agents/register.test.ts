@@ -145,8 +145,8 @@ describe("registration policy", () => {
     ["an agent without rights", holding(), "open", ["github:issues:read"], "exceeds_grantor"],
     ["an admin", holding("*:*:*"), "admin", ["*:*:*"], "active"],
     ["an admin", holding("*:*:*"), "approval", ["stripe:*:*"], "active"],
-    ["the bootstrap token", { kind: "bootstrap" }, "admin", ["*:*:*"], "active"],
-    ["the bootstrap token", { kind: "bootstrap" }, "admin", ["nonsense"], "malformed"],
+    ["the bootstrap token", { kind: "bootstrap", authority: { lasts: true } }, "admin", ["*:*:*"], "active"],
+    ["the bootstrap token", { kind: "bootstrap", authority: { lasts: true } }, "admin", ["nonsense"], "malformed"],
   ])("%s %o under %s asking for %j: %s", (_, registrar, policy, permissions, outcome) => {
     const verdict = decideRegistration(permissions, registrar, policy, BUILT_IN_CATALOGUE);
     expect(verdict.verdict === "accepted" ? verdict.status : verdict.verdict).toBe(outcome);

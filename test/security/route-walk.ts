@@ -12,7 +12,29 @@ const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
   ...ENDPOINTS,
   "POST /agents/register": "registration",
   "POST /proxy/_explain": "admin",
+  "GET /webhooks": "member",
+  "POST /people/bootstrap": "bootstrap",
+  "GET /people/me": "person",
+  "GET /people": "administrator",
+  "POST /people": "administrator",
+  "GET /people/{id}": "oneself",
+  "PATCH /people/{id}": "administrator",
+  "DELETE /people/{id}": "administrator",
+  "POST /people/{id}/sign-in-links": "administrator",
+  "GET /people/{id}/sessions": "oneself",
+  "DELETE /people/{id}/sessions/{session_id}": "oneself",
+  "GET /people/{id}/passkeys": "oneself",
+  "POST /people/{id}/passkeys/options": "enrolling",
+  "POST /people/{id}/passkeys": "enrolling",
+  "DELETE /people/{id}/passkeys/{passkey_id}": "oneself",
+  "POST /sign-in/passkey/options": "none",
+  "POST /sign-in/passkey/verify": "none",
+  "POST /sign-in/link": "none",
+  "POST /sign-out": "none",
 };
+
+/** For people and no agent, whatever it holds. */
+const OF_PEOPLE: ReadonlySet<Route["auth"]> = new Set(["person", "oneself", "enrolling", "administrator"]);
 
 const GATEWAY: readonly Visited[] = [
   { method: "GET", path: "/proxy/lab/things/1", auth: "bearer" },
@@ -169,6 +191,26 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
     const realm = 'Bearer realm="agentauth"';
     const service = /^\/proxy\/(lab|github)\//.exec(route.path)?.[1];
     const metadata = `resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource${service ? `/proxy/${service}` : ""}"`;
+    if (OF_PEOPLE.has(wanted)) {
+      const signIn = { status: 401, code: "sign_in_required", challenge: `${realm}, ${metadata}` };
+      refused(`${name} of nobody`, await send(route, victim.id, undefined), signIn);
+      const agents = { "the agent itself": victim.token, "an administrator": admin.token };
+      const all = [...tokens, ...Object.entries(agents).map(([kind, token]) => ({ name: kind, token }))];
+      for (const { name: kind, token } of all) {
+        const denied = { status: 403, code: "person_required", challenge: `${realm}, ${metadata}` };
+        refused(`${name} with ${kind}`, await send(route, victim.id, token), denied, token);
+      }
+      continue;
+    }
+    if (wanted === "bootstrap") {
+      const without = { status: 401, code: "missing_token", challenge: `${realm}, ${metadata}` };
+      refused(`${name} without a token`, await send(route, victim.id, undefined), without);
+      for (const { name: kind, token } of [...tokens, { name: "an administrator", token: admin.token }]) {
+        const invalid = { status: 401, code: "invalid_token", challenge: `${realm}, error="invalid_token", ${metadata}` };
+        refused(`${name} with ${kind}`, await send(route, victim.id, token), invalid, token);
+      }
+      continue;
+    }
     if (wanted !== "registration") {
       const without = { status: 401, code: "missing_token", challenge: `${realm}, ${metadata}` };
       refused(`${name} without a token`, await send(route, victim.id, undefined), without);

@@ -1,4 +1,4 @@
-import { actorJson, BOOTSTRAP_JSON } from "../../authority/actor-row.ts";
+import { actorJson } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
@@ -30,21 +30,19 @@ export interface NewAgentRow {
   readonly key: StoredKey & { readonly lifeMs: number | null };
   readonly event: Event;
   readonly record: AuditEntry;
-  /** Who registers it. `by` is the authority of a registrar that is an agent. */
-  readonly registrar: "stranger" | "bootstrap" | "agent";
   /** Whether the registrar is one that approves agents. */
   readonly isApproved: boolean;
 }
 
-/** Inserts an agent with its first key. */
+/** Inserts an agent with its first key. @param by who registers it; undefined for a stranger. */
 export async function insertAgent(
   db: D1Database,
-  { agent, description, metadata, key, event, record, registrar, isApproved }: NewAgentRow,
+  { agent, description, metadata, key, event, record, isApproved }: NewAgentRow,
   by: Authority | undefined,
 ): Promise<void> {
   const changeId = newChangeId();
   const { id, name, ownerEmail, grants, status, tier, allowedIps, createdAt } = agent;
-  const creator = by ? actorJson(by) : registrar === "bootstrap" ? BOOTSTRAP_JSON : sql`NULL`;
+  const creator = by ? actorJson(by) : sql`NULL`;
   await batchAsCaller(db, by, [
     prepare(
       db,

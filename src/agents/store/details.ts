@@ -11,12 +11,13 @@ export interface DetailedRow extends AgentRow {
   created_by: string | null;
   approved_by: string | null;
   grantable: string | null;
+  owner_person_id: string | null;
   key_count: number;
   session_count: number;
 }
 
 /** The columns of {@link DetailedRow}, for statements that read `agents a`. The two counts read the keys and sessions of the agent. */
-export const DETAIL_COLUMNS = sql`${AGENT_COLUMNS}, a.description, a.metadata, a.created_by, a.approved_by, a.grantable,
+export const DETAIL_COLUMNS = sql`${AGENT_COLUMNS}, a.description, a.metadata, a.created_by, a.approved_by, a.grantable, a.owner_person_id,
   (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))
     AS key_count,
   (SELECT count(*) FROM sessions s WHERE s.agent_id = a.id AND s.expires_at > ${DATABASE_NOW} AND s.ended_at IS NULL
@@ -31,6 +32,7 @@ export function toDetailedAgent(row: DetailedRow): DetailedAgent {
       createdBy: toActor(row.created_by),
       approvedBy: toActor(row.approved_by),
       grantable: toList(row.grantable) ?? [],
+      ownerPersonId: row.owner_person_id,
       keyCount: row.key_count,
       sessionCount: row.session_count,
     },

@@ -29,6 +29,7 @@ const COLUMNS: { readonly [Key in keyof Profile]-?: Column<Profile[Key]> } = {
   rateLimit: { column: sql`rate_limit`, name: "rate_limit", toValue: (value) => value ?? null },
   allowedIps: { column: sql`allowed_ips`, name: "allowed_ips", isJson: true, toValue: toJson },
   grantable: { column: sql`grantable`, name: "grantable", isJson: true, toValue: toJson },
+  ownerPersonId: { column: sql`owner_person_id`, name: "owner_person_id", toValue: (value) => value ?? null },
 };
 
 /**
@@ -57,7 +58,8 @@ export async function updateProfile(
     values.map(({ column, value }) => sql`${column} IS NOT ${value}`),
     sql` OR `,
   );
-  const when = sql`WHERE id = ${id} AND status <> 'revoked' AND (${differs})`;
+  const when = sql`WHERE id = ${id} AND status <> 'revoked' AND (${differs})
+    AND ${profile.ownerPersonId == null ? sql`1` : sql`EXISTS (SELECT 1 FROM people WHERE people.id = ${profile.ownerPersonId})`}`;
   const object = (toSql: (one: (typeof values)[number]) => Sql): Sql =>
     sql`json_object(${join(
       values.map((one) => sql`${one.name}, ${one.isJson ? sql`json(${toSql(one)})` : toSql(one)}`),

@@ -38,7 +38,7 @@ export function redeliverAll(
   { after, dryRun, by, origin, now, described }: RedeliveryOptions,
 ): Promise<Redelivery> {
   const record = newEntry("webhook.redelivered", now, origin, {
-    agentId: by.agentId,
+    agentId: by.agentId ?? null,
     after: { filter: described },
     message: `deliveries started again: ${JSON.stringify(described)}`,
   });

@@ -1,0 +1,105 @@
+import { actorJson, personJson, toActor, type Actor } from "../../authority/actor-row.ts";
+import type { PersonAuthority } from "../../authority/authority.ts";
+import { batchAsCaller } from "../../authority/batch.ts";
+import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
+import { DATABASE_NOW } from "../../database/time.ts";
+import { insertNotice } from "./notices.ts";
+import type { NewSession } from "./sessions.ts";
+
+export interface NewLink {
+  readonly id: string;
+  readonly personId: string;
+  /** SHA-256 of its token. */
+  readonly hash: string;
+  readonly lifeMs: number;
+}
+
+/** The statement that inserts a link, if its person exists and is active. @param actor SQL for the JSON of who makes it. */
+export const insertLink = (db: D1Database, { id, personId, hash, lifeMs }: NewLink, actor: Sql): D1PreparedStatement =>
+  prepare(
+    db,
+    sql`INSERT INTO sign_in_links (id, person_id, hash, created_by, created_at, expires_at)
+      SELECT ${id}, p.id, ${hash}, ${actor}, ${DATABASE_NOW}, ${DATABASE_NOW} + ${lifeMs} FROM people p
+      WHERE p.id = ${personId} AND p.status = 'active'`,
+  );
+
+/** Inserts a link for an active person, and ends those that nobody has used. Returns whether there is such a person. */
+export async function replaceLinks(
+  db: D1Database,
+  link: NewLink,
+  { by, now }: { by: PersonAuthority; now: number },
+): Promise<boolean> {
+  const actor = actorJson(by);
+  const isActive = sql`EXISTS (SELECT 1 FROM people WHERE id = ${link.personId} AND status = 'active')`;
+  const [, , inserted] = await batchAsCaller(db, by, [
+    prepare(db, sql`DELETE FROM sign_in_links WHERE person_id = ${link.personId} AND used_at IS NULL AND ${isActive}`),
+    insertNotice(db, { kind: "link.created", personId: link.personId, actor, now }, isActive),
+    insertLink(db, link, actor),
+  ]);
+  return inserted!.meta.changes > 0;
+}
+
+/** A link that has not been used and has not expired. */
+export interface OpenLink {
+  readonly personId: string;
+  readonly email: string;
+  readonly name: string;
+  readonly createdBy: Actor;
+  /** Milliseconds. */
+  readonly expiresAt: number;
+}
+
+const isOpen = (hash: string): Sql =>
+  sql`l.hash = ${hash} AND l.used_at IS NULL AND l.expires_at > ${DATABASE_NOW}
+    AND EXISTS (SELECT 1 FROM people p WHERE p.id = l.person_id AND p.status = 'active')`;
+
+export async function readOpenLink(db: D1Database, hash: string): Promise<OpenLink | undefined> {
+  const row = await prepare(
+    db,
+    sql`SELECT o.id, o.email, o.name, l.created_by, l.expires_at FROM sign_in_links l JOIN people o ON o.id = l.person_id
+      WHERE ${isOpen(hash)}`,
+  ).first<{ id: string; email: string; name: string; created_by: string; expires_at: number }>();
+  if (!row) return undefined;
+  const { id, email, name, created_by, expires_at } = row;
+  return { personId: id, email, name, createdBy: toActor(created_by) as Actor, expiresAt: expires_at };
+}
+
+/**
+ * Uses a link up and opens its session, if it is still open and of this person. Of two who use it at once, one gets the session.
+ *
+ * @param session has no person yet: it is that of the link.
+ */
+export async function openByLink(
+  db: D1Database,
+  hash: string,
+  session: Omit<NewSession, "personId">,
+  { personId, lifeMs, now }: { personId: string; lifeMs: number; now: number },
+): Promise<boolean> {
+  const isOpened = sql`EXISTS (SELECT 1 FROM person_sessions WHERE id = ${session.id})`;
+  const actor = personJson(personId);
+  const [, opened] = await db.batch([
+    prepare(
+      db,
+      sql`UPDATE sign_in_links AS l SET used_at = ${DATABASE_NOW}, session_id = ${session.id}
+        WHERE ${isOpen(hash)} AND l.person_id = ${personId}`,
+    ),
+    prepare(
+      db,
+      sql`INSERT INTO person_sessions (id, person_id, hash, method, auth_time, enrol_until, created_at, last_used_at, expires_at,
+          ip_address, user_agent)
+        SELECT ${session.id}, l.person_id, ${session.hash}, 'link', l.used_at, l.used_at + ${lifeMs}, l.used_at, l.used_at,
+          l.used_at + ${lifeMs}, ${session.ipAddress}, ${session.userAgent}
+        FROM sign_in_links l WHERE l.hash = ${hash} AND l.session_id = ${session.id}`,
+    ),
+    insertNotice(db, { kind: "link.used", personId, actor, now }, isOpened),
+  ]);
+  return opened!.meta.changes > 0;
+}
+
+/** Deletes up to `limit` links that have expired at `until`. Returns how many. @param until milliseconds. */
+export const deleteExpiredLinks = (db: D1Database, until: number, limit: number): Promise<number> =>
+  deletedRows(
+    db,
+    sql`DELETE FROM sign_in_links WHERE id IN (
+      SELECT id FROM sign_in_links WHERE expires_at <= ${until} ORDER BY expires_at LIMIT ${limit})`,
+  );

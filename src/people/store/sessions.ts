@@ -1,0 +1,110 @@
+import type { PersonAuthority } from "../../authority/authority.ts";
+import { batchAsCaller } from "../../authority/batch.ts";
+import { PERSON_SESSION_STANDS, SESSION_IDLE_MS } from "../../authority/person-row.ts";
+import { deletedRows, integer, prepare, sql } from "../../database/sql.ts";
+import { DATABASE_NOW } from "../../database/time.ts";
+import type { Person, PersonSession } from "../person.ts";
+import {
+  PERSON_COLUMNS,
+  SESSION_COLUMNS,
+  toPerson,
+  toPersonSession,
+  type PersonRow,
+  type SessionRow,
+} from "../person-row.ts";
+
+/** What a new session is, but for its times, which are the database's. */
+export interface NewSession {
+  readonly id: string;
+  readonly personId: string;
+  /** SHA-256 of its token. */
+  readonly hash: string;
+  readonly ipAddress: string;
+  readonly userAgent: string;
+}
+
+/** A use of a session is written if the last one that was written is so long ago, in milliseconds: a read costs no write. */
+const USE_STEP_MS = 300_000;
+
+export interface FoundSession {
+  readonly session: PersonSession;
+  readonly person: Person;
+  /** Whether the agent that was asked about is the person's. */
+  readonly ownsAgent: boolean;
+  /** Whether its last use has to be written. */
+  readonly isStale: boolean;
+}
+
+/** The session with this hash and its person, if it stands. @param agentId the agent of which the owner is asked for. */
+export async function readSession(
+  db: D1Database,
+  hash: string,
+  agentId: string | undefined,
+): Promise<FoundSession | undefined> {
+  const row = await prepare(
+    db,
+    sql`SELECT ${PERSON_COLUMNS}, ${SESSION_COLUMNS}, s.last_used_at < ${DATABASE_NOW} - ${integer(USE_STEP_MS)} AS is_stale,
+        EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId ?? null} AND a.owner_person_id = p.id) AS owns_agent
+      FROM person_sessions s JOIN people p ON p.id = s.person_id WHERE s.hash = ${hash} AND ${PERSON_SESSION_STANDS}`,
+  ).first<PersonRow & SessionRow & { is_stale: number; owns_agent: number }>();
+  if (!row) return undefined;
+  return {
+    session: toPersonSession(row),
+    person: toPerson(row),
+    ownsAgent: row.owns_agent === 1,
+    isStale: row.is_stale === 1,
+  };
+}
+
+/** Writes that a session is used. One that has been idle for too long does not begin to live again. */
+export async function touchSession(db: D1Database, id: string): Promise<void> {
+  await prepare(
+    db,
+    sql`UPDATE person_sessions SET last_used_at = ${DATABASE_NOW}
+      WHERE id = ${id} AND last_used_at > ${DATABASE_NOW} - ${integer(SESSION_IDLE_MS)}`,
+  ).run();
+}
+
+/** The sessions of a person that stand, the newest first, after an id; and whether there is such a person. */
+export async function readSessions(
+  db: D1Database,
+  personId: string,
+  { limit, before }: { limit: number; before: string | undefined },
+): Promise<{ sessions: PersonSession[]; personExists: boolean }> {
+  const [sessions, people] = await db.batch<SessionRow>([
+    prepare(
+      db,
+      sql`SELECT ${SESSION_COLUMNS} FROM person_sessions s JOIN people p ON p.id = s.person_id
+        WHERE s.person_id = ${personId} AND ${PERSON_SESSION_STANDS} AND s.id < ${before ?? "~"}
+        ORDER BY s.id DESC LIMIT ${limit}`,
+    ),
+    prepare(db, sql`SELECT 1 FROM people WHERE id = ${personId}`),
+  ]);
+  return { sessions: sessions!.results.map(toPersonSession), personExists: people!.results.length > 0 };
+}
+
+/** Ends a session of a person. Returns whether there was one. */
+export async function deleteSession(
+  db: D1Database,
+  personId: string,
+  sessionId: string,
+  by: PersonAuthority,
+): Promise<boolean> {
+  const [deleted] = await batchAsCaller(db, by, [
+    prepare(db, sql`DELETE FROM person_sessions WHERE id = ${sessionId} AND person_id = ${personId} RETURNING id`),
+  ]);
+  return deleted!.results.length > 0;
+}
+
+/** Ends the session with this hash, which its own person does. */
+export async function deleteSessionByHash(db: D1Database, hash: string): Promise<void> {
+  await prepare(db, sql`DELETE FROM person_sessions WHERE hash = ${hash}`).run();
+}
+
+/** Deletes up to `limit` sessions that have expired, or that have not been used for too long. Returns how many. @param now milliseconds. */
+export const deleteExpiredSessions = (db: D1Database, now: number, limit: number): Promise<number> =>
+  deletedRows(
+    db,
+    sql`DELETE FROM person_sessions WHERE id IN (
+      SELECT id FROM person_sessions WHERE expires_at <= ${now} ORDER BY expires_at LIMIT ${limit})`,
+  );

@@ -1,0 +1,23 @@
+import { deleteExpiredLinks } from "./store/links.ts";
+import { deleteNotices } from "./store/notices.ts";
+import { deleteExpiredChallenges } from "./store/passkeys.ts";
+import { deleteExpiredSessions } from "./store/sessions.ts";
+
+const DAY_MS = 86_400_000;
+
+/**
+ * Deletes, up to `limit` of each, sessions, links and challenges of people that have expired, and notices that are older than the
+ * retention.
+ *
+ * @param now milliseconds.
+ * @returns the largest of the four numbers of deleted rows.
+ */
+export async function sweepPeople(db: D1Database, retentionDays: number, now: number, limit: number): Promise<number> {
+  const deleted = await Promise.all([
+    deleteExpiredSessions(db, now, limit),
+    deleteExpiredLinks(db, now, limit),
+    deleteExpiredChallenges(db, now, limit),
+    deleteNotices(db, now - retentionDays * DAY_MS, limit),
+  ]);
+  return Math.max(...deleted);
+}
