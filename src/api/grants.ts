@@ -1,6 +1,9 @@
 import * as z from "zod/mini";
-import { route } from "../access/route.ts";
+import { requireAssertion } from "../access/assertion.ts";
+import { route, type Call } from "../access/route.ts";
+import type { Authority } from "../authority/authority.ts";
 import type { AgentGrants, Grant } from "../grants/grant.ts";
+import { loosensGrants } from "../grants/loosen.ts";
 import {
   getGrants,
   makeGrants,
@@ -10,6 +13,7 @@ import {
   type WantedGrant,
 } from "../grants/put-grants.ts";
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
+import { ADMIN } from "../permissions/grammar.ts";
 import { hasEnded } from "../permissions/grant.ts";
 import { changeRefused, toAgentChange } from "./agent-changes.ts";
 import { actorSchema } from "./agent-schema.ts";
@@ -120,12 +124,13 @@ export const grantRoutes = [
       z.object({ success, message: z.string(), grants: z.array(grantSchema), grants_version: grantsVersion }),
     async handle(call) {
       const { env, config, body, now } = call;
-      const asked = body.grants.findIndex(({ approval }) => approval != null);
-      if (asked !== -1) throw approvalNotOffered(asked);
+      const unoffered = body.grants.findIndex(({ approval }) => approval != null);
+      if (unoffered !== -1) throw approvalNotOffered(unoffered);
       const made = makeGrants(body.grants.map(limitsOf), config, now);
       if ("faults" in made) throw grantsRefused(made.faults);
-      const version = body.grants_version ?? undefined;
-      const written = await putGrants(env.DB, toAgentChange(call), made.grants, version);
+      const asked = body.grants_version ?? undefined;
+      const { by, version } = await grantingAuthority(call, made.grants, asked);
+      const written = await putGrants(env.DB, { ...toAgentChange(call), by }, made.grants, version);
       switch (written.result) {
         case "unknown":
         case "already_revoked":
@@ -149,6 +154,26 @@ export const grantRoutes = [
     },
   }),
 ];
+
+/**
+ * The authority to set these grants, and the version of the grants that they replace. A person confirms that they grant `*:*:*`. An
+ * agent loosens nothing where people administer the deployment: what it is compared with is then what is replaced.
+ */
+async function grantingAuthority(
+  call: Call<"admin", "/agents/{id}">,
+  grants: readonly Grant[],
+  version: number | undefined,
+): Promise<{ by: Authority; version: number | undefined }> {
+  const { env, config, params, caller, authority } = call;
+  if (caller.kind === "person") {
+    if (grants.some(({ permission }) => permission === ADMIN)) await requireAssertion({ ...call, caller });
+    return { by: authority, version };
+  }
+  const found = await getGrants(env.DB, params.id);
+  if (!found || authority.agentId === undefined) return { by: authority, version };
+  if (loosensGrants(found, grants, config.catalogue)) return { by: { ...authority, loosens: "always" as const }, version };
+  return { by: authority, version: version ?? found.version };
+}
 
 const approvalNotOffered = (index: number): ApiError =>
   badRequest("Grants that ask for an approval are not offered yet: leave approval out.", [

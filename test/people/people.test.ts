@@ -305,6 +305,24 @@ describe("an agent that administers", () => {
     const json = { name: "another", owner_email: "owner@example.com", permissions: ["*:*:*"] };
     await requires(as("POST", "/agents/register", json));
 
+    const grants = (...list: object[]) => as("PUT", `/agents/${id}/grants`, { grants: list });
+    const issues = { permission: "github:issues:read", where: { "path.owner": "octo" } };
+    expect((await grants(issues)).status).toBe(200);
+    await requires(grants({ permission: "github:issues:read" }));
+    await requires(grants(issues, { permission: "github:issues:read" }));
+    await requires(grants(issues, { permission: "github:*:*" }));
+    await requires(grants(issues, { permission: "github:issues:read", where: { "path.owner": "other" } }));
+    await requires(grants(issues, { permission: "*:*:*" }));
+    // Leaving it out would let the next request grant it without limits.
+    await requires(grants());
+    expect((await grants(issues, { permission: "lab:things:read" })).status).toBe(200);
+    const byPerson = (list: object[]) =>
+      admin.confirmed(`/agents/${id}/grants`, { method: "PUT", json: { grants: list } });
+    expect((await byPerson([{ permission: "github:issues:read" }])).status).toBe(200);
+    expect(
+      (await admin.call(`/agents/${id}/grants`, { method: "PUT", json: { grants: [{ permission: "*:*:*" }] } })).body
+        .code,
+    ).toBe("reauthentication_required");
     expect((await as("PUT", `/agents/${id}/permissions`, { permissions: ["lab:*:*"] })).status).toBe(200);
     expect((await as("PUT", `/agents/${id}/tier`, { tier: "pro" })).status).toBe(200);
     expect((await as("PUT", `/agents/${id}/status`, { status: "suspended" })).status).toBe(200);

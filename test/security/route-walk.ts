@@ -13,6 +13,7 @@ const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
   "POST /agents/register": "registration",
   "POST /proxy/_explain": "admin",
   "GET /webhooks": "member",
+  "GET /audit": "member",
   "POST /people/bootstrap": "bootstrap",
   "GET /people/me": "person",
   "GET /people": "administrator",
@@ -206,7 +207,11 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
       const without = { status: 401, code: "missing_token", challenge: `${realm}, ${metadata}` };
       refused(`${name} without a token`, await send(route, victim.id, undefined), without);
       for (const { name: kind, token } of [...tokens, { name: "an administrator", token: admin.token }]) {
-        const invalid = { status: 401, code: "invalid_token", challenge: `${realm}, error="invalid_token", ${metadata}` };
+        const invalid = {
+          status: 401,
+          code: "invalid_token",
+          challenge: `${realm}, error="invalid_token", ${metadata}`,
+        };
         refused(`${name} with ${kind}`, await send(route, victim.id, token), invalid, token);
       }
       continue;
