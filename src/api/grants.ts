@@ -171,7 +171,8 @@ async function grantingAuthority(
   }
   const found = await getGrants(env.DB, params.id);
   if (!found || authority.agentId === undefined) return { by: authority, version };
-  if (loosensGrants(found, grants, config.catalogue)) return { by: { ...authority, loosens: "always" as const }, version };
+  if (loosensGrants(found, grants, config.catalogue))
+    return { by: { ...authority, loosens: "always" as const }, version };
   return { by: authority, version: version ?? found.version };
 }
 

@@ -2,7 +2,13 @@ import * as z from "zod/mini";
 import { ceremonyOf, requestOptions, toAssertion } from "../access/assertion.ts";
 import { admitPerson } from "../access/person.ts";
 import { route } from "../access/route.ts";
-import { endedCookie, publicOrigin, readSessionCookie, requireOwnPage, sessionCookie } from "../access/session-cookie.ts";
+import {
+  endedCookie,
+  publicOrigin,
+  readSessionCookie,
+  requireOwnPage,
+  sessionCookie,
+} from "../access/session-cookie.ts";
 import { ApiError, badRequest, conflict, unauthorized } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { findLink, signInByLink } from "../people/links.ts";

@@ -32,6 +32,8 @@ export interface AgentDetails {
   rate_limit: number | null;
   /** Networks; null for any address. */
   allowed_ips: string[] | null;
+  /** The person who owns the agent; null for nobody. */
+  owner_person_id: string | null;
   /** Keys that are valid. */
   key_count: number;
   /** Sessions that can still refresh. */
@@ -386,6 +388,10 @@ export interface UpdateAgentRequest {
   api_key?: string | null | undefined;
   /** The permissions that the agent's owner may grant it. Administrators only. At most 50 entries. */
   grantable?: Permission[] | undefined;
+  /**
+   * The person who owns the agent; null for nobody. Only a person who is an administrator sets it. 1 to 64 characters.
+   */
+  owner_person_id?: string | null | undefined;
 }
 
 /** The response of `PATCH /agents/{id}`. */
