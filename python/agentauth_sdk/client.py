@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import functools
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, List, Mapping, Optional, Sequence, Type, TypeVar, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Type,
+    TypeVar,
+    Union,
+)
 from urllib.parse import quote
 
 import httpx
@@ -24,6 +39,8 @@ from .types import (
     GrantList,
     AgentStatus,
     AgentTier,
+    AuditPage,
+    AuditRecord,
     BulkRevokeResponse,
     CreateKeyResponse,
     Delivery,
@@ -374,6 +391,50 @@ class _Api:
         call = Call("GET", agent_path(agent_id, "/activity"), query={"limit": limit, "offset": offset})
         return await self._core.call(call, lambda answer: parse(GetActivityResponse, answer))
 
+    async def get_audit(
+        self,
+        *,
+        agent_id: Optional[str] = None,
+        actor: Optional[str] = None,
+        action: Optional[str] = None,
+        outcome: Optional[str] = None,
+        service: Optional[str] = None,
+        method: Optional[str] = None,
+        path: Optional[str] = None,
+        permission: Optional[str] = None,
+        key_id: Optional[str] = None,
+        session_id: Optional[str] = None,
+        request_id: Optional[str] = None,
+        ip: Optional[str] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+        q: Optional[str] = None,
+        limit: Optional[int] = None,
+        cursor: Optional[str] = None,
+    ) -> AuditPage:
+        """
+        One page of the audit log, newest first: for administrators all of it, for an agent what is about itself. `audit` iterates
+        over all pages.
+
+        :param path: the beginning of the path. Like `ip` and `q` it needs `agent_id`, or `since` and `until` at most a day apart.
+        :param since: at this time or later, RFC 3339.
+        :param until: before this time, RFC 3339.
+        """
+        query = {"agent_id": agent_id, "actor": actor, "action": action, "outcome": outcome, "service": service}
+        query.update({"method": method, "path": path, "permission": permission, "key_id": key_id, "ip": ip, "q": q})
+        query.update({"session_id": session_id, "request_id": request_id, "from": since, "to": until})
+
+        def read(answer: Body) -> AuditPage:
+            return AuditPage([parse(AuditRecord, one) for one in answer["records"]], answer["next_cursor"])
+
+        page: Dict[str, Any] = {"limit": limit, "cursor": cursor}
+        return await self._core.call(Call("GET", "/audit", query={**query, **page}), read)
+
+    async def get_audit_record(self, record_id: str) -> AuditRecord:
+        """One record of the audit log."""
+        call = Call("GET", f"/audit/{path_segment(record_id)}")
+        return await self._core.call(call, lambda answer: parse(AuditRecord, answer["record"]))
+
     # Webhooks
 
     async def register_webhook(self, url: str, events: Sequence[str], description: Optional[str] = None) -> Webhook:
@@ -568,6 +629,18 @@ class AgentAuthClient(_Api):
         """Closes the connections of this event loop. A later call opens new ones."""
         await self._io.close()
 
+    async def audit(self, **filters: Any) -> AsyncIterator[AuditRecord]:
+        """Iterates over the records that `get_audit` finds with these filters, newest first, fetching page by page."""
+        cursor: Optional[str] = None
+        while True:
+            query: Dict[str, Any] = {"limit": 200, **filters, "cursor": cursor}
+            page = await self.get_audit(**query)
+            for record in page:
+                yield record
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
     def proxy(self, service: str, base_url: Optional[str] = None) -> AsyncProxyTransport:
         """
         An httpx transport that calls one service through the gateway with this client's token, which replaces any other.
@@ -621,6 +694,8 @@ class SyncAgentAuthClient:
     set_agent_grants = _sync(_Api.set_agent_grants)
     rotate_agent_key = _sync(_Api.rotate_agent_key)
     get_activity = _sync(_Api.get_activity)
+    get_audit = _sync(_Api.get_audit)
+    get_audit_record = _sync(_Api.get_audit_record)
     register_webhook = _sync(_Api.register_webhook)
     list_webhooks = _sync(_Api.list_webhooks)
     get_webhook = _sync(_Api.get_webhook)
@@ -689,6 +764,17 @@ class SyncAgentAuthClient:
     @functools.wraps(_Api.proxy_url)
     def proxy_url(self, service: str) -> str:
         return self._api.proxy_url(service)
+
+    def audit(self, **filters: Any) -> Iterator[AuditRecord]:
+        """Iterates over the records that `get_audit` finds with these filters, newest first, fetching page by page."""
+        cursor: Optional[str] = None
+        while True:
+            query: Dict[str, Any] = {"limit": 200, **filters, "cursor": cursor}
+            page = self.get_audit(**query)
+            yield from page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
 
     def proxy(self, service: str, base_url: Optional[str] = None) -> ProxyTransport:
         """`AgentAuthClient.proxy`, for `httpx.Client`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Dict, List, Literal, Mapping, Optional, Type, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Dict, Iterable, List, Literal, Mapping, Optional, Type, TypeVar, get_args, get_origin, get_type_hints
 
 AgentStatus = Literal["active", "inactive", "suspended", "revoked"]
 AgentTier = Literal["free", "pro", "enterprise"]
@@ -200,6 +200,46 @@ class GetActivityResponse:
     def logs(self) -> List[ActivityLog]:
         """`activity` as the published guide spells it."""
         return self.activity
+
+
+@dataclass
+class AuditRecord:
+    """A record of the audit log. What does not apply is None."""
+
+    id: str
+    at: str
+    action: str
+    outcome: Literal["success", "denied", "failed", "unknown"]
+    agent_id: Optional[str]
+    actor: Optional[Dict[str, Any]]
+    """Who did it: `type`, `id` and `name`, as they were; None for a stranger."""
+    act: List[Dict[str, Any]]
+    ip_address: Optional[str]
+    request_id: Optional[str]
+    key_id: Optional[str]
+    session_id: Optional[str]
+    service: Optional[str]
+    method: Optional[str]
+    path: Optional[str]
+    rule: Optional[str]
+    permission: Optional[str]
+    status: Optional[int]
+    upstream_status: Optional[int]
+    duration_ms: Optional[int]
+    bytes_in: Optional[int]
+    bytes_out: Optional[int]
+    count: Optional[int]
+    before: Optional[Dict[str, Any]]
+    after: Optional[Dict[str, Any]]
+    message: Optional[str]
+
+
+class AuditPage(List[AuditRecord]):
+    """One page of the audit log. It may be short, even empty, and have a next one."""
+
+    def __init__(self, records: Iterable[AuditRecord], next_cursor: Optional[str]) -> None:
+        super().__init__(records)
+        self.next_cursor = next_cursor
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, Callable, List, Optional, Tuple, Union
 
 import httpx
@@ -30,6 +31,16 @@ def new_client(permissions: List[str], token: Optional[str] = None, **options: A
 def new_sync_client(permissions: List[str], token: Optional[str] = None, **options: Any) -> SyncAgentAuthClient:
     agent_id, api_key = register(permissions, token)
     return SyncAgentAuthClient(URL, agent_id=agent_id, api_key=api_key, **options)
+
+
+def eventually(look: Callable[[], Any], is_there: Callable[[Any], bool]) -> Any:
+    """What `look` returns once it is there: records come through a queue."""
+    for _ in range(50):
+        found = look()
+        if is_there(found):
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"not there: {found}")
 
 
 Fault = Union[httpx.Response, httpx.TransportError, None]

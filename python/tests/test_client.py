@@ -22,7 +22,7 @@ from agentauth_sdk import (
 )
 from agentauth_sdk._io import SyncIO
 
-from .support import BOOTSTRAP_TOKEN, URL, FaultyTransport, new_client, new_sync_client, register
+from .support import BOOTSTRAP_TOKEN, URL, FaultyTransport, eventually, new_client, new_sync_client, register
 
 
 class Calls(unittest.IsolatedAsyncioTestCase):
@@ -212,6 +212,12 @@ class SyncTwin(unittest.TestCase):
             agent_id = client.verify_agent().agent.agent_id
             self.assertEqual(client.get_agent(agent_id).agent_id, agent_id)
             self.assertEqual(client.get_activity(agent_id).pagination.offset, 0)
+            records = eventually(lambda: list(client.audit(limit=1)), lambda found: len(found) >= 2)
+            self.assertEqual({record.agent_id for record in records}, {agent_id})
+            self.assertEqual(client.get_audit_record(records[0].id), records[0])
+            self.assertEqual(list(client.audit(agent_id=agent_id, outcome="denied")), [])
+            page = client.get_audit(limit=1, action="token.issued")
+            self.assertEqual([record.action for record in page], ["token.issued"])
             before = client.access_token
             self.assertNotEqual(client.refresh_token().token.access_token, before)
             self.assertTrue(client.rotate_agent_key(agent_id, overlap_seconds=0).credentials.api_key)
