@@ -865,9 +865,9 @@ describe("a signal", () => {
 describe("a listing", () => {
   it("of 10,000 activities comes whole, in order, page by page", { timeout: 60_000, tags: ["slow"] }, async () => {
     const agent = await worker.agent(["lab:things:read"]);
-    await worker.sql(
-      `INSERT INTO activity (id, agent_id, at, ip_address, status, message, batch)
-       SELECT printf('act_%032x', value), ?1, 1700000000000 + value, '', 'success', 'call ' || value, 'seed'
+    await worker.auditSql(
+      `INSERT INTO records (agent_id, id, part, at, action, outcome, message, random, batch)
+       SELECT ?1, printf('aud_%032x', value), 1, 1700000000000 + value, 'gateway.call', 'success', 'call ' || value, '00', 'seed'
        FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 10000) SELECT value FROM n)`,
       agent.id,
     );
@@ -883,10 +883,28 @@ describe("a listing", () => {
     }
     expect(seen.size).toBeGreaterThanOrEqual(10_000);
     expect(calls).toBe(Math.ceil(seen.size / 100));
+    const records: string[] = [];
+    for await (const { id } of own.audit()) records.push(id);
+    expect(records.map((id) => id.replace("aud_", "act_"))).toEqual([...seen]);
+    calls = Math.ceil(seen.size / 100);
     const few = own.activity(agent.id);
     await few.next();
     await few.return(undefined);
     expect(calls).toBe(Math.ceil(seen.size / 100) + 1);
+  });
+
+  it("of the audit log goes on from page to page", async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    await worker.activity(agent, (message) => message === "verified");
+    await worker.activity(agent, (message) => message === "registered");
+    await using own = client({ accessToken: agent.token });
+    const records = [];
+    for await (const record of own.audit({ limit: 1 })) records.push(record);
+    expect(records.map(({ action, agent_id }) => [action, agent_id])).toEqual([
+      ["token.issued", agent.id],
+      ["agent.registered", agent.id],
+    ]);
+    expect((await own.getAuditRecord(records[0]!.id)).record).toEqual(records[0]);
   });
 
   it("of agents goes on from page to page", async () => {
