@@ -78,7 +78,34 @@ await until("its reads have ended, within STANDING_TTL_SECONDS", async () => {
   return answer.status === 401 ? answer : undefined;
 });
 
+step("The owner reads the audit log of all this");
+const audit = await until("the revocation is in the audit log, by whom it was done", async () => {
+  const page = await call("GET", `/audit?agent_id=${agentId}&limit=100`, { token: adminToken, quiet: true });
+  const records: AuditLine[] = page.body.records ?? [];
+  const isThere = records.some(({ action, after }) => action === "agent.status_updated" && after?.status === "revoked");
+  return isThere ? records : undefined;
+});
+for (const { at, action, outcome, actor, method, path, status, message } of audit.toReversed()) {
+  const what = method ? `${method} ${path} → ${status}` : message;
+  say(
+    `${at}  ${action.padEnd(21)}  ${outcome.padEnd(7)}  ${(actor?.name ?? actor?.type ?? "a stranger").padEnd(12)}  ${what}`,
+  );
+}
+
 end();
+
+/** What the demo shows of a record. */
+interface AuditLine {
+  readonly at: string;
+  readonly action: string;
+  readonly outcome: string;
+  readonly actor: { readonly type: string; readonly name: string | null } | null;
+  readonly method: string | null;
+  readonly path: string | null;
+  readonly status: number | null;
+  readonly message: string | null;
+  readonly after: Readonly<Record<string, unknown>> | null;
+}
 
 /** What the upstream itself was sent last. */
 async function lastRequest() {
