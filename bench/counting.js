@@ -52,15 +52,15 @@ function counted(env, gate) {
     inner.set(wrapped, { statement, sql });
     return wrapped;
   };
-  const DB = {
-    prepare: (sql) => wrap(env.DB.prepare(sql), sql),
+  const database = (binding) => ({
+    prepare: (sql) => wrap(binding.prepare(sql), sql),
     batch: (list) =>
       run({ d1: 1 }, async (operation) => {
-        const results = await env.DB.batch(list.map((one) => inner.get(one).statement));
+        const results = await binding.batch(list.map((one) => inner.get(one).statement));
         results.forEach((result, index) => note(operation, inner.get(list[index]).sql, result));
         return results;
       }),
-  };
+  });
   const REVOCATIONS = {
     get: (...args) => run({ kvReads: 1 }, () => env.REVOCATIONS.get(...args)),
     put: (...args) => run({ kvWrites: 1 }, () => env.REVOCATIONS.put(...args)),
@@ -74,7 +74,8 @@ function counted(env, gate) {
   const limits = Object.entries(env)
     .filter(([name]) => name.startsWith("RATE_"))
     .map(([name, binding]) => [name, { limit: (options) => run({ rateLimits: 1 }, () => binding.limit(options)) }]);
-  const bound = { DB, REVOCATIONS, ACTIVITY: queue(env.ACTIVITY), DELIVERIES: queue(env.DELIVERIES) };
+  const databases = { DB: database(env.DB), AUDIT_DB: database(env.AUDIT_DB) };
+  const bound = { ...databases, REVOCATIONS, ACTIVITY: queue(env.ACTIVITY), DELIVERIES: queue(env.DELIVERIES) };
   return { env: { ...env, ...bound, ...Object.fromEntries(limits) }, operations };
 }
 

@@ -26,7 +26,18 @@ export const cost: Part = async ({ port, log }) => {
   );
   try {
     const lines = await measure(server.port, port);
-    const perMessage = await activityCost(server.port);
+    const perMessage = await recordCost(server.port, (n) => ({ path: `/proxy/github/repos/octo/hello/issues/${n}` }));
+    const perWrite = await recordCost(server.port, (n) => ({
+      path: `/proxy/github/repos/octo/hello/issues/${n}/comments`,
+      method: "POST",
+      json: { body: "Found it" },
+    }));
+    const read = PRICES.request + PRICES.message + perMessage.dollars;
+    // The intent is a row in the batch before the call.
+    const write = PRICES.request + PRICES.rowWritten + PRICES.message + perWrite.dollars;
+    log(
+      `a remembered read with its record: $${read.toFixed(2)} a million (goal 3.50); a write: $${write.toFixed(2)} (goal 6.00)`,
+    );
     const unmeasured = ROUTES.filter(
       ({ method, path }) => !lines.some(({ endpoint }) => endpoint.split(",")[0] === `${method} ${path}`),
     );
@@ -48,17 +59,17 @@ export const cost: Part = async ({ port, log }) => {
             "KV writes behind the answer",
             "messages behind the answer",
             "$ of the call",
-            "$ with its activity row",
+            "$ with its record",
           ],
           rows,
         },
       ],
       notes: [
-        `One activity message costs $${significant(perMessage.dollars)} a million more in its consumer, which writes ${significant(perMessage.rowsWritten)} rows for it (index entries count as rows) in batches of ${significant(perMessage.messagesPerBatch)}. With the message itself that is $${(PRICES.message + perMessage.dollars).toFixed(2)} of a proxied read's $${(PRICES.request + PRICES.message + perMessage.dollars).toFixed(2)}: its line in the activity log.`,
+        `The record of a read costs $${significant(perMessage.dollars)} a million in its consumer, which writes ${significant(perMessage.rowsWritten)} rows for it in batches of ${significant(perMessage.messagesPerBatch)}: a remembered read with its record costs $${read.toFixed(2)}. That of a write costs $${significant(perWrite.dollars)}, with ${significant(perWrite.rowsWritten)} rows, of which one is the deletion of its intent: a write with its intent and its record costs $${write.toFixed(2)}.`,
         `Prices: $${PRICES.request} a million requests, $${PRICES.rowRead} rows read, $${PRICES.rowWritten} rows written, $${PRICES.kvRead} KV reads, $${PRICES.kvWrite} KV writes, $0.40 queue operations (three a message). CPU is not in it: at $0.02 a million ms, half a millisecond is $0.01 a million calls. Nor is what the plan includes.`,
         "Rows are those of a nearly empty database; the part `scale` shows that they do not grow with it.",
       ],
-      data: { lines, perMessage, prices: PRICES },
+      data: { lines, perMessage, perWrite, prices: PRICES },
     };
   } finally {
     await server.stop();
@@ -149,14 +160,20 @@ interface PerMessage {
   readonly messagesPerBatch: number;
 }
 
-/** What the consumer does for an activity message, from many of them. */
-async function activityCost(port: number): Promise<PerMessage> {
+/** What the consumer does for the record of a call, from many of them: with a write, it deletes the intent too. */
+async function recordCost(
+  port: number,
+  request: (n: number) => { path: string; method?: string; json?: object },
+): Promise<PerMessage> {
   const { call, totals, agent } = client(port);
-  const { token } = await agent(["github:issues:read"]);
+  const { token } = await agent(["github:issues:read", "github:issues:write"]);
   await sleep(2500);
   await totals();
   for (let sent = 0; sent < MESSAGES; sent += 50) {
-    const calls = Array.from({ length: 50 }, () => call("/proxy/github/repos/octo/hello/issues/5", { token }));
+    const calls = Array.from({ length: 50 }, (_, n) => {
+      const { path, ...init } = request(n);
+      return call(path, { token, ...init });
+    });
     await Promise.all(calls);
   }
   let all: Totals[string] | undefined;
