@@ -141,10 +141,11 @@ const UNINDEXED = ["q", "ip", "path"] as const;
  * @param now milliseconds: until when a query without `to` searches.
  * @throws {ApiError} 403 for another agent, 400 for a range that is empty or too long for what it is searched for.
  */
-export function toRecordFilter(query: RecordQuery, { kind, id, seesAll, permissions }: Caller | PersonCaller, now: number): RecordFilter {
-  if (kind === "person" && !seesAll) {
-    throw forbidden("role_required", "An owner reads what an agent of theirs did with GET /agents/{id}/activity.");
-  }
+export function toRecordFilter(
+  query: RecordQuery,
+  { id, seesAll, permissions }: Caller | PersonCaller,
+  now: number,
+): RecordFilter {
   if (!seesAll && query.agent_id !== undefined && query.agent_id !== id) {
     throw forbidden("insufficient_permissions", "An agent may only read records about itself.", {
       required: ADMIN,
@@ -193,7 +194,11 @@ export const logOf = ({ env, config }: Pick<Call<"member">, "env" | "config">): 
 export function recordReading(call: Call<"member">, action: Action, query: object): void {
   if (!call.caller.seesAll) return;
   const { method, url } = call.request;
-  const entry = newEntry(action, call.now, originOf(call), { method, path: new URL(url).pathname, after: { ...query } });
+  const entry = newEntry(action, call.now, originOf(call), {
+    method,
+    path: new URL(url).pathname,
+    after: { ...query },
+  });
   call.waitUntil(sendRecords(call.env, [{ entry }]));
 }
 
@@ -212,6 +217,7 @@ export const auditRoutes = [
     method: "GET",
     path: "/audit",
     auth: "member",
+    roles: ["admin", "auditor"],
     summary:
       "The audit log, newest first: an administrator's all, an agent's own; a page may be short and still have a next one",
     query: z.object({ ...cursorPaging, cursor: cursorOf(isRecordId), ...recordFilterShape }),
