@@ -1,5 +1,6 @@
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test";
 import { expect, it, vi } from "vitest";
+import { newEntry, SYSTEM_ORIGIN } from "../../src/outbox/record.ts";
 import worker from "../../src/index.ts";
 import { world } from "../support/world.ts";
 
@@ -10,7 +11,8 @@ it.each([
   const errors = vi.spyOn(console, "error").mockImplementation(() => {});
   const self = world();
   const { id, token } = await self.agent();
-  const good = { ...self.sent.at(-1)!, message: "good" };
+  const entry = newEntry("gateway.call", Date.now(), SYSTEM_ORIGIN, { agentId: id });
+  const good = { kind: "record", entry };
   const messages = Object.entries({ good, bad: null }).map(([name, body]) => ({
     id: name,
     timestamp: new Date(),
@@ -22,5 +24,7 @@ it.each([
   const { retryMessages } = await getQueueResult(batch, ctx);
   expect(retryMessages.map(({ msgId }) => msgId)).toEqual(again);
   expect(errors.mock.calls.flat().join()).toContain("activity_not_recorded");
-  expect((await self.call(`/agents/${id}/activity`, { token })).body.activity).toHaveLength(rows);
+  const { activity } = (await self.call(`/agents/${id}/activity`, { token })).body;
+  const written = activity.filter((one: { id: string }) => one.id === entry.id.replace("aud_", "act_"));
+  expect(written).toHaveLength(rows);
 });

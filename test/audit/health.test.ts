@@ -64,6 +64,7 @@ describe("GET /health/details", () => {
 
   it("says what waits in the outboxes", async () => {
     const since = Date.now() - HOUR;
+    await env.DB.prepare("DELETE FROM audit_outbox").run();
     await env.DB.prepare(
       "INSERT INTO audit_outbox (agent_id, id, part, at, ready_at, entry) VALUES ('a', 'b', 'whole', ?1, ?1, '{}'), ('a', 'c', 'intent', ?1, ?1 * 2, '{}')",
     )
