@@ -658,6 +658,27 @@ describe("a permission that was added after the token was issued", () => {
     expect(calls).toEqual(["/agents"]);
   });
 
+  it("is looked for where a request exceeds limits, which may have changed, and at most once a minute", async () => {
+    const agent = await worker.agent(["lab:things:read"]);
+    const calls: string[] = [];
+    const limiting: typeof fetch = (input, init) => {
+      if (!String(input).includes("/proxy/")) return counted(calls)(input, init);
+      calls.push("proxied");
+      return Promise.resolve(
+        Response.json({ code: "constraint_violated", required: "lab:things:read" }, { status: 403 }),
+      );
+    };
+    await using own = client({ agentId: agent.id, apiKey: agent.apiKey, fetch: limiting });
+    await own.getAgent(agent.id);
+    calls.length = 0;
+    expect((await own.proxy("lab")("/things/1")).status).toBe(403);
+    expect(calls).toEqual(["proxied"]);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 61_000 });
+    calls.length = 0;
+    expect((await own.proxy("lab")("/things/1")).status).toBe(403);
+    expect(calls).toEqual(["proxied", "/agents/refresh", "proxied"]);
+  });
+
   it("is beyond a client that can renew nothing", async () => {
     const agent = await worker.agent(["lab:things:read"]);
     const calls: string[] = [];
