@@ -385,6 +385,15 @@ describe("AUDIT_RETENTION_DAYS", () => {
     expect([await count("day_keys"), await count("batches WHERE archived_at IS NULL")]).toEqual([0, 0]);
   });
 
+  it("holds without DATA_KEYS too, where nothing is archived", async () => {
+    await seedRecords([{ agent: "agt_a", at: T }]);
+    await seedRecords([{ agent: "agt_a", at: T + 5 * DAY }]);
+    const keyless = { ...archive, dataKeys: [], retentionDays: 3 };
+    await archiveAll(T + 5 * DAY, keyless);
+    expect(await count("batches WHERE archived_at IS NULL")).toBe(1);
+    expect(await names()).toEqual([]);
+  });
+
   it("is not outrun by a run of the archive that had the key before", async () => {
     await seedRecords([{ agent: "agt_a", at: T }]);
     const sweep = () => run((limit) => sweepArchive({ ...archive, retentionDays: 1 }, T + 3 * DAY, limit));

@@ -1,5 +1,6 @@
 import type { EncryptionKey } from "../../crypto/encryption.ts";
 import { logFailure } from "../../log/failure-log.ts";
+import { firstRecordIdAt } from "../audit-record.ts";
 import type { ArchivedRow } from "./archived-row.ts";
 import { makeDayKey } from "./day-keys.ts";
 import { firstKeptDay } from "./kept-days.ts";
@@ -12,6 +13,7 @@ import {
   forgetObjects,
   insertObject,
   markArchived,
+  markExpired,
   markReplaced,
   readUnarchived,
   type ListedObject,
@@ -40,8 +42,9 @@ const PER_STEP = { batches: 100, records: 1000 };
  */
 export async function archiveRecords(archive: Archive, now: number, limit: number): Promise<number> {
   const { db, bucket, dataKeys, retentionDays } = archive;
-  if (dataKeys.length === 0) return 0;
   const firstDay = retentionDays === null ? 0 : firstKeptDay(retentionDays, now);
+  // Without keys nothing is archived, but what is older than the retention leaves the database all the same.
+  if (dataKeys.length === 0) return markExpired(db, firstRecordIdAt(firstDay * DAY_MS), now, limit);
   const { batches, rows } = await readUnarchived(db, PER_STEP);
   if (batches.length === 0) return 0;
   const hours = Map.groupBy(sortRows(rows), ({ id }) => hourOfId(id));
@@ -61,6 +64,7 @@ export async function archiveRecords(archive: Archive, now: number, limit: numbe
 /** How long after its end an hour is joined, in milliseconds: intents without an end are moved within that time. */
 const JOIN_DELAY_MS = 3_600_000;
 const HOUR_MS = 3_600_000;
+const DAY_MS = 86_400_000;
 
 /** How much a joined object holds. An hour with more has several, one after another. */
 const MAX_JOINED = { objects: 100, records: 8000, bytes: 2 * 1024 * 1024 };

@@ -46,6 +46,20 @@ export const markArchived = (db: D1Database, batches: readonly Batch[], now: num
       WHERE archived_at IS NULL AND id IN (SELECT value FROM json_each(${JSON.stringify(batches.map(({ id }) => id))}))`,
   );
 
+/**
+ * Says of batches whose records are all older than an id that they are archived: retention deletes these records, which are not to be
+ * archived any more. Returns how many.
+ */
+export async function markExpired(db: D1Database, beforeId: string, now: number, limit: number): Promise<number> {
+  const { results } = await prepare(
+    db,
+    sql`UPDATE batches SET archived_at = ${now} WHERE id IN (
+        SELECT id FROM batches WHERE archived_at IS NULL AND first_id < ${beforeId} AND last_id < ${beforeId} LIMIT ${limit})
+      RETURNING 1`,
+  ).all();
+  return results.length;
+}
+
 type State = "loose" | "joined";
 
 /** The statement that lists an object of the archive. */
