@@ -168,7 +168,8 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
 
     const realm = 'Bearer realm="agentauth"';
     const service = /^\/proxy\/(lab|github)\//.exec(route.path)?.[1];
-    const metadata = `resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource${service ? `/proxy/${service}` : ""}"`;
+    const resource = service ? `/proxy/${service}` : route.path === "/mcp" ? "/mcp" : "";
+    const metadata = `resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource${resource}"`;
     if (wanted !== "registration") {
       const without = { status: 401, code: "missing_token", challenge: `${realm}, ${metadata}` };
       refused(`${name} without a token`, await send(route, victim.id, undefined), without);
