@@ -191,7 +191,8 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
 
     const realm = 'Bearer realm="agentauth"';
     const service = /^\/proxy\/(lab|github)\//.exec(route.path)?.[1];
-    const metadata = `resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource${service ? `/proxy/${service}` : route.path === "/mcp" ? "/mcp" : ""}"`;
+    const resource = service ? `/proxy/${service}` : route.path === "/mcp" ? "/mcp" : "";
+    const metadata = `resource_metadata="https://auth.example.com/.well-known/oauth-protected-resource${resource}"`;
     if (OF_PEOPLE.has(wanted)) {
       const signIn = { status: 401, code: "sign_in_required", challenge: `${realm}, ${metadata}` };
       refused(`${name} of nobody`, await send(route, victim.id, undefined), signIn);
