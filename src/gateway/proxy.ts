@@ -126,6 +126,8 @@ async function answer(incoming: RequestContext, handling: Handling): Promise<Res
     record.explain("no credential");
     throw credentialUnavailable(resolved.service, credential);
   }
+  // Reading the status and requesting the credential take their time, in which a grant may have ended.
+  judgeAgain({ ...audited, context: atPresent(context) }, body);
   audited = await beginWrite(audited, body);
   return forwardAndRecord(audited, body, credential);
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { held } from "../support/bindings.ts";
 import { holdBody } from "../support/held-body.ts";
 import { world, type Answer, type Registered } from "../support/world.ts";
 
@@ -459,11 +460,45 @@ describe("narrowing and expiry", () => {
     });
   });
 
+  it("end a grant also for a request that waits for the database or the credential meanwhile", async () => {
+    const agent = await agentWith({ permission: "shop:orders:read" });
+    const end = Date.now() + 120_000;
+    await setGrants(agent.id, [{ permission: "shop:orders:read", expires_at: new Date(end).toISOString() }]);
+    const { binding, release } = held(self.env.DB);
+    const waiting = world({ ...self.env, DB: binding });
+    vi.useFakeTimers({ toFake: ["Date"], now: end - 1 });
+    const answer = waiting.call("/proxy/shop/orders", { token: agent.token });
+    await scheduler.wait(0);
+    vi.setSystemTime(end);
+    release();
+    expect(outcomeOf(await answer)).toBe("403 grant_expired");
+  });
+
+  it("decide about a write whose intent has not been recorded yet", async () => {
+    const agent = await agentWith(whole);
+    let narrow = true;
+    const { DB } = self.env;
+    const between = {
+      prepare: DB.prepare.bind(DB),
+      async batch(statements: D1PreparedStatement[]) {
+        if (narrow) {
+          narrow = false;
+          await setGrants(agent.id, [small]);
+        }
+        return DB.batch(statements);
+      },
+    };
+    const where = world({ ...self.env, DB: between });
+    const write = () => where.call("/proxy/shop/orders", { method: "POST", token: agent.token, json });
+    expect(outcomeOf(await write())).toBe(OUTSIDE);
+    expect(narrow).toBe(false);
+  });
+
   it.each([
     ["a short body", true],
     ["a streamed body", false],
   ])("decide about a request whose body arrives after them: %s", async (_, length) => {
-    const held = async () => {
+    const begun = async () => {
       const agent = await agentWith(whole);
       const body = JSON.stringify(json);
       return {
@@ -471,18 +506,18 @@ describe("narrowing and expiry", () => {
         held: await holdBody(self, "/proxy/shop/orders", { method: "POST", token: agent.token, body, length }),
       };
     };
-    const kept = await held();
+    const kept = await begun();
     expect(await kept.held.release()).toMatchObject({ status: 200 });
 
-    const narrowed = await held();
+    const narrowed = await begun();
     await setGrants(narrowed.agent.id, [small]);
     expect(await narrowed.held.release()).toEqual({ status: 403, code: "constraint_violated" });
 
-    const taken = await held();
+    const taken = await begun();
     await setGrants(taken.agent.id, []);
     expect(await taken.held.release()).toEqual({ status: 403, code: "insufficient_permissions" });
 
-    const ended = await held();
+    const ended = await begun();
     const end = inMs(60_000);
     await setGrants(ended.agent.id, [{ ...whole, expires_at: end }]);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.parse(end) });
