@@ -31,7 +31,11 @@ export function markRecorded<Refusal extends ApiError>(error: Refusal): Refusal 
  *
  * @param caller undefined if the request was refused before its sender was admitted.
  */
-export function recordRefusal(context: RequestContext, error: unknown, caller: Caller | PersonCaller | Registrar | undefined): void {
+export function recordRefusal(
+  context: RequestContext,
+  error: unknown,
+  caller: Caller | PersonCaller | Registrar | undefined,
+): void {
   const refusal = toApiError(error);
   if (refusal.status >= 500 || (error instanceof ApiError && recorded.has(error))) return;
   const { request, env, now, waitUntil, ipAddress } = context;

@@ -68,7 +68,8 @@ describe("every endpoint that asks the database", () => {
   const OFFLINE = new Set(["GET /webhooks/events", "GET /permissions/list"]);
   // OAuth's endpoints have errors of their own: test/oauth has them. People sign in with what these tests do not make.
   const asking = ROUTES.filter(
-    ({ method, path }) => !OFFLINE.has(`${method} ${path}`) && !/^\/(?:oauth|\.well-known|sign-in|sign-out)\b/.test(path),
+    ({ method, path }) =>
+      !OFFLINE.has(`${method} ${path}`) && !/^\/(?:oauth|\.well-known|sign-in|sign-out)\b/.test(path),
   );
   const OF_PEOPLE: readonly Route["auth"][] = ["person", "oneself", "enrolling", "administrator"];
   const AS_PERSON = { cookie: "__Host-agentauth=ps_x", origin: "https://auth.example.com", "x-agentauth-console": "1" };
