@@ -565,9 +565,6 @@ CREATE INDEX ended_tokens_by_expiry ON ended_tokens (expires_at);
 
 -- The thumbprint of the key that the tokens of a session are bound to (RFC 9449 §6.1). Null: to none.
 ALTER TABLE sessions ADD COLUMN dpop_jkt TEXT;
-
--- 1: the agent gets bound tokens only (RFC 9449 §5.2).
-ALTER TABLE agents ADD COLUMN dpop_bound_access_tokens INTEGER NOT NULL DEFAULT 0;
 -- People: who they are, how they sign in, what they may do, and which agents are theirs.
 
 CREATE TABLE people (

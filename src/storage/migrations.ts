@@ -50,7 +50,6 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "ended_tokens",
     "api_keys.kid",
     "sessions.dpop_jkt",
-    "agents.dpop_bound_access_tokens",
   ],
   "0011_people.sql": [
     "people",
