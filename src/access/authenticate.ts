@@ -41,7 +41,7 @@ export interface Caller {
 
 type AuthenticationContext = Pick<
   RequestContext,
-  "request" | "env" | "config" | "now" | "ipAddress" | "readToken" | "resource"
+  "request" | "env" | "config" | "now" | "ipAddress" | "readToken" | "sentRequest" | "resource"
 >;
 
 /** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
@@ -111,7 +111,10 @@ export async function readClaims(context: AuthenticationContext): Promise<Access
  * @throws {ApiError} 401
  */
 async function requireProof(context: AuthenticationContext, { boundTo }: AccessClaims): Promise<Proof> {
-  const proof = await readProof(context, dpopToken(context.request));
+  const proof = await readProof(
+    { ...context, request: context.sentRequest ?? context.request },
+    dpopToken(context.request),
+  );
   if (!proof) throw proofRefused({ fault: "The request has no proof: send one in the header DPoP." });
   if ("fault" in proof) throw proofRefused(proof);
   if (proof.jkt !== boundTo)

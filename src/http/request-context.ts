@@ -29,6 +29,8 @@ export interface RequestContext {
    * @throws {ApiError} 401 if there is none, 400 if there are several.
    */
   readonly readToken?: () => string;
+  /** The request as its sender has sent it, where `request` was made of it: a DPoP proof is of that one. */
+  readonly sentRequest?: Request;
   /** The resource of RFC 8707 that the request is for, as a URL. Undefined on the REST face, which is none of its own. */
   readonly resource?: string;
 }

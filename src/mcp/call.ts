@@ -25,7 +25,7 @@ export async function callOperation(
   const request = gatewayRequest(context.request, operation, target, body);
   let response: Response;
   try {
-    response = await proxy({ ...context, request });
+    response = await proxy({ ...context, request, sentRequest: context.request });
   } catch (error) {
     if (error instanceof ApiError) {
       if (error.status === 401 || error.code === "address_not_allowed") throw error;

@@ -6,6 +6,7 @@ import { sha256 } from "../../src/crypto/digest.ts";
 import { thumbprintOf } from "../../src/crypto/thumbprint.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { world, type Registered, type World } from "../support/world.ts";
+import { modern } from "../mcp/client.ts";
 import { basic, ISSUER, post, secretOf } from "./clients.ts";
 
 const self = world({ STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } });
@@ -77,6 +78,24 @@ describe("a token that was asked for with a proof", () => {
     const admin = await self.admin();
     const { body } = await post(self, "/oauth/introspect", { token }, { headers: basic(admin.id, admin.apiKey) });
     expect(body).toMatchObject({ active: true, token_type: "DPoP", cnf: { jkt: key.jkt } });
+  });
+
+  it("calls tools with a proof of the request to /mcp, each proof once", async () => {
+    const token = await boundToken();
+    const call = async (dpop: string) =>
+      modern(
+        self,
+        "tools/call",
+        { name: "lab_list_things", arguments: {} },
+        {
+          headers: { authorization: `DPoP ${token}`, dpop },
+        },
+      );
+    const once = await proof(key, "POST", `${ISSUER}/mcp`, token);
+    const { status, body } = await call(once);
+    expect([status, body.error, body.result?.isError ?? false]).toEqual([200, undefined, false]);
+    expect((await call(once)).status).toBe(401);
+    expect((await call(await proof(key, "GET", `${ISSUER}/proxy/lab/things`, token))).status).toBe(401);
   });
 
   it.each(["EdDSA", "RS256", "PS256"])("may be bound to a key of %s", async (alg) => {
