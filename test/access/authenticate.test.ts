@@ -15,7 +15,6 @@ describe("a token that is sent in any other way than as a Bearer", () => {
     ["Proxy-Authorization", (token) => ({ "proxy-authorization": `Bearer ${token}` })],
     ["Basic", (token) => ({ authorization: `Basic ${token}` })],
     ["Token", (token) => ({ authorization: `Token ${token}` })],
-    ["DPoP", (token) => ({ authorization: `DPoP ${token}` })],
     ["no scheme", (token) => ({ authorization: token })],
     ["a scheme that begins alike", (token) => ({ authorization: `BearerX ${token}` })],
     ["two at once", (token) => ({ authorization: `Bearer ${token}, Bearer ${token}` })],
@@ -23,6 +22,12 @@ describe("a token that is sent in any other way than as a Bearer", () => {
     const path = `/agents/${agent.id}?access_token=${agent.token}`;
     const { status, body } = await self.call(path, { headers: headers(agent.token) });
     expect([status, body.code]).toEqual([401, "missing_token"]);
+  });
+
+  it("is none as a token that is bound to a key", async () => {
+    const headers = { authorization: `DPoP ${agent.token}` };
+    const { status, body } = await self.call(`/agents/${agent.id}`, { headers });
+    expect([status, body.code]).toEqual([401, "invalid_token"]);
   });
 
   it("is one as a Bearer, in any case", async () => {

@@ -45,6 +45,7 @@ describe("every route", () => {
       "/.well-known/oauth-authorization-server",
       "/.well-known/oauth-protected-resource",
       "/.well-known/oauth-protected-resource/proxy/{service}",
+      "/.well-known/oauth-protected-resource/mcp",
       "/oauth/authorize",
     ]);
     const answer = await self.call("/.well-known/jwks.json?v=2&v=3");
