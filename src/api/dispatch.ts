@@ -59,7 +59,7 @@ async function respond(
   const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
   const call = { ...context, ...access, params, query, body };
   const { answer, isReplayed } = await handle(route, call, received);
-  if (route.method !== "GET" && !route.changesNothing) context.waitUntil(wakeOutbox(context.env));
+  if (route.method !== "GET" && !route.changesNothing && !isReplayed) context.waitUntil(wakeOutbox(context.env));
   if (answer instanceof Response) return answer;
   const headers = {
     "Cache-Control": route.cacheControl ?? "no-store",

@@ -155,12 +155,14 @@ async function beginWrite(audited: AuditedRequest, body: BodyToSend): Promise<Au
 
 /** Judges a request whose body has been checked by what its sender may do now. @throws {ApiError} 403 */
 function judgeAgain(audited: AuditedRequest, { body, content }: BodyToSend): void {
-  const { context, caller, resolved } = audited;
+  const { context, resolved } = audited;
+  const limited = checkPermissions(audited);
   // No limit holds for a body that is streamed: its sender had the permission without limits when it began.
-  checkLimits(audited, checkPermissions(audited), { content });
-  // The keys of a streamed body were not looked at, because its sender had the service's wildcard.
-  const { catalogue } = context.config;
-  const [key] = body instanceof ReadableStream ? widerKeys(resolved.service, caller, catalogue, context.now) : [];
+  checkLimits(audited, limited, { content });
+  if (!(body instanceof ReadableStream)) return;
+  // The keys of a streamed body were not looked at, because its sender had the service's wildcard. A file has none.
+  const demands = { ...demandsOf(audited, limited), isLimited: false };
+  const [key] = mustBeRead(context.request, resolved, demands) ? demands.wider : [];
   if (key !== undefined) throw denied(audited, [serviceWildcard(resolved.service.name)], key);
 }
 

@@ -1,18 +1,28 @@
 import * as z from "zod/mini";
 import { beforeAll, describe, expect, it } from "vitest";
+import type { Route } from "../../src/access/route.ts";
 import { ROUTES } from "../../src/app.ts";
 import { nearestName } from "../../src/validation/nearest-name.ts";
 import { unknownKeys } from "../../src/validation/unknown-keys.ts";
+import { OF_PEOPLE } from "../security/route-walk.ts";
+import { firstAdministrator, type SignedInPerson } from "../support/people.ts";
 import { world, type Registered } from "../support/world.ts";
 
 const self = world({ RATE_FREE: { limit: async () => ({ success: true }) } });
 let agent: Registered;
 let admin: Registered;
+let person: SignedInPerson;
 beforeAll(async () => {
   [agent, admin] = [await self.agent(), await self.admin()];
+  person = await firstAdministrator(self);
 });
 
 const byAdmin = (method: string, path: string, json?: unknown) => self.call(path, { method, token: admin.token, json });
+/** By who may call the route. */
+const byCaller = ({ method, auth }: Route, path: string, json?: unknown) =>
+  OF_PEOPLE.has(auth) || path.startsWith("/sign-")
+    ? person.call(path.replace(agent.id, person.id), { method, json })
+    : self.call(path, { method, token: auth === "bootstrap" ? self.env.ADMIN_BOOTSTRAP_TOKEN : admin.token, json });
 
 describe("every route", () => {
   const pathOf = (path: string) => path.replace("{id}", agent.id).replace(/\{\w+\}/g, "dlv_0");
@@ -20,8 +30,9 @@ describe("every route", () => {
   const strict = ROUTES.filter(({ ignoresInput, form }) => !ignoresInput && !form);
 
   it("takes no parameter that it does not declare", async () => {
-    for (const { method, path, query } of strict) {
-      const { status, body } = await byAdmin(method, `${pathOf(path)}?zzzz=1`, method === "GET" ? undefined : {});
+    for (const route of strict) {
+      const { method, path, query } = route;
+      const { status, body } = await byCaller(route, `${pathOf(path)}?zzzz=1`, method === "GET" ? undefined : {});
       const known = Object.keys((query as z.ZodMiniObject | undefined)?._zod.def.shape ?? {});
       expect([method, path, status, body.code]).toEqual([method, path, 400, "unknown_parameter"]);
       expect(body.details[0].field).toBe("zzzz");
@@ -30,8 +41,9 @@ describe("every route", () => {
   });
 
   it("takes no field that it does not declare, in a body or in place of none", async () => {
-    for (const { method, path } of strict.filter((one) => one.method !== "GET")) {
-      const { status, body } = await byAdmin(method, pathOf(path), { zzzz: { zzzz: 1 } });
+    for (const route of strict.filter((one) => one.method !== "GET")) {
+      const { method, path } = route;
+      const { status, body } = await byCaller(route, pathOf(path), { zzzz: { zzzz: 1 } });
       expect([method, path, status, body.code]).toEqual([method, path, 400, "unknown_field"]);
       expect(body.details).toEqual([
         { field: "zzzz", message: expect.stringContaining("is not a field of this request") },

@@ -599,7 +599,8 @@ describe("an agent that goes away", () => {
     const headers = { authorization: `Bearer ${agent.token}` };
     const sent = fetch(`${worker.url}/proxy/lab/left`, { method: "DELETE", headers, signal: leaving.signal });
     await expect(sent).rejects.toThrow();
-    await worker.activity(agent, (message) => message === "lab DELETE /left → 200");
+    // Whether the runtime says that the agent has gone, or that the body has no end any more, differs.
+    await worker.activity(agent, (message) => /^lab DELETE \/left → 200(?:$|, )/.test(message));
   });
 
   it("in the middle of its body ends that upstream", async () => {

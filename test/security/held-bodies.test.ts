@@ -6,7 +6,7 @@ import { extents } from "../support/extents.ts";
 import { holdBody } from "../support/held-body.ts";
 import { hook } from "../support/receiver.ts";
 import { world, type Registered, type World } from "../support/world.ts";
-import { ENDS } from "./route-walk.ts";
+import { ENDS, OF_PEOPLE } from "./route-walk.ts";
 
 /** An attacker sends all of a body but its last byte, waits until its owner has acted, and sends the rest. */
 
@@ -88,8 +88,13 @@ const BODIES: Readonly<Record<string, unknown>> = {
 
 const nameOf = ({ method, path }: Route) => `${method} ${path}`;
 const bodyOf = (route: Route) => JSON.stringify(BODIES[nameOf(route)] ?? {});
-/** Every route that an authenticated caller can write by. A client of OAuth has no token: it authenticates itself in the body. */
-const routes = ROUTES.filter(({ method, auth }) => method !== "GET" && auth !== "none" && auth !== "client");
+/**
+ * Every route that an agent can write by. A client of OAuth has no token: it authenticates itself in the body. Nor has the holder of the
+ * bootstrap token, nor a person.
+ */
+const routes = ROUTES.filter(
+  ({ method, auth }) => method !== "GET" && !(OF_PEOPLE.has(auth) || ["none", "client", "bootstrap"].includes(auth)),
+);
 const OWN = routes.filter(({ auth }) => auth === "self" || auth === "bearer" || auth === "own");
 
 const narrowed = async (one: Registered) => {

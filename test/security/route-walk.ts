@@ -35,7 +35,7 @@ const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
 };
 
 /** For people and no agent, whatever it holds. */
-const OF_PEOPLE: ReadonlySet<Route["auth"]> = new Set(["person", "oneself", "enrolling", "administrator"]);
+export const OF_PEOPLE: ReadonlySet<Route["auth"]> = new Set(["person", "oneself", "enrolling", "administrator"]);
 
 const GATEWAY: readonly Visited[] = [
   { method: "GET", path: "/proxy/lab/things/1", auth: "bearer" },
