@@ -20,14 +20,15 @@ beforeAll(async () => {
 const byAdmin = (method: string, path: string, json?: unknown) => self.call(path, { method, token: admin.token, json });
 /** By who may call the route. */
 const byCaller = ({ method, auth }: Route, path: string, json?: unknown) =>
-  OF_PEOPLE.has(auth) || path.startsWith("/sign-")
+  OF_PEOPLE.has(auth)
     ? person.call(path.replace(agent.id, person.id), { method, json })
     : self.call(path, { method, token: auth === "bootstrap" ? self.env.ADMIN_BOOTSTRAP_TOKEN : admin.token, json });
 
 describe("every route", () => {
   const pathOf = (path: string) => path.replace("{id}", agent.id).replace(/\{\w+\}/g, "dlv_0");
   const documents = ROUTES.filter(({ ignoresInput }) => ignoresInput);
-  const strict = ROUTES.filter(({ ignoresInput, form }) => !ignoresInput && !form);
+  // Signing in follows WebAuthn, whose members browsers add to.
+  const strict = ROUTES.filter(({ ignoresInput, form, path }) => !ignoresInput && !form && !path.startsWith("/sign-"));
 
   it("takes no parameter that it does not declare", async () => {
     for (const route of strict) {
