@@ -109,18 +109,20 @@ export function setPermissionList({ fresh }: PermissionList, creator: Sql): { se
  * permissions grants them for ever.
  *
  * @param grants all that the agent is to have, each as a new one. None has ended, and no two are equal.
- * @returns `set`, and `differs`: that the agent has something else now.
+ * @returns `set`; `list`, what `agents.grants` becomes by it; and `differs`: that the agent has something else now.
  */
-export function setGrantList(grants: readonly Grant[], creator: Sql): { set: Sql; differs: Sql } {
+export function setGrantList(grants: readonly Grant[], creator: Sql): { set: Sql; list: Sql; differs: Sql } {
   const fresh = sql`json_each(${serializeGrants(grants)}) n`;
   const isSame = sql`NOT ${HAS_ENDED} AND ${PERMISSION} = n.value ->> 'permission'
     AND g.value -> 'where' IS n.value -> 'where' AND g.value ->> 'expires_at' IS n.value ->> 'expires_at'`;
   const kept = sql`(SELECT g.value FROM ${GRANTS} WHERE ${isSame} LIMIT 1)`;
+  const list = sql`(SELECT json_group_array(json(granted)) FROM (
+      SELECT coalesce(${kept}, json_set(n.value, '$.created_by', json(${creator}))) AS granted FROM ${fresh}
+      UNION ALL SELECT * FROM (SELECT json_remove(g.value, '$.where') FROM ${GRANTS} WHERE ${HAS_ENDED}
+        ORDER BY g.value ->> 'expires_at' DESC LIMIT ${integer(MAX_ENDED_GRANTS)})))`;
   return {
-    set: sql`grants = (SELECT json_group_array(json(granted)) FROM (
-          SELECT coalesce(${kept}, json_set(n.value, '$.created_by', json(${creator}))) AS granted FROM ${fresh}
-          UNION ALL SELECT * FROM (SELECT json_remove(g.value, '$.where') FROM ${GRANTS} WHERE ${HAS_ENDED}
-            ORDER BY g.value ->> 'expires_at' DESC LIMIT ${integer(MAX_ENDED_GRANTS)}))),
+    list,
+    set: sql`grants = ${list},
         permissions = ${JSON.stringify(unlimitedPermissions(grants))},
         grants_due_at = iif(EXISTS (SELECT 1 FROM ${GRANTS} WHERE ${HAS_ENDED}) OR ${grants.some(({ expiresAt }) => expiresAt !== null) ? sql`1` : sql`0`},
           ${DATABASE_NOW}, NULL),

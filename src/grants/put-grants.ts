@@ -157,14 +157,6 @@ export async function putGrants(
   );
   const record = newEntry("agent.permissions_updated", now, origin, {
     agentId: id,
-    after: {
-      grants: grants.map(({ id: grantId, permission, where, expiresAt }) => ({
-        id: grantId,
-        permission,
-        where,
-        expires_at: expiresAt === null ? null : new Date(expiresAt).toISOString(),
-      })),
-    },
     message: `grants are ${said.join(", ") || "none"}, set by ${nameOfActor(origin)}`,
   });
   const { changed, found } = await updateGrants(db, id, { grants, version }, { by, event, record });

@@ -1,7 +1,7 @@
 import { actorJson } from "../authority/actor-row.ts";
 import type { Authority } from "../authority/authority.ts";
 import { batchAsCaller } from "../authority/batch.ts";
-import { prepare, sql } from "../database/sql.ts";
+import { prepare, sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW } from "../database/time.ts";
 import { newChangeId } from "../outbox/change.ts";
 import type { Event } from "../outbox/event.ts";
@@ -47,13 +47,14 @@ export async function updateGrants(
   { by, event, record }: { by: Authority; event: Event; record: AuditEntry },
 ): Promise<{ changed: boolean; found: AgentGrants | undefined }> {
   const changeId = newChangeId();
-  const { set, differs } = setGrantList(grants, actorJson(by));
+  const { set, list, differs } = setGrantList(grants, actorJson(by));
+  const recorded = (column: Sql) => sql`json_object('grants', json(${grantsForRecord(column)}))`;
   const when = sql`WHERE id = ${agentId} AND status <> 'revoked' AND ${differs}
     AND ${version === undefined ? sql`1` : sql`grants_version = ${version}`}`;
   const [, update, , selected] = await batchAsCaller<GrantsRow>(db, by, [
     insertRecordOf(db, record, {
       from: sql`FROM agents ${when}`,
-      fields: { before: sql`json_object('grants', json(${grantsForRecord(sql`agents.grants`)}))` },
+      fields: { before: recorded(sql`agents.grants`), after: recorded(list) },
     }),
     prepare(db, sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId} ${when}`),
     insertEvent(db, event, { table: "agents", id: agentId, changeId }),

@@ -95,6 +95,15 @@ describe("a change of an agent", () => {
       after: { grants: [{ permission: "lab:notes:read", where: null, expires_at: "2100-01-01T00:00:00.000Z" }] },
       message: `grants are lab:notes:read until 2100-01-01T00:00:00.000Z, set by ${admin.id}`,
     });
+
+    // A grant that stays has its id before and now.
+    const kept = [{ permission: "lab:things:read" }, ...grants];
+    expect((await as(admin)("PUT", `/agents/${agent.id}/grants`, { grants: kept })).status).toBe(200);
+    const { body } = await as(admin)("GET", `/agents/${agent.id}/grants`);
+    const later = (await outboxOf(agent.id)).filter(({ action }) => action === "agent.permissions_updated").at(-1)!;
+    const idsOf = (list: unknown) => (list as { grants: { id: string }[] }).grants.map(({ id }) => id);
+    expect(idsOf(later.after)).toEqual(body.grants.map(({ id }: { id: string }) => id));
+    expect(idsOf(later.after)).toContain(idsOf(later.before)[0]);
   });
 
   it("tells an approval from another activation", async () => {
