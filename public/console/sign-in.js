@@ -1,0 +1,43 @@
+import { attempt, call, enrolPasskey, getPasskey, onClick } from "./api.js";
+
+const element = (id) => document.getElementById(id);
+const sections = ["sign-in", "link", "enrol", "enrolled"];
+const show = (id) => sections.forEach((one) => (element(one).hidden = one !== id));
+
+async function signIn() {
+  const { options } = await call("/sign-in/passkey/options", { method: "POST" });
+  await call("/sign-in/passkey/verify", { method: "POST", json: await getPasskey(options) });
+  // Always to this page: no address of a query is followed.
+  location.assign("/account");
+}
+
+onClick(element("passkey"), signIn);
+onClick(element("first"), signIn);
+
+/** The token of a link is in the fragment, which no server is sent. It leaves the address bar and the history at once. */
+const token = new URLSearchParams(location.hash.slice(1)).get("link");
+if (token === null) {
+  show("sign-in");
+} else {
+  history.replaceState(null, "", location.pathname);
+  await attempt(async () => {
+    const link = await call("/sign-in/link", { method: "POST", json: { token } });
+    element("link-email").textContent = link.email;
+    element("link-name").textContent = link.email;
+    element("link-by").textContent = `It was made by ${maker(link.created_by)}.`;
+    onClick(element("accept"), async () => {
+      await call("/sign-in/link", { method: "POST", json: { token, person_id: link.person_id } });
+      show("enrol");
+    });
+    onClick(element("make"), async () => {
+      await enrolPasskey(link.person_id);
+      show("enrolled");
+    });
+    show("link");
+  });
+}
+
+function maker({ type, name }) {
+  if (type === "person") return name ?? "an administrator";
+  return type === "bootstrap" ? "the operator of this deployment" : "this deployment";
+}
