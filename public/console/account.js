@@ -1,4 +1,4 @@
-import { attempt, call, enrolPasskey, onClick, Refused } from "./api.js";
+import { attempt, call, enrolPasskey, onClick } from "./api.js";
 
 const element = (id) => document.getElementById(id);
 const ROLES = { admin: "Administrator", owner: "Owner", auditor: "Auditor" };
@@ -88,7 +88,8 @@ await attempt(async () => {
   try {
     await load();
   } catch (error) {
-    if (!(error instanceof Refused) || !["sign_in_required", "missing_token", "role_required"].includes(error.code)) throw error;
+    // Nobody is signed in, or only by a link, which opens nothing here.
+    if (error.code !== "sign_in_required" && error.code !== "role_required") throw error;
     location.replace("/sign-in");
   }
 });

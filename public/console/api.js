@@ -1,7 +1,7 @@
 // What the pages of people share: requests with the session's cookie, and passkeys.
 
 /** A request that was refused, with the message that its response has. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(body) {
     super(`${body.message ?? body.error ?? "The request failed."} (request ${body.request_id ?? "unknown"})`);
     this.code = body.code;
@@ -19,8 +19,10 @@ async function send(path, { method = "GET", json, headers = {} } = {}) {
       ...headers,
     },
     ...(json !== undefined && { body: JSON.stringify(json) }),
-  });
-  const body = await response.json();
+  }).catch(() => undefined);
+  // Whatever stands before AgentAuth may answer with something else.
+  const body = await response?.json().catch(() => undefined);
+  if (!body) throw new Error("AgentAuth cannot be reached. Try again.");
   if (!response.ok) throw new Refused(body);
   return body;
 }
@@ -96,19 +98,24 @@ export function onClick(button, action) {
   button.addEventListener("click", () => attempt(action, button));
 }
 
-/** Runs an action, and shows what went wrong. */
+/** What a browser's errors mean here. */
+const WORDS = {
+  NotAllowedError: "No passkey was used: the request was cancelled, or took too long. Try again.",
+  InvalidStateError: "This device has a passkey of yours already. Use another device, or another password manager.",
+};
+
+/** Runs an action, and shows what went wrong. Returns whether nothing did. */
 export async function attempt(action, button) {
   const fault = document.getElementById("fault");
   fault.hidden = true;
   if (button) button.disabled = true;
   try {
     await action();
+    return true;
   } catch (error) {
-    fault.textContent =
-      error.name === "NotAllowedError"
-        ? "No passkey was used: the request was cancelled, or took too long. Try again."
-        : error.message;
+    fault.textContent = WORDS[error.name] ?? error.message;
     fault.hidden = false;
+    return false;
   } finally {
     if (button) button.disabled = false;
   }

@@ -14,30 +14,47 @@ async function signIn() {
 onClick(element("passkey"), signIn);
 onClick(element("first"), signIn);
 
-/** The token of a link is in the fragment, which no server is sent. It leaves the address bar and the history at once. */
-const token = new URLSearchParams(location.hash.slice(1)).get("link");
-if (token === null) {
-  show("sign-in");
-} else {
-  history.replaceState(null, "", location.pathname);
-  await attempt(async () => {
-    const link = await call("/sign-in/link", { method: "POST", json: { token } });
-    element("link-email").textContent = link.email;
-    element("link-name").textContent = link.email;
-    element("link-by").textContent = `It was made by ${maker(link.created_by)}.`;
-    onClick(element("accept"), async () => {
-      await call("/sign-in/link", { method: "POST", json: { token, person_id: link.person_id } });
-      show("enrol");
-    });
-    onClick(element("make"), async () => {
-      await enrolPasskey(link.person_id);
-      show("enrolled");
-    });
-    show("link");
+/** Whose passkey this tab makes: the page may be loaded again after the link was used, while its session lasts. */
+const ENROLLING = "enrolling";
+
+onClick(element("make"), async () => {
+  try {
+    await enrolPasskey(sessionStorage.getItem(ENROLLING));
+  } catch (error) {
+    if (error.code === "sign_in_required") {
+      sessionStorage.removeItem(ENROLLING);
+      show("sign-in");
+    }
+    throw error;
+  }
+  sessionStorage.removeItem(ENROLLING);
+  show("enrolled");
+});
+
+async function openLink(token) {
+  const link = await call("/sign-in/link", { method: "POST", json: { token } });
+  element("link-email").textContent = link.email;
+  element("link-name").textContent = link.email;
+  element("link-by").textContent = `It was made by ${maker(link.created_by)}.`;
+  onClick(element("accept"), async () => {
+    await call("/sign-in/link", { method: "POST", json: { token, person_id: link.person_id } });
+    sessionStorage.setItem(ENROLLING, link.person_id);
+    show("enrol");
   });
+  show("link");
 }
 
 function maker({ type, name }) {
   if (type === "person") return name ?? "an administrator";
   return type === "bootstrap" ? "the operator of this deployment" : "this deployment";
+}
+
+/** The token of a link is in the fragment, which no server is sent. It leaves the address bar and the history at once. */
+const token = new URLSearchParams(location.hash.slice(1)).get("link");
+if (token === null) {
+  show(sessionStorage.getItem(ENROLLING) === null ? "sign-in" : "enrol");
+} else {
+  history.replaceState(null, "", location.pathname);
+  sessionStorage.removeItem(ENROLLING);
+  if (!(await attempt(() => openLink(token)))) show("sign-in");
 }
