@@ -104,18 +104,16 @@ const WORDS = {
   InvalidStateError: "This device has a passkey of yours already. Use another device, or another password manager.",
 };
 
-/** Runs an action, and shows what went wrong. Returns whether nothing did. */
+/** Runs an action, and shows what went wrong. */
 export async function attempt(action, button) {
   const fault = document.getElementById("fault");
   fault.hidden = true;
   if (button) button.disabled = true;
   try {
     await action();
-    return true;
   } catch (error) {
     fault.textContent = WORDS[error.name] ?? error.message;
     fault.hidden = false;
-    return false;
   } finally {
     if (button) button.disabled = false;
   }

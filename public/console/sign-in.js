@@ -1,7 +1,7 @@
 import { attempt, call, enrolPasskey, getPasskey, onClick } from "./api.js";
 
 const element = (id) => document.getElementById(id);
-const sections = ["sign-in", "link", "enrol", "enrolled"];
+const sections = ["sign-in", "link", "enrol", "enrolled", "other"];
 const show = (id) => sections.forEach((one) => (element(one).hidden = one !== id));
 
 async function signIn() {
@@ -32,7 +32,10 @@ onClick(element("make"), async () => {
 });
 
 async function openLink(token) {
-  const link = await call("/sign-in/link", { method: "POST", json: { token } });
+  const link = await call("/sign-in/link", { method: "POST", json: { token } }).catch((error) => {
+    show(error.code === "signed_in_already" ? "other" : "sign-in");
+    throw error;
+  });
   element("link-email").textContent = link.email;
   element("link-name").textContent = link.email;
   element("link-by").textContent = `It was made by ${maker(link.created_by)}.`;
@@ -56,5 +59,5 @@ if (token === null) {
 } else {
   history.replaceState(null, "", location.pathname);
   sessionStorage.removeItem(ENROLLING);
-  if (!(await attempt(() => openLink(token)))) show("sign-in");
+  await attempt(() => openLink(token));
 }
