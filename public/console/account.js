@@ -37,17 +37,15 @@ function row(title, detail, label, action) {
   return item;
 }
 
+let personId;
+
 async function load() {
   const { person, notices } = await call("/people/me");
+  personId = person.id;
   const path = `/people/${person.id}`;
   const [{ passkeys }, { sessions }] = await Promise.all([call(`${path}/passkeys`), call(`${path}/sessions`)]);
   element("name").textContent = person.name;
   element("who").textContent = `${person.email} · ${ROLES[person.role]}`;
-  element("add").onclick = () =>
-    attempt(async () => {
-      await enrolPasskey(person.id);
-      await load();
-    }, element("add"));
   element("passkeys").replaceChildren(
     ...passkeys.map(({ id, label, created_at, last_used_at, decides_from }) => {
       const used = last_used_at ? `used ${time(last_used_at)}` : "never used";
@@ -78,6 +76,11 @@ async function load() {
   );
   element("account").hidden = false;
 }
+
+onClick(element("add"), async () => {
+  await enrolPasskey(personId);
+  await load();
+});
 
 onClick(element("sign-out"), async () => {
   await call("/sign-out", { method: "POST" });

@@ -83,11 +83,10 @@ async function open({ page }: Visitor, url: string): Promise<void> {
   await page.goto(url);
 }
 
-/** Sends a request from a page, with the passkey's confirmation that it is asked for. */
-const callFrom = ({ page }: Visitor, path: string, json: unknown): Promise<any> =>
-  // oxlint-disable-line typescript/no-explicit-any
+/** Invites a person from a page of the administrator, with the passkey's confirmation that the page is asked for. */
+const inviteFrom = ({ page }: Visitor, person: object): Promise<{ link: { url: string } }> =>
   page.evaluate(
-    `import("/console/api.js").then(({ call }) => call(${JSON.stringify(path)}, ${JSON.stringify({ method: "POST", json })}))`,
+    `import("/console/api.js").then(({ call }) => call("/people", { method: "POST", json: ${JSON.stringify(person)} }))`,
   );
 
 async function signIn(one: Visitor): Promise<void> {
@@ -172,7 +171,7 @@ test("somebody signs out, and in again without saying who they are", async () =>
 
 test("a second person accepts an invitation, in a browser in which nobody else is signed in", async () => {
   // The administrator's page asks for a confirmation, and gets it from the passkey.
-  const invited = await callFrom(admin, "/people", { email: GRACE, name: "Grace Hopper", role: "owner" });
+  const invited = await inviteFrom(admin, { email: GRACE, name: "Grace Hopper", role: "owner" });
   await open(admin, invited.link.url);
   await alerted(admin).filter({ hasText: "ada@example.com is signed in in this browser" }).waitFor();
   expect(await admin.page.getByRole("link", { name: "your account" }).getAttribute("href")).toBe("/account");
