@@ -125,6 +125,7 @@ export function startBare(
     updated_at: 0,
     basis_stands: 1,
     basis_allowed_ips: null,
+    basis_key_id: null,
   };
   const main = `import worker from "./index.js";
 const row = ${JSON.stringify(row)};

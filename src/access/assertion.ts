@@ -21,7 +21,7 @@ export interface PersonCall extends Pick<RequestContext, "request" | "env" | "co
 }
 
 /** Where this deployment's passkeys are used. */
-export function relyingParty({ config, request }: Pick<RequestContext, "config" | "request">): RelyingParty {
+function relyingParty({ config, request }: Pick<RequestContext, "config" | "request">): RelyingParty {
   const origin = publicOrigin(config, request);
   return { origin, id: new URL(origin).hostname };
 }

@@ -25,6 +25,8 @@ export interface Caller {
   readonly id: string;
   readonly agent: Agent;
   readonly claims: AccessClaims;
+  /** The key that its token goes back to. Null for a session of the former format. */
+  readonly keyId: string | null;
   /**
    * The permissions that both the token and the agent have without a limit and without an end. What is limited is not among them, so
    * that nothing that asks for a permission takes a part of it for the whole.
@@ -173,7 +175,7 @@ export async function callerWith(
       for (const networks of [status.agent.allowedIps, status.keyAllowedIps]) {
         if (!isInNetworks(ipAddress, networks)) throw addressNotAllowed();
       }
-      return toCaller(status.agent, claims, config);
+      return toCaller(status, claims, config);
   }
 }
 
@@ -186,7 +188,11 @@ export const authorityOf = ({ claims }: Caller, required: readonly string[]): Ag
 });
 
 /** The agent of a good token with what both have now. Caches the permissions for a token and a version of its agent. */
-export function toCaller(agent: Agent, claims: AccessClaims, config: Config): Caller {
+export function toCaller(
+  { agent, keyId }: Pick<Caller, "agent" | "keyId">,
+  claims: AccessClaims,
+  config: Config,
+): Caller {
   const cached = callerCache.get(claims);
   if (cached?.agent === agent) return cached.caller;
   const { catalogue } = config;
@@ -199,6 +205,7 @@ export function toCaller(agent: Agent, claims: AccessClaims, config: Config): Ca
     id: agent.id,
     agent,
     claims,
+    keyId,
     permissions,
     tokenGrants,
     agentGrants,
@@ -214,7 +221,7 @@ const wholeOf = (grants: readonly GrantLimits[]): string[] =>
   grants.filter(isUnlimited).map(({ permission }) => permission);
 
 /** Whether this is the bootstrap token. Takes the same time for every other token. */
-export const isBootstrapToken = async (
+const isBootstrapToken = async (
   { adminBootstrapToken, pepper }: Pick<Config, "adminBootstrapToken" | "pepper">,
   token: string | undefined,
 ): Promise<boolean> =>

@@ -2,6 +2,8 @@ import type { Status } from "../agents/agent.ts";
 import { recordInBackground } from "../audit/record.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { newEvent } from "../outbox/event.ts";
+import { newEntry } from "../outbox/record.ts";
+import { originOf } from "./origin.ts";
 import { limitFailedVerifications } from "./rate-limit.ts";
 
 /**
@@ -13,9 +15,9 @@ import { limitFailedVerifications } from "./rate-limit.ts";
 export async function recordFailedProof(context: RequestContext, agentId: string): Promise<void> {
   const { env, now, ipAddress } = context;
   await limitFailedVerifications(env, agentId);
-  recordInBackground(context, agentId, "verification failed", {
-    status: "failure",
-    known: false,
+  const refused = { agentId, outcome: "denied", message: "verification failed" } as const;
+  recordInBackground(context, newEntry("token.refused", now, originOf(context), refused), {
+    isUnproven: true,
     event: newEvent("agent.verification_failed", agentId, now, {
       agent_id: agentId,
       failed_at: new Date(now).toISOString(),

@@ -19,7 +19,7 @@ type Sender = Pick<RecordOrigin, "actor" | "keyId" | "sessionId">;
 
 function senderOf(caller: Caller | PersonCaller | Registrar | undefined): Sender {
   if (!caller) return STRANGER;
-  if ("agent" in caller) return agentSender(caller.agent, caller.claims);
+  if ("agent" in caller) return { ...agentSender(caller.agent, caller.claims), keyId: caller.keyId };
   if ("person" in caller) return { ...personSender(caller), sessionId: caller.session.id };
   switch (caller.kind) {
     case "stranger":

@@ -18,7 +18,7 @@ export function publicOrigin({ issuer }: Pick<Config, "issuer">, { url }: Pick<R
  * (https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix). Cookies ignore the port, so on http,
  * which is local development, the port is part of the name: another server of this machine has another cookie.
  */
-export function cookieName(origin: string): string {
+function cookieName(origin: string): string {
   const { protocol, port } = new URL(origin);
   return protocol === "https:" ? "__Host-agentauth" : `agentauth-${port || "80"}`;
 }
@@ -28,7 +28,7 @@ export function cookieName(origin: string): string {
  *
  * @returns more than one if a cookie of a longer path, or of a parent domain, has the same name.
  */
-export function cookieValues(headers: Headers, name: string): string[] {
+function cookieValues(headers: Headers, name: string): string[] {
   const pairs = (headers.get("cookie") ?? "").split(";").map((pair) => pair.trim());
   return pairs.filter((pair) => pair.startsWith(`${name}=`)).map((pair) => pair.slice(name.length + 1));
 }

@@ -191,7 +191,7 @@ export const logOf = ({ env, config }: Pick<Call<"member">, "env" | "config">): 
 });
 
 /** Records, behind the answer, that an administrator has read the log. @param query what was asked for. */
-export function recordReading(call: Call<"member">, action: Action, query: object): void {
+function recordReading(call: Call<"member">, action: Action, query: object): void {
   if (!call.caller.seesAll) return;
   const { method, url } = call.request;
   const entry = newEntry(action, call.now, originOf(call), {

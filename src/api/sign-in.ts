@@ -167,7 +167,7 @@ async function endFormer({ env, config, request }: RequestContext): Promise<void
   if (token !== undefined) await signOut(env.DB, token);
 }
 
-export const signInContext = ({ request, ipAddress, now }: RequestContext): SignInContext => ({
+const signInContext = ({ request, ipAddress, now }: RequestContext): SignInContext => ({
   ipAddress,
   userAgent: request.headers.get("user-agent") ?? "",
   now,

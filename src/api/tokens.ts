@@ -18,7 +18,7 @@ import { beyondAgent } from "../tokens/scope.ts";
 import { publicKeySet } from "../tokens/keys.ts";
 import type { TokenPair } from "../tokens/records.ts";
 import { refreshFormer } from "../tokens/former-refresh.ts";
-import { refresh } from "../tokens/refresh.ts";
+import { refresh, refusedRefresh } from "../tokens/refresh.ts";
 import { isFormerRefreshToken, readRefreshToken } from "../tokens/refresh-token.ts";
 import { cacheAgentRevocation, cacheSessionEnd, revokeTokens } from "../tokens/revocation.ts";
 import { validateLimits, verifyAgent, type VerifyResult } from "../tokens/verify.ts";
@@ -136,6 +136,10 @@ export const tokenRoutes = [
       const result = token
         ? await refresh(env.DB, token, attempt, config, settings)
         : await refreshFormer(env.DB, body.refresh_token, attempt, config, settings);
+      const recordRefused = (agentId: string, reason: string): void => {
+        const origin = { ...attempt.origin, sessionId: token?.sessionId ?? null };
+        recordInBackground(call, refusedRefresh(agentId, reason, origin, now));
+      };
       switch (result.outcome) {
         case "rotated":
         case "replayed":
@@ -147,14 +151,16 @@ export const tokenRoutes = [
           throw markRecorded(refreshRefused("reused"));
         }
         case "other_key":
-          recordInBackground(call, result.agentId, "refresh refused: other key", { status: "failure" });
-          throw proofRefused({ fault: "The session is bound to a key: send a proof of that key in the header DPoP." });
+          recordRefused(result.agentId, "other key");
+          throw markRecorded(
+            proofRefused({ fault: "The session is bound to a key: send a proof of that key in the header DPoP." }),
+          );
         case "address_refused":
-          recordInBackground(call, result.agentId, "refresh refused: address not allowed", { status: "failure" });
+          recordRefused(result.agentId, "address not allowed");
           throw markRecorded(addressNotAllowed());
         case "expired":
         case "ended":
-          recordInBackground(call, result.agentId, `refresh refused: ${result.outcome}`, { status: "failure" });
+          recordRefused(result.agentId, result.outcome);
           throw markRecorded(refreshRefused(result.outcome));
         case "unknown":
         // Only a refresh with a scope exceeds a session.

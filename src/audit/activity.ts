@@ -38,7 +38,7 @@ export const toRecordId = (activityId: string): string =>
   RECORD_ID_PREFIX + activityId.slice(ACTIVITY_ID_PREFIX.length);
 
 /** The longest message of an activity, in characters. */
-export const MAX_MESSAGE_LENGTH = 500;
+const MAX_MESSAGE_LENGTH = 500;
 
 /** Returns a record as activity. */
 export function toActivity(record: AuditRecord): Activity {

@@ -30,6 +30,10 @@ export function basisStands(basis: TokenBasis): Sql {
     (SELECT f.revoked_at IS NULL FROM refresh_families f WHERE f.id = ${sessionId} AND f.agent_id = a.id), 0)`;
 }
 
+/** SQL for the id of the key that a token goes back to: of its session, or of the token itself. */
+export const basisKeyId = ({ sessionId, keyId }: TokenBasis): Sql =>
+  keyId === undefined ? sql`(SELECT s.key_id FROM sessions s WHERE s.id = ${sessionId})` : sql`${keyId}`;
+
 /** SQL for the networks that the key of a token's session, or of the token itself, may be used from: a JSON array, or null for all. */
 export const basisAllowedIps = ({ sessionId, keyId }: TokenBasis): Sql =>
   keyId === undefined

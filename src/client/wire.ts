@@ -511,20 +511,14 @@ export interface GrantListResponse {
 /** The body of `PUT /agents/{id}/grants`. */
 export interface SetGrantsRequest {
   /** At most 50 entries. */
-  grants: {
+  grants: ({
     /** 1 to 100 characters. */
     permission: Permission;
     /**
      * Conditions by the field of the request, as `path.owner`: a value, or an object of `eq`, `in`, `not_in`, `min`,
      * `max`, `glob`.
      */
-    where?:
-      | Record<
-          string,
-          string | number | boolean | Record<string, string | number | boolean | (string | number | boolean)[]>
-        >
-      | null
-      | undefined;
+    where?: Record<string, string | number | boolean | Record<string, string | number | boolean | (string | number | boolean)[]>> | null | undefined;
     expires_at?: Timestamp | null | undefined;
     /** Not offered yet: leave it out. */
     approval?: string | Record<string, string | number | boolean> | null | undefined;
@@ -534,7 +528,7 @@ export interface SetGrantsRequest {
     created_by?: Actor | null | undefined;
     /** Ignored: what was read can be written back. */
     created_at?: string | undefined;
-  }[];
+  })[];
   /** Changes with the grants. PUT takes it, to change only what was read. */
   grants_version?: number | null | undefined;
 }
@@ -561,13 +555,10 @@ export interface KeyListResponse {
   success: true;
   keys: Key[];
   /** The public keys among them, by their ids. */
-  details: Record<
-    string,
-    {
-      kid: string;
-      alg: "ES256" | "EdDSA" | "RS256" | "PS256";
-    }
-  >;
+  details: Record<string, {
+    kid: string;
+    alg: "ES256" | "EdDSA" | "RS256" | "PS256";
+  }>;
   /** The `cursor` of the next page; null on the last one. */
   next_cursor: string | null;
 }
@@ -586,31 +577,28 @@ export interface CreateKeyRequest {
    * A public key (RFC 7517) instead of an API key: EC P-256 (ES256), OKP Ed25519 (EdDSA), or RSA of 2048 to 4096 bits
    * with `alg` RS256 or PS256. Without a `kid` it gets its thumbprint.
    */
-  jwk?:
-    | {
-        /** At most 16 characters. */
-        kty: string;
-        /** At most 1,024 characters. */
-        crv?: string | null | undefined;
-        /** At most 1,024 characters. */
-        x?: string | null | undefined;
-        /** At most 1,024 characters. */
-        y?: string | null | undefined;
-        /** At most 1,024 characters. */
-        n?: string | null | undefined;
-        /** At most 1,024 characters. */
-        e?: string | null | undefined;
-        /** At most 1,024 characters. */
-        alg?: string | null | undefined;
-        kid?: string | null | undefined;
-        /** At most 1,024 characters. */
-        use?: string | null | undefined;
-        /** At most 8 entries. */
-        key_ops?: string[] | null | undefined;
-        ext?: boolean | null | undefined;
-      }
-    | null
-    | undefined;
+  jwk?: {
+    /** At most 16 characters. */
+    kty: string;
+    /** At most 1,024 characters. */
+    crv?: string | null | undefined;
+    /** At most 1,024 characters. */
+    x?: string | null | undefined;
+    /** At most 1,024 characters. */
+    y?: string | null | undefined;
+    /** At most 1,024 characters. */
+    n?: string | null | undefined;
+    /** At most 1,024 characters. */
+    e?: string | null | undefined;
+    /** At most 1,024 characters. */
+    alg?: string | null | undefined;
+    kid?: string | null | undefined;
+    /** At most 1,024 characters. */
+    use?: string | null | undefined;
+    /** At most 8 entries. */
+    key_ops?: string[] | null | undefined;
+    ext?: boolean | null | undefined;
+  } | null | undefined;
   /**
    * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
    * characters.
@@ -630,13 +618,10 @@ export interface CreateKeyResponse {
     token_type: "Bearer";
   };
   /** The public keys among them, by their ids. */
-  details?: Record<
-    string,
-    {
-      kid: string;
-      alg: "ES256" | "EdDSA" | "RS256" | "PS256";
-    }
-  >;
+  details?: Record<string, {
+    kid: string;
+    alg: "ES256" | "EdDSA" | "RS256" | "PS256";
+  }>;
 }
 
 /** The body of `DELETE /agents/{id}/keys/{key_id}`. */
@@ -1033,33 +1018,24 @@ export interface ExplainRequest {
   /** What the agent would have, without limits. */
   permissions?: Permission[] | null | undefined;
   /** What it would have beside them, with limits and ends. */
-  grants?:
-    | {
-        /** 1 to 100 characters. */
-        permission: string;
-        /**
-         * Conditions by the field of the request, as `path.owner`: a value, or an object of `eq`, `in`, `not_in`, `min`,
-         * `max`, `glob`.
-         */
-        where?:
-          | Record<
-              string,
-              string | number | boolean | Record<string, string | number | boolean | (string | number | boolean)[]>
-            >
-          | null
-          | undefined;
-        expires_at?: Timestamp | null | undefined;
-        /** Not offered yet: leave it out. */
-        approval?: string | Record<string, string | number | boolean> | null | undefined;
-        /** Ignored: what was read can be written back. */
-        id?: string | undefined;
-        /** Ignored: what was read can be written back. */
-        created_by?: Actor | null | undefined;
-        /** Ignored: what was read can be written back. */
-        created_at?: string | undefined;
-      }[]
-    | null
-    | undefined;
+  grants?: ({
+    /** 1 to 100 characters. */
+    permission: string;
+    /**
+     * Conditions by the field of the request, as `path.owner`: a value, or an object of `eq`, `in`, `not_in`, `min`,
+     * `max`, `glob`.
+     */
+    where?: Record<string, string | number | boolean | Record<string, string | number | boolean | (string | number | boolean)[]>> | null | undefined;
+    expires_at?: Timestamp | null | undefined;
+    /** Not offered yet: leave it out. */
+    approval?: string | Record<string, string | number | boolean> | null | undefined;
+    /** Ignored: what was read can be written back. */
+    id?: string | undefined;
+    /** Ignored: what was read can be written back. */
+    created_by?: Actor | null | undefined;
+    /** Ignored: what was read can be written back. */
+    created_at?: string | undefined;
+  })[] | null | undefined;
   /** An agent, whose present grants count as well. */
   agent_id?: string | null | undefined;
 }
@@ -1084,11 +1060,11 @@ export interface ExplainResponse {
     any_of: Record<string, GrantConditions>[];
   }[];
   /** The limits that it does not meet. */
-  violations: {
+  violations: ({
     field: string;
     constraint: GrantConditions;
     actual: string | number | boolean | null;
-  }[];
+  })[];
   message: string;
 }
 
@@ -1105,7 +1081,7 @@ export interface HealthDetailsResponse {
   /** The worst of the parts. */
   status: "ok" | "lagging" | "failing";
   timestamp: Timestamp;
-  parts: {
+  parts: ({
     name: string;
     /**
      * `lagging`: it is behind, and nothing is lost. `failing`: it does not do what it is there for. `off`: it is not
@@ -1117,7 +1093,7 @@ export interface HealthDetailsResponse {
     /** What is the matter, and what to do. */
     message: string | null;
     numbers: Record<string, number>;
-  }[];
+  })[];
 }
 
 /** How long the previous key or secret stays valid. */

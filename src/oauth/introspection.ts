@@ -89,7 +89,7 @@ async function introspectAccess(call: OAuthCall, caller: OAuthCaller, claims: Ac
     case "unknown":
       throw unavailable("standing_unknown", "Whether the token is still valid cannot be found out now.", status.cause);
     case "good": {
-      const { permissions } = toCaller(status.agent, claims, config);
+      const { permissions } = toCaller(status, claims, config);
       const details = presentDetails(claims, status.agent.grants, config.catalogue, now);
       return {
         active: true,

@@ -3,6 +3,7 @@ import { originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
+import { newEntry, type RecordOrigin } from "../outbox/record.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { endToken, sessionOf } from "../tokens/end-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
@@ -60,23 +61,26 @@ async function revokeAccess(
   requireOwn(caller, sub);
   await endToken(call.env.DB, { jti, exp }, caller.authority);
   remember(call, jti);
-  recordInBackground({ ...call, caller }, sub, `token ${jti} revoked by ${caller.agent.id}`);
+  const message = `token ${jti} revoked by ${caller.agent.id}`;
+  recordInBackground(
+    call,
+    newEntry("token.revoked", call.now, originOfClient(call, caller), { agentId: sub, message }),
+  );
 }
 
 async function revokeSession(call: OAuthCall, caller: OAuthCaller, agentId: string, sessionId: string): Promise<void> {
   requireOwn(caller, agentId);
   const { env, now, waitUntil } = call;
-  const { id, name } = caller.agent;
-  const origin = { ...originOf(call), actor: { type: "agent", id, name } as const, ...keyOf(caller.authority) };
+  const origin = originOfClient(call, caller);
   if (!(await endSession(env.DB, agentId, sessionId, { by: caller.authority, origin, now }))) return;
   remember(call, sessionId);
   waitUntil(wakeOutbox(env));
 }
 
-const keyOf = ({ basis }: OAuthCaller["authority"]) => ({
-  keyId: basis.keyId ?? null,
-  sessionId: basis.sessionId ?? null,
-});
+function originOfClient(call: OAuthCall, { agent: { id, name }, authority: { basis } }: OAuthCaller): RecordOrigin {
+  const actor = { type: "agent", id, name } as const;
+  return { ...originOf(call), actor, keyId: basis.keyId ?? null, sessionId: basis.sessionId ?? null };
+}
 
 /** @throws {OAuthError} for a token of another client, which RFC 7009 §2.1 has told to whoever presents it. */
 function requireOwn({ agent, isAdmin }: OAuthCaller, agentId: string): void {

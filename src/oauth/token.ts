@@ -8,11 +8,12 @@ import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { newEvent } from "../outbox/event.ts";
+import { newEntry } from "../outbox/record.ts";
 import { validatePermissions } from "../agents/grants.ts";
 import { issueToClient } from "../tokens/client.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import type { IssuedToken, TokenPair } from "../tokens/records.ts";
-import { refresh } from "../tokens/refresh.ts";
+import { refresh, refusedRefresh } from "../tokens/refresh.ts";
 import { readRefreshToken } from "../tokens/refresh-token.ts";
 import { cacheSessionEnd } from "../tokens/revocation.ts";
 import { requireClient, TOKEN_PATH, type OAuthCall } from "./client.ts";
@@ -95,9 +96,10 @@ async function grantClientCredentials(call: OAuthCall): Promise<TokenResponse> {
     tokenSettings(config, request.url),
     config.catalogue,
   );
-  const { id } = client.agent;
-  recordInBackground(call, id, "token issued: client_credentials", {
-    keyId: client.keyId,
+  const { id, name } = client.agent;
+  const origin = { ...originOf(call), actor: { type: "agent", id, name } as const, keyId: client.keyId };
+  const message = "token issued: client_credentials";
+  recordInBackground(call, newEntry("token.issued", now, origin, { agentId: id, message }), {
     event: newEvent("agent.verified", id, now, {
       agent_id: id,
       verified_at: new Date(now).toISOString(),
@@ -140,7 +142,10 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
     case "address_refused":
     case "expired":
     case "ended":
-      recordInBackground(call, result.agentId, `refresh refused: ${result.outcome}`, { status: "failure" });
+      recordInBackground(
+        call,
+        refusedRefresh(result.agentId, result.outcome, { ...from.origin, sessionId: token.sessionId }, now),
+      );
       throw refreshRefused(result.outcome);
     case "unknown":
       throw refreshRefused("unknown");

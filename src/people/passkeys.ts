@@ -28,7 +28,7 @@ import {
 export const MAX_PASSKEYS = 20;
 
 /** How long a passkey that is not its person's first may not confirm anything, in milliseconds. */
-export const PASSKEY_WAIT_MS = 86_400_000;
+const PASSKEY_WAIT_MS = 86_400_000;
 
 /** What checking an answer to a challenge depends on. */
 export interface Ceremony {

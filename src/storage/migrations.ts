@@ -45,13 +45,7 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
   ],
   "0008_grants.sql": ["agents.grants", "agents.grants_version", "agents.grants_due_at"],
   "0009_audit_outbox.sql": ["audit_outbox", "audit_state"],
-  "0010_oauth.sql": [
-    "used_proofs",
-    "ended_tokens",
-    "api_keys.kid",
-    "sessions.dpop_jkt",
-    "agents.dpop_bound_access_tokens",
-  ],
+  "0010_oauth.sql": ["used_proofs", "ended_tokens", "api_keys.kid", "sessions.dpop_jkt"],
   "0011_people.sql": [
     "people",
     "person_sessions",

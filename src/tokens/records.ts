@@ -6,6 +6,8 @@ export interface TokenStatusRecord {
   readonly basisStands: boolean;
   /** The networks that its key may be used from. Null: from everywhere that the agent may be used from. */
   readonly keyAllowedIps: readonly string[] | null;
+  /** The key that it goes back to. Null for a session of the former format. */
+  readonly keyId: string | null;
 }
 
 /** A session with its agent, as a refresh reads it before its first write. Times are milliseconds. */

@@ -82,6 +82,15 @@ export async function deriveForward(
   return newest;
 }
 
+/**
+ * The record of a refresh that was refused for another reason than reuse, which ends the session and is recorded with that.
+ *
+ * @param reason the end of a sentence.
+ * @param now milliseconds.
+ */
+export const refusedRefresh = (agentId: string, reason: string, origin: RecordOrigin, now: number): AuditEntry =>
+  newEntry("token.refused", now, origin, { agentId, outcome: "denied", message: `refresh refused: ${reason}` });
+
 export type RefreshResult =
   | { readonly outcome: "rotated" | "replayed"; readonly agentId: string; readonly tokens: TokenPair }
   | {

@@ -6,8 +6,11 @@ import { isRevokedInCache } from "./store/revocations.ts";
 import { readTokenStatus } from "./store/sessions.ts";
 
 export type TokenStatus =
-  /** `keyAllowedIps`: the networks that its key may be used from. Null: all. Those of the agent have to hold as well. */
-  | { readonly state: "good"; readonly agent: Agent; readonly keyAllowedIps: readonly string[] | null }
+  /**
+   * `keyAllowedIps`: the networks that its key may be used from. Null: all. Those of the agent have to hold as well. `keyId`: the key that
+   * it goes back to. Null for a session of the former format.
+   */
+  | ({ readonly state: "good"; readonly agent: Agent } & Pick<TokenStatusRecord, "keyAllowedIps" | "keyId">)
   | { readonly state: "revoked" }
   /** The database did not answer, and KV has no revocation: the caller is refused. */
   | { readonly state: "unknown"; readonly cause: unknown };
@@ -25,7 +28,8 @@ export function evaluateTokenStatus(
   if (!record?.basisStands || record.agent.status !== "active" || ver !== record.agent.tokenVersion) {
     return { state: "revoked" };
   }
-  return { state: "good", agent: record.agent, keyAllowedIps: record.keyAllowedIps };
+  const { agent, keyAllowedIps, keyId } = record;
+  return { state: "good", agent, keyAllowedIps, keyId };
 }
 
 interface CachedStatus {

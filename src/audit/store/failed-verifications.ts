@@ -3,7 +3,7 @@ import type { Event } from "../../outbox/event.ts";
 import type { AuditEntry } from "../../outbox/record.ts";
 
 /** Failed verifications of one agent in a minute that have a row each; the rest of the minute is one row with a count. */
-export const MAX_FAILED_VERIFICATIONS = 5;
+const MAX_FAILED_VERIFICATIONS = 5;
 const MINUTE_MS = 60_000;
 /** How many minutes a failed verification is stored, so that one that the queue delivers again is not counted twice. */
 const STORED_MINUTES = 60;

@@ -20,7 +20,7 @@ export interface HotBudget {
   readonly seconds: number;
 }
 
-export const HOT_BUDGET: HotBudget = { rows: 5000, seconds: 2000 };
+const HOT_BUDGET: HotBudget = { rows: 5000, seconds: 2000 };
 
 /** SQL that is true of a row `r` that a filter wants, its id apart. */
 function conditionsOf(filter: RecordFilter): Sql {

@@ -8,7 +8,7 @@ export const insertEntry = (db: D1Database, entry: AuditEntry, change: ChangedRo
   insertEntryOf(db, entry, { from: sql`WHERE EXISTS (${findChanged(change)})` });
 
 /** SQL for fields of an entry. An object is made by `json_object(…)` or `json(…)` itself, and not within another function, which would make it a text. */
-export type EntryFields = { readonly [Name in keyof AuditEntry]?: Sql };
+type EntryFields = { readonly [Name in keyof AuditEntry]?: Sql };
 
 /** The rows that a change is about to change, or has just changed, and what its record says of them. */
 export interface RecordedRow {

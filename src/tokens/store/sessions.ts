@@ -4,7 +4,7 @@ import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
 import { actorOf } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
-import { basisAllowedIps, basisStands } from "../../authority/token-row.ts";
+import { basisAllowedIps, basisKeyId, basisStands } from "../../authority/token-row.ts";
 import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
@@ -42,14 +42,16 @@ export async function readTokenStatus(
 ): Promise<TokenStatusRecord | undefined> {
   const row = await prepare(
     db,
-    sql`SELECT ${AGENT_COLUMNS}, ${basisStands(basis)} AS basis_stands, ${basisAllowedIps(basis)} AS basis_allowed_ips
+    sql`SELECT ${AGENT_COLUMNS}, ${basisStands(basis)} AS basis_stands, ${basisAllowedIps(basis)} AS basis_allowed_ips,
+        ${basisKeyId(basis)} AS basis_key_id
       FROM agents a WHERE a.id = ${sub}`,
-  ).first<AgentRow & { basis_stands: number; basis_allowed_ips: string | null }>();
+  ).first<AgentRow & { basis_stands: number; basis_allowed_ips: string | null; basis_key_id: string | null }>();
   if (!row) return undefined;
   return {
     agent: toAgent(row),
     basisStands: row.basis_stands === 1,
     keyAllowedIps: toList(row.basis_allowed_ips),
+    keyId: row.basis_key_id,
   };
 }
 
