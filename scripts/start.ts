@@ -91,7 +91,7 @@ if (await ready()) {
     POST ${BASE_URL}/agents/register  {"name", "owner_email", "permissions": ["*:*:*"]}
 
   The first administrator who is a person signs in with the link that this makes, once:
-    (. ${DEV_VARS}; curl -s ${BASE_URL}/people/bootstrap -H "Authorization: Bearer $ADMIN_BOOTSTRAP_TOKEN" \\
+    (. '${DEV_VARS}'; curl -s ${BASE_URL}/people/bootstrap -H "Authorization: Bearer $ADMIN_BOOTSTRAP_TOKEN" \\
       -H 'Content-Type: application/json' -d '{"email": "you@example.com"}')
 
   Next: run  npm run demo  in another terminal. API reference: ${BASE_URL}/docs
