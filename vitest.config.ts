@@ -37,7 +37,7 @@ export default defineConfig({
           isolate: false,
           maxWorkers: 1,
           include: ["test/**/*.test.ts"],
-          exclude: ["test/outside/**", "test/conformance/**", "test/differential/**"],
+          exclude: ["test/outside/**", "test/conformance/**", "test/differential/**", "test/browser/**"],
           globalSetup: ["./test/support/upstream-server.ts"],
           setupFiles: ["./test/support/migrate.ts"],
           // A machine may have other things to do: no test here is about real time.
@@ -61,6 +61,15 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
           include: ["test/differential/**/*.test.ts"],
           testTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: "browser",
+          sequence: { groupOrder: 4 },
+          include: ["test/browser/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

@@ -5,7 +5,7 @@ import { unknownSettings } from "../src/config/config.ts";
 import { upstreamSettings } from "../src/config/upstream-settings.ts";
 import { BUILT_IN_SERVICES } from "../src/policy/services.ts";
 import { declaredSettings } from "./declared-settings.ts";
-import { BASE_URL, fail, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
+import { BASE_URL, DEV_VARS, fail, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "./sample-upstream.ts";
 import { completeDevVars } from "./secrets.ts";
 import { compileUpstreams } from "./upstreams.ts";
@@ -89,6 +89,10 @@ if (await ready()) {
 
   The admin's way in: the bootstrap token in .dev.vars (ADMIN_BOOTSTRAP_TOKEN), as a Bearer on
     POST ${BASE_URL}/agents/register  {"name", "owner_email", "permissions": ["*:*:*"]}
+
+  The first administrator who is a person signs in with the link that this makes, once:
+    (. '${DEV_VARS}'; curl -s ${BASE_URL}/people/bootstrap -H "Authorization: Bearer $ADMIN_BOOTSTRAP_TOKEN" \\
+      -H 'Content-Type: application/json' -d '{"email": "you@example.com"}')
 
   Next: run  npm run demo  in another terminal. API reference: ${BASE_URL}/docs
   Stop with Ctrl-C. State is kept in ${STATE_DIR}.

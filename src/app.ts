@@ -1,4 +1,3 @@
-import type { Handler } from "hono";
 import { Hono } from "hono/tiny";
 import { activityRoutes } from "./api/activity.ts";
 import { auditExportRoutes } from "./api/audit-export.ts";
@@ -27,6 +26,7 @@ import { introspectionRoutes } from "./oauth/introspection.ts";
 import { revocationRoutes } from "./oauth/revocation.ts";
 import { tokenEndpointRoutes } from "./oauth/token.ts";
 import { passkeyRoutes } from "./api/passkeys.ts";
+import { DOCUMENTS, PAGE_FILES, PAGES, serveAsset, servePage } from "./api/pages.ts";
 import { peopleRoutes } from "./api/people.ts";
 import { signInRoutes } from "./api/sign-in.ts";
 import { permissionRoutes } from "./api/permissions.ts";
@@ -62,17 +62,6 @@ export const ROUTES: readonly Route[] = [
   ...healthDetailsRoutes,
 ];
 
-/** The API reference and the OpenAPI document. */
-const ASSETS = ["/openapi.json", "/docs", "/docs/:file"];
-
-const serveAsset: Handler<AppEnv> = async ({ env, req }) => {
-  // A Worker that runs without assets has no such path.
-  const asset = await (env.ASSETS as Fetcher | undefined)?.fetch(req.raw);
-  if (!asset || asset.status >= 400) throw notFound("This path");
-  // The headers of the original are immutable, and the middleware sets more.
-  return new Response(asset.body, asset);
-};
-
 /** Creates the app that serves these routes and the gateway. */
 export function createApp(routes: readonly Route[]): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
@@ -97,9 +86,14 @@ export function createApp(routes: readonly Route[]): Hono<AppEnv> {
     app.all(pattern, isForm ? formMethodNotAllowed(methods) : methodNotAllowed(methods));
   }
 
-  for (const path of ASSETS) {
-    app.get(path, serveAsset);
-    app.all(path, methodNotAllowed(["GET"]));
+  for (const [paths, serve] of [
+    [[...DOCUMENTS, ...PAGE_FILES], serveAsset],
+    [PAGES, servePage],
+  ] as const) {
+    for (const path of paths) {
+      app.get(path, serve);
+      app.all(path, methodNotAllowed(["GET"]));
+    }
   }
 
   app.post("/mcp", (c) => mcp(c.get("context")));

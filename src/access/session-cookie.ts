@@ -1,9 +1,17 @@
 import type { Config } from "../config/config.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
+import { isLoopbackHost } from "../validation/loopback.ts";
 
-/** The public origin of this deployment, which its pages are on. */
-export const publicOrigin = ({ issuer }: Pick<Config, "issuer">, { url }: Pick<Request, "url">): string =>
-  new URL(issuer ?? url).origin;
+/**
+ * The public origin of this deployment, which its pages are on. In local development it is localhost, at the port of the issuer or else of
+ * the request, also for 127.0.0.1 and [::1]: an address cannot have passkeys
+ * (https://www.w3.org/TR/webauthn-3/#relying-party-identifier).
+ */
+export function publicOrigin({ issuer }: Pick<Config, "issuer">, { url }: Pick<Request, "url">): string {
+  const origin = new URL(issuer ?? url);
+  if (isLoopbackHost(origin.hostname)) origin.hostname = "localhost";
+  return origin.origin;
+}
 
 /**
  * The name of the cookie of a person's session. Over https it is `__Host-agentauth`, which a browser takes from this very host only

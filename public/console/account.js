@@ -1,0 +1,98 @@
+import { attempt, call, enrolPasskey, onClick } from "./api.js";
+
+const element = (id) => document.getElementById(id);
+const ROLES = { admin: "Administrator", owner: "Owner", auditor: "Auditor" };
+const KINDS = {
+  "person.created": "was invited",
+  "person.updated": "was changed",
+  "person.deleted": "was deleted",
+  "link.created": "got a sign-in link",
+  "link.used": "used a sign-in link",
+  "passkey.enrolled": "enrolled a passkey",
+  "passkey.deleted": "lost a passkey",
+  "login.bound": "bound a login",
+};
+const time = (text) => new Date(text).toLocaleString();
+
+/** A row of a list: only ever text. */
+function row(title, detail, label, action) {
+  const item = document.createElement("li");
+  const words = document.createElement("div");
+  for (const [text, kind] of [
+    [title, "t"],
+    [detail, "s"],
+  ]) {
+    const line = document.createElement("div");
+    line.className = kind;
+    line.textContent = text;
+    words.append(line);
+  }
+  item.append(words);
+  if (label) {
+    const button = document.createElement("button");
+    button.textContent = label;
+    onClick(button, action);
+    item.append(button);
+  }
+  return item;
+}
+
+let personId;
+
+async function load() {
+  const { person, notices } = await call("/people/me");
+  personId = person.id;
+  const path = `/people/${person.id}`;
+  const [{ passkeys }, { sessions }] = await Promise.all([call(`${path}/passkeys`), call(`${path}/sessions`)]);
+  element("name").textContent = person.name;
+  element("who").textContent = `${person.email} · ${ROLES[person.role]}`;
+  element("passkeys").replaceChildren(
+    ...passkeys.map(({ id, label, created_at, last_used_at, decides_from }) => {
+      const used = last_used_at ? `used ${time(last_used_at)}` : "never used";
+      const waits = Date.parse(decides_from) > Date.now() ? ` · confirms acts from ${time(decides_from)}` : "";
+      return row(label, `made ${time(created_at)} · ${used}${waits}`, "Delete", async () => {
+        await call(`${path}/passkeys/${id}`, { method: "DELETE" });
+        await load();
+      });
+    }),
+  );
+  element("sessions").replaceChildren(
+    ...sessions.map(({ id, current, created_at, last_used_at, ip_address, user_agent }) =>
+      row(
+        current ? "This browser" : user_agent || "Another browser",
+        `since ${time(created_at)} · used ${time(last_used_at)} · ${ip_address || "address not known"}`,
+        current ? undefined : "End",
+        async () => {
+          await call(`${path}/sessions/${id}`, { method: "DELETE" });
+          await load();
+        },
+      ),
+    ),
+  );
+  element("notices").replaceChildren(
+    ...notices.map(({ at, kind, about, by }) =>
+      row(`${about.name} ${KINDS[kind] ?? kind}`, `${time(at)} · by ${by.name ?? by.type}`),
+    ),
+  );
+  element("account").hidden = false;
+}
+
+onClick(element("add"), async () => {
+  await enrolPasskey(personId);
+  await load();
+});
+
+onClick(element("sign-out"), async () => {
+  await call("/sign-out", { method: "POST" });
+  location.assign("/sign-in");
+});
+
+await attempt(async () => {
+  try {
+    await load();
+  } catch (error) {
+    // Nobody is signed in, or only by a link, which opens nothing here.
+    if (error.code !== "sign_in_required" && error.code !== "role_required") throw error;
+    location.replace("/sign-in");
+  }
+});

@@ -1,0 +1,120 @@
+// What the pages of people share: requests with the session's cookie, and passkeys.
+
+/** A request that was refused, with the message that its response has. */
+class Refused extends Error {
+  constructor(body) {
+    super(`${body.message ?? body.error ?? "The request failed."} (request ${body.request_id ?? "unknown"})`);
+    this.code = body.code;
+    this.body = body;
+  }
+}
+
+async function send(path, { method = "GET", json, headers = {} } = {}) {
+  const response = await fetch(path, {
+    method,
+    credentials: "same-origin",
+    headers: {
+      "X-AgentAuth-Console": "1",
+      ...(json !== undefined && { "Content-Type": "application/json" }),
+      ...headers,
+    },
+    ...(json !== undefined && { body: JSON.stringify(json) }),
+  }).catch(() => undefined);
+  // Whatever stands before AgentAuth may answer with something else.
+  const body = await response?.json().catch(() => undefined);
+  if (!body) throw new Error("AgentAuth cannot be reached. Try again.");
+  if (!response.ok) throw new Refused(body);
+  return body;
+}
+
+/** Sends a request, and once more with a passkey's confirmation if it is asked for. Returns the body of the response. */
+export async function call(path, init = {}) {
+  try {
+    return await send(path, init);
+  } catch (error) {
+    if (error.code !== "reauthentication_required" || !error.body.assertion?.allowCredentials.length) throw error;
+    const assertion = await getPasskey(error.body.assertion);
+    const header = toBase64Url(new TextEncoder().encode(JSON.stringify(assertion)));
+    return send(path, { ...init, headers: { ...init.headers, "AgentAuth-Assertion": header } });
+  }
+}
+
+const toBase64Url = (buffer) =>
+  btoa(Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte)).join(""))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
+
+const fromBase64Url = (text) =>
+  Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
+
+const toIds = (credentials) => credentials.map(({ type, id }) => ({ type, id: fromBase64Url(id) }));
+
+/** Asks for a passkey. */
+export async function getPasskey(options) {
+  const { response, id } = await navigator.credentials.get({
+    publicKey: {
+      ...options,
+      challenge: fromBase64Url(options.challenge),
+      allowCredentials: toIds(options.allowCredentials),
+    },
+  });
+  return {
+    id,
+    clientDataJSON: toBase64Url(response.clientDataJSON),
+    authenticatorData: toBase64Url(response.authenticatorData),
+    signature: toBase64Url(response.signature),
+  };
+}
+
+/** Makes a passkey for a person, and enrols it. */
+export async function enrolPasskey(personId) {
+  const { options } = await call(`/people/${personId}/passkeys/options`, { method: "POST" });
+  const { response } = await navigator.credentials.create({
+    publicKey: {
+      ...options,
+      challenge: fromBase64Url(options.challenge),
+      user: { ...options.user, id: fromBase64Url(options.user.id) },
+      excludeCredentials: toIds(options.excludeCredentials),
+    },
+  });
+  return call(`/people/${personId}/passkeys`, {
+    method: "POST",
+    json: {
+      label: labelOfDevice(),
+      clientDataJSON: toBase64Url(response.clientDataJSON),
+      attestationObject: toBase64Url(response.attestationObject),
+    },
+  });
+}
+
+function labelOfDevice() {
+  const platform = navigator.userAgentData?.platform ?? navigator.platform ?? "";
+  return /^[\w ./-]{1,40}$/.test(platform) ? `Passkey of ${platform}` : "Passkey";
+}
+
+/** Runs what a button does, once at a time, and shows what went wrong. */
+export function onClick(button, action) {
+  button.addEventListener("click", () => attempt(action, button));
+}
+
+/** What a browser's errors mean here. */
+const WORDS = {
+  NotAllowedError: "No passkey was used: the request was cancelled, or took too long. Try again.",
+  InvalidStateError: "This device has a passkey of yours already. Use another device, or another password manager.",
+};
+
+/** Runs an action, and shows what went wrong. */
+export async function attempt(action, button) {
+  const fault = document.getElementById("fault");
+  fault.hidden = true;
+  if (button) button.disabled = true;
+  try {
+    await action();
+  } catch (error) {
+    fault.textContent = WORDS[error.name] ?? error.message;
+    fault.hidden = false;
+  } finally {
+    if (button) button.disabled = false;
+  }
+}
