@@ -100,7 +100,7 @@ describe("a change of an agent", () => {
     const kept = [{ permission: "lab:things:read" }, ...grants];
     expect((await as(admin)("PUT", `/agents/${agent.id}/grants`, { grants: kept })).status).toBe(200);
     const { body } = await as(admin)("GET", `/agents/${agent.id}/grants`);
-    const later = (await outboxOf(agent.id)).filter(({ action }) => action === "agent.permissions_updated").at(-1)!;
+    const later = (await outboxOf(agent.id)).findLast(({ action }) => action === "agent.permissions_updated")!;
     const idsOf = (list: unknown) => (list as { grants: { id: string }[] }).grants.map(({ id }) => id);
     expect(idsOf(later.after)).toEqual(body.grants.map(({ id }: { id: string }) => id));
     expect(idsOf(later.after)).toContain(idsOf(later.before)[0]);

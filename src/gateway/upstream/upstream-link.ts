@@ -105,7 +105,9 @@ function locateTemplate(text: string, scope: LinkScope): LinkTarget | undefined 
   const target = locateLink(filled, scope);
   if (target?.place !== "service") return target;
   const emptied = text.replace(EXPRESSIONS, "");
+  // Emptied, `{/x}agents` behind the base URL would continue the service's name.
   const isPlain =
+    /^(?:[/?#]|$)/.test(emptied.slice(base.length)) &&
     target.link === proxied + filled.slice(base.length) &&
     [emptied, `${emptied}/`].includes(URL.parse(emptied)?.href ?? "");
   return text.startsWith(base) && isPlain ? { ...target, link: proxied + text.slice(base.length) } : undefined;

@@ -195,6 +195,8 @@ describe("whatever an upstream writes, a client that joins the result to the gat
       ["https:orders/../../../../agents", "", "http"],
       ["x/%2e%2e/../../../agents", "/api/v3", "https"],
       ["/{x}../../agents", "/api/v3", "https"],
+      ["http://up.example{/y}agents", "", "http"],
+      ["https://up.example/api/v3{/y}agents", "/api/v3", "https"],
     ];
     fc.assert(
       fc.property(text, paths, fc.constantFrom("http", "https"), (link, basePath, scheme) => {
