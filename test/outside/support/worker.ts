@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from "wrangler";
+import { gatherAssets } from "../../../scripts/assets.ts";
 import { toActivity } from "../../../src/audit/activity.ts";
 import { rowToRecord, type RecordRow } from "../../../src/audit/store/records.ts";
 import { testSecrets } from "../../support/secrets.ts";
@@ -86,6 +87,9 @@ export async function startWorkers(
       { ...consumer, maxBatchTimeout: 0 },
     ]),
   );
+  // Those of this tree, and not those that the last build has left.
+  const gathered = join(ROOT, "dist/test-public");
+  if (withAssets) gatherAssets(gathered);
   const log: string[] = [];
   const contents = await bundle();
   const names = Array.from({ length: count }, (_, index) => `agentauth-${index}`);
@@ -98,7 +102,7 @@ export async function startWorkers(
       handleStructuredLogs: ({ message }: { message: string }) => log.push(message),
       workers: names.map((name, index) => ({
         ...options,
-        ...(withAssets && { assets }),
+        ...(withAssets && { assets: { ...(assets as object), directory: gathered } }),
         name,
         modules: [{ type: "ESModule", path: "index.js", contents }],
         bindings: {
