@@ -126,8 +126,9 @@ async function answer(incoming: RequestContext, handling: Handling): Promise<Res
     record.explain("no credential");
     throw credentialUnavailable(resolved.service, credential);
   }
-  // Reading the status and requesting the credential take their time, in which a grant may have ended.
-  judgeAgain({ ...audited, context: atPresent(context) }, body);
+  // Reading the status and requesting the credential may take time, in which a grant may have ended.
+  const present = atPresent(context);
+  if (present.now !== context.now) judgeAgain({ ...audited, context: present }, body);
   audited = await beginWrite(audited, body);
   return forwardAndRecord(audited, body, credential);
 }
