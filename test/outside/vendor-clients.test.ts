@@ -90,7 +90,10 @@ describe("@octokit/rest", { tags: ["slow"] }, () => {
     expectCredential(agent, SECRETS.UPSTREAM_GITHUB_TOKEN);
     const denied = await caught(octokit.rest.pulls.list(of));
     expect([denied.name, denied.status]).toEqual(["HttpError", 403]);
-    expect(denied.response.data).toMatchObject({ required: "github:pull_requests:read", granted: ["github:issues:read", "github:issues:write"] });
+    expect(denied.response.data).toMatchObject({
+      required: "github:pull_requests:read",
+      granted: ["github:issues:read", "github:issues:write"],
+    });
   });
 });
 
