@@ -21,7 +21,7 @@ export const STOREYS = [
   },
   { name: "configuration", rooms: ["config"] },
   { name: "pure: no I/O, no clock", rooms: ["policy", "permissions"] },
-  { name: "ground", rooms: ["storage", "database", "validation", "log", "memory", "crypto"] },
+  { name: "ground", rooms: ["storage", "database", "validation", "log", "memory", "time", "crypto"] },
 ] as const;
 
 /** Rooms that stand apart: they import nothing of the Worker but generated types. */

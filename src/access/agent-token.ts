@@ -1,6 +1,6 @@
-import { fromBase64 } from "../crypto/base64.ts";
 import { ApiError, unauthorized } from "../http/errors.ts";
 import { describePlaces, type TokenPlace } from "../policy/token-place.ts";
+import { decodeBasic } from "../http/basic.ts";
 
 /**
  * Returns the access token of a request to a service, from the one place where it is.
@@ -53,14 +53,3 @@ function tokenOf(authorization: string, places: readonly TokenPlace[], headers: 
  * which a page cannot make it do with any other scheme (https://www.w3.org/TR/fetch-metadata/).
  */
 const isCrossSite = (headers: Headers): boolean => !/^(?:same-origin|none)?$/.test(headers.get("sec-fetch-site") ?? "");
-
-/** Returns the user and the password (RFC 7617 §2), or undefined if the text is not base64 of UTF-8 or has no colon. */
-function decodeBasic(text: string): readonly [user: string, password: string] | undefined {
-  try {
-    const pair = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(fromBase64(text));
-    const colon = pair.indexOf(":");
-    return colon === -1 ? undefined : [pair.slice(0, colon), pair.slice(colon + 1)];
-  } catch {
-    return undefined;
-  }
-}

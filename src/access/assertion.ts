@@ -5,6 +5,7 @@ import type { RequestContext } from "../http/request-context.ts";
 import { CHALLENGE_LIFE_MS, type Act } from "../people/challenge.ts";
 import { actChallenge, confirmAct, listPasskeys, type Ceremony } from "../people/passkeys.ts";
 import type { Assertion, RelyingParty } from "../people/webauthn.ts";
+import { decodeUtf8 } from "../validation/utf8.ts";
 import type { PersonCaller } from "./person.ts";
 import { publicOrigin } from "./session-cookie.ts";
 
@@ -106,7 +107,7 @@ function parseAssertionHeader(header: string): Assertion {
 
 function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+    return JSON.parse(decodeUtf8(bytes) ?? "");
   } catch {
     return undefined;
   }

@@ -41,6 +41,9 @@ export interface Caller {
   readonly seesAll: boolean;
 }
 
+/** While a body is streamed, its caller is checked this often, in milliseconds: a stream ends at most this long after a revocation. */
+export const WATCH_INTERVAL_MS = 60_000;
+
 type AuthenticationContext = Pick<
   RequestContext,
   "request" | "env" | "config" | "now" | "ipAddress" | "readToken" | "sentRequest" | "resource"

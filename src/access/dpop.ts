@@ -1,8 +1,9 @@
 import { compactVerify, decodeJwt, decodeProtectedHeader } from "jose";
 import {
-  KEY_ALGORITHMS,
+  SIGNATURE_ALGORITHMS,
   importPublicJwk,
   readPublicJwk,
+  spellingsOf,
   type PublicJwk,
   type ReceivedJwk,
 } from "../agents/public-key.ts";
@@ -17,8 +18,8 @@ const MAX_CLOCK_AHEAD = 30;
 const MAX_LENGTH = 4096;
 const MAX_JTI_LENGTH = 256;
 
-/** The algorithms of proofs, for the metadata (RFC 9449 §5.1). RFC 9864 names EdDSA by its curve. */
-export const DPOP_ALGORITHMS: readonly string[] = [...KEY_ALGORITHMS, "Ed25519"];
+/** The algorithms of proofs, for the metadata (RFC 9449 §5.1). */
+export const DPOP_ALGORITHMS = SIGNATURE_ALGORITHMS;
 
 /** The members of a JWK that are secret. A proof with one has given its key away. */
 const PRIVATE_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -65,9 +66,8 @@ export async function checkProof(
   if (text.length > MAX_LENGTH) return fault(`The proof has more than ${MAX_LENGTH} characters.`);
   const jwk = await readKey(text);
   if (typeof jwk === "string") return fault(jwk);
-  const spellings = jwk.alg === "EdDSA" ? ["EdDSA", "Ed25519"] : [jwk.alg];
   try {
-    await compactVerify(text, await importPublicJwk(jwk), { algorithms: spellings });
+    await compactVerify(text, await importPublicJwk(jwk), { algorithms: [...spellingsOf(jwk.alg)] });
   } catch {
     return fault("The signature of the proof is not of the key in its header.");
   }

@@ -7,6 +7,7 @@ import type { Person, PersonSession } from "../people/person.ts";
 import { findSession, markUsed } from "../people/sessions.ts";
 import { hashOf } from "../people/token.ts";
 import { ADMIN } from "../permissions/grammar.ts";
+import { isRead } from "../policy/rule.ts";
 import { limitPersonSession } from "./rate-limit.ts";
 import { readSessionCookie, requireOwnPage } from "./session-cookie.ts";
 
@@ -29,9 +30,6 @@ export interface PersonCaller {
 const ADMINISTRATOR: ReadonlySet<string> = new Set([ADMIN]);
 const NOBODY: ReadonlySet<string> = new Set();
 
-/** Whether a method changes nothing (RFC 9110 §9.2.1). */
-const isSafe = (method: string): boolean => method === "GET" || method === "HEAD";
-
 /** Sessions that this isolate has found, so that requests of somebody who is signed in do not count against their address. */
 const knownSessions = new BoundedCache<true>(500_000, () => 100);
 
@@ -49,7 +47,7 @@ export async function admitPerson(context: PersonContext, agentId?: string): Pro
   const { request, env, config, ipAddress, waitUntil } = context;
   const token = readSessionCookie(request, config);
   if (token === undefined) return undefined;
-  if (!isSafe(request.method)) requireOwnPage(request, config);
+  if (!isRead(request.method)) requireOwnPage(request, config);
   const hash = await hashOf(token);
   await limitPersonSession(env, hash, { ipAddress, isKnown: knownSessions.get(hash) === true });
   const found = await findSession(env.DB, hash, agentId);
@@ -108,7 +106,7 @@ export function authorizePerson(
       "A sign-in link opens a session that only enrols a passkey. Enrol one, and sign in with it.",
     );
   }
-  const may = roles.includes(role) && (role !== "auditor" || isSafe(method));
+  const may = roles.includes(role) && (role !== "auditor" || isRead(method));
   if (!may)
     throw forbidden("role_required", `This is not for the role ${role}: it is for ${describeRoles(roles, method)}.`);
   if (role !== "owner" || ofAgent === undefined) return { personId: person.id, sessionId: session.id, role };
@@ -117,6 +115,6 @@ export function authorizePerson(
 }
 
 function describeRoles(roles: readonly Role[], method: string): string {
-  const able = roles.filter((role) => role !== "auditor" || isSafe(method));
+  const able = roles.filter((role) => role !== "auditor" || isRead(method));
   return able.length === 0 ? "agents" : able.join(" and ");
 }

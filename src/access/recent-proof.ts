@@ -1,13 +1,11 @@
 import { apiKeyHashes } from "../agents/api-key.ts";
 import type { Authority } from "../authority/authority.ts";
+import { MAX_PROOF_AGE_SECONDS } from "../http/challenge.ts";
 import { reauthenticationRequired } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { requireAssertion } from "./assertion.ts";
 import type { Caller } from "./authenticate.ts";
 import type { PersonCaller } from "./person.ts";
-
-/** How old a proof may be for what outlives a stolen access token or a stolen session, in seconds. */
-const RECENT_PROOF_SECONDS = 300;
 
 /** A call of an agent, or of a person who is signed in. */
 interface ProvenCall extends Pick<RequestContext, "request" | "env" | "config" | "now"> {
@@ -17,12 +15,12 @@ interface ProvenCall extends Pick<RequestContext, "request" | "env" | "config" |
 }
 
 /**
- * Whether the caller proved who it is within the last {@link RECENT_PROOF_SECONDS}: an agent by API key (`auth_time` of its token), a
+ * Whether the caller proved who it is within the last {@link MAX_PROOF_AGE_SECONDS}: an agent by API key (`auth_time` of its token), a
  * person by signing in. A refresh is no proof, and neither is a token of the former format, which does not say.
  */
 export function hasRecentProof({ caller, now }: Pick<ProvenCall, "caller" | "now">): boolean {
   const provenAt = caller.kind === "agent" ? caller.claims.authTime : Math.floor(caller.session.authTime / 1000);
-  return provenAt !== undefined && Math.floor(now / 1000) - provenAt <= RECENT_PROOF_SECONDS;
+  return provenAt !== undefined && Math.floor(now / 1000) - provenAt <= MAX_PROOF_AGE_SECONDS;
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Registrar } from "../agents/register.ts";
 import { sendRecords } from "../audit/message.ts";
-import { countRefusal } from "../audit/refusals.ts";
+import { countRefusal, MAX_PATH_LENGTH } from "../audit/refusals.ts";
 import { toApiError } from "../http/error-response.ts";
 import { ApiError } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
@@ -12,9 +12,6 @@ import { originOf } from "./origin.ts";
 
 /** The statuses of refusals that are recorded of an agent that was admitted. Its own limit bounds how many there are. */
 const RECORDED_STATUSES: ReadonlySet<number> = new Set([401, 403, 404, 409, 429]);
-
-/** The longest path that a record of a refusal quotes, in characters. */
-const MAX_PATH_LENGTH = 512;
 
 const recorded = new WeakSet<ApiError>();
 

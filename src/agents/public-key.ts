@@ -6,6 +6,20 @@ import { thumbprintOf } from "../crypto/thumbprint.ts";
 export const KEY_ALGORITHMS = ["ES256", "EdDSA", "RS256", "PS256"] as const;
 export type KeyAlgorithm = (typeof KEY_ALGORITHMS)[number];
 
+/** The names that each algorithm may have in the header of a JWS: RFC 9864 names EdDSA by its curve. */
+const SPELLINGS: Readonly<Record<KeyAlgorithm, readonly string[]>> = {
+  ES256: ["ES256"],
+  EdDSA: ["EdDSA", "Ed25519"],
+  RS256: ["RS256"],
+  PS256: ["PS256"],
+};
+
+/** The names that an algorithm may have in the header of a JWS. */
+export const spellingsOf = (algorithm: KeyAlgorithm): readonly string[] => SPELLINGS[algorithm];
+
+/** Every name of every algorithm, for the metadata. */
+export const SIGNATURE_ALGORITHMS: readonly string[] = [...KEY_ALGORITHMS, "Ed25519"];
+
 /** A public key of an agent (RFC 7517, RFC 7518 §6, RFC 8037 §2), with nothing in it but what verifies a signature. */
 export type PublicJwk = { readonly kid: string; readonly alg: KeyAlgorithm } & (
   | { readonly kty: "EC"; readonly crv: "P-256"; readonly x: string; readonly y: string }
@@ -34,8 +48,8 @@ export interface JwkFault {
 }
 
 /** RSA keys below this are not safe (RFC 7518 §3.3), and above the other one cost too much to verify. Bits. */
-const MIN_RSA_BITS = 2048;
-const MAX_RSA_BITS = 4096;
+export const MIN_RSA_BITS = 2048;
+export const MAX_RSA_BITS = 4096;
 
 /** The exponent 65537, which every library makes. */
 const RSA_EXPONENT = "AQAB";
@@ -126,11 +140,12 @@ function readParts({ kty, crv, x, y, n, e }: ReceivedJwk): Parts {
 }
 
 function pinAlgorithm({ alg }: ReceivedJwk, algorithms: readonly KeyAlgorithm[]): KeyAlgorithm | { fault: JwkFault } {
-  // RFC 9864 names EdDSA by its curve.
-  const name = alg === "Ed25519" ? "EdDSA" : alg;
   const [only, ...others] = algorithms;
-  if (name == null) return others.length === 0 ? only! : fault("alg", `must be one of ${algorithms.join(", ")}`);
-  return algorithms.find((one) => one === name) ?? fault("alg", `must be ${algorithms.join(" or ")} for this key`);
+  if (alg == null) return others.length === 0 ? only! : fault("alg", `must be one of ${algorithms.join(", ")}`);
+  return (
+    algorithms.find((one) => spellingsOf(one).includes(alg)) ??
+    fault("alg", `must be ${algorithms.join(" or ")} for this key`)
+  );
 }
 
 /** Whether a text is base64url of 32 bytes: a coordinate of either curve (RFC 7518 §6.2.1.2, RFC 8037 §2). */

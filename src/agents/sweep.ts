@@ -2,12 +2,11 @@ import { newEvent } from "../outbox/event.ts";
 import { newEntry, SYSTEM_ORIGIN } from "../outbox/record.ts";
 import { deleteExpiredKeys } from "./store/keys.ts";
 import { deleteUnapproved, findUnapproved } from "./store/unapproved.ts";
+import { DAY_MS } from "../time/lengths.ts";
 
 /** Deletes up to `limit` API keys whose overlap with their successor is over at `now`, in milliseconds. Returns how many. */
 export const sweepKeys = (db: D1Database, now: number, limit: number): Promise<number> =>
   deleteExpiredKeys(db, now, limit);
-
-const DAY_MS = 86_400_000;
 
 /**
  * Deletes up to `limit` agents that were registered more than `days` days before `now`, in milliseconds, and that since then nobody has

@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { requireAssertion } from "../access/assertion.ts";
-import { authenticate } from "../access/authenticate.ts";
+import { authenticate, WATCH_INTERVAL_MS } from "../access/authenticate.ts";
 import { originOf } from "../access/origin.ts";
 import { admitPerson } from "../access/person.ts";
 import { route, type Call } from "../access/route.ts";
@@ -21,9 +21,6 @@ const PAGE_SIZE = 4000;
  * the next request, whose cursor stands at the end of the export.
  */
 const MAX_PAGES = 100;
-
-/** While the log is exported, its caller is checked this often, in milliseconds: an export ends so long after a revocation. */
-const WATCH_INTERVAL_MS = 60_000;
 
 /** How an export is written. */
 interface Format {

@@ -14,6 +14,7 @@ import { ADMIN } from "../permissions/grammar.ts";
 import { ACTOR_TYPES } from "../authority/actor-row.ts";
 import { cursorOf, cursorPaging, nextCursor } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { DAY_MS } from "../time/lengths.ts";
 
 const text = z.string().check(z.minLength(1), z.maxLength(256));
 const time = z.iso.datetime({ offset: true });
@@ -129,8 +130,6 @@ export function toRecordResponse(
     message: record.message,
   };
 }
-
-const DAY_MS = 86_400_000;
 
 /** Filters that no index serves, so that they need one agent or a short time. */
 const UNINDEXED = ["q", "ip", "path"] as const;

@@ -1,14 +1,11 @@
 import type { Config } from "../config/config.ts";
 import { checkPart, ok, type Finding, type PartHealth } from "../storage/part-health.ts";
+import { MAX_HOT_BYTES } from "./sweep.ts";
 import { checkBucket, readLogState, readOutboxState, type LogState, type OutboxState } from "./store/health.ts";
+import { DAY_MS, MINUTE_MS } from "../time/lengths.ts";
 
-const MINUTE_MS = 60_000;
 /** After how long work that is done each minute lags, in milliseconds. */
 const LAG_MS = 10 * MINUTE_MS;
-
-/** How large the log's database may be, in bytes, before its oldest records leave it early: D1 takes 10 GB. */
-const NEARLY_FULL_BYTES = 8_000_000_000;
-const DAY_MS = 86_400_000;
 
 /** The health of the audit log: its outbox, its database, its archive, and where it is sent to. @param now milliseconds. */
 export async function checkAudit(
@@ -55,11 +52,11 @@ function toOutbox({ entries, readySince }: OutboxState, now: number): Finding {
 function toDatabase({ bytes, oldestAt }: LogState, { activityRetentionDays }: Config, now: number): Finding {
   const numbers = {
     bytes,
-    max_bytes: NEARLY_FULL_BYTES,
+    max_bytes: MAX_HOT_BYTES,
     hot_days: oldestAt === null ? 0 : Math.max(0, Math.round((now - oldestAt) / DAY_MS)),
     max_hot_days: activityRetentionDays,
   };
-  if (bytes < NEARLY_FULL_BYTES) return ok(numbers);
+  if (bytes < MAX_HOT_BYTES) return ok(numbers);
   const message =
     "AUDIT_DB has more than 8 GB: its oldest records leave it before ACTIVITY_RETENTION_DAYS have passed, and are read from the archive. Shorten ACTIVITY_RETENTION_DAYS to have this by plan.";
   return { status: "lagging", since: null, message, numbers };

@@ -3,8 +3,7 @@ import { ACTIVITY_ID_PREFIX } from "./activity.ts";
 import { toEntry } from "./former.ts";
 import { insertEntriesIntoLog } from "./insert.ts";
 import { deleteFormer, deleteFormerBefore, readFormer } from "./store/former.ts";
-
-const DAY_MS = 86_400_000;
+import { DAY_MS } from "../time/lengths.ts";
 
 /**
  * Moves up to `limit` rows of the former activity log into the audit log, the newest first, and deletes those that are older than the

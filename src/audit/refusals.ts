@@ -4,6 +4,7 @@ import { newEntry, newRecordId, type AuditEntry, type RecordOrigin } from "../ou
 import type { RefusalsMessage } from "./message.ts";
 import { readFinished, settleCounts, type RefusalCount } from "./store/refusals.ts";
 import { insertRecords } from "./store/records.ts";
+import { MINUTE_MS } from "../time/lengths.ts";
 
 /** A request that was refused, of a sender who may repeat it as often as they like. */
 export interface Refusal {
@@ -27,16 +28,14 @@ interface RefusalContext {
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
-const MINUTE_MS = 60_000;
-
 /** How long an isolate gathers refusals before it sends them, in milliseconds. */
 const GATHER_MS = 5000;
 
 /** How many subjects and codes one message tells apart. The rest is one count for each code. */
 const MAX_APART = 100;
 
-/** The longest path that a count of refusals quotes, in characters. */
-const MAX_PATH_LENGTH = 512;
+/** The longest path that the record of a refusal quotes, in characters. */
+export const MAX_PATH_LENGTH = 512;
 
 /** The subject of those that are not told apart. */
 const OTHERS = "";

@@ -8,12 +8,10 @@ import {
   type FailedVerifications,
 } from "./store/failed-verifications.ts";
 import { deleteArchived, readOldestSlots } from "./store/sweep.ts";
-
-const DAY_MS = 86_400_000;
-const HOUR_MS = 3_600_000;
+import { DAY_MS, HOUR_MS } from "../time/lengths.ts";
 
 /** How large the log's database may become, in bytes, before its oldest records leave it early. D1 takes 10 GB. */
-const MAX_HOT_BYTES = 8_000_000_000;
+export const MAX_HOT_BYTES = 8_000_000_000;
 
 /** How many seconds one step empties. Each has the records of one agent. */
 const MAX_SLOTS_PER_STEP = 100;

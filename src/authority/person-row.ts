@@ -1,10 +1,11 @@
 import { integer, sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW } from "../database/time.ts";
+import { DAY_MS, HOUR_MS } from "../time/lengths.ts";
 
 /** A person's session ends when it has not been used for so long, in milliseconds. */
-export const SESSION_IDLE_MS = 12 * 3_600_000;
+export const SESSION_IDLE_MS = 12 * HOUR_MS;
 /** A person's session ends after so long, however much it is used, in milliseconds. */
-export const SESSION_LIFE_MS = 7 * 86_400_000;
+export const SESSION_LIFE_MS = 7 * DAY_MS;
 
 /** SQL that is true if a session `s` of a person `p` has not ended, and the person may be signed in. */
 export const PERSON_SESSION_STANDS: Sql = sql`(p.status = 'active' AND s.expires_at > ${DATABASE_NOW}

@@ -1,8 +1,7 @@
 import { prepare, sql, type Sql } from "../database/sql.ts";
-import { DATABASE_NOW } from "../database/time.ts";
 import type { AgentAuthority, Authority, AuthorityLoss, Loosening, PersonAuthority } from "./authority.ts";
 import { HAS_ADMINISTRATOR, PERSON_SESSION_STANDS } from "./person-row.ts";
-import { basisStands } from "./token-row.ts";
+import { basisStands, KEY_STANDS } from "./token-row.ts";
 
 /** That the caller's token is still active, by the same conditions by which it was accepted. */
 const isActive = ({ agentId, basis, version }: AgentAuthority) =>
@@ -13,7 +12,7 @@ const isActive = ({ agentId, basis, version }: AgentAuthority) =>
 const holdsKey = (agentId: string, keyHashes: readonly string[]) =>
   sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.agent_id = ${agentId}
     AND k.hash IN (SELECT value FROM json_each(${JSON.stringify(keyHashes)}))
-    AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))`;
+    AND ${KEY_STANDS})`;
 
 /** SQL that is true if the agent's grants are those that the request was judged by. */
 const hasSameGrants = (agentId: string, grantsVersion: number) =>

@@ -9,6 +9,9 @@ export type TokenBasis =
   | { readonly sessionId: string; readonly keyId?: undefined }
   | { readonly keyId: string; readonly tokenId: string; readonly sessionId?: undefined };
 
+/** SQL that is true of a key `k` that has not ended. */
+export const KEY_STANDS: Sql = sql`(k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
+
 /** Sessions of the former format keep the prefix of their ids also once they are converted. */
 const FORMER_SESSION_PREFIX = "fam_";
 
@@ -19,7 +22,7 @@ const FORMER_SESSION_PREFIX = "fam_";
 export function basisStands(basis: TokenBasis): Sql {
   if (basis.keyId !== undefined) {
     return sql`(EXISTS (SELECT 1 FROM api_keys k WHERE k.id = ${basis.keyId} AND k.agent_id = a.id
-        AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))
+        AND ${KEY_STANDS})
       AND NOT EXISTS (SELECT 1 FROM ended_tokens e WHERE e.jti = ${basis.tokenId}))`;
   }
   const { sessionId } = basis;

@@ -7,6 +7,7 @@ import { explainIssue } from "../validation/explain-issue.ts";
 import { jsonFault } from "../validation/json-fault.ts";
 import { nearestName } from "../validation/nearest-name.ts";
 import { invisibleCharacter } from "../validation/readable-text.ts";
+import { isObject } from "../validation/is-object.ts";
 
 const NAME_FAULT = "must be a name of at most 32 lower-case letters, digits, _ and -, and begin with a letter";
 
@@ -382,8 +383,8 @@ function declaredUpstreams(
 ): Record<string, unknown> {
   const declared: Record<string, unknown> = Object.assign(Object.create(null), files);
   const table = parseIfJson("UPSTREAMS", env.UPSTREAMS ?? {}, faults);
-  if (!isTable(table)) faults.push("UPSTREAMS: must be a table of upstreams by name.");
-  for (const [key, value] of isTable(table) ? Object.entries(table) : []) {
+  if (!isObject(table)) faults.push("UPSTREAMS: must be a table of upstreams by name.");
+  for (const [key, value] of isObject(table) ? Object.entries(table) : []) {
     if (Object.hasOwn(files, key)) {
       faults.push(`UPSTREAMS.${key}: upstreams/${key}.toml declares this upstream as well. Remove one of the two.`);
     }
@@ -394,7 +395,7 @@ function declaredUpstreams(
     const [key = "", part, ...rest] = setting.slice(PREFIX.length).split(".");
     if (rest.length > 0) faults.push(`${setting}: deeper settings are written as JSON in UPSTREAMS.${key}.`);
     else if (part === undefined) declared[key] = parseIfJson(setting, value, faults);
-    else declared[key] = { ...(isTable(declared[key]) && declared[key]), [part]: parseIfJson(setting, value, faults) };
+    else declared[key] = { ...(isObject(declared[key]) && declared[key]), [part]: parseIfJson(setting, value, faults) };
   }
   return declared;
 }
@@ -407,9 +408,6 @@ function parseIfJson(setting: string, value: unknown, faults: string[]): unknown
   faults.push(`${setting}: ${fault}.`);
   return value;
 }
-
-const isTable = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 function isBaseUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;

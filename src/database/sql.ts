@@ -63,6 +63,24 @@ export function and(...conditions: readonly (Sql | false | "" | undefined)[]): S
   return given.length > 0 ? join(given, sql` AND `) : undefined;
 }
 
+/**
+ * SQL that sets columns, and SQL that is true of a row in which one of them has another value.
+ *
+ * @param values one at least.
+ */
+export const assignments = (
+  values: readonly { readonly column: Sql; readonly value: SqlValue }[],
+): { set: Sql; differs: Sql } => ({
+  set: join(
+    values.map(({ column, value }) => sql`${column} = ${value}`),
+    sql`, `,
+  ),
+  differs: join(
+    values.map(({ column, value }) => sql`${column} IS NOT ${value}`),
+    sql` OR `,
+  ),
+});
+
 /** A statement of the database with its parameters bound. */
 export function prepare(db: D1Database, statement: Sql): D1PreparedStatement {
   const { text, values } = statement.compile();

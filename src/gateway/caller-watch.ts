@@ -1,7 +1,5 @@
+import { WATCH_INTERVAL_MS } from "../access/authenticate.ts";
 import { startTimer, type StartTimer } from "../http/body-timer.ts";
-
-/** While a body is streamed, its caller is checked this often, in milliseconds: a stream ends at most this long after a revocation. */
-const WATCH_INTERVAL_MS = 60_000;
 
 /** Checks whether the caller of a request whose body is being streamed may go on. */
 export interface CallerWatch {

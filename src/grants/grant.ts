@@ -2,6 +2,7 @@ import type { Actor } from "../authority/actor-row.ts";
 import { randomBase62 } from "../crypto/random.ts";
 import { actionsOfWildcard, type Catalogue } from "../permissions/catalogue.ts";
 import { hasEnded, isUnlimited, type GrantLimits, type Where } from "../permissions/grant.ts";
+import { DAY_MS } from "../time/lengths.ts";
 
 /** A permission that an agent was granted. Times are milliseconds. */
 export interface Grant extends GrantLimits {
@@ -129,8 +130,6 @@ export const unlimitedPermissions = (grants: readonly Grant[]): string[] =>
 
 const sortedPermissions = (grants: readonly GrantLimits[]): string[] =>
   [...new Set(grants.map(({ permission }) => permission))].toSorted();
-
-const DAY_MS = 86_400_000;
 
 /** How long a grant that has ended is kept, so that a refusal can say that it has ended, and that nobody grants it without its limits. */
 const ENDED_GRANT_MS = 30 * DAY_MS;

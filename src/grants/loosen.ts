@@ -1,11 +1,8 @@
 import type { Catalogue } from "../permissions/catalogue.ts";
-import { hasEnded, isUnlimited, type GrantLimits } from "../permissions/grant.ts";
+import { grantText, hasEnded, isUnlimited, type GrantLimits } from "../permissions/grant.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { isGranted } from "../permissions/match.ts";
 import type { AgentGrants } from "./grant.ts";
-
-const textOf = ({ permission, where, expiresAt }: GrantLimits): string =>
-  JSON.stringify([permission, where, expiresAt]);
 
 /**
  * Whether grants loosen what limits an agent: they grant `*:*:*` anew, leave out a grant with limits or an end, or reach what such a
@@ -17,15 +14,15 @@ export function loosensGrants(
   catalogue: Catalogue,
 ): boolean {
   const present = grants.filter((one) => !hasEnded(one, readAt));
-  const presentTexts = new Set(present.map(textOf));
-  const wantedTexts = new Set(wanted.map(textOf));
-  const added = wanted.filter((one) => !presentTexts.has(textOf(one)));
+  const presentTexts = new Set(present.map(grantText));
+  const wantedTexts = new Set(wanted.map(grantText));
+  const added = wanted.filter((one) => !presentTexts.has(grantText(one)));
   const limited = present.filter((one) => !isUnlimited(one));
   const overlaps = (one: GrantLimits, other: GrantLimits): boolean =>
     isGranted(new Set([one.permission]), other.permission, catalogue) ||
     isGranted(new Set([other.permission]), one.permission, catalogue);
   return (
     added.some(({ permission }) => permission === ADMIN) ||
-    limited.some((one) => !wantedTexts.has(textOf(one)) || added.some((other) => overlaps(one, other)))
+    limited.some((one) => !wantedTexts.has(grantText(one)) || added.some((other) => overlaps(one, other)))
   );
 }

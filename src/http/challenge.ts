@@ -1,3 +1,4 @@
+import { SIGNATURE_ALGORITHMS } from "../agents/public-key.ts";
 import type { ApiError, ErrorCode } from "./errors.ts";
 import type { RequestContext } from "./request-context.ts";
 
@@ -14,8 +15,8 @@ const WITHOUT_ERROR: ReadonlySet<ErrorCode> = new Set([
   "sign_in_refused",
 ]);
 
-/** How recent a proof `reauthentication_required` asks for, in seconds. */
-const MAX_PROOF_AGE_SECONDS = 300;
+/** How recent a proof `reauthentication_required` asks for, in seconds: it is for what outlives a stolen token or session. */
+export const MAX_PROOF_AGE_SECONDS = 300;
 
 /**
  * Returns the `WWW-Authenticate` of a 401 or 403 (RFC 6750 §3), with the URL of the metadata of the protected resource
@@ -45,8 +46,8 @@ export function challengeOf(
 /** What is wrong with a proof (RFC 9449 §7.1, §9). */
 const DPOP_ERRORS: ReadonlySet<ErrorCode> = new Set(["invalid_dpop_proof", "use_dpop_nonce"]);
 
-/** The algorithms of proofs. A test keeps them equal to those that are accepted. */
-const ALGORITHMS = `algs="ES256 EdDSA RS256 PS256 Ed25519"`;
+/** The algorithms of proofs. */
+const ALGORITHMS = `algs="${SIGNATURE_ALGORITHMS.join(" ")}"`;
 
 function tokenError({ code }: ApiError): string[] {
   if (WITHOUT_ERROR.has(code)) return [];

@@ -1,3 +1,5 @@
+import { decodeFormText } from "../policy/parameter-name.ts";
+
 /** The parameters of a form (RFC 6749 Appendix B). */
 export interface Form {
   /** The value of a parameter; undefined if it is absent or empty, which is the same (RFC 6749 §3.2). */
@@ -25,8 +27,8 @@ export function parseForm(text: string, contentType: string | null): { form: For
   for (const pair of text.split("&")) {
     if (pair === "") continue;
     const at = pair.indexOf("=");
-    const name = decode(at === -1 ? pair : pair.slice(0, at));
-    const value = decode(at === -1 ? "" : pair.slice(at + 1));
+    const name = decodeFormText(at === -1 ? pair : pair.slice(0, at));
+    const value = decodeFormText(at === -1 ? "" : pair.slice(at + 1));
     if (name === undefined || value === undefined) return { fault: "The form is not percent-encoded UTF-8." };
     const given = values.get(name) ?? [];
     if (given.length > 0 && !REPEATABLE.has(name)) {
@@ -36,13 +38,4 @@ export function parseForm(text: string, contentType: string | null): { form: For
   }
   const all = (name: string) => (values.get(name) ?? []).filter((value) => value !== "");
   return { form: { all, get: (name) => all(name)[0] } };
-}
-
-/** Decodes one name or value of a form; undefined if it is not percent-encoded UTF-8. */
-export function decode(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text.replaceAll("+", " "));
-  } catch {
-    return undefined;
-  }
 }

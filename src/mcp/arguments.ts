@@ -3,7 +3,7 @@ import { matches, type Matcher } from "../policy/rule.ts";
 import { findRule } from "../policy/rule-table.ts";
 import type { OperationDescription } from "../policy/service-definition.ts";
 import { hasBody, type Operation, type PathArgument, type PathPart } from "./operations.ts";
-import { isObject } from "./protocol.ts";
+import { isObject } from "../validation/is-object.ts";
 import type { ObjectSchema } from "./tool.ts";
 
 /** The request that arguments become, below `/proxy/{service}`. */

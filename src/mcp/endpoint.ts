@@ -3,11 +3,11 @@ import { receiveBody } from "../gateway/request-body.ts";
 import { MCP_PATH } from "../http/challenge.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
+import { decodeUtf8 } from "../validation/utf8.ts";
 import { toRequest, type ArgumentFault } from "./arguments.ts";
 import { callOperation } from "./call.ts";
 import { CALL_OPERATION, OWN_TOOLS, SEARCH_TOOLS } from "./own-tools.ts";
 import {
-  isObject,
   LEGACY_VERSIONS,
   readMessage,
   refuse,
@@ -19,6 +19,7 @@ import {
 } from "./protocol.ts";
 import { toolError, toolResult, type ToolResult } from "./result.ts";
 import { findOperation, reachableOperations, readSelection, toolsOf, toTool, type Selection } from "./tools.ts";
+import { isObject } from "../validation/is-object.ts";
 
 const SERVER = { name: "agentauth", title: "AgentAuth", version: "0.1.0" } as const;
 
@@ -116,11 +117,7 @@ async function readText({ headers, body }: Request): Promise<string | ProtocolEr
       ? { ...refuse("invalid_request", "The message is longer than 1 MB."), status: 413 }
       : refuse("parse_error", "The body broke off.");
   }
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(received.bytes);
-  } catch {
-    return refuse("parse_error", "The body is not valid UTF-8.");
-  }
+  return decodeUtf8(received.bytes) ?? refuse("parse_error", "The body is not valid UTF-8.");
 }
 
 /** Handles one request, which is admitted here unless it is a call of an operation. */

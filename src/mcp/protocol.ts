@@ -1,4 +1,6 @@
 import { fromBase64, toBase64 } from "../crypto/base64.ts";
+import { decodeUtf8 } from "../validation/utf8.ts";
+import { isObject } from "../validation/is-object.ts";
 
 /** The revision without sessions: every request says what it needs (https://modelcontextprotocol.io/specification/2026-07-28). */
 const MODERN_VERSION = "2026-07-28";
@@ -143,7 +145,7 @@ function decodeHeader(value: string): string | undefined {
     const bytes = fromBase64(wrapped);
     // The decoder takes other spellings of the same bytes too.
     if (toBase64(bytes) !== wrapped) return undefined;
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return decodeUtf8(bytes);
   } catch {
     return undefined;
   }
@@ -153,9 +155,6 @@ function decodeHeader(value: string): string | undefined {
 export function refuse(code: keyof typeof RPC_ERRORS, message: string, id?: RequestId): ProtocolError {
   return { status: code === "method_not_found" ? 404 : 400, code: RPC_ERRORS[code], message, id };
 }
-
-export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** A number that JSON cannot carry exactly would come back as another one. */
 const isRequestId = (value: unknown): value is RequestId =>

@@ -1,5 +1,6 @@
 import { toBase64 } from "../crypto/base64.ts";
-import { isObject } from "./protocol.ts";
+import { concatenate } from "../memory/concatenate.ts";
+import { isObject } from "../validation/is-object.ts";
 
 type Content =
   | { readonly type: "text"; readonly text: string }
@@ -94,17 +95,14 @@ async function readBody({ body }: Response, maxBytes: number): Promise<ReadBody>
   const reader = body.getReader();
   while (length <= maxBytes) {
     const { done, value } = await reader.read();
-    if (done) return { bytes: await joined(chunks), isCut: false };
+    if (done) return { bytes: concatenate(chunks), isCut: false };
     chunks.push(value);
     length += value.byteLength;
   }
   // Not awaited: an upstream that hangs would delay the result.
   void reader.cancel().catch(() => undefined);
-  return { bytes: (await joined(chunks)).subarray(0, maxBytes), isCut: true };
+  return { bytes: concatenate(chunks).subarray(0, maxBytes), isCut: true };
 }
-
-const joined = async (chunks: readonly Uint8Array[]): Promise<Uint8Array> =>
-  new Uint8Array(await new Blob(chunks as Uint8Array<ArrayBuffer>[]).arrayBuffer());
 
 /** A status is told where the body alone does not tell it: of an error, of a redirect, and of an empty answer. */
 function statusNote({ status, headers }: Response, length: number): string[] {

@@ -1,5 +1,5 @@
 import { base64url, compactVerify, decodeJwt, decodeProtectedHeader, type JWTPayload } from "jose";
-import type { KeyAlgorithm } from "../agents/public-key.ts";
+import { KEY_ALGORITHMS, spellingsOf, type KeyAlgorithm } from "../agents/public-key.ts";
 
 /** The largest assertion that is read, in characters. */
 const MAX_LENGTH = 8192;
@@ -10,16 +10,8 @@ const MAX_AGE = 300;
 const MAX_CLOCK_AHEAD = 30;
 const MAX_JTI_LENGTH = 256;
 
-/** The spellings of each algorithm in a header: RFC 9864 names EdDSA by its curve. */
-const SPELLINGS: Readonly<Record<KeyAlgorithm, readonly string[]>> = {
-  ES256: ["ES256"],
-  EdDSA: ["EdDSA", "Ed25519"],
-  RS256: ["RS256"],
-  PS256: ["PS256"],
-};
-
 /** The algorithms that an assertion may name, for the metadata. */
-export const ASSERTION_ALGORITHMS: readonly string[] = Object.values(SPELLINGS).flat();
+export const ASSERTION_ALGORITHMS: readonly string[] = KEY_ALGORITHMS.flatMap(spellingsOf);
 
 /** The types that a client assertion may have. A token of another kind is no assertion (RFC 8725 §3.11). */
 const TYPES: ReadonlySet<unknown> = new Set([undefined, "JWT", "jwt", "client-authentication+jwt"]);
@@ -51,7 +43,7 @@ export function readAssertion(text: string): UnverifiedAssertion | undefined {
 
 /** Whether a key that is pinned to an algorithm may have signed the assertion. */
 export const isAlgorithmOf = ({ alg }: UnverifiedAssertion, pinned: KeyAlgorithm): boolean =>
-  SPELLINGS[pinned].includes(alg);
+  spellingsOf(pinned).includes(alg);
 
 /** Whether the assertion's signature is of this key and its one algorithm. */
 export async function isSignedBy(
@@ -60,7 +52,7 @@ export async function isSignedBy(
   pinned: KeyAlgorithm,
 ): Promise<boolean> {
   try {
-    await compactVerify(text, key, { algorithms: [...SPELLINGS[pinned]] });
+    await compactVerify(text, key, { algorithms: [...spellingsOf(pinned)] });
     return true;
   } catch {
     return false;

@@ -1,5 +1,6 @@
-import { fromBase64 } from "../crypto/base64.ts";
-import { decode, type Form } from "../http/form.ts";
+import { decodeBasic } from "../http/basic.ts";
+import type { Form } from "../http/form.ts";
+import { decodeFormText } from "../policy/parameter-name.ts";
 
 /** `client_assertion_type` of RFC 7523 §2.2. */
 const JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -58,14 +59,8 @@ function readBasic(
   if (authorization === null) return undefined;
   const [, encoded] = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(authorization) ?? [];
   if (encoded === undefined) return invalidClient(`The Authorization header is not HTTP Basic. ${HOW}`);
-  try {
-    const pair = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(fromBase64(encoded));
-    const colon = pair.indexOf(":");
-    const [clientId, secret] = [decode(pair.slice(0, Math.max(colon, 0))), decode(pair.slice(colon + 1))];
-    if (colon > 0 && clientId && secret) return { method: "secret", clientId, secret };
-  } catch {
-    // Neither base64 nor UTF-8: said below.
-  }
+  const [clientId, secret] = (decodeBasic(encoded) ?? []).map(decodeFormText);
+  if (clientId && secret) return { method: "secret", clientId, secret };
   return invalidClient(
     "The Authorization header is not the base64 of a form-encoded client_id, a colon and a client_secret.",
   );

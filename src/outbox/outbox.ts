@@ -19,6 +19,7 @@ import {
   type EventReference,
   type WaitingEvents,
 } from "./store.ts";
+import { DAY_MS, MINUTE_MS } from "../time/lengths.ts";
 
 /**
  * The statement that inserts an event into the outbox if its change happened. It belongs into the D1 batch of the change, after the
@@ -89,8 +90,6 @@ export async function countEventFailure(
   if ((await countFailure(db, event.id)) >= MAX_EVENT_FAILURES) await setEventAside(db, event, String(cause), now);
 }
 
-const DAY_MS = 86_400_000;
-
 /** Deletes up to `limit` events that were set aside longer ago than the retention. Returns how many. @param now milliseconds. */
 export const sweepSetAside = (db: D1Database, retentionDays: number, now: number, limit: number): Promise<number> =>
   deleteSetAside(db, now - retentionDays * DAY_MS, limit);
@@ -98,7 +97,6 @@ export const sweepSetAside = (db: D1Database, retentionDays: number, now: number
 /** The statement that deletes an event from the outbox. */
 export const takeEvent = (db: D1Database, { id }: Event): D1PreparedStatement => deleteEvent(db, id);
 
-const MINUTE_MS = 60_000;
 /** Minutes since the epoch. @param ms milliseconds. */
 export const minuteOf = (ms: number): number => Math.floor(ms / MINUTE_MS);
 

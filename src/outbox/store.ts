@@ -1,6 +1,7 @@
 import { integer, prepare, sql, type Sql } from "../database/sql.ts";
 import type { ChangedRow } from "./change.ts";
 import { MAX_EVENTS_PER_MINUTE, type Event, type EventCount, type EventName } from "./event.ts";
+import { isObject } from "../validation/is-object.ts";
 
 /** For each table whose changes have events: the row of the change. */
 const FIND_CHANGED: Readonly<Record<ChangedRow["table"], (id: string, changeId: string) => Sql>> = {
@@ -93,7 +94,7 @@ interface EventRow {
 function parseData(text: string): Event["data"] | undefined {
   try {
     const data: unknown = JSON.parse(text);
-    return typeof data === "object" && data !== null && !Array.isArray(data) ? (data as Event["data"]) : undefined;
+    return isObject(data) ? data : undefined;
   } catch {
     return undefined;
   }

@@ -57,10 +57,6 @@ export async function signInByLink(
   context: SignInContext,
 ): Promise<SignedIn | undefined> {
   const { session, signedIn } = await newSession(personId, context);
-  const isOpened = await openByLink(db, await hashOf(token), session, {
-    personId,
-    lifeMs: LINK_LIFE_MS,
-    now: context.now,
-  });
+  const isOpened = await openByLink(db, await hashOf(token), session, { lifeMs: LINK_LIFE_MS, now: context.now });
   return isOpened ? { ...signedIn, lifeMs: LINK_LIFE_MS } : undefined;
 }

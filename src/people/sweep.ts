@@ -2,8 +2,7 @@ import { deleteExpiredLinks } from "./store/links.ts";
 import { deleteNotices } from "./store/notices.ts";
 import { deleteExpiredChallenges } from "./store/passkeys.ts";
 import { deleteExpiredSessions } from "./store/sessions.ts";
-
-const DAY_MS = 86_400_000;
+import { DAY_MS } from "../time/lengths.ts";
 
 /**
  * Deletes, up to `limit` of each, sessions, links and challenges of people that have expired, and notices that are older than the

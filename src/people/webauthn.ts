@@ -12,6 +12,7 @@ import {
   type AuthenticatorData,
   type COSEPublicKey,
 } from "@oslojs/webauthn";
+import { MAX_RSA_BITS, MIN_RSA_BITS } from "../agents/public-key.ts";
 import { toBase64Url } from "../crypto/base64.ts";
 
 /** The algorithms of passkeys that are accepted, in the order of preference, as COSE numbers them (RFC 9053). */
@@ -131,9 +132,6 @@ const ALGORITHM_NAMES: Readonly<Record<number, SubtleCryptoImportKeyAlgorithm & 
   [coseAlgorithmEdDSA]: { name: "Ed25519" },
   [coseAlgorithmRS256]: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" },
 };
-
-const MIN_RSA_BITS = 2048;
-const MAX_RSA_BITS = 4096;
 
 async function toPublicKey(key: COSEPublicKey): Promise<PublicKey | undefined> {
   try {

@@ -32,5 +32,9 @@ export const isUnlimited = ({ where, expiresAt }: GrantLimits): boolean => where
 /** Whether a grant has ended. @param now milliseconds. */
 export const hasEnded = ({ expiresAt }: GrantLimits, now: number): boolean => expiresAt !== null && expiresAt <= now;
 
+/** A text that two grants have in common if they give the same. */
+export const grantText = ({ permission, where, expiresAt }: GrantLimits): string =>
+  JSON.stringify([permission, where, expiresAt]);
+
 /** A permission without a limit and without an end. */
 export const unlimited = (permission: string): GrantLimits => ({ permission, where: null, expiresAt: null });

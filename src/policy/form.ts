@@ -1,3 +1,4 @@
+import { decodeUtf8 } from "../validation/utf8.ts";
 import { decodeFormText, decodeName } from "./parameter-name.ts";
 
 /** The names and values of an `application/x-www-form-urlencoded` body, decoded; undefined for a name without a `=`. */
@@ -10,12 +11,8 @@ export type FormFields = readonly (readonly [name: string, value: string | undef
  *   clause that begins with "it" or "a name".
  */
 export function parseForm(body: ArrayBuffer): { fields: FormFields; names: readonly string[] } | string {
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
-  } catch {
-    return "it is not UTF-8";
-  }
+  const text = decodeUtf8(body);
+  if (text === undefined) return "it is not UTF-8";
   if (/[\u0000-\u001f\u007f]/.test(text)) return "it contains a line break or a control character that is not encoded";
   const fields: [string, string | undefined][] = [];
   for (const pair of text.split("&")) {

@@ -3,6 +3,7 @@ import { watchedNameIn, watchNames, decodeFormText, decodeName, type WatchedName
 import { isRead, type Rule } from "./rule.ts";
 import type { Part } from "./multipart.ts";
 import type { FormFields } from "./form.ts";
+import { decodeUtf8 } from "../validation/utf8.ts";
 
 // How far a grant reaches: the conditions on what a request says, and whether a request meets them. `judge.ts` decides with it.
 
@@ -510,19 +511,14 @@ function bodyValues(steps: readonly string[], { body, json }: LimitedRequest, wa
     case "multipart":
       return fieldValues(
         steps,
-        body.parts.map(({ name, filename, content }) => [name, filename === undefined ? utf8(content) : undefined]),
+        body.parts.map(({ name, filename, content }) => [
+          name,
+          filename === undefined ? decodeUtf8(content) : undefined,
+        ]),
         watched,
       );
     case "json":
       return jsonValues(steps, json());
-  }
-}
-
-function utf8(content: Uint8Array): string | undefined {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(content);
-  } catch {
-    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import { formatMediaType, isUtf8, parseMediaType } from "./media-type.ts";
+import { decodeUtf8 } from "../validation/utf8.ts";
 
 /** One part of a `multipart/form-data` body (RFC 7578). */
 export interface Part {
@@ -73,7 +74,7 @@ function partsOf(body: ArrayBuffer, delimiter: string): Part[] {
 
 function partOf(headerBytes: Uint8Array, content: Uint8Array<ArrayBuffer>): Part {
   const headers = new Map<string, string>();
-  for (const line of decodeUtf8(headerBytes).split("\r\n")) {
+  for (const line of decodeHeader(headerBytes).split("\r\n")) {
     const [, name = "", value = ""] = HEADER.exec(line) ?? [];
     if (name === "" || CONTROL.test(value)) throw new MalformedBody("a part has a malformed or folded header");
     if (headers.has(name.toLowerCase())) throw new MalformedBody(`a part has two ${name} headers`);
@@ -126,12 +127,10 @@ function partType(text: string): string {
   return formatMediaType(type);
 }
 
-function decodeUtf8(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new MalformedBody("a header of a part is not UTF-8");
-  }
+function decodeHeader(bytes: Uint8Array): string {
+  const text = decodeUtf8(bytes);
+  if (text === undefined) throw new MalformedBody("a header of a part is not UTF-8");
+  return text;
 }
 
 /**

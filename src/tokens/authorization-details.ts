@@ -1,8 +1,9 @@
 import type { Grant } from "../grants/grant.ts";
 import { expandGrants } from "../grants/grant.ts";
 import { actionsOfWildcard, type Catalogue } from "../permissions/catalogue.ts";
-import { hasEnded, isUnlimited, unlimited, type GrantLimits, type Where } from "../permissions/grant.ts";
+import { grantText, hasEnded, isUnlimited, unlimited, type GrantLimits, type Where } from "../permissions/grant.ts";
 import { isGranted } from "../permissions/match.ts";
+import { isObject } from "../validation/is-object.ts";
 
 /** The type of an authorization detail (RFC 9396 §2) that is a permission with limits. */
 export const GRANT_TYPE = "agentauth_grant";
@@ -186,19 +187,15 @@ export function presentDetails(
 ): object[] | undefined {
   const held = expandGrants(grants.filter((grant) => !hasEnded(grant, now)));
   const whole = new Set(held.filter(isUnlimited).map(({ permission }) => permission));
-  const textOf = ({ permission, where, expiresAt }: GrantLimits) => JSON.stringify([permission, where, expiresAt]);
-  const limited = new Set(held.map(textOf));
+  const limited = new Set(held.map(grantText));
   const details = grantsOfToken(token, grants, catalogue).filter(
     (one) =>
       !isUnlimited(one) &&
       !hasEnded(one, now) &&
-      (limited.has(textOf(one)) || isGranted(whole, one.permission, catalogue)),
+      (limited.has(grantText(one)) || isGranted(whole, one.permission, catalogue)),
   );
   return toAuthorizationDetails({ details, reference: null });
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === "string");

@@ -1,4 +1,5 @@
-import { readRetryAfter, type AttemptResult } from "./schedule.ts";
+import { readRetryAfter } from "../validation/retry-after.ts";
+import type { AttemptResult } from "./schedule.ts";
 import { signatureHeaders, type Message } from "./signature.ts";
 import { validateTarget, type TargetPolicy } from "./target.ts";
 

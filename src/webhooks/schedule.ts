@@ -1,21 +1,20 @@
 import type { EventData } from "../outbox/event-data.ts";
+import { HOUR_MS, MINUTE_MS } from "../time/lengths.ts";
 
 const SECOND = 1000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
 
 /** How long to wait before each attempt, in milliseconds: the schedule that Standard Webhooks recommends. */
 export const SCHEDULE: readonly number[] = [
   0,
   5 * SECOND,
-  5 * MINUTE,
-  30 * MINUTE,
-  2 * HOUR,
-  5 * HOUR,
-  10 * HOUR,
-  14 * HOUR,
-  20 * HOUR,
-  24 * HOUR,
+  5 * MINUTE_MS,
+  30 * MINUTE_MS,
+  2 * HOUR_MS,
+  5 * HOUR_MS,
+  10 * HOUR_MS,
+  14 * HOUR_MS,
+  20 * HOUR_MS,
+  24 * HOUR_MS,
 ];
 
 const ALL_ATTEMPTS = SCHEDULE.length;
@@ -50,7 +49,7 @@ export const maxAttemptsFor = (event: string): number =>
 /** The longest delay of a queue message, in seconds. A longer wait needs several messages, one after the other. */
 const MAX_HOP_SECONDS = 12 * 3600;
 /** The longest time that a receiver's `Retry-After` postpones an attempt, in milliseconds. */
-const MAX_RETRY_AFTER = 24 * HOUR;
+const MAX_RETRY_AFTER = 24 * HOUR_MS;
 /** The jitter, up to a tenth either way, so that receivers that failed together are not called together again. */
 const JITTER = 0.1;
 
@@ -101,12 +100,4 @@ export function nextStep(
 /** The delay, in seconds, of a message for something that is due at a time. At most {@link MAX_HOP_SECONDS}. */
 export function hopSeconds(dueAt: number, now: number): number {
   return Math.min(Math.max(0, Math.ceil((dueAt - now) / SECOND)), MAX_HOP_SECONDS);
-}
-
-/** `Retry-After` in milliseconds: seconds or a date (RFC 9110 §10.2.3); undefined for anything else. */
-export function readRetryAfter(value: string | null, now: number): number | undefined {
-  if (value === null) return undefined;
-  if (/^\d+$/.test(value.trim())) return Number(value) * SECOND;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }

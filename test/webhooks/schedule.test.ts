@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { hopSeconds, nextStep, readRetryAfter, SCHEDULE } from "../../src/webhooks/schedule.ts";
+import { readRetryAfter } from "../../src/validation/retry-after.ts";
+import { hopSeconds, nextStep, SCHEDULE } from "../../src/webhooks/schedule.ts";
 
 const NOW = Date.UTC(2026, 10, 24);
 const MINUTES = [0, 5 / 60, 5, 30, 120, 300, 600, 840, 1200, 1440];

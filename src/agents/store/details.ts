@@ -3,6 +3,7 @@ import { prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { AGENT_COLUMNS, toAgent, toList, type AgentRow } from "../agent-row.ts";
 import type { DetailedAgent, Metadata } from "../details.ts";
+import { KEY_STANDS } from "../../authority/token-row.ts";
 
 /** A row of `agents` with the {@link DETAIL_COLUMNS}. */
 export interface DetailedRow extends AgentRow {
@@ -18,7 +19,7 @@ export interface DetailedRow extends AgentRow {
 
 /** The columns of {@link DetailedRow}, for statements that read `agents a`. The two counts read the keys and sessions of the agent. */
 export const DETAIL_COLUMNS = sql`${AGENT_COLUMNS}, a.description, a.metadata, a.created_by, a.approved_by, a.grantable, a.owner_person_id,
-  (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW}))
+  (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND ${KEY_STANDS})
     AS key_count,
   (SELECT count(*) FROM sessions s WHERE s.agent_id = a.id AND s.expires_at > ${DATABASE_NOW} AND s.ended_at IS NULL
     AND s.token_version = a.token_version AND a.status = 'active') AS session_count`;

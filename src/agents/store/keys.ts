@@ -15,6 +15,7 @@ import { MAX_KEYS_PER_AGENT, type AgentKey } from "../key.ts";
 import type { PagePosition } from "../page.ts";
 import type { PublicJwk, StoredPublicKey } from "../public-key.ts";
 import { selectAgent } from "./agents.ts";
+import { KEY_STANDS } from "../../authority/token-row.ts";
 
 interface KeyRow {
   id: string;
@@ -35,8 +36,6 @@ const KEY_COLUMNS = sql`k.id, k.type, k.label, k.hint, k.created_by, k.created_a
 /** JSON of what a record says of a key `k`: everything but what is secret. */
 const KEY_JSON = sql`json_object('id', k.id, 'type', k.type, 'label', k.label, 'expires_at', ${toTimestamp(sql`k.expires_at`)},
   'allowed_ips', json(k.allowed_ips), 'kid', k.kid)`;
-
-const IS_VALID = sql`(k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
 
 const toKey = (row: KeyRow): AgentKey => ({
   id: row.id,
@@ -60,7 +59,7 @@ export async function readKeys(
   const [keys, agents] = await db.batch<KeyRow>([
     prepare(
       db,
-      sql`SELECT ${KEY_COLUMNS} FROM api_keys k WHERE k.agent_id = ${agentId} AND ${IS_VALID}
+      sql`SELECT ${KEY_COLUMNS} FROM api_keys k WHERE k.agent_id = ${agentId} AND ${KEY_STANDS}
           AND (k.created_at, k.id) < (${after?.createdAt ?? Number.MAX_SAFE_INTEGER}, ${after?.id ?? ""})
         ORDER BY k.created_at DESC, k.id DESC LIMIT ${limit}`,
     ),
@@ -108,7 +107,7 @@ export async function insertKey(
         SELECT ${key.id}, a.id, ${values}, ${key.hint}, ${label}, ${actorJson(by)}, ${DATABASE_NOW}, ${expiresAt},
           ${toJson(allowedIps)}, ${changeId}
         FROM agents a WHERE a.id = ${id} AND a.status <> 'revoked' AND NOT ${isKidTaken}
-          AND (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND ${IS_VALID}) < ${MAX_KEYS_PER_AGENT}`,
+          AND (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND ${KEY_STANDS}) < ${MAX_KEYS_PER_AGENT}`,
     ),
     insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),
     insertRecordOf(db, record, { from: sql`FROM api_keys k WHERE k.id = ${key.id}`, fields: { after: KEY_JSON } }),
@@ -216,7 +215,7 @@ export async function replaceKey(
               ORDER BY expires_at IS NULL DESC, expires_at DESC, created_at DESC, id LIMIT ${MAX_KEYS_PER_AGENT})`,
           ),
         ];
-  const join = sql`JOIN api_keys k ON k.id = ${keyId ?? null} AND k.agent_id = a.id AND k.type = 'secret' AND ${IS_VALID}`;
+  const join = sql`JOIN api_keys k ON k.id = ${keyId ?? null} AND k.agent_id = a.id AND k.type = 'secret' AND ${KEY_STANDS}`;
   const [inherited, from] =
     keyId === undefined
       ? [sql`NULL, NULL, NULL`, sql`agents a`]

@@ -1,6 +1,6 @@
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
-import { join, prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
+import { assignments, join, prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Event } from "../../outbox/event.ts";
@@ -50,14 +50,7 @@ export async function updateProfile(
     const { toValue, ...column } = COLUMNS[key as keyof Profile];
     return [{ ...column, value: (toValue as (value: unknown) => SqlValue)(value) }];
   });
-  const set = join(
-    values.map(({ column, value }) => sql`${column} = ${value}`),
-    sql`, `,
-  );
-  const differs = join(
-    values.map(({ column, value }) => sql`${column} IS NOT ${value}`),
-    sql` OR `,
-  );
+  const { set, differs } = assignments(values);
   const when = sql`WHERE id = ${id} AND status <> 'revoked' AND (${differs})
     AND ${profile.ownerPersonId == null ? sql`1` : sql`EXISTS (SELECT 1 FROM people WHERE people.id = ${profile.ownerPersonId})`}`;
   const object = (toSql: (one: (typeof values)[number]) => Sql): Sql =>

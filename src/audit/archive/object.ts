@@ -1,8 +1,10 @@
 import { sha256 } from "../../crypto/digest.ts";
 import { toHex } from "../../crypto/random.ts";
 import { decryptBytes, encryptBytes } from "../../crypto/encryption.ts";
+import { concatenate } from "../../memory/concatenate.ts";
 import { timeOfRecordId } from "../audit-record.ts";
 import { compareRows, fromLine, toLine, type ArchivedRow } from "./archived-row.ts";
+import { HOUR_MS } from "../../time/lengths.ts";
 
 /*
  * The objects of the archive. A loose object is what was archived at once: one part. A joined object has a part for each agent, one after
@@ -10,8 +12,6 @@ import { compareRows, fromLine, toLine, type ArchivedRow } from "./archived-row.
  * by ranges. A part is JSON lines (one record each, without what is null), compressed with gzip (RFC 1952), then encrypted with AES-GCM
  * under the key of its day. It is bound to the name of its object and to its agent: a part that is moved elsewhere cannot be decrypted.
  */
-
-const HOUR_MS = 3_600_000;
 
 /** The hour of a record's id, in hours since the epoch. */
 export const hourOfId = (id: string): number => Math.floor(timeOfRecordId(id) / HOUR_MS);
@@ -174,14 +174,4 @@ async function through(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const readable = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(transform);
   return new Uint8Array(await new Response(readable).arrayBuffer());
-}
-
-function concatenate(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let offset = 0;
-  for (const piece of pieces) {
-    whole.set(piece, offset);
-    offset += piece.length;
-  }
-  return whole;
 }

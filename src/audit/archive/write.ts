@@ -18,6 +18,7 @@ import {
   readUnarchived,
   type ListedObject,
 } from "./store/objects.ts";
+import { DAY_MS, HOUR_MS } from "../../time/lengths.ts";
 
 /** What the archive needs of a deployment. */
 export interface Archive {
@@ -63,8 +64,6 @@ export async function archiveRecords(archive: Archive, now: number, limit: numbe
 
 /** How long after its end an hour is joined, in milliseconds: intents without an end are moved within that time. */
 const JOIN_DELAY_MS = 3_600_000;
-const HOUR_MS = 3_600_000;
-const DAY_MS = 86_400_000;
 
 /** How much a joined object holds. An hour with more has several, one after another. */
 const MAX_JOINED = { objects: 100, records: 8000, bytes: 2 * 1024 * 1024 };

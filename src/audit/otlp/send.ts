@@ -1,4 +1,5 @@
 import { logFailure } from "../../log/failure-log.ts";
+import { readRetryAfter } from "../../validation/retry-after.ts";
 import { readRows } from "../archive/store/objects.ts";
 import { toExportRequest, toLogRecord } from "./log-record.ts";
 import { claimBatches, markSent, postpone, type ClaimedBatch } from "./store.ts";
@@ -133,11 +134,10 @@ function partialSuccess(text: string): Result {
   return { kind: "accepted" };
 }
 
-/** `Retry-After` (RFC 9110 §10.2.3) in milliseconds; undefined if there is none. */
+/** How long the receiver asks us to wait, within what is reasonable, in milliseconds; undefined if it does not say. */
 function retryAfter(header: string | null, now: number): number | undefined {
-  if (header === null) return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, FIRST_DELAY_MS), MAX_RETRY_AFTER_MS) : undefined;
+  const ms = readRetryAfter(header, now);
+  return ms === undefined ? undefined : Math.min(Math.max(ms, FIRST_DELAY_MS), MAX_RETRY_AFTER_MS);
 }
 
 async function readText(response: Response): Promise<string> {

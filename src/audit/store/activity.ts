@@ -1,6 +1,6 @@
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { AFTER_EVERY_ID, timeOfRecordId } from "../audit-record.ts";
-import { isSuperseded, type RecordRow } from "./records.ts";
+import { isOfSecond, isSuperseded, type RecordRow } from "./records.ts";
 
 /** Which rows of the activity are read: those of one agent, or of everybody. */
 export interface ActivityFilter {
@@ -74,7 +74,7 @@ const MAX_SECONDS = 20_000;
  */
 function everybodysPage(before: string, shown: Sql, limit: number, offset: number): Sql {
   const ofSecond = sql`record_seconds s CROSS JOIN records r ON r.agent_id = s.agent_id
-    AND r.id >= printf('aud_%012x', s.second * 1000) AND r.id < printf('aud_%012x', s.second * 1000 + 1000)
+    AND ${isOfSecond(sql`s.second`)}
     AND ${shown} WHERE s.second = walk.second`;
   const latest = before === AFTER_EVERY_ID ? Number.MAX_SAFE_INTEGER : Math.floor(timeOfRecordId(before) / 1000);
   const needed = sql`walk.second IS NOT NULL AND walk.rows < ${limit + offset}`;

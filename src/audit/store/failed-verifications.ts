@@ -1,10 +1,10 @@
 import { deletedRows, integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import type { Event } from "../../outbox/event.ts";
 import type { AuditEntry } from "../../outbox/record.ts";
+import { MINUTE_MS } from "../../time/lengths.ts";
 
 /** Failed verifications of one agent in a minute that have a row each; the rest of the minute is one row with a count. */
 const MAX_FAILED_VERIFICATIONS = 5;
-const MINUTE_MS = 60_000;
 /** How many minutes a failed verification is stored, so that one that the queue delivers again is not counted twice. */
 const STORED_MINUTES = 60;
 

@@ -184,6 +184,10 @@ export const addToCounts = (numbers: Sql): Sql =>
     WHERE true GROUP BY whose, is_success HAVING sum(number) <> 0
     ON CONFLICT (agent_id, is_success) DO UPDATE SET total = total + excluded.total`;
 
+/** SQL that is true of a row `r` whose id was made in this second. @param second SQL for seconds since the epoch. */
+export const isOfSecond = (second: Sql): Sql =>
+  sql`r.id >= printf('aud_%012x', ${second} * 1000) AND r.id < printf('aud_%012x', ${second} * 1000 + 1000)`;
+
 /** SQL that is true of a row `r` which another says better: the intent of a write whose end is known. */
 export const isSuperseded = sql`(r.part = ${INTENT_PART} AND EXISTS (SELECT 1 FROM records e
   WHERE e.agent_id = r.agent_id AND e.id = r.id AND e.part > ${INTENT_PART}))`;

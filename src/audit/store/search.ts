@@ -1,7 +1,7 @@
 import { and, prepare, sql, type Sql } from "../../database/sql.ts";
 import { idOfSecond, secondOfId } from "../audit-record.ts";
 import { toLowerAscii, type IdRange, type RecordFilter } from "../filter.ts";
-import { isSuperseded, type RecordRow } from "./records.ts";
+import { isOfSecond, isSuperseded, type RecordRow } from "./records.ts";
 
 /** A page of the records that the log's database has. */
 export interface HotPage {
@@ -122,7 +122,7 @@ async function searchSeconds(
   const wanted = conditionsOf(filter);
   const [firstSecond, lastSecond] = [secondOfId(range.fromId), secondOfId(range.beforeId)];
   const inSeconds = (which: Sql) => sql`record_seconds s CROSS JOIN records r ON r.agent_id = s.agent_id
-    AND r.id >= printf('aud_%012x', s.second * 1000) AND r.id < printf('aud_%012x', s.second * 1000 + 1000)
+    AND ${isOfSecond(sql`s.second`)}
     AND ${inRange(range)} WHERE ${which}`;
   // Walks back until enough are found or enough is read: the seconds that the page is made of.
   const walked = await prepare(

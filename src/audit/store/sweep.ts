@@ -1,5 +1,5 @@
 import { prepare, sql } from "../../database/sql.ts";
-import { addToCounts, isSuperseded } from "./records.ts";
+import { addToCounts, isOfSecond, isSuperseded } from "./records.ts";
 
 /** A second in which an agent has records. */
 export type Slot = readonly [second: number, agentId: string];
@@ -21,7 +21,7 @@ export async function readOldestSlots(db: D1Database, limit: number): Promise<{ 
  */
 export async function deleteArchived(db: D1Database, slots: readonly Slot[]): Promise<number> {
   const inSlots = sql`json_each(${JSON.stringify(slots)}) s CROSS JOIN records r ON r.agent_id = s.value ->> 1
-    AND r.id >= printf('aud_%012x', (s.value ->> 0) * 1000) AND r.id < printf('aud_%012x', (s.value ->> 0) * 1000 + 1000)`;
+    AND ${isOfSecond(sql`(s.value ->> 0)`)}`;
   // A record leaves as a whole: without its end, an intent would be all that is known of a write.
   const isArchived = sql`NOT EXISTS (SELECT 1 FROM records p CROSS JOIN batches b ON b.id = p.batch AND b.archived_at IS NULL
     WHERE p.agent_id = r.agent_id AND p.id = r.id)`;
@@ -51,8 +51,7 @@ export async function deleteArchived(db: D1Database, slots: readonly Slot[]): Pr
       db,
       sql`DELETE FROM record_seconds WHERE (second, agent_id) IN (
         SELECT s.value ->> 0, s.value ->> 1 FROM json_each(${JSON.stringify(slots)}) s WHERE NOT EXISTS (
-          SELECT 1 FROM records r WHERE r.agent_id = s.value ->> 1 AND r.id >= printf('aud_%012x', (s.value ->> 0) * 1000)
-            AND r.id < printf('aud_%012x', (s.value ->> 0) * 1000 + 1000)))`,
+          SELECT 1 FROM records r WHERE r.agent_id = s.value ->> 1 AND ${isOfSecond(sql`(s.value ->> 0)`)}))`,
     ),
   ]);
   return deletion!.results.length;

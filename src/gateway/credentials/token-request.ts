@@ -2,6 +2,7 @@ import type { TokenScheme } from "../../policy/service-definition.ts";
 import { toBase64 } from "../../crypto/base64.ts";
 import { containsSecret, secretEncodings } from "../upstream/secret-leak.ts";
 import { signAssertion } from "./private-key.ts";
+import { isObject } from "../../validation/is-object.ts";
 
 /*
  * `oauth4webapi` makes the same requests and is not used here: it refuses a response without `token_type` or with another type than
@@ -256,7 +257,7 @@ async function readText(response: Response): Promise<string | undefined> {
 function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

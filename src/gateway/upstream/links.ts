@@ -1,5 +1,6 @@
 import type { BodyLinks } from "../../policy/body-links.ts";
 import { isElsewhere, locateMember, resolveLink, serviceUrls, type LinkScope } from "./upstream-link.ts";
+import { concatenate } from "../../memory/concatenate.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -92,7 +93,7 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
 
   return {
     push(chunk) {
-      const bytes = held ? joined([held, chunk]) : chunk;
+      const bytes = held ? concatenate([held, chunk]) : chunk;
       const { length } = bytes;
       const passed: Uint8Array[] = [];
       let sent = 0;
@@ -150,7 +151,7 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
         if (length - start <= MAX_STRING_BYTES) {
           if (start > sent) passed.push(bytes.subarray(sent, start));
           held = bytes.slice(start);
-          return joined(passed);
+          return concatenate(passed);
         }
         // Too long: a key has no meaning then, and a link is replaced before its end has arrived.
         text.end = length;
@@ -163,7 +164,7 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
       }
       if (skipping) sent = length;
       if (sent < length) passed.push(sent === 0 ? bytes : bytes.subarray(sent));
-      return joined(passed);
+      return concatenate(passed);
     },
     rest: () => held ?? new Uint8Array(),
   };
@@ -400,19 +401,6 @@ function mayBeLongLink({ bytes, start }: Text): boolean {
 function startsWith({ bytes, start }: Text, beginning: Uint8Array): boolean {
   for (let at = 0; at < beginning.length; at++) if (bytes[start + at] !== beginning[at]) return false;
   return true;
-}
-
-/** Returns the pieces as one array, because each write to a stream costs more than a copy. A single piece is not copied. */
-export function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const filled = pieces.filter(({ length }) => length > 0);
-  if (filled.length === 1) return filled[0]!;
-  const bytes = new Uint8Array(filled.reduce((length, piece) => length + piece.length, 0));
-  let at = 0;
-  for (const piece of filled) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
 }
 
 /** Returns the value of a JSON string, or undefined if it is malformed. */

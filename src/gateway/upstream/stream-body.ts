@@ -1,6 +1,7 @@
 import { bodyTimer } from "../../http/body-timer.ts";
 import { contentLength } from "../../policy/request-headers.ts";
-import { joined, type LinkRewriter } from "./links.ts";
+import { concatenate } from "../../memory/concatenate.ts";
+import type { LinkRewriter } from "./links.ts";
 import type { Meter } from "./meter.ts";
 import { containsSecret, secretScanner, type SecretEncodings } from "./secret-leak.ts";
 
@@ -91,7 +92,7 @@ export async function bufferBody(
   if (!bytes) return { failure: "stalled" };
   const received = new Uint8Array(bytes);
   // The search sees what the agent gets.
-  const body = links ? joined([links.push(received), links.rest()]) : received;
+  const body = links ? concatenate([links.push(received), links.rest()]) : received;
   return containsSecret(body, secretEncodings) ? { failure: "credential_echo" } : { body };
 }
 
@@ -198,7 +199,7 @@ async function copyBody(
         throw new Error(`the answer is longer than ${maxLength} bytes when it is decoded`);
       }
       const read = links
-        ? joined([kept, links.push(value)])
+        ? concatenate([kept, links.push(value)])
         : new Uint8Array(buffer, 0, kept.length + value.byteLength);
       const clear = searchedPart(read);
       await write(clear);
@@ -219,7 +220,7 @@ async function copyBody(
       }
       if (value.byteLength === chunkLength && chunkLength < MAX_CHUNK_BYTES) chunkLength *= 2;
     }
-    const rest = links ? joined([kept, links.rest()]) : kept;
+    const rest = links ? concatenate([kept, links.rest()]) : kept;
     searchedPart(rest);
     await write(rest);
     await writer.close();

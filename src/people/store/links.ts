@@ -4,7 +4,7 @@ import { batchAsCaller } from "../../authority/batch.ts";
 import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { insertNotice } from "./notices.ts";
-import type { NewSession } from "./sessions.ts";
+import { insertSession, type NewSession } from "./sessions.ts";
 
 export interface NewLink {
   readonly id: string;
@@ -65,16 +65,15 @@ export async function readOpenLink(db: D1Database, hash: string): Promise<OpenLi
 }
 
 /**
- * Uses a link up and opens its session, if it is still open and of this person. Of two who use it at once, one gets the session.
- *
- * @param session has no person yet: it is that of the link.
+ * Uses a link up and opens its session, if it is still open and of the session's person. Of two who use it at once, one gets the session.
  */
 export async function openByLink(
   db: D1Database,
   hash: string,
-  session: Omit<NewSession, "personId">,
-  { personId, lifeMs, now }: { personId: string; lifeMs: number; now: number },
+  session: NewSession,
+  { lifeMs, now }: { lifeMs: number; now: number },
 ): Promise<boolean> {
+  const { personId } = session;
   const isOpened = sql`EXISTS (SELECT 1 FROM person_sessions WHERE id = ${session.id})`;
   const actor = personJson(personId);
   const [, opened] = await db.batch([
@@ -83,14 +82,13 @@ export async function openByLink(
       sql`UPDATE sign_in_links AS l SET used_at = ${DATABASE_NOW}, session_id = ${session.id}
         WHERE ${isOpen(hash)} AND l.person_id = ${personId}`,
     ),
-    prepare(
-      db,
-      sql`INSERT INTO person_sessions (id, person_id, hash, method, auth_time, enrol_until, created_at, last_used_at, expires_at,
-          ip_address, user_agent)
-        SELECT ${session.id}, l.person_id, ${session.hash}, 'link', l.used_at, l.used_at + ${lifeMs}, l.used_at, l.used_at,
-          l.used_at + ${lifeMs}, ${session.ipAddress}, ${session.userAgent}
-        FROM sign_in_links l WHERE l.hash = ${hash} AND l.session_id = ${session.id}`,
-    ),
+    insertSession(db, session, {
+      method: "link",
+      at: sql`l.used_at`,
+      enrolUntil: sql`l.used_at + ${lifeMs}`,
+      lifeMs,
+      from: sql`FROM sign_in_links l WHERE l.hash = ${hash} AND l.session_id = ${session.id}`,
+    }),
     insertNotice(db, { kind: "link.used", personId, actor, now }, isOpened),
   ]);
   return opened!.meta.changes > 0;

@@ -2,13 +2,13 @@ import { actorJson } from "../../authority/actor-row.ts";
 import type { PersonAuthority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { SESSION_LIFE_MS } from "../../authority/person-row.ts";
-import { deletedRows, integer, prepare, sql, type Sql } from "../../database/sql.ts";
+import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import type { Passkey } from "../person.ts";
 import { PASSKEY_COLUMNS, toPasskey, type PasskeyRow } from "../person-row.ts";
 import type { NewPasskey, PublicKey } from "../webauthn.ts";
 import { insertNotice } from "./notices.ts";
-import type { NewSession } from "./sessions.ts";
+import { insertSession, type NewSession } from "./sessions.ts";
 
 /** The key of a passkey, and whose it is. */
 export interface StoredPasskey {
@@ -71,14 +71,14 @@ export async function openByPasskey(
   try {
     const results = await db.batch([
       ...useAssertion(db, assertion, sql`person_id = ${session.personId}`),
-      prepare(
-        db,
-        sql`INSERT INTO person_sessions (id, person_id, hash, method, auth_time, enrol_until, created_at, last_used_at, expires_at,
-            ip_address, user_agent)
-          SELECT ${session.id}, k.person_id, ${session.hash}, 'passkey', k.last_used_at, NULL, k.last_used_at, k.last_used_at,
-            k.last_used_at + ${integer(SESSION_LIFE_MS)}, ${session.ipAddress}, ${session.userAgent}
-          FROM passkeys k WHERE k.id = ${assertion.passkeyId} AND k.last_challenge = ${assertion.challenge}`,
-      ),
+      // Only the use above, of a passkey of the session's person, makes this challenge the last one.
+      insertSession(db, session, {
+        method: "passkey",
+        at: sql`k.last_used_at`,
+        enrolUntil: sql`NULL`,
+        lifeMs: SESSION_LIFE_MS,
+        from: sql`FROM passkeys k WHERE k.id = ${assertion.passkeyId} AND k.last_challenge = ${assertion.challenge}`,
+      }),
       prepare(
         db,
         sql`UPDATE people SET last_signed_in_at = ${DATABASE_NOW}

@@ -2,7 +2,7 @@ import { actorJson, BOOTSTRAP_JSON } from "../../authority/actor-row.ts";
 import type { PersonAuthority, Role } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { IS_ADMINISTRATOR } from "../../authority/person-row.ts";
-import { join, prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
+import { assignments, prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
 import type { Person, PersonStatus } from "../person.ts";
@@ -105,14 +105,7 @@ export async function updatePerson(
     const value: SqlValue | undefined = change[key];
     return value === undefined ? [] : [{ column: COLUMNS[key], value }];
   });
-  const set = join(
-    values.map(({ column, value }) => sql`${column} = ${value}`),
-    sql`, `,
-  );
-  const differs = join(
-    values.map(({ column, value }) => sql`${column} <> ${value}`),
-    sql` OR `,
-  );
+  const { set, differs } = assignments(values);
   const keepsAdministrator =
     (change.role !== undefined && change.role !== "admin") || change.status === "suspended" ? IS_NOT_THE_LAST : sql`1`;
   const isTaken =

@@ -1,9 +1,9 @@
 import type { PersonAuthority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { PERSON_SESSION_STANDS, SESSION_IDLE_MS } from "../../authority/person-row.ts";
-import { deletedRows, integer, prepare, sql } from "../../database/sql.ts";
+import { deletedRows, integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
-import type { Person, PersonSession } from "../person.ts";
+import type { Person, PersonSession, SignInMethod } from "../person.ts";
 import {
   PERSON_COLUMNS,
   SESSION_COLUMNS,
@@ -22,6 +22,31 @@ export interface NewSession {
   readonly ipAddress: string;
   readonly userAgent: string;
 }
+
+/** How and when a session is opened. */
+interface OpenedBy {
+  readonly method: SignInMethod;
+  /** SQL for the time at which it is opened, and for that until which it may enrol a passkey, which may be NULL. */
+  readonly at: Sql;
+  readonly enrolUntil: Sql;
+  readonly lifeMs: number;
+  /** `FROM … WHERE …`: without a row, no session is opened. */
+  readonly from: Sql;
+}
+
+/** The statement that opens a session of a person. */
+export const insertSession = (
+  db: D1Database,
+  { id, personId, hash, ipAddress, userAgent }: NewSession,
+  { method, at, enrolUntil, lifeMs, from }: OpenedBy,
+): D1PreparedStatement =>
+  prepare(
+    db,
+    sql`INSERT INTO person_sessions (id, person_id, hash, method, auth_time, enrol_until, created_at, last_used_at, expires_at,
+        ip_address, user_agent)
+      SELECT ${id}, ${personId}, ${hash}, ${method}, ${at}, ${enrolUntil}, ${at}, ${at}, ${at} + ${lifeMs}, ${ipAddress}, ${userAgent}
+      ${from}`,
+  );
 
 /** A use of a session is written if the last one that was written is so long ago, in milliseconds: a read costs no write. */
 const USE_STEP_MS = 300_000;

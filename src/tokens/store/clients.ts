@@ -1,18 +1,18 @@
 import { AGENT_COLUMNS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
-import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
+import { mayUseKey } from "../../agents/allowed-address-row.ts";
 import type { PublicJwk } from "../../agents/public-key.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { holdsScope, type ScopePermission } from "../scope-row.ts";
+import { KEY_STANDS } from "../../authority/token-row.ts";
+import { hashesOf, rehashKey, type HashedKey } from "./hashed-key.ts";
 
 /** A valid public key of an agent. */
 export interface RegisteredKey {
   readonly id: string;
   readonly jwk: PublicJwk;
 }
-
-const IS_VALID = sql`(k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
 
 /**
  * The valid public keys of an agent.
@@ -27,20 +27,14 @@ export async function readPublicKeys(
   const named = kid === undefined ? sql`k.kid IS NOT NULL` : sql`k.kid = ${kid}`;
   const { results } = await prepare(
     db,
-    sql`SELECT k.id, k.jwk FROM api_keys k WHERE k.agent_id = ${agentId} AND ${named} AND k.type = 'jwk' AND ${IS_VALID}`,
+    sql`SELECT k.id, k.jwk FROM api_keys k WHERE k.agent_id = ${agentId} AND ${named} AND k.type = 'jwk' AND ${KEY_STANDS}`,
   ).all<{ id: string; jwk: string }>();
   return results.map(({ id, jwk }) => ({ id, jwk: JSON.parse(jwk) as PublicJwk }));
 }
 
 /** What a client has proved itself with. */
 export type StoredProof =
-  | {
-      /** The hash of the API key under each key of `SECRET_PEPPER`, in their order. */
-      readonly keyHashes: readonly string[];
-      /** The first key of `SECRET_PEPPER`. */
-      readonly pepperId: string;
-      readonly keyHint: string;
-    }
+  | HashedKey
   | {
       /** The key that the assertion's signature is of. */
       readonly keyId: string;
@@ -82,18 +76,14 @@ export async function proveClient(
   { agentId, proof, scope, ipAddress }: ClientQuery,
 ): Promise<ProvenClient | undefined> {
   const credentials = sql`agents a JOIN api_keys k ON k.agent_id = a.id
-    WHERE a.id = ${agentId} AND ${isProven(proof)} AND ${IS_VALID}`;
-  const isAllowed = sql`${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AND ${isAllowedAddress(sql`k.allowed_ips`, ipAddress)}`;
+    WHERE a.id = ${agentId} AND ${isProven(proof)} AND ${KEY_STANDS}`;
+  const isAllowed = mayUseKey(ipAddress);
   const holds = scope ? holdsScope(scope) : sql`1`;
   const [used, read] = await db.batch<
     AgentRow & { key_id: string; is_allowed: number; holds_scope: number; at: number }
   >([
     "keyHashes" in proof
-      ? prepare(
-          db,
-          sql`UPDATE api_keys SET hash = ${proof.keyHashes[0]!}, pepper_id = ${proof.pepperId}, hint = ${proof.keyHint}
-            WHERE agent_id = ${agentId} AND hash IN ${listOf(proof.keyHashes)} AND pepper_id IS NOT ${proof.pepperId}`,
-        )
+      ? rehashKey(db, agentId, proof)
       : prepare(
           db,
           sql`INSERT OR IGNORE INTO used_proofs (signer, jti_hash, expires_at)
@@ -118,7 +108,5 @@ export async function proveClient(
   };
 }
 
-const listOf = (values: readonly string[]): Sql => sql`(SELECT value FROM json_each(${JSON.stringify(values)}))`;
-
 const isProven = (proof: StoredProof): Sql =>
-  "keyHashes" in proof ? sql`k.hash IN ${listOf(proof.keyHashes)}` : sql`k.id = ${proof.keyId} AND k.type = 'jwk'`;
+  "keyHashes" in proof ? sql`k.hash IN ${hashesOf(proof)}` : sql`k.id = ${proof.keyId} AND k.type = 'jwk'`;

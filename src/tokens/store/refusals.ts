@@ -1,10 +1,10 @@
 import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import { firstRecordIdAt, type AuditEntry } from "../../outbox/record.ts";
+import { MINUTE_MS } from "../../time/lengths.ts";
 
 /** Refused verifications of one agent in a minute that have a record each. The rest of the minute is one record, with a count. */
 export const MAX_REFUSALS_PER_MINUTE = 5;
 
-const MINUTE_MS = 60_000;
 /** For how long after its minute a record stays in the outbox: a request that came in the minute may still be under way. */
 const LATE_MS = 5_000;
 /** How many addresses the record with the count names. */

@@ -1,10 +1,10 @@
 import { AGENT_COLUMNS, END_TOKENS, toAgent, toList, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
-import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
+import { mayUseKey } from "../../agents/allowed-address-row.ts";
 import { actorOf } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
-import { basisAllowedIps, basisKeyId, basisStands } from "../../authority/token-row.ts";
+import { basisAllowedIps, basisKeyId, basisStands, KEY_STANDS } from "../../authority/token-row.ts";
 import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
@@ -17,6 +17,7 @@ import type { TokenStatusRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
 import { holdsScope, type ScopePermission } from "../scope-row.ts";
 import { recordRefusal } from "./refusals.ts";
+import { hashesOf, rehashKey, type HashedKey } from "./hashed-key.ts";
 
 /**
  * Revokes all tokens and sessions of an agent.
@@ -55,13 +56,8 @@ export async function readTokenStatus(
   };
 }
 
-export interface NewSession {
+export interface NewSession extends HashedKey {
   readonly agentId: string;
-  /** The hash of the API key under each key of `SECRET_PEPPER`, in their order. */
-  readonly keyHashes: readonly string[];
-  /** The first key of `SECRET_PEPPER`. */
-  readonly pepperId: string;
-  readonly keyHint: string;
   readonly token: RefreshToken;
   /** The permissions that the session's tokens are limited to, each with the sets of permissions that grant it. */
   readonly scope: readonly ScopePermission[] | undefined;
@@ -110,16 +106,15 @@ export async function openSession(
   db: D1Database,
   session: NewSession,
 ): Promise<{ found: OpenedSession | undefined; hasNewRecord: boolean }> {
-  const { agentId, keyHashes, pepperId, keyHint, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
+  const { agentId, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
   const { sessionLifeMs, tokenLifeMs, boundTo, records } = session;
   const { sessionId } = token;
   const [changeId, cappedId] = [newChangeId(), newChangeId()];
   const at = new Date(now).toISOString();
-  const hashes = sql`(SELECT value FROM json_each(${JSON.stringify(keyHashes)}))`;
   const credentials = sql`agents a JOIN api_keys k ON k.agent_id = a.id
-    WHERE a.id = ${agentId} AND k.hash IN ${hashes}
-      AND (k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
-  const isAllowed = sql`${isAllowedAddress(sql`a.allowed_ips`, ipAddress)} AND ${isAllowedAddress(sql`k.allowed_ips`, ipAddress)}`;
+    WHERE a.id = ${agentId} AND k.hash IN ${hashesOf(session)}
+      AND ${KEY_STANDS}`;
+  const isAllowed = mayUseKey(ipAddress);
   const isNew = sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${sessionId})`;
   const version = sql`(SELECT token_version FROM agents WHERE id = ${agentId})`;
   const results = await db.batch<AgentRow & { is_allowed: number; opened_at: number | null }>([
@@ -184,11 +179,7 @@ export async function openSession(
       newEvent("agent.verification_failed", agentId, now, { agent_id: agentId, failed_at: at, ip_address: ipAddress }),
       { table: "audit_outbox", id: agentId, changeId: records.refused.id },
     ),
-    prepare(
-      db,
-      sql`UPDATE api_keys SET hash = ${keyHashes[0]!}, pepper_id = ${pepperId}, hint = ${keyHint}
-        WHERE agent_id = ${agentId} AND hash IN ${hashes} AND pepper_id IS NOT ${pepperId}`,
-    ),
+    rehashKey(db, agentId, session),
   ]);
   const row = results[6]!.results[0];
   return {

@@ -1,8 +1,8 @@
 import { deleteHostAttempts, findSurpluses, trim } from "../limits/store.ts";
 import { CLAIM_MS } from "./store/attempts.ts";
 import { deleteFinished } from "./store/deliveries.ts";
+import { DAY_MS } from "../../time/lengths.ts";
 
-const DAY_MS = 86_400_000;
 /** How many webhooks one step trims. */
 const MAX_WEBHOOKS_PER_STEP = 20;
 
