@@ -4,7 +4,7 @@ import { requirePermission as forExpress } from "agentauth/express";
 import { requirePermission as forHono } from "agentauth/hono";
 import { requirePermission as forNext } from "agentauth/next";
 
-const issuer = process.env.AGENTAUTH_URL ?? "http://127.0.0.1:8787";
+const issuer = process.env.AGENTAUTH_URL ?? "http://localhost:8787";
 
 // Hono
 export const hono = new Hono().get("/tickets", forHono("zendesk:tickets:read", { issuer }), (c) =>

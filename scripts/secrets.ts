@@ -43,7 +43,7 @@ export function completeDevVars(): string[] {
   const present = readDevVars();
   const wanted: Record<string, string> = {
     ENVIRONMENT: "development",
-    // Over that of wrangler.toml, which is the deployment's: development is for this machine only.
+    // Over that of wrangler.toml, which is the deployment's: `npm start` takes its own address then.
     ISSUER: "",
     REGISTRATION: "open",
     WEBHOOK_ALLOW_LOOPBACK: "true",

@@ -5,7 +5,7 @@ import { unknownSettings } from "../src/config/config.ts";
 import { upstreamSettings } from "../src/config/upstream-settings.ts";
 import { BUILT_IN_SERVICES } from "../src/policy/services.ts";
 import { declaredSettings } from "./declared-settings.ts";
-import { BASE_URL, DEV_VARS, fail, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
+import { BASE_URL, DEV_VARS, fail, localIssuer, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "./sample-upstream.ts";
 import { completeDevVars } from "./secrets.ts";
 import { compileUpstreams } from "./upstreams.ts";
@@ -34,6 +34,7 @@ for (const database of ["DB", "AUDIT_DB"]) {
 const { files, faults } = compileUpstreams();
 if (faults.length > 0) fail(faults.join("\n"));
 const vars = readDevVars();
+const issuer = localIssuer(vars);
 const services = new Set([...BUILT_IN_SERVICES.map(({ name }) => name), ...Object.keys(files), "sample"]);
 for (const name of upstreamSettings(declaredSettings()).upstreams.keys()) services.add(name);
 for (const warning of unknownSettings(declaredSettings(), services)) console.warn(`Warning: ${warning}`);
@@ -55,6 +56,8 @@ const worker: ChildProcess = spawn(
     `--persist-to=${STATE_DIR}`,
     "--show-interactive-dev-session=false",
     "--log-level=warn",
+    "--var",
+    `ISSUER:${issuer}`,
     "--var",
     `UPSTREAMS.sample:${sampleUpstream}`,
   ],
@@ -84,17 +87,17 @@ if (await ready()) {
   // Cloudflare runs the cron triggers; here this process does, every minute as wrangler.toml says.
   setInterval(() => void fetch(`${BASE_URL}/cdn-cgi/local/scheduled`).catch(() => undefined), 60_000).unref();
   console.log(`
-  AgentAuth is running at ${BASE_URL}
-  The sample upstream behind it: ${BASE_URL}/proxy/sample (directly: ${sample.url})
+  AgentAuth is running at ${issuer} (ISSUER); ${BASE_URL} serves the same API
+  The sample upstream behind it: ${issuer}/proxy/sample (directly: ${sample.url})
 
   The admin's way in: the bootstrap token in .dev.vars (ADMIN_BOOTSTRAP_TOKEN), as a Bearer on
-    POST ${BASE_URL}/agents/register  {"name", "owner_email", "permissions": ["*:*:*"]}
+    POST ${issuer}/agents/register  {"name", "owner_email", "permissions": ["*:*:*"]}
 
   The first administrator who is a person signs in with the link that this makes, once:
-    (. '${DEV_VARS}'; curl -s ${BASE_URL}/people/bootstrap -H "Authorization: Bearer $ADMIN_BOOTSTRAP_TOKEN" \\
+    (. '${DEV_VARS}'; curl -s ${issuer}/people/bootstrap -H "Authorization: Bearer $ADMIN_BOOTSTRAP_TOKEN" \\
       -H 'Content-Type: application/json' -d '{"email": "you@example.com"}')
 
-  Next: run  npm run demo  in another terminal. API reference: ${BASE_URL}/docs
+  Next: run  npm run demo  in another terminal. API reference: ${issuer}/docs
   Stop with Ctrl-C. State is kept in ${STATE_DIR}.
 `);
 }

@@ -4,13 +4,14 @@ import type { TargetPolicy } from "./target.ts";
 /**
  * Where this deployment's webhooks may be sent.
  *
- * @param at the URL of a request to this service, which shows the port on a laptop; undefined outside a request.
+ * @param at the URL of a request to this service, which shows the port on a laptop; outside a request the issuer does.
  */
 export function targetPolicy(config: Config, at?: string): TargetPolicy {
+  const ownUrl = at ?? config.issuer;
   return {
     allowLoopback: config.webhookAllowLoopback,
     ports: config.webhookPorts,
-    ownPort: at === undefined ? null : new URL(at).port,
+    ownPort: ownUrl === null ? null : new URL(ownUrl).port,
     ownHost: config.issuer === null ? null : new URL(config.issuer).hostname,
   };
 }

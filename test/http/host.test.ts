@@ -1,4 +1,6 @@
+import { decodeJwt } from "jose";
 import { describe, expect, it } from "vitest";
+import { PAGES } from "../../src/api/pages.ts";
 import { ROUTES } from "../../src/app.ts";
 import { world, type World } from "../support/world.ts";
 
@@ -51,6 +53,31 @@ describe("local development", () => {
       const response = await self.fetch(origin + path, { method });
       expect([method, path, response.status]).toEqual([method, path, 421]);
       if (method !== "HEAD") expect(await response.json()).toMatchObject(misdirected);
+    }
+  });
+
+  it("serves one API at localhost, 127.0.0.1 and [::1], with tokens of one issuer", async () => {
+    const self = development({ ISSUER: "http://localhost:8787" });
+    const post = (json: object) => ({ method: "POST", json });
+    const agent = { name: "an agent", owner_email: "owner@example.com", permissions: ["lab:things:read"] };
+    const { agent: made, credentials } = (await self.call("http://127.0.0.1:8787/agents/register", post(agent))).body;
+    const key = { agent_id: made.agent_id, api_key: credentials.api_key };
+    const { token } = (await self.call("http://127.0.0.1:8787/agents/verify", post(key))).body;
+    expect(decodeJwt(token.access_token)).toMatchObject({
+      iss: "http://localhost:8787",
+      aud: "http://localhost:8787",
+    });
+    for (const host of ["localhost", "127.0.0.1", "[::1]"]) {
+      const read = await self.call(`http://${host}:8787/agents/${made.agent_id}`, { token: token.access_token });
+      expect([host, read.status]).toEqual([host, 200]);
+    }
+  });
+
+  it.each(PAGES)("leads from an address to localhost, where passkeys are: %s", async (path) => {
+    const self = development({ ISSUER: "http://localhost:8787" });
+    for (const host of ["127.0.0.1", "[::1]"]) {
+      const { status, headers } = await self.fetch(`http://${host}:8787${path}?next=//evil.example`);
+      expect([status, headers.get("location")]).toEqual([302, `http://localhost:8787${path}`]);
     }
   });
 

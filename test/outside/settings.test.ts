@@ -6,6 +6,7 @@ import { LIMIT_BINDINGS, TIER_LIMITS } from "../../src/access/agent-limit.ts";
 import { ADDRESS_LIMIT, RATE_LIMIT_PERIOD_SECONDS, VERIFY_LIMIT } from "../../src/access/rate-limit.ts";
 import { RATE_LIMITS } from "../../src/agents/agent.ts";
 
+import { localIssuer, PORT } from "../../scripts/local.ts";
 import { NEEDED_BINDINGS } from "../../src/config/bindings.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -30,6 +31,13 @@ describe("what is written in two places", () => {
     const queues = [...read("wrangler.toml").matchAll(/^queue = "([^"]+)"/gm)].map(([, name]) => name!);
     expect(made.length).toBeGreaterThan(20);
     expect([...made, ...queues].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it("is one issuer in npm start and in .dev.vars, and localhost if that says none", () => {
+    expect(localIssuer({ ISSUER: "" })).toBe(`http://localhost:${PORT}`);
+    expect(localIssuer({})).toBe(`http://localhost:${PORT}`);
+    expect(localIssuer({ ISSUER: "http://localhost:9000" })).toBe("http://localhost:9000");
+    expect(read("scripts/start.ts")).toContain("`ISSUER:${issuer}`");
   });
 
   it("is the same in the bindings of wrangler.toml and in those that the Worker asks for", () => {

@@ -1,6 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { loadConfig } from "../../src/config/config.ts";
+import { targetPolicy } from "../../src/webhooks/target-policy.ts";
 import { validateTarget, type TargetPolicy } from "../../src/webhooks/target.ts";
+import { testEnv } from "../support/world.ts";
 
 const DEPLOYED: TargetPolicy = { allowLoopback: false, ports: [8443], ownPort: "8787", ownHost: "auth.example.com" };
 const LAPTOP: TargetPolicy = { ...DEPLOYED, allowLoopback: true };
@@ -227,6 +230,18 @@ describe("where a webhook may go", () => {
     ["http://2130706433:8787/", "must not lead back to this service"],
   ])("on a laptop %s: %s", (url, fault) => {
     expect(validateTarget(url, LAPTOP)).toBe(fault);
+  });
+
+  it("on a laptop is not this gateway either when it is delivered, by any name, and is any other port of the machine", () => {
+    const config = loadConfig(
+      testEnv({ ENVIRONMENT: "development", ISSUER: "http://localhost:8787", WEBHOOK_ALLOW_LOOPBACK: "true" }),
+    );
+    for (const policy of [targetPolicy(config), targetPolicy(config, "http://127.0.0.1:8787/webhooks")]) {
+      for (const host of ["localhost", "127.0.0.1"]) {
+        expect(validateTarget(`http://${host}:8787/hook`, policy)).toBe("must not lead back to this service");
+        expect(validateTarget(`http://${host}:9999/hook`, policy)).toBeUndefined();
+      }
+    }
   });
 
   it("is, of any URL that is accepted, a public name on an allowed port over TLS", () => {
