@@ -173,7 +173,7 @@ async function lookUp(archive: Archive, day: number): Promise<Lookup> {
   const before = { ...used };
   const started = Date.now();
   const page = await readArchive(archive, {
-    agentId: agents[3]!,
+    agentIds: [agents[3]!],
     fromId: firstRecordIdAt(at),
     beforeId: firstRecordIdAt(at + DAY_MS),
     matches: () => true,

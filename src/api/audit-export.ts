@@ -31,7 +31,7 @@ interface Format {
   readonly end: (records: number, nextCursor: string | null) => string;
 }
 
-const asAdministrator = { seesAll: true };
+const asAdministrator = { seesAll: true, id: "" };
 
 const FORMATS: Readonly<Record<"jsonl" | "csv", Format>> = {
   jsonl: {
@@ -128,7 +128,7 @@ async function exportLog(call: ExportCall): Promise<Response> {
   if (caller.kind === "person") await requireAssertion({ ...call, caller });
   const { format: name, cursor, ...query } = call.query;
   const format = FORMATS[name];
-  const filter = toRecordFilter(query, caller, now);
+  const filter = await toRecordFilter(query, call);
   const log = logOf(call);
   // What is recorded while the export runs is not in it.
   const bounded = { ...filter, to: Math.min(filter.to ?? now, now) };
@@ -144,7 +144,7 @@ async function exportLog(call: ExportCall): Promise<Response> {
   const written: Written = { records: 0, bytes: 0, nextCursor: null };
   const checkCaller = async () => {
     const present = caller.kind === "person" ? await admitPerson(call) : await authenticate(call, 0);
-    if (!present?.seesAll) throw new ApiError("insufficient_permissions", "The caller is no administrator any more.");
+    if (!present?.seesAll) throw new ApiError("insufficient_permissions", "The caller may not read the log any more.");
   };
   const work = async (): Promise<void> => {
     let message = "";

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
+import { listOwnedAgents } from "../agents/owned.ts";
 import type { Caller } from "../access/authenticate.ts";
 import { originOf } from "../access/origin.ts";
-import type { PersonCaller } from "../access/person.ts";
 import { route, type Call } from "../access/route.ts";
 import { ArchiveError } from "../audit/archive/read.ts";
 import { isByOther, isRecordId, type AuditRecord } from "../audit/audit-record.ts";
@@ -76,7 +76,9 @@ export const recordSchema = () =>
       .array(z.object({ sub: z.string() }))
       .check(z.describe("The chain of delegation, the outermost actor first.")),
     ip_address: nullableText().check(
-      z.describe("Also null if somebody else acted on the agent and the caller is not an administrator."),
+      z.describe(
+        "Also null if somebody else acted on the agent and the caller is neither an administrator nor an auditor.",
+      ),
     ),
     request_id: nullableText(),
     key_id: nullableText(),
@@ -97,10 +99,10 @@ export const recordSchema = () =>
     message: nullableText(),
   });
 
-/** @param caller who reads: an agent does not see from which address somebody else acted on it. */
+/** @param reader who reads: agents and owners do not see from which address somebody else acted on the agent. */
 export function toRecordResponse(
   record: AuditRecord,
-  { seesAll }: Pick<Caller, "seesAll">,
+  { seesAll, id }: Pick<Caller, "seesAll" | "id">,
 ): z.input<ReturnType<typeof recordSchema>> {
   return {
     id: record.id,
@@ -110,7 +112,7 @@ export function toRecordResponse(
     agent_id: record.agentId,
     actor: record.actor,
     act: [...record.act],
-    ip_address: seesAll || !isByOther(record) ? record.ipAddress : null,
+    ip_address: seesAll || !isByOther(record, id) ? record.ipAddress : null,
     request_id: record.requestId,
     key_id: record.keyId,
     session_id: record.sessionId,
@@ -134,32 +136,64 @@ export function toRecordResponse(
 /** Filters that no index serves, so that they need one agent or a short time. */
 const UNINDEXED = ["q", "ip", "path"] as const;
 
+/** Of more agents an owner does not read at once: each of them is looked up for each page. */
+const MAX_OWNED = 500;
+
 /**
- * Returns the filter of a query, narrowed to what the caller may read: administrators and auditors everything, an agent what is about itself.
+ * The agents whose records a caller may read: administrators and auditors everybody's, an owner those of their agents, an agent its own.
  *
- * @param now milliseconds: until when a query without `to` searches.
- * @throws {ApiError} 403 for another agent, 400 for a range that is empty or too long for what it is searched for.
+ * @param wanted the one agent that is asked for.
+ * @returns undefined for everybody's, and those about no agent.
+ * @throws {ApiError} 403 for somebody else's agent, which may exist or not; 400 if an owner has too many to read them all at once.
  */
-export function toRecordFilter(
-  query: RecordQuery,
-  { id, seesAll, permissions }: Caller | PersonCaller,
-  now: number,
-): RecordFilter {
-  if (!seesAll && query.agent_id !== undefined && query.agent_id !== id) {
+async function readableAgents(
+  { caller, env }: Pick<Call<"member">, "caller" | "env">,
+  wanted: string | undefined,
+): Promise<readonly string[] | undefined> {
+  if (caller.seesAll) return wanted === undefined ? undefined : [wanted];
+  if (caller.kind === "agent") {
+    if (wanted === undefined || wanted === caller.id) return [caller.id];
     throw forbidden("insufficient_permissions", "An agent may only read records about itself.", {
       required: ADMIN,
-      granted: [...permissions],
+      granted: [...caller.permissions],
     });
   }
-  const agentId = seesAll ? query.agent_id : id;
+  const owned = await listOwnedAgents(env.DB, caller.id, { ofAgent: wanted, limit: MAX_OWNED + 1 });
+  if (wanted !== undefined && owned.length === 0) {
+    throw forbidden("role_required", "An owner may only read records about agents of theirs.");
+  }
+  if (owned.length > MAX_OWNED) throw invalid("agent_id", `is needed, because you own more than ${MAX_OWNED} agents`);
+  return owned;
+}
+
+/** Whether a caller may read a record. An owner may not know of an agent that is not theirs even that it has a record. */
+async function mayRead(
+  { caller, env }: Pick<Call<"own">, "caller" | "env">,
+  { agentId }: AuditRecord,
+): Promise<boolean> {
+  if (caller.seesAll) return true;
+  if (agentId === null || caller.kind === "agent") return agentId === caller.id;
+  return (await listOwnedAgents(env.DB, caller.id, { ofAgent: agentId, limit: 1 })).length > 0;
+}
+
+/**
+ * Returns the filter of a query, narrowed to what the caller may read.
+ *
+ * @throws {ApiError} as {@link readableAgents}, and 400 for a range that is empty or too long for what it is searched for.
+ */
+export async function toRecordFilter(
+  query: RecordQuery,
+  { caller, env, now }: Pick<Call<"member">, "caller" | "env" | "now">,
+): Promise<RecordFilter> {
+  const agentIds = await readableAgents({ caller, env }, query.agent_id);
   const [from, to] = [query.from, query.to].map((one) => (one === undefined ? undefined : Date.parse(one)));
   if (from !== undefined && to !== undefined && from >= to) throw invalid("to", "must be later than from");
   const unindexed = UNINDEXED.find((name) => query[name] !== undefined);
-  if (unindexed && agentId === undefined && (from === undefined || (to ?? now) - from > DAY_MS)) {
+  if (unindexed && agentIds === undefined && (from === undefined || (to ?? now) - from > DAY_MS)) {
     throw invalid(unindexed, "needs agent_id, or from and to at most 24 hours apart");
   }
   return {
-    agentId,
+    agentIds,
     actor: query.actor,
     action: query.action,
     outcome: query.outcome,
@@ -174,8 +208,8 @@ export function toRecordFilter(
     from,
     to,
     q: query.q,
-    // Whether a record is found would tell the agent the address that it does not see.
-    isNotByOther: !seesAll && query.ip !== undefined,
+    // Whether a record is found would tell the caller the address that they do not see.
+    addressSeenBy: !caller.seesAll && query.ip !== undefined ? caller.id : undefined,
   };
 }
 
@@ -189,9 +223,9 @@ export const logOf = ({ env, config }: Pick<Call<"member">, "env" | "config">): 
   dataKeys: config.dataKeys,
 });
 
-/** Records, behind the answer, that an administrator has read the log. @param query what was asked for. */
+/** Records, behind the answer, that somebody has read the log, unless it is an agent that reads its own. @param query what was asked for. */
 function recordReading(call: Call<"member">, action: Action, query: object): void {
-  if (!call.caller.seesAll) return;
+  if (call.caller.kind === "agent" && !call.caller.seesAll) return;
   const { method, url } = call.request;
   const entry = newEntry(action, call.now, originOf(call), {
     method,
@@ -216,17 +250,15 @@ export const auditRoutes = [
     method: "GET",
     path: "/audit",
     auth: "member",
-    roles: ["admin", "auditor"],
     summary:
-      "The audit log, newest first: an administrator's all, an agent's own; a page may be short and still have a next one",
+      "The audit log, newest first: for administrators and auditors all of it, for an owner what is about their agents, for an agent its own; a page may be short and still have a next one",
     query: z.object({ ...cursorPaging, cursor: cursorOf(isRecordId), ...recordFilterShape }),
     response: () => z.object({ success: z.literal(true), records: z.array(recordSchema()), next_cursor: nextCursor }),
     async handle(call) {
-      const { query, caller, now } = call;
-      const { limit, cursor, ...filter } = query;
-      const { records, next } = await withArchive(
-        searchRecords(logOf(call), toRecordFilter(filter, caller, now), { limit, cursor }),
-      );
+      const { query, caller } = call;
+      const { limit, cursor, ...wanted } = query;
+      const filter = await toRecordFilter(wanted, call);
+      const { records, next } = await withArchive(searchRecords(logOf(call), filter, { limit, cursor }));
       recordReading(call, "audit.read", query);
       return {
         success: true,
@@ -240,13 +272,14 @@ export const auditRoutes = [
     method: "GET",
     path: "/audit/{id}",
     auth: "own",
+    roles: ["admin", "auditor", "owner"],
     summary: "One record of the audit log",
     response: () => z.object({ success: z.literal(true), record: recordSchema() }),
     async handle(call) {
       const { params, caller } = call;
-      const agentId = caller.seesAll ? undefined : caller.id;
-      const record = isRecordId(params.id) && (await withArchive(findRecord(logOf(call), params.id, agentId)));
-      if (!record) throw notFound("The record");
+      const agentIds = caller.kind === "agent" && !caller.seesAll ? [caller.id] : undefined;
+      const record = isRecordId(params.id) && (await withArchive(findRecord(logOf(call), params.id, agentIds)));
+      if (!record || !(await mayRead(call, record))) throw notFound("The record");
       recordReading(call, "audit.read", {});
       return { success: true, record: toRecordResponse(record, caller) };
     },

@@ -120,11 +120,13 @@ async function authenticateCaller(
     case "registration":
       return registrarOf(route, context, sender);
     default: {
-      const person = await admitPerson(context, params.id);
+      // Elsewhere `{id}` names a webhook or a record, and the handler finds out whose it is.
+      const agentId = auth === "self" || auth === "admin" ? params.id : undefined;
+      const person = await admitPerson(context, agentId);
       if (!person) return authenticateAgent(auth, context, params.id, sender);
       sender.caller = person;
       if (auth === "bearer") throw forbidden("agent_required", "An agent does this, with its access token.");
-      return { caller: person, authority: authorize(person, route, context, params.id) };
+      return { caller: person, authority: authorize(person, route, context, agentId) };
     }
   }
 }

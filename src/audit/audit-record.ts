@@ -34,6 +34,13 @@ export function toRecord({ part, random: _random, intentRandom: _intent, ...reco
   return part === "intent" ? { ...record, outcome: "unknown" } : record;
 }
 
-/** Whether somebody else than the agent that it is about did it, and not a stranger. The agent does not see from which address. */
-export const isByOther = ({ actor, agentId }: Pick<AuditRecord, "actor" | "agentId">): boolean =>
-  actor !== null && actor.id !== agentId;
+/**
+ * Whether somebody else than the agent that it is about and its reader did it, and not a stranger. Then the reader does not see from which
+ * address, unless they see everything.
+ *
+ * @param readerId the agent or the person who reads it.
+ */
+export const isByOther = (
+  { actor, agentId }: Pick<AuditRecord, "actor" | "agentId">,
+  readerId: string | null = agentId,
+): boolean => actor !== null && actor.id !== agentId && actor.id !== readerId;

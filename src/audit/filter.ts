@@ -4,8 +4,8 @@ import type { RecordRow } from "./store/records.ts";
 
 /** Which records are wanted. All that is given has to apply. */
 export interface RecordFilter {
-  /** The agent that the record is about. */
-  readonly agentId?: string | undefined;
+  /** The agents that the record is about, each once; undefined: of anybody, and of no agent. */
+  readonly agentIds?: readonly string[] | undefined;
   /** The id of who did it, or its type if it has no id. */
   readonly actor?: string | undefined;
   readonly action?: Action | undefined;
@@ -26,8 +26,10 @@ export interface RecordFilter {
   readonly to?: number | undefined;
   /** A part of the message, the path, the actor's name, or of what a change was from or to. ASCII letters in either case. */
   readonly q?: string | undefined;
-  /** Not what somebody else did to the agent: for filters whose answer would tell the agent what it may not see. */
-  readonly isNotByOther?: boolean;
+  /**
+   * Only what `isByOther` says that this reader sees the address of: for filters whose answer would tell the reader what they do not see.
+   */
+  readonly addressSeenBy?: string | undefined;
 }
 
 /** Ids of records: those from `fromId` on, and before `beforeId`. */
@@ -66,9 +68,8 @@ const searchedText = ({ message, path, actor_name, before, after }: RecordRow): 
 
 /** Whether a filter wants a record, its id apart. The database answers the same by `conditionsOf` in store/search.ts. */
 export function matchesFilter(filter: RecordFilter, row: RecordRow): boolean {
-  const { agentId, actor, permission, path, q, isNotByOther } = filter;
+  const { agentIds, actor, permission, path, q, addressSeenBy } = filter;
   const equal: readonly (readonly [string | undefined, string | null])[] = [
-    [agentId, row.agent_id],
     [filter.action, row.action],
     [filter.outcome, row.outcome],
     [filter.service, row.service],
@@ -80,10 +81,14 @@ export function matchesFilter(filter: RecordFilter, row: RecordRow): boolean {
   ];
   return (
     equal.every(([wanted, found]) => wanted === undefined || wanted === found) &&
+    (agentIds === undefined || agentIds.includes(row.agent_id)) &&
     (actor === undefined || (row.actor_id ?? row.actor_type) === actor) &&
     (permission === undefined || (row.permission ?? "").split(" ").includes(permission)) &&
     (path === undefined || (row.path ?? "").startsWith(path)) &&
     (q === undefined || toLowerAscii(searchedText(row)).includes(toLowerAscii(q))) &&
-    (!isNotByOther || row.actor_type === null || row.actor_id === row.agent_id)
+    (addressSeenBy === undefined ||
+      row.actor_type === null ||
+      row.actor_id === row.agent_id ||
+      row.actor_id === addressSeenBy)
   );
 }

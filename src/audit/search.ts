@@ -28,7 +28,7 @@ export async function searchRecords(
   { limit, cursor }: { readonly limit: number; readonly cursor?: string | undefined },
 ): Promise<RecordPage> {
   const range = rangeOf(filter, cursor);
-  if (range.fromId >= range.beforeId) return { records: [], next: null };
+  if (range.fromId >= range.beforeId || filter.agentIds?.length === 0) return { records: [], next: null };
   const hot = await searchHot(log.db, filter, range, limit);
   const { sweptBefore } = hot;
   const isWhole = (hot.nextId ?? range.fromId) >= sweptBefore || hot.rows.filter(isAbove(sweptBefore)).length === limit;
@@ -41,7 +41,7 @@ export async function searchRecords(
   const above = hot.rows.filter(isAbove(sweptBefore));
   const beforeId = sweptBefore < range.beforeId ? sweptBefore : range.beforeId;
   const archived = await readArchive(log, {
-    agentId: filter.agentId,
+    agentIds: filter.agentIds,
     fromId: range.fromId,
     beforeId,
     matches: (row) => matchesFilter(filter, row as RecordRow),
@@ -78,13 +78,18 @@ function lastParts(rows: readonly RecordRow[]): RecordRow[] {
 /**
  * Returns the record with an id, or undefined if there is none.
  *
- * @param agentId of whom the record has to be; undefined: of anybody.
+ * @param agentIds of whom the record has to be; undefined: of anybody.
  * @throws {ArchiveError} if the archive is needed and cannot be read.
  */
-export async function findRecord(log: Log, id: string, agentId: string | undefined): Promise<AuditRecord | undefined> {
-  const hot = await findHot(log.db, id, agentId);
+export async function findRecord(
+  log: Log,
+  id: string,
+  agentIds: readonly string[] | undefined,
+): Promise<AuditRecord | undefined> {
+  if (agentIds?.length === 0) return undefined;
+  const hot = await findHot(log.db, id, agentIds);
   if (hot) return rowToRecord(hot);
-  const query = { agentId, fromId: id, beforeId: `${id}~`, matches: () => true, limit: 1 };
+  const query = { agentIds, fromId: id, beforeId: `${id}~`, matches: () => true, limit: 1 };
   let page = await readArchive(log, query);
   while (page.rows.length === 0 && page.nextId !== null) {
     page = await readArchive(log, { ...query, beforeId: page.nextId });

@@ -144,7 +144,7 @@ export interface AuditRecord {
   act: {
     sub: string;
   }[];
-  /** Also null if somebody else acted on the agent and the caller is not an administrator. */
+  /** Also null if somebody else acted on the agent and the caller is neither an administrator nor an auditor. */
   ip_address: string | null;
   request_id: string | null;
   key_id: string | null;

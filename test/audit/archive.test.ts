@@ -184,16 +184,16 @@ describe("joining", () => {
   it("makes one object of an hour that is over, and the pages are those from before, for each agent and for all", async () => {
     const made = await seedHours(3);
     for (let step = 0; step < 3; step++) await archiveAll(T);
-    const before = { all: await ids(), a: await ids({ agentId: "agt_a" }), b: await ids({ agentId: "agt_b" }) };
+    const before = { all: await ids(), a: await ids({ agentIds: ["agt_a"] }), b: await ids({ agentIds: ["agt_b"] }) };
     expect(before.all).toEqual(made.toSorted().toReversed());
     await joinAll(T + 3 * HOUR);
     expect(await count("archive_objects WHERE state = 'joined'")).toBe(2);
     expect(await count("archive_objects WHERE state = 'loose'")).toBe(1);
-    expect({ all: await ids(), a: await ids({ agentId: "agt_a" }), b: await ids({ agentId: "agt_b" }) }).toEqual(
+    expect({ all: await ids(), a: await ids({ agentIds: ["agt_a"] }), b: await ids({ agentIds: ["agt_b"] }) }).toEqual(
       before,
     );
-    expect(await ids({ agentId: "agt_none" })).toEqual([]);
-    expect(await ids({ agentId: "" })).toHaveLength(9);
+    expect(await ids({ agentIds: ["agt_none"] })).toEqual([]);
+    expect(await ids({ agentIds: [""] })).toHaveLength(9);
   });
 
   it("deletes what was joined only after pages that may be reading it", async () => {
@@ -217,7 +217,7 @@ describe("joining", () => {
     await joinAll(T + 3 * HOUR);
     await seedRecords([{ agent: "agt_a", at: T + 7, id, part: 1, outcome: "failed" }]);
     await archiveAll(T + 3 * HOUR);
-    expect(await read({ agentId: "agt_a" })).toMatchObject([{ id, part: 1, outcome: "failed" }]);
+    expect(await read({ agentIds: ["agt_a"] })).toMatchObject([{ id, part: 1, outcome: "failed" }]);
     // The record as it ended does not match, though its intent did.
     expect(await read({ matches: ({ outcome }) => outcome === "unknown" })).toEqual([]);
     await joinAll(T + 5 * HOUR);
@@ -247,7 +247,7 @@ describe("joining", () => {
             }
           : Reflect.get(target, name),
     });
-    expect(await read({ agentId: "agt_mine" }, { from: { ...archive, bucket } })).toHaveLength(1);
+    expect(await read({ agentIds: ["agt_mine"] }, { from: { ...archive, bucket } })).toHaveLength(1);
     const length = ranges.reduce((sum, range) => sum + ("suffix" in range ? range.suffix : range.length!), 0);
     expect(ranges.length).toBeLessThanOrEqual(3);
     expect(length).toBeLessThan(bytes / 2);
@@ -279,7 +279,7 @@ describe("pages", () => {
       [100, 5],
     ] as const) {
       expect(await ids({ limit }, { budget: { objects, bytes: 1e9 } })).toEqual(made);
-      expect(await ids({ limit, agentId: "agt_a" }, { budget: { objects, bytes: 1 } })).toHaveLength(8);
+      expect(await ids({ limit, agentIds: ["agt_a"] }, { budget: { objects, bytes: 1 } })).toHaveLength(8);
     }
     const empty = await pages({ matches: () => false }, { budget: { objects: 1, bytes: 1e9 } });
     expect(empty.length).toBeGreaterThan(1);

@@ -41,7 +41,7 @@ const REVIEWED: Readonly<Record<Auth, { reads: readonly Column[]; changes: reado
 /** Reviewed: the routes that take other people than their `auth` says. */
 const EXCEPTIONS: Readonly<Record<string, readonly Column[]>> = {
   "PUT /agents/{id}/status": ["administrator agent", "owner", "administrator"],
-  "GET /audit": ["administrator agent", "agent", "auditor", "administrator"],
+  "GET /audit/{id}": ["administrator agent", "agent", "owner", "other owner", "auditor", "administrator"],
 };
 
 const REFUSALS: ReadonlySet<string> = new Set([

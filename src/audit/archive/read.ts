@@ -18,8 +18,8 @@ import type { Archive } from "./write.ts";
 
 /** Which records of the archive are wanted. */
 export interface ArchiveQuery {
-  /** Only records about this agent, which are read without those of others; '' is no agent. */
-  readonly agentId?: string | undefined;
+  /** Only records about these agents, which are read without those of others; '' is no agent. */
+  readonly agentIds?: readonly string[] | undefined;
   /** The least id that is wanted. */
   readonly fromId: string;
   /** Only records with smaller ids. */
@@ -47,6 +47,9 @@ const PAGE_BUDGET: PageBudget = { objects: 32, bytes: 8 * 1024 * 1024 };
 /** How many objects are read at once. */
 const READ_AT_ONCE = 4;
 
+/** Of so many agents the parts of a joined object are read one by one. Of more, the object is read as a whole. */
+const MAX_PARTS = 6;
+
 /** How many objects are listed at once. */
 const LISTED_AT_ONCE = 50;
 
@@ -66,7 +69,7 @@ export async function readArchive(
   query: ArchiveQuery,
   budget: PageBudget = PAGE_BUDGET,
 ): Promise<ArchivePage> {
-  const reader = new ObjectReader(db, bucket, dataKeys, query.agentId);
+  const reader = new ObjectReader(db, bucket, dataKeys, query.agentIds);
   const isWanted = ({ id }: ArchivedRow) => id >= query.fromId && id < query.beforeId;
   const rows: ArchivedRow[] = [];
   /** Records that were read, and of which objects that are not read yet may have a higher part or others between them. */
@@ -149,14 +152,19 @@ class ObjectReader {
   readonly #db: D1Database;
   readonly #bucket: R2Bucket;
   readonly #dataKeys: readonly EncryptionKey[];
-  readonly #agentId: string | undefined;
+  readonly #agentIds: ReadonlySet<string> | undefined;
   readonly #keys = new Map<number, Promise<DayKey | null>>();
 
-  constructor(db: D1Database, bucket: R2Bucket, dataKeys: readonly EncryptionKey[], agentId: string | undefined) {
+  constructor(
+    db: D1Database,
+    bucket: R2Bucket,
+    dataKeys: readonly EncryptionKey[],
+    agentIds: readonly string[] | undefined,
+  ) {
     this.#db = db;
     this.#bucket = bucket;
     this.#dataKeys = dataKeys;
-    this.#agentId = agentId;
+    this.#agentIds = agentIds && new Set(agentIds);
   }
 
   read(object: ListedObject): Promise<ReadObject> {
@@ -164,29 +172,34 @@ class ObjectReader {
       const key = await this.#keyOf(dayOfHour(object.hour));
       // Retention has deleted the day.
       if (key === null) return NOTHING;
-      const agentId = this.#agentId;
-      if (object.state === "joined" && agentId !== undefined) return this.#readPart(object, agentId, key);
+      const agentIds = this.#agentIds;
+      if (object.state === "joined" && agentIds && agentIds.size <= MAX_PARTS) {
+        return this.#readParts(object, agentIds, key);
+      }
       const content = await this.#get(object.name);
       if (!content) return NOTHING;
       const unpack = object.state === "joined" ? unpackJoined : unpackLoose;
       const rows = await unpack(object.name, content, key);
-      const wanted = agentId === undefined ? rows : rows.filter(({ agent_id }) => agent_id === agentId);
+      const wanted = agentIds ? rows.filter(({ agent_id }) => agentIds.has(agent_id)) : rows;
       return { rows: wanted, bytes: content.length };
     });
   }
 
-  /** One agent's part of a joined object: two or three reads of ranges. */
-  async #readPart({ name, bytes }: ListedObject, agentId: string, key: DayKey): Promise<ReadObject> {
+  /** Some agents' parts of a joined object: one or two reads of ranges, and one for each part. */
+  async #readParts({ name, bytes }: ListedObject, agentIds: ReadonlySet<string>, key: DayKey): Promise<ReadObject> {
     let end = await this.#get(name, { suffix: Math.min(bytes, INDEX_GUESS_BYTES) });
     if (!end) return NOTHING;
     const length = indexLength(end);
     if (length > end.length) end = await this.#get(name, { suffix: length });
     if (!end) return NOTHING;
-    const part = (await unpackIndex(name, end, key))?.find(({ agent }) => agent === agentId);
-    if (!part) return { rows: [], bytes: end.length };
-    const content = await this.#get(name, { offset: part.offset, length: part.length });
-    if (!content) return NOTHING;
-    return { rows: await unpackPart(name, agentId, content, key), bytes: end.length + content.length };
+    const parts = (await unpackIndex(name, end, key))?.filter(({ agent }) => agentIds.has(agent)) ?? [];
+    const read = await Promise.all(
+      parts.map(async ({ agent, offset, length: partLength }) => {
+        const content = await this.#get(name, { offset, length: partLength });
+        return content ? unpackPart(name, agent, content, key) : [];
+      }),
+    );
+    return { rows: read.flat(), bytes: parts.reduce((sum, part) => sum + part.length, end.length) };
   }
 
   async #get(name: string, range?: R2Range): Promise<Uint8Array<ArrayBuffer> | null> {

@@ -24,11 +24,11 @@ const HOT_BUDGET: HotBudget = { rows: 5000, seconds: 2000 };
 
 /** SQL that is true of a row `r` that a filter wants, its id apart. */
 function conditionsOf(filter: RecordFilter): Sql {
-  const { agentId, actor, permission, path, q, outcome } = filter;
+  const { agentIds, actor, permission, path, q, outcome, addressSeenBy } = filter;
   const equal = (column: Sql, value: string | undefined) => value !== undefined && sql`${column} = ${value}`;
   return and(
     sql`NOT ${isSuperseded}`,
-    equal(sql`r.agent_id`, agentId),
+    agentIds !== undefined && isOneOf(agentIds),
     equal(sql`r.action`, filter.action),
     equal(sql`r.outcome`, outcome),
     equal(sql`r.service`, filter.service),
@@ -44,9 +44,15 @@ function conditionsOf(filter: RecordFilter): Sql {
     q !== undefined &&
       sql`instr(lower(coalesce(r.message, '') || char(10) || coalesce(r.path, '') || char(10) || coalesce(r.actor_name, '')
         || char(10) || coalesce(r.before, '') || char(10) || coalesce(r.after, '')), ${toLowerAscii(q)}) > 0`,
-    filter.isNotByOther && sql`(r.actor_type IS NULL OR r.actor_id = r.agent_id)`,
+    addressSeenBy !== undefined && sql`(r.actor_type IS NULL OR r.actor_id IN (r.agent_id, ${addressSeenBy}))`,
   )!;
 }
+
+/** SQL that is true of a row `r` about one of these agents. */
+const isOneOf = (agentIds: readonly string[]): Sql =>
+  agentIds.length === 1
+    ? sql`r.agent_id = ${agentIds[0]!}`
+    : sql`r.agent_id IN (SELECT value FROM json_each(${JSON.stringify(agentIds)}))`;
 
 const inRange = ({ fromId, beforeId }: IdRange): Sql => sql`r.id >= ${fromId} AND r.id < ${beforeId}`;
 
@@ -61,10 +67,14 @@ export function searchHot(
   limit: number,
   budget: HotBudget = HOT_BUDGET,
 ): Promise<HotPage> {
-  const isFailure = filter.outcome !== undefined && filter.outcome !== "success";
-  if (filter.agentId === undefined && !isFailure) return searchSeconds(db, filter, range, limit, budget);
+  const { agentIds } = filter;
+  if (agentIds && agentIds.length > 1) return searchAgents(db, filter, agentIds, range, limit, budget);
+  if (!agentIds && !isOfFailures(filter)) return searchSeconds(db, filter, range, limit, budget);
   return searchInOrder(db, filter, range, limit, budget);
 }
+
+/** Whether a filter finds nothing that succeeded. */
+const isOfFailures = ({ outcome }: RecordFilter): boolean => outcome !== undefined && outcome !== "success";
 
 /** Searches rows in the order of their ids: those of one agent, or all that did not succeed. */
 async function searchInOrder(
@@ -74,8 +84,8 @@ async function searchInOrder(
   limit: number,
   budget: HotBudget,
 ): Promise<HotPage> {
-  const { agentId, outcome } = filter;
-  const isFailure = outcome !== undefined && outcome !== "success";
+  const agentId = filter.agentIds?.[0];
+  const isFailure = isOfFailures(filter);
   // Without a hint, the planner takes the primary key for one agent, and nothing is in the order of everybody's ids.
   const index =
     agentId === undefined
@@ -96,6 +106,42 @@ async function searchInOrder(
   if (rows.length > limit) return { rows: rows.slice(0, limit), nextId: rows[limit - 1]!.id, sweptBefore };
   const last = await prepare(db, sql`SELECT r.id ${searched} LIMIT 1 OFFSET ${budget.rows - 1}`).first<string>("id");
   return { rows, nextId: last, sweptBefore };
+}
+
+/**
+ * Searches the rows of several agents: of each agent its share of the budget, and of all of them down to the newest id at which one's share
+ * ends. First only as much is read as a page needs of which the filter wants every row.
+ */
+async function searchAgents(
+  db: D1Database,
+  filter: RecordFilter,
+  agentIds: readonly string[],
+  range: IdRange,
+  limit: number,
+  budget: HotBudget,
+): Promise<HotPage> {
+  const isFailure = isOfFailures(filter);
+  const ids = JSON.stringify(agentIds);
+  const index = isFailure ? sql`INDEXED BY records_failed_by_agent` : sql``;
+  const ofAgent = ({ fromId, beforeId }: IdRange) =>
+    sql`r.agent_id = k.value AND ${inRange({ fromId, beforeId })}${isFailure ? sql` AND r.outcome <> 'success'` : sql``}`;
+  const wanted = conditionsOf({ ...filter, agentIds: undefined });
+  const most = Math.max(1, Math.floor(budget.rows / agentIds.length));
+  for (let share = Math.min(limit + 1, most); ; share = most) {
+    const end = await prepare(
+      db,
+      sql`SELECT max((SELECT r.id FROM records r ${index} WHERE ${ofAgent(range)} ORDER BY r.id DESC LIMIT 1 OFFSET ${share - 1})) AS id
+        FROM json_each(${ids}) k`,
+    ).first<string>("id");
+    const { rows, sweptBefore } = await readPage(
+      db,
+      sql`SELECT r.* FROM json_each(${ids}) k CROSS JOIN records r ${index}
+        ON ${ofAgent({ ...range, fromId: end ?? range.fromId })} WHERE ${wanted}`,
+      limit,
+    );
+    if (rows.length > limit) return { rows: rows.slice(0, limit), nextId: rows[limit - 1]!.id, sweptBefore };
+    if (end === null || share === most) return { rows, nextId: end, sweptBefore };
+  }
 }
 
 /** Runs a selection of rows `r` for a page, and one more if there are more. In the same transaction it reads what has left. */
@@ -151,12 +197,14 @@ async function searchSeconds(
 }
 
 /** Reads the record with an id, by its last part; undefined if the log's database does not have it. */
-export async function findHot(db: D1Database, id: string, agentId: string | undefined): Promise<RecordRow | undefined> {
-  const whose = agentId === undefined ? sql`` : sql` AND s.agent_id = ${agentId}`;
-  const { results } = await prepare(
-    db,
-    sql`SELECT r.* FROM record_seconds s CROSS JOIN records r ON r.agent_id = s.agent_id AND r.id = ${id}
-      WHERE s.second = ${secondOfId(id)}${whose} ORDER BY r.part DESC LIMIT 1`,
-  ).all<RecordRow>();
+export async function findHot(
+  db: D1Database,
+  id: string,
+  agentIds: readonly string[] | undefined,
+): Promise<RecordRow | undefined> {
+  const found = agentIds
+    ? sql`records r WHERE r.id = ${id} AND ${isOneOf(agentIds)}`
+    : sql`record_seconds s CROSS JOIN records r ON r.agent_id = s.agent_id AND r.id = ${id} WHERE s.second = ${secondOfId(id)}`;
+  const { results } = await prepare(db, sql`SELECT r.* FROM ${found} ORDER BY r.part DESC LIMIT 1`).all<RecordRow>();
   return results[0];
 }
