@@ -16,6 +16,8 @@ export type OAuthFault =
   | { readonly error: "unsupported_response_type" }
   /** RFC 8707 §2. */
   | { readonly error: "invalid_target" }
+  /** RFC 9396 §5. */
+  | { readonly error: "invalid_authorization_details" }
   /** RFC 6750 §3.1, where an access token authenticates the caller. */
   | { readonly error: "invalid_token" | "insufficient_scope"; readonly scope?: string }
   /** RFC 9449 §5 and §8. */
@@ -63,6 +65,7 @@ function toWire(fault: OAuthFault): OnTheWire {
     case "unsupported_response_type":
     case "invalid_scope":
     case "invalid_target":
+    case "invalid_authorization_details":
     case "invalid_dpop_proof":
       return { status: 400 };
     case "use_dpop_nonce":

@@ -15,8 +15,9 @@ import { tokenSettings } from "../tokens/issuer.ts";
 import type { IssuedToken, TokenPair } from "../tokens/records.ts";
 import { refresh, refusedRefresh } from "../tokens/refresh.ts";
 import { readRefreshToken } from "../tokens/refresh-token.ts";
+import { grantDetails, readRequestedDetails, type RequestedDetails } from "../tokens/requested-details.ts";
 import { cacheSessionEnd } from "../tokens/revocation.ts";
-import { requireClient, TOKEN_PATH, type OAuthCall } from "./client.ts";
+import { requireClient, TOKEN_PATH, type Client, type OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
 import { readResources } from "./resource.ts";
 
@@ -68,6 +69,9 @@ export const tokenEndpointRoutes = [
           .array(z.string())
           .check(z.describe("What the token is for, as URLs; may be repeated (RFC 8707): `ISSUER/proxy/github`.")),
       ),
+      authorization_details: parameter(
+        "A JSON list of permissions with limits, of the type `agentauth_grant` (RFC 9396): each narrower than a grant of the agent.",
+      ),
       refresh_token: parameter("For the grant `refresh_token`."),
       ...CLIENT_PARAMETERS,
     }),
@@ -87,12 +91,14 @@ export const tokenEndpointRoutes = [
 async function grantClientCredentials(call: OAuthCall): Promise<TokenResponse> {
   const { config, now, request, ipAddress } = call;
   const scope = readScope(call);
+  const requested = readDetails(call);
   const resources = requireResources(call);
   const proof = await readTokenProof(call);
   const client = await requireClient(call, scope);
+  const details = requireDetails(call, requested, client);
   const boundTo = await useTokenProof(call, proof);
   const token = await issueToClient(
-    { client, scope, resources, boundTo, now },
+    { client, scope, details, resources, boundTo, now },
     tokenSettings(config, request.url),
     config.catalogue,
   );
@@ -114,6 +120,12 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
   const { env, config, now, request, ipAddress } = call;
   const text = call.form.get("refresh_token");
   if (text === undefined) throw new OAuthError("invalid_request", "refresh_token is missing.");
+  if (call.form.get("authorization_details") !== undefined) {
+    throw new OAuthError(
+      "invalid_authorization_details",
+      "A session is narrowed by scope. For other limits, send authorization_details with client_credentials.",
+    );
+  }
   const scope = readScope(call);
   const resources = requireResources(call);
   const proof = await readTokenProof(call);
@@ -193,6 +205,27 @@ function readScope({ form, config }: OAuthCall): readonly string[] | undefined {
   const [fault] = validatePermissions(scope, config.catalogue);
   if (fault) throw new OAuthError("invalid_scope", `${fault.permission.slice(0, 100)}: ${fault.message}`);
   return scope;
+}
+
+/** The parameter `authorization_details` (RFC 9396 §2); undefined without it. @throws {OAuthError} for what nobody can have. */
+function readDetails({ form, config, now }: OAuthCall): RequestedDetails | undefined {
+  const text = form.get("authorization_details");
+  if (text === undefined) return undefined;
+  const read = readRequestedDetails(text, config, now);
+  if ("fault" in read) throw new OAuthError("invalid_authorization_details", read.fault);
+  return read.details;
+}
+
+/** What was asked for by `authorization_details`, as the agent may have it. @throws {OAuthError} for what is wider than its grants. */
+function requireDetails(
+  { config }: OAuthCall,
+  requested: RequestedDetails | undefined,
+  { agent, at }: Pick<Client, "agent" | "at">,
+): RequestedDetails | undefined {
+  if (!requested) return undefined;
+  const granted = grantDetails(requested, agent.grants, config.catalogue, at);
+  if ("fault" in granted) throw new OAuthError("invalid_authorization_details", granted.fault);
+  return granted.details;
 }
 
 /** @throws {OAuthError} `invalid_target` */

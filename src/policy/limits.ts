@@ -681,7 +681,7 @@ function numberOf(value: Value): number | undefined {
 }
 
 /** Whether a name of segments matches a pattern in which `*` stands for any text without a slash. */
-function matchesGlob(pattern: string, text: string): boolean {
+export function matchesGlob(pattern: string, text: string): boolean {
   const wanted = pattern.split("/");
   const given = text.split("/");
   if (wanted.length !== given.length) return false;

@@ -1,8 +1,9 @@
 import type { Grant } from "../grants/grant.ts";
-import { expandGrants } from "../grants/grant.ts";
+import { expandGrants, grantsNow } from "../grants/grant.ts";
 import { actionsOfWildcard, type Catalogue } from "../permissions/catalogue.ts";
-import { grantText, hasEnded, isUnlimited, unlimited, type GrantLimits, type Where } from "../permissions/grant.ts";
+import { hasEnded, isUnlimited, unlimited, type GrantLimits, type Where } from "../permissions/grant.ts";
 import { isGranted } from "../permissions/match.ts";
+import { isNarrower } from "../policy/narrower.ts";
 import { isObject } from "../validation/is-object.ts";
 
 /** The type of an authorization detail (RFC 9396 §2) that is a permission with limits. */
@@ -31,7 +32,7 @@ export interface TokenGrants {
 }
 
 /** Grants that end within this time are left out of a token, whose life would be too short otherwise, in milliseconds. */
-const MIN_GRANT_LIFE_MS = 300_000;
+export const MIN_GRANT_LIFE_MS = 300_000;
 
 /** The claims of {@link TokenGrants} may take this many characters of JSON: a token, of which they are base64url, has to fit into a header. */
 const MAX_CLAIM_LENGTH = 5400;
@@ -46,6 +47,8 @@ const MAX_PLAIN_PERMISSIONS = 50;
  *
  * @param scope the permissions that its session is limited to; null for all that the agent has.
  * @param now milliseconds, by the database's clock.
+ * @param requested what the client has asked for by `authorization_details`, which `grantDetails` has found within the grants. The token
+ *   has it beside what is within the scope; without a scope it has nothing else. Undefined: nothing was asked for in this way.
  * @returns also the earliest end of a grant in it, in milliseconds; null if none has an end.
  */
 export function tokenGrantsOf(
@@ -53,13 +56,16 @@ export function tokenGrantsOf(
   scope: readonly string[] | null,
   catalogue: Catalogue,
   now: number,
+  requested?: readonly GrantLimits[],
 ): TokenGrants & { readonly endsAt: number | null } {
+  const within = scope ?? (requested ? [] : null);
   const lasting = grants.filter((grant) => !hasEnded(grant, now + MIN_GRANT_LIFE_MS));
   const ends = (given: readonly GrantLimits[]) => {
     const times = given.flatMap(({ expiresAt }) => expiresAt ?? []);
     return times.length === 0 ? null : Math.min(...times);
   };
-  const given = expandWildcards(narrow(expandGrants(lasting), scope, catalogue), catalogue);
+  const chosen = requested ?? [];
+  const given = [...expandWildcards(narrow(expandGrants(lasting), within, catalogue), catalogue), ...chosen];
   const unique = (permissions: readonly GrantLimits[]) =>
     [...new Set(permissions.map(({ permission }) => permission))].toSorted();
   const details = given.filter((one) => !isUnlimited(one));
@@ -68,14 +74,19 @@ export function tokenGrantsOf(
 
   // Too long. Grants with limits, and wildcards of many actions, are named by their ids.
   const isPlain = (grant: Grant) => isUnlimited(grant) && grant.actions === null;
-  const plain = unique(expandWildcards(narrow(expandGrants(lasting.filter(isPlain)), scope, catalogue), catalogue));
+  const plain = unique([
+    ...expandWildcards(narrow(expandGrants(lasting.filter(isPlain)), within, catalogue), catalogue),
+    ...chosen.filter(isUnlimited),
+  ]);
   const named = lasting.filter(
-    (grant) => !isPlain(grant) && narrow(expandGrants([grant]), scope, catalogue).length > 0,
+    (grant) => !isPlain(grant) && narrow(expandGrants([grant]), within, catalogue).length > 0,
   );
-  const reference = { ids: named.map(({ id }) => id), within: scope };
-  const short: TokenGrants = { scope: plain, details: [], reference };
-  if (claimLength(short) <= MAX_CLAIM_LENGTH) return { ...short, endsAt: ends(named) };
+  const kept = chosen.filter((one) => !isUnlimited(one));
+  const reference = { ids: named.map(({ id }) => id), within };
+  const short: TokenGrants = { scope: plain, details: kept, reference };
+  if (claimLength(short) <= MAX_CLAIM_LENGTH) return { ...short, endsAt: ends([...named, ...kept]) };
   // Fifty permissions of the longest names, and a scope of as many others: what does not fit is not in the token.
+  if (kept.length > 0) return { scope: [], details: kept, reference: null, endsAt: ends(kept) };
   const fitting = plain.slice(0, MAX_PLAIN_PERMISSIONS);
   return { scope: fitting, details: [], reference: null, endsAt: null };
 }
@@ -174,8 +185,8 @@ export function grantsOfToken(
 }
 
 /**
- * The limited permissions of a token that its agent still has exactly so, or without limits, as `authorization_details`; undefined for
- * none. What the agent has with other limits is left out: whoever reads them knows those of the token only.
+ * The limited permissions of a token that its agent still has, exactly so or wider, as `authorization_details`; undefined for none. What
+ * the agent has with other limits is left out: whoever reads them knows those of the token only.
  *
  * @param now milliseconds.
  */
@@ -185,14 +196,12 @@ export function presentDetails(
   catalogue: Catalogue,
   now: number,
 ): object[] | undefined {
-  const held = expandGrants(grants.filter((grant) => !hasEnded(grant, now)));
-  const whole = new Set(held.filter(isUnlimited).map(({ permission }) => permission));
-  const limited = new Set(held.map(grantText));
+  const held = grantsNow(grants, now);
   const details = grantsOfToken(token, grants, catalogue).filter(
     (one) =>
       !isUnlimited(one) &&
       !hasEnded(one, now) &&
-      (limited.has(grantText(one)) || isGranted(whole, one.permission, catalogue)),
+      held.some((grant) => isGranted(new Set([grant.permission]), one.permission, catalogue) && isNarrower(one, grant)),
   );
   return toAuthorizationDetails({ details, reference: null });
 }

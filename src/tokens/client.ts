@@ -4,6 +4,7 @@ import type { Catalogue } from "../permissions/catalogue.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueToken } from "./issue.ts";
 import type { IssuedToken } from "./records.ts";
+import type { RequestedDetails } from "./requested-details.ts";
 import { toScopePermissions } from "./scope-row.ts";
 import { proveClient, readPublicKeys, type RegisteredKey, type StoredProof } from "./store/clients.ts";
 
@@ -62,6 +63,8 @@ export async function authenticateClient(
 export interface ClientToken {
   readonly client: Extract<ClientResult, { result: "proven" }>;
   readonly scope: readonly string[] | undefined;
+  /** What it asks for by `authorization_details`, as `grantDetails` has found it. */
+  readonly details: RequestedDetails | undefined;
   /** As for {@link issueToken}. */
   readonly resources: readonly string[] | null;
   readonly boundTo: string | null;
@@ -71,7 +74,7 @@ export interface ClientToken {
 
 /** Issues an access token to a client that has proved itself (RFC 6749 §4.4). It ends with the key that the proof was made with. */
 export function issueToClient(
-  { client: { agent, keyId, at }, scope, resources, boundTo, now }: ClientToken,
+  { client: { agent, keyId, at }, scope, details, resources, boundTo, now }: ClientToken,
   settings: AccessTokenSettings,
   catalogue: Catalogue,
 ): Promise<IssuedToken> {
@@ -79,6 +82,7 @@ export function issueToClient(
     {
       agent,
       scope: scope ?? null,
+      details,
       basis: { keyId },
       version: agent.tokenVersion,
       authTime: at,

@@ -2,6 +2,7 @@ import type { Agent } from "../agents/agent.ts";
 import { issueAccessToken, type AccessTokenSettings, type IssuedBasis } from "./access-token.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import { toAuthorizationDetails, tokenGrantsOf } from "./authorization-details.ts";
+import type { RequestedDetails } from "./requested-details.ts";
 import type { IssuedToken, TokenPair } from "./records.ts";
 
 /** What tokens are issued for. Times are milliseconds. */
@@ -9,6 +10,8 @@ export interface Issued {
   readonly agent: Pick<Agent, "id" | "tier" | "grants">;
   /** The permissions that the session is limited to; null for all that the agent has. */
   readonly scope: readonly string[] | null;
+  /** What the client has asked for by `authorization_details`, and may have. Absent: it has not. */
+  readonly details?: RequestedDetails | undefined;
   readonly basis: IssuedBasis;
   readonly version: number;
   readonly authTime: number;
@@ -31,11 +34,11 @@ export interface Issued {
  * future, and nothing depends on the second, because the version says what a revocation ends.
  */
 export async function issueToken(
-  { agent, scope, basis, version, authTime, resources, boundTo, tokenTtl, readAt, now }: Issued,
+  { agent, scope, details, basis, version, authTime, resources, boundTo, tokenTtl, readAt, now }: Issued,
   settings: AccessTokenSettings,
   catalogue: Catalogue,
 ): Promise<IssuedToken> {
-  const { endsAt, ...grants } = tokenGrantsOf(agent.grants, scope, catalogue, readAt);
+  const { endsAt, ...grants } = tokenGrantsOf(agent.grants, scope, catalogue, readAt, details);
   const issuedAt = Math.floor(Math.min(readAt, now) / 1000);
   const ttl = Math.min(
     tokenTtl ?? settings.accessTokenTtl,
