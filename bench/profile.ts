@@ -3,9 +3,11 @@ import { buildSync } from "esbuild";
 import { startLoad } from "./load.ts";
 import { cpuOf, start } from "./processes.ts";
 import { accessTokens, ROOT, startBare } from "./product.ts";
+import { CALL_BODY, CALL_HEAD } from "./tool-call.ts";
 
 /**
- * Where a proxied request's time goes: `node bench/profile.ts [/repos/octo/hello/issues/5] [count]`.
+ * Where a proxied request's time goes: `node bench/profile.ts [/repos/octo/hello/issues/5] [count]`. With
+ * `/mcp` in the place of the path it is a call of a tool.
  *
  * Runs the bundle, not minified, under a bare workerd with V8's sampling profiler and prints functions by their own time.
  */
@@ -59,12 +61,13 @@ try {
 
   const [token] = await accessTokens(1);
   const head = [
-    `GET /proxy/github${path} HTTP/1.1`,
+    ...(path === "/mcp" ? CALL_HEAD : [`GET /proxy/github${path} HTTP/1.1`]),
     `Host: 127.0.0.1:${port + 1}`,
     `Authorization: Bearer ${token}`,
-    "Accept: application/vnd.github+json",
+    path === "/mcp" ? "Accept: application/json" : "Accept: application/vnd.github+json",
   ].join("\r\n");
-  const job = { port: port + 1, concurrency: 16, heads: [head], bodies: [], expect: 200 };
+  const bodies = path === "/mcp" ? [CALL_BODY] : [];
+  const job = { port: port + 1, concurrency: 16, heads: [head], bodies, expect: 200 };
   await load.run({ ...job, count: Math.ceil(Number(count) / 4) });
   await send("Profiler.enable");
   await send("Profiler.setSamplingInterval", { interval: 100 });

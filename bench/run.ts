@@ -21,6 +21,7 @@ const PARTS: Record<string, () => Promise<Part>> = {
   cost: async () => (await import("./parts/cost.ts")).cost,
   scale: async () => (await import("./parts/scale.ts")).scale,
   startup: async () => (await import("./parts/startup.ts")).startup,
+  mcp: async () => (await import("./parts/mcp.ts")).mcp,
 };
 
 const HERE = import.meta.dirname;

@@ -10,7 +10,7 @@ import { ROOT } from "./local.ts";
 
 /**
  * Runs the official conformance suite of the Model Context Protocol (mcp-suite/) against a Worker of its own, once for each revision that
- * has requirements. The suite sends no token, so it calls a front on this machine that adds one. The tools that it wants are operations of
+ * has requirements, and then the command line of the official inspector. The suite sends no token, so it calls a front on this machine that adds one. The tools that it wants are operations of
  * a service of the test's own. The files `expected-….yaml` list what cannot pass, with the reasons: the suite fails if anything else
  * fails, and if something of these passes.
  */
@@ -55,7 +55,7 @@ const front = createServer((incoming: IncomingMessage, response: ServerResponse)
     port,
     method,
     path: url,
-    headers: { ...headers, ...(authorization && { authorization }) },
+    headers: { ...(authorization && { authorization }), ...headers },
   });
   sent.on("response", (answer) => {
     response.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -96,6 +96,10 @@ try {
     const suite = join(SUITE, "node_modules/@modelcontextprotocol/conformance/dist/index.js");
     code = (await run("node", [suite, ...args], SUITE, false)) || code;
   }
+  console.log("\n# The command line of the inspector");
+  const found = await tryInspector();
+  console.log(found.length === 0 ? "It lists the tools, calls one, and is told of a failed one." : found.join("\n"));
+  if (found.length > 0) code ||= 1;
 } finally {
   front.closeAllConnections();
   front.close();
@@ -104,6 +108,37 @@ try {
   rmSync(results, { recursive: true, force: true });
 }
 process.exitCode = code;
+
+/**
+ * Uses the official inspector as a person does at a terminal, with a token in a header, and returns what was not as expected. With a
+ * token that is not good it has to find out that it needs one.
+ */
+async function tryInspector(): Promise<string[]> {
+  const header = ["--header", `Authorization: ${authorization}`];
+  const call = (tool: string) => ["--method", "tools/call", "--tool-name", tool, ...header];
+  const cases: [args: string[], code: number, expected: RegExp][] = [
+    [["--method", "tools/list", ...header], 0, /"name": ?"test_simple_text"/],
+    [call("test_simple_text"), 0, /This is a simple text response for testing\./],
+    [call("test_error_handling"), 5, /"isError": ?true/],
+    [["--method", "tools/list", "--header", "Authorization: Bearer nothing"], 3, /"auth_required"/],
+  ];
+  const faults: string[] = [];
+  for (const [args, status, expected] of cases) {
+    const inspector = join(SUITE, "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js");
+    const child = spawn("node", [inspector, "--cli", url, "--transport", "http", ...args], {
+      cwd: SUITE,
+      // It keeps a catalog of servers, which is not to be the one of whoever runs this.
+      env: { ...process.env, MCP_CATALOG_PATH: join(results, "catalog.json"), HOME: results },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
+    const ended = await new Promise<number | null>((resolve) => void child.on("close", resolve));
+    if (ended === status && expected.test(output)) continue;
+    faults.push(`${args[1]} ended with ${ended} instead of ${status}, and said:\n${output.slice(0, 2000)}`);
+  }
+  return faults;
+}
 
 /** Runs a command with its output shown, and returns its exit code. @throws {Error} if it fails and `isNeeded`. */
 async function run(command: string, args: readonly string[], cwd: string, isNeeded = true): Promise<number> {

@@ -71,17 +71,42 @@ export const OWN_TOOLS: readonly OwnTool[] = [
   ownTool(
     {
       name: "explain",
-      description: "What the gateway would do with a request of yours, and which permission it needs. Nothing is sent.",
+      description:
+        "What the gateway would do with a request of yours, which permission it needs, and which limits of your grants it would not meet. " +
+        "Nothing is sent.",
       properties: {
         service: text("For example github."),
         method: text("For example GET."),
         path: text("The path below the service's base URL, with its query."),
+        body: {
+          type: ["object", "array", "string"],
+          description: "JSON, or a text whose Content-Type is among the headers.",
+        },
+        headers: { type: "object", additionalProperties: { type: "string" } },
       },
       required: ["service", "method", "path"],
     },
-    z.strictObject({ service: z.string(), method: z.string(), path: z.string() }),
-    ({ context, caller }, request) => {
-      const { explanation, reasons } = explain(context.config, { ...request, permissions: [...caller.permissions] });
+    z.strictObject({
+      service: z.string(),
+      method: z.string(),
+      path: z.string(),
+      body: z.optional(z.union([z.string(), z.array(z.unknown()), z.record(z.string(), z.unknown())])),
+      headers: z.optional(z.record(z.string(), z.string())),
+    }),
+    ({ context, caller }, { body, headers, ...request }) => {
+      const isJson = typeof body === "object";
+      const hasType = Object.keys(headers ?? {}).some((name) => name.toLowerCase() === "content-type");
+      const { explanation, reasons } = explain(
+        context.config,
+        {
+          ...request,
+          holdings: caller,
+          body: isJson ? JSON.stringify(body) : body,
+          // As a call of a tool sends it.
+          headers: isJson && !hasType ? { ...headers, "content-type": "application/json" } : headers,
+        },
+        context.now,
+      );
       return { ...explanation, ...reasons };
     },
   ),

@@ -3,7 +3,7 @@ import { serviceWildcard } from "../permissions/grammar.ts";
 import { unlimited, type GrantLimits, type Where } from "../permissions/grant.ts";
 import { bodyTreatment, checkBody } from "./body.ts";
 import { bodyRules } from "./body-rules.ts";
-import { describeExceeded, findGrants, judgeLimits, widerKeys } from "./judge.ts";
+import { describeExceeded, findGrants, judgeLimits, widerKeys, type Holdings } from "./judge.ts";
 import { limitableAt, toWireViolation } from "./limits.ts";
 import { bodyRefusal, resolveRequest } from "./resolve.ts";
 import { droppedHeaders } from "./request-headers.ts";
@@ -21,6 +21,8 @@ export interface ExplainRequest {
   readonly permissions?: readonly string[] | null | undefined;
   /** The grants that it would have beside them. */
   readonly grants?: readonly GrantLimits[];
+  /** What an agent has with its present token, in the place of `permissions` and `grants`. */
+  readonly holdings?: Holdings;
   /** By default none. */
   readonly body?: string | null | undefined;
 }
@@ -70,7 +72,16 @@ export interface Policy {
  */
 export function explain(
   { services, catalogue }: Policy,
-  { service, method, path, headers: sent, permissions, grants, body }: ExplainRequest,
+  {
+    service,
+    method,
+    path,
+    headers: sent,
+    body,
+    permissions,
+    grants,
+    holdings = supposed(permissions, grants),
+  }: ExplainRequest,
   now = 0,
 ): { explanation: Explanation; reasons: Reasons } {
   const { headers, invalid } = readHeaders(sent ?? {});
@@ -95,8 +106,6 @@ export function explain(
   }
   const { rule, required, hint, match } = resolved;
   const { definition } = resolved.service;
-  const all = [...(permissions ?? []).map(unlimited), ...(grants ?? [])];
-  const holdings = { permissions: new Set(permissions ?? []), tokenGrants: all, agentGrants: all };
   const found = findGrants(required, holdings, catalogue, now);
   const limited = found.outcome === "granted" ? found.limited : [];
   const about = {
@@ -153,6 +162,12 @@ export function explain(
     return decide("deny", "constraint_violated", message, { violations: exceeded.violations.map(toWireViolation) });
   }
   return decide("allow", "allowed", "It would be forwarded.");
+}
+
+/** What an agent would have with a token that gives all that the agent has. */
+function supposed(permissions: ExplainRequest["permissions"], grants: ExplainRequest["grants"]): Holdings {
+  const all = [...(permissions ?? []).map(unlimited), ...(grants ?? [])];
+  return { permissions: new Set(permissions ?? []), tokenGrants: all, agentGrants: all };
 }
 
 /** Sorts out the names of headers that no HTTP message can carry. */

@@ -24,6 +24,21 @@ async function toolsOf(where: typeof self, token: string, path = "/mcp") {
 const namesOf = async (...args: Parameters<typeof toolsOf>): Promise<string[]> =>
   (await toolsOf(...args)).map(({ name }) => name);
 
+const HOUR = 3_600_000;
+
+/** Registers an agent with these grants and no others. */
+async function limitedAgent(grants: readonly Record<string, unknown>[]) {
+  const { id, apiKey } = await self.agent();
+  let version = 1;
+  const setGrants = (list: typeof grants) =>
+    self.env.DB.prepare("UPDATE agents SET grants = ?2, grants_version = ?3, permissions = '[]' WHERE id = ?1")
+      .bind(id, JSON.stringify(list.map((one, index) => ({ id: `gra_${index}`, created_at: 1, ...one }))), ++version)
+      .run();
+  await setGrants(grants);
+  const verified = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+  return { token: verified.body.token.access_token as string, setGrants };
+}
+
 describe("tools/list", () => {
   it("has a tool for each operation that the agent may call, and no other", async () => {
     expect(await namesOf(self, reader.token)).toEqual([
@@ -151,17 +166,10 @@ describe("tools/list", () => {
   });
 
   it("has the operations of a limited permission, whose calls are judged by its limits", async () => {
-    const limited = await self.agent(["lab:things:read"]);
-    const grants = [
-      { id: "gra_1", permission: "github:pull_requests:read", where: { "path.owner": { eq: "octo" } }, created_at: 1 },
-      { id: "gra_2", permission: "lab:things:read", expires_at: Date.now() + 3_600_000, created_at: 1 },
-    ];
-    await self.env.DB.prepare("UPDATE agents SET grants = ?2, grants_version = 2, permissions = '[]' WHERE id = ?1")
-      .bind(limited.id, JSON.stringify(grants))
-      .run();
-    const proof = { agent_id: limited.id, api_key: limited.apiKey };
-    const verified = await self.call("/agents/verify", { method: "POST", json: proof });
-    const token = verified.body.token.access_token;
+    const { token } = await limitedAgent([
+      { permission: "github:pull_requests:read", where: { "path.owner": { eq: "octo" } } },
+      { permission: "lab:things:read", expires_at: Date.now() + HOUR },
+    ]);
     const names = await namesOf(self, token);
     expect(names).toEqual(expect.arrayContaining(["lab_list_things", "github_list_repo_pulls"]));
 
@@ -449,6 +457,41 @@ describe("explain and my_activity", () => {
       "path",
       "arguments",
     ]);
+  });
+
+  it("explains a request with its body by the limits of the agent's grants and of its token, as they are now", async () => {
+    const where = { "path.repo": { eq: "hello" }, "body.state": { in: ["open"] } };
+    const grants = (end: number) => [
+      { permission: "github:issues:write", where },
+      { permission: "lab:things:write", expires_at: end },
+    ];
+    const { token, setGrants } = await limitedAgent(grants(Date.now() + HOUR));
+    await setGrants(grants(Date.now() - 1));
+    const issue = { service: "github", method: "PATCH", path: "/repos/octo/hello/issues/5" };
+    const ask = async (more: Record<string, unknown>) =>
+      (await callTool(self, token, "explain", { ...issue, ...more })).structuredContent;
+    expect(await ask({ body: { state: "open" } })).toMatchObject({ decision: "allow", violations: [] });
+    const closed = {
+      decision: "deny",
+      code: "constraint_violated",
+      limits: [{ permission: "github:issues:write" }],
+      violations: [{ field: "body.state", actual: "closed" }],
+    };
+    expect(await ask({ body: { state: "closed" } })).toMatchObject(closed);
+    const headers = { "Content-Type": "application/json" };
+    expect(await ask({ body: '{"state":"closed"}', headers })).toMatchObject(closed);
+    expect(await ask({ path: "/repos/octo/other/issues/5", body: { state: "open" } })).toMatchObject({
+      violations: [{ field: "path.repo", actual: "other" }],
+    });
+    expect(await ask({ service: "lab", method: "DELETE", path: "/things/7" })).toMatchObject({ code: "grant_expired" });
+    // What it explains is what happens.
+    const call = await callTool(self, token, "github_update_repo_issue", {
+      owner: "octo",
+      repo: "hello",
+      issue_number: 5,
+      body: { state: "closed" },
+    });
+    expect([call.isError, call.structuredContent.code]).toEqual([true, "constraint_violated"]);
   });
 
   it("lists what the agent did, and nobody else", async () => {
