@@ -26,6 +26,10 @@ export async function useProofOnce({ env }: Pick<ProvenContext, "env">, proof: P
     throw proofRefused({ fault: "The proof was used before: each has a jti of its own." });
 }
 
+/** What an agent does whose tokens must be bound to a key (RFC 9449 §5.2). */
+export const PROOF_REQUIRED =
+  "This agent's tokens are bound to a key: send a proof of the key in the header DPoP (RFC 9449).";
+
 /** 401 for a proof. */
 export const proofRefused = ({ fault, nonce }: ProofFault): ApiError =>
   nonce === undefined

@@ -15,6 +15,7 @@ export interface AgentRow {
   tier: Tier;
   rate_limit: AgentRateLimit | null;
   allowed_ips: string | null;
+  dpop_required: number;
   token_version: number;
   last_verified_at: number | null;
   created_at: number;
@@ -24,7 +25,7 @@ export interface AgentRow {
 }
 
 /** The columns of {@link AgentRow}, for statements that read `agents a`, alone or in a join. */
-export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.grants, a.grants_version, a.status, a.tier, a.rate_limit, a.allowed_ips,
+export const AGENT_COLUMNS = sql`a.id, a.name, a.owner_email, a.grants, a.grants_version, a.status, a.tier, a.rate_limit, a.allowed_ips, a.dpop_required,
   a.token_version, a.last_verified_at, a.created_at, a.updated_at, ${DATABASE_NOW} AS read_at`;
 
 /** JSON of what the record of a deletion says of an agent `a`. */
@@ -50,6 +51,7 @@ export function toAgent(row: AgentRow): Agent {
     tier: row.tier,
     rateLimit: row.rate_limit,
     allowedIps: toList(row.allowed_ips),
+    requiresDpop: row.dpop_required === 1,
     tokenVersion: row.token_version,
     lastVerifiedAt: row.last_verified_at,
     createdAt: row.created_at,

@@ -27,6 +27,8 @@ export interface Agent {
   readonly rateLimit: AgentRateLimit | null;
   /** The networks that it may call from, as `parseNetwork` spells them. Null: from everywhere. */
   readonly allowedIps: readonly string[] | null;
+  /** Whether a token of it is good only if it is bound to a key (RFC 9449 §5.2). */
+  readonly requiresDpop: boolean;
   /** The `ver` that its tokens must carry. */
   readonly tokenVersion: number;
   /** Null until the agent first verifies itself. It is written through the queue, a few seconds later. */

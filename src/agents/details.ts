@@ -36,6 +36,7 @@ export interface Profile {
   readonly rateLimit?: AgentRateLimit | null | undefined;
   /** As `parseNetwork` spells them. */
   readonly allowedIps?: readonly string[] | null | undefined;
+  readonly requiresDpop?: boolean | undefined;
   readonly grantable?: readonly string[] | undefined;
   /** The id of a person. */
   readonly ownerPersonId?: string | null | undefined;

@@ -100,6 +100,7 @@ export async function createAgent(
     tier: "free",
     rateLimit: null,
     allowedIps,
+    requiresDpop: false,
     tokenVersion: 1,
     lastVerifiedAt: null,
     createdAt: now,

@@ -58,6 +58,9 @@ export const agentDetailsSchema = z.object({
   approved_by: z.nullable(actorSchema).check(z.describe("Who first made the agent active; null if nobody had to.")),
   rate_limit: z.nullable(z.int()).check(z.describe("Requests a minute; null for the tier's.")),
   allowed_ips: z.nullable(z.array(z.string())).check(z.describe("Networks; null for any address.")),
+  dpop_bound_access_tokens: z
+    .boolean()
+    .check(z.describe("Whether a token of the agent is good only if it is bound to a key (DPoP).")),
   owner_person_id: z.nullable(z.string()).check(z.describe("The person who owns the agent; null for nobody.")),
   key_count: z.int().check(z.describe("Keys that are valid.")),
   session_count: z.int().check(z.describe("Sessions that can still refresh.")),
@@ -72,6 +75,7 @@ export function toAgentDetails({ agent, details }: DetailedAgent): z.input<typeo
     approved_by: details.approvedBy,
     rate_limit: agent.rateLimit,
     allowed_ips: agent.allowedIps ? [...agent.allowedIps] : null,
+    dpop_bound_access_tokens: agent.requiresDpop,
     owner_person_id: details.ownerPersonId,
     key_count: details.keyCount,
     session_count: details.sessionCount,

@@ -28,6 +28,15 @@ const updateAgentBody = z.object({
   owner_email: z.optional(ownerEmail.check(z.describe("Administrators only."))),
   rate_limit: z.optional(rateLimit),
   allowed_ips: z.optional(allowedIps),
+  dpop_bound_access_tokens: z.optional(
+    z
+      .boolean()
+      .check(
+        z.describe(
+          "Whether a token of the agent is good only if it is bound to a key (DPoP, RFC 9449). Tokens and sessions that are not bound end with it. Switching it off needs a proof by key of the last five minutes.",
+        ),
+      ),
+  ),
   api_key: ownKeySchema,
   grantable: z.optional(
     permissionListSchema.check(z.describe("The permissions that the agent's owner may grant it. Administrators only.")),
@@ -87,6 +96,7 @@ export const agentUpdateRoutes = [
         ownerEmail: body.owner_email,
         rateLimit: body.rate_limit,
         allowedIps: body.allowed_ips,
+        requiresDpop: body.dpop_bound_access_tokens,
         grantable: body.grantable && [...new Set(body.grantable)],
         ownerPersonId: body.owner_person_id,
       };
@@ -95,8 +105,9 @@ export const agentUpdateRoutes = [
         restricted.length > 0 && caller.kind === "agent"
           ? { ...authorityOf(caller, [ADMIN]), ...loosening(call.params.id, profile) }
           : call.authority;
-      // Whoever has stolen a token must not let it be used from elsewhere.
-      const by = body.allowed_ips === undefined ? authority : await requireRecentProof({ ...call, authority }, apiKey);
+      // Whoever has stolen a token must not let it be used from elsewhere, nor without its key.
+      const loosens = body.allowed_ips !== undefined || body.dpop_bound_access_tokens === false;
+      const by = loosens ? await requireRecentProof({ ...call, authority }, apiKey) : authority;
       const updated = await updateAgent(env.DB, { ...toAgentChange(call), by }, profile, fields);
       if (updated.result === "unknown" || updated.result === "already_revoked") throw changeRefused(updated.result);
       const what = fields.join(", ");

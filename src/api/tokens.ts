@@ -8,7 +8,7 @@ import { toHex } from "../crypto/random.ts";
 import { addressNotAllowed, badRequest, unauthorized, type ApiError } from "../http/errors.ts";
 import { WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
 import { originOf } from "../access/origin.ts";
-import { proofRefused, readProof, useProofOnce } from "../access/proof.ts";
+import { PROOF_REQUIRED, proofRefused, readProof, useProofOnce } from "../access/proof.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { markRecorded } from "../access/refusals.ts";
 import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
@@ -102,6 +102,8 @@ export const tokenRoutes = [
           if (verified.hasNewRecord) call.waitUntil(wakeOutbox(env));
           await limitFailedVerifications(env, body.agent_id);
           throw markRecorded(refusalOf(verified));
+        case "proof_required":
+          throw proofRefused({ fault: PROOF_REQUIRED });
         case "exceeds_agent": {
           const wider = beyondAgent(limits.scope ?? [], verified.agent, config.catalogue, now);
           throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
 import type { Proof } from "../access/dpop.ts";
-import { readProof } from "../access/proof.ts";
+import { PROOF_REQUIRED, readProof } from "../access/proof.ts";
 import { useProof } from "../tokens/proofs.ts";
 import { limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
@@ -96,7 +96,7 @@ async function grantClientCredentials(call: OAuthCall): Promise<TokenResponse> {
   const proof = await readTokenProof(call);
   const client = await requireClient(call, scope);
   const details = requireDetails(call, requested, client);
-  const boundTo = await useTokenProof(call, proof);
+  const boundTo = await useTokenProof(call, proof, client);
   const token = await issueToClient(
     { client, scope, details, resources, boundTo, now },
     tokenSettings(config, request.url),
@@ -130,7 +130,7 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
   const resources = requireResources(call);
   const proof = await readTokenProof(call);
   const client = await requireClient(call);
-  const boundTo = await useTokenProof(call, proof);
+  const boundTo = await useTokenProof(call, proof, client);
   const token = await readRefreshToken(text, config.peppers);
   if (!token) throw refreshRefused("unknown");
   await limitSession(env, token.sessionId);
@@ -184,9 +184,20 @@ async function readTokenProof(call: OAuthCall): Promise<Proof | undefined> {
   throw new OAuthError({ error: "use_dpop_nonce", nonce: proof.nonce }, proof.fault);
 }
 
-/** Uses the proof of a client that has authenticated itself. Returns the thumbprint of its key, or null without one. */
-async function useTokenProof({ env }: OAuthCall, proof: Proof | undefined): Promise<string | null> {
-  if (!proof) return null;
+/**
+ * Uses the proof of a client that has authenticated itself. Returns the thumbprint of its key, or null without one.
+ *
+ * @throws {OAuthError} `invalid_dpop_proof` for a proof that was used before, and without one if the agent's tokens must be bound to a key.
+ */
+async function useTokenProof(
+  { env }: OAuthCall,
+  proof: Proof | undefined,
+  { agent }: Pick<Client, "agent">,
+): Promise<string | null> {
+  if (!proof) {
+    if (agent.requiresDpop) throw new OAuthError("invalid_dpop_proof", PROOF_REQUIRED);
+    return null;
+  }
   if (await useProof(env.DB, proof)) return proof.jkt;
   throw new OAuthError("invalid_dpop_proof", "The proof was used before: each has a jti of its own.");
 }

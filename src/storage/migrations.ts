@@ -56,6 +56,7 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "person_notices",
     "agents.owner_person_id",
   ],
+  "0013_required_dpop.sql": ["agents.dpop_required"],
 };
 
 /** The tables, and the columns that were added to a table, that the schema must have. */

@@ -45,6 +45,8 @@ export function decideRefresh(
   if (record.endedAt !== null || agent.status !== "active" || record.version !== agent.tokenVersion) {
     return { outcome: "ended", record };
   }
+  // Whoever has stolen its refresh token could bind it to a key of their own.
+  if (record.boundTo === null && agent.requiresDpop) return { outcome: "ended", record };
   if (!record.isAllowed) return { outcome: "address_refused", record };
   if (record.boundTo !== null && record.boundTo !== boundTo) return { outcome: "other_key", record };
   if (Math.min(record.expiresAt, record.absoluteExpiresAt) <= record.now) return { outcome: "expired", record };

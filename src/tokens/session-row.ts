@@ -44,9 +44,12 @@ export const sessionColumns = (
   ${isReached(sql`s.previous_rotated_at`)} AS was_previously_rotated, s.expires_at, s.absolute_expires_at, s.auth_time,
   s.scope, s.token_ttl, s.ended_at, s.dpop_jkt, ${sessionAllowed(ipAddress)} AS is_allowed, ${DATABASE_NOW} AS now`;
 
+/** SQL that is true if a session `s` is bound to a key, or those of agent `a` need not be. */
+export const IS_BOUND_AS_REQUIRED = sql`(a.dpop_required = 0 OR s.dpop_jkt IS NOT NULL)`;
+
 /** SQL that is true if a session `s` of agent `a` has not ended. Its refresh token may have expired. */
 export const SESSION_STANDS = sql`a.status = 'active' AND s.token_version = a.token_version AND s.ended_at IS NULL
-  AND s.absolute_expires_at > ${DATABASE_NOW}`;
+  AND s.absolute_expires_at > ${DATABASE_NOW} AND ${IS_BOUND_AS_REQUIRED}`;
 
 export function toSessionRecord(row: AgentRow & SessionRow, step: SessionRecord["step"]): SessionRecord {
   return {

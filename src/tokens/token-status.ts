@@ -18,19 +18,26 @@ export type TokenStatus =
 /**
  * Returns the status of a token with these claims and this record of the database (RFC 7662 §2.2: `active`). Does not check `exp`.
  *
+ * A token that is not bound to a key is none of an agent whose tokens must be (RFC 9449 §5.2), whenever it was issued.
+ *
  * A token above the agent's version was issued before the database was restored from a backup. Nobody knows what was revoked
  * meanwhile, so it is refused.
  */
 export function evaluateTokenStatus(
-  { ver }: Pick<AccessClaims, "ver">,
+  { ver, boundTo }: Pick<AccessClaims, "ver" | "boundTo">,
   record: TokenStatusRecord | undefined,
 ): TokenStatus {
   if (!record?.basisStands || record.agent.status !== "active" || ver !== record.agent.tokenVersion) {
     return { state: "revoked" };
   }
+  if (lacksBinding({ boundTo }, record)) return { state: "revoked" };
   const { agent, keyAllowedIps, keyId } = record;
   return { state: "good", agent, keyAllowedIps, keyId };
 }
+
+/** Whether a token is bound to no key, although its agent's must be. */
+const lacksBinding = ({ boundTo }: Pick<AccessClaims, "boundTo">, record: TokenStatusRecord | undefined): boolean =>
+  boundTo === null && record?.agent.requiresDpop === true;
 
 interface CachedStatus {
   readonly record: TokenStatusRecord | undefined;
@@ -120,7 +127,9 @@ const isNewer = ({ ver }: AccessClaims, record: TokenStatusRecord | undefined): 
 /** The status of a token by a record of the database. A revocation is remembered. */
 function remember(claims: AccessClaims, record: TokenStatusRecord | undefined): TokenStatus {
   const status = evaluateTokenStatus(claims, record);
-  // A token that is newer than the database may be good again once the database is restored in full.
-  if (status.state === "revoked" && !isNewer(claims, record)) revokedTokens.set(claims.digest, true);
+  // A token that is newer than the database may be good again once the database is restored in full, and one that is not bound once its
+  // agent's need not be.
+  const isFinal = !isNewer(claims, record) && !lacksBinding(claims, record);
+  if (status.state === "revoked" && isFinal) revokedTokens.set(claims.digest, true);
   return status;
 }

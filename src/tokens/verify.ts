@@ -59,6 +59,8 @@ export type VerifyResult =
   | ({ readonly result: "address_refused" } & RecordedRefusal)
   /** The key is right, and the agent is not active, after the same work. */
   | ({ readonly result: "not_active"; readonly status: Exclude<Status, "active"> } & RecordedRefusal)
+  /** The agent's tokens must be bound to a key, and the request proves to have none. No session was opened. */
+  | { readonly result: "proof_required" }
   /** The agent does not have everything that the scope names. No session was opened. */
   | { readonly result: "exceeds_agent"; readonly agent: Agent };
 
@@ -105,6 +107,7 @@ export async function verifyAgent(
   const { agent, isAllowed, openedAt } = found;
   if (!isAllowed) return { result: "address_refused", hasNewRecord };
   if (agent.status !== "active") return { result: "not_active", status: agent.status, hasNewRecord };
+  if (boundTo === null && agent.requiresDpop) return { result: "proof_required" };
   if (openedAt === null) return { result: "exceeds_agent", agent };
   const tokens = await issueTokens(
     {

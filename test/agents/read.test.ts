@@ -64,6 +64,7 @@ describe("reading an agent", () => {
         approved_by: by,
         rate_limit: null,
         allowed_ips: ["10.1.0.0/16", "203.0.113.0/24"],
+        dpop_bound_access_tokens: false,
         owner_person_id: null,
         key_count: 1,
         session_count: 0,

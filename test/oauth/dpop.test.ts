@@ -43,11 +43,12 @@ async function proof(
     .sign(privateKey);
 }
 
+let admin: Registered;
 let agent: Registered;
 let key: Key;
 let other: Key;
 beforeAll(async () => {
-  agent = await self.agent();
+  [admin, agent] = [await self.admin(), await self.agent()];
   [key, other] = [await newKey(), await newKey()];
 });
 afterEach(() => void vi.useRealTimers());
@@ -75,7 +76,6 @@ describe("a token that was asked for with a proof", () => {
     const echoed = (await at("/proxy/lab/things/1")).body.headers as Record<string, string>;
     expect(JSON.stringify(echoed)).not.toContain(token);
     expect(Object.keys(echoed)).not.toContain("dpop");
-    const admin = await self.admin();
     const { body } = await post(self, "/oauth/introspect", { token }, { headers: basic(admin.id, admin.apiKey) });
     expect(body).toMatchObject({ active: true, token_type: "DPoP", cnf: { jkt: key.jkt } });
   });
@@ -268,5 +268,91 @@ describe("a session that was opened with a proof", () => {
     expect(bound.body.token.token_type).toBe("DPoP");
     const plain = await refresh(bound.body.token.refresh_token, undefined);
     expect([plain.status, plain.body.token.token_type]).toEqual([200, "Bearer"]);
+  });
+});
+
+describe("an agent whose tokens must be bound", () => {
+  const patch = (who: Registered, json: object, { token = who.token, of }: { token?: string; of?: Key } = {}) =>
+    of
+      ? (async () =>
+          self.call(`/agents/${who.id}`, {
+            method: "PATCH",
+            json,
+            headers: {
+              authorization: `DPoP ${token}`,
+              dpop: await proof(of, "PATCH", `${ISSUER}/agents/${who.id}`, token),
+            },
+          } as never))()
+      : self.call(`/agents/${who.id}`, { method: "PATCH", token, json });
+  const ON = { dpop_bound_access_tokens: true };
+  const OFF = { dpop_bound_access_tokens: false };
+  const verify = async (who: Registered, of?: Key) =>
+    self.call("/agents/verify", {
+      method: "POST",
+      json: { agent_id: who.id, api_key: who.apiKey },
+      ...(of && { headers: { dpop: await proof(of, "POST", `${ISSUER}/agents/verify`) } }),
+    } as never);
+
+  it("gets no other tokens, and those that it has end", async () => {
+    const one = await self.agent();
+    const bound = await boundToken(key, one);
+    const plain = (await ask(undefined, one)).body.access_token as string;
+    const session = await verify(one, key);
+    const { status, body } = await patch(one, ON);
+    expect([status, body.details.dpop_bound_access_tokens]).toEqual([200, true]);
+    expect((await self.records(one.id))[0]).toMatchObject({
+      action: "agent.updated",
+      before: { dpop_bound_access_tokens: false },
+      after: { dpop_bound_access_tokens: true },
+    });
+    for (const token of [plain, one.token]) {
+      expect((await self.call("/proxy/lab/things/1", { token })).body.code).toBe("token_revoked");
+      const { body } = await post(self, "/oauth/introspect", { token }, { headers: basic(admin.id, admin.apiKey) });
+      expect(body).toEqual({ active: false });
+    }
+    expect((await send(bound, await proof(key, "GET", READ_URL, bound))).status).toBe(200);
+
+    const refused = await ask(undefined, one);
+    expect([refused.status, refused.body.error]).toEqual([400, "invalid_dpop_proof"]);
+    const atRest = await verify(one);
+    expect([atRest.status, atRest.body.code]).toEqual([401, "invalid_dpop_proof"]);
+    expect(atRest.body.message).toContain("header DPoP");
+    expect((await verify(one, key)).status).toBe(200);
+    // A thief of the former refresh token does not bind it to a key of their own.
+    const dpop = await proof(other, "POST", `${ISSUER}/agents/refresh`);
+    const json = { refresh_token: one.refreshToken };
+    const stolen = await self.call("/agents/refresh", { method: "POST", json, headers: { dpop } } as never);
+    expect([stolen.status, stolen.body.code]).toEqual([401, "session_ended"]);
+    const own = await self.call("/agents/refresh", {
+      method: "POST",
+      json: { refresh_token: session.body.token.refresh_token },
+      headers: { dpop: await proof(key, "POST", `${ISSUER}/agents/refresh`) },
+    } as never);
+    expect(own.status).toBe(200);
+    const form = { grant_type: "refresh_token", refresh_token: own.body.token.refresh_token, ...secretOf(one) };
+    expect((await post(self, "/oauth/token", form)).body.error).toBe("invalid_dpop_proof");
+    const token = own.body.token.access_token as string;
+    const path = `/agents/${one.id}/sessions`;
+    const listed = await send(token, await proof(key, "GET", ISSUER + path, token), { path });
+    expect(new Set(listed.body.sessions.map(({ dpop_jkt }: { dpop_jkt: string }) => dpop_jkt))).toEqual(
+      new Set([key.jkt]),
+    );
+  });
+
+  it("is switched off by a recent proof by key only, and by nobody else's", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const one = await self.agent();
+    expect((await patch(one, ON, { token: agent.token })).status).toBe(403);
+    expect((await patch(one, ON, { token: admin.token })).status).toBe(200);
+    const token = (await verify(one, key)).body.token.access_token as string;
+    vi.setSystemTime(Date.now() + 301_000);
+    const old = await patch(one, OFF, { token, of: key });
+    expect([old.status, old.body.code]).toEqual([403, "reauthentication_required"]);
+    expect((await patch(one, ON, { token, of: key })).status).toBe(200);
+    const withKey = await patch(one, { ...OFF, api_key: one.apiKey }, { token, of: key });
+    expect([withKey.status, withKey.body.details.dpop_bound_access_tokens]).toEqual([200, false]);
+    expect((await verify(one)).status).toBe(200);
+    // What was issued before is good again.
+    expect((await self.call("/proxy/lab/things/1", { token: one.token })).status).toBe(200);
   });
 });

@@ -147,8 +147,8 @@ describe("the status of a token", () => {
     ["a version below the agent's", { agent: { ...agent, tokenVersion: 3 }, basisStands: true }, "revoked"],
     ["a version above the agent's", { agent: { ...agent, tokenVersion: 1 }, basisStands: true }, "revoked"],
   ])("%s: %s", (_, record, state) => {
-    expect(evaluateTokenStatus({ ver: 2 }, record && { ...record, keyAllowedIps: null, keyId: null }).state).toBe(
-      state,
-    );
+    expect(
+      evaluateTokenStatus({ ver: 2, boundTo: null }, record && { ...record, keyAllowedIps: null, keyId: null }).state,
+    ).toBe(state);
   });
 });

@@ -22,7 +22,7 @@ export const DETAIL_COLUMNS = sql`${AGENT_COLUMNS}, a.description, a.metadata, a
   (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND ${KEY_STANDS})
     AS key_count,
   (SELECT count(*) FROM sessions s WHERE s.agent_id = a.id AND s.expires_at > ${DATABASE_NOW} AND s.ended_at IS NULL
-    AND s.token_version = a.token_version AND a.status = 'active') AS session_count`;
+    AND s.token_version = a.token_version AND a.status = 'active' AND (a.dpop_required = 0 OR s.dpop_jkt IS NOT NULL)) AS session_count`;
 
 export function toDetailedAgent(row: DetailedRow): DetailedAgent {
   return {

@@ -17,6 +17,8 @@ interface Column<Value> {
   readonly name: string;
   /** Whether it holds JSON. */
   readonly isJson?: true;
+  /** Whether it holds 0 or 1, which a record has as true or false. */
+  readonly isFlag?: true;
   readonly toValue: (value: Value) => SqlValue;
 }
 
@@ -28,6 +30,12 @@ const COLUMNS: { readonly [Key in keyof Profile]-?: Column<Profile[Key]> } = {
   ownerEmail: { column: sql`owner_email`, name: "owner_email", toValue: (value) => value! },
   rateLimit: { column: sql`rate_limit`, name: "rate_limit", toValue: (value) => value ?? null },
   allowedIps: { column: sql`allowed_ips`, name: "allowed_ips", isJson: true, toValue: toJson },
+  requiresDpop: {
+    column: sql`dpop_required`,
+    name: "dpop_bound_access_tokens",
+    isFlag: true,
+    toValue: (value) => (value ? 1 : 0),
+  },
   grantable: { column: sql`grantable`, name: "grantable", isJson: true, toValue: toJson },
   ownerPersonId: { column: sql`owner_person_id`, name: "owner_person_id", toValue: (value) => value ?? null },
 };
@@ -53,9 +61,11 @@ export async function updateProfile(
   const { set, differs } = assignments(values);
   const when = sql`WHERE id = ${id} AND status <> 'revoked' AND (${differs})
     AND ${profile.ownerPersonId == null ? sql`1` : sql`EXISTS (SELECT 1 FROM people WHERE people.id = ${profile.ownerPersonId})`}`;
+  const toJsonSql = ({ isJson, isFlag }: Partial<Column<unknown>>, value: Sql): Sql =>
+    isFlag ? sql`json(iif(${value}, 'true', 'false'))` : isJson ? sql`json(${value})` : value;
   const object = (toSql: (one: (typeof values)[number]) => Sql): Sql =>
     sql`json_object(${join(
-      values.map((one) => sql`${one.name}, ${one.isJson ? sql`json(${toSql(one)})` : toSql(one)}`),
+      values.map((one) => sql`${one.name}, ${toJsonSql(one, toSql(one))}`),
       sql`, `,
     )})`;
   const fields = { before: object(({ column }) => column), after: object(({ value }) => sql`${value}`) };

@@ -85,7 +85,7 @@ export async function convert(db: D1Database, conversion: Conversion): Promise<F
   const changeId = newChangeId();
   const former = sql`refresh_tokens t JOIN refresh_families f ON f.id = t.family_id JOIN agents a ON a.id = f.agent_id
     LEFT JOIN sessions s ON s.id = f.id`;
-  const stands = sql`(f.revoked_at IS NULL AND s.ended_at IS NULL AND a.status = 'active' AND f.issued_at >= a.not_before
+  const stands = sql`(f.revoked_at IS NULL AND s.ended_at IS NULL AND a.status = 'active' AND a.dpop_required = 0 AND f.issued_at >= a.not_before
     AND (s.id IS NULL OR s.token_version = a.token_version))`;
   const isGeneration0 = sql`((s.generation = 1 AND t.used_at = s.rotated_at) OR (s.generation = 2 AND t.used_at = s.previous_rotated_at))`;
   const isReused = sql`t.used_at IS NOT NULL AND ${stands} AND f.expires_at > ${DATABASE_NOW}

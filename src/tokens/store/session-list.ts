@@ -5,6 +5,7 @@ import { DATABASE_NOW } from "../../database/time.ts";
 import type { AuditEntry } from "../../outbox/record.ts";
 import { insertRecordOf } from "../../outbox/records.ts";
 import type { Session } from "../records.ts";
+import { IS_BOUND_AS_REQUIRED } from "../session-row.ts";
 
 interface ListedRow {
   id: string;
@@ -44,11 +45,11 @@ export async function readSessions(
           SELECT s.id, s.key_id, s.created_at, s.last_refreshed_at, s.expires_at, s.ip_address, s.scope, s.dpop_jkt
             FROM agents a JOIN sessions s ON s.agent_id = a.id
             WHERE a.id = ${agentId} AND a.status = 'active' AND s.token_version = a.token_version AND s.ended_at IS NULL
-              AND s.expires_at > ${DATABASE_NOW}
+              AND s.expires_at > ${DATABASE_NOW} AND ${IS_BOUND_AS_REQUIRED}
           UNION ALL
           SELECT f.id, NULL, f.issued_at * 1000, f.issued_at * 1000, f.expires_at, '', NULL, NULL
             FROM agents a JOIN refresh_families f ON f.agent_id = a.id
-            WHERE a.id = ${agentId} AND a.status = 'active' AND f.issued_at >= a.not_before AND f.revoked_at IS NULL
+            WHERE a.id = ${agentId} AND a.status = 'active' AND a.dpop_required = 0 AND f.issued_at >= a.not_before AND f.revoked_at IS NULL
               AND f.expires_at > ${DATABASE_NOW} AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.id = f.id))
         WHERE (created_at, id) < (${after?.createdAt ?? Number.MAX_SAFE_INTEGER}, ${after?.id ?? ""})
         ORDER BY created_at DESC, id DESC LIMIT ${limit}`,

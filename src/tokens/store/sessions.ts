@@ -83,7 +83,10 @@ export interface OpenedSession {
   readonly agent: Agent;
   /** Whether the address is one of those that the agent and its key may be used from. */
   readonly isAllowed: boolean;
-  /** By the database's clock. Null if no session was opened: the address is refused, or the agent does not have all of the scope. */
+  /**
+   * By the database's clock. Null if no session was opened: the address is refused, the session would be bound to no key although the
+   * agent's must be, or the agent does not have all of the scope.
+   */
   readonly openedAt: number | null;
 }
 
@@ -99,8 +102,8 @@ export interface OpenedSession {
  *
  * A refusal is recorded: see `recordRefusal`.
  *
- * @returns `found`: the agent, and when the session was opened: null if it was not, because the agent is not active, the address not allowed
- *   or the scope wider than the agent. Undefined if there is no such agent or key. `hasNewRecord`: whether a refusal has a record of its own.
+ * @returns `found`: the agent, and when the session was opened: null if it was not, because the agent is not active, the address not allowed,
+ *   the session not bound as the agent's must be, or the scope wider than the agent. Undefined if there is no such agent or key. `hasNewRecord`: whether a refusal has a record of its own.
  */
 export async function openSession(
   db: D1Database,
@@ -115,6 +118,7 @@ export async function openSession(
     WHERE a.id = ${agentId} AND k.hash IN ${hashesOf(session)}
       AND ${KEY_STANDS}`;
   const isAllowed = mayUseKey(ipAddress);
+  const isBound = boundTo === null ? sql`a.dpop_required = 0` : sql`1`;
   const isNew = sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${sessionId})`;
   const version = sql`(SELECT token_version FROM agents WHERE id = ${agentId})`;
   const results = await db.batch<AgentRow & { is_allowed: number; opened_at: number | null }>([
@@ -125,7 +129,7 @@ export async function openSession(
         SELECT ${sessionId}, a.id, k.id, a.token_version, ${token.generation}, ${token.hash}, ${token.pepperId}, ${DATABASE_NOW},
           ${DATABASE_NOW}, ${DATABASE_NOW} + min(${tokenLifeMs}, ${sessionLifeMs}), ${DATABASE_NOW} + ${sessionLifeMs},
           ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.map(({ permission }) => permission)) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${boundTo}, ${changeId}
-        FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND ${scope ? holdsScope(scope) : sql`1`}`,
+        FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND ${isBound} AND ${scope ? holdsScope(scope) : sql`1`}`,
     ),
     insertEvent(
       db,
