@@ -32,6 +32,8 @@ export interface AgentDetails {
   rate_limit: number | null;
   /** Networks; null for any address. */
   allowed_ips: string[] | null;
+  /** Whether a token of the agent is good only if it is bound to a key (DPoP). */
+  dpop_bound_access_tokens: boolean;
   /** The person who owns the agent; null for nobody. */
   owner_person_id: string | null;
   /** Keys that are valid. */
@@ -381,6 +383,11 @@ export interface UpdateAgentRequest {
    * Networks in CIDR notation, or addresses: requests from others are refused. Null for any address. 1 to 50 entries.
    */
   allowed_ips?: string[] | null | undefined;
+  /**
+   * Whether a token of the agent is good only if it is bound to a key (DPoP, RFC 9449). Tokens and sessions that are
+   * not bound end with it. Switching it off needs a proof by key of the last five minutes.
+   */
+  dpop_bound_access_tokens?: boolean | undefined;
   /**
    * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
    * characters.
