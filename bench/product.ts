@@ -47,7 +47,7 @@ export function bundle(): string {
   if (built) return built;
   mkdirSync(join(ROOT, "dist/public"), { recursive: true });
   const out = temporary("bundle");
-  const done = spawnSync("wrangler", ["deploy", "--dry-run", "--outdir", out], {
+  const done = spawnSync("wrangler", ["deploy", "--dry-run", "--env=production", "--outdir", out], {
     cwd: ROOT,
     encoding: "utf8",
     env: { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" },

@@ -50,7 +50,7 @@ function make(path: string | undefined): void {
       .join(""),
   );
   console.log(`Made ${Object.keys(secrets).join(", ")} in ${path}.
-Set them:                  npx wrangler secret bulk ${path}
+Set them:                  npx wrangler secret bulk ${path} --env ${environmentOf(file)}
 Then keep the file where you keep passwords: Cloudflare does not show a secret again, and rotation needs it.`);
 }
 
@@ -93,9 +93,12 @@ function step(name: "publish" | "promote" | "retire", kind: string | undefined, 
   }
   show(file);
   console.log(
-    `\nNext: ${file === DEV_VARS ? "restart `npm start`" : `npx wrangler secret bulk ${relative(process.cwd(), file)}`}`,
+    `\nNext: ${file === DEV_VARS ? "restart `npm start`" : `npx wrangler secret bulk ${relative(process.cwd(), file)} --env ${environmentOf(file)}`}`,
   );
 }
+
+/** `staging.secrets` is the file of staging. */
+const environmentOf = (file: string): string => /^(\w+)\.secrets$/.exec(basename(file))?.[1] ?? "production";
 
 function fileOf(path: string | undefined): string {
   return path === undefined ? DEV_VARS : resolve(path);

@@ -20,12 +20,12 @@ const STARTUP_ATTEMPTS = 15;
 const RECORD = join(ROOT, "scripts/size.json");
 
 /**
- * Builds what `wrangler deploy` would upload, prints its size and how long its global scope takes, and ends with an error if one is
+ * Builds what `wrangler deploy --env production` would upload, of which wrangler also checks the configuration, prints its size and how long its global scope takes, and ends with an error if one is
  * over its budget. `--record` keeps the size, from which the next change's growth is counted.
  */
 const out = mkdtempSync(join(tmpdir(), "agentauth-size-"));
 try {
-  wrangler("deploy", "--dry-run", "--outdir", out);
+  wrangler("deploy", "--dry-run", "--env=production", "--outdir", out);
   const script = readFileSync(join(out, readdirSync(out).find((name) => name.endsWith(".js")) ?? "index.js"));
   const size = gzipSync(script, { level: 9 }).length;
   console.log(

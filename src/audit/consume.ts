@@ -39,6 +39,23 @@ export async function consumeAuditBatch(
   );
 }
 
+/**
+ * The consumer of messages that the queue gave up. It tells the operator of each once, and tries to write it again: the queue delivers it
+ * each hour, as long as it keeps messages.
+ */
+export async function consumeDeadAuditBatch(
+  databases: Databases,
+  messages: readonly Message<ReceivedMessage>[],
+  now: number,
+): Promise<void> {
+  const fresh = messages.filter(({ attempts }) => attempts === 1);
+  if (fresh.length > 0) {
+    const ids = fresh.slice(0, MAX_LOGGED_IDS).map(({ body }) => idOf(body));
+    logFailure("activity_dead", "the queue gave it up; it is tried again each hour", { messages: fresh.length, ids });
+  }
+  await consumeAuditBatch(databases, messages, now);
+}
+
 const idOf = (body: ReceivedMessage | null): string | undefined =>
   body?.kind === "record" ? body.entry?.id : (body?.kind ?? body?.id);
 

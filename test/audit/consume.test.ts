@@ -28,3 +28,30 @@ it.each([
   const written = activity.filter((one: { id: string }) => one.id === entry.id.replace("aud_", "act_"));
   expect(written).toHaveLength(rows);
 });
+
+it("A message that the queue gave up is told of once, and written if it can be, in every environment", async () => {
+  const errors = vi.spyOn(console, "error").mockImplementation(() => {});
+  const self = world();
+  const { id, token } = await self.agent();
+  const consume = async (queue: string, attempts: number) => {
+    const entry = newEntry("gateway.call", Date.now(), SYSTEM_ORIGIN, { agentId: id });
+    const messages = Object.entries({ [entry.id]: { kind: "record", entry }, bad: null }).map(([name, body]) => ({
+      id: name,
+      timestamp: new Date(),
+      attempts,
+      body,
+    }));
+    const [batch, ctx] = [createMessageBatch(queue, messages), createExecutionContext()];
+    errors.mockClear();
+    await worker.queue(batch, self.env, ctx);
+    const { retryMessages } = await getQueueResult(batch, ctx);
+    const told = errors.mock.calls.flat().join().includes("activity_dead");
+    return { entry, told, again: retryMessages.map(({ msgId }) => msgId) };
+  };
+  expect(await consume("agentauth-activity-dead", 1)).toMatchObject({ told: true });
+  const second = await consume("agentauth-staging-activity-dead", 3);
+  expect(second).toMatchObject({ told: false, again: ["bad"] });
+  const { activity } = (await self.call(`/agents/${id}/activity`, { token })).body;
+  expect(activity.map((one: { id: string }) => one.id)).toContain(second.entry.id.replace("aud_", "act_"));
+  await expect(consume("somebody-elses", 1)).rejects.toThrow("no consumer for the queue somebody-elses");
+});

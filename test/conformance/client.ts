@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, inject } from "vitest";
 
-const { url: BASE, bootstrapToken } = inject("target");
+const { url: BASE, bootstrapToken, administrator } = inject("target");
 
 /** Where deliveries of these tests go: nobody is there, and nobody is bothered. */
 export const RECEIVER = /^http:\/\/(?:127\.0\.0\.1|localhost)\b/.test(BASE)
@@ -55,10 +55,11 @@ export interface Agent {
 const made: string[] = [];
 export let admin: Agent;
 
-/** Registers with the bootstrap token, and activates an agent that was registered inactive. */
+/** Registers with the bootstrap token, or as the administrator that exists. */
 export async function register(permissions: readonly string[] = ["github:issues:read"]): Promise<Answer> {
   const json = { name: "Conformance", owner_email: "conformance@example.com", permissions };
-  const registered = await call("POST", "/agents/register", { token: bootstrapToken, json });
+  const token = administrator ? admin.token : bootstrapToken;
+  const registered = await call("POST", "/agents/register", { token, json });
   if (registered.status !== 201) throw new Error(`POST /agents/register: ${registered.status} ${registered.text}`);
   made.push(registered.body.agent.agent_id);
   return registered;
@@ -76,7 +77,12 @@ export async function newAgent(permissions?: readonly string[]): Promise<Agent> 
     const path = `/agents/${proof.agent_id}/status`;
     await call("PUT", path, { token: admin.token, json: { status: "active" } });
   }
-  const { body } = await call("POST", "/agents/verify", { json: proof });
+  return verify(proof);
+}
+
+async function verify(proof: { readonly agent_id: string; readonly api_key: string }): Promise<Agent> {
+  const { status, text, body } = await call("POST", "/agents/verify", { json: proof });
+  if (status !== 200) throw new Error(`POST /agents/verify: ${status} ${text}`);
   const { access_token: token, refresh_token: refreshToken } = body.token;
   return { id: proof.agent_id, apiKey: proof.api_key, token, refreshToken };
 }
@@ -84,6 +90,10 @@ export async function newAgent(permissions?: readonly string[]): Promise<Agent> 
 /** Gives a test file an administrator, and takes away all that the file made. */
 export function withAdmin(): void {
   beforeAll(async () => {
+    if (administrator) {
+      admin = await verify(administrator);
+      return;
+    }
     if (!bootstrapToken) {
       throw new Error("Set ADMIN_BOOTSTRAP_TOKEN to that of the deployment: the tests register agents with it.");
     }
@@ -94,7 +104,7 @@ export function withAdmin(): void {
     for (const id of made.splice(0).toReversed()) {
       if (id !== admin.id) await call("DELETE", `/agents/${id}`, { token: admin.token });
     }
-    await call("DELETE", `/agents/${admin.id}`, { token: admin.token });
+    if (!administrator) await call("DELETE", `/agents/${admin.id}`, { token: admin.token });
   });
 }
 

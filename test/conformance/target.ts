@@ -6,15 +6,22 @@ import { testSecrets } from "../support/secrets.ts";
 declare module "vitest" {
   interface ProvidedContext {
     /** The deployment that is tested: its origin, and what lets an administrator in. */
-    target: { readonly url: string; readonly bootstrapToken: string };
+    target: {
+      readonly url: string;
+      readonly bootstrapToken: string;
+      /** An administrator that exists, in place of the bootstrap token. */
+      readonly administrator?: { readonly agent_id: string; readonly api_key: string } | undefined;
+    };
   }
 }
 
 /** The deployment that `CONFORMANCE_URL` names; without it, a Worker of this tree's own. */
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   const { CONFORMANCE_URL: url, ADMIN_BOOTSTRAP_TOKEN: bootstrapToken } = process.env;
+  const { AGENTAUTH_AGENT_ID: agent_id, AGENTAUTH_API_KEY: api_key } = process.env;
   if (url) {
-    project.provide("target", { url: new URL(url).origin, bootstrapToken: bootstrapToken ?? "" });
+    const administrator = agent_id && api_key ? { agent_id, api_key } : undefined;
+    project.provide("target", { url: new URL(url).origin, bootstrapToken: bootstrapToken ?? "", administrator });
     return undefined;
   }
   const sample = await startSampleUpstream("sample-credential");
