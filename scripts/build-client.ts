@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build, transformSync } from "esbuild";
+import { buildCommand } from "./build-command.ts";
 import { fail, ROOT, TSC } from "./local.ts";
 
 /** The budget of the client's main entry, minified with all that it imports and gzipped, in bytes. */
@@ -14,7 +15,7 @@ const FILES = join(OUT, "client");
 /**
  * Builds the SDK as a package of its own in dist/npm: file by file, so that an error class is the same in every entry, as ES
  * modules (.js, .d.ts) and as CommonJS (.cjs, .d.cts). It is published from there (`npm publish ./dist/npm`); the root package
- * has the same entries, and the Worker's dependencies.
+ * has the same entries, and the Worker's dependencies. The command stands beside it, in cli/.
  */
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(FILES, { recursive: true });
@@ -42,7 +43,7 @@ for (const file of readdirSync(SOURCE)) {
 }
 
 const root = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-const { main, types, typesVersions, exports } = root;
+const { main, types, typesVersions, exports, bin } = root;
 const manifest = {
   name: root.name,
   version: root.version,
@@ -51,14 +52,15 @@ const manifest = {
   license: root.license,
   type: "module",
   sideEffects: false,
-  files: ["client"],
-  ...JSON.parse(JSON.stringify({ main, types, typesVersions, exports }).replaceAll("dist/npm/", "")),
+  files: ["client", "cli"],
+  ...JSON.parse(JSON.stringify({ main, types, typesVersions, exports, bin }).replaceAll("dist/npm/", "")),
   engines: { node: ">=20.3" },
   // The verifier and the middleware over it need it; ./client imports nothing.
   dependencies: { jose: root.dependencies.jose },
   peerDependencies: { hono: ">=4" },
   peerDependenciesMeta: { hono: { optional: true } },
 };
+await buildCommand(join(OUT, "cli/agentauth.js"));
 writeFileSync(join(OUT, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 copyFileSync(join(ROOT, "docs/sdk.md"), join(OUT, "README.md"));
 copyFileSync(join(ROOT, "LICENSE"), join(OUT, "LICENSE"));

@@ -1,0 +1,149 @@
+import { randomBytes } from "node:crypto";
+import { chmod, lstat, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { EXIT, Failure, usage } from "./failure.ts";
+
+/** How the command is signed in to a deployment. */
+export type Credential = AgentCredential | PersonCredential;
+
+/** As an agent. The access token is kept so that not every command opens a session; its refresh token is not: two commands cannot share one. */
+interface AgentCredential {
+  readonly kind: "agent";
+  readonly agent_id: string;
+  readonly api_key: string;
+  readonly access_token?: string;
+  /** Milliseconds. */
+  readonly expires_at?: number;
+}
+
+/** As a person, by the device grant. */
+interface PersonCredential {
+  readonly kind: "person";
+  readonly access_token: string;
+  /** Milliseconds. */
+  readonly expires_at: number;
+}
+
+/** The file: the deployments by their addresses, and the one that was signed in to last. */
+interface Stored {
+  readonly version: 1;
+  readonly current?: string;
+  readonly deployments: Readonly<Record<string, Credential>>;
+}
+
+const EMPTY: Stored = { version: 1, deployments: {} };
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** Where credentials are kept (https://specifications.freedesktop.org/basedir-spec/latest/). */
+export const credentialsPath = (env: Env): string =>
+  join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), ".config"), "agentauth", "credentials.json");
+
+/** @throws {Failure} if others can read the file, or it is not one of this command. */
+async function readStored(env: Env): Promise<Stored> {
+  const path = credentialsPath(env);
+  let text: string;
+  try {
+    const { mode } = await lstat(path);
+    if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+      throw new Failure(
+        EXIT.notSignedIn,
+        "credentials_readable",
+        `Others on this machine may read ${path}. Rotate what is in it if they should not have, and run \`chmod 600 ${path}\`.`,
+      );
+    }
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return EMPTY;
+    throw error;
+  }
+  try {
+    const stored = JSON.parse(text) as Stored;
+    if (stored.version === 1 && typeof stored.deployments === "object") return stored;
+  } catch {
+    // Said below.
+  }
+  throw new Failure(
+    EXIT.notSignedIn,
+    "credentials_not_readable",
+    `${path} is not a file that this version of the command has written. Delete it, and run \`agentauth login\`.`,
+  );
+}
+
+/** Replaces the file in one step: another command sees the former one or this one, and nobody else any. */
+async function writeStored(env: Env, stored: Stored): Promise<void> {
+  const path = credentialsPath(env);
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await chmod(dirname(path), 0o700);
+  const temporary = `${path}.${randomBytes(8).toString("hex")}`;
+  try {
+    const file = await open(temporary, "wx", 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify(stored, null, 2)}\n`);
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+export const readCredential = async (env: Env, url: string): Promise<Credential | undefined> => {
+  const { deployments } = await readStored(env);
+  return Object.hasOwn(deployments, url) ? deployments[url] : undefined;
+};
+
+/** Keeps how the command is signed in to a deployment, which is the current one from now on. */
+export async function keepCredential(env: Env, url: string, credential: Credential): Promise<void> {
+  const { deployments } = await readStored(env);
+  await writeStored(env, { version: 1, current: url, deployments: { ...deployments, [url]: credential } });
+}
+
+/** Keeps a new access token of an agent, unless the command was signed out, or in as somebody else, meanwhile. */
+export async function keepAccessToken(
+  env: Env,
+  url: string,
+  { agentId, token, expiresAt }: { agentId: string; token: string; expiresAt: number },
+): Promise<void> {
+  const stored = await readStored(env);
+  const known = Object.hasOwn(stored.deployments, url) ? stored.deployments[url] : undefined;
+  if (known?.kind !== "agent" || known.agent_id !== agentId) return;
+  const renewed = { ...known, access_token: token, expires_at: expiresAt };
+  await writeStored(env, { ...stored, deployments: { ...stored.deployments, [url]: renewed } });
+}
+
+export async function forgetCredential(env: Env, url: string): Promise<void> {
+  const { current, deployments } = await readStored(env);
+  const { [url]: _gone, ...rest } = deployments;
+  await writeStored(env, {
+    version: 1,
+    ...(current !== undefined && current !== url && { current }),
+    deployments: rest,
+  });
+}
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+
+/**
+ * Returns the address of the deployment: that of `--url`, of `AGENTAUTH_URL`, or the one that was signed in to last. Keys and tokens are
+ * only sent over https, or to this machine.
+ *
+ * @throws {Failure}
+ */
+export async function deploymentUrl(env: Env, option: string | undefined): Promise<string> {
+  const text = option ?? (env.AGENTAUTH_URL || (await readStored(env)).current);
+  if (text === undefined) {
+    throw usage("Which deployment? Name it with --url https://agentauth.example.com, or in AGENTAUTH_URL.");
+  }
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    throw usage("--url and AGENTAUTH_URL must be an address such as https://agentauth.example.com.");
+  }
+  if (url.protocol === "http:" && !LOOPBACK.test(url.hostname)) {
+    throw usage("--url and AGENTAUTH_URL must begin with https: a key would cross the network in plain text.");
+  }
+  return (url.origin + url.pathname).replace(/\/+$/, "");
+}

@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { EXIT, Failure, type ExitCode } from "./failure.ts";
+import { CLIENT_ID, postForm, type OAuthRefusal } from "./oauth.ts";
+
+const DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code";
+
+/** RFC 8628 §3.2. */
+interface DeviceAuthorization {
+  readonly device_code: string;
+  readonly user_code: string;
+  readonly verification_uri: string;
+  readonly expires_in: number;
+  readonly interval?: number;
+}
+
+interface DeviceToken {
+  readonly access_token: string;
+  readonly expires_in: number;
+}
+
+/** What the person is shown: where to go, and what to type there. */
+export type ShowCode = (shown: { page: string; code: string; seconds: number }) => void;
+
+/**
+ * Signs a person in by the device grant (RFC 8628): they type a code into a page of the deployment, and confirm it with a passkey.
+ *
+ * @param wait waits so many milliseconds, or throws if the signal is aborted.
+ * @returns an access token, and how many seconds it lives.
+ * @throws {Failure} if they decline, or the code expires.
+ */
+export async function signInByDevice(
+  url: string,
+  show: ShowCode,
+  signal: AbortSignal,
+  wait: (ms: number) => Promise<void> = (ms) => sleep(ms, undefined, { signal }),
+): Promise<DeviceToken> {
+  const begun = await postForm<DeviceAuthorization>(
+    `${url}/oauth/device_authorization`,
+    { client_id: CLIENT_ID },
+    { signal },
+  );
+  if (!begun.ok) throw refused(begun);
+  const { device_code, user_code, verification_uri, expires_in, interval = 5 } = begun.body;
+  // The page is opened by a person, who trusts the deployment that they have named and no other.
+  if (new URL(verification_uri).protocol !== "https:" && new URL(url).protocol === "https:") {
+    throw new Failure(EXIT.failed, "not_agentauth", "The deployment named a page that is not https. Check --url.");
+  }
+  show({ page: verification_uri, code: user_code, seconds: expires_in });
+  let seconds = interval;
+  for (;;) {
+    await wait(seconds * 1000);
+    const form = { grant_type: DEVICE_CODE, device_code, client_id: CLIENT_ID };
+    const answer = await postForm<DeviceToken>(`${url}/oauth/token`, form, { signal });
+    if (answer.ok) return answer.body;
+    // RFC 8628 §3.5: slow_down asks for 5 seconds more, from now on.
+    if (answer.error === "slow_down") seconds += 5;
+    else if (answer.error !== "authorization_pending" && answer.error !== "temporarily_unavailable")
+      throw refused(answer);
+  }
+}
+
+const SENTENCES: Readonly<Record<string, readonly [ExitCode, string]>> = {
+  access_denied: [EXIT.denied, "You have declined it. Run `agentauth login` again if that was a mistake."],
+  expired_token: [EXIT.notSignedIn, "The code has expired before it was confirmed. Run `agentauth login` again."],
+  temporarily_unavailable: [
+    EXIT.rateLimited,
+    "The deployment is busy, or you have tried too often. Try again in a minute.",
+  ],
+};
+
+function refused({ error, error_description }: OAuthRefusal): Failure {
+  const [exit, sentence] = SENTENCES[error] ?? [
+    EXIT.failed,
+    `The deployment does not sign people in for this command (${error_description ?? error}). Sign in as an agent: \`agentauth login --agent\`.`,
+  ];
+  return new Failure(exit, error, sentence);
+}

@@ -1,0 +1,89 @@
+import { AgentAuthError } from "../client/errors.ts";
+import { EXIT, Failure, type ExitCode } from "./failure.ts";
+import { visible } from "./visible.ts";
+
+/** What went wrong, for people and for programs. */
+export interface Problem {
+  readonly exit: ExitCode;
+  readonly code: string;
+  /** Ends in a sentence that says what to do. */
+  readonly message: string;
+  readonly status?: number;
+  readonly requestId?: string | undefined;
+  /** Each fault of a request. */
+  readonly details?: readonly string[];
+}
+
+const EXIT_BY_STATUS: Readonly<Record<number, ExitCode>> = {
+  0: EXIT.unreachable,
+  400: EXIT.invalid,
+  401: EXIT.notSignedIn,
+  403: EXIT.denied,
+  404: EXIT.notFound,
+  409: EXIT.conflict,
+  413: EXIT.invalid,
+  415: EXIT.invalid,
+  422: EXIT.conflict,
+  429: EXIT.rateLimited,
+};
+
+/** What to do about an error, beside what its message says. */
+function advice(error: AgentAuthError): string {
+  const { code, status, retryAfter } = error;
+  if (code === "connection_failed" || code === "timeout" || code === "not_agentauth") {
+    return "Check --url or AGENTAUTH_URL, and whether the deployment runs.";
+  }
+  if (code === "reauthentication_required")
+    return "Sign in again with `agentauth login`, and repeat the command at once.";
+  if (code === "malformed_api_key") return "Copy the key again, whole, and run `agentauth login --agent`.";
+  if (status === 401) return "Sign in again with `agentauth login`.";
+  if (code === "insufficient_permissions" || code === "role_required") {
+    return "`agentauth whoami` says who you are; sign in as somebody who may do this.";
+  }
+  if (status === 403) return "";
+  if (status === 404) return "Check the id: the lists of `agentauth` show the whole ids.";
+  if (status === 429) return `Try again in ${retryAfter ?? 60} seconds.`;
+  if (status >= 500) return "Try again; `agentauth doctor` says what is the matter with the deployment.";
+  if (code === "unknown_field" || code === "unknown_parameter") {
+    return "The deployment is of an older version than this command: update it.";
+  }
+  return "";
+}
+
+/** The SDK's advice names its own options. */
+const sentenceOf = ({ message }: AgentAuthError): string =>
+  message
+    .replace(" Is AgentAuth running there? Is baseUrl right?", "")
+    .replace(" Try again, or raise timeout.", "")
+    .replace(" Check baseUrl.", "");
+
+export function problemOf(error: unknown, signal: AbortSignal): Problem {
+  if (signal.aborted) return { exit: EXIT.interrupted, code: "interrupted", message: "Interrupted." };
+  if (error instanceof Failure) return { exit: error.exit, code: error.code, message: error.message };
+  if (error instanceof AgentAuthError) {
+    const { status, code, requestId, details } = error;
+    return {
+      exit: EXIT_BY_STATUS[status] ?? EXIT.failed,
+      code,
+      message: [sentenceOf(error), advice(error)].filter(Boolean).join(" "),
+      status,
+      requestId,
+      details: details.map(({ field, permission, message }) =>
+        [field ?? permission, message].filter(Boolean).join(": "),
+      ),
+    };
+  }
+  const { code, message } = error as NodeJS.ErrnoException;
+  return {
+    exit: EXIT.failed,
+    code: code ?? "failed",
+    message: `${message}. If this is not about a file or the network, it is a fault of the command: please report it.`,
+  };
+}
+
+/** A problem in lines for people. */
+export function describe({ message, details = [], requestId }: Problem): string {
+  const lines = [`agentauth: ${visible(message)}`, ...details.map((detail) => `  ${visible(detail)}`)];
+  if (requestId) lines.push(`  (request ${visible(requestId)})`);
+  return lines.join("\n");
+}
