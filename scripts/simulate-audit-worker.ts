@@ -9,8 +9,9 @@ import { newEntry, type AuditEntry } from "../src/outbox/record.ts";
 /** The Worker in which scripts/simulate-audit.ts runs a year of the audit log: the jobs and the consumer of the product, day by day. */
 
 const AGENTS = 50;
-/** How many records come together in a batch of the queue. */
-const PER_BATCH = 100;
+/** How many records come together in a batch of the queue: those of a second. */
+const PER_BATCH = 10;
+const SECOND_MS = 1000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const START = Date.UTC(2026, 0, 1);
@@ -135,7 +136,10 @@ const run = async (job: (limit: number) => Promise<number>): Promise<void> => {
   while ((await job(500)) >= 500);
 };
 
-/** The records of a day, which come in so many of its hours, and then the jobs of its night. */
+/**
+ * The records of a day, which come at full speed in the first seconds or minutes of some of its hours, and then the jobs of its night. So a
+ * batch, a minute and an object have as many records of as many agents as at full traffic.
+ */
 async function runDay(
   archive: Archive,
   { day, hours, perHour, hotDays }: { day: number; hours: number; perHour: number; hotDays: number },
@@ -145,7 +149,7 @@ async function runDay(
     const from = START + day * DAY_MS + hour * HOUR_MS;
     for (let done = 0; done < perHour; done += PER_BATCH) {
       const entries = Array.from({ length: Math.min(PER_BATCH, perHour - done) }, (_, index) =>
-        newCall(from + Math.floor(((done + index) * HOUR_MS) / perHour), used.records++),
+        newCall(from + Math.floor(((done + index) * SECOND_MS) / PER_BATCH), used.records++),
       );
       await insertEntriesIntoLog(db, entries, entries.at(-1)!.at);
     }
@@ -158,14 +162,14 @@ async function runDay(
   await run((limit) => sweepRecords(db, { retentionDays: hotDays }, evening, limit));
   const state = await db
     .prepare(
-      `SELECT (SELECT min(second) FROM record_seconds) AS second,
+      `SELECT (SELECT min(minute) FROM record_minutes) AS minute,
         (SELECT count(*) FROM archive_objects WHERE state <> 'replaced') AS objects,
         (SELECT sum(bytes) FROM archive_objects WHERE state <> 'replaced') AS archivedBytes`,
     )
-    .first<{ second: number; objects: number; archivedBytes: number }>();
-  const { second, objects, archivedBytes } = state!;
+    .first<{ minute: number; objects: number; archivedBytes: number }>();
+  const { minute, objects, archivedBytes } = state!;
   const ends = START + (day + 1) * DAY_MS;
-  return { ...used, objects, archivedBytes, hotDays: Math.round((ends - second * 1000) / DAY_MS) };
+  return { ...used, objects, archivedBytes, hotDays: Math.round((ends - minute * 60_000) / DAY_MS) };
 }
 
 async function lookUp(archive: Archive, day: number): Promise<Lookup> {

@@ -1,5 +1,6 @@
 import { timeOrderedId } from "../crypto/random.ts";
 import { RECORD_ID_PREFIX, type AuditEntry } from "../outbox/record.ts";
+import { MINUTE_MS } from "../time/lengths.ts";
 
 /** A record of the audit log, as readers see it: what all of its entries say. */
 export type AuditRecord = Omit<AuditEntry, "part" | "random" | "intentRandom">;
@@ -14,8 +15,17 @@ export const idOfSecond = (second: number): string => firstRecordIdAt(second * 1
 /** The second in which the id of a record was made, since the epoch. */
 export const secondOfId = (id: string): number => Math.floor(timeOfRecordId(id) / 1000);
 
-/** A text that sorts after the id of every record. */
-export const AFTER_EVERY_ID = "aud~";
+/** The minute in which the id of a record was made, since the epoch. */
+export const minuteOfId = (id: string): number => Math.floor(timeOfRecordId(id) / MINUTE_MS);
+
+/** Ids of records: those from `fromId` on, and before `beforeId`. Both begin like an id. */
+export interface IdRange {
+  readonly fromId: string;
+  readonly beforeId: string;
+}
+
+/** Texts that begin like an id, and sort before and after the ids of all records. */
+export const [BEFORE_EVERY_ID, AFTER_EVERY_ID] = ["aud_000000000000", "aud_ffffffffffff"] as const;
 
 /** The time at which the id of a record was made, in milliseconds. */
 export const timeOfRecordId = (id: string): number =>

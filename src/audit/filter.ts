@@ -1,5 +1,5 @@
 import type { Action, Outcome } from "../outbox/record.ts";
-import { firstRecordIdAt } from "./audit-record.ts";
+import { firstRecordIdAt, type IdRange } from "./audit-record.ts";
 import type { RecordRow } from "./store/records.ts";
 
 /** Which records are wanted. All that is given has to apply. */
@@ -30,12 +30,6 @@ export interface RecordFilter {
    * Only what `isByOther` says that this reader sees the address of: for filters whose answer would tell the reader what they do not see.
    */
   readonly addressSeenBy?: string | undefined;
-}
-
-/** Ids of records: those from `fromId` on, and before `beforeId`. */
-export interface IdRange {
-  readonly fromId: string;
-  readonly beforeId: string;
 }
 
 /** A request that is recorded may have begun up to so long before its record, in milliseconds: its body is read first. */

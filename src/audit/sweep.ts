@@ -8,13 +8,13 @@ import {
   type FailedVerifications,
 } from "./store/failed-verifications.ts";
 import { deleteArchived, readOldestSlots } from "./store/sweep.ts";
-import { DAY_MS, HOUR_MS } from "../time/lengths.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../time/lengths.ts";
 
 /** How large the log's database may become, in bytes, before its oldest records leave it early. D1 takes 10 GB. */
 export const MAX_HOT_BYTES = 8_000_000_000;
 
-/** How many seconds one step empties. Each has the records of one agent. */
-const MAX_SLOTS_PER_STEP = 100;
+/** What one step deletes: of how many minutes and agents, and how many records. */
+const PER_STEP = { slots: 500, records: 2000 };
 
 /**
  * Deletes from the log's database what is archived and older than the hot window: `retentionDays`, or fewer while the database is larger
@@ -29,12 +29,12 @@ export async function sweepRecords(
   now: number,
   limit: number,
 ): Promise<number> {
-  const { slots, bytes } = await readOldestSlots(db, MAX_SLOTS_PER_STEP);
+  const { slots, bytes } = await readOldestSlots(db, PER_STEP);
   const before = now - (bytes > maxBytes ? HOUR_MS : retentionDays * DAY_MS);
-  const old = slots.filter(([second]) => (second + 1) * 1000 <= before);
+  const old = slots.filter(([minute]) => (minute + 1) * MINUTE_MS <= before);
   if (old.length === 0) return 0;
   const deleted = await deleteArchived(db, old);
-  return deleted > 0 && old.length === MAX_SLOTS_PER_STEP ? limit : deleted;
+  return deleted > 0 && old.length === slots.length ? limit : deleted;
 }
 
 /** How many counts one step writes. Each needs three statements of one batch. */

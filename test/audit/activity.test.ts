@@ -24,7 +24,7 @@ beforeAll(async () => {
               iif(value % 100 = 0, 'failed', 'success'), '10.0.0.1', printf('call %d', value), '00', 'seed'
        FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?1) SELECT value FROM n)`,
     ).bind(ROWS, busy.id, other.id, SEEDED_AT),
-    AUDIT_DB.prepare("INSERT INTO record_seconds SELECT DISTINCT at / 1000, agent_id FROM records"),
+    AUDIT_DB.prepare("INSERT INTO record_minutes SELECT DISTINCT at / 60000, agent_id FROM records"),
     AUDIT_DB.prepare(
       `INSERT INTO record_counts (agent_id, is_success, total)
        SELECT agent_id, outcome = 'success', COUNT(*) FROM records GROUP BY 1, 2

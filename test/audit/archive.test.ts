@@ -28,7 +28,7 @@ const archive: Archive = {
   retentionDays: null,
 };
 
-const TABLES = ["records", "record_seconds", "batches", "archive_objects", "day_keys"];
+const TABLES = ["records", "record_minutes", "batches", "archive_objects", "day_keys"];
 
 beforeEach(async () => {
   await env.AUDIT_DB.batch(TABLES.map((table) => env.AUDIT_DB.prepare(`DELETE FROM ${table}`)));

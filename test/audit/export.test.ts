@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
-  const tables = ["records", "record_seconds", "record_counts", "batches", "archive_objects", "day_keys", "log_state"];
+  const tables = ["records", "record_minutes", "record_counts", "batches", "archive_objects", "day_keys", "log_state"];
   await env.AUDIT_DB.batch(tables.map((table) => env.AUDIT_DB.prepare(`DELETE FROM ${table}`)));
   await env.DB.prepare("DELETE FROM audit_outbox").run();
   self.sent.length = 0;

@@ -7,12 +7,16 @@ import { insertIntent, isIntentRecorded } from "../../src/audit/intent.ts";
 import { sendRecords, type AuditMessage } from "../../src/audit/message.ts";
 import { moveOutbox } from "../../src/audit/move.ts";
 import { measureOutbox } from "../../src/audit/outbox-size.ts";
+import { toRecordId } from "../../src/audit/activity.ts";
 import { listActivity } from "../../src/audit/read.ts";
+import { searchRecords, type Log } from "../../src/audit/search.ts";
 import { sweepRecords } from "../../src/audit/sweep.ts";
 import { newEvent } from "../../src/outbox/event.ts";
 import { newEntry, SYSTEM_ORIGIN, type AuditEntry } from "../../src/outbox/record.ts";
 import worker from "../../src/index.ts";
+import { seedRecords } from "../support/audit-rows.ts";
 import { failing, slow } from "../support/bindings.ts";
+import { countOperations } from "../support/count-operations.ts";
 import { testEnv, world } from "../support/world.ts";
 
 const START = Date.parse("2026-03-01T10:00:00Z");
@@ -72,7 +76,7 @@ async function countsAgree(): Promise<void> {
 }
 
 beforeEach(async () => {
-  const tables = ["records", "record_seconds", "record_counts", "batches", "log_state"];
+  const tables = ["records", "record_minutes", "record_seconds", "record_counts", "batches", "log_state"];
   await env.AUDIT_DB.batch(tables.map((table) => env.AUDIT_DB.prepare(`DELETE FROM ${table}`)));
   await env.DB.batch(["audit_outbox", "audit_state", "events"].map((table) => env.DB.prepare(`DELETE FROM ${table}`)));
 });
@@ -334,4 +338,105 @@ describe("the hot window", () => {
     expect((await stored()).map(({ id }) => id)).toEqual([entries[1]!.id, entries[3]!.id]);
     await countsAgree();
   });
+
+  const size = async () => (await env.AUDIT_DB.prepare("SELECT 1").all()).meta.size_after;
+  const archived = () => env.AUDIT_DB.prepare("UPDATE batches SET archived_at = 0").run();
+  const seed = async (count: number, row: (n: number) => { agent: string; at: number; message?: string }) => {
+    for (let first = 0; first < count; first += 500) {
+      await seedRecords(Array.from({ length: Math.min(500, count - first) }, (_, n) => row(first + n)));
+    }
+    await archived();
+  };
+  const left = () => env.AUDIT_DB.prepare("SELECT count(*) AS n, min(at) AS at FROM records").first();
+
+  it("is measured by what the database says of its size: once that is small enough, nothing more leaves", async () => {
+    const before = await size();
+    await seed(3000, (n) => ({ agent: `agt_${n % 3}`, at: START + n * 1000, message: "x".repeat(300) }));
+    const full = await size();
+    expect(full - before).toBeGreaterThan(1_000_000);
+    const maxBytes = full - 100_000;
+    const sweep = () => sweepRecords(env.AUDIT_DB, { retentionDays: 90, maxBytes }, START + 86_400_000, 500);
+    let steps = 0;
+    while ((await sweep()) === 500) steps++;
+    expect([steps, await size()]).toEqual([1, expect.toSatisfy((bytes: number) => bytes <= maxBytes)]);
+    // A step takes 2,000 records, whole minutes of an agent.
+    expect(await left()).toEqual({
+      n: expect.toSatisfy((n: number) => n >= 1000 && n <= 1020),
+      at: expect.any(Number),
+    });
+    const found = await env.AUDIT_DB.prepare("SELECT min(at) >= ?1 AS is_newest FROM records")
+      .bind(START + 1_980_000)
+      .first("is_newest");
+    expect(found).toBe(1);
+  });
+
+  it("takes a minute of one agent in several steps if it has very many records", async () => {
+    await seed(2500, (n) => ({ agent: AGENT, at: START + n * 20 }));
+    const sweep = () => sweepRecords(env.AUDIT_DB, { retentionDays: 1 }, START + 3 * 86_400_000, 500);
+    expect(await sweep()).toBe(500);
+    expect(await left()).toEqual({ n: 500, at: START + 40_000 });
+    expect(await env.AUDIT_DB.prepare("SELECT minute * 60000 AS at FROM record_minutes").first("at")).toBe(START);
+    await sweep();
+    expect(await sweep()).toBe(0);
+    expect(await left()).toEqual({ n: 0, at: null });
+    expect(await env.AUDIT_DB.prepare("SELECT count(*) AS n FROM record_minutes").first("n")).toBe(0);
+    expect(await env.AUDIT_DB.prepare("SELECT value FROM log_state").first("value")).toBe(START / 1000 + 60);
+  });
+});
+
+describe("everybody's records", () => {
+  const counter = countOperations();
+  const counted = counter.overrides as unknown as Pick<Env, "DB" | "AUDIT_DB">;
+  const log: Log = { db: counted.AUDIT_DB, bucket: env.AUDIT_ARCHIVE, dataKeys: [] };
+  const byNewest = (rows: readonly string[]) => rows.toSorted().toReversed();
+
+  it.each([
+    ["50 agents in turns, 10 times a second", 3000, (n: number) => [`agt_${n % 50}`, n * 100], 700],
+    ["one agent, 50 times a second", 3000, (n: number) => [AGENT, n * 20], 400],
+    ["one agent, every 7 minutes", 300, (n: number) => [AGENT, n * 420_000], 1500],
+  ] as const)("are read in order, and few more than a page shows: %s", async (_, count, rowOf, most) => {
+    const ids: string[] = [];
+    for (let first = 0; first < count; first += 500) {
+      const rows = Array.from({ length: Math.min(500, count - first) }, (_one, n) => rowOf(first + n));
+      ids.push(
+        ...(await seedRecords(rows.map(([agent, after]) => ({ agent: String(agent), at: START + Number(after) })))),
+      );
+    }
+    const wanted = byNewest(ids).slice(0, 150);
+    let cursor: string | undefined;
+    for (const page of [0, 1, 2]) {
+      const { awaited, result } = await counter.run(() => searchRecords(log, {}, { limit: 50, cursor }));
+      expect(result.records.map(({ id }) => id)).toEqual(wanted.slice(page * 50, page * 50 + 50));
+      expect(awaited.rowsRead).toBeLessThan(most);
+      cursor = result.next!;
+    }
+    const { awaited, result } = await counter.run(() => listActivity(counted, { limit: 50, offset: 100 }));
+    expect(result.activities.slice(0, 50).map(({ id }) => toRecordId(id))).toEqual(wanted.slice(100));
+    expect(awaited.rowsRead).toBeLessThan(most * 4);
+  });
+
+  it("that the former version writes are found as well", async () => {
+    await env.AUDIT_DB.prepare(`INSERT INTO record_seconds VALUES (${START / 1000}, '${AGENT}')`).run();
+    const [id] = await seedRecords([{ agent: AGENT, at: START }]);
+    await env.AUDIT_DB.prepare("DELETE FROM record_minutes").run();
+    await env.AUDIT_DB.prepare(`INSERT INTO record_seconds VALUES (${START / 1000 + 1}, '${AGENT}')`).run();
+    expect((await searchRecords(log, {}, { limit: 5 })).records.map((one) => one.id)).toEqual([id]);
+    await archivedAll();
+    await sweepRecords(env.AUDIT_DB, { retentionDays: 1 }, START + 3 * 86_400_000, 500);
+    expect(await env.AUDIT_DB.prepare("SELECT count(*) AS n FROM record_seconds").first("n")).toBe(0);
+  });
+
+  it("have their minutes after the migration", async () => {
+    await env.AUDIT_DB.prepare(`INSERT INTO record_seconds VALUES (${START / 1000 + 59}, '${AGENT}')`).run();
+    await env.AUDIT_DB.prepare("DELETE FROM record_minutes").run();
+    const migration = env.TEST_AUDIT_MIGRATIONS.find(({ name }) => name === "0002_minutes.sql")!;
+    const [move] = migration.queries.filter((query) =>
+      query.includes("INSERT OR IGNORE INTO record_minutes (minute, agent_id) SELECT"),
+    );
+    await env.AUDIT_DB.prepare(move!).run();
+    const { results } = await env.AUDIT_DB.prepare("SELECT minute * 60000 AS at, agent_id FROM record_minutes").all();
+    expect(results).toEqual([{ at: START, agent_id: AGENT }]);
+  });
+
+  const archivedAll = () => env.AUDIT_DB.prepare("UPDATE batches SET archived_at = 0").run();
 });

@@ -49,7 +49,7 @@ describe("the hot window of the audit log", () => {
     vi.setSystemTime(Date.now() + 2 * DAY_MS);
     await clean(self);
     expect(await countRecords(self, "records WHERE agent_id = ?1", id)).toBe(0);
-    expect(await countRecords(self, "record_seconds WHERE agent_id = ?1", id)).toBe(0);
+    expect(await countRecords(self, "record_minutes WHERE agent_id = ?1", id)).toBe(0);
     expect(await countRecords(self, "records WHERE agent_id = ?1", admin.id)).toBe(2);
     expect(await countRecords(self, "record_counts WHERE agent_id = ?1", id)).toBe(0);
     const { results } = await self.env.AUDIT_DB.prepare(

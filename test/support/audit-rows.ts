@@ -43,8 +43,8 @@ export async function seedRecords(rows: readonly SeededRow[], db: D1Database = e
       .bind(json, batch),
     db
       .prepare(
-        `INSERT INTO record_seconds (second, agent_id)
-         SELECT DISTINCT (value ->> 'at') / 1000, value ->> 'agent' FROM json_each(?1) WHERE true ON CONFLICT DO NOTHING`,
+        `INSERT INTO record_minutes (minute, agent_id)
+         SELECT DISTINCT (value ->> 'at') / 60000, value ->> 'agent' FROM json_each(?1) WHERE true ON CONFLICT DO NOTHING`,
       )
       .bind(json),
     db

@@ -1,6 +1,6 @@
 import { prepare, sql, type Sql } from "../../database/sql.ts";
-import { AFTER_EVERY_ID, timeOfRecordId } from "../audit-record.ts";
-import { isOfSecond, isSuperseded, type RecordRow } from "./records.ts";
+import { BEFORE_EVERY_ID } from "../audit-record.ts";
+import { isSuperseded, rowsOfPiece, topOfFirst, topOfNext, type RecordRow } from "./records.ts";
 
 /** Which rows of the activity are read: those of one agent, or of everybody. */
 export interface ActivityFilter {
@@ -65,26 +65,23 @@ function pageOf({ agentId, status, before }: ActivityFilter, limit: number, offs
   return sql`SELECT r.* FROM records r ${index} WHERE r.agent_id = ${agentId} AND ${shown} ${page}`;
 }
 
-/** How many seconds a page of everybody's activity goes back through at most. A second without records is none. */
-const MAX_SECONDS = 20_000;
+/** How many pieces of time a page of everybody's activity goes back through at most. A minute without records is none. */
+const MAX_PIECES = 20_000;
 
 /**
- * A page of everybody's records. It walks back through the seconds that have records until they have enough of them, and then sorts
+ * A page of everybody's records. It walks back through the minutes that have records until they have enough of them, and then sorts
  * what it has found: so it reads about twice the rows of the page, however many there are.
  */
 function everybodysPage(before: string, shown: Sql, limit: number, offset: number): Sql {
-  const ofSecond = sql`record_seconds s CROSS JOIN records r ON r.agent_id = s.agent_id
-    AND ${isOfSecond(sql`s.second`)}
-    AND ${shown} WHERE s.second = walk.second`;
-  const latest = before === AFTER_EVERY_ID ? Number.MAX_SAFE_INTEGER : Math.floor(timeOfRecordId(before) / 1000);
-  const needed = sql`walk.second IS NOT NULL AND walk.rows < ${limit + offset}`;
-  return sql`WITH RECURSIVE walk (second, rows, seconds) AS (
-      SELECT max(second), 0, 0 FROM record_seconds WHERE second <= ${latest}
+  const range = { fromId: BEFORE_EVERY_ID, beforeId: before };
+  const needed = sql`walk.top IS NOT NULL AND walk.rows < ${limit + offset}`;
+  return sql`WITH RECURSIVE walk (top, rows, steps) AS (
+      SELECT ${topOfFirst(range)}, 0, 0
       UNION ALL
-      SELECT (SELECT max(before.second) FROM record_seconds before WHERE before.second < walk.second),
-        walk.rows + (SELECT count(*) FROM ${ofSecond}), walk.seconds + 1
-      FROM walk WHERE ${needed} AND walk.seconds < ${MAX_SECONDS}
+      SELECT ${topOfNext(range)}, walk.rows + (SELECT count(iif(r.id IS NOT NULL AND ${shown}, 1, NULL)) FROM ${rowsOfPiece(range)}),
+        walk.steps + 1
+      FROM walk WHERE ${needed} AND walk.steps < ${MAX_PIECES}
     )
-    SELECT r.* FROM walk CROSS JOIN ${ofSecond} AND ${needed}
+    SELECT r.* FROM walk CROSS JOIN ${rowsOfPiece(range)} AND ${needed} AND r.id IS NOT NULL AND ${shown}
     ORDER BY r.id DESC LIMIT ${limit} OFFSET ${offset}`;
 }

@@ -29,7 +29,7 @@ export async function readLogState(db: D1Database, newestKid: string | null): Pr
   const { results, meta } = await prepare(
     db,
     sql`SELECT
-      (SELECT min(second) * 1000 FROM record_seconds) AS oldestAt,
+      (SELECT min(minute) * 60000 FROM record_minutes) AS oldestAt,
       (SELECT min(created_at) ${unarchived}) AS unarchivedSince,
       (SELECT count(*) ${unarchived}) AS unarchivedBatches,
       (SELECT min(created_at) ${unsent}) AS unsentSince,

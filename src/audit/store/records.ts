@@ -1,6 +1,6 @@
 import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import type { ActLink, Action, AuditEntry, Outcome } from "../../outbox/record.ts";
-import { timeOfRecordId, type AuditRecord } from "../audit-record.ts";
+import { minuteOfId, secondOfId, type AuditRecord, type IdRange } from "../audit-record.ts";
 
 /** The part of a row that is an intent without its end. Any other row has part 1. */
 const INTENT_PART = integer(0);
@@ -116,7 +116,7 @@ export async function insertRecords(
     last.map((entry) => ({
       ...entry,
       key: keyOf(entry),
-      second: Math.floor(timeOfRecordId(entry.id) / 1000),
+      minute: minuteOfId(entry.id),
       outcome: entry.part === "intent" ? "unknown" : entry.outcome,
     })),
   );
@@ -128,8 +128,8 @@ export async function insertRecords(
     insertRows(db, rows, batch),
     prepare(
       db,
-      sql`INSERT INTO record_seconds (second, agent_id)
-        SELECT DISTINCT value ->> 'second', value ->> '$.key[0]' FROM json_each(${rows}) WHERE true
+      sql`INSERT INTO record_minutes (minute, agent_id)
+        SELECT DISTINCT value ->> 'minute', value ->> '$.key[0]' FROM json_each(${rows}) WHERE true
         ON CONFLICT DO NOTHING`,
     ),
     prepare(
@@ -184,9 +184,48 @@ export const addToCounts = (numbers: Sql): Sql =>
     WHERE true GROUP BY whose, is_success HAVING sum(number) <> 0
     ON CONFLICT (agent_id, is_success) DO UPDATE SET total = total + excluded.total`;
 
-/** SQL that is true of a row `r` whose id was made in this second. @param second SQL for seconds since the epoch. */
-export const isOfSecond = (second: Sql): Sql =>
-  sql`r.id >= printf('aud_%012x', ${second} * 1000) AND r.id < printf('aud_%012x', ${second} * 1000 + 1000)`;
+/** SQL for a text that sorts before the ids of this second and after all earlier ones. @param second SQL for seconds since the epoch. */
+const firstIdOf = (second: Sql): Sql => sql`printf('aud_%012x', ${second} * 1000)`;
+
+/** SQL that is true of a row `r` whose id was made in this minute. @param minute SQL for minutes since the epoch. */
+export const isOfMinute = (minute: Sql): Sql =>
+  sql`r.id >= ${firstIdOf(sql`${minute} * 60`)} AND r.id < ${firstIdOf(sql`(${minute} * 60 + 60)`)}`;
+
+/*
+ * Everybody's records are read back in time, a piece after another, by a recursive table `walk`. Its row is the piece that is read next:
+ * before the second `top`, in the minute of the last second before it. `record_minutes` says which agents have records there. The first
+ * piece is a second long, and each is twice as long as the one before it, up to 16 seconds: where there are many records, a page reads few
+ * more than it shows, and where there are few, a minute is read in four pieces.
+ */
+
+const minuteOfPiece = sql`((walk.top - 1) / 60)`;
+const bottomOfPiece = sql`max(${minuteOfPiece} * 60, walk.top - (1 << min(walk.steps, 4)))`;
+
+/**
+ * SQL for the agents `m` that may have records in the piece `walk`, each with its rows `r` in it, or once without one.
+ *
+ * @param range of the ids that are read.
+ */
+export const rowsOfPiece = ({ fromId, beforeId }: IdRange): Sql =>
+  sql`record_minutes m LEFT JOIN records r ON r.agent_id = m.agent_id AND r.id >= max(${firstIdOf(bottomOfPiece)}, ${fromId})
+    AND r.id < min(${firstIdOf(sql`walk.top`)}, ${beforeId}) WHERE m.minute = ${minuteOfPiece}`;
+
+const topIn = (from: Sql, to: Sql): Sql =>
+  sql`(SELECT max(n.minute) * 60 + 60 FROM record_minutes n WHERE n.minute BETWEEN ${from} AND ${to})`;
+
+/** SQL for the `top` of the first piece; NULL if there is none. D1 binds numbers as floating-point ones, which divide otherwise. */
+export const topOfFirst = ({ fromId, beforeId }: IdRange): Sql =>
+  sql`CAST(min(${secondOfId(beforeId) + 1}, ${topIn(sql`${minuteOfId(fromId)}`, sql`${minuteOfId(beforeId)}`)}) AS INTEGER)`;
+
+/** SQL for the `top` of the piece after `walk`; NULL if there is none. */
+export const topOfNext = ({ fromId }: IdRange): Sql =>
+  sql`iif(${bottomOfPiece} > ${minuteOfPiece} * 60, ${bottomOfPiece}, ${topIn(sql`${minuteOfId(fromId)}`, sql`${minuteOfPiece} - 1`)})`;
+
+/** SQL for the rows `r` of everybody in a range of ids. */
+export const rowsInRange = ({ fromId, beforeId }: IdRange): Sql =>
+  sql`record_minutes m CROSS JOIN records r ON r.agent_id = m.agent_id AND r.id >= max(${firstIdOf(sql`m.minute * 60`)}, ${fromId})
+    AND r.id < min(${firstIdOf(sql`(m.minute * 60 + 60)`)}, ${beforeId})
+    WHERE m.minute BETWEEN ${minuteOfId(fromId)} AND ${minuteOfId(beforeId)}`;
 
 /** SQL that is true of a row `r` which another says better: the intent of a write whose end is known. */
 export const isSuperseded = sql`(r.part = ${INTENT_PART} AND EXISTS (SELECT 1 FROM records e

@@ -1,7 +1,7 @@
-import { and, prepare, sql, type Sql } from "../../database/sql.ts";
-import { idOfSecond, secondOfId } from "../audit-record.ts";
-import { toLowerAscii, type IdRange, type RecordFilter } from "../filter.ts";
-import { isOfSecond, isSuperseded, type RecordRow } from "./records.ts";
+import { and, integer, prepare, sql, type Sql } from "../../database/sql.ts";
+import { idOfSecond, minuteOfId, type IdRange } from "../audit-record.ts";
+import { toLowerAscii, type RecordFilter } from "../filter.ts";
+import { isSuperseded, rowsInRange, rowsOfPiece, topOfFirst, topOfNext, type RecordRow } from "./records.ts";
 
 /** A page of the records that the log's database has. */
 export interface HotPage {
@@ -16,11 +16,11 @@ export interface HotPage {
 /** How much is read for one page: what comes after is for the next one. */
 export interface HotBudget {
   readonly rows: number;
-  /** Seconds that have records. */
-  readonly seconds: number;
+  /** Of time, where everybody's records are searched. */
+  readonly pieces: number;
 }
 
-const HOT_BUDGET: HotBudget = { rows: 5000, seconds: 2000 };
+const HOT_BUDGET: HotBudget = { rows: 5000, pieces: 2000 };
 
 /** SQL that is true of a row `r` that a filter wants, its id apart. */
 function conditionsOf(filter: RecordFilter): Sql {
@@ -69,7 +69,7 @@ export function searchHot(
 ): Promise<HotPage> {
   const { agentIds } = filter;
   if (agentIds && agentIds.length > 1) return searchAgents(db, filter, agentIds, range, limit, budget);
-  if (!agentIds && !isOfFailures(filter)) return searchSeconds(db, filter, range, limit, budget);
+  if (!agentIds && !isOfFailures(filter)) return searchEverybodys(db, filter, range, limit, budget);
   return searchInOrder(db, filter, range, limit, budget);
 }
 
@@ -157,8 +157,11 @@ async function readPage(
   return { rows: rows!.results, sweptBefore: idOfSecond(swept!.results[0]?.value ?? 0) };
 }
 
-/** Searches everybody's rows back from second to second. */
-async function searchSeconds(
+/** What a walk has found is counted in one number with what it has read, of which there are fewer than this: so its rows are read once. */
+const FOUND = integer(2 ** 24);
+
+/** Searches everybody's rows, back in time. */
+async function searchEverybodys(
   db: D1Database,
   filter: RecordFilter,
   range: IdRange,
@@ -166,34 +169,33 @@ async function searchSeconds(
   budget: HotBudget,
 ): Promise<HotPage> {
   const wanted = conditionsOf(filter);
-  const [firstSecond, lastSecond] = [secondOfId(range.fromId), secondOfId(range.beforeId)];
-  const inSeconds = (which: Sql) => sql`record_seconds s CROSS JOIN records r ON r.agent_id = s.agent_id
-    AND ${isOfSecond(sql`s.second`)}
-    AND ${inRange(range)} WHERE ${which}`;
-  // Walks back until enough are found or enough is read: the seconds that the page is made of.
+  // Walks back until enough are found or enough is read: the pieces that the page is made of.
   const walked = await prepare(
     db,
-    sql`WITH RECURSIVE walk (second, found, read, seconds) AS (
-        SELECT max(second), 0, 0, 0 FROM record_seconds WHERE second BETWEEN ${firstSecond} AND ${lastSecond}
+    sql`WITH RECURSIVE walk (top, tally, steps) AS (
+        SELECT ${topOfFirst(range)}, 0, 0
         UNION ALL
-        SELECT (SELECT max(e.second) FROM record_seconds e WHERE e.second BETWEEN ${firstSecond} AND walk.second - 1),
-          walk.found + (SELECT count(*) FROM ${inSeconds(sql`s.second = walk.second AND ${wanted}`)}),
-          walk.read + (SELECT count(*) FROM ${inSeconds(sql`s.second = walk.second`)}), walk.seconds + 1
+        SELECT ${topOfNext(range)},
+          walk.tally + (SELECT count(*) + ${FOUND} * count(iif(r.id IS NOT NULL AND ${wanted}, 1, NULL)) FROM ${rowsOfPiece(range)}),
+          walk.steps + 1
         FROM walk
-        WHERE walk.second IS NOT NULL AND walk.found <= ${limit} AND walk.read < ${budget.rows} AND walk.seconds < ${budget.seconds}
+        WHERE walk.top IS NOT NULL AND walk.tally / ${FOUND} <= ${limit} AND walk.tally % ${FOUND} < ${budget.rows}
+          AND walk.steps < ${budget.pieces}
       )
-      SELECT second AS next, found FROM walk ORDER BY seconds DESC LIMIT 1`,
-  ).first<{ next: number | null; found: number }>();
-  const { next, found } = walked!;
-  // `next` is the first second that has not been read.
-  const after = next ?? firstSecond - 1;
+      SELECT top, tally / ${FOUND} AS found FROM walk ORDER BY steps DESC LIMIT 1`,
+  ).first<{ top: number | null; found: number }>();
+  const { top, found } = walked!;
+  // From this id on, everything has been read.
+  const nextId = top === null ? null : idOfSecond(top);
   const { rows, sweptBefore } = await readPage(
     db,
-    sql`SELECT r.* FROM ${inSeconds(sql`s.second > ${after} AND s.second <= ${found === 0 ? after : lastSecond} AND ${wanted}`)}`,
+    found === 0
+      ? sql`SELECT r.* FROM records r WHERE false`
+      : sql`SELECT r.* FROM ${rowsInRange({ ...range, fromId: nextId ?? range.fromId })} AND ${wanted}`,
     limit,
   );
   if (rows.length > limit) return { rows: rows.slice(0, limit), nextId: rows[limit - 1]!.id, sweptBefore };
-  return { rows, nextId: next === null ? null : idOfSecond(next + 1), sweptBefore };
+  return { rows, nextId, sweptBefore };
 }
 
 /** Reads the record with an id, by its last part; undefined if the log's database does not have it. */
@@ -204,7 +206,7 @@ export async function findHot(
 ): Promise<RecordRow | undefined> {
   const found = agentIds
     ? sql`records r WHERE r.id = ${id} AND ${isOneOf(agentIds)}`
-    : sql`record_seconds s CROSS JOIN records r ON r.agent_id = s.agent_id AND r.id = ${id} WHERE s.second = ${secondOfId(id)}`;
+    : sql`record_minutes m CROSS JOIN records r ON r.agent_id = m.agent_id AND r.id = ${id} WHERE m.minute = ${minuteOfId(id)}`;
   const { results } = await prepare(db, sql`SELECT r.* FROM ${found} ORDER BY r.part DESC LIMIT 1`).all<RecordRow>();
   return results[0];
 }
