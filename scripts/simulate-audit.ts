@@ -10,9 +10,9 @@ import { newEncryptionKey } from "./secrets.ts";
 import type { Evening, Lookup } from "./simulate-audit-worker.ts";
 
 /**
- * `npm run simulate-audit [-- --part 1000 --days 365]`: a year of the audit log of a deployment that gets 10 calls a second, at a
+ * `npm run simulate-audit [-- --part 1000 --days 365 --every 30]`: a year of the audit log of a deployment that gets 10 calls a second, at a
  * thousandth of that traffic, or another part, through the code of the product, on D1 and R2 of this machine. Prints what stands where,
- * and what it costs.
+ * and what it costs, every so many days.
  */
 const CALLS_PER_SECOND = 10;
 const HOT_DAYS = 90;
@@ -27,8 +27,9 @@ function option(name: string, fallback: number): number {
 }
 const part = option("part", 1000);
 const days = option("days", 365);
+const every = option("every", 30);
 const perDay = Math.max(1, Math.round((CALLS_PER_SECOND * 86_400) / part));
-// The records of a day come in few hours, so that batches and objects have the size that they have at full traffic.
+// The records of a day come in few hours, so that objects have the size that they have at full traffic.
 const hours = Math.max(1, Math.min(24, Math.floor(perDay / 400)));
 const perHour = Math.round(perDay / hours);
 
@@ -87,7 +88,7 @@ try {
   for (let day = 0; day < days; day++) {
     evening = await ask<Evening>(`/day?day=${day}&hours=${hours}&perHour=${perHour}&hotDays=${HOT_DAYS}`);
     const done = day + 1;
-    if (done % 30 !== 0 && done !== days) continue;
+    if (done % every !== 0 && done !== days) continue;
     const total = Object.values(costs(evening, done)).reduce((sum, one) => sum + one, 0);
     const columns = [
       [done, 5],

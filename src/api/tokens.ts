@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { wakeOutbox } from "../audit/message.ts";
-import { recordInBackground } from "../audit/record.ts";
+import { recordAtOnce } from "../audit/record.ts";
 import type { Status } from "../agents/agent.ts";
 import { apiKeyHashes, isApiKey } from "../agents/api-key.ts";
 import { hmac } from "../crypto/hmac.ts";
@@ -138,9 +138,9 @@ export const tokenRoutes = [
       const result = token
         ? await refresh(env.DB, token, attempt, config, settings)
         : await refreshFormer(env.DB, body.refresh_token, attempt, config, settings);
-      const recordRefused = (agentId: string, reason: string): void => {
+      const recordRefused = (agentId: string, reason: string): Promise<void> => {
         const origin = { ...attempt.origin, sessionId: token?.sessionId ?? null };
-        recordInBackground(call, refusedRefresh(agentId, reason, origin, now));
+        return recordAtOnce(call, refusedRefresh(agentId, reason, origin, now));
       };
       switch (result.outcome) {
         case "rotated":
@@ -153,16 +153,16 @@ export const tokenRoutes = [
           throw markRecorded(refreshRefused("reused"));
         }
         case "other_key":
-          recordRefused(result.agentId, "other key");
+          await recordRefused(result.agentId, "other key");
           throw markRecorded(
             proofRefused({ fault: "The session is bound to a key: send a proof of that key in the header DPoP." }),
           );
         case "address_refused":
-          recordRefused(result.agentId, "address not allowed");
+          await recordRefused(result.agentId, "address not allowed");
           throw markRecorded(addressNotAllowed());
         case "expired":
         case "ended":
-          recordRefused(result.agentId, result.outcome);
+          await recordRefused(result.agentId, result.outcome);
           throw markRecorded(refreshRefused(result.outcome));
         case "unknown":
         // Only a refresh with a scope exceeds a session.

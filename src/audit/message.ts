@@ -13,8 +13,8 @@ export interface RecordMessage {
   /** Inserted into the outbox of events together with the entry. */
   readonly event?: Event;
   /**
-   * A stranger has named the agent, which may not exist: the consumer looks it up, and records only the first of a minute. The others are
-   * counted.
+   * Of the former version: a stranger has named the agent, which may not exist. The consumer looks it up, and records only the first of a
+   * minute. The others are counted.
    */
   readonly isUnproven?: boolean;
 }
@@ -61,25 +61,27 @@ async function sendPart({ DB, ACTIVITY }: AuditEnv, part: readonly Omit<RecordMe
 }
 
 async function keepInOutbox(db: D1Database, messages: readonly RecordMessage[], cause: unknown): Promise<void> {
-  // Whether an agent that a stranger has named exists, only the consumer finds out.
-  const [lost, kept] = [
-    messages.filter(({ isUnproven }) => isUnproven),
-    messages.filter(({ isUnproven }) => !isUnproven),
-  ];
-  logLost(lost, cause);
-  if (kept.length === 0) return;
   try {
-    const events = kept.flatMap(({ event }) => event ?? []);
+    const events = messages.flatMap(({ event }) => event ?? []);
     await db.batch([
       ...insertOrCount(
         db,
-        kept.map(({ entry }) => entry),
+        messages.map(({ entry }) => entry),
       ),
       ...(events.length > 0 ? [insertRecordedEvents(db, events)] : []),
     ]);
-    logFailure("activity_queue_failed", cause, { records_in_outbox: kept.length });
+    logFailure("activity_queue_failed", cause, { records_in_outbox: messages.length });
   } catch (failure) {
-    logLost(kept, failure);
+    logLost(messages, failure);
+  }
+}
+
+/** Puts an entry into the outbox, or sends it if the database does not take it. Never rejects. */
+export async function putIntoOutbox(env: AuditEnv, entry: AuditEntry): Promise<void> {
+  try {
+    await env.DB.batch(insertOrCount(env.DB, [entry]));
+  } catch {
+    await sendRecords(env, [{ entry }]);
   }
 }
 

@@ -1,7 +1,9 @@
-import { recordFailedProof, WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
-import { limitKey } from "../access/rate-limit.ts";
+import { WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
+import { originOf } from "../access/origin.ts";
+import { limitFailedVerifications, limitKey } from "../access/rate-limit.ts";
 import { apiKeyHashes, isApiKey } from "../agents/api-key.ts";
 import { importPublicJwk } from "../agents/public-key.ts";
+import { wakeOutbox } from "../audit/message.ts";
 import { toBase64Url } from "../crypto/base64.ts";
 import { sha256 } from "../crypto/digest.ts";
 import type { Form } from "../http/form.ts";
@@ -22,8 +24,10 @@ export type Client = Extract<ClientResult, { result: "proven" }>;
 /** What a client claims to be, before the database says whether it is. */
 interface Claimed {
   readonly agentId: string;
-  /** Undefined for an assertion that no key of the agent has signed: the work goes on, so that nobody learns which agents exist. */
+  /** Undefined for an assertion that is refused, or that no key of the agent has signed: the work goes on, so that nobody learns which agents exist. */
   readonly proof: ClientProof | undefined;
+  /** What is wrong with the claims of an assertion that a key of the agent has signed, as a sentence. */
+  readonly fault?: string;
 }
 
 /**
@@ -41,11 +45,11 @@ export async function requireClient(call: OAuthCall, scope?: readonly string[]):
   const { env, config, ipAddress, request } = call;
   const credentials = readCredentials(request.headers, call.form);
   if ("error" in credentials) throw new OAuthError(credentials.error, credentials.description);
-  const { agentId, proof } =
+  const { agentId, proof, fault } =
     credentials.method === "secret"
       ? await claimBySecret(call, credentials)
       : await claimByAssertion(call, credentials);
-  const attempt = { agentId, proof: proof ?? NO_PROOF, scope, ipAddress };
+  const attempt = { agentId, proof: proof ?? NO_PROOF, scope, ipAddress, origin: originOf(call), now: call.now };
   const result = await authenticateClient(env.DB, attempt, config);
   switch (result.result) {
     case "proven":
@@ -56,23 +60,33 @@ export async function requireClient(call: OAuthCall, scope?: readonly string[]):
       throw new OAuthError("invalid_scope", `${wider[0] ?? "scope"} is not granted to the agent.`);
     }
     case "replayed":
-      await recordFailedProof(call, agentId);
-      throw new OAuthError(
+    case "address_refused":
+    case "not_active":
+    case "refused":
+      if (result.hasNewRecord) call.waitUntil(wakeOutbox(env));
+      // Only failures count: a stranger who knows an agent's id cannot lock it out.
+      await limitFailedVerifications(env, agentId);
+      throw refusalOf(result, fault);
+  }
+}
+
+/** @param fault what is wrong with the claims of an assertion that a key of the agent has signed. */
+function refusalOf(result: Exclude<ClientResult, { result: "proven" | "exceeds_agent" }>, fault?: string): OAuthError {
+  switch (result.result) {
+    case "replayed":
+      return new OAuthError(
         "invalid_client",
         "The assertion was used before: each has a jti of its own and is sent once.",
       );
     case "address_refused":
-      await recordFailedProof(call, agentId);
-      throw new OAuthError("unauthorized_client", "This agent, or its key, may not be used from this address.");
+      return new OAuthError("unauthorized_client", "This agent, or its key, may not be used from this address.");
     case "not_active":
-      await recordFailedProof(call, agentId);
-      throw new OAuthError(
+      return new OAuthError(
         "invalid_client",
         `The credentials are right, but the agent is ${result.status}. ${WHAT_TO_WAIT_FOR[result.status]}`,
       );
     case "refused":
-      await recordFailedProof(call, agentId);
-      throw new OAuthError("invalid_client", "No active agent has this client_id and these credentials.");
+      return new OAuthError("invalid_client", fault ?? "No active agent has this client_id and these credentials.");
   }
 }
 
@@ -114,10 +128,7 @@ async function claimByAssertion(
   if (!signer) return { agentId, proof: undefined };
   await limitKey(env, signer.id);
   const checked = checkClaims(assertion, [issuer, `${issuer}${TOKEN_PATH}`], now);
-  if ("fault" in checked) {
-    await recordFailedProof(call, agentId);
-    throw new OAuthError("invalid_client", checked.fault);
-  }
+  if ("fault" in checked) return { agentId, proof: undefined, fault: checked.fault };
   const jtiHash = toBase64Url(await sha256(checked.jti));
   return { agentId, proof: { keyId: signer.id, jtiHash, usedUntil: checked.usedUntil } };
 }

@@ -6,7 +6,7 @@ import { useProof } from "../tokens/proofs.ts";
 import { limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
-import { recordInBackground } from "../audit/record.ts";
+import { recordAtOnce, recordInBackground } from "../audit/record.ts";
 import { newEvent } from "../outbox/event.ts";
 import { newEntry } from "../outbox/record.ts";
 import { validatePermissions } from "../agents/grants.ts";
@@ -154,7 +154,7 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
     case "address_refused":
     case "expired":
     case "ended":
-      recordInBackground(
+      await recordAtOnce(
         call,
         refusedRefresh(result.agentId, result.outcome, { ...from.origin, sessionId: token.sessionId }, now),
       );

@@ -1,9 +1,10 @@
 import type { Agent, Status } from "../agents/agent.ts";
 import type { Config } from "../config/config.ts";
+import { newEntry, type RecordOrigin } from "../outbox/record.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueToken } from "./issue.ts";
-import type { IssuedToken } from "./records.ts";
+import type { IssuedToken, RecordedRefusal } from "./records.ts";
 import type { RequestedDetails } from "./requested-details.ts";
 import { toScopePermissions } from "./scope-row.ts";
 import { proveClient, readPublicKeys, type RegisteredKey, type StoredProof } from "./store/clients.ts";
@@ -21,18 +22,21 @@ export interface ClientAttempt {
   /** Permissions that the token is to be limited to; undefined for those of the agent. */
   readonly scope: readonly string[] | undefined;
   readonly ipAddress: string;
+  readonly origin: RecordOrigin;
+  /** Milliseconds. */
+  readonly now: number;
 }
 
 export type ClientResult =
   | { readonly result: "proven"; readonly agent: Agent; readonly keyId: string; readonly at: number }
   /** An unknown agent or a wrong key, after the same work. */
-  | { readonly result: "refused" }
+  | ({ readonly result: "refused" } & RecordedRefusal)
   /** The assertion was used before. */
-  | { readonly result: "replayed" }
+  | ({ readonly result: "replayed" } & RecordedRefusal)
   /** The key is right, and it or its agent may not be used from this address. */
-  | { readonly result: "address_refused" }
+  | ({ readonly result: "address_refused" } & RecordedRefusal)
   /** The key is right, and the agent is not active, after the same work. */
-  | { readonly result: "not_active"; readonly status: Exclude<Status, "active"> }
+  | ({ readonly result: "not_active"; readonly status: Exclude<Status, "active"> } & RecordedRefusal)
   /** The agent does not have everything that the scope names. */
   | { readonly result: "exceeds_agent"; readonly agent: Agent };
 
@@ -43,20 +47,22 @@ export const findPublicKeys = (
   kid: string | undefined,
 ): Promise<readonly RegisteredKey[]> => readPublicKeys(db, agentId, kid);
 
-/** Finds out which agent a client is, and uses its assertion up. One D1 round trip. */
+/** Finds out which agent a client is, and uses its assertion up. A refused proof is recorded. One D1 round trip. */
 export async function authenticateClient(
   db: D1Database,
-  { agentId, proof, scope, ipAddress }: ClientAttempt,
+  { agentId, proof, scope, ipAddress, origin, now }: ClientAttempt,
   { catalogue }: Config,
 ): Promise<ClientResult> {
   const wanted = scope && toScopePermissions(scope, catalogue);
-  const client = await proveClient(db, { agentId, proof, scope: wanted, ipAddress });
-  if (!client) return { result: "refused" };
+  const refused = newEntry("token.refused", now, origin, { outcome: "denied", message: "verification failed" });
+  const query = { agentId, proof, scope: wanted, ipAddress, refused };
+  const { client, hasNewRecord } = await proveClient(db, query);
+  if (!client) return { result: "refused", hasNewRecord };
   const { agent, keyId, at } = client;
-  if (!client.isAllowed) return { result: "address_refused" };
-  if (agent.status !== "active") return { result: "not_active", status: agent.status };
+  if (!client.isAllowed) return { result: "address_refused", hasNewRecord };
+  if (agent.status !== "active") return { result: "not_active", status: agent.status, hasNewRecord };
   if (!client.holdsScope) return { result: "exceeds_agent", agent };
-  if (!client.isFresh) return { result: "replayed" };
+  if (!client.isFresh) return { result: "replayed", hasNewRecord };
   return { result: "proven", agent, keyId, at };
 }
 

@@ -45,6 +45,11 @@ export interface SessionRecord {
   readonly step: "rotated" | "reused" | "none";
 }
 
+/** A refused proof has a record of its own, or is added to the count of its minute. */
+export interface RecordedRefusal {
+  readonly hasNewRecord: boolean;
+}
+
 /** An access token as a client gets it (RFC 6749 §5.1). */
 export interface IssuedToken {
   readonly accessToken: string;

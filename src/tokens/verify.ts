@@ -6,7 +6,7 @@ import { validatePermissions } from "../agents/grants.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueTokens } from "./issue.ts";
 import { firstRefreshToken } from "./refresh-token.ts";
-import type { TokenPair } from "./records.ts";
+import type { RecordedRefusal, TokenPair } from "./records.ts";
 import { toScopePermissions } from "./scope-row.ts";
 import { openSession } from "./store/sessions.ts";
 
@@ -44,11 +44,6 @@ export interface VerifyAttempt extends TokenLimits {
   readonly origin: RecordOrigin;
   /** Milliseconds. */
   readonly now: number;
-}
-
-/** A refused verification has a record of its own, or is added to the count of its minute. */
-interface RecordedRefusal {
-  readonly hasNewRecord: boolean;
 }
 
 export type VerifyResult =

@@ -281,8 +281,8 @@ describe("everybody's activity", () => {
   });
 
   it.each([
-    ["/activity", 300],
-    ["/activity?status=success", 300],
+    ["/activity", 700],
+    ["/activity?status=success", 700],
     ["/activity?status=failure", 150],
     [`/activity?limit=10&before=${seededId(1280)}`, 130],
     ["AGENT", 120],

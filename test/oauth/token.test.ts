@@ -31,6 +31,9 @@ const refusal = ({ status, body }: { status: number; body: { error: string } }) 
 const setStatus = (id: string, status: string) =>
   self.call(`/agents/${id}/status`, { method: "PUT", token: admin.token, json: { status } });
 
+/** The refused proofs in an agent's own view, the newest first, as soon as it has its answer. */
+const refusedIn = async (id: string) => (await self.records(id)).filter(({ action }) => action === "token.refused");
+
 describe("client_credentials", () => {
   it("gives a token that stands on the key, without a refresh token and without a session", async () => {
     const { status, headers, body } = await token(self, GRANT, { headers: basic(agent.id, agent.apiKey) });
@@ -149,12 +152,15 @@ describe("a client that is refused", () => {
       ]);
     }
     expect(new Set(bodies).size).toBe(1);
-    expect(self.sent.at(-1)).toMatchObject({
-      entry: { action: "token.refused" },
-      event: { name: "agent.verification_failed" },
-    });
     const right = await token(self, GRANT, { headers: basic(suspended.id, suspended.apiKey) });
     expect(right.body.error_description).toContain("the agent is suspended");
+    const [named, ...strangers] = await refusedIn(suspended.id);
+    expect(named).toMatchObject({ actor: { id: suspended.id }, keyId: expect.any(String) });
+    expect(strangers).toMatchObject([
+      { actor: null, keyId: null },
+      { actor: null, keyId: null },
+    ]);
+    expect(await refusedIn("agt_000000000000000000000000")).toEqual([]);
   });
 
   it("is told of two ways to authenticate, of a missing one and of a scheme that is none", async () => {
@@ -194,6 +200,29 @@ describe("an assertion", () => {
     const wide = await assertion(agent.id, key);
     expect((await token(self, { ...GRANT, ...asserted(wide), scope: "*:*:*" })).body.error).toBe("invalid_scope");
     expect((await attempt(wide)).status).toBe(200);
+  });
+
+  it("that is refused is a record in the agent's own view at once, with the key that signed it if it is right", async () => {
+    const one = await self.agent();
+    const own = await registerKey(self, one);
+    const used = await assertion(one.id, own);
+    const expired = await assertion(one.id, own, { exp: Math.floor(Date.now() / 1000) - 1 });
+    self.sent.length = 0;
+    for (const [text, status] of [
+      [used, 200],
+      [used, 401],
+      [expired, 401],
+      [await assertion(one.id, { ...key, kid: own.kid }), 401],
+    ] as const)
+      expect((await attempt(text)).status).toBe(status);
+    const by = (keyId: string | null) => ({ actor: keyId && { id: one.id }, keyId, outcome: "denied" });
+    const [wrong, late, replayed, ...others] = await refusedIn(one.id);
+    expect([wrong, late, others]).toMatchObject([by(null), by(null), []]);
+    expect(replayed).toMatchObject(by(expect.any(String) as unknown as string));
+    expect(self.entries.filter(({ action }) => action === "token.refused")).toEqual([]);
+    const scoped = await attempt(await assertion(one.id, own));
+    expect(scoped.status).toBe(200);
+    expect(await refusedIn(one.id)).toHaveLength(3);
   });
 
   it("is not used up by a stranger who knows its jti", async () => {

@@ -1,6 +1,6 @@
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { BEFORE_EVERY_ID } from "../audit-record.ts";
-import { isSuperseded, rowsOfPiece, topOfFirst, topOfNext, type RecordRow } from "./records.ts";
+import { isSuperseded, rowsOfPiece, topOfFirst, topOfNext, WITH_ROWS, type RecordRow } from "./records.ts";
 
 /** Which rows of the activity are read: those of one agent, or of everybody. */
 export interface ActivityFilter {
@@ -56,8 +56,9 @@ const existingOf = (agentId: string, ids: readonly string[]): Sql =>
 
 /** A page of the records of an agent or of everybody, the newest first. */
 function pageOf({ agentId, status, before }: ActivityFilter, limit: number, offset: number): Sql {
-  const shown = sql`r.id < ${before} AND NOT ${isSuperseded}${hasStatus(status)}`;
-  if (agentId === undefined && status !== "failure") return everybodysPage(before, shown, limit, offset);
+  const isShown = sql`NOT ${isSuperseded}${hasStatus(status)}`;
+  if (agentId === undefined && status !== "failure") return everybodysPage(before, isShown, limit, offset);
+  const shown = sql`r.id < ${before} AND ${isShown}`;
   const page = sql`ORDER BY r.id DESC LIMIT ${limit} OFFSET ${offset}`;
   if (agentId === undefined) return sql`SELECT r.* FROM records r INDEXED BY records_failed WHERE ${shown} ${page}`;
   // The primary key is in the order of one agent's page, and so is the index of what failed, which the planner does not prefer.
@@ -72,16 +73,17 @@ const MAX_PIECES = 20_000;
  * A page of everybody's records. It walks back through the minutes that have records until they have enough of them, and then sorts
  * what it has found: so it reads about twice the rows of the page, however many there are.
  */
-function everybodysPage(before: string, shown: Sql, limit: number, offset: number): Sql {
+function everybodysPage(before: string, isShown: Sql, limit: number, offset: number): Sql {
   const range = { fromId: BEFORE_EVERY_ID, beforeId: before };
+  const rows = rowsOfPiece(range, WITH_ROWS);
   const needed = sql`walk.top IS NOT NULL AND walk.rows < ${limit + offset}`;
   return sql`WITH RECURSIVE walk (top, rows, steps) AS (
       SELECT ${topOfFirst(range)}, 0, 0
       UNION ALL
-      SELECT ${topOfNext(range)}, walk.rows + (SELECT count(iif(r.id IS NOT NULL AND ${shown}, 1, NULL)) FROM ${rowsOfPiece(range)}),
+      SELECT ${topOfNext(range)}, walk.rows + (SELECT count(*) FROM ${rows} AND ${isShown}),
         walk.steps + 1
       FROM walk WHERE ${needed} AND walk.steps < ${MAX_PIECES}
     )
-    SELECT r.* FROM walk CROSS JOIN ${rowsOfPiece(range)} AND ${needed} AND r.id IS NOT NULL AND ${shown}
+    SELECT r.* FROM walk CROSS JOIN ${rows} AND ${needed} AND ${isShown}
     ORDER BY r.id DESC LIMIT ${limit} OFFSET ${offset}`;
 }

@@ -201,13 +201,16 @@ export const isOfMinute = (minute: Sql): Sql =>
 const minuteOfPiece = sql`((walk.top - 1) / 60)`;
 const bottomOfPiece = sql`max(${minuteOfPiece} * 60, walk.top - (1 << min(walk.steps, 4)))`;
 
+/** Rows of the agents that have any, or each agent at least once: so that what is read is counted. SQLite keeps the order of both joins. */
+export const [WITH_ROWS, WITH_OR_WITHOUT_ROWS] = [sql`CROSS JOIN`, sql`LEFT JOIN`] as const;
+
 /**
- * SQL for the agents `m` that may have records in the piece `walk`, each with its rows `r` in it, or once without one.
+ * SQL for the agents `m` that may have records in the piece `walk`, with their rows `r` in it.
  *
  * @param range of the ids that are read.
  */
-export const rowsOfPiece = ({ fromId, beforeId }: IdRange): Sql =>
-  sql`record_minutes m LEFT JOIN records r ON r.agent_id = m.agent_id AND r.id >= max(${firstIdOf(bottomOfPiece)}, ${fromId})
+export const rowsOfPiece = ({ fromId, beforeId }: IdRange, joined: Sql): Sql =>
+  sql`record_minutes m ${joined} records r ON r.agent_id = m.agent_id AND r.id >= max(${firstIdOf(bottomOfPiece)}, ${fromId})
     AND r.id < min(${firstIdOf(sql`walk.top`)}, ${beforeId}) WHERE m.minute = ${minuteOfPiece}`;
 
 const topIn = (from: Sql, to: Sql): Sql =>

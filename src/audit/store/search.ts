@@ -1,7 +1,15 @@
 import { and, integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import { idOfSecond, minuteOfId, type IdRange } from "../audit-record.ts";
 import { toLowerAscii, type RecordFilter } from "../filter.ts";
-import { isSuperseded, rowsInRange, rowsOfPiece, topOfFirst, topOfNext, type RecordRow } from "./records.ts";
+import {
+  isSuperseded,
+  rowsInRange,
+  rowsOfPiece,
+  topOfFirst,
+  topOfNext,
+  WITH_OR_WITHOUT_ROWS,
+  type RecordRow,
+} from "./records.ts";
 
 /** A page of the records that the log's database has. */
 export interface HotPage {
@@ -176,7 +184,7 @@ async function searchEverybodys(
         SELECT ${topOfFirst(range)}, 0, 0
         UNION ALL
         SELECT ${topOfNext(range)},
-          walk.tally + (SELECT count(*) + ${FOUND} * count(iif(r.id IS NOT NULL AND ${wanted}, 1, NULL)) FROM ${rowsOfPiece(range)}),
+          walk.tally + (SELECT count(*) + ${FOUND} * count(iif(r.id IS NOT NULL AND ${wanted}, 1, NULL)) FROM ${rowsOfPiece(range, WITH_OR_WITHOUT_ROWS)}),
           walk.steps + 1
         FROM walk
         WHERE walk.top IS NOT NULL AND walk.tally / ${FOUND} <= ${limit} AND walk.tally % ${FOUND} < ${budget.rows}

@@ -5,7 +5,12 @@ import type { PublicJwk } from "../../agents/public-key.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { holdsScope, type ScopePermission } from "../scope-row.ts";
+import { actorOf } from "../../authority/actor-row.ts";
 import { KEY_STANDS } from "../../authority/token-row.ts";
+import { newEvent } from "../../outbox/event.ts";
+import { insertEvent } from "../../outbox/outbox.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { recordRefusal } from "./refusals.ts";
 import { hashesOf, rehashKey, type HashedKey } from "./hashed-key.ts";
 
 /** A valid public key of an agent. */
@@ -49,6 +54,8 @@ export interface ClientQuery {
   /** What the token is to have; undefined for all that the agent has. */
   readonly scope: readonly ScopePermission[] | undefined;
   readonly ipAddress: string;
+  /** What is written if the proof is refused, see `recordRefusal`. */
+  readonly refused: AuditEntry;
 }
 
 /** The agent of a good proof. */
@@ -69,19 +76,39 @@ export interface ProvenClient {
  * Reads the agent of a proof, if the key is valid, and uses an assertion up: of two requests with one assertion, the second finds it
  * used. One batch, whose work is the same if the agent is unknown, the key wrong or the agent not active.
  *
- * A key whose hash is of a former pepper, or of a former version, is hashed anew.
+ * A key whose hash is of a former pepper, or of a former version, is hashed anew. A refusal is recorded.
+ *
+ * @returns `hasNewRecord`: whether a refusal has a record of its own.
  */
 export async function proveClient(
   db: D1Database,
-  { agentId, proof, scope, ipAddress }: ClientQuery,
-): Promise<ProvenClient | undefined> {
+  { agentId, proof, scope, ipAddress, refused }: ClientQuery,
+): Promise<{ client: ProvenClient | undefined; hasNewRecord: boolean }> {
   const credentials = sql`agents a JOIN api_keys k ON k.agent_id = a.id
     WHERE a.id = ${agentId} AND ${isProven(proof)} AND ${KEY_STANDS}`;
   const isAllowed = mayUseKey(ipAddress);
   const holds = scope ? holdsScope(scope) : sql`1`;
-  const [used, read] = await db.batch<
+  const isUsed =
+    "keyHashes" in proof
+      ? sql`0`
+      : sql`EXISTS (SELECT 1 FROM used_proofs WHERE signer = a.id AND jti_hash = ${proof.jtiHash})`;
+  const failure = { agent_id: agentId, failed_at: new Date(refused.at).toISOString(), ip_address: ipAddress };
+  const [recorded, , , used, read] = await db.batch<
     AgentRow & { key_id: string; is_allowed: number; holds_scope: number; at: number }
   >([
+    // Before the assertion is used up: afterwards, the first request with it looks like the second.
+    ...recordRefusal(db, {
+      agentId,
+      record: refused,
+      isRefused: sql`NOT EXISTS (SELECT 1 FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND NOT (${holds} AND ${isUsed}))`,
+      keyId: sql`(SELECT k.id FROM ${credentials})`,
+      actor: sql`(SELECT ${actorOf(sql`a`)} FROM ${credentials})`,
+    }),
+    insertEvent(db, newEvent("agent.verification_failed", agentId, refused.at, failure), {
+      table: "audit_outbox",
+      id: agentId,
+      changeId: refused.id,
+    }),
     "keyHashes" in proof
       ? rehashKey(db, agentId, proof)
       : prepare(
@@ -97,8 +124,9 @@ export async function proveClient(
     ),
   ]);
   const row = read!.results[0];
-  if (!row) return undefined;
-  return {
+  const hasNewRecord = recorded!.meta.changes > 0;
+  if (!row) return { client: undefined, hasNewRecord };
+  const client = {
     agent: toAgent(row),
     keyId: row.key_id,
     isAllowed: row.is_allowed === 1,
@@ -106,6 +134,7 @@ export async function proveClient(
     isFresh: "keyHashes" in proof || used!.results.length > 0,
     at: row.at,
   };
+  return { client, hasNewRecord };
 }
 
 const isProven = (proof: StoredProof): Sql =>
