@@ -37,3 +37,18 @@ export function held<T extends object>(binding: T): { binding: T; release: () =>
   const { promise, resolve } = Promise.withResolvers<void>();
   return { binding: before(binding, () => promise), release: resolve };
 }
+
+/**
+ * A real binding that counts how many of its operations wait for each other: one that begins after another has ended is a round trip
+ * more, and those that run side by side are one. Each operation is held for so many milliseconds, in which those that do not wait for it
+ * begin too, so that the count does not depend on how fast the machine is.
+ */
+export function distant<T extends object>(binding: T, ms: number): { binding: T; roundTrips: () => number } {
+  let ended = 0;
+  const wait = async (): Promise<void> => {
+    const mine = ended + 1;
+    await scheduler.wait(ms);
+    ended = Math.max(ended, mine);
+  };
+  return { binding: before(binding, wait), roundTrips: () => ended };
+}
