@@ -19,6 +19,7 @@ import { healthRoutes } from "./api/health.ts";
 import { notFound } from "./http/errors.ts";
 import { mcp } from "./mcp/endpoint.ts";
 import { requestContext, createRequestContext, type AppEnv, type RequestContext } from "./http/request-context.ts";
+import { setSecurityHeaders } from "./http/security-headers.ts";
 import type { Route } from "./access/route.ts";
 import { dispatchForm, formMethodNotAllowed } from "./oauth/dispatch.ts";
 import { metadataRoutes } from "./oauth/metadata.ts";
@@ -109,27 +110,35 @@ export const app = createApp(ROUTES);
 
 /** The URLs that only the gateway handles: the path of a service, and none of the routes below /proxy. */
 const GATEWAY_PATH = /^[^:]+:\/\/[^/]+\/proxy\/[a-z0-9]/;
+/** And the URL of the MCP server. */
+const MCP_PATH = /^[^:]+:\/\/[^/]+\/mcp(?:\?|$)/;
 const PLAIN_METHODS = new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]);
 
 /**
- * Responds to a request. Most requests are for the gateway and do not come from a browser. They need neither the router nor CORS,
- * and skipping both saves about a tenth of their CPU time (median of nine pairs under workerd: 0.88). test/gateway/front.test.ts
- * checks that both ways give the same response.
+ * Responds to a request. Most requests are for the gateway or the MCP server and do not come from a browser. They need neither the
+ * router nor CORS, and skipping both saves about a tenth of their CPU time (median of nine pairs under workerd: 0.88).
+ * test/gateway/front.test.ts checks that both ways give the same response.
  */
 export async function answer(request: Request, env: Env, executionCtx: ExecutionContext): Promise<Response> {
-  if (!PLAIN_METHODS.has(request.method) || !GATEWAY_PATH.test(request.url) || request.headers.has("origin")) {
-    return app.fetch(request, env, executionCtx);
-  }
+  const handle = request.headers.has("origin") ? undefined : handlerOf(request);
+  if (!handle) return app.fetch(request, env, executionCtx);
   const requestId = crypto.randomUUID();
   let response: Response;
   let context: RequestContext | undefined;
   try {
     context = createRequestContext(request, env, executionCtx, requestId);
-    response = await proxy(context);
+    response = await handle(context);
     response.headers.set("x-request-id", requestId);
+    if (handle === mcp) setSecurityHeaders(response.headers);
   } catch (error) {
     response = toErrorResponse(error, request, requestId, context);
   }
   response.headers.append("vary", "Origin");
   return response;
+}
+
+/** What handles a request without the router, if anything does. */
+function handlerOf({ method, url }: Request): ((context: RequestContext) => Promise<Response>) | undefined {
+  if (PLAIN_METHODS.has(method) && GATEWAY_PATH.test(url)) return proxy;
+  return method === "POST" && MCP_PATH.test(url) ? mcp : undefined;
 }

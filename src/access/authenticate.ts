@@ -61,10 +61,17 @@ const dpopToken = (request: Request): string | undefined =>
 /** The access token in the Authorization header, in either scheme. */
 export const accessTokenOf = (request: Request): string | undefined => bearerToken(request) ?? dpopToken(request);
 
-const signedClaims = new WeakMap<Request, AccessClaims>();
+/** The token of a request whose signature was found good, and by which configuration. */
+interface SignedToken {
+  readonly token: string;
+  readonly claims: AccessClaims;
+  readonly config: Config;
+}
+
+const signedTokens = new WeakMap<Request, SignedToken>();
 
 /** The claims of a request's access token if its signature was found good. The token may have been revoked. */
-export const signedClaimsOf = (request: Request): AccessClaims | undefined => signedClaims.get(request);
+export const signedClaimsOf = (request: Request): AccessClaims | undefined => signedTokens.get(request)?.claims;
 
 const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
 
@@ -75,7 +82,7 @@ const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>(
  * @throws {ApiError} 401 for a token that is missing, not ours or expired.
  */
 export async function readClaims(context: AuthenticationContext): Promise<AccessClaims> {
-  const { request, config, now, readToken, resource } = context;
+  const { request, sentRequest = request, config, now, readToken, resource } = context;
   const bound = dpopToken(request);
   const token = readToken ? readToken() : accessTokenOf(request);
   if (!token) {
@@ -84,7 +91,12 @@ export async function readClaims(context: AuthenticationContext): Promise<Access
       "Send an access token as Authorization: Bearer <access token>. POST /agents/verify gives one.",
     );
   }
-  const claims = await verifyAccessToken(token, tokenSettings(config, request.url), now);
+  // A request is authenticated several times: before its body is read and after, and a call of a tool at /mcp and in the gateway.
+  const signed = signedTokens.get(sentRequest);
+  const claims =
+    signed?.token === token && signed.config === config && signed.claims.exp * 1000 > now
+      ? signed.claims
+      : await verifyAccessToken(token, tokenSettings(config, request.url), now);
   if (claims === "token_expired") {
     throw unauthorized(
       "token_expired",
@@ -95,7 +107,7 @@ export async function readClaims(context: AuthenticationContext): Promise<Access
   // Compared as a whole: a token for /proxy/git is not one for /proxy/github, and neither is for the REST face.
   if (claims.resources && (resource === undefined || !claims.resources.includes(resource))) throw otherResource();
   rememberAgent(request, claims.sub);
-  signedClaims.set(request, claims);
+  signedTokens.set(request, { token, claims, config });
   // Whether a token is bound says in which scheme it is sent. A bound token that is sent as any other may have been stolen.
   if (claims.boundTo !== null && bound !== token) {
     const how = "Send it as Authorization: DPoP <access token>, with a proof in the header DPoP.";

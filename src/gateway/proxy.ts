@@ -7,6 +7,7 @@ import type { BodyToSend } from "../policy/body.ts";
 import type { BodyDemands } from "../policy/body-rules.ts";
 import { findGrants, judgeLimits, widerKeys, type LimitedPermission } from "../policy/judge.ts";
 import { bodyRefusal, resolveRequest, type ProxyRequest, type ResolvedRequest } from "../policy/resolve.ts";
+import { contentLength } from "../policy/request-headers.ts";
 import { isRead } from "../policy/rule.ts";
 import { recordRefusal } from "../access/refusals.ts";
 import { AuthorityLostError } from "../authority/authority.ts";
@@ -45,11 +46,12 @@ import { forward } from "./upstream/forward.ts";
  * @throws {ApiError} with a stable code, for every request that gets no answer of its upstream.
  */
 export function proxy(incoming: RequestContext): Promise<Response> {
-  const answering = answerAndRecord(incoming);
+  const handling: Handling = {};
+  const answering = answerAndRecord(incoming, handling);
   // A sender that closes its connection must not end what was begun, nor keep it from being recorded.
   incoming.waitUntil(
     answering.then(
-      () => undefined,
+      () => handling.recorded,
       () => undefined,
     ),
   );
@@ -60,10 +62,11 @@ export function proxy(incoming: RequestContext): Promise<Response> {
 interface Handling {
   caller?: Caller;
   record?: CallRecord;
+  /** Resolves when the end of an answer has been recorded. */
+  recorded?: Promise<void>;
 }
 
-async function answerAndRecord(incoming: RequestContext): Promise<Response> {
-  const handling: Handling = {};
+async function answerAndRecord(incoming: RequestContext, handling: Handling): Promise<Response> {
   try {
     return await answer(incoming, handling);
   } catch (error) {
@@ -130,7 +133,7 @@ async function answer(incoming: RequestContext, handling: Handling): Promise<Res
   const present = atPresent(context);
   if (present.now !== context.now) judgeAgain({ ...audited, context: present }, body);
   audited = await beginWrite(audited, body);
-  return forwardAndRecord(audited, body, credential);
+  return forwardAndRecord(audited, body, credential, handling);
 }
 
 /**
@@ -182,7 +185,8 @@ function toProxyRequest({ url, method, headers }: Request): ProxyRequest {
 async function receive(context: RequestContext, { service }: ResolvedRequest): Promise<ReceivedBody> {
   await readClaims(context);
   const limits = { idleMs: service.idleTimeoutMs, totalMs: context.config.bodyTimeoutMs };
-  return receiveBody(context.request.body!, limits);
+  const { body, headers } = context.request;
+  return receiveBody(body!, limits, contentLength(headers));
 }
 
 /** The same request at the present time: a body may have taken minutes to arrive, in which a token expires. */
@@ -278,7 +282,12 @@ const demandsOf = (
  *
  * @throws {ApiError} if the upstream gives no answer that can be passed on, or the gateway breaks the request's body off.
  */
-async function forwardAndRecord(audited: AuditedRequest, body: BodyToSend, credential: Credential): Promise<Response> {
+async function forwardAndRecord(
+  audited: AuditedRequest,
+  body: BodyToSend,
+  credential: Credential,
+  handling: Handling,
+): Promise<Response> {
   const { context, resolved, record } = audited;
   const { bodyTimeoutMs, issuer } = context.config;
   const options = { caller: watch(audited, body), bodyTimeoutMs, issuer, meter: record.meter };
@@ -292,7 +301,9 @@ async function forwardAndRecord(audited: AuditedRequest, body: BodyToSend, crede
   }
   const { response, upstreamStatus, done } = outcome;
   const { status } = response;
-  context.waitUntil((done ?? Promise.resolve(undefined)).then((end) => record.answer(status, upstreamStatus, end)));
+  handling.recorded = done
+    ? done.then((end) => record.answer(status, upstreamStatus, end))
+    : record.answer(status, upstreamStatus);
   return response;
 }
 

@@ -6,6 +6,7 @@ import type { ResolvedRequest } from "../policy/resolve.ts";
 import { contentLength } from "../policy/request-headers.ts";
 import { formatMediaType } from "../policy/media-type.ts";
 import { isRead } from "../policy/rule.ts";
+import { concatenate } from "../memory/concatenate.ts";
 
 /** A body that was read whole, or the fault because of which it was not. */
 export type ReceivedBody = { readonly bytes: ArrayBuffer } | { readonly fault: BodyFault | ApiError };
@@ -35,10 +36,16 @@ export function mustBeRead({ headers }: Request, resolved: ResolvedRequest, dema
 
 /**
  * Reads a body whole, up to the longest that can be checked. Never rejects: a fault is reported after its sender is authenticated.
+ *
+ * @param length the declared Content-Length in bytes, undefined if there is none.
  */
-export async function receiveBody(body: ReadableStream<Uint8Array>, limits: BodyLimits): Promise<ReceivedBody> {
+export async function receiveBody(
+  body: ReadableStream<Uint8Array>,
+  limits: BodyLimits,
+  length?: number,
+): Promise<ReceivedBody> {
   try {
-    const bytes = await readWholeBody(body, MAX_CHECKED_BODY, limits);
+    const bytes = await readWholeBody(body, MAX_CHECKED_BODY, limits, undefined, length);
     return bytes ? { bytes } : { fault: { code: "body_too_large" } };
   } catch (cause) {
     return { fault: cause instanceof ApiError ? cause : { code: "bad_body", reason: "it broke off" } };
@@ -70,6 +77,7 @@ export function bodyToSend(
  * Reads a whole body.
  *
  * @param maxLength in bytes.
+ * @param declaredLength in bytes. The runtime ends a body there, so that nothing more is waited for.
  * @returns undefined if the body is longer than `maxLength`.
  * @throws {ApiError} 408 `body_timeout` if it takes too long; the stream's own error if it breaks off.
  */
@@ -78,6 +86,7 @@ export async function readWholeBody(
   maxLength: number,
   limits: BodyLimits,
   start?: StartTimer,
+  declaredLength?: number,
 ): Promise<ArrayBuffer | undefined> {
   const timer = bodyTimer(limits, start);
   const reader = body.getReader();
@@ -93,6 +102,7 @@ export async function readWholeBody(
         return undefined;
       }
       chunks.push(value);
+      if (length === declaredLength) break;
     }
   } catch (cause) {
     void reader.cancel(cause).catch(() => undefined);
@@ -100,5 +110,6 @@ export async function readWholeBody(
   } finally {
     timer.stop();
   }
-  return new Blob(chunks).arrayBuffer();
+  const { buffer, byteOffset, byteLength } = concatenate(chunks);
+  return (byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength)) as ArrayBuffer;
 }

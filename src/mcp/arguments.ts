@@ -149,10 +149,9 @@ function expected(matcher: Matcher): string {
 }
 
 /** Characters that a segment has as they are (`pchar` of RFC 3986 §3.3, without `;`): encoded, some would mean something else. */
-const PLAIN = /[A-Za-z0-9._~!$&'()*+,=:@-]/;
+const ENCODED = /[^A-Za-z0-9._~!$&'()*+,=:@-]/gu;
 
-const encodeSegment = (text: string): string =>
-  Array.from(text, (char) => (PLAIN.test(char) ? char : encodeURIComponent(char))).join("");
+const encodeSegment = (text: string): string => text.replace(ENCODED, encodeURIComponent);
 
 /** What is wrong with a path that was built, or undefined if it has these segments and matches the operation's own rule. */
 function pathFault(

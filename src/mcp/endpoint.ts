@@ -3,6 +3,7 @@ import { receiveBody } from "../gateway/request-body.ts";
 import { MCP_PATH } from "../http/challenge.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
+import { contentLength } from "../policy/request-headers.ts";
 import { decodeUtf8 } from "../validation/utf8.ts";
 import { toRequest, type ArgumentFault } from "./arguments.ts";
 import { callOperation } from "./call.ts";
@@ -109,7 +110,7 @@ async function readText({ headers, body }: Request): Promise<string | ProtocolEr
     return { ...refuse("invalid_request", "Send the message with Content-Type: application/json."), status: 415 };
   }
   if (!body) return refuse("invalid_request", "The body is empty.");
-  const received = await receiveBody(body, BODY_LIMITS);
+  const received = await receiveBody(body, BODY_LIMITS, contentLength(headers));
   if ("fault" in received) {
     if (received.fault instanceof ApiError) throw received.fault;
     const isLong = received.fault.code === "body_too_large";

@@ -161,11 +161,7 @@ const isRequestId = (value: unknown): value is RequestId =>
   (typeof value === "string" && value.length <= 256) || Number.isSafeInteger(value);
 
 /** Whether a value is nested deeper than any message has to be. `JSON.stringify` overflows the stack on what `JSON.parse` reads. */
-function isDeep(value: unknown): boolean {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_DEPTH) return true;
-    level = level.flatMap((one) => (typeof one === "object" && one !== null ? Object.values(one) : []));
-  }
-  return false;
+function isDeep(value: unknown, depth = 1): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return depth > MAX_DEPTH || Object.values(value).some((one) => isDeep(one, depth + 1));
 }

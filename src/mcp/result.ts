@@ -1,5 +1,6 @@
 import { toBase64 } from "../crypto/base64.ts";
 import { concatenate } from "../memory/concatenate.ts";
+import { contentLength } from "../policy/request-headers.ts";
 import { isObject } from "../validation/is-object.ts";
 
 type Content =
@@ -88,8 +89,13 @@ interface ReadBody {
 }
 
 /** Reads a body up to a length, and lets go of the rest. */
-async function readBody({ body }: Response, maxBytes: number): Promise<ReadBody> {
+async function readBody(response: Response, maxBytes: number): Promise<ReadBody> {
+  const { body, headers } = response;
   if (!body) return { bytes: new Uint8Array(), isCut: false };
+  const declared = contentLength(headers);
+  if (declared !== undefined && declared <= maxBytes && !headers.has("content-encoding")) {
+    return { bytes: new Uint8Array(await response.arrayBuffer()), isCut: false };
+  }
   const chunks: Uint8Array[] = [];
   let length = 0;
   const reader = body.getReader();

@@ -20,6 +20,8 @@ export interface Selection {
   readonly toolsets: ReadonlySet<string> | undefined;
 }
 
+const EVERYTHING: Selection = { services: undefined, toolsets: undefined };
+
 /**
  * Reads `?tools=github,slack` and `?toolset=github:issues`. Other parameters mean nothing here, as the standard says.
  *
@@ -27,7 +29,8 @@ export interface Selection {
  */
 export function readSelection(url: string, { services, catalogue }: Pick<Config, "services" | "catalogue">): Selection {
   const mark = url.indexOf("?");
-  const query = new URLSearchParams(mark === -1 ? "" : url.slice(mark));
+  if (mark === -1) return EVERYTHING;
+  const query = new URLSearchParams(url.slice(mark));
   const list = (name: string, isKnown: (one: string) => boolean): ReadonlySet<string> | undefined => {
     const values = query.getAll(name).flatMap((text) => text.split(","));
     const unknown = values.find((one) => !isKnown(one));

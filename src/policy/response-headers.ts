@@ -61,7 +61,22 @@ export const isReservedResponseHeader = (pattern: string): boolean => RESERVED.t
  *
  * @param name in lower case.
  */
-export function responseHeaderName(
+export function responseHeaderName(name: string, definition: ServiceDefinition): string | undefined {
+  let names = passed.get(definition);
+  if (!names) passed.set(definition, (names = new Map()));
+  let passedName = names.get(name);
+  if (passedName === undefined) {
+    passedName = nameOf(name, definition) ?? null;
+    if (names.size < MAX_REMEMBERED) names.set(name, passedName);
+  }
+  return passedName ?? undefined;
+}
+
+/** What is known of the names that a service's answers have had. Services use few names, over and over. */
+const passed = new WeakMap<ServiceDefinition, Map<string, string | null>>();
+const MAX_REMEMBERED = 500;
+
+function nameOf(
   name: string,
   { responseHeaders = [], hiddenResponseHeaders = [] }: ServiceDefinition,
 ): string | undefined {

@@ -274,9 +274,22 @@ interface Resolver {
   readonly elsewhere: Uint8Array[];
 }
 
+type KnownHosts = Omit<Resolver, "scope">;
+
+/** What is known of the API and of other hosts, from one answer to the next. An answer that is short would learn it for itself only. */
+const knownHosts = new Map<string, KnownHosts>();
+const MAX_KNOWN = 100;
+
 function linkResolver(scope: LinkScope): Resolver {
   const { base, proxied } = serviceUrls(scope);
-  return { scope, base: encoder.encode(`"${base}`), proxied: encoder.encode(`"${proxied}`), elsewhere: [] };
+  // All that decides whether a host is elsewhere.
+  const key = `${base}\n${proxied}\n${scope.issuer}`;
+  let known = knownHosts.get(key);
+  if (!known) {
+    known = { base: encoder.encode(`"${base}`), proxied: encoder.encode(`"${proxied}`), elsewhere: [] };
+    if (knownHosts.size < MAX_KNOWN) knownHosts.set(key, known);
+  }
+  return { scope, ...known };
 }
 
 type Replace = (from: number, to: number, link: Uint8Array) => void;
