@@ -65,13 +65,14 @@ export async function toToolResult(response: Response, uri: string, allowsAnyJso
     const content: Content[] = read.isCut ? [] : [binary(read.bytes, mimeType, uri)];
     return { content: [...content, ...noted], ...isError };
   }
-  const text = new TextDecoder().decode(read.bytes);
+  const text = decoder.decode(read.bytes);
   const content = text === "" ? noted : [{ type: "text", text } as const, ...noted];
   const json = !read.isCut && JSON_TYPE.test(mimeType) ? parse(text) : undefined;
   const isStructured = json !== undefined && (allowsAnyJson || isObject(json));
   return { content, ...(isStructured && { structuredContent: json }), ...isError };
 }
 
+const decoder = new TextDecoder();
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json$/;
 const TEXT =
   /^text\/|[/+](?:json|xml|javascript|x-www-form-urlencoded|yaml|x-yaml|ndjson|x-ndjson|diff|patch)$|[.+](?:raw|diff|patch)(?:\+json)?$/;
@@ -112,8 +113,8 @@ async function readBody(response: Response, maxBytes: number): Promise<ReadBody>
 
 /** A status is told where the body alone does not tell it: of an error, of a redirect, and of an empty answer. */
 function statusNote({ status, headers }: Response, length: number): string[] {
-  const location = headers.get("location");
-  if (location !== null && status >= 300 && status < 400) return [`HTTP status ${status}, which leads to ${location}`];
+  const location = status >= 300 && status < 400 ? headers.get("location") : null;
+  if (location !== null) return [`HTTP status ${status}, which leads to ${location}`];
   return length === 0 || status >= 400 ? [`HTTP status ${status}.`] : [];
 }
 

@@ -5,6 +5,12 @@ import { world } from "../support/world.ts";
 /** What is its own for every request. */
 const OWN = new Set(["x-request-id", "date"]);
 
+const list = {
+  method: "POST",
+  body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list", params: {} }),
+  headers: { "content-type": "application/json" },
+};
+
 const REQUESTS: [what: string, path: string, init?: RequestInit][] = [
   ["a read", "/proxy/lab/things/7?page=2"],
   ["a write", "/proxy/lab/things/7", { method: "DELETE" }],
@@ -26,9 +32,19 @@ const REQUESTS: [what: string, path: string, init?: RequestInit][] = [
   ["an upgrade", "/proxy/lab/things/7", { headers: { upgrade: "websocket" } }],
   ["a browser", "/proxy/lab/things/7", { headers: { origin: "https://app.example.com" } }],
   ["the name of the gateway in a query", "/agents?to=/proxy/lab/things"],
+  ["a message to the MCP server", "/mcp", list],
+  ["a message to a narrower MCP server", "/mcp?tools=lab", list],
+  ["a message to the MCP server that is none", "/mcp", { ...list, body: "{" }],
+  [
+    "a page's message to the MCP server",
+    "/mcp",
+    { ...list, headers: { ...list.headers, origin: "https://a.example" } },
+  ],
+  ["another method at the MCP server", "/mcp"],
+  ["a path below the MCP server", "/mcp/", list],
 ];
 
-describe("the gateway without the router", () => {
+describe("the gateway and the MCP server without the router", () => {
   for (const [what, path, init = {}] of REQUESTS) {
     it(`answers as the router does: ${what}`, async () => {
       const told: unknown[] = [];

@@ -2,6 +2,7 @@ import { decodeJwt } from "jose";
 import { describe, expect, it } from "vitest";
 import { PAGES } from "../../src/api/pages.ts";
 import { ROUTES } from "../../src/app.ts";
+import { checkHost } from "../../src/http/host.ts";
 import { world, type World } from "../support/world.ts";
 
 const NAMED = "https://console.example.com";
@@ -149,4 +150,28 @@ describe("a malformed host", () => {
       }
     },
   );
+});
+
+describe("a host that was accepted before", () => {
+  const asked = (url: string, host?: string) => {
+    const headers = new Headers(host === undefined ? {} : { host });
+    return () => checkHost({ url, headers } as Request);
+  };
+
+  it("is accepted again, and another one, or another header beside it, is looked at", () => {
+    const url = "https://auth.example.com/proxy/lab";
+    for (let times = 0; times < 2; times++) expect(asked(url, "auth.example.com")).not.toThrow();
+    for (const header of ["auth.example.com/agents", "evil.example@auth.example.com", "a b"]) {
+      expect(asked(url, header)).toThrow(/Host/);
+      expect(asked(url, "auth.example.com")).not.toThrow();
+    }
+    for (const other of [
+      "https://auth.example.com@evil.example/proxy/lab",
+      "https://auth.example.com:99999/proxy/lab",
+      "https://auth example.com/proxy/lab",
+    ]) {
+      expect(asked(other, "auth.example.com")).toThrow(/Host/);
+      expect(asked(url, "auth.example.com")).not.toThrow();
+    }
+  });
 });

@@ -176,8 +176,11 @@ async function passOn(
   if (isRead && length !== undefined && length <= MAX_BUFFERED_BYTES) {
     const whole = await bufferBody(answer, { secretEncodings, links }, late);
     if ("failure" in whole) return { ...whole, upstreamStatus: status };
-    meter.bytesOut = whole.body.byteLength;
-    return { response: rewritten(whole.body), ...ended };
+    const { byteLength } = whole.body;
+    meter.bytesOut = byteLength;
+    const response = rewritten(whole.body);
+    if (links) response.headers.set("content-length", String(byteLength));
+    return { response, ...ended };
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
   const decoded = coding === "gzip" ? answer.body.pipeThrough(new DecompressionStream("gzip")) : answer.body;
