@@ -27,7 +27,7 @@ import { introspectionRoutes } from "./oauth/introspection.ts";
 import { revocationRoutes } from "./oauth/revocation.ts";
 import { tokenEndpointRoutes } from "./oauth/token.ts";
 import { passkeyRoutes } from "./api/passkeys.ts";
-import { DOCUMENTS, PAGE_FILES, PAGES, serveAsset, servePage } from "./api/pages.ts";
+import { BELOW_CONSOLE, DOCUMENTS, PAGES, serveAsset, serveBelowConsole, servePage, serveRoot } from "./api/pages.ts";
 import { peopleRoutes } from "./api/people.ts";
 import { signInRoutes } from "./api/sign-in.ts";
 import { permissionRoutes } from "./api/permissions.ts";
@@ -88,8 +88,10 @@ export function createApp(routes: readonly Route[]): Hono<AppEnv> {
   }
 
   for (const [paths, serve] of [
-    [[...DOCUMENTS, ...PAGE_FILES], serveAsset],
+    [["/"], serveRoot],
+    [DOCUMENTS, serveAsset],
     [PAGES, servePage],
+    [[BELOW_CONSOLE], serveBelowConsole],
   ] as const) {
     for (const path of paths) {
       app.get(path, serve);

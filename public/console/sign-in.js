@@ -4,11 +4,16 @@ const element = (id) => document.getElementById(id);
 const sections = ["sign-in", "link", "enrol", "enrolled", "other"];
 const show = (id) => sections.forEach((one) => (element(one).hidden = one !== id));
 
+/** Where the console has written down which of its screens was left. */
+const RETURN_PATH = "agentauth-return";
+
 async function signIn() {
   const { options } = await call("/sign-in/passkey/options", { method: "POST" });
   await call("/sign-in/passkey/verify", { method: "POST", json: await getPasskey(options) });
-  // Always to this page: no address of a query is followed.
-  location.assign("/account");
+  // To the screen of the console that this tab has left, or to the account: no address of a query is followed.
+  const left = sessionStorage.getItem(RETURN_PATH);
+  sessionStorage.removeItem(RETURN_PATH);
+  location.assign(left !== null && /^\/console(?:[/?]|$)/.test(left) ? left : "/account");
 }
 
 onClick(element("passkey"), signIn);

@@ -1,0 +1,69 @@
+import type { AuditRecord } from "../client/wire.ts";
+
+/** The filters of the log, which stand in the address as the API names them. */
+const FILTERS = [
+  "q",
+  "agent_id",
+  "actor",
+  "action",
+  "outcome",
+  "service",
+  "method",
+  "path",
+  "permission",
+  "key_id",
+  "session_id",
+  "request_id",
+  "ip",
+  "from",
+  "to",
+] as const;
+
+export type RecordFilter = Partial<Record<(typeof FILTERS)[number], string>>;
+
+/** What a record tells, in one line. */
+export function detailOf({ method, service, path, message, count, before, after }: AuditRecord): string {
+  const called = [method, service, path].filter((one) => one !== null).join(" ");
+  const changed = after ? changeInWords(before ?? {}, after) : "";
+  const said = called || changed || message || "";
+  return count !== null && count > 1 ? `${said}, ${count} times` : said;
+}
+
+const shown = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? ""));
+
+/** What a change set, by name: `status active → suspended`; of lists what came and what went. */
+function changeInWords(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>): string {
+  return Object.entries(after)
+    .map(([name, value]) => {
+      const was = before[name];
+      if (Array.isArray(value) && Array.isArray(was) && [...value, ...was].every((one) => typeof one === "string")) {
+        const [old, now] = [new Set<string>(was), new Set<string>(value)];
+        const changes = [
+          ...value.filter((one: string) => !old.has(one)).map((one: string) => `+ ${one}`),
+          ...was.filter((one: string) => !now.has(one)).map((one: string) => `− ${one}`),
+        ];
+        return changes.length > 0 ? `${name} ${changes.join(" ")}` : "";
+      }
+      if (was === undefined && value === null) return "";
+      return was === undefined ? `${name} ${shown(value)}` : `${name} ${shown(was)} → ${shown(value)}`;
+    })
+    .filter((one) => one !== "")
+    .join(", ");
+}
+
+/** Who did what a record tells of. */
+export const actorOf = ({ actor, agent_id }: AuditRecord): string =>
+  actor === null
+    ? "A stranger"
+    : (actor.name ?? actor.id ?? (actor.type === "system" ? "AgentAuth" : (agent_id ?? actor.type)));
+
+export const OUTCOME_TONES = { success: "good", denied: "bad", failed: "warn", unknown: "warn" } as const;
+
+/** Puts the newest records above those that are known. Returns the known ones themselves if nothing is new. */
+export function addNewest(known: readonly AuditRecord[], newest: readonly AuditRecord[]): readonly AuditRecord[] {
+  const ids = new Set(newest.map(({ id }) => id));
+  const isNew = newest.some(
+    (record) => !known.some(({ id, outcome }) => id === record.id && outcome === record.outcome),
+  );
+  return isNew ? [...newest, ...known.filter(({ id }) => !ids.has(id))] : known;
+}

@@ -1,0 +1,118 @@
+import { useState } from "preact/hooks";
+import type { AgentRow } from "../agents.ts";
+import { useAction } from "../load.ts";
+import { change, segment } from "../request.ts";
+import { isAdmin, me, notify } from "../state.ts";
+import { Button, Dialog, Fault, Field } from "../ui.tsx";
+
+const RATES = [10, 30, 60, 120, 300, 600, 1000, 3000];
+
+/** Changes what is said of an agent; its limits and its owner are an administrator's. Only what was changed is sent. */
+export function EditAgent({
+  row: { agent, details },
+  close,
+  saved,
+}: {
+  row: AgentRow;
+  close: () => void;
+  saved: () => void;
+}) {
+  const was = {
+    name: agent.name,
+    description: details.description ?? "",
+    owner_email: agent.owner_email,
+    rate_limit: details.rate_limit === null ? "" : String(details.rate_limit),
+    allowed_ips: (details.allowed_ips ?? []).join(", "),
+    owner_person_id: details.owner_person_id ?? "",
+  };
+  const [now, setNow] = useState(was);
+  const set = (name: keyof typeof was) => (event: { currentTarget: HTMLInputElement | HTMLSelectElement }) =>
+    setNow({ ...now, [name]: event.currentTarget.value });
+  const action = useAction(async () => {
+    const networks = now.allowed_ips.split(/[\s,]+/).filter((one) => one !== "");
+    const values = {
+      name: now.name,
+      description: now.description || null,
+      owner_email: now.owner_email,
+      rate_limit: now.rate_limit ? Number(now.rate_limit) : null,
+      allowed_ips: networks.length > 0 ? networks : null,
+      owner_person_id: now.owner_person_id || null,
+    };
+    const changed = Object.entries(values).filter(
+      ([name]) => now[name as keyof typeof now] !== was[name as keyof typeof was],
+    );
+    if (changed.length > 0) {
+      await change("PATCH", `/agents/${segment(agent.agent_id)}`, Object.fromEntries(changed));
+      notify("The agent is changed.");
+      saved();
+    }
+    close();
+  });
+  return (
+    <Dialog title="Edit the agent" close={close}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void action.run();
+        }}
+      >
+        <Field label="Name">
+          {(id) => <input id={id} required minLength={3} maxLength={100} value={now.name} onInput={set("name")} />}
+        </Field>
+        <Field label="Description">
+          {(id) => <input id={id} maxLength={500} value={now.description} onInput={set("description")} />}
+        </Field>
+        {isAdmin.value && (
+          <>
+            <Field label="Owner’s address">
+              {(id) => <input id={id} type="email" required value={now.owner_email} onInput={set("owner_email")} />}
+            </Field>
+            <Field
+              label="Owned by"
+              hint="The id of a person, who may then suspend it and see to its keys. Empty: nobody."
+            >
+              {(id, described) => (
+                <div class="row">
+                  <input
+                    id={id}
+                    aria-describedby={described}
+                    value={now.owner_person_id}
+                    onInput={set("owner_person_id")}
+                  />
+                  <Button small onClick={() => setNow({ ...now, owner_person_id: me.value!.id })}>
+                    Me
+                  </Button>
+                </div>
+              )}
+            </Field>
+            <Field label="Rate limit">
+              {(id) => (
+                <select id={id} value={now.rate_limit} onChange={set("rate_limit")}>
+                  <option value="">That of the tier</option>
+                  {RATES.map((rate) => (
+                    <option value={String(rate)}>{rate} a minute</option>
+                  ))}
+                </select>
+              )}
+            </Field>
+            <Field
+              label="Only from these addresses"
+              hint="Addresses or networks with commas between. Empty: from anywhere."
+            >
+              {(id, described) => (
+                <input id={id} aria-describedby={described} value={now.allowed_ips} onInput={set("allowed_ips")} />
+              )}
+            </Field>
+          </>
+        )}
+        <Fault error={action.error} />
+        <div class="actions">
+          <Button onClick={close}>Cancel</Button>
+          <Button type="submit" kind="primary" isRunning={action.isRunning}>
+            Save
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

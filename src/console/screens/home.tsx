@@ -1,0 +1,161 @@
+import type { AllDeliveriesResponse, HealthDetailsResponse } from "../../client/wire.ts";
+import { readWaiting } from "../agents.ts";
+import { failingWebhooks, type Failing } from "../deliveries.ts";
+import { useList, useLoad } from "../load.ts";
+import { read, segment } from "../request.ts";
+import { decided, isAdmin, me, seesAll } from "../state.ts";
+import { number, plural } from "../text.ts";
+import { Badge, Card, Empty, PageHead, Quoted, Ready, Time } from "../ui.tsx";
+import { WaitingRow } from "./approvals.tsx";
+
+const REFRESH_MS = 30_000;
+
+export function Home() {
+  const sees = seesAll.value;
+  const waiting = useList(`waiting ${decided.value}`, readWaiting, REFRESH_MS);
+  const failed = useLoad(
+    "failed deliveries",
+    (signal) => read<AllDeliveriesResponse>("/deliveries", { status: "failed", limit: 50 }, signal),
+    REFRESH_MS,
+  );
+  if (!sees) return <OwnersHome />;
+  const failing = failingWebhooks(failed.data?.deliveries ?? []);
+  const count = (waiting.data?.rows.length ?? 0) + failing.length;
+  const isKnown = waiting.data !== undefined && failed.data !== undefined;
+  return (
+    <>
+      <PageHead
+        title="Home"
+        sub={
+          isKnown &&
+          (count === 0 ? "Nothing waits for you." : `${plural(count, "thing waits", "things wait")} for you.`)
+        }
+      >
+        {isAdmin.value && (
+          <a class="btn primary" href="/console/agents/new">
+            Register an agent
+          </a>
+        )}
+      </PageHead>
+      <div class="grid two">
+        <Card title="Waiting for you" pad={false}>
+          <Ready of={waiting} lines={4}>
+            {({ rows, next }) => (
+              <>
+                {rows.slice(0, 10).map((row) => (
+                  <WaitingRow key={row.agent.agent_id} row={row} />
+                ))}
+                {(rows.length > 10 || next !== null) && (
+                  <p class="pad">
+                    <a href="/console/approvals">All registrations that wait</a>
+                  </p>
+                )}
+                {failing.map((one) => (
+                  <FailingWebhook key={one.webhookId} {...one} />
+                ))}
+                {rows.length === 0 && failing.length === 0 && isKnown && (
+                  <Empty title="Nothing waits for you.">
+                    Registrations and webhooks that keep failing appear here.
+                  </Empty>
+                )}
+              </>
+            )}
+          </Ready>
+        </Card>
+        <div class="stackgap">
+          <Health />
+        </div>
+      </div>
+    </>
+  );
+}
+
+const FailingWebhook = ({ webhookId, deliveries, last }: Failing) => (
+  <div class="wait">
+    <div class="i" aria-hidden="true">
+      ↻
+    </div>
+    <div>
+      <div>
+        A webhook keeps failing: <span class="mono">{webhookId.slice(0, 12)}…</span>
+      </div>
+      <div class="s">
+        {plural(deliveries, "delivery", "deliveries")} given up · last{" "}
+        {last.response_status ?? <Quoted text={last.error ?? "without an answer"} most={80} />} ·{" "}
+        <Time at={last.updated_at} />
+      </div>
+    </div>
+    <a class="btn small" href={`/console/webhooks/${segment(webhookId)}`}>
+      Open
+    </a>
+  </div>
+);
+
+const PART_NAMES: Readonly<Record<string, string>> = {
+  database: "Identity database",
+  revocations: "Revocations",
+  events: "Webhook events",
+  audit_outbox: "Audit log, on its way",
+  audit_database: "Audit log",
+  audit_archive: "Audit archive",
+  otlp: "OpenTelemetry",
+};
+const PART_TONES = { ok: "good", lagging: "warn", failing: "bad", off: "mute" } as const;
+const WORDS = { ok: "All parts answer", lagging: "Something lags", failing: "Something fails" } as const;
+
+/** How each part of the deployment does, what lags, and what to do. */
+function Health() {
+  const health = useLoad("health", (signal) => read<HealthDetailsResponse>("/health/details", {}, signal), REFRESH_MS);
+  return (
+    <Card
+      title="Health"
+      pad={false}
+      action={health.data && <Badge tone={PART_TONES[health.data.status]}>{WORDS[health.data.status]}</Badge>}
+    >
+      <Ready of={health} lines={5}>
+        {({ parts }) => (
+          <ul class="list">
+            {parts.map((part) => (
+              <li>
+                <div>
+                  <div>{PART_NAMES[part.name] ?? part.name}</div>
+                  {part.message && (
+                    <div class="s">
+                      <Quoted text={part.message} most={300} />
+                    </div>
+                  )}
+                  {part.status !== "ok" && part.since && (
+                    <div class="s">
+                      since <Time at={part.since} />
+                    </div>
+                  )}
+                  {Object.keys(part.numbers).length > 0 && (
+                    <div class="s">
+                      {Object.entries(part.numbers)
+                        .map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`)
+                        .join(" · ")}
+                    </div>
+                  )}
+                </div>
+                <Badge tone={PART_TONES[part.status]}>{part.status}</Badge>
+              </li>
+            ))}
+          </ul>
+        )}
+      </Ready>
+    </Card>
+  );
+}
+
+function OwnersHome() {
+  return (
+    <>
+      <PageHead title="Home" sub={<Quoted text={`Signed in as ${me.value!.email}.`} />} />
+      <Card>
+        <Empty title="Your agents">
+          <a href="/console/agents">Look at the agents that are yours</a>
+        </Empty>
+      </Card>
+    </>
+  );
+}

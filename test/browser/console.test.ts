@@ -1,0 +1,239 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startWorker, type Worker } from "../outside/support/worker.ts";
+import { barriers, firstLink, join, startBrowser, visitor, type Visitor } from "./support/browser.ts";
+
+/** The console in a real browser. Each test goes on where the one before it ended. */
+const { PICTURES } = process.env;
+
+const PHONE = { width: 360, height: 740 };
+const DESK = { width: 1440, height: 900 };
+
+let worker: Worker;
+let browser: Browser;
+let upstream: Server;
+let origin: string;
+let admin: Visitor;
+
+beforeAll(async () => {
+  upstream = createServer((_, response) =>
+    response.writeHead(200, { "content-type": "application/json" }).end('{"ok":true}'),
+  );
+  await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
+  const { port } = upstream.address() as AddressInfo;
+  worker = await startWorker(
+    {
+      REGISTRATION: "approval",
+      "UPSTREAMS.github.base_url": `http://127.0.0.1:${port}`,
+      UPSTREAM_GITHUB_TOKEN: "ghp_of_a_browser_test",
+    },
+    { assets: true },
+  );
+  origin = `http://localhost:${worker.port}`;
+  browser = await startBrowser();
+  admin = await visitor(browser);
+  await join(admin, await firstLink(worker));
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await worker?.stop();
+  upstream?.close();
+});
+
+const button = (page: Page, name: string | RegExp) =>
+  page.getByRole("button", { name, exact: typeof name === "string" });
+const heading = (page: Page, name: string | RegExp) => page.getByRole("heading", { name });
+const link = (page: Page, name: string | RegExp) => page.getByRole("link", { name });
+
+/** Looks at a screen at the sizes that it is drawn for: nothing scrolls sideways, and nobody is kept out. Keeps pictures for people. */
+async function picture(page: Page, name: string): Promise<void> {
+  for (const [width, scheme] of [
+    [360, "light"],
+    [768, "dark"],
+    [1440, "light"],
+    [1440, "dark"],
+    [360, "dark"],
+  ] as const) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme: scheme });
+    expect(await page.evaluate("document.documentElement.scrollWidth"), `${name} at ${width}`).toBeLessThanOrEqual(
+      width,
+    );
+    if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}-${width}-${scheme}.png` });
+  }
+}
+
+async function open(page: Page, path: string, title: string | RegExp): Promise<void> {
+  await page.goto(origin + path);
+  await heading(page, title).first().waitFor();
+}
+
+interface Waiting {
+  readonly id: string;
+  readonly key: string;
+}
+
+/** An agent that a stranger registers. */
+async function register(json: object): Promise<Waiting> {
+  const { status, body } = await worker.call("/agents/register", {
+    method: "POST",
+    json: { owner_email: "owner@example.com", ...json },
+  });
+  expect(status, JSON.stringify(body)).toBe(201);
+  return { id: body.agent.agent_id, key: body.credentials.api_key };
+}
+
+const verify = ({ id, key }: Waiting) =>
+  worker.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: key } });
+
+let assistant: Waiting;
+let token: string;
+
+const createIssue = (repository: string) =>
+  worker.call(`/proxy/github/repos/octo/${repository}/issues`, {
+    method: "POST",
+    token,
+    json: { title: "It is broken" },
+  });
+
+test("a browser is led to the console, another client gets a description", async () => {
+  const plain = await worker.call("/");
+  expect(plain.status).toBe(200);
+  expect(plain.body).toMatchObject({ name: "AgentAuth", links: { console: "/console" } });
+  await open(admin.page, "/", "Home");
+  expect(admin.page.url()).toBe(`${origin}/console`);
+});
+
+test("whoever is signed out comes back to the screen that they wanted", async () => {
+  const stranger = await visitor(browser);
+  await stranger.page.goto(`${origin}/console/agents?status=active`);
+  await stranger.page.waitForURL(`${origin}/sign-in`);
+  await stranger.context.close();
+});
+
+test("on a phone an agent is approved, and its call is seen as it is made", async () => {
+  const { page } = admin;
+  assistant = await register({
+    name: "Support assistant",
+    description: "Answers tickets",
+    permissions: ["github:issues:read", "github:issues:write"],
+  });
+  expect((await verify(assistant)).status).toBe(401);
+
+  await page.setViewportSize(PHONE);
+  await open(page, "/console", "Home");
+  await page.getByText("Support assistant").waitFor();
+  await picture(page, "home-waiting");
+  await page.setViewportSize(PHONE);
+  await button(page, "Approve").click();
+  await page.getByRole("status").filter({ hasText: "Support assistant is approved" }).waitFor();
+  const verified = await verify(assistant);
+  expect(verified.status).toBe(200);
+  token = verified.body.token.access_token;
+
+  await button(page, "Menu").click();
+  await link(page, "Agents").click();
+  await heading(page, "Agents").waitFor();
+  await link(page, "Support assistant").click();
+  await heading(page, "Support assistant").waitFor();
+  expect((await createIssue("hello")).status).toBe(200);
+  const call = page.locator("tr", { hasText: "/repos/octo/hello/issues" }).first();
+  await call.getByText("200 success").waitFor({ timeout: 20_000 });
+  await picture(page, "agent");
+});
+
+test("its grant is narrowed, and the denial is seen", async () => {
+  const { page } = admin;
+  await page.setViewportSize(PHONE);
+  await button(page, "Change").click();
+  const grant = page.getByRole("group", { name: "github:issues:write" });
+  for (const [field, value] of [
+    ["path.owner", "octo"],
+    ["path.repo", "hello"],
+  ] as const) {
+    await grant.getByLabel("Field to limit").fill(field);
+    await grant.getByLabel("Value").fill(value);
+    await grant.getByRole("button", { name: "Limit" }).click();
+  }
+  await page.getByText("+ github:issues:write · path.owner is octo · path.repo is hello").waitFor();
+  await page.getByText("− github:issues:write", { exact: true }).waitFor();
+  await picture(page, "grants");
+  await page.setViewportSize(PHONE);
+  await button(page, "Save").click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  expect((await createIssue("other")).status).toBe(403);
+  expect((await createIssue("hello")).status).toBe(200);
+  const denied = page.locator("tr", { hasText: "/repos/octo/other/issues" }).first();
+  await denied.getByText("403 denied").waitFor({ timeout: 20_000 });
+});
+
+test("it is revoked by its name, and its next call fails", async () => {
+  const { page } = admin;
+  await button(page, "Revoke").click();
+  const revoke = button(page, "Revoke for good");
+  expect(await revoke.isDisabled()).toBe(true);
+  await page.getByLabel("Type the name of the agent").fill("Support assistant");
+  await picture(page, "revoke");
+  await page.setViewportSize(PHONE);
+  await revoke.click();
+  await page.getByText("Revoked", { exact: true }).waitFor();
+  expect((await createIssue("hello")).status).toBe(401);
+  expect(await verify(assistant)).toMatchObject({ status: 401 });
+});
+
+test("an agent is registered, its key is shown once, and it is suspended and activated again", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await open(page, "/console/agents", "Agents");
+  await link(page, "Register an agent").click();
+  await heading(page, "Register an agent").waitFor();
+  await page.getByLabel("Name").fill("Billing bot");
+  await page.getByLabel("stripe:payments:read").check();
+  await picture(page, "register");
+  await page.setViewportSize(DESK);
+  await button(page, "Register").click();
+  const key = await page.getByLabel("The secret").textContent();
+  expect(key).toMatch(/^ak_/);
+  expect(await button(page, "Done").isDisabled()).toBe(true);
+  await picture(page, "secret");
+  await page.setViewportSize(DESK);
+  await page.getByLabel("I have kept it").check();
+  await button(page, "Done").click();
+  await heading(page, "Billing bot").waitFor();
+  const id = page.url().split("/").at(-1)!;
+  expect(await verify({ id, key: key! })).toMatchObject({ status: 200 });
+  expect(await page.content()).not.toContain(key);
+
+  await button(page, "Suspend").click();
+  await page.getByText("Suspended", { exact: true }).waitFor();
+  expect(await verify({ id, key: key! })).toMatchObject({ status: 401 });
+  await button(page, "Undo").click();
+  await page.getByText("Active", { exact: true }).waitFor();
+  expect(await verify({ id, key: key! })).toMatchObject({ status: 200 });
+});
+
+test("filters stand in the address, which is a link; back and reload keep them", async () => {
+  const { page } = admin;
+  await open(page, "/console/agents?status=revoked", "Agents");
+  await link(page, "Support assistant").waitFor();
+  expect(await link(page, "Billing bot").count()).toBe(0);
+  await link(page, "Support assistant").click();
+  await heading(page, "Support assistant").waitFor();
+  await page.goBack();
+  await link(page, "Support assistant").waitFor();
+  expect(page.url()).toBe(`${origin}/console/agents?status=revoked`);
+  await page.reload();
+  await link(page, "Support assistant").waitFor();
+  await page.getByLabel("Status").selectOption("active");
+  await link(page, "Billing bot").waitFor();
+  expect(page.url()).toBe(`${origin}/console/agents?status=active`);
+  await picture(page, "agents");
+  await open(page, "/console/nothing/here", "There is no such page");
+});
+
+test("the pages run their own scripts and no other", () => {
+  expect(admin.complaints).toEqual([]);
+});

@@ -1,0 +1,146 @@
+import { describe, expect, it } from "vitest";
+import type { AuditRecord, Delivery } from "../../../src/client/wire.ts";
+import { failingWebhooks } from "../../../src/console/deliveries.ts";
+import { compareGrants, parseCondition, typedCondition } from "../../../src/console/draft-grants.ts";
+import { addNewest, detailOf } from "../../../src/console/records.ts";
+import { cut, duration, exactTime, inWords, plural, shortId, visibleParts } from "../../../src/console/text.ts";
+
+/** What the console makes of what it reads, without a browser. */
+const shown = (text: string, keeps?: string): string =>
+  visibleParts(text, keeps)
+    .map((part) => (part.hidden ? `[${part.text}]` : part.text))
+    .join("");
+
+describe("a text that somebody else wrote", () => {
+  it("shows characters that nobody sees, or that turn its direction, by their names", () => {
+    expect(shown("invoice\u202Efdp.exe")).toBe("invoice[U+202E]fdp.exe");
+    expect(shown("ad\u200Bmin\u2066\u00AD")).toBe("ad[U+200B]min[U+2066][U+00AD]");
+    expect(shown("a\u00A0b\u3000c\u0000\u001B[31m")).toBe("a[U+00A0]b[U+3000]c[U+0000][U+001B][31m");
+    expect(shown("tag\u{E0041}\uD800 \uE000 \u2028")).toBe("tag[U+E0041][U+D800] [U+E000] [U+2028]");
+  });
+
+  it("leaves what is seen as it is, and the line ends of a body", () => {
+    expect(shown("Grüße an 李雷 und مرحبا")).toBe("Grüße an 李雷 und مرحبا");
+    expect(shown("<script>alert(1)</script>")).toBe("<script>alert(1)</script>");
+    expect(shown("one\n\ttwo", "\n\t")).toBe("one\n\ttwo");
+    expect(shown("one\n\u202Etwo", "\n\t")).toBe("one\n[U+202E]two");
+    expect(visibleParts("")).toEqual([]);
+  });
+
+  it("is cut between characters", () => {
+    expect(cut("abc", 3)).toBe("abc");
+    expect(cut("ab😀d", 3)).toBe("ab");
+    expect(cut("ab😀d", 4)).toBe("ab😀");
+    expect(shortId("agt_7Qm2abcdefghijklx9Lf")).toBe("agt_7Qm2…x9Lf");
+  });
+});
+
+describe("times and numbers", () => {
+  const now = Date.parse("2026-11-26T12:00:00Z");
+  it.each([
+    ["2026-11-26T11:59:50Z", "now"],
+    ["2026-11-26T11:56:00Z", "4 min ago"],
+    ["2026-11-26T09:00:00Z", "3 h ago"],
+    ["2026-11-26T15:00:00Z", "in 3 h"],
+    ["2026-11-20T09:00:00Z", "20 Nov"],
+    ["2025-01-02T09:00:00Z", "2 Jan 2025"],
+  ])("%s is %s", (at, words) => expect(inWords(Date.parse(at), now, "UTC")).toBe(words));
+
+  it("are exact beside their words, local and in UTC", () => {
+    expect(exactTime(now, "Europe/Berlin")).toBe("26 Nov 2026, 13:00:00 local · 26 Nov 2026, 12:00:00 UTC");
+    expect([duration(3600), duration(90), duration(1)]).toEqual(["1 hour", "2 minutes", "1 second"]);
+    expect([plural(1, "agent"), plural(1204, "agent")]).toEqual(["1 agent", "1,204 agents"]);
+  });
+});
+
+describe("grants", () => {
+  it("are compared as what goes, what stays and what comes", () => {
+    const before = [{ permission: "github:issues:read" }, { permission: "github:issues:write" }];
+    const after = [
+      { permission: "github:issues:read" },
+      {
+        permission: "github:issues:write",
+        where: { "path.repo": { in: ["a", "b"] } },
+        expires_at: "2099-12-04T18:00:00.000Z",
+      },
+    ];
+    expect(compareGrants(before, after)).toEqual([
+      { kind: "same", line: "github:issues:read" },
+      { kind: "removed", line: "github:issues:write" },
+      { kind: "added", line: "github:issues:write · path.repo is one of a, b · until 2099-12-04 18:00 UTC" },
+    ]);
+  });
+
+  it.each([
+    ["path.owner", "eq", " octo ", { eq: "octo" }],
+    ["path.number", "eq", "5", { eq: "5" }],
+    ["body.amount", "eq", "5", { eq: 5 }],
+    ["body.amount", "eq", '"5"', { eq: "5" }],
+    ["body.draft", "eq", "true", { eq: true }],
+    ["path.repo", "in", "a, b,", { in: ["a", "b"] }],
+    ["body.amount", "max", "500", { max: 500 }],
+    ["body.amount", "max", "much", undefined],
+    ["path.ref", "glob", "release/*", { glob: "release/*" }],
+    ["path.owner", "eq", " ", undefined],
+  ] as const)("%s %s %s", (field, operator, typed, condition) => {
+    expect(parseCondition(field, operator, typed)).toEqual(condition);
+    if (condition) {
+      const [value] = Object.values(condition);
+      expect(parseCondition(field, operator, typedCondition(field, value as string))).toEqual(condition);
+    }
+  });
+});
+
+const record = (fields: Partial<AuditRecord>): AuditRecord =>
+  ({
+    id: "aud_1",
+    outcome: "success",
+    method: null,
+    service: null,
+    path: null,
+    message: null,
+    count: null,
+    ...fields,
+  }) as AuditRecord;
+
+describe("records", () => {
+  it("are told in a line: the call, what a change was, or the message", () => {
+    expect(detailOf(record({ method: "GET", service: "github", path: "/user" }))).toBe("GET github /user");
+    expect(detailOf(record({ message: "revoked token", count: 17 }))).toBe("revoked token, 17 times");
+    expect(
+      detailOf(
+        record({
+          before: { status: "active", permissions: ["a:b:read", "a:b:write"] },
+          after: { status: "suspended", permissions: ["a:b:read", "a:c:read"], scope: null },
+        }),
+      ),
+    ).toBe("status active → suspended, permissions + a:c:read − a:b:write");
+  });
+
+  it("come on top as they are made, each once, and with their end", () => {
+    const [one, two] = [record({ id: "1", outcome: "unknown" }), record({ id: "2" })];
+    const known = [two, one];
+    expect(addNewest(known, [two, one])).toBe(known);
+    const ended = record({ id: "1" });
+    expect(addNewest(known, [record({ id: "3" }), two, ended]).map(({ id, outcome }) => [id, outcome])).toEqual([
+      ["3", "success"],
+      ["2", "success"],
+      ["1", "success"],
+    ]);
+  });
+});
+
+it("webhooks that keep failing are named once, those with most deliveries first", () => {
+  const delivery = (id: string, webhook_id: string) => ({ id, webhook_id }) as Delivery;
+  const failing = failingWebhooks([
+    delivery("4", "a"),
+    delivery("3", "b"),
+    delivery("2", "b"),
+    delivery("1", "a"),
+    delivery("0", "b"),
+  ]);
+  expect(failing.map(({ webhookId, deliveries, last }) => [webhookId, deliveries, last.id])).toEqual([
+    ["b", 3, "3"],
+    ["a", 2, "4"],
+  ]);
+});
