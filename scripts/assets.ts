@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { buildSync } from "esbuild";
+import { ACTIONS } from "../src/outbox/record.ts";
 import { ROOT } from "./local.ts";
 
 /** The budget of the console's script, minified and gzipped, in bytes. */
@@ -39,6 +40,7 @@ function buildConsole(target: string): void {
     target: BROWSERS,
     jsx: "automatic",
     jsxImportSource: "preact",
+    define: { AUDIT_ACTIONS: JSON.stringify(ACTIONS) },
     write: false,
     logLevel: "error",
   });

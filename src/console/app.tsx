@@ -10,6 +10,7 @@ import { readWaiting } from "./agents.ts";
 import { AgentList } from "./screens/agent-list.tsx";
 import { RegisterAgent } from "./screens/register-agent.tsx";
 import { AgentScreen } from "./screens/agent.tsx";
+import { Activity } from "./screens/activity.tsx";
 import { Approvals } from "./screens/approvals.tsx";
 import { Home } from "./screens/home.tsx";
 
@@ -26,6 +27,11 @@ const SCREENS = [
   { match: /^\/console\/agents\/new$/, title: "Register an agent", show: () => <RegisterAgent /> },
   { match: /^\/console\/agents\/([^/]+)$/, title: "Agent", show: (id: string) => <AgentScreen key={id} id={id} /> },
   { match: /^\/console\/agents$/, title: "Agents", show: () => <AgentList /> },
+  {
+    match: /^\/console\/activity(?:\/([^/]+))?$/,
+    title: "Activity",
+    show: (id: string) => <Activity {...(id && { id })} />,
+  },
   { match: /^\/console\/approvals$/, title: "Approvals", show: () => <Approvals /> },
 ] as const;
 
@@ -65,6 +71,7 @@ const placesOf = (): readonly Place[] => [
   { href: "/console", name: "Home" },
   { href: "/console/agents", name: "Agents" },
   ...(isAdmin.value ? [{ href: "/console/approvals", name: "Approvals", count: waiting.value }] : []),
+  { href: "/console/activity", name: "Activity" },
 ];
 
 function Navigation({ isOpen, close }: { isOpen: boolean; close: () => void }) {

@@ -1,7 +1,7 @@
 import type { AuditRecord } from "../client/wire.ts";
 
 /** The filters of the log, which stand in the address as the API names them. */
-const FILTERS = [
+export const FILTERS = [
   "q",
   "agent_id",
   "actor",
@@ -66,4 +66,11 @@ export function addNewest(known: readonly AuditRecord[], newest: readonly AuditR
     (record) => !known.some(({ id, outcome }) => id === record.id && outcome === record.outcome),
   );
   return isNew ? [...newest, ...known.filter(({ id }) => !ids.has(id))] : known;
+}
+
+/** What is typed into the search is an id if it looks like one, and otherwise a part of a text. */
+export function searchedFilter(text: string): RecordFilter {
+  if (/^agt_\w+$/.test(text)) return { agent_id: text };
+  if (/^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text)) return { request_id: text };
+  return { q: text };
 }

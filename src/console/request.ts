@@ -147,3 +147,6 @@ export const change = <T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: str
 
 /** Part of a path: an id that may be anything. */
 export const segment = (id: string): string => encodeURIComponent(id);
+/** Reads a file through the API, for the person to keep. @throws {RequestError} */
+export const readFile = async (path: string, parameters: Parameters): Promise<Blob> =>
+  (await exchange(withQuery(path, parameters), {})).blob();

@@ -479,7 +479,7 @@ export function SecretOnce({
 }
 
 /** Gives the person a file. */
-function saveFile(blob: Blob, name: string): void {
+export function saveFile(blob: Blob, name: string): void {
   const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;

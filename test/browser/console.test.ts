@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Browser, Page } from "playwright-core";
@@ -16,6 +17,8 @@ let browser: Browser;
 let upstream: Server;
 let origin: string;
 let admin: Visitor;
+/** What axe-core found on all the screens. */
+const found: string[] = [];
 
 beforeAll(async () => {
   upstream = createServer((_, response) =>
@@ -62,6 +65,7 @@ async function picture(page: Page, name: string): Promise<void> {
     expect(await page.evaluate("document.documentElement.scrollWidth"), `${name} at ${width}`).toBeLessThanOrEqual(
       width,
     );
+    if (width !== 768) found.push(...(await barriers(admin)).map((one) => `${name} at ${width}, ${scheme}: ${one}`));
     if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}-${width}-${scheme}.png` });
   }
 }
@@ -232,6 +236,44 @@ test("filters stand in the address, which is a link; back and reload keep them",
   expect(page.url()).toBe(`${origin}/console/agents?status=active`);
   await picture(page, "agents");
   await open(page, "/console/nothing/here", "There is no such page");
+});
+
+test("the log is searched by filters that stand in the address, and a record has an address of its own", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await open(page, "/console", "Home");
+  await page.keyboard.press("g");
+  await page.keyboard.press("t");
+  await heading(page, "Activity").waitFor();
+  await page.getByLabel("Outcome").selectOption("denied");
+  await page.getByText("/repos/octo/other/issues").first().waitFor();
+  expect(await page.locator("main tbody tr", { hasText: "success" }).count()).toBe(0);
+  await picture(page, "activity");
+  await page.setViewportSize(DESK);
+  await page.locator("tr", { hasText: "/repos/octo/other/issues" }).getByRole("link").click();
+  const drawer = page.getByRole("dialog");
+  await drawer.getByText("POST /repos/{owner}/{repo}/issues").waitFor();
+  await picture(page, "record");
+  await page.setViewportSize(DESK);
+  const address = page.url();
+  expect(address).toMatch(/\/console\/activity\/aud_\w+\?outcome=denied$/);
+  await page.keyboard.press("Escape");
+  await drawer.waitFor({ state: "detached" });
+  expect(page.url()).toBe(`${origin}/console/activity?outcome=denied`);
+  await page.goto(address);
+  await drawer.getByText("POST /repos/{owner}/{repo}/issues").waitFor();
+  await page.goBack();
+
+  await open(page, "/console/activity", "Activity");
+  await button(page, "Export").click();
+  const [download] = await Promise.all([page.waitForEvent("download"), button(page, "JSON lines").click()]);
+  const lines = (await readFile(await download.path(), "utf8")).trim().split("\n");
+  expect(lines.length).toBeGreaterThan(3);
+  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ end: { records: lines.length - 1 } });
+});
+
+test("nobody is kept out of any of the screens above", () => {
+  expect(found).toEqual([]);
 });
 
 test("the pages run their own scripts and no other", () => {

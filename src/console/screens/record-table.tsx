@@ -12,7 +12,7 @@ const hrefOf = (id: string): string => {
   return `${RELATED}/${segment(id)}${filters && `?${filters}`}`;
 };
 
-const OutcomeBadge = ({ record: { outcome, status } }: { record: AuditRecord }) => (
+export const OutcomeBadge = ({ record: { outcome, status } }: { record: AuditRecord }) => (
   <Badge tone={OUTCOME_TONES[outcome]}>
     {status === null ? "" : `${status} `}
     {outcome}

@@ -97,8 +97,8 @@ export async function barriers({ context, page }: Visitor): Promise<string[]> {
   await run(readFileSync(AXE, "utf8"));
   const { result, exceptionDetails } = await run(`axe.run(document, {
     runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-  }).then(({ violations }) => violations.flatMap(({ id, help, nodes }) =>
-    nodes.map(({ html, failureSummary }) => id + ": " + help + "\n" + html + "\n" + failureSummary)))`);
+  }).then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ target, failureSummary }) => [id, target.join(" "), failureSummary].join(" | "))))`);
   await session.detach();
   expect(exceptionDetails).toBeUndefined();
   return result.value as string[];

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { AuditRecord, Delivery } from "../../../src/client/wire.ts";
 import { failingWebhooks } from "../../../src/console/deliveries.ts";
 import { compareGrants, parseCondition, typedCondition } from "../../../src/console/draft-grants.ts";
-import { addNewest, detailOf } from "../../../src/console/records.ts";
+import { addNewest, detailOf, searchedFilter } from "../../../src/console/records.ts";
 import { cut, duration, exactTime, inWords, plural, shortId, visibleParts } from "../../../src/console/text.ts";
 
 /** What the console makes of what it reads, without a browser. */
@@ -115,6 +115,14 @@ describe("records", () => {
         }),
       ),
     ).toBe("status active → suspended, permissions + a:c:read − a:b:write");
+  });
+
+  it("are searched by what was typed: an id, or a part of a text", () => {
+    expect(searchedFilter("agt_7Qm2")).toEqual({ agent_id: "agt_7Qm2" });
+    expect(searchedFilter("019ac0de-1111-7222-8333-944445555666")).toEqual({
+      request_id: "019ac0de-1111-7222-8333-944445555666",
+    });
+    expect(searchedFilter("/repos/octo")).toEqual({ q: "/repos/octo" });
   });
 
   it("come on top as they are made, each once, and with their end", () => {
