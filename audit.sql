@@ -128,3 +128,10 @@ INSERT OR IGNORE INTO record_minutes (minute, agent_id) SELECT DISTINCT second /
 CREATE TRIGGER record_seconds_minute AFTER INSERT ON record_seconds BEGIN
   INSERT OR IGNORE INTO record_minutes (minute, agent_id) VALUES (new.second / 60, new.agent_id);
 END;
+-- How many calls through the gateway there were in an hour, by their outcome: what a picture of the last days reads, and no record.
+CREATE TABLE call_hours (
+  hour INTEGER NOT NULL,                  -- hours since the epoch
+  outcome TEXT NOT NULL,                  -- as in records
+  total INTEGER NOT NULL,
+  PRIMARY KEY (hour, outcome)
+) STRICT, WITHOUT ROWID;

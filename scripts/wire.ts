@@ -33,6 +33,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "POST /agents/{id}/rotate-key": { body: "RotateKeyRequest", response: "RotateKeyResponse" },
   "GET /agents/{id}/activity": { query: "ActivityQuery", response: "ActivityResponse" },
   "GET /audit": { query: "AuditQuery", response: "AuditResponse" },
+  "GET /audit/counts": { query: "AuditCountsQuery", response: "AuditCountsResponse" },
   "GET /audit/{id}": { response: "AuditRecordResponse" },
   "GET /activity": { query: "AllActivityQuery", response: "AllActivityResponse" },
   "POST /webhooks": { body: "RegisterWebhookRequest", response: "NewWebhookResponse" },

@@ -1,5 +1,6 @@
 import { Hono } from "hono/tiny";
 import { activityRoutes } from "./api/activity.ts";
+import { auditCountRoutes } from "./api/audit-counts.ts";
 import { auditExportRoutes } from "./api/audit-export.ts";
 import { auditRoutes } from "./api/audit.ts";
 import { agentChangeRoutes } from "./api/agent-changes.ts";
@@ -46,6 +47,7 @@ export const ROUTES: readonly Route[] = [
   ...sessionRoutes,
   ...tokenRoutes,
   ...activityRoutes,
+  ...auditCountRoutes,
   ...auditExportRoutes,
   ...auditRoutes,
   ...webhookRoutes,

@@ -539,6 +539,11 @@ export class AgentAuthClient {
     return this.#get("/health/details", options);
   }
 
+  /** How many calls through the gateway there were in each of the last hours, by outcome. Administrators only. */
+  auditCounts(query?: wire.AuditCountsQuery, options?: CallOptions): Promise<wire.AuditCountsResponse> {
+    return this.#get("/audit/counts", options, query);
+  }
+
   /** Says what the gateway would do with a request, and why, without sending it. Administrators only. */
   explain(body: wire.ExplainRequest, options?: CallOptions): Promise<wire.ExplainResponse> {
     return this.#call({ method: "POST", path: "/proxy/_explain", data: body }, options);

@@ -744,6 +744,26 @@ export interface AllActivityResponse {
   next_cursor: string | null;
 }
 
+/** The query of `GET /audit/counts`. */
+export interface AuditCountsQuery {
+  /** How many hours, the present one included. 1 to 744. The default is 24. */
+  hours?: number | undefined;
+}
+
+/** The response of `GET /audit/counts`. */
+export interface AuditCountsResponse {
+  success: true;
+  /** The oldest first, each hour once. */
+  hours: {
+    /** When the hour began. */
+    at: Timestamp;
+    success: number;
+    denied: number;
+    failed: number;
+    unknown: number;
+  }[];
+}
+
 /** The query of `GET /audit/export`. */
 export interface ExportAuditQuery {
   /** The default is jsonl. */

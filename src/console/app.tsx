@@ -77,12 +77,12 @@ const placesOf = (): readonly Place[] => [
 function Navigation({ isOpen, close }: { isOpen: boolean; close: () => void }) {
   const person = me.value!;
   return (
-    <div class={isOpen ? "side open" : "side"} id="menu">
+    <nav class={isOpen ? "side open" : "side"} id="menu" aria-label="Main">
       <a class="brand" href="/console">
         <Logo />
         AgentAuth
       </a>
-      <nav aria-label="Main">
+      <div class="places">
         {placesOf().map(({ href, name, count }) => {
           const isHere = href === "/console" ? path.value === href : path.value.startsWith(href);
           return (
@@ -97,7 +97,7 @@ function Navigation({ isOpen, close }: { isOpen: boolean; close: () => void }) {
             </a>
           );
         })}
-      </nav>
+      </div>
       <div class="who">
         <b>
           <Quoted text={person.email} />
@@ -125,7 +125,7 @@ function Navigation({ isOpen, close }: { isOpen: boolean; close: () => void }) {
           </Button>
         </div>
       </div>
-    </div>
+    </nav>
   );
 }
 
@@ -192,7 +192,7 @@ export function App() {
         Skip to the page
       </a>
       <div class="app">
-        <div class="bar">
+        <header class="bar">
           <a class="brand" href="/console">
             <Logo />
             AgentAuth
@@ -200,7 +200,7 @@ export function App() {
           <Button small aria-expanded={isOpen} aria-controls="menu" onClick={() => setOpen(!isOpen)}>
             Menu
           </Button>
-        </div>
+        </header>
         <Navigation isOpen={isOpen} close={() => setOpen(false)} />
         <div>
           {!isOnline.value && (

@@ -53,19 +53,19 @@ const link = (page: Page, name: string | RegExp) => page.getByRole("link", { nam
 
 /** Looks at a screen at the sizes that it is drawn for: nothing scrolls sideways, and nobody is kept out. Keeps pictures for people. */
 async function picture(page: Page, name: string): Promise<void> {
-  for (const [width, scheme] of [
-    [360, "light"],
-    [768, "dark"],
-    [1440, "light"],
-    [1440, "dark"],
-    [360, "dark"],
+  for (const [width, scheme, looks] of [
+    [360, "light", true],
+    [768, "dark", false],
+    [1440, "dark", true],
+    [1440, "light", false],
+    [360, "dark", false],
   ] as const) {
     await page.setViewportSize({ width, height: 900 });
     await page.emulateMedia({ colorScheme: scheme });
     expect(await page.evaluate("document.documentElement.scrollWidth"), `${name} at ${width}`).toBeLessThanOrEqual(
       width,
     );
-    if (width !== 768) found.push(...(await barriers(admin)).map((one) => `${name} at ${width}, ${scheme}: ${one}`));
+    if (looks) found.push(...(await barriers(admin)).map((one) => `${name} at ${width}, ${scheme}: ${one}`));
     if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}-${width}-${scheme}.png` });
   }
 }
@@ -266,6 +266,13 @@ test("the log is searched by filters that stand in the address, and a record has
 
   await open(page, "/console/activity", "Activity");
   await button(page, "Export").click();
+  page
+    .getByRole("alert")
+    .waitFor()
+    .then(
+      async () => console.error(await page.getByRole("alert").textContent()),
+      () => {},
+    );
   const [download] = await Promise.all([page.waitForEvent("download"), button(page, "JSON lines").click()]);
   const lines = (await readFile(await download.path(), "utf8")).trim().split("\n");
   expect(lines.length).toBeGreaterThan(3);

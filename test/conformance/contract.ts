@@ -29,6 +29,7 @@ export const ENDPOINTS = {
   "GET /activity": "admin",
   "GET /audit": "bearer",
   "GET /audit/export": "admin",
+  "GET /audit/counts": "admin",
   "GET /audit/{id}": "own",
   "POST /webhooks": "bearer",
   "GET /webhooks": "bearer",

@@ -43,6 +43,15 @@ export const serviceEndpoints = {
     isError(await call("GET", "/audit/export?format=xml", { token: admin.token }), 400);
   },
 
+  async "GET /audit/counts"() {
+    const answer = await call("GET", "/audit/counts?hours=3", { token: admin.token });
+    exactly(answer, 200, "success hours");
+    expect(answer.body.hours).toHaveLength(3);
+    for (const hour of answer.body.hours)
+      expect(Object.keys(hour)).toEqual(["at", "success", "denied", "failed", "unknown"]);
+    isError(await call("GET", "/audit/counts?hours=0", { token: admin.token }), 400);
+  },
+
   async "GET /health/details"() {
     const answer = await call("GET", "/health/details", { token: admin.token });
     exactly(answer, 200, "success status timestamp parts");

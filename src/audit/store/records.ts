@@ -1,6 +1,7 @@
 import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import type { ActLink, Action, AuditEntry, Outcome } from "../../outbox/record.ts";
 import { minuteOfId, secondOfId, type AuditRecord, type IdRange } from "../audit-record.ts";
+import { addToCallHours } from "./call-hours.ts";
 
 /** The part of a row that is an intent without its end. Any other row has part 1. */
 const INTENT_PART = integer(0);
@@ -95,7 +96,7 @@ function lastParts(entries: readonly AuditEntry[]): AuditEntry[] {
 }
 
 /**
- * Inserts entries into the audit log: their rows, the index of time, the counts, and the batch that is to be archived, as one
+ * Inserts entries into the audit log: their rows, the index of time, the counts, the calls of each hour, and the batch that is to be archived, as one
  * transaction. A row that exists already stays as it is and is counted no more, so the same entries can be inserted again. An intent
  * whose end has been inserted is not.
  *
@@ -139,6 +140,15 @@ export async function insertRecords(
         SELECT i.agent_id, i.outcome = 'success', -1 FROM ${inserted}
           CROSS JOIN records i ON i.agent_id = r.agent_id AND i.id = r.id AND i.part = ${INTENT_PART}
         WHERE r.part > ${INTENT_PART}`),
+    ),
+    ...addToCallHours(
+      db,
+      sql`SELECT r.at, r.outcome, 1 AS number FROM ${inserted} WHERE r.action = 'gateway.call'
+        UNION ALL
+        SELECT i.at, i.outcome, -1 FROM ${inserted}
+          CROSS JOIN records i ON i.agent_id = r.agent_id AND i.id = r.id AND i.part = ${INTENT_PART}
+        WHERE r.part > ${INTENT_PART} AND r.action = 'gateway.call'`,
+      now,
     ),
     prepare(
       db,
