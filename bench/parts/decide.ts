@@ -86,7 +86,7 @@ export const decide: Part = async ({ effort, log }) => {
     // The token and the agent have their limits from two JSON texts.
     const grants = () => [{ permission: "limited:things:read", where: structuredClone(where), expiresAt: null }];
     const permissions = new Set(where ? [] : ["limited:things:read"]);
-    const holdings = { permissions, tokenGrants: grants(), agentGrants: grants() };
+    const holdings = { permissions, tokenGrants: grants(), agentGrants: [grants()] };
     const request = { service: "limited", method: "GET", target: "/octo/hello/main/docs/5?page=2", headers };
     const began = performance.now();
     for (let round = 0; round < rounds * REQUESTS; round++) {

@@ -7,35 +7,44 @@ import { expandGrants, unlimitedPermissions } from "../grants/grant.ts";
 import { isUnlimited, type GrantLimits } from "../permissions/grant.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { intersectPermissions } from "../permissions/match.ts";
-import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
+import { actorOf, verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { grantsOfToken } from "../tokens/authorization-details.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
-import { getTokenStatus, isStatusCached } from "../tokens/token-status.ts";
+import { getTokenStatus, isStatusCached, type TokenStatus } from "../tokens/token-status.ts";
 import type { Proof } from "./dpop.ts";
 import { proofRefused, readProof, useProofOnce } from "./proof.ts";
 import { limitAgent, limitToken, rememberAgentOf } from "./rate-limit.ts";
-import { addressNotAllowed, databaseError, tokenRevoked, unauthorized, unavailable } from "../http/errors.ts";
+import {
+  addressNotAllowed,
+  databaseError,
+  forbidden,
+  tokenRevoked,
+  unauthorized,
+  unavailable,
+} from "../http/errors.ts";
 import { rememberAgent } from "../log/request-log.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { isInNetworks } from "../validation/ip-address.ts";
 
-/** An active agent that sent a valid access token. */
+/** An active agent that sent a valid access token. With a delegated token, the agent that acts for others. */
 export interface Caller {
   readonly kind: "agent";
   readonly id: string;
   readonly agent: Agent;
+  /** The agent itself, and with a delegated token after it those that it acts for, back to the one whose token it was. */
+  readonly agents: readonly [Agent, ...Agent[]];
   readonly claims: AccessClaims;
   /** The key that its token goes back to. Null for a session of the former format. */
   readonly keyId: string | null;
   /**
-   * The permissions that both the token and the agent have without a limit and without an end. What is limited is not among them, so
+   * The permissions that the token and each of {@link agents} have without a limit and without an end. What is limited is not among them, so
    * that nothing that asks for a permission takes a part of it for the whole.
    */
   readonly permissions: ReadonlySet<string>;
-  /** All that the token gives, with its limits. A request has to be within one of these and within one of {@link agentGrants}. */
+  /** All that the token gives, with its limits. A request has to be within one of these and within one of each of {@link agentGrants}. */
   readonly tokenGrants: readonly GrantLimits[];
-  /** All that the agent has, with its limits. Those that have ended are among them: see `hasEnded`. */
-  readonly agentGrants: readonly GrantLimits[];
+  /** All that each of {@link agents} has, with its limits. Those that have ended are among them: see `hasEnded`. */
+  readonly agentGrants: readonly (readonly GrantLimits[])[];
   readonly isAdmin: boolean;
   /** Whether it may read what is everybody's. */
   readonly seesAll: boolean;
@@ -47,7 +56,10 @@ export const WATCH_INTERVAL_MS = 60_000;
 type AuthenticationContext = Pick<
   RequestContext,
   "request" | "env" | "config" | "now" | "ipAddress" | "readToken" | "sentRequest" | "resource"
->;
+> & {
+  /** The request asks for nothing but the end of its own access token, whatever that is for. */
+  readonly isOwnEnd?: boolean;
+};
 
 /** `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1); undefined for no header or another scheme. */
 function bearerToken(request: Request): string | undefined {
@@ -73,16 +85,18 @@ const signedTokens = new WeakMap<Request, SignedToken>();
 /** The claims of a request's access token if its signature was found good. The token may have been revoked. */
 export const signedClaimsOf = (request: Request): AccessClaims | undefined => signedTokens.get(request)?.claims;
 
-const callerCache = new WeakMap<AccessClaims, { agent: Agent; caller: Caller }>();
+type StatusRecords = Extract<TokenStatus, { state: "good" }>["records"];
+
+const callerCache = new WeakMap<AccessClaims, { records: StatusRecords; caller: Caller }>();
 
 /**
  * Returns the claims of a request's access token, with its signature and its expiry checked. Reads no store: the token may have
  * been revoked.
  *
- * @throws {ApiError} 401 for a token that is missing, not ours or expired.
+ * @throws {ApiError} 401 for a token that is missing, not ours or expired; 403 `delegated_token` for a delegated one on the REST face.
  */
 export async function readClaims(context: AuthenticationContext): Promise<AccessClaims> {
-  const { request, sentRequest = request, config, now, readToken, resource } = context;
+  const { request, sentRequest = request, config, now, readToken, resource, isOwnEnd } = context;
   const bound = dpopToken(request);
   const token = readToken ? readToken() : accessTokenOf(request);
   if (!token) {
@@ -105,9 +119,12 @@ export async function readClaims(context: AuthenticationContext): Promise<Access
   }
   if (claims === "invalid_token") throw invalidToken();
   // Compared as a whole: a token for /proxy/git is not one for /proxy/github, and neither is for the REST face.
-  if (claims.resources && (resource === undefined || !claims.resources.includes(resource))) throw otherResource();
-  rememberAgent(request, claims.sub);
+  if (!isOwnEnd && claims.resources && (resource === undefined || !claims.resources.includes(resource))) {
+    throw otherResource();
+  }
+  rememberAgent(request, actorOf(claims).agentId);
   signedTokens.set(request, { token, claims, config });
+  if (!isOwnEnd && claims.delegation && resource === undefined) throw delegatedToken();
   // Whether a token is bound says in which scheme it is sent. A bound token that is sent as any other may have been stolen.
   if (claims.boundTo !== null && bound !== token) {
     const how = "Send it as Authorization: DPoP <access token>, with a proof in the header DPoP.";
@@ -155,7 +172,8 @@ export async function admit(context: AuthenticationContext, maxAge: number): Pro
   if (!isKnown) await limitToken(env, claims, { ipAddress, now, memoryMs: config.standingTtl * 1000 });
   const [caller] = await Promise.all([callerWith(claims, context, maxAge), proof && useProofOnce(context, proof)]);
   if (!isKnown) rememberAgentOf(claims, caller.agent, now);
-  await limitAgent(env, caller.agent, now);
+  // One after another: what the acting agent's own limit refuses costs nothing of the others.
+  for (const agent of caller.agents) await limitAgent(env, agent, now);
   return caller;
 }
 
@@ -187,38 +205,48 @@ export async function callerWith(
     case "unknown":
       throw statusUnknown(status.cause);
     case "good":
-      for (const networks of [status.agent.allowedIps, status.keyAllowedIps]) {
-        if (!isInNetworks(ipAddress, networks)) throw addressNotAllowed();
+      for (const { agent, keyAllowedIps } of status.records) {
+        if (!isInNetworks(ipAddress, agent.allowedIps) || !isInNetworks(ipAddress, keyAllowedIps)) {
+          throw addressNotAllowed();
+        }
       }
-      return toCaller(status, claims, config);
+      return toCaller(status.records, claims, config);
   }
 }
 
 /** The authority with which a caller writes. @param required the permissions of the agent that the request needs. */
 export const authorityOf = ({ claims }: Caller, required: readonly string[]): AgentAuthority => ({
-  agentId: claims.sub,
-  basis: claims.basis,
-  version: claims.ver,
+  ...actorOf(claims),
+  ...(claims.delegation && { delegators: claims.delegation.delegators }),
   required,
 });
 
-/** The agent of a good token with what both have now. Caches the permissions for a token and a version of its agent. */
-export function toCaller(
-  { agent, keyId }: Pick<Caller, "agent" | "keyId">,
-  claims: AccessClaims,
-  config: Config,
-): Caller {
+/**
+ * The agent of a good token with what both have now. Caches the permissions for a token and what was read of its agents.
+ *
+ * @param records as of {@link TokenStatus}.
+ */
+export function toCaller(records: StatusRecords, claims: AccessClaims, config: Config): Caller {
   const cached = callerCache.get(claims);
-  if (cached?.agent === agent) return cached.caller;
+  if (cached?.records === records) return cached.caller;
   const { catalogue } = config;
-  const agentGrants = expandGrants(agent.grants);
-  const tokenGrants = grantsOfToken(claims, agent.grants, catalogue);
-  const permissions = intersectPermissions(wholeOf(tokenGrants), wholeOf(agentGrants), catalogue);
+  const { agent, keyId } = records.at(-1)!;
+  // An agent may stand in several links: its own token's, and that of the key by which it has exchanged it.
+  const others = new Map(records.toReversed().map((record) => [record.agent.id, record.agent]));
+  others.delete(agent.id);
+  const agents = [agent, ...others.values()] as const;
+  const agentGrants = agents.map((one) => expandGrants(one.grants));
+  const tokenGrants = grantsOfToken(claims, records[0].agent.grants, catalogue);
+  const permissions = agentGrants.reduce<ReadonlySet<string>>(
+    (held, grants) => intersectPermissions([...held], wholeOf(grants), catalogue),
+    new Set(wholeOf(tokenGrants)),
+  );
   const isAdmin = permissions.has(ADMIN);
   const caller: Caller = {
     kind: "agent",
     id: agent.id,
     agent,
+    agents,
     claims,
     keyId,
     permissions,
@@ -227,7 +255,7 @@ export function toCaller(
     isAdmin,
     seesAll: isAdmin,
   };
-  callerCache.set(claims, { agent, caller });
+  callerCache.set(claims, { records, caller });
   return caller;
 }
 
@@ -279,6 +307,12 @@ function statusUnknown(cause: unknown): unknown {
   if (known?.code !== "database_unavailable") return known ?? cause;
   return unavailable("standing_unknown", "Whether the token is still valid cannot be found out now. Try again.", cause);
 }
+
+const delegatedToken = () =>
+  forbidden(
+    "delegated_token",
+    "A delegated token is accepted at /proxy and /mcp, and at /oauth/revoke to end it. Use a token of the agent itself.",
+  );
 
 const otherResource = () =>
   unauthorized("invalid_token", "The access token is for another resource: its `aud` does not name this one.");

@@ -1,7 +1,8 @@
 import type { Registrar } from "../agents/register.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import type { RecordOrigin } from "../outbox/record.ts";
-import type { AccessClaims } from "../tokens/access-token.ts";
+import type { TokenLink } from "../authority/token-row.ts";
+import { actorOf, type AccessClaims } from "../tokens/access-token.ts";
 import type { Caller } from "./authenticate.ts";
 import type { PersonCaller } from "./person.ts";
 
@@ -15,11 +16,18 @@ export function originOf({ caller, ipAddress, requestId }: OriginatedCall): Reco
   return { act: [], ipAddress: ipAddress || null, requestId, ...senderOf(caller) };
 }
 
-type Sender = Pick<RecordOrigin, "actor" | "keyId" | "sessionId">;
+type Sender = Pick<RecordOrigin, "actor" | "keyId" | "sessionId"> & Partial<Pick<RecordOrigin, "act">>;
+
+/** The whole chain of a delegated token: the present actor first, and last the agent that is acted for. Empty for another token. */
+export const actLinksOf = ({ sub, delegation }: Pick<AccessClaims, "sub" | "delegation">): RecordOrigin["act"] =>
+  delegation ? [...delegation.actors, sub].map((one) => ({ sub: one })) : [];
 
 function senderOf(caller: Caller | PersonCaller | Registrar | undefined): Sender {
   if (!caller) return STRANGER;
-  if ("agent" in caller) return { ...agentSender(caller.agent, caller.claims), keyId: caller.keyId };
+  if ("agent" in caller) {
+    const { agent, claims, keyId } = caller;
+    return { ...agentSender(agent, actorOf(claims)), keyId, act: actLinksOf(claims) };
+  }
   if ("person" in caller) return { ...personSender(caller), sessionId: caller.session.id };
   switch (caller.kind) {
     case "stranger":
@@ -42,7 +50,7 @@ const STRANGER: Sender = { actor: null, keyId: null, sessionId: null };
 
 const agentSender = (
   { id, name }: { readonly id: string; readonly name: string },
-  { basis }: Pick<AccessClaims, "basis">,
+  { basis }: Pick<TokenLink, "basis">,
 ): Sender => ({
   actor: { type: "agent", id, name },
   keyId: basis.keyId ?? null,

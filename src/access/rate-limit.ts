@@ -27,7 +27,8 @@ const refusedAgents = new BoundedCache<{ readonly agent: LimitedAgent; readonly 
 const MIN_MEMORY_MS = 1000;
 
 /** What a token is counted under before its status is known: its session, or itself if it has none. */
-const tokenKey = ({ basis, jti }: Pick<AccessClaims, "basis" | "jti">): string => `token:${basis.sessionId ?? jti}`;
+const tokenKey = ({ links, delegation, jti }: Pick<AccessClaims, "links" | "delegation" | "jti">): string =>
+  `token:${delegation ? jti : (links[0].basis.sessionId ?? jti)}`;
 
 /**
  * Counts one request with a token whose status is not known yet: against the token itself, and against its sender's address if this
@@ -42,12 +43,14 @@ const tokenKey = ({ basis, jti }: Pick<AccessClaims, "basis" | "jti">): string =
  */
 export async function limitToken(
   env: Env,
-  claims: Pick<AccessClaims, "basis" | "jti" | "sub">,
+  claims: Pick<AccessClaims, "links" | "delegation" | "jti">,
   { ipAddress, now, memoryMs }: { ipAddress: string; now: number; memoryMs: number },
 ): Promise<void> {
   const isRecent = (at: number): boolean => now >= at && now - at < Math.max(memoryMs, MIN_MEMORY_MS);
-  const refused = refusedAgents.get(claims.sub);
-  if (refused && isRecent(refused.at)) throw agentLimitExceeded(env, refused.agent);
+  for (const { agentId } of claims.links) {
+    const refused = refusedAgents.get(agentId);
+    if (refused && isRecent(refused.at)) throw agentLimitExceeded(env, refused.agent);
+  }
   const key = tokenKey(claims);
   const known = knownAgents.get(key);
   if (!known) {

@@ -8,7 +8,8 @@ import { newEntry } from "../outbox/record.ts";
 import { signedClaimsOf, type Caller } from "./authenticate.ts";
 import { clientNetwork } from "./client-network.ts";
 import type { PersonCaller } from "./person.ts";
-import { originOf } from "./origin.ts";
+import { actorOf } from "../tokens/access-token.ts";
+import { actLinksOf, originOf } from "./origin.ts";
 
 /** The statuses of refusals that are recorded of an agent that was admitted. Its own limit bounds how many there are. */
 const RECORDED_STATUSES: ReadonlySet<number> = new Set([401, 403, 404, 409, 429]);
@@ -57,11 +58,11 @@ export function recordRefusal(
     countRefusal(context, { subject: clientNetwork(ipAddress), code, status, method, path, origin });
     return;
   }
-  const { sub, basis } = claims;
+  const { agentId: id, basis } = actorOf(claims);
   const { sessionId = null, keyId = null } = basis;
-  const sender = { actor: { type: "agent", id: sub, name: null }, sessionId, keyId } as const;
-  const subject = sessionId ?? keyId ?? sub;
-  countRefusal(context, { subject, code, status, method, path, agentId: sub, origin: { ...origin, ...sender } });
+  const sender = { actor: { type: "agent", id, name: null }, act: actLinksOf(claims), sessionId, keyId } as const;
+  const subject = sessionId ?? keyId ?? id;
+  countRefusal(context, { subject, code, status, method, path, agentId: id, origin: { ...origin, ...sender } });
 }
 
 function agentIdOf(caller: Caller | PersonCaller | Registrar | undefined): string | undefined {

@@ -20,16 +20,17 @@ export const isIntentRecorded = (result: D1Result): boolean => result.results.le
 /**
  * Records the intent of a write before it is sent, on the condition that its sender still has its authority. One D1 round trip.
  *
+ * @param intents one for each agent that the write is recorded of.
  * @param readyAt as for {@link insertIntent}.
- * @returns as {@link isIntentRecorded}.
+ * @returns as {@link isIntentRecorded}, of all of them.
  * @throws {AuthorityLostError}
  */
 export async function recordIntent(
   db: D1Database,
   authority: Authority,
-  intent: AuditEntry,
+  intents: readonly AuditEntry[],
   readyAt: number,
 ): Promise<boolean> {
-  const [inserted] = await batchAsCaller(db, authority, [insertIntent(db, intent, readyAt)]);
-  return isIntentRecorded(inserted!);
+  const statements = intents.map((intent) => insertIntent(db, intent, readyAt));
+  return (await batchAsCaller(db, authority, statements)).every(isIntentRecorded);
 }

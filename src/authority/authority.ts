@@ -1,4 +1,4 @@
-import type { TokenBasis } from "./token-row.ts";
+import type { TokenLink } from "./token-row.ts";
 
 /**
  * The part of a caller's authority that can be revoked. `batchAsCaller` makes it a condition of the
@@ -7,19 +7,16 @@ import type { TokenBasis } from "./token-row.ts";
 export type Authority = AgentAuthority | PersonAuthority | BootstrapAuthority;
 
 /** The authority of an agent, by its access token. */
-export interface AgentAuthority {
-  readonly agentId: string;
+export interface AgentAuthority extends TokenLink {
   readonly personId?: undefined;
-  /** The session or the key that the access token stands on. */
-  readonly basis: TokenBasis;
-  /** `ver` of the access token. */
-  readonly version: number;
+  /** The agents that it acts for, by a token of an exchange. Each of them has to be able to do this as well. */
+  readonly delegators?: readonly TokenLink[];
   /** The permissions that the request needs, each as it is stored with the agent. */
   readonly required: readonly string[];
   /** An API key that the request proves itself with, as its hash under each key of `SECRET_PEPPER`. */
   readonly keyHashes?: readonly string[];
-  /** The version of the grants that the request was judged by. */
-  readonly grantsVersion?: number;
+  /** The versions of the grants that the request was judged by, of the agent and of those that it acts for. */
+  readonly grantsVersions?: readonly { readonly agentId: string; readonly version: number }[];
   /** Set for a change that may loosen what limits an agent: see {@link Loosening}. */
   readonly loosens?: Loosening;
 }

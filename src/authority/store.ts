@@ -1,12 +1,15 @@
 import { prepare, sql, type Sql } from "../database/sql.ts";
 import type { AgentAuthority, Authority, AuthorityLoss, Loosening, PersonAuthority } from "./authority.ts";
 import { HAS_ADMINISTRATOR, PERSON_SESSION_STANDS } from "./person-row.ts";
-import { basisStands, KEY_STANDS } from "./token-row.ts";
+import { KEY_STANDS, linkStands, type TokenLink } from "./token-row.ts";
 
 /** That the caller's token is still active, by the same conditions by which it was accepted. */
-const isActive = ({ agentId, basis, version }: AgentAuthority) =>
-  sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId} AND a.status = 'active' AND a.token_version = ${version}
-    AND ${basisStands(basis)})`;
+const isActive = (authority: AgentAuthority): Sql =>
+  [authority, ...(authority.delegators ?? [])].map(isActiveLink).reduce((one, other) => sql`${one} AND ${other}`);
+
+const isActiveLink = (link: TokenLink): Sql =>
+  sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${link.agentId} AND a.status = 'active' AND a.token_version = ${link.version}
+    AND ${linkStands(link)})`;
 
 /** SQL that is true if the request proved itself with a key that its agent has now. */
 const holdsKey = (agentId: string, keyHashes: readonly string[]) =>
@@ -14,9 +17,9 @@ const holdsKey = (agentId: string, keyHashes: readonly string[]) =>
     AND k.hash IN (SELECT value FROM json_each(${JSON.stringify(keyHashes)}))
     AND ${KEY_STANDS})`;
 
-/** SQL that is true if the agent's grants are those that the request was judged by. */
-const hasSameGrants = (agentId: string, grantsVersion: number) =>
-  sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId} AND a.grants_version = ${grantsVersion})`;
+/** SQL that is true if an agent's grants are those that the request was judged by. */
+const hasSameGrants = ({ agentId, version }: NonNullable<AgentAuthority["grantsVersions"]>[number]): Sql =>
+  sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId} AND a.grants_version = ${version})`;
 
 /** SQL that is true if the caller still has every required permission, in exactly the same form. */
 const holdsAll = ({ agentId, required }: AgentAuthority) =>
@@ -63,13 +66,11 @@ function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; 
   if (authority.agentId === undefined) {
     return authority.lasts ? [] : [{ reason: "bootstrap_ended", holds: sql`NOT EXISTS (SELECT 1 FROM people)` }];
   }
-  const { agentId, keyHashes, grantsVersion, loosens } = authority;
+  const { agentId, keyHashes, grantsVersions = [], loosens } = authority;
   return [
     { reason: "token_revoked", holds: isActive(authority) },
     ...(keyHashes ? [{ reason: "key_refused", holds: holdsKey(agentId, keyHashes) } as const] : []),
-    ...(grantsVersion === undefined
-      ? []
-      : [{ reason: "grants_changed", holds: hasSameGrants(agentId, grantsVersion) } as const]),
+    ...grantsVersions.map((one) => ({ reason: "grants_changed", holds: hasSameGrants(one) }) as const),
     { reason: "insufficient_permissions", holds: holdsAll(authority) },
     ...(loosens ? [{ reason: "person_required", holds: mayLoosen(loosens) } as const] : []),
   ];

@@ -9,6 +9,16 @@ export type TokenBasis =
   | { readonly sessionId: string; readonly keyId?: undefined }
   | { readonly keyId: string; readonly tokenId: string; readonly sessionId?: undefined };
 
+/** One agent that an access token depends on, and what it has proved itself with. */
+export interface TokenLink {
+  readonly agentId: string;
+  /** The agent's token version. */
+  readonly version: number;
+  readonly basis: TokenBasis;
+  /** The `jti` of the token that an exchange has issued to it (RFC 8693): what was exchanged from that one ends with it. */
+  readonly exchanged?: string;
+}
+
 /** SQL that is true of a key `k` that has not ended. */
 export const KEY_STANDS: Sql = sql`(k.expires_at IS NULL OR k.expires_at > ${DATABASE_NOW})`;
 
@@ -32,6 +42,12 @@ export function basisStands(basis: TokenBasis): Sql {
   return sql`coalesce(${session},
     (SELECT f.revoked_at IS NULL FROM refresh_families f WHERE f.id = ${sessionId} AND f.agent_id = a.id), 0)`;
 }
+
+/** SQL that is 1 if what a link of agent `a` stands on has not ended, and 0 otherwise, as {@link basisStands} says it. */
+export const linkStands = ({ basis, exchanged }: Pick<TokenLink, "basis" | "exchanged">): Sql =>
+  exchanged === undefined
+    ? basisStands(basis)
+    : sql`(${basisStands(basis)} AND NOT EXISTS (SELECT 1 FROM ended_tokens e WHERE e.jti = ${exchanged}))`;
 
 /** SQL for the id of the key that a token goes back to: of its session, or of the token itself. */
 export const basisKeyId = ({ sessionId, keyId }: TokenBasis): Sql =>

@@ -1,4 +1,5 @@
 import { originOf } from "../access/origin.ts";
+import type { Agent } from "../agents/agent.ts";
 import { authorityOf, type Caller } from "../access/authenticate.ts";
 import { recordIntent } from "../audit/intent.ts";
 import { sendRecords } from "../audit/message.ts";
@@ -75,15 +76,17 @@ const HIDDEN_PATH = "/***";
 
 /**
  * The record of one proxied request in the audit log. It is one record, whatever happens: the first ending that is told counts. A write
- * has an intent before it is sent, so that the record stands also if nothing more is heard of it.
+ * has an intent before it is sent, so that the record stands also if nothing more is heard of it. With a delegated token, the agent and
+ * each of those that it acts for have a record of their own, and so have their owners.
  */
 export class CallRecord {
   /** How many bytes have passed. */
   readonly meter: Meter = { bytesIn: 0, bytesOut: 0 };
   readonly #context: RequestContext;
-  readonly #entry: AuditEntry;
+  /** One for each agent, the sender's first. */
+  readonly #entries: readonly [AuditEntry, ...AuditEntry[]];
   readonly #resolved: ResolvedRequest;
-  #intent: AuditEntry | undefined;
+  #intents: readonly AuditEntry[] = [];
   #denial: Denial | undefined;
   #reason: string | undefined;
   #hasEnded = false;
@@ -93,19 +96,21 @@ export class CallRecord {
     const { service, method, path, rule, required } = resolved;
     this.#context = context;
     this.#resolved = resolved;
-    this.#entry = newEntry("gateway.call", context.now, originOf({ ...context, caller }), {
-      agentId: caller.agent.id,
-      service: service.name,
-      method,
-      path,
-      rule,
-      permission: required.join(" "),
-    });
+    const origin = originOf({ ...context, caller });
+    const about = { service: service.name, method, path, rule, permission: required.join(" ") };
+    const entryOf = ({ id }: Agent) => newEntry("gateway.call", context.now, origin, { ...about, agentId: id });
+    const [agent, ...delegators] = caller.agents;
+    this.#entries = [entryOf(agent), ...delegators.map(entryOf)];
+  }
+
+  /** Changes what all the entries say. */
+  #set(changed: Partial<AuditEntry>): void {
+    for (const entry of this.#entries) Object.assign(entry, changed);
   }
 
   /** The path contains the agent's token, which must not be recorded. */
   hidePath(): void {
-    Object.assign(this.#entry, { path: HIDDEN_PATH });
+    this.#set({ path: HIDDEN_PATH });
   }
 
   /** Says why the request is about to be refused, in the words of the record. The error's code says it otherwise. */
@@ -128,12 +133,14 @@ export class CallRecord {
     if (!this.#resolved.write) return;
     const { env, config } = this.#context;
     const { timeoutMs, idleTimeoutMs } = this.#resolved.service;
-    const intent: AuditEntry = { ...this.#entry, part: "intent", outcome: "unknown", bytesIn: this.meter.bytesIn };
+    const begun = { part: "intent", outcome: "unknown", bytesIn: this.meter.bytesIn } as const;
+    const intents = this.#entries.map((entry): AuditEntry => ({ ...entry, ...begun }));
     const lastMoment = Date.now() + config.bodyTimeoutMs + timeoutMs + idleTimeoutMs;
     // Whatever of its permissions is changed, the version changes with it.
-    const authority = { ...authorityOf(caller, []), grantsVersion: caller.agent.grantsVersion };
-    if (await recordIntent(env.DB, authority, intent, lastMoment + END_MARGIN_MS)) {
-      this.#intent = intent;
+    const grantsVersions = caller.agents.map(({ id, grantsVersion }) => ({ agentId: id, version: grantsVersion }));
+    const authority = { ...authorityOf(caller, []), grantsVersions };
+    if (await recordIntent(env.DB, authority, intents, lastMoment + END_MARGIN_MS)) {
+      this.#intents = intents;
     } else if (config.auditOnFailure === "refuse_writes") {
       throw unavailable(
         "audit_unavailable",
@@ -154,7 +161,7 @@ export class CallRecord {
   upstreamFailed({ failure, upstreamStatus }: UpstreamFailure): void {
     this.#reason = isEarlyEnd(failure) ? EARLY_ENDS[failure] : failure;
     if (upstreamStatus === undefined || !(isEarlyEnd(failure) || failure === "bad_answer")) return;
-    Object.assign(this.#entry, { upstreamStatus });
+    this.#set({ upstreamStatus });
   }
 
   /** Records that the request got the gateway's own error. */
@@ -163,7 +170,7 @@ export class CallRecord {
     const denial = this.#denial;
     const isOwn = denial?.code === "insufficient_permissions" && this.#reason === undefined;
     const reason = this.#reason ?? (denial ? `denied, ${reasonOf(denial)}` : code);
-    if (denial) Object.assign(this.#entry, { permission: denial.permissions.join(" ") });
+    if (denial) this.#set({ permission: denial.permissions.join(" ") });
     await this.#end({ outcome: status < 500 ? "denied" : "failed", status, message: isOwn ? null : reason });
   }
 
@@ -173,17 +180,22 @@ export class CallRecord {
     const { env, now } = this.#context;
     const { bytesIn, bytesOut } = this.meter;
     const more = { ...ending, bytesIn, bytesOut, durationMs: Math.max(0, Date.now() - now) };
-    const intent = this.#intent;
-    const entry: AuditEntry = intent
-      ? { ...this.#entry, ...more, part: "end", random: newRandom(), intentRandom: intent.random }
-      : { ...this.#entry, ...more };
-    const event = await this.#event();
-    await sendRecords(env, [{ entry, ...(event && { event }) }]);
+    const ended = this.#entries.map((entry, at): AuditEntry => {
+      const intent = this.#intents[at];
+      return intent
+        ? { ...entry, ...more, part: "end", random: newRandom(), intentRandom: intent.random }
+        : { ...entry, ...more };
+    });
+    const messages = ended.map(async (entry, at) => {
+      const event = await this.#event(entry, at > 0);
+      return { entry, ...(event && { event }) };
+    });
+    await sendRecords(env, await Promise.all(messages));
   }
 
-  async #event(): Promise<Event | undefined> {
+  /** @param isDelegator whether the entry is of an agent that the sender acts for. It is not told from which address. */
+  async #event({ agentId, ipAddress }: AuditEntry, isDelegator: boolean): Promise<Event | undefined> {
     const denial = this.#denial;
-    const { agentId, ipAddress } = this.#entry;
     if (!denial || agentId === null) return undefined;
     const { service, method, path } = this.#resolved;
     const { now } = this.#context;
@@ -196,7 +208,7 @@ export class CallRecord {
       required: requiredPermission(this.#resolved, denial.permissions),
       code: denial.code,
       ...("fields" in denial && { fields: [...denial.fields] }),
-      ip_address: ipAddress ?? "",
+      ip_address: isDelegator ? "" : (ipAddress ?? ""),
     });
   }
 
@@ -208,7 +220,7 @@ export class CallRecord {
       path: `/proxy/${this.#resolved.service.name}${this.#resolved.path}`,
       status: upstreamStatus,
       code: end === "too_large" ? "upstream_too_large" : end,
-      agent_id: this.#entry.agentId ?? undefined,
+      agent_id: this.#entries[0].agentId ?? undefined,
     });
   }
 }

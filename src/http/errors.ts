@@ -172,6 +172,10 @@ export const ERRORS = {
     text: "`AgentAuth-Assertion` is not of a passkey of this person for exactly this request, or was used already.",
   },
   passkey_too_new: { status: 403, text: "The passkey was enrolled less than 24 hours ago, and confirms nothing yet." },
+  delegated_token: {
+    status: 403,
+    text: "The access token was exchanged to act for another agent: it is accepted at `/proxy` and `/mcp` only.",
+  },
   person_required: {
     status: 403,
     text: "Only a person who is signed in may do this; no agent's token is accepted for it.",

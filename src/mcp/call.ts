@@ -71,7 +71,7 @@ async function refuseNarrowToken(context: RequestContext, { rule }: Operation, e
     const permissions = permissionsOf(grants, now);
     return scopes.every((scope) => isGranted(permissions, scope, config.catalogue));
   };
-  if (isWithin(tokenGrants) || !isWithin(agentGrants)) return;
+  if (isWithin(tokenGrants) || !agentGrants.every(isWithin)) return;
   throw forbidden(
     "insufficient_permissions",
     `The access token has less than its agent, and this needs ${scopes.join(" and ")}. Get a token with that scope.`,

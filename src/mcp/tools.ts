@@ -72,7 +72,7 @@ export function reachableOperations(
   selection: Selection,
   now: number,
 ): Operation[] {
-  const sides = [tokenGrants, agentGrants].map((grants) => permissionsOf(grants, now));
+  const sides = [tokenGrants, ...agentGrants].map((grants) => permissionsOf(grants, now));
   const isReached = (permission: string): boolean => sides.every((side) => isGranted(side, permission, catalogue));
   const answers = new Map<string, boolean>();
   return [...operationsOf(services, RESERVED).values()].filter(

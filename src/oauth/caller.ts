@@ -17,15 +17,17 @@ export interface OAuthCaller {
  * Authenticates the caller of the introspection or the revocation endpoint (RFC 7662 §2.1, RFC 7009 §2.1): by an access token in the
  * Authorization header, or as a client.
  *
+ * @param toEnd the token that the caller ends. One that ends itself may do so whatever it is for, and if it is a delegated one.
  * @throws {OAuthError} as `requireClient`.
  * @throws {ApiError} as `admit`.
  */
-export async function requireCaller(call: OAuthCall): Promise<OAuthCaller> {
-  if (accessTokenOf(call.request) !== undefined) {
+export async function requireCaller(call: OAuthCall, toEnd?: string): Promise<OAuthCaller> {
+  const token = accessTokenOf(call.request);
+  if (token !== undefined) {
     if (["client_secret", "client_assertion"].some((name) => call.form.get(name) !== undefined)) {
       throw new OAuthError("invalid_request", "The caller authenticates itself in several ways. Use one of them.");
     }
-    const caller = await admit(call, 0);
+    const caller = await admit({ ...call, isOwnEnd: token === toEnd }, 0);
     const { agent, permissions, isAdmin } = caller;
     return { agent, permissions, isAdmin, authority: authorityOf(caller, isAdmin ? [ADMIN] : []) };
   }

@@ -6,6 +6,7 @@ import { INTROSPECT } from "../permissions/catalogue.ts";
 import { isGranted } from "../permissions/match.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { presentDetails } from "../tokens/authorization-details.ts";
+import { toActClaim } from "../tokens/delegation.ts";
 import { sessionOf } from "../tokens/end-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { readRefreshToken } from "../tokens/refresh-token.ts";
@@ -32,6 +33,9 @@ const introspection = z.object({
   auth_time: seconds,
   jti: text,
   cnf: z.optional(z.object({ jkt: z.string() })),
+  act: z.optional(
+    z.record(z.string(), z.any()).check(z.describe("Who acts for `sub`, the present actor outermost (RFC 8693 §4.1).")),
+  ),
   authorization_details: z.optional(z.array(z.record(z.string(), z.any()))),
 });
 type Introspection = z.input<typeof introspection>;
@@ -74,14 +78,14 @@ export const introspectionRoutes = [
  * Whether a caller may know about a token of an agent: its client, an administrator, or an audience of it. Whoever may introspect is a
  * resource server of this deployment, and so an audience of tokens for all of it. A token for a service is for the gateway alone.
  */
-const mayKnow = ({ agent, isAdmin }: OAuthCaller, agentId: string, isForAll: boolean): boolean =>
-  isAdmin || agent.id === agentId || isForAll;
+const mayKnow = ({ agent, isAdmin }: OAuthCaller, agentIds: readonly string[], isForAll: boolean): boolean =>
+  isAdmin || agentIds.includes(agent.id) || isForAll;
 
 /** By the database's word only, which is asked each time. */
 async function introspectAccess(call: OAuthCall, caller: OAuthCaller, claims: AccessClaims): Promise<Introspection> {
   const { env, config, issuer, now } = call;
-  const { sub, resources, boundTo, iat, exp, jti, authTime } = claims;
-  if (!mayKnow(caller, sub, resources === null)) return INACTIVE;
+  const { sub, clientId, resources, boundTo, iat, exp, jti, authTime, delegation } = claims;
+  if (!mayKnow(caller, [clientId, ...claims.links.map(({ agentId }) => agentId)], resources === null)) return INACTIVE;
   const status = await getTokenStatus({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge: 0 });
   switch (status.state) {
     case "revoked":
@@ -89,12 +93,17 @@ async function introspectAccess(call: OAuthCall, caller: OAuthCaller, claims: Ac
     case "unknown":
       throw unavailable("standing_unknown", "Whether the token is still valid cannot be found out now.", status.cause);
     case "good": {
-      const { permissions } = toCaller(status, claims, config);
-      const details = presentDetails(claims, status.agent.grants, config.catalogue, now);
+      const { permissions, agents, tokenGrants } = toCaller(status.records, claims, config);
+      const details = presentDetails(
+        tokenGrants,
+        agents.map(({ grants }) => grants),
+        config.catalogue,
+        now,
+      );
       return {
         active: true,
         scope: [...permissions].toSorted().join(" "),
-        client_id: sub,
+        client_id: clientId,
         sub,
         iss: issuer,
         aud: resources ? [...resources] : (config.audience ?? issuer),
@@ -104,6 +113,7 @@ async function introspectAccess(call: OAuthCall, caller: OAuthCaller, claims: Ac
         ...(authTime !== undefined && { auth_time: authTime }),
         jti,
         ...(boundTo !== null && { cnf: { jkt: boundTo } }),
+        ...(delegation && { act: { ...toActClaim(delegation.actors) } }),
         ...(details && { authorization_details: details }),
       };
     }
@@ -115,7 +125,7 @@ async function introspectRefresh(call: OAuthCall, caller: OAuthCaller, text: str
   const { env, config, issuer } = call;
   const token = await readRefreshToken(text, config.peppers);
   const session = token && (await sessionOf(env.DB, token));
-  if (!session?.isActive || !mayKnow(caller, session.agentId, false)) return INACTIVE;
+  if (!session?.isActive || !mayKnow(caller, [session.agentId], false)) return INACTIVE;
   return {
     active: true,
     ...(session.scope && { scope: session.scope.join(" ") }),

@@ -33,8 +33,8 @@ export const revocationRoutes = [
     }),
     response: () => z.object({}),
     async handle(call) {
-      const caller = await requireCaller(call);
       const text = call.form.get("token");
+      const caller = await requireCaller(call, text);
       if (text === undefined) throw new OAuthError("invalid_request", "token is missing.");
       const { env, config, request, now } = call;
       const claims = await verifyAccessToken(text, tokenSettings(config, request.url), now);
@@ -51,14 +51,18 @@ export const revocationRoutes = [
   }),
 ];
 
-/** The tokens of a session end together (RFC 7009 §2.1). A token without a session ends alone. */
+/**
+ * The tokens of a session end together (RFC 7009 §2.1). A token without a session ends alone, and with it those that were exchanged from
+ * it; so does a delegated one, which each agent that it depends on may end.
+ */
 async function revokeAccess(
   call: OAuthCall,
   caller: OAuthCaller,
-  { sub, basis, jti, exp }: AccessClaims,
+  { sub, links, delegation, clientId, jti, exp }: AccessClaims,
 ): Promise<void> {
-  if (basis.sessionId !== undefined) return revokeSession(call, caller, sub, basis.sessionId);
-  requireOwn(caller, sub);
+  const { sessionId } = links[0].basis;
+  if (!delegation && sessionId !== undefined) return revokeSession(call, caller, sub, sessionId);
+  requireOwn(caller, delegation ? [clientId, ...links.map(({ agentId }) => agentId)] : [sub]);
   await endToken(call.env.DB, { jti, exp }, caller.authority);
   remember(call, jti);
   const message = `token ${jti} revoked by ${caller.agent.id}`;
@@ -69,7 +73,7 @@ async function revokeAccess(
 }
 
 async function revokeSession(call: OAuthCall, caller: OAuthCaller, agentId: string, sessionId: string): Promise<void> {
-  requireOwn(caller, agentId);
+  requireOwn(caller, [agentId]);
   const { env, now, waitUntil } = call;
   const origin = originOfClient(call, caller);
   if (!(await endSession(env.DB, agentId, sessionId, { by: caller.authority, origin, now }))) return;
@@ -83,8 +87,8 @@ function originOfClient(call: OAuthCall, { agent: { id, name }, authority: { bas
 }
 
 /** @throws {OAuthError} for a token of another client, which RFC 7009 §2.1 has told to whoever presents it. */
-function requireOwn({ agent, isAdmin }: OAuthCaller, agentId: string): void {
-  if (!isAdmin && agent.id !== agentId) {
+function requireOwn({ agent, isAdmin }: OAuthCaller, agentIds: readonly string[]): void {
+  if (!isAdmin && !agentIds.includes(agent.id)) {
     throw new OAuthError("unauthorized_client", "The token was issued to another client.");
   }
 }

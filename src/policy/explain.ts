@@ -111,7 +111,7 @@ export function explain(
   const about = {
     rule,
     limitable: match ? limitableAt(resolved.service.table().limits(), match.rule) : [],
-    limits: limited.map(({ permission, agent }) => ({ permission, any_of: agent })),
+    limits: limited.flatMap(({ permission, agents }) => agents.map((any_of) => ({ permission, any_of }))),
   };
   const base = {
     service,
@@ -167,7 +167,7 @@ export function explain(
 /** What an agent would have with a token that gives all that the agent has. */
 function supposed(permissions: ExplainRequest["permissions"], grants: ExplainRequest["grants"]): Holdings {
   const all = [...(permissions ?? []).map(unlimited), ...(grants ?? [])];
-  return { permissions: new Set(permissions ?? []), tokenGrants: all, agentGrants: all };
+  return { permissions: new Set(permissions ?? []), tokenGrants: all, agentGrants: [all] };
 }
 
 /** Sorts out the names of headers that no HTTP message can carry. */

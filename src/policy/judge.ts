@@ -15,12 +15,12 @@ import type { Service } from "./services.ts";
 
 /** What a caller has. */
 export interface Holdings {
-  /** The permissions that both its token and its agent have without limits now. */
+  /** The permissions that its token and each of its agents have without limits now. */
   readonly permissions: ReadonlySet<string>;
   /** What the token gives, permissions without limits included. */
   readonly tokenGrants: readonly GrantLimits[];
-  /** What its agent has at present, in the same way. Grants that have ended may be among them. */
-  readonly agentGrants: readonly GrantLimits[];
+  /** What each of its agents has at present, in the same way. Grants that have ended may be among them. */
+  readonly agentGrants: readonly (readonly GrantLimits[])[];
 }
 
 /** A required permission that a caller has within limits only. */
@@ -28,8 +28,8 @@ export interface LimitedPermission {
   readonly permission: string;
   /** The limits of the token's grants: those of one of them have to be met. Empty if the token has the permission without limits. */
   readonly token: readonly Where[];
-  /** The same of the agent's grants. */
-  readonly agent: readonly Where[];
+  /** The same of the grants of each agent. */
+  readonly agents: readonly (readonly Where[])[];
 }
 
 /** What a caller's grants say about a request whose content has not been looked at. */
@@ -42,8 +42,8 @@ export type GrantsFound =
   | { readonly outcome: "expired"; readonly permissions: readonly string[] };
 
 /**
- * Looks for the grants that a request needs. A grant counts only if it has not ended, and both the token and the agent have to give
- * each permission.
+ * Looks for the grants that a request needs. A grant counts only if it has not ended, and the token and each agent have to give each
+ * permission.
  *
  * @param now milliseconds.
  */
@@ -59,15 +59,19 @@ export function findGrants(
   for (const permission of required) {
     if (isGranted(permissions, permission, catalogue)) continue;
     const token = grantsOf(permission, tokenGrants, catalogue);
-    const agent = grantsOf(permission, agentGrants, catalogue);
-    if (token.length === 0 || agent.length === 0) {
+    const agents = agentGrants.map((grants) => grantsOf(permission, grants, catalogue));
+    if (token.length === 0 || agents.some((grants) => grants.length === 0)) {
       missing.push(permission);
       continue;
     }
-    const [tokenLimits, agentLimits] = [presentLimits(token, now), presentLimits(agent, now)];
-    if (!tokenLimits || !agentLimits) expired.push(permission);
-    else if (tokenLimits.length + agentLimits.length > 0) {
-      limited.push({ permission, token: tokenLimits, agent: agentLimits });
+    const tokenLimits = presentLimits(token, now);
+    const agentLimits = agents.flatMap((grants) => {
+      const limits = presentLimits(grants, now);
+      return limits ? [limits] : [];
+    });
+    if (!tokenLimits || agentLimits.length < agents.length) expired.push(permission);
+    else if ([tokenLimits, ...agentLimits].some((limits) => limits.length > 0)) {
+      limited.push({ permission, token: tokenLimits, agents: agentLimits });
     }
   }
   if (missing.length > 0) return { outcome: "missing", permissions: missing };
@@ -114,7 +118,7 @@ export function describeExceeded({ violations: found }: LimitsExceeded): string 
 
 /**
  * Judges a request by the limits of the grants that {@link findGrants} found. Several grants of one permission are alternatives; of
- * each permission, one of the token's and one of the agent's must allow the request.
+ * each permission, one of the token's and one of each agent's must allow the request.
  *
  * @param body what is sent. A body that has not been read is unreadable.
  * @returns null if the request is allowed.
@@ -129,7 +133,7 @@ export function judgeLimits(
   // A path with two readings has no parameters that a limit could hold for.
   const path = match?.isCertain ? pathParameters(match.rule, match.texts) : undefined;
   const request = match && path && limitedRequest({ rule: match.rule, path, query, body });
-  for (const { permission, token, agent } of limited) {
+  for (const { permission, token, agents } of limited) {
     // What a request embeds in its answer is named by no field of it, and an uncovered request has no fields at all.
     const isNamed = match?.rule.required.includes(permission) === true;
     const judged = new Map<string, readonly Violation[]>();
@@ -147,8 +151,10 @@ export function judgeLimits(
       }
       return found;
     };
-    const found = nearest(agent.map(judge)) ?? nearest(token.map(judge));
-    if (found) return { permission, violations: found };
+    for (const limits of [...agents, token]) {
+      const found = nearest(limits.map(judge));
+      if (found) return { permission, violations: found };
+    }
   }
   return null;
 }

@@ -1,6 +1,6 @@
 import { jwtVerify, SignJWT, type JWTPayload } from "jose";
 import { JOSEError, JWKSNoMatchingKey, JWTExpired } from "jose/errors";
-import type { TokenBasis } from "../authority/token-row.ts";
+import type { TokenBasis, TokenLink } from "../authority/token-row.ts";
 import type { SigningKey } from "../config/config.ts";
 import { digestKey } from "../crypto/digest.ts";
 import { randomBase62 } from "../crypto/random.ts";
@@ -12,19 +12,29 @@ import {
   type GrantReference,
   type TokenGrants,
 } from "./authorization-details.ts";
+import { readDelegation, toDelegationClaims, type Delegation } from "./delegation.ts";
 import { ALGORITHM, signingKey, verificationKey } from "./keys.ts";
 import { hasLowS, withLowS } from "./signature.ts";
 
 /** The claims of an access token (RFC 9068 §2.2). Times are seconds. */
 export interface AccessClaims {
+  /** The agent of the token. Of a delegated token, the agent that is acted for. */
   readonly sub: string;
   readonly iat: number;
   readonly exp: number;
   readonly jti: string;
-  /** What the token stands on: the session that `sid` names, or for a token without a refresh token the key that `key_id` names. */
-  readonly basis: TokenBasis;
-  /** The agent's token version. A token of the former format has none and counts as version 1. */
-  readonly ver: number;
+  /**
+   * What the token stands on: the session that `sid` names, or for a token without a refresh token the key that `key_id` names, and the
+   * agent's token version `ver`, which is 1 in a token of the former format. Of a delegated token, first the agent that is acted for, and
+   * last the present actor.
+   */
+  readonly links: readonly [TokenLink, ...TokenLink[]];
+  /** Who acts for `sub`; null for a token of `sub` itself. */
+  readonly delegation: Delegation | null;
+  /** The client that has asked for the token. */
+  readonly clientId: string;
+  /** The agent that may exchange the token (RFC 8693 §4.4); null: any agent that it is given to. */
+  readonly mayAct: string | null;
   /** The last proof by API key. Undefined in a token of the former format. */
   readonly authTime: number | undefined;
   /** The permissions that it gives without limits. */
@@ -41,6 +51,9 @@ export interface AccessClaims {
   readonly digest: string;
 }
 
+/** The link of the agent that sends the token: the agent of the token, or the one that acts for it. */
+export const actorOf = ({ links }: Pick<AccessClaims, "links">): TokenLink => links.at(-1)!;
+
 export interface AccessTokenSettings {
   readonly issuer: string;
   readonly audience: string;
@@ -56,14 +69,22 @@ export type IssuedBasis =
   | { readonly sessionId: string; readonly keyId?: undefined }
   | { readonly keyId: string; readonly sessionId?: undefined };
 
+/** Who acts for the agent of a token that is to be issued, with the link of the present actor. */
+export interface IssuedDelegation extends Delegation {
+  readonly own: TokenLink;
+  /** The client that asks for the token. */
+  readonly clientId: string;
+}
+
 /** What an access token says about its agent and its session. Times are seconds. */
 export interface AccessGrant {
   readonly agentId: string;
   readonly tier: string;
   readonly grants: TokenGrants;
-  readonly basis: IssuedBasis;
-  readonly version: number;
-  readonly authTime: number;
+  /** What it stands on, and the agent's token version; or who acts for the agent. */
+  readonly basis: (IssuedBasis & { readonly version: number }) | IssuedDelegation;
+  /** Undefined if it is not known. */
+  readonly authTime: number | undefined;
   /** The resources that the token is for, as URLs. Null: every endpoint of this deployment (`AUDIENCE`). */
   readonly resources?: readonly string[] | null | undefined;
   /** The thumbprint of the key that the token is bound to. */
@@ -76,19 +97,18 @@ export interface AccessGrant {
 
 /** Signs an access token as a JWT of RFC 9068. */
 export async function issueAccessToken(grant: AccessGrant, settings: AccessTokenSettings): Promise<string> {
-  const { agentId, tier, grants, basis, version, authTime, issuedAt, resources, boundTo } = grant;
+  const { agentId, tier, grants, basis, authTime, issuedAt, resources, boundTo } = grant;
   const { ttl = settings.accessTokenTtl } = grant;
   const { kid, key } = signingKey(settings.signingKeys);
   const details = toAuthorizationDetails(grants);
   const token = await new SignJWT({
-    client_id: agentId,
+    client_id: "actors" in basis ? basis.clientId : agentId,
     scope: grants.scope.join(" "),
     ...(details && { authorization_details: details }),
     tier,
-    ...(basis.keyId === undefined ? { sid: basis.sessionId } : { key_id: basis.keyId }),
+    ...("actors" in basis ? toDelegationClaims(basis, basis.own) : toBasisClaims(basis)),
     ...(boundTo != null && { cnf: { jkt: boundTo } }),
-    ver: version,
-    auth_time: Math.min(authTime, issuedAt),
+    ...(authTime !== undefined && { auth_time: Math.min(authTime, issuedAt) }),
   })
     .setProtectedHeader({ alg: ALGORITHM, typ: "at+jwt", kid })
     .setIssuer(settings.issuer)
@@ -100,6 +120,9 @@ export async function issueAccessToken(grant: AccessGrant, settings: AccessToken
     .sign(await key);
   return withLowS(token);
 }
+
+const toBasisClaims = ({ sessionId, keyId, version }: IssuedBasis & { readonly version: number }) =>
+  keyId === undefined ? { sid: sessionId, ver: version } : { key_id: keyId, ver: version };
 
 /** One audience is a text, several are a list (RFC 7519 §4.1.3). */
 function audienceOf(resources: readonly string[] | null | undefined, { audience }: AccessTokenSettings) {
@@ -123,8 +146,9 @@ interface VerifiedToken {
 /** The claims of verified tokens by the digest of the token's text. */
 const claimsCache = new BoundedCache<VerifiedToken>(
   8_000_000,
-  ({ claims: { scope, details, reference } }) =>
-    400 +
+  ({ claims: { scope, details, reference, links } }) =>
+    200 +
+    links.length * 200 +
     scope.reduce((bytes, permission) => bytes + 32 + permission.length * 2, 0) +
     (details.length > 0 || reference ? JSON.stringify([details, reference]).length * 4 : 0),
 );
@@ -188,7 +212,8 @@ async function verify(
       },
     );
     const claims = toClaims(payload, digest, settings);
-    if (!claims || (payload.ver !== undefined && !hasLowS(token))) return "invalid_token";
+    const isFormer = payload.ver === undefined && payload.chain === undefined;
+    if (!claims || (!isFormer && !hasLowS(token))) return "invalid_token";
     return claims;
   } catch (error) {
     if (error instanceof JWTExpired) return "token_expired";
@@ -198,24 +223,28 @@ async function verify(
 }
 
 function toClaims(payload: JWTPayload, digest: string, settings: AccessTokenSettings): AccessClaims | undefined {
-  // Only an absent claim is one of the former format.
-  const { sub, iat, exp, jti, scope, ver = 1, auth_time: authTime } = payload;
+  const { sub, iat, exp, jti, scope, auth_time: authTime } = payload;
   // The library checks that the times are numbers, but not the types of the other claims.
   if (iat === undefined || exp === undefined || !sub || !jti) return undefined;
   if ([sub, jti, scope].some((claim) => typeof claim !== "string")) return undefined;
-  const basis = toBasis(payload, jti);
+  const standing = toStanding(payload, jti);
+  const mayAct = toMayAct(payload.may_act);
   const resources = toResources(payload.aud, settings);
   const limited = readAuthorizationDetails(payload.authorization_details);
   const boundTo = toBinding(payload.cnf);
-  if (!limited || !basis || resources === undefined || boundTo === undefined) return undefined;
-  if (!isWholeNumber(ver) || (authTime !== undefined && !isWholeNumber(authTime))) return undefined;
+  if (!limited || !standing || mayAct === undefined || resources === undefined || boundTo === undefined)
+    return undefined;
+  if (authTime !== undefined && !isWholeNumber(authTime)) return undefined;
+  // The grants of which agent would such a token name?
+  if (standing.delegation && limited.reference) return undefined;
   return {
     sub,
     iat,
     exp,
     jti,
-    basis,
-    ver: ver as number,
+    ...standing,
+    clientId: typeof payload.client_id === "string" ? payload.client_id : sub,
+    mayAct,
     authTime: authTime as number | undefined,
     scope: (scope as string).split(" ").filter(Boolean),
     ...limited,
@@ -226,6 +255,28 @@ function toClaims(payload: JWTPayload, digest: string, settings: AccessTokenSett
 }
 
 const isWholeNumber = (claim: unknown): boolean => Number.isSafeInteger(claim) && (claim as number) > 0;
+
+/** What a token stands on, and who acts for its agent. */
+function toStanding(payload: JWTPayload, jti: string): Pick<AccessClaims, "links" | "delegation"> | undefined {
+  if (payload.act !== undefined || payload.chain !== undefined) {
+    const read = readDelegation(payload, jti);
+    if (!read) return undefined;
+    const [first, ...others] = [...read.delegation.delegators, read.own];
+    return { links: [first!, ...others], delegation: read.delegation };
+  }
+  // Only an absent claim is one of the former format.
+  const { sub, ver = 1 } = payload;
+  const basis = toBasis(payload, jti);
+  if (!basis || !isWholeNumber(ver)) return undefined;
+  return { links: [{ agentId: sub!, version: ver as number, basis }], delegation: null };
+}
+
+/** Who may act for the agent of the token (RFC 8693 §4.4). A claim with anything but `sub` is none that can be checked here. */
+function toMayAct(claim: unknown): string | null | undefined {
+  if (claim === undefined) return null;
+  const { sub, ...others } = (claim ?? {}) as Record<string, unknown>;
+  return typeof sub === "string" && Object.keys(others).length === 0 ? sub : undefined;
+}
 
 /** A token stands on one thing: both claims, or none, is no token of ours. */
 function toBasis({ sid, key_id: keyId }: JWTPayload, tokenId: string): TokenBasis | undefined {

@@ -185,26 +185,29 @@ export function grantsOfToken(
 }
 
 /**
- * The limited permissions of a token that its agent still has, exactly so or wider, as `authorization_details`; undefined for none. What
- * the agent has with other limits is left out: whoever reads them knows those of the token only.
+ * The limited permissions of a token that each of its agents still has, exactly so or wider, as `authorization_details`; undefined for none.
+ * What an agent has with other limits is left out: whoever reads them knows those of the token only.
  *
+ * @param tokenGrants all that the token gives.
+ * @param agentGrants the grants of each agent that the token depends on.
  * @param now milliseconds.
  */
 export function presentDetails(
-  token: TokenGrants,
-  grants: readonly Grant[],
+  tokenGrants: readonly GrantLimits[],
+  agentGrants: readonly (readonly Grant[])[],
   catalogue: Catalogue,
   now: number,
 ): object[] | undefined {
-  const held = grantsNow(grants, now);
-  const details = grantsOfToken(token, grants, catalogue).filter(
-    (one) =>
-      !isUnlimited(one) &&
-      !hasEnded(one, now) &&
-      held.some((grant) => isGranted(new Set([grant.permission]), one.permission, catalogue) && isNarrower(one, grant)),
+  const held = agentGrants.map((grants) => grantsNow(grants, now));
+  const details = tokenGrants.filter(
+    (one) => !isUnlimited(one) && !hasEnded(one, now) && held.every((grants) => isHeld(one, grants, catalogue)),
   );
   return toAuthorizationDetails({ details, reference: null });
 }
+
+/** Whether one of these grants gives all that a permission with limits gives. */
+const isHeld = (one: GrantLimits, grants: readonly GrantLimits[], catalogue: Catalogue): boolean =>
+  grants.some((grant) => isGranted(new Set([grant.permission]), one.permission, catalogue) && isNarrower(one, grant));
 
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === "string");

@@ -1,12 +1,12 @@
 import type { Agent } from "../agents/agent.ts";
 
-/** The agent of a token, and whether what the token stands on has not ended, as the database has them. */
+/** An agent that a token depends on, and whether what its link stands on has not ended, as the database has them. */
 export interface TokenStatusRecord {
   readonly agent: Agent;
-  readonly basisStands: boolean;
+  readonly linkStands: boolean;
   /** The networks that its key may be used from. Null: from everywhere that the agent may be used from. */
   readonly keyAllowedIps: readonly string[] | null;
-  /** The key that it goes back to. Null for a session of the former format. */
+  /** The key that its link goes back to. Null for a session of the former format. */
   readonly keyId: string | null;
 }
 

@@ -1,4 +1,4 @@
-import type { Agent } from "../agents/agent.ts";
+import type { TokenLink } from "../authority/token-row.ts";
 import { BoundedCache } from "../memory/bounded-cache.ts";
 import type { AccessClaims } from "./access-token.ts";
 import type { TokenStatusRecord } from "./records.ts";
@@ -6,17 +6,15 @@ import { isRevokedInCache } from "./store/revocations.ts";
 import { readTokenStatus } from "./store/sessions.ts";
 
 export type TokenStatus =
-  /**
-   * `keyAllowedIps`: the networks that its key may be used from. Null: all. Those of the agent have to hold as well. `keyId`: the key that
-   * it goes back to. Null for a session of the former format.
-   */
-  | ({ readonly state: "good"; readonly agent: Agent } & Pick<TokenStatusRecord, "keyAllowedIps" | "keyId">)
+  /** `records`: of each agent that it depends on, in the order of its links. */
+  | { readonly state: "good"; readonly records: readonly [TokenStatusRecord, ...TokenStatusRecord[]] }
   | { readonly state: "revoked" }
   /** The database did not answer, and KV has no revocation: the caller is refused. */
   | { readonly state: "unknown"; readonly cause: unknown };
 
 /**
- * Returns the status of a token with these claims and this record of the database (RFC 7662 §2.2: `active`). Does not check `exp`.
+ * Returns the status of a token with these links and these records of the database (RFC 7662 §2.2: `active`). Does not check `exp`. Each
+ * agent has to be active, and what each link stands on has to be there still.
  *
  * A token that is not bound to a key is none of an agent whose tokens must be (RFC 9449 §5.2), whenever it was issued.
  *
@@ -24,29 +22,36 @@ export type TokenStatus =
  * meanwhile, so it is refused.
  */
 export function evaluateTokenStatus(
-  { ver, boundTo }: Pick<AccessClaims, "ver" | "boundTo">,
-  record: TokenStatusRecord | undefined,
+  { links, boundTo }: { readonly links: readonly Pick<TokenLink, "version">[]; readonly boundTo: string | null },
+  records: StatusRecords,
 ): TokenStatus {
-  if (!record?.basisStands || record.agent.status !== "active" || ver !== record.agent.tokenVersion) {
-    return { state: "revoked" };
-  }
-  if (lacksBinding({ boundTo }, record)) return { state: "revoked" };
-  const { agent, keyAllowedIps, keyId } = record;
-  return { state: "good", agent, keyAllowedIps, keyId };
+  const isGood = links.every(({ version }, at) => {
+    const record = records[at];
+    return record?.linkStands && record.agent.status === "active" && version === record.agent.tokenVersion;
+  });
+  return isGood && records.length > 0 && !lacksBinding({ boundTo }, records)
+    ? { state: "good", records: records as readonly [TokenStatusRecord, ...TokenStatusRecord[]] }
+    : { state: "revoked" };
 }
 
-/** Whether a token is bound to no key, although its agent's must be. */
-const lacksBinding = ({ boundTo }: Pick<AccessClaims, "boundTo">, record: TokenStatusRecord | undefined): boolean =>
-  boundTo === null && record?.agent.requiresDpop === true;
+/** What the database has about each link of a token. */
+type StatusRecords = readonly (TokenStatusRecord | undefined)[];
+
+/** Whether a token is bound to no key, although those of one of its agents must be. */
+const lacksBinding = ({ boundTo }: Pick<AccessClaims, "boundTo">, records: StatusRecords): boolean =>
+  boundTo === null && records.some((record) => record?.agent.requiresDpop === true);
 
 interface CachedStatus {
-  readonly record: TokenStatusRecord | undefined;
+  readonly records: StatusRecords;
   readonly readAt: number;
 }
 
-/** What the database said about an agent and what a token of it stands on. */
-const statusCache = new BoundedCache<CachedStatus>(8_000_000, ({ record }) =>
-  record ? 800 + JSON.stringify([record.agent, record.keyAllowedIps]).length * 2 : 0,
+/** What the database said about the agents that a token depends on, and what it stands on. */
+const statusCache = new BoundedCache<CachedStatus>(8_000_000, ({ records }) =>
+  records.reduce(
+    (bytes, record) => bytes + (record ? 800 + JSON.stringify([record.agent, record.keyAllowedIps]).length * 2 : 0),
+    0,
+  ),
 );
 
 /** The tokens that the database said are revoked, by their digests. What is revoked stays revoked. */
@@ -65,15 +70,17 @@ export interface TokenStatusQuery {
 /** Whether the isolate remembers that the database said of a token that it is revoked. Reads no store. */
 const isKnownRevoked = ({ digest }: Pick<AccessClaims, "digest">): boolean => revokedTokens.get(digest) === true;
 
-/** A token without a session can be revoked by itself, so what is cached is about this token only. */
-const keyOf = ({ sub, basis }: AccessClaims): string =>
-  `${sub} ${basis.sessionId ?? `${basis.keyId} ${basis.tokenId}`}`;
+/** A token without a session can be revoked by itself, so what is cached is about this token only. So is it about a whole chain. */
+const keyOf = ({ links }: AccessClaims): string => links.map(keyOfLink).join(" ");
+
+const keyOfLink = ({ agentId, basis, exchanged }: TokenLink): string =>
+  `${agentId} ${basis.sessionId ?? `${basis.keyId} ${basis.tokenId}`}${exchanged === undefined ? "" : ` ${exchanged}`}`;
 
 /** A record of the cache that is fresh, unless the token is of a newer version than it. */
 function readCached({ claims, now, maxAge }: TokenStatusQuery): CachedStatus | undefined {
   const cached = maxAge > 0 ? statusCache.get(keyOf(claims)) : undefined;
   if (!cached || now < cached.readAt || now - cached.readAt >= maxAge) return undefined;
-  return isNewer(claims, cached.record) ? undefined : cached;
+  return isNewer(claims, cached.records) ? undefined : cached;
 }
 
 /** Whether a token is good by a cached record, so that nobody has to be asked. */
@@ -82,7 +89,7 @@ export const isStatusCached = (query: TokenStatusQuery): boolean => {
   return (
     cached !== undefined &&
     !isKnownRevoked(query.claims) &&
-    evaluateTokenStatus(query.claims, cached.record).state === "good"
+    evaluateTokenStatus(query.claims, cached.records).state === "good"
   );
 };
 
@@ -100,10 +107,10 @@ export async function getTokenStatus(
   if (isKnownRevoked(claims)) return { state: "revoked" };
   const key = keyOf(claims);
   const cached = readCached({ claims, now, maxAge });
-  if (cached) return remember(claims, cached.record);
-  type Answer = { record: TokenStatusRecord | undefined } | { cause: unknown } | "revoked";
-  const reading: Promise<Answer> = readTokenStatus(stores.db, claims).then(
-    (record) => ({ record }),
+  if (cached) return remember(claims, cached.records);
+  type Answer = { records: StatusRecords } | { cause: unknown } | "revoked";
+  const reading: Promise<Answer> = readTokenStatus(stores.db, claims.links).then(
+    (records) => ({ records }),
     (cause: unknown) => ({ cause }),
   );
   const revoked = maxAge > 0 ? isRevokedInCache(stores.revocations, claims).catch(() => false) : Promise.resolve(false);
@@ -116,20 +123,20 @@ export async function getTokenStatus(
     const isRevoked = await Promise.race([revoked, scheduler.wait(KV_PATIENCE_MS).then(() => false)]);
     return isRevoked ? { state: "revoked" } : { state: "unknown", cause: first.cause };
   }
-  statusCache.set(key, { record: first.record, readAt: now });
-  return remember(claims, first.record);
+  statusCache.set(key, { records: first.records, readAt: now });
+  return remember(claims, first.records);
 }
 
-/** Whether a token is of a newer version than a record. */
-const isNewer = ({ ver }: AccessClaims, record: TokenStatusRecord | undefined): boolean =>
-  record !== undefined && ver > record.agent.tokenVersion;
+/** Whether a token is of a newer version of one of its agents than the records. */
+const isNewer = ({ links }: AccessClaims, records: StatusRecords): boolean =>
+  links.some(({ version }, at) => version > (records[at]?.agent.tokenVersion ?? Infinity));
 
-/** The status of a token by a record of the database. A revocation is remembered. */
-function remember(claims: AccessClaims, record: TokenStatusRecord | undefined): TokenStatus {
-  const status = evaluateTokenStatus(claims, record);
+/** The status of a token by records of the database. A revocation is remembered. */
+function remember(claims: AccessClaims, records: StatusRecords): TokenStatus {
+  const status = evaluateTokenStatus(claims, records);
   // A token that is newer than the database may be good again once the database is restored in full, and one that is not bound once its
   // agent's need not be.
-  const isFinal = !isNewer(claims, record) && !lacksBinding(claims, record);
+  const isFinal = !isNewer(claims, records) && !lacksBinding(claims, records);
   if (status.state === "revoked" && isFinal) revokedTokens.set(claims.digest, true);
   return status;
 }

@@ -62,7 +62,7 @@ const headers = new Headers();
 function shortestDecision(grants: readonly GrantLimits[]): number {
   const request = { service: "limited", method: "GET", target: "/octo/hello/main/docs/5?page=2", headers };
   const permissions = new Set(grants.filter(({ where }) => where === null).map(({ permission }) => permission));
-  const holdings = { permissions, tokenGrants: grants, agentGrants: grants };
+  const holdings = { permissions, tokenGrants: grants, agentGrants: [grants] };
   const decide = () => {
     const resolved = resolveRequest(services, request);
     if (resolved.outcome === "refused") throw new Error(resolved.code);

@@ -38,7 +38,7 @@ const grant = (permission: string, where: Where | null, expiresAt: number | null
 const holding = (token: readonly GrantLimits[], agent = token): Holdings => ({
   permissions: new Set(),
   tokenGrants: token,
-  agentGrants: agent,
+  agentGrants: [agent],
 });
 
 /** What becomes of a request: `allowed`, the permissions that are missing or have expired, or the fields that are outside. */

@@ -292,7 +292,7 @@ describe("through the tables of all services", () => {
     if (resolved.outcome === "refused" || resolved.rule !== made.line) return undefined;
     const [first = "", ...others] = resolved.required;
     const grants = [{ permission: first, where, expiresAt: null }, ...others.map(unlimited)];
-    const holdings = { permissions: new Set(others), tokenGrants: grants, agentGrants: grants };
+    const holdings = { permissions: new Set(others), tokenGrants: grants, agentGrants: [grants] };
     const found = findGrants(resolved.required, holdings, BUILT_IN_CATALOGUE, 0);
     if (found.outcome !== "granted") throw new Error(found.outcome);
     const rules: BodyRules = {

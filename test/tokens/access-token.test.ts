@@ -20,8 +20,7 @@ const grant = {
   agentId: "agt_1",
   grants: { scope: ["lab:things:read"], details: [], reference: null },
   tier: "free",
-  basis: { sessionId: "ses_1" },
-  version: 1,
+  basis: { sessionId: "ses_1", version: 1 },
   authTime: NOW / 1000,
   issuedAt: NOW / 1000,
 };
@@ -117,9 +116,8 @@ describe("the twin of a token, with the other signature of the same text", () =>
       .sign(key);
     for (const token of [former, twinOf(former)]) {
       expect(await verifyAccessToken(token, settings(), NOW)).toMatchObject({
-        ver: 1,
         authTime: undefined,
-        basis: { sessionId: "fam_1" },
+        links: [{ agentId: "agt_1", version: 1, basis: { sessionId: "fam_1" } }],
       });
     }
   });

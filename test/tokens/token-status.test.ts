@@ -139,16 +139,22 @@ describe("the status of a token", () => {
   const agent = { id: "agt_a", status: "active", tokenVersion: 2 } as unknown as Agent;
 
   it.each([
-    ["a good agent and session", { agent, basisStands: true }, "good"],
+    ["a good agent and session", { agent, linkStands: true }, "good"],
     ["no such agent", undefined, "revoked"],
-    ["a session that ended", { agent, basisStands: false }, "revoked"],
-    ["an inactive agent", { agent: { ...agent, status: "inactive" as const }, basisStands: true }, "revoked"],
-    ["a suspended agent", { agent: { ...agent, status: "suspended" as const }, basisStands: true }, "revoked"],
-    ["a version below the agent's", { agent: { ...agent, tokenVersion: 3 }, basisStands: true }, "revoked"],
-    ["a version above the agent's", { agent: { ...agent, tokenVersion: 1 }, basisStands: true }, "revoked"],
+    ["a session that ended", { agent, linkStands: false }, "revoked"],
+    ["an inactive agent", { agent: { ...agent, status: "inactive" as const }, linkStands: true }, "revoked"],
+    ["a suspended agent", { agent: { ...agent, status: "suspended" as const }, linkStands: true }, "revoked"],
+    ["a version below the agent's", { agent: { ...agent, tokenVersion: 3 }, linkStands: true }, "revoked"],
+    ["a version above the agent's", { agent: { ...agent, tokenVersion: 1 }, linkStands: true }, "revoked"],
   ])("%s: %s", (_, record, state) => {
-    expect(
-      evaluateTokenStatus({ ver: 2, boundTo: null }, record && { ...record, keyAllowedIps: null, keyId: null }).state,
-    ).toBe(state);
+    const good = { agent, linkStands: true, keyAllowedIps: null, keyId: null };
+    const own = record && { ...good, ...record };
+    expect(evaluateTokenStatus({ links: [{ version: 2 }], boundTo: null }, [own]).state).toBe(state);
+    // Of a chain, each link has to be good.
+    const links = [{ version: 2 }, { version: 2 }, { version: 2 }];
+    for (const at of links.keys()) {
+      expect(evaluateTokenStatus({ links, boundTo: null }, [good, good, good].with(at, own as never)).state).toBe(state);
+    }
+    expect(evaluateTokenStatus({ links, boundTo: null }, [own, own]).state).toBe("revoked");
   });
 });

@@ -1,3 +1,4 @@
+import type { TokenLink } from "../../authority/token-row.ts";
 import type { AccessClaims } from "../access-token.ts";
 
 const agentKey = (agentId: string) => `below:${agentId}`;
@@ -7,13 +8,23 @@ const endKey = (id: string) => `ended:${id}`;
 /** Whether KV says that a token is revoked. That it does not say so proves nothing. */
 export async function isRevokedInCache(
   revocations: KVNamespace,
-  { sub, ver, basis }: Pick<AccessClaims, "sub" | "ver" | "basis">,
+  { links }: Pick<AccessClaims, "links">,
 ): Promise<boolean> {
-  const [below, ended] = await Promise.all([
-    revocations.get(agentKey(sub)),
-    revocations.get(endKey(basis.sessionId ?? basis.tokenId)),
+  const found = await Promise.all(links.map((link) => isLinkEnded(revocations, link)));
+  return found.includes(true);
+}
+
+async function isLinkEnded(
+  revocations: KVNamespace,
+  { agentId, version, basis, exchanged }: TokenLink,
+): Promise<boolean> {
+  const proof = basis.sessionId ?? basis.tokenId;
+  const ids = exchanged === undefined || exchanged === proof ? [proof] : [proof, exchanged];
+  const [below, ...ended] = await Promise.all([
+    revocations.get(agentKey(agentId)),
+    ...ids.map((id) => revocations.get(endKey(id))),
   ]);
-  return ended !== null || ver < Number(below ?? 0);
+  return ended.some((one) => one !== null) || version < Number(below ?? 0);
 }
 
 /** The shortest time to live that KV accepts, in seconds. */

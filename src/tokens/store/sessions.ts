@@ -4,7 +4,7 @@ import { mayUseKey } from "../../agents/allowed-address-row.ts";
 import { actorOf } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
-import { basisAllowedIps, basisKeyId, basisStands, KEY_STANDS } from "../../authority/token-row.ts";
+import { basisAllowedIps, basisKeyId, KEY_STANDS, linkStands, type TokenLink } from "../../authority/token-row.ts";
 import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
@@ -36,25 +36,38 @@ export async function endTokens(
   return update!.results[0]?.token_version;
 }
 
-/** Reads the agent of a token, and whether what the token stands on has not ended. */
+type StatusRow = AgentRow & { link_stands: number; basis_allowed_ips: string | null; basis_key_id: string | null };
+
+/**
+ * Reads the agents that a token depends on, and whether what each stands on has not ended: all at one moment.
+ *
+ * @returns a record for each link, in their order; undefined for an agent that does not exist.
+ */
 export async function readTokenStatus(
   db: D1Database,
-  { sub, basis }: Pick<AccessClaims, "sub" | "basis">,
-): Promise<TokenStatusRecord | undefined> {
-  const row = await prepare(
+  links: AccessClaims["links"],
+): Promise<readonly (TokenStatusRecord | undefined)[]> {
+  const [first, ...others] = links.map((link) => selectStatus(db, link));
+  if (others.length === 0) return [toStatusRecord((await first!.first<StatusRow>()) ?? undefined)];
+  const results = await db.batch<StatusRow>([first!, ...others]);
+  return results.map((result) => toStatusRecord(result.results[0]));
+}
+
+const selectStatus = (db: D1Database, link: TokenLink): D1PreparedStatement =>
+  prepare(
     db,
-    sql`SELECT ${AGENT_COLUMNS}, ${basisStands(basis)} AS basis_stands, ${basisAllowedIps(basis)} AS basis_allowed_ips,
-        ${basisKeyId(basis)} AS basis_key_id
-      FROM agents a WHERE a.id = ${sub}`,
-  ).first<AgentRow & { basis_stands: number; basis_allowed_ips: string | null; basis_key_id: string | null }>();
-  if (!row) return undefined;
-  return {
+    sql`SELECT ${AGENT_COLUMNS}, ${linkStands(link)} AS link_stands, ${basisAllowedIps(link.basis)} AS basis_allowed_ips,
+        ${basisKeyId(link.basis)} AS basis_key_id
+      FROM agents a WHERE a.id = ${link.agentId}`,
+  );
+
+const toStatusRecord = (row: StatusRow | undefined): TokenStatusRecord | undefined =>
+  row && {
     agent: toAgent(row),
-    basisStands: row.basis_stands === 1,
+    linkStands: row.link_stands === 1,
     keyAllowedIps: toList(row.basis_allowed_ips),
     keyId: row.basis_key_id,
   };
-}
 
 export interface NewSession extends HashedKey {
   readonly agentId: string;
