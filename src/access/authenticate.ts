@@ -237,10 +237,8 @@ export function toCaller(records: StatusRecords, claims: AccessClaims, config: C
   const agents = [agent, ...others.values()] as const;
   const agentGrants = agents.map((one) => expandGrants(one.grants));
   const tokenGrants = grantsOfToken(claims, records[0].agent.grants, catalogue);
-  const permissions = agentGrants.reduce<ReadonlySet<string>>(
-    (held, grants) => intersectPermissions([...held], wholeOf(grants), catalogue),
-    new Set(wholeOf(tokenGrants)),
-  );
+  let permissions: ReadonlySet<string> = new Set(wholeOf(tokenGrants));
+  for (const grants of agentGrants) permissions = intersectPermissions([...permissions], wholeOf(grants), catalogue);
   const isAdmin = permissions.has(ADMIN);
   const caller: Caller = {
     kind: "agent",

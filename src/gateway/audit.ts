@@ -186,11 +186,11 @@ export class CallRecord {
         ? { ...entry, ...more, part: "end", random: newRandom(), intentRandom: intent.random }
         : { ...entry, ...more };
     });
-    const messages = ended.map(async (entry, at) => {
-      const event = await this.#event(entry, at > 0);
-      return { entry, ...(event && { event }) };
-    });
-    await sendRecords(env, await Promise.all(messages));
+    const events = await Promise.all(ended.map((entry, at) => this.#event(entry, at > 0)));
+    await sendRecords(
+      env,
+      ended.map((entry, at) => (events[at] ? { entry, event: events[at] } : { entry })),
+    );
   }
 
   /** @param isDelegator whether the entry is of an agent that the sender acts for. It is not told from which address. */

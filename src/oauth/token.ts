@@ -1,25 +1,30 @@
 import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
-import type { Proof } from "../access/dpop.ts";
-import { PROOF_REQUIRED, readProof } from "../access/proof.ts";
-import { useProof } from "../tokens/proofs.ts";
 import { limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
 import { recordAtOnce, recordInBackground } from "../audit/record.ts";
 import { newEvent } from "../outbox/event.ts";
 import { newEntry } from "../outbox/record.ts";
-import { validatePermissions } from "../agents/grants.ts";
+import { grantsNow } from "../grants/grant.ts";
 import { issueToClient } from "../tokens/client.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
-import type { IssuedToken, TokenPair } from "../tokens/records.ts";
 import { refresh, refusedRefresh } from "../tokens/refresh.ts";
 import { readRefreshToken } from "../tokens/refresh-token.ts";
-import { grantDetails, readRequestedDetails, type RequestedDetails } from "../tokens/requested-details.ts";
 import { cacheSessionEnd } from "../tokens/revocation.ts";
-import { requireClient, TOKEN_PATH, type Client, type OAuthCall } from "./client.ts";
+import { requireClient, TOKEN_PATH, type OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
-import { readResources } from "./resource.ts";
+import {
+  readDetails,
+  readScope,
+  readTokenProof,
+  requireDetails,
+  requireResources,
+  tokenResponse,
+  toTokenResponse,
+  useTokenProof,
+  type TokenResponse,
+} from "./token-request.ts";
 
 /** The grants of the token endpoint, by their names. */
 const GRANTS: Readonly<Record<string, (call: OAuthCall) => Promise<TokenResponse>>> = {
@@ -29,21 +34,6 @@ const GRANTS: Readonly<Record<string, (call: OAuthCall) => Promise<TokenResponse
 
 /** Their names, for the metadata (RFC 8414 §2). */
 export const GRANT_TYPES: readonly string[] = Object.keys(GRANTS);
-
-/** RFC 6749 §5.1. */
-const tokenResponse = z.object({
-  access_token: z.string(),
-  token_type: z.enum(["Bearer", "DPoP"]),
-  expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
-  scope: z.string().check(z.describe("The permissions in the token, with spaces between.")),
-  refresh_token: z.optional(z.string()),
-  authorization_details: z.optional(
-    z
-      .array(z.record(z.string(), z.any()))
-      .check(z.describe("The permissions in the token that have limits or an end (RFC 9396).")),
-  ),
-});
-type TokenResponse = z.input<typeof tokenResponse>;
 
 const parameter = (description: string) => z.optional(z.string().check(z.describe(description)));
 
@@ -95,8 +85,9 @@ async function grantClientCredentials(call: OAuthCall): Promise<TokenResponse> {
   const resources = requireResources(call);
   const proof = await readTokenProof(call);
   const client = await requireClient(call, scope);
-  const details = requireDetails(call, requested, client);
-  const boundTo = await useTokenProof(call, proof, client);
+  const held = grantsNow(client.agent.grants, client.at);
+  const details = requireDetails(call, requested, { held, at: client.at });
+  const boundTo = await useTokenProof(call, proof, [client.agent]);
   const token = await issueToClient(
     { client, scope, details, resources, boundTo, now },
     tokenSettings(config, request.url),
@@ -130,7 +121,7 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
   const resources = requireResources(call);
   const proof = await readTokenProof(call);
   const client = await requireClient(call);
-  const boundTo = await useTokenProof(call, proof, client);
+  const boundTo = await useTokenProof(call, proof, [client.agent]);
   const token = await readRefreshToken(text, config.peppers);
   if (!token) throw refreshRefused("unknown");
   await limitSession(env, token.sessionId);
@@ -175,84 +166,3 @@ const REFRESH_REFUSALS = {
 
 const refreshRefused = (outcome: keyof typeof REFRESH_REFUSALS): OAuthError =>
   new OAuthError("invalid_grant", REFRESH_REFUSALS[outcome]);
-
-/** The proof of a request for a token, which the token is then bound to (RFC 9449 §5). @throws {OAuthError} */
-async function readTokenProof(call: OAuthCall): Promise<Proof | undefined> {
-  const proof = await readProof(call, undefined);
-  if (!proof || !("fault" in proof)) return proof;
-  if (proof.nonce === undefined) throw new OAuthError("invalid_dpop_proof", proof.fault);
-  throw new OAuthError({ error: "use_dpop_nonce", nonce: proof.nonce }, proof.fault);
-}
-
-/**
- * Uses the proof of a client that has authenticated itself. Returns the thumbprint of its key, or null without one.
- *
- * @throws {OAuthError} `invalid_dpop_proof` for a proof that was used before, and without one if the agent's tokens must be bound to a key.
- */
-async function useTokenProof(
-  { env }: OAuthCall,
-  proof: Proof | undefined,
-  { agent }: Pick<Client, "agent">,
-): Promise<string | null> {
-  if (!proof) {
-    if (agent.requiresDpop) throw new OAuthError("invalid_dpop_proof", PROOF_REQUIRED);
-    return null;
-  }
-  if (await useProof(env.DB, proof)) return proof.jkt;
-  throw new OAuthError("invalid_dpop_proof", "The proof was used before: each has a jti of its own.");
-}
-
-/** As many permissions as an agent can have. */
-const MAX_SCOPE_LENGTH = 50;
-
-/** The permissions of the parameter `scope` (RFC 6749 §3.3). @throws {OAuthError} `invalid_scope` for what nobody can have. */
-function readScope({ form, config }: OAuthCall): readonly string[] | undefined {
-  const text = form.get("scope");
-  if (text === undefined) return undefined;
-  const scope = [...new Set(text.split(" ").filter(Boolean))];
-  if (scope.length === 0 || scope.length > MAX_SCOPE_LENGTH) {
-    throw new OAuthError("invalid_scope", `scope must name 1 to ${MAX_SCOPE_LENGTH} permissions.`);
-  }
-  const [fault] = validatePermissions(scope, config.catalogue);
-  if (fault) throw new OAuthError("invalid_scope", `${fault.permission.slice(0, 100)}: ${fault.message}`);
-  return scope;
-}
-
-/** The parameter `authorization_details` (RFC 9396 §2); undefined without it. @throws {OAuthError} for what nobody can have. */
-function readDetails({ form, config, now }: OAuthCall): RequestedDetails | undefined {
-  const text = form.get("authorization_details");
-  if (text === undefined) return undefined;
-  const read = readRequestedDetails(text, config, now);
-  if ("fault" in read) throw new OAuthError("invalid_authorization_details", read.fault);
-  return read.details;
-}
-
-/** What was asked for by `authorization_details`, as the agent may have it. @throws {OAuthError} for what is wider than its grants. */
-function requireDetails(
-  { config }: OAuthCall,
-  requested: RequestedDetails | undefined,
-  { agent, at }: Pick<Client, "agent" | "at">,
-): RequestedDetails | undefined {
-  if (!requested) return undefined;
-  const granted = grantDetails(requested, agent.grants, config.catalogue, at);
-  if ("fault" in granted) throw new OAuthError("invalid_authorization_details", granted.fault);
-  return granted.details;
-}
-
-/** @throws {OAuthError} `invalid_target` */
-function requireResources(call: OAuthCall): readonly string[] | null {
-  const read = readResources(call.form.all("resource"), call);
-  if ("fault" in read) throw new OAuthError("invalid_target", read.fault);
-  return read.resources;
-}
-
-function toTokenResponse(token: IssuedToken | TokenPair): TokenResponse {
-  return {
-    access_token: token.accessToken,
-    token_type: token.boundTo === null ? "Bearer" : "DPoP",
-    expires_in: token.expiresIn,
-    scope: token.scope.join(" "),
-    ...("refreshToken" in token && { refresh_token: token.refreshToken }),
-    ...(token.details && { authorization_details: [...token.details] }),
-  };
-}

@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import { expandGrants, grantsNow, type Grant } from "../grants/grant.ts";
+import { expandGrants } from "../grants/grant.ts";
 import { makeGrants } from "../grants/put-grants.ts";
 import type { GrantLimits } from "../permissions/grant.ts";
 import { isGranted } from "../permissions/match.ts";
@@ -79,16 +79,16 @@ function readTime(value: unknown): number | undefined {
  * Returns what a token gets of what was asked for: each as it is if a grant of the agent reaches at least as far. Without an end of its
  * own it ends with that grant.
  *
+ * @param held the grants that the token can be of, without those that have ended.
  * @param now milliseconds, by the database's clock.
  * @returns what is wrong, as a sentence, if one of them is wider than every grant, or nobody can see that it is not.
  */
 export function grantDetails(
   requested: RequestedDetails,
-  grants: readonly Grant[],
+  held: readonly GrantLimits[],
   catalogue: Catalogue,
   now: number,
 ): { details: RequestedDetails } | { fault: string } {
-  const held = grantsNow(grants, now);
   const details: GrantLimits[] = [];
   for (const { permission, where, expiresAt } of requested) {
     // Of several, the one that lasts longest: one without an end before all.
