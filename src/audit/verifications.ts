@@ -5,7 +5,9 @@ import type { AuditEntry } from "../outbox/record.ts";
 export const verificationStatements = (db: D1Database, entries: readonly AuditEntry[]): D1PreparedStatement[] =>
   lastVerifiedStatements(
     db,
-    entries.flatMap(({ action, agentId, at, keyId }) =>
-      action === "token.issued" && agentId !== null ? { agentId, at, keyId } : [],
-    ),
+    entries.flatMap(({ action, agentId, actor, at, keyId }) => {
+      // An exchange is recorded of each agent of the chain. The client has proved itself.
+      const isProof = action === "token.issued" || (action === "token.exchanged" && actor?.id === agentId);
+      return isProof && agentId !== null ? { agentId, at, keyId } : [];
+    }),
   );

@@ -62,6 +62,8 @@ export interface Config {
   readonly pepper: string;
   /** How many sessions of an agent can be refreshed. */
   readonly sessionsPerAgent: number;
+  /** How many times a token may be handed on by exchange, each time to another agent. */
+  readonly delegationDepth: number;
   readonly adminBootstrapToken: string | null;
   /** Whether the bootstrap token still registers agents once there are people. */
   readonly keepsBootstrap: boolean;
@@ -197,6 +199,7 @@ const settings = z.object({
   REFRESH_GRACE_SECONDS: seconds(10),
   STANDING_TTL_SECONDS: seconds(5),
   SESSIONS_PER_AGENT: z._default(wholeNumber(1, 10_000), 100),
+  DELEGATION_DEPTH: z._default(wholeNumber(1, 4), 1),
   BODY_TIMEOUT_MS: z._default(wholeNumber(1000, 86_400_000), 600_000),
   ACTIVITY_RETENTION_DAYS: seconds(90, 1),
   AUDIT_ON_FAILURE: z._default(
@@ -345,6 +348,7 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     peppers: data.SECRET_PEPPER,
     pepper: data.SECRET_PEPPER[0].secret,
     sessionsPerAgent: data.SESSIONS_PER_AGENT,
+    delegationDepth: data.DELEGATION_DEPTH,
     adminBootstrapToken: bootstrap,
     keepsBootstrap: (data.BOOTSTRAP ?? (development ? "keep" : "once")) === "keep",
     catalogue,

@@ -7,7 +7,7 @@ import { contentLength } from "../policy/request-headers.ts";
 import { decodeUtf8 } from "../validation/utf8.ts";
 import { toRequest, type ArgumentFault } from "./arguments.ts";
 import { callOperation } from "./call.ts";
-import { CALL_OPERATION, OWN_TOOLS, SEARCH_TOOLS } from "./own-tools.ts";
+import { CALL_OPERATION, ownToolsOf, SEARCH_TOOLS } from "./own-tools.ts";
 import {
   LEGACY_VERSIONS,
   readMessage,
@@ -153,7 +153,10 @@ async function handle(context: RequestContext, message: RpcMessage, selection: S
     case "tools/list":
       // Everything is on one page, so there is no cursor to continue from.
       if (params.cursor !== undefined) return refuse("invalid_params", "Unknown cursor.", id);
-      return list({ tools: toolsOf(reachableOperations(context.config, caller, selection, context.now)) }, isModern);
+      return list(
+        { tools: toolsOf(reachableOperations(context.config, caller, selection, context.now), ownToolsOf(caller)) },
+        isModern,
+      );
     case "prompts/list":
       return list({ prompts: [] }, isModern);
     case "resources/list":
@@ -197,7 +200,7 @@ async function callTool(
     return badArguments(request);
   }
   const caller = await admit(context, 0);
-  const own = [...OWN_TOOLS, ...SEARCH_TOOLS].find(({ tool }) => tool.name === name && name === params.name);
+  const own = [...ownToolsOf(caller), ...SEARCH_TOOLS].find(({ tool }) => tool.name === name && name === params.name);
   if (!own?.call) {
     const unknown = `There is no tool ${JSON.stringify(String(name).slice(0, 100))}. tools/list names those that there are.`;
     return { ...refuse("invalid_params", unknown, id), status: 200 };

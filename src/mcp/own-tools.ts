@@ -18,6 +18,8 @@ interface OwnCall {
 /** A tool that is no operation of a service. */
 export interface OwnTool {
   readonly tool: Tool;
+  /** It shows what is the agent's own: no other agent sees it by a delegated token. */
+  readonly isOfAgent?: true;
   /** Returns its result, or what is wrong with the arguments. Undefined for the tool that calls an operation. */
   readonly call?: (
     call: OwnCall,
@@ -110,33 +112,40 @@ export const OWN_TOOLS: readonly OwnTool[] = [
       return { ...explanation, ...reasons };
     },
   ),
-  ownTool(
-    {
-      name: "my_activity",
-      description: "What this agent did, the newest first.",
-      properties: { limit: limitOf(100), cursor: text("The next_cursor of the previous page.") },
-    },
-    z.strictObject({
-      limit: z.optional(whole(100)),
-      cursor: z.optional(
-        z.string().check(z.regex(/^act_[0-9a-f]{32}$/, { error: "must be a next_cursor of this list" })),
-      ),
-    }),
-    async ({ context, caller }, { limit = 20, cursor }) => {
-      const found = await listActivity(context.env, { limit, offset: 0, agentId: caller.agent.id, before: cursor });
-      const rows = found.activities.slice(0, limit);
-      return {
-        activity: rows.map(({ id, at, status, message }) => ({
-          id,
-          timestamp: new Date(at).toISOString(),
-          status,
-          message,
-        })),
-        next_cursor: found.activities.length > limit ? rows.at(-1)!.id : null,
-      };
-    },
-  ),
+  {
+    ...ownTool(
+      {
+        name: "my_activity",
+        description: "What this agent did, the newest first.",
+        properties: { limit: limitOf(100), cursor: text("The next_cursor of the previous page.") },
+      },
+      z.strictObject({
+        limit: z.optional(whole(100)),
+        cursor: z.optional(
+          z.string().check(z.regex(/^act_[0-9a-f]{32}$/, { error: "must be a next_cursor of this list" })),
+        ),
+      }),
+      async ({ context, caller }, { limit = 20, cursor }) => {
+        const found = await listActivity(context.env, { limit, offset: 0, agentId: caller.agent.id, before: cursor });
+        const rows = found.activities.slice(0, limit);
+        return {
+          activity: rows.map(({ id, at, status, message }) => ({
+            id,
+            timestamp: new Date(at).toISOString(),
+            status,
+            message,
+          })),
+          next_cursor: found.activities.length > limit ? rows.at(-1)!.id : null,
+        };
+      },
+    ),
+    isOfAgent: true,
+  },
 ];
+
+/** The tools of this server's own that a caller has. */
+export const ownToolsOf = ({ claims }: Pick<Caller, "claims">): readonly OwnTool[] =>
+  claims.delegation ? OWN_TOOLS.filter(({ isOfAgent }) => !isOfAgent) : OWN_TOOLS;
 
 const PAGE = 10;
 

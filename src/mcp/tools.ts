@@ -93,10 +93,12 @@ export const permissionsOf = (grants: readonly GrantLimits[], now: number): Read
 /**
  * Returns the tools of a caller: one for each operation that it reaches, or, if these are more than {@link MAX_LISTED}, one to search them
  * and one to call them.
+ *
+ * @param ownTools the tools of this server's own that the caller has.
  */
-export function toolsOf(operations: readonly Operation[]): Tool[] {
+export function toolsOf(operations: readonly Operation[], ownTools: readonly OwnTool[]): Tool[] {
   const isLong = operations.length > MAX_LISTED;
-  const own: readonly OwnTool[] = isLong ? [...SEARCH_TOOLS, ...OWN_TOOLS] : OWN_TOOLS;
+  const own = isLong ? [...SEARCH_TOOLS, ...ownTools] : ownTools;
   return [...own.map(({ tool }) => tool), ...(isLong ? [] : operations.map(toTool))];
 }
 

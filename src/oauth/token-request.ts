@@ -20,6 +20,7 @@ export const tokenResponse = z.object({
   expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
   scope: z.string().check(z.describe("The permissions in the token, with spaces between.")),
   refresh_token: z.optional(z.string()),
+  issued_token_type: z.optional(z.string().check(z.describe("Of an exchange (RFC 8693 §2.2.1)."))),
   authorization_details: z.optional(
     z
       .array(z.record(z.string(), z.any()))

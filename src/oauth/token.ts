@@ -14,6 +14,7 @@ import { readRefreshToken } from "../tokens/refresh-token.ts";
 import { cacheSessionEnd } from "../tokens/revocation.ts";
 import { requireClient, TOKEN_PATH, type OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
+import { grantTokenExchange, TOKEN_EXCHANGE } from "./token-exchange.ts";
 import {
   readDetails,
   readScope,
@@ -30,6 +31,7 @@ import {
 const GRANTS: Readonly<Record<string, (call: OAuthCall) => Promise<TokenResponse>>> = {
   client_credentials: grantClientCredentials,
   refresh_token: grantRefreshToken,
+  [TOKEN_EXCHANGE]: grantTokenExchange,
 };
 
 /** Their names, for the metadata (RFC 8414 §2). */
@@ -52,7 +54,7 @@ export const tokenEndpointRoutes = [
     auth: "client",
     summary: "Get an access token as an OAuth client (RFC 6749)",
     form: z.object({
-      grant_type: z.string().check(z.describe("`client_credentials` or `refresh_token`.")),
+      grant_type: z.string().check(z.describe(`\`client_credentials\`, \`refresh_token\` or \`${TOKEN_EXCHANGE}\`.`)),
       scope: parameter("Permissions with spaces between: narrower than the agent's, or than the session's."),
       resource: z.optional(
         z
@@ -63,6 +65,14 @@ export const tokenEndpointRoutes = [
         "A JSON list of permissions with limits, of the type `agentauth_grant` (RFC 9396): each narrower than a grant of the agent.",
       ),
       refresh_token: parameter("For the grant `refresh_token`."),
+      subject_token: parameter("For an exchange: an access token of the agent that is to be acted for (RFC 8693)."),
+      subject_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
+      actor_token: parameter(
+        "For an exchange: an access token of the agent that is to act; without it, the client acts.",
+      ),
+      actor_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
+      requested_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
+      sub_agent: parameter("For an exchange: the name of a sub-agent of the client, which is to act and has no key."),
       ...CLIENT_PARAMETERS,
     }),
     response: () => tokenResponse,

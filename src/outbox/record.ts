@@ -17,6 +17,7 @@ export const ACTIONS = [
   "key.deleted",
   "token.issued",
   "token.refused",
+  "token.exchanged",
   "token.refreshed",
   "token.reuse_detected",
   "token.revoked",

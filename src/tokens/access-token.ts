@@ -62,7 +62,7 @@ export interface AccessTokenSettings {
 }
 
 /** The longest token that is verified, in characters. The fifty longest permissions and the other claims fit into it. */
-const MAX_TOKEN_LENGTH = 8192;
+export const MAX_TOKEN_LENGTH = 8192;
 
 /** What a token that is to be issued stands on. Its own id is made with it. */
 export type IssuedBasis =

@@ -60,21 +60,13 @@ export function tokenGrantsOf(
 ): TokenGrants & { readonly endsAt: number | null } {
   const within = scope ?? (requested ? [] : null);
   const lasting = grants.filter((grant) => !hasEnded(grant, now + MIN_GRANT_LIFE_MS));
-  const ends = (given: readonly GrantLimits[]) => {
-    const times = given.flatMap(({ expiresAt }) => expiresAt ?? []);
-    return times.length === 0 ? null : Math.min(...times);
-  };
   const chosen = requested ?? [];
-  const given = [...expandWildcards(narrow(expandGrants(lasting), within, catalogue), catalogue), ...chosen];
-  const unique = (permissions: readonly GrantLimits[]) =>
-    [...new Set(permissions.map(({ permission }) => permission))].toSorted();
-  const details = given.filter((one) => !isUnlimited(one));
-  const full: TokenGrants = { scope: unique(given.filter(isUnlimited)), details, reference: null };
-  if (claimLength(full) <= MAX_CLAIM_LENGTH) return { ...full, endsAt: ends(details) };
+  const full = toTokenGrants([...narrow(expandGrants(lasting), within, catalogue), ...chosen], catalogue);
+  if (fitsToken(full)) return { ...full, endsAt: earliestEnd(full.details) };
 
   // Too long. Grants with limits, and wildcards of many actions, are named by their ids.
   const isPlain = (grant: Grant) => isUnlimited(grant) && grant.actions === null;
-  const plain = unique([
+  const plain = sortedPermissions([
     ...expandWildcards(narrow(expandGrants(lasting.filter(isPlain)), within, catalogue), catalogue),
     ...chosen.filter(isUnlimited),
   ]);
@@ -84,15 +76,37 @@ export function tokenGrantsOf(
   const kept = chosen.filter((one) => !isUnlimited(one));
   const reference = { ids: named.map(({ id }) => id), within };
   const short: TokenGrants = { scope: plain, details: kept, reference };
-  if (claimLength(short) <= MAX_CLAIM_LENGTH) return { ...short, endsAt: ends([...named, ...kept]) };
+  if (fitsToken(short)) return { ...short, endsAt: earliestEnd([...named, ...kept]) };
   // Fifty permissions of the longest names, and a scope of as many others: what does not fit is not in the token.
-  if (kept.length > 0) return { scope: [], details: kept, reference: null, endsAt: ends(kept) };
+  if (kept.length > 0) return { scope: [], details: kept, reference: null, endsAt: earliestEnd(kept) };
   const fitting = plain.slice(0, MAX_PLAIN_PERMISSIONS);
   return { scope: fitting, details: [], reference: null, endsAt: null };
 }
 
+/** What a token gives that has all of these grants, with `service:resource:*` expanded. */
+export function toTokenGrants(given: readonly GrantLimits[], catalogue: Catalogue): TokenGrants {
+  const expanded = expandWildcards(given, catalogue);
+  return {
+    scope: sortedPermissions(expanded.filter(isUnlimited)),
+    details: expanded.filter((one) => !isUnlimited(one)),
+    reference: null,
+  };
+}
+
+/** Whether a token has room for this. */
+export const fitsToken = (given: TokenGrants): boolean => claimLength(given) <= MAX_CLAIM_LENGTH;
+
+/** The earliest end of grants, in milliseconds; null if none has an end. */
+export function earliestEnd(given: readonly Pick<GrantLimits, "expiresAt">[]): number | null {
+  const times = given.flatMap(({ expiresAt }) => expiresAt ?? []);
+  return times.length === 0 ? null : Math.min(...times);
+}
+
+const sortedPermissions = (grants: readonly GrantLimits[]): string[] =>
+  [...new Set(grants.map(({ permission }) => permission))].toSorted();
+
 /** Grants as far as they are within a scope, with their limits. Either side may be the wider one. */
-function narrow(
+export function narrow(
   grants: readonly GrantLimits[],
   scope: readonly string[] | null,
   catalogue: Catalogue,
