@@ -5,7 +5,7 @@ import { KEY_STANDS, linkStands, type TokenLink } from "./token-row.ts";
 
 /** That the caller's token is still active, by the same conditions by which it was accepted. */
 const isActive = (authority: AgentAuthority): Sql =>
-  [authority, ...(authority.delegators ?? [])].map(isActiveLink).reduce((one, other) => sql`${one} AND ${other}`);
+  sql`(${[authority, ...(authority.delegators ?? [])].map(isActiveLink).reduce((one, other) => sql`${one} AND ${other}`)})`;
 
 const isActiveLink = (link: TokenLink): Sql =>
   sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${link.agentId} AND a.status = 'active' AND a.token_version = ${link.version}

@@ -29,7 +29,7 @@ const FORMER_SESSION_PREFIX = "fam_";
  * SQL that is 1 if what a token of agent `a` stands on has not ended, and 0 otherwise. The status and the version of the agent are
  * checked apart.
  */
-export function basisStands(basis: TokenBasis): Sql {
+function basisStands(basis: TokenBasis): Sql {
   if (basis.keyId !== undefined) {
     return sql`(EXISTS (SELECT 1 FROM api_keys k WHERE k.id = ${basis.keyId} AND k.agent_id = a.id
         AND ${KEY_STANDS})

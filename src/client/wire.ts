@@ -188,6 +188,7 @@ export type AuditAction =
   | "key.deleted"
   | "token.issued"
   | "token.refused"
+  | "token.exchanged"
   | "token.refreshed"
   | "token.reuse_detected"
   | "token.revoked"

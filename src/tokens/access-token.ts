@@ -70,7 +70,7 @@ export type IssuedBasis =
   | { readonly keyId: string; readonly sessionId?: undefined };
 
 /** Who acts for the agent of a token that is to be issued, with the link of the present actor. */
-export interface IssuedDelegation extends Delegation {
+interface IssuedDelegation extends Delegation {
   readonly own: TokenLink;
   /** The client that asks for the token. */
   readonly clientId: string;

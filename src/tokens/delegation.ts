@@ -12,7 +12,7 @@ import { isObject } from "../validation/is-object.ts";
  */
 
 /** How many steps of delegation a token may have, at most: `act` is nested so deep. */
-export const MAX_DEPTH = 4;
+const MAX_DEPTH = 4;
 
 /** Who acts for whom. */
 export interface Delegation {
@@ -29,7 +29,7 @@ const SEPARATOR = "#";
 export const subAgentId = (agentId: string, name: string): string => `${agentId}${SEPARATOR}${name}`;
 
 /** The agent that has proved itself where `act` names this id. */
-export const provenAgent = (actor: string): string => actor.split(SEPARATOR, 1)[0]!;
+const provenAgent = (actor: string): string => actor.split(SEPARATOR, 1)[0]!;
 
 /** Whether a text can be the name of an ephemeral sub-agent. */
 export const isSubAgentName = (text: string): boolean => /^[A-Za-z0-9._-]{1,64}$/.test(text);

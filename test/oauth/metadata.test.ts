@@ -14,7 +14,11 @@ describe("the metadata of the authorization server", () => {
         token_endpoint: `${ISSUER}/oauth/token`,
         jwks_uri: `${ISSUER}/.well-known/jwks.json`,
         response_types_supported: [],
-        grant_types_supported: ["client_credentials", "refresh_token"],
+        grant_types_supported: [
+          "client_credentials",
+          "refresh_token",
+          "urn:ietf:params:oauth:grant-type:token-exchange",
+        ],
         token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "private_key_jwt"],
         token_endpoint_auth_signing_alg_values_supported: ["ES256", "EdDSA", "Ed25519", "RS256", "PS256"],
       });

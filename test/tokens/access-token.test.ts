@@ -65,7 +65,7 @@ describe("a token", () => {
     }
     expect(await verifyAccessToken(token, settings(), NOW)).toMatchObject({
       sub: "agt_1",
-      basis: { sessionId: "ses_1" },
+      links: [{ agentId: "agt_1", version: 1, basis: { sessionId: "ses_1" } }],
     });
     for (const [how, text] of spellingsOf(token)) {
       expect([how, await verifyAccessToken(text, settings(), NOW)]).toEqual([how, "invalid_token"]);
