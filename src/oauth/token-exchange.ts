@@ -122,7 +122,7 @@ async function exchange(
     actorClaims && requireGood(call, actorClaims, "actor_token"),
   ]);
   const granted = requireGrants(call, request, of, by ?? client);
-  const boundTo = await useTokenProof(call, request.proof);
+  const boundTo = await useTokenProof(call, request.proof, [...of.agents, (by ?? client).agent]);
   const token = await issueDelegated(
     {
       subject,

@@ -153,7 +153,9 @@ describe("the status of a token", () => {
     // Of a chain, each link has to be good.
     const links = [{ version: 2 }, { version: 2 }, { version: 2 }];
     for (const at of links.keys()) {
-      expect(evaluateTokenStatus({ links, boundTo: null }, [good, good, good].with(at, own as never)).state).toBe(state);
+      expect(evaluateTokenStatus({ links, boundTo: null }, [good, good, good].with(at, own as never)).state).toBe(
+        state,
+      );
     }
     expect(evaluateTokenStatus({ links, boundTo: null }, [own, own]).state).toBe("revoked");
   });
