@@ -3,7 +3,7 @@ import type { Archive } from "./archive/write.ts";
 import { RECORD_ID_LENGTH, type AuditRecord } from "./audit-record.ts";
 import { matchesFilter, rangeOf, type RecordFilter } from "./filter.ts";
 import { rowToRecord, type RecordRow } from "./store/records.ts";
-import { findHot, searchHot } from "./store/search.ts";
+import { findEnded, findHot, searchHot } from "./store/search.ts";
 
 /** Where records are: the log's database, and the archive. */
 export type Log = Pick<Archive, "db" | "bucket" | "dataKeys">;
@@ -49,10 +49,22 @@ export async function searchRecords(
   });
   // Where one of the two has not been read, the other is of no use.
   const read = maxId(hot.nextId, archived.nextId) ?? range.fromId;
-  const below = [...hot.rows, ...(archived.rows as RecordRow[])].filter(({ id }) => id >= read && id < beforeId);
+  const known = await withoutEnded(log.db, archived.rows as RecordRow[]);
+  const below = [...hot.rows, ...known].filter(({ id }) => id >= read && id < beforeId);
   const rows = [...above, ...lastParts(below)];
   const page = rows.slice(0, limit);
   return toPage(page, rows.length > limit ? page.at(-1)!.id : maxId(hot.nextId, archived.nextId));
+}
+
+/**
+ * Archived rows without the intents of writes whose ends the database has: an end can come after its intent has left. Whether the filter wants
+ * the end, the database has said.
+ */
+async function withoutEnded(db: D1Database, rows: readonly RecordRow[]): Promise<readonly RecordRow[]> {
+  const intents = rows.filter(({ part }) => part === 0);
+  if (intents.length === 0) return rows;
+  const ended = await findEnded(db, intents);
+  return rows.filter(({ id, part }) => part > 0 || !ended.has(id));
 }
 
 /** @param next the beginning of an id: the least id that begins like this is the cursor. */

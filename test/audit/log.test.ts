@@ -430,7 +430,7 @@ describe("everybody's records", () => {
     await env.AUDIT_DB.prepare(`INSERT INTO record_seconds VALUES (${START / 1000 + 59}, '${AGENT}')`).run();
     await env.AUDIT_DB.prepare("DELETE FROM record_minutes").run();
     const migration = env.TEST_AUDIT_MIGRATIONS.find(({ name }) => name === "0002_minutes.sql")!;
-    const [move] = migration.queries.filter((query) =>
+    const move = migration.queries.find((query) =>
       query.includes("INSERT OR IGNORE INTO record_minutes (minute, agent_id) SELECT"),
     );
     await env.AUDIT_DB.prepare(move!).run();

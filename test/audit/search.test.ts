@@ -224,6 +224,35 @@ describe("a search", () => {
   });
 });
 
+describe("a write whose end came after its intent had left the database", () => {
+  const at = START - 86_400_000;
+  const origin = { actor: null, act: [], ipAddress: null, requestId: null, keyId: null, sessionId: null };
+  const of = { agentId: "agt_late", service: "lab", method: "PUT", path: "/late" };
+  const intent = newEntry("gateway.call", at, origin, { ...of, part: "intent", outcome: "unknown" });
+  const end = newEntry("gateway.call", at, origin, { ...of, part: "end", id: intent.id, intentRandom: intent.random });
+  const found = async (filter: RecordFilter) =>
+    (await searchRecords(log, { ...filter, from: at, to: at + 1000 }, { limit: 50 })).records.map((one) => one.outcome);
+  const archive = async () => {
+    while ((await archiveRecords({ ...log, retentionDays: null }, START, 500)) === 500);
+  };
+
+  it("is found by its end, and not as one whose end is not known", async () => {
+    await insertEntriesIntoLog(env.AUDIT_DB, [intent], START);
+    await archive();
+    expect(await deleteArchived(env.AUDIT_DB, [[Math.floor(at / 60_000), "agt_late"]])).toBe(1);
+    expect(await found({ outcome: "unknown" })).toEqual(["unknown"]);
+    await insertEntriesIntoLog(env.AUDIT_DB, [end], START);
+    for (const agentIds of [undefined, ["agt_late"], ["agt_late", "agt_other"]]) {
+      expect(await found({ agentIds, outcome: "unknown" })).toEqual([]);
+      expect(await found({ agentIds, outcome: "success" })).toEqual(["success"]);
+      expect(await found({ agentIds })).toEqual(["success"]);
+    }
+    await archive();
+    await deleteArchived(env.AUDIT_DB, [[Math.floor(at / 60_000), "agt_late"]]);
+    expect([await found({ outcome: "unknown" }), await found({})]).toEqual([[], ["success"]]);
+  });
+});
+
 describe("GET /audit", () => {
   const self = world();
   let [admin, one, other] = [] as unknown as [Registered, Registered, Registered];

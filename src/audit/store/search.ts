@@ -206,6 +206,20 @@ async function searchEverybodys(
   return { rows, nextId, sweptBefore };
 }
 
+/** The ids of those of these records whose end the log's database has. */
+export async function findEnded(
+  db: D1Database,
+  records: readonly Pick<RecordRow, "agent_id" | "id">[],
+): Promise<ReadonlySet<string>> {
+  const keys = JSON.stringify(records.map(({ agent_id, id }) => [agent_id, id]));
+  const { results } = await prepare(
+    db,
+    sql`SELECT r.id FROM json_each(${keys}) k CROSS JOIN records r
+      ON r.agent_id = k.value ->> 0 AND r.id = k.value ->> 1 AND r.part > 0`,
+  ).all<{ id: string }>();
+  return new Set(results.map(({ id }) => id));
+}
+
 /** Reads the record with an id, by its last part; undefined if the log's database does not have it. */
 export async function findHot(
   db: D1Database,
