@@ -48,6 +48,7 @@ from .types import (
     DeliveryStatus,
     GetActivityResponse,
     HealthCheckResponse,
+    HealthDetailsResponse,
     KeyList,
     RedeliverAllResponse,
     RefreshTokenResponse,
@@ -556,6 +557,10 @@ class _Api:
         """Whether the deployment and its database answer. `unhealthy` is a result, not an error. Needs no credentials."""
         return await self._core.send(Call("GET", "/health"), lambda answer: parse(HealthCheckResponse, answer))
 
+    async def health_details(self) -> HealthDetailsResponse:
+        """Each part of the deployment: what lags and since when, what is missing, and what to do. For administrators."""
+        return await self._core.call(Call("GET", "/health/details"), lambda answer: parse(HealthDetailsResponse, answer))
+
     async def get_access_token(self) -> Optional[str]:
         """
         An access token, renewed first if it is due, for an SDK that takes a base URL and a token. None if the client has none and
@@ -709,6 +714,7 @@ class SyncAgentAuthClient:
     get_webhook_events = _sync(_Api.get_webhook_events)
     list_permissions = _sync(_Api.list_permissions)
     health_check = _sync(_Api.health_check)
+    health_details = _sync(_Api.health_details)
     get_access_token = _sync(_Api.get_access_token)
 
     def __init__(

@@ -299,6 +299,28 @@ class HealthCheckResponse:
 
 
 @dataclass
+class HealthPart:
+    """A part of the deployment, such as `audit_archive`."""
+
+    name: str
+    status: Literal["ok", "lagging", "failing", "off"]
+    """`lagging`: it is behind, and nothing is lost. `failing`: it does not do what it is there for. `off`: it is not set up."""
+    since: Optional[str]
+    message: Optional[str]
+    """What is the matter, and what to do."""
+    numbers: Dict[str, float]
+
+
+@dataclass
+class HealthDetailsResponse:
+    success: bool
+    status: Literal["ok", "lagging", "failing"]
+    """The worst of the parts."""
+    timestamp: str
+    parts: List[HealthPart]
+
+
+@dataclass
 class WebhookEvent:
     """A verified delivery. `event` says which keys `data` has."""
 

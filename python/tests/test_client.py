@@ -71,6 +71,11 @@ class Calls(unittest.IsolatedAsyncioTestCase):
                 with self.assertRaises(AgentAuthError) as conflict:
                     await refused
                 self.assertEqual(conflict.exception.status_code, 409)
+            health = await admin.health_details()
+            parts = {part.name: part for part in health.parts}
+            self.assertEqual(parts["database"].status, "ok")
+            self.assertGreaterEqual(parts["audit_database"].numbers["bytes"], 1)
+            self.assertIn(health.status, ["ok", "lagging", "failing"])
             self.assertTrue((await admin.delete_agent(agent_id))["success"])
 
     async def test_everybodys_webhooks(self) -> None:
