@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SAMPLE_RULES, startSampleUpstream } from "../../scripts/sample-upstream.ts";
 import { ACTIONS } from "../../src/outbox/record.ts";
+import { citations, missingTests } from "./support/citations.ts";
 import { readPage } from "./support/markdown.ts";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
 
@@ -18,6 +19,13 @@ describe("the page for auditors", () => {
   it("says of each action when it is recorded, and names no other", () => {
     const listed = page.section("What is recorded").rows.flatMap(([cell]) => cell!.replaceAll("`", "").split(", "));
     expect(listed.toSorted()).toEqual([...ACTIONS].toSorted());
+  });
+
+  it("names a test that exists for each way in which a record could be lost", () => {
+    const shown = page.section("How nothing is lost").rows.map(([, , tests]) => citations(tests!));
+    expect(shown).toHaveLength(8);
+    expect(shown.filter((cited) => cited.every(({ names }) => names.length === 0))).toEqual([]);
+    expect(missingTests(shown.flat())).toEqual([]);
   });
 
   it("names every field of a record", () => {
