@@ -670,6 +670,12 @@ CREATE INDEX agents_by_owner_person ON agents (owner_person_id, created_at, id) 
 CREATE TRIGGER people_gone AFTER DELETE ON people BEGIN
   UPDATE agents SET owner_person_id = NULL WHERE owner_person_id = old.id;
 END;
+-- Logins at the OpenID provider: what people are shown of them, and by what they are deleted.
+
+ALTER TABLE person_logins ADD COLUMN id TEXT;    -- sorts by created_at
+ALTER TABLE person_logins ADD COLUMN label TEXT; -- what the provider called the person: shown, and never compared
+
+CREATE UNIQUE INDEX person_logins_by_id ON person_logins (id);
 -- Agents whose tokens must be bound to a key (RFC 9449 §5.2, `dpop_bound_access_tokens`). 1: none that is not bound is good.
 
 ALTER TABLE agents ADD COLUMN dpop_required INTEGER NOT NULL DEFAULT 0;

@@ -29,6 +29,7 @@ import { revocationRoutes } from "./oauth/revocation.ts";
 import { tokenEndpointRoutes } from "./oauth/token.ts";
 import { passkeyRoutes } from "./api/passkeys.ts";
 import { BELOW_CONSOLE, DOCUMENTS, PAGES, serveAsset, serveBelowConsole, servePage, serveRoot } from "./api/pages.ts";
+import { loginRoutes } from "./api/logins.ts";
 import { peopleRoutes } from "./api/people.ts";
 import { signInRoutes } from "./api/sign-in.ts";
 import { permissionRoutes } from "./api/permissions.ts";
@@ -61,6 +62,7 @@ export const ROUTES: readonly Route[] = [
   ...peopleRoutes,
   ...passkeyRoutes,
   ...signInRoutes,
+  ...loginRoutes,
   ...healthRoutes,
   ...healthDetailsRoutes,
 ];

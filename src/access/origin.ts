@@ -1,4 +1,5 @@
 import type { Registrar } from "../agents/register.ts";
+import type { PersonAuthority } from "../authority/authority.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import type { RecordOrigin } from "../outbox/record.ts";
 import type { TokenLink } from "../authority/token-row.ts";
@@ -15,6 +16,15 @@ interface OriginatedCall extends Pick<RequestContext, "ipAddress" | "requestId">
 export function originOf({ caller, ipAddress, requestId }: OriginatedCall): RecordOrigin {
   return { act: [], ipAddress: ipAddress || null, requestId, ...senderOf(caller) };
 }
+
+/** What a change of people needs to know of its request: who makes it, when, and what its record says. */
+export const changeOf = (
+  call: OriginatedCall & { readonly authority: PersonAuthority; readonly now: number },
+): { by: PersonAuthority; now: number; origin: RecordOrigin } => ({
+  by: call.authority,
+  now: call.now,
+  origin: originOf(call),
+});
 
 type Sender = Pick<RecordOrigin, "actor" | "keyId" | "sessionId"> & Partial<Pick<RecordOrigin, "act">>;
 

@@ -18,9 +18,9 @@ export function publicOrigin({ issuer }: Pick<Config, "issuer">, { url }: Pick<R
  * (https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix). Cookies ignore the port, so on http,
  * which is local development, the port is part of the name: another server of this machine has another cookie.
  */
-function cookieName(origin: string): string {
+function cookieName(origin: string, suffix = ""): string {
   const { protocol, port } = new URL(origin);
-  return protocol === "https:" ? "__Host-agentauth" : `agentauth-${port || "80"}`;
+  return protocol === "https:" ? `__Host-agentauth${suffix}` : `agentauth${suffix}-${port || "80"}`;
 }
 
 /**
@@ -51,17 +51,34 @@ export function readSessionCookie(request: Request, config: Pick<Config, "issuer
 }
 
 /** @param maxAge seconds; 0 deletes the cookie. */
-function setCookie(origin: string, value: string, maxAge: number): string {
+function setCookie(origin: string, name: string, value: string, sameSite: "Strict" | "Lax", maxAge: number): string {
   const secure = origin.startsWith("https:") ? "; Secure" : "";
-  return `${cookieName(origin)}=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAge}${secure}`;
+  return `${name}=${value}; Path=/; HttpOnly; SameSite=${sameSite}; Max-Age=${maxAge}${secure}`;
 }
 
 /** The `Set-Cookie` of a new session. @param lifeMs milliseconds. */
 export const sessionCookie = (origin: string, token: string, lifeMs: number): string =>
-  setCookie(origin, token, Math.floor(lifeMs / 1000));
+  setCookie(origin, cookieName(origin), token, "Strict", Math.floor(lifeMs / 1000));
 
 /** The `Set-Cookie` that ends a session in the browser. */
-export const endedCookie = (origin: string): string => setCookie(origin, "", 0);
+export const endedCookie = (origin: string): string => setCookie(origin, cookieName(origin), "", "Strict", 0);
+
+const LOGIN = "-login";
+
+/**
+ * The `Set-Cookie` of a login at the provider. It is Lax, because the browser comes back from another site, which is sent no cookie that is
+ * Strict.
+ *
+ * @param lifeMs milliseconds; 0 deletes the cookie.
+ */
+export const loginCookie = (origin: string, value: string, lifeMs: number): string =>
+  setCookie(origin, cookieName(origin, LOGIN), value, "Lax", Math.floor(lifeMs / 1000));
+
+/** The value of the cookie of a login at the provider. Undefined if there is none, or more than one. */
+export function readLoginCookie(request: Request, config: Pick<Config, "issuer">): string | undefined {
+  const values = cookieValues(request.headers, cookieName(publicOrigin(config, request), LOGIN));
+  return values.length === 1 ? values[0] : undefined;
+}
 
 /** The header that no page of another origin can send without this deployment's consent. */
 const CONSOLE_HEADER = "x-agentauth-console";

@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { ceremonyOf, requireAssertion } from "../access/assertion.ts";
+import { changeOf, originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
 import { fromBase64Url, toBase64Url } from "../crypto/base64.ts";
 import { badRequest, conflict, notFound } from "../http/errors.ts";
@@ -89,7 +90,11 @@ export const passkeyRoutes = [
       const mayEnrol = (caller.session.enrolUntil ?? 0) > now;
       if (!mayEnrol) await requireAssertion(call);
       const enrolled = { attestation, label: body.label, isConfirmed: !mayEnrol };
-      const passkey = await enrolPasskey(env.DB, enrolled, { by: authority, ceremony: ceremonyOf(call) });
+      const passkey = await enrolPasskey(env.DB, enrolled, {
+        by: authority,
+        origin: originOf(call),
+        ceremony: ceremonyOf(call),
+      });
       if (!passkey) {
         throw badRequest(
           `The passkey cannot be enrolled: it is known already, was not made for this request, or you have ${MAX_PASSKEYS} of them. Ask for new options.`,
@@ -114,8 +119,7 @@ export const passkeyRoutes = [
     response: () => z.object({ success, message }),
     async handle(call) {
       await requireAssertion(call);
-      const { env, params, authority: by, now } = call;
-      const result = await removePasskey(env.DB, params.id, params.passkey_id, { by, now });
+      const result = await removePasskey(call.env.DB, call.params.id, call.params.passkey_id, changeOf(call));
       if (result === "unknown") throw notFound("The passkey");
       if (result === "last") {
         throw conflict("last_passkey", "The person could not sign in any more. Enrol another passkey first.");

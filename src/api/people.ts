@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { requireAssertion } from "../access/assertion.ts";
+import { changeOf, originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
 import { badRequest, conflict, notFound } from "../http/errors.ts";
 import { makeLink } from "../people/links.ts";
@@ -57,7 +58,11 @@ export const peopleRoutes = [
     status: 201,
     async handle(call) {
       const { email, name } = call.body;
-      const first = await bootstrapFirstPerson(call.env.DB, { email, name: name ?? nameOf(email) }, call.now);
+      const first = await bootstrapFirstPerson(
+        call.env.DB,
+        { email, name: name ?? nameOf(email) },
+        { now: call.now, origin: { ...originOf(call), actor: { type: "bootstrap", id: null, name: null } } },
+      );
       if (!first) {
         throw conflict("people_exist", "There is a person already. An administrator invites others with POST /people.");
       }
@@ -122,7 +127,7 @@ export const peopleRoutes = [
       await requireAssertion(call);
       const { email, name, role: given } = call.body;
       const newPerson = { email, name: name ?? nameOf(email), role: given };
-      const invited = await invitePerson(call.env.DB, newPerson, { by: call.authority, now: call.now });
+      const invited = await invitePerson(call.env.DB, newPerson, changeOf(call));
       if (!invited) throw emailTaken();
       return {
         success: true,
@@ -163,10 +168,7 @@ export const peopleRoutes = [
         throw badRequest("Name what to change: name, email, role or status.");
       }
       await requireAssertion(call);
-      const changed = await changePerson(call.env.DB, call.params.id, call.body, {
-        by: call.authority,
-        now: call.now,
-      });
+      const changed = await changePerson(call.env.DB, call.params.id, call.body, changeOf(call));
       switch (changed.result) {
         case "unknown":
           throw notFound("The person");
@@ -193,7 +195,7 @@ export const peopleRoutes = [
     response: () => z.object({ success, message }),
     async handle(call) {
       await requireAssertion(call);
-      const result = await removePerson(call.env.DB, call.params.id, { by: call.authority, now: call.now });
+      const result = await removePerson(call.env.DB, call.params.id, changeOf(call));
       if (result === "unknown") throw notFound("The person");
       if (result === "last_administrator") throw lastAdministrator();
       return { success: true, message: "The person is deleted." };
@@ -209,7 +211,7 @@ export const peopleRoutes = [
     status: 201,
     async handle(call) {
       await requireAssertion(call);
-      const link = await makeLink(call.env.DB, call.params.id, { by: call.authority, now: call.now });
+      const link = await makeLink(call.env.DB, call.params.id, changeOf(call));
       if (!link) throw notFound("An active person with this id");
       return {
         success: true,
@@ -246,8 +248,9 @@ export const peopleRoutes = [
     auth: "oneself",
     summary: "Sign a person out of a session, at once",
     response: () => z.object({ success, message }),
-    async handle({ env, params, authority }) {
-      const isEnded = await endPersonSession(env.DB, params.id, params.session_id, authority);
+    async handle(call) {
+      const { env, params } = call;
+      const isEnded = await endPersonSession(env.DB, params.id, params.session_id, changeOf(call));
       if (!isEnded) throw notFound("The session");
       return { success: true, message: "The session has ended." };
     },

@@ -7,6 +7,7 @@ import {
   NOTICE_KINDS,
   PERSON_STATUSES,
   ROLES,
+  type Login,
   type Notice,
   type Passkey,
   type Person,
@@ -111,6 +112,22 @@ export const toPasskeyResponse = (passkey: Passkey): z.input<typeof passkeySchem
   created_at: toTimestamp(passkey.createdAt),
   decides_from: toTimestamp(passkey.decidesFrom),
   last_used_at: toTimestamp(passkey.lastUsedAt),
+});
+
+export const loginSchema = z.object({
+  id: z.string(),
+  issuer: z.string(),
+  label: z.nullable(z.string()).check(z.describe("What the provider called the person. It decides nothing.")),
+  created_at: z.iso.datetime(),
+  last_used_at: z.nullable(z.iso.datetime()),
+});
+
+export const toLoginResponse = (login: Login): z.input<typeof loginSchema> => ({
+  id: login.id,
+  issuer: login.issuer,
+  label: login.label,
+  created_at: toTimestamp(login.createdAt),
+  last_used_at: toTimestamp(login.lastUsedAt),
 });
 
 export const noticeSchema = z.object({

@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { ceremonyOf, requestOptions, toAssertion } from "../access/assertion.ts";
+import { originOf } from "../access/origin.ts";
 import { admitPerson } from "../access/person.ts";
 import { route } from "../access/route.ts";
 import {
@@ -69,11 +70,14 @@ export const signInRoutes = [
       requireOwnPage(call.request, call.config);
       const assertion = toAssertion(call.body);
       if (!assertion) throw badRequest("clientDataJSON, authenticatorData and signature have to be base64url.");
-      const session = await signInByPasskey(call.env.DB, assertion, ceremonyOf(call), signInContext(call));
+      const session = await signInByPasskey(call.env.DB, assertion, ceremonyOf(call), {
+        ...signInContext(call),
+        governor: call.config.oidc?.roleClaim ? call.config.oidc.issuer : null,
+      });
       if (!session) {
         throw unauthorized(
           "sign_in_refused",
-          "This passkey signs nobody in here. It may be unknown, or its person suspended; ask an administrator for a link.",
+          "This passkey signs nobody in here. It may be unknown, its person suspended, or signed in at the company's provider only; ask an administrator for a link.",
         );
       }
       await endFormer(call);
@@ -162,15 +166,17 @@ function onlyIfEnded(error: unknown): undefined {
 }
 
 /** A session that the browser had is never continued by the next one. */
-async function endFormer({ env, config, request }: RequestContext): Promise<void> {
-  const token = readSessionCookie(request, config);
-  if (token !== undefined) await signOut(env.DB, token);
+async function endFormer(call: RequestContext): Promise<void> {
+  const token = readSessionCookie(call.request, call.config);
+  if (token !== undefined) await signOut(call.env.DB, token, { now: call.now, origin: originOf(call) });
 }
 
-const signInContext = ({ request, ipAddress, now }: RequestContext): SignInContext => ({
-  ipAddress,
-  userAgent: request.headers.get("user-agent") ?? "",
-  now,
+/** From where somebody signs in. */
+export const signInContext = (call: RequestContext): SignInContext => ({
+  ipAddress: call.ipAddress,
+  userAgent: call.request.headers.get("user-agent") ?? "",
+  now: call.now,
+  origin: originOf(call),
 });
 
 function withSession({ config, request }: RequestContext, { token, lifeMs }: SignedIn, body: object): Response {

@@ -26,8 +26,8 @@ export function actorJson({ agentId, personId }: Authority): Sql {
   return sql`json_object('type', 'agent', 'id', ${agentId}, 'name', (SELECT name FROM agents WHERE id = ${agentId}))`;
 }
 
-/** SQL for the JSON of a person, with the name that they have now. */
-export const personJson = (id: string): Sql =>
+/** SQL for the JSON of a person, with the name that they have now. @param id their id, or SQL for it. */
+export const personJson = (id: string | Sql): Sql =>
   sql`json_object('type', 'person', 'id', ${id}, 'name', (SELECT name FROM people WHERE id = ${id}))`;
 
 /** Reads what {@link actorJson} has written. */

@@ -67,6 +67,14 @@ export interface Config {
   readonly adminBootstrapToken: string | null;
   /** Whether the bootstrap token still registers agents once there are people. */
   readonly keepsBootstrap: boolean;
+  /** The company's OpenID provider, where people may sign in. Null: there is none. */
+  readonly oidc: {
+    readonly issuer: string;
+    readonly clientId: string;
+    readonly clientSecret: string;
+    /** The claim of the ID token that gives the roles. Null: they are given by invitation. */
+    readonly roleClaim: string | null;
+  } | null;
   readonly catalogue: Catalogue;
   readonly services: ReadonlyMap<string, Service>;
   /** Returns an upstream's secret: `secret("github", "TOKEN")` reads `UPSTREAM_GITHUB_TOKEN`. Undefined if it is not set. */
@@ -188,6 +196,16 @@ function decodeValue(text: string): string | undefined {
   }
 }
 
+const OIDC_ISSUER_FORM =
+  'must be the https URL that the provider calls itself in its ID tokens (iss), for example "https://login.example.com"; http is accepted for this machine only';
+
+function isProviderUrl(text: string): boolean {
+  const url = URL.parse(text);
+  if (text === "") return true;
+  if (!url || url.search || url.hash || url.username || url.password) return false;
+  return url.protocol === "https:" || isLoopbackUrl(text);
+}
+
 const settings = z.object({
   ENVIRONMENT: z.optional(z.string()),
   ISSUER: z.optional(originOr("")),
@@ -227,6 +245,10 @@ const settings = z.object({
   SECRET_PEPPER: pepperSet,
   ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
   BOOTSTRAP: z.optional(z.enum(["keep", "once"])),
+  OIDC_ISSUER: z._default(z.string().check(z.refine(isProviderUrl, { error: OIDC_ISSUER_FORM })), ""),
+  OIDC_CLIENT_ID: z._default(z.string(), ""),
+  OIDC_CLIENT_SECRET: z._default(z.string(), ""),
+  OIDC_ROLE_CLAIM: z._default(z.string(), ""),
 });
 
 const NEW_SECRET = "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.";
@@ -308,6 +330,16 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
       "OTLP_ENDPOINT is an http URL. Records are sent in the clear to this machine only, in local development: use https.",
     );
   }
+  if (!development && String(env.OIDC_ISSUER ?? "").startsWith("http:")) {
+    faults.push(
+      "OIDC_ISSUER is an http URL. Whoever is between it and this deployment could sign in as anybody: use https.",
+    );
+  }
+  const provider = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"];
+  const named = [...provider, "OIDC_ROLE_CLAIM"].filter((name) => env[name]);
+  for (const name of named.length > 0 ? provider.filter((one) => !env[one]) : []) {
+    faults.push(`${name} is not set, and ${named[0]} is. Set ${provider.join(", ")} together, or none of them.`);
+  }
   const bootstrap = parsed.data?.ADMIN_BOOTSTRAP_TOKEN || null;
   if (bootstrap && bootstrap.length < 24) {
     faults.push(`ADMIN_BOOTSTRAP_TOKEN is too short. ${HELP.ADMIN_BOOTSTRAP_TOKEN}`);
@@ -351,6 +383,15 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     delegationDepth: data.DELEGATION_DEPTH,
     adminBootstrapToken: bootstrap,
     keepsBootstrap: (data.BOOTSTRAP ?? (development ? "keep" : "once")) === "keep",
+    oidc:
+      data.OIDC_ISSUER === ""
+        ? null
+        : {
+            issuer: data.OIDC_ISSUER,
+            clientId: data.OIDC_CLIENT_ID,
+            clientSecret: data.OIDC_CLIENT_SECRET,
+            roleClaim: data.OIDC_ROLE_CLAIM || null,
+          },
     catalogue,
     services,
     secret(service: string, part: SecretPart) {

@@ -252,6 +252,10 @@ export const ERRORS = {
   upstream_encoded: { status: 502, text: "The upstream answered in a Content-Encoding that cannot be checked." },
   upstream_bad_redirect: { status: 502, text: "The upstream redirects to a URL that the gateway does not follow." },
   upstream_credential_failed: { status: 502, text: "The upstream's token endpoint issued no access token." },
+  provider_unavailable: {
+    status: 502,
+    text: "The company's OpenID provider, where people sign in, does not answer as it should.",
+  },
   credential_echo: { status: 502, text: "The upstream's answer contained the credential, and is withheld." },
   misconfigured: {
     status: 503,

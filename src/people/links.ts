@@ -1,6 +1,6 @@
-import type { PersonAuthority } from "../authority/authority.ts";
 import { newSession, type SignInContext, type SignedIn } from "./sessions.ts";
 import { openByLink, readOpenLink, replaceLinks, type NewLink, type OpenLink } from "./store/links.ts";
+import type { PersonalChange } from "./store/people.ts";
 import { hashOf, newToken } from "./token.ts";
 
 export type { OpenLink };
@@ -31,13 +31,9 @@ export async function newLink(personId: string, now: number): Promise<{ link: Li
  * @returns undefined if there is no such active person.
  * @throws {AuthorityLostError}
  */
-export async function makeLink(
-  db: D1Database,
-  personId: string,
-  { by, now }: { by: PersonAuthority; now: number },
-): Promise<Link | undefined> {
-  const { link, row } = await newLink(personId, now);
-  return (await replaceLinks(db, row, { by, now })) ? link : undefined;
+export async function makeLink(db: D1Database, personId: string, change: PersonalChange): Promise<Link | undefined> {
+  const { link, row } = await newLink(personId, change.now);
+  return (await replaceLinks(db, row, change)) ? link : undefined;
 }
 
 /** Returns whose link this is and who made it, if it can still be used. */
@@ -57,6 +53,6 @@ export async function signInByLink(
   context: SignInContext,
 ): Promise<SignedIn | undefined> {
   const { session, signedIn } = await newSession(personId, context);
-  const isOpened = await openByLink(db, await hashOf(token), session, { lifeMs: LINK_LIFE_MS, now: context.now });
+  const isOpened = await openByLink(db, await hashOf(token), session, { ...context, lifeMs: LINK_LIFE_MS });
   return isOpened ? { ...signedIn, lifeMs: LINK_LIFE_MS } : undefined;
 }

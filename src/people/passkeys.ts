@@ -2,7 +2,9 @@ import type { PersonAuthority } from "../authority/authority.ts";
 import type { Peppers } from "../crypto/pepper.ts";
 import { timeOrderedId } from "../crypto/random.ts";
 import { newChallenge, readChallenge, type Act, type ChallengePurpose } from "./challenge.ts";
+import type { RecordOrigin } from "../outbox/record.ts";
 import type { Passkey } from "./person.ts";
+import type { PersonalChange } from "./store/people.ts";
 import { newSession, type SignInContext, type SignedIn } from "./sessions.ts";
 import {
   deletePasskey,
@@ -53,6 +55,8 @@ export const actChallenge = ({ peppers, now }: Ceremony, sessionId: string, act:
 /**
  * Signs somebody in by a passkey. Two D1 round trips.
  *
+ * @param context `governor`: the issuer that gives the roles by its claim. Whoever has a login there signs in there, so that a role that was
+ * withdrawn is heard of, and confirms acts with a passkey.
  * @returns undefined for an assertion that is not valid here, one that was used, one of an authenticator that was copied, and for a
  * person who is suspended: nobody learns which.
  */
@@ -60,12 +64,12 @@ export async function signInByPasskey(
   db: D1Database,
   assertion: Assertion,
   ceremony: Ceremony,
-  context: SignInContext,
+  context: SignInContext & { readonly governor: string | null },
 ): Promise<SignedIn | undefined> {
   const verified = await verify(db, assertion, { kind: "sign-in" }, ceremony);
   if (!verified) return undefined;
   const { session, signedIn } = await newSession(verified.passkey.personId, context);
-  return (await openByPasskey(db, verified.assertion, session)) ? signedIn : undefined;
+  return (await openByPasskey(db, verified.assertion, session, context)) ? signedIn : undefined;
 }
 
 /**
@@ -112,7 +116,7 @@ async function verify(
 export async function enrolPasskey(
   db: D1Database,
   { attestation, label, isConfirmed }: { attestation: Attestation; label: string; isConfirmed: boolean },
-  { by, ceremony }: { by: PersonAuthority; ceremony: Ceremony },
+  { by, origin, ceremony }: { by: PersonAuthority; origin: RecordOrigin; ceremony: Ceremony },
 ): Promise<Passkey | undefined> {
   const { party, peppers, now } = ceremony;
   const challenge = challengeOf(attestation.clientDataJSON, "create", party);
@@ -122,7 +126,7 @@ export async function enrolPasskey(
   const passkey = expiresAt === undefined ? undefined : await readNewPasskey(attestation, party);
   if (!passkey || expiresAt === undefined) return undefined;
   const row = { id: timeOrderedId("pky_", now), label, passkey, challenge, expiresAt, isConfirmed };
-  return insertPasskey(db, row, { by, now, waitMs: PASSKEY_WAIT_MS, max: MAX_PASSKEYS });
+  return insertPasskey(db, row, { by, now, origin, waitMs: PASSKEY_WAIT_MS, max: MAX_PASSKEYS });
 }
 
 /** A person's passkeys and their credential ids. Undefined if there is no such person. */
@@ -139,5 +143,5 @@ export const removePasskey = (
   db: D1Database,
   personId: string,
   passkeyId: string,
-  change: { by: PersonAuthority; now: number },
+  change: PersonalChange,
 ): Promise<"deleted" | "last" | "unknown"> => deletePasskey(db, personId, passkeyId, change);

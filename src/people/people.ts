@@ -1,4 +1,4 @@
-import type { PersonAuthority, Role } from "../authority/authority.ts";
+import type { Role } from "../authority/authority.ts";
 import { timeOrderedId } from "../crypto/random.ts";
 import { newLink, type Link } from "./links.ts";
 import type { Notice, Person } from "./person.ts";
@@ -10,7 +10,9 @@ import {
   readPeople,
   readPerson,
   updatePerson,
+  type PersonalChange,
   type PersonChange,
+  type RecordedRequest,
 } from "./store/people.ts";
 
 export type { PersonChange };
@@ -21,12 +23,6 @@ export interface NewPerson {
   readonly email: string;
   readonly name: string;
   readonly role: Role;
-}
-
-/** Who does something to people, and when, in milliseconds. */
-export interface PeopleChange {
-  readonly by: PersonAuthority;
-  readonly now: number;
 }
 
 export interface InvitedPerson {
@@ -43,11 +39,11 @@ export interface InvitedPerson {
 export async function bootstrapFirstPerson(
   db: D1Database,
   { email, name }: Omit<NewPerson, "role">,
-  now: number,
+  request: RecordedRequest,
 ): Promise<InvitedPerson | undefined> {
-  const person = toNewPerson({ email, name, role: "admin" }, now);
-  const { link, row } = await newLink(person.id, now);
-  return (await insertFirstPerson(db, person, row)) ? { person, link } : undefined;
+  const person = toNewPerson({ email, name, role: "admin" }, request.now);
+  const { link, row } = await newLink(person.id, request.now);
+  return (await insertFirstPerson(db, person, row, request)) ? { person, link } : undefined;
 }
 
 /**
@@ -59,11 +55,11 @@ export async function bootstrapFirstPerson(
 export async function invitePerson(
   db: D1Database,
   newPerson: NewPerson,
-  { by, now }: PeopleChange,
+  change: PersonalChange,
 ): Promise<InvitedPerson | undefined> {
-  const person = toNewPerson(newPerson, now);
-  const { link, row } = await newLink(person.id, now);
-  return (await insertPerson(db, person, row, { by, now })) ? { person, link } : undefined;
+  const person = toNewPerson(newPerson, change.now);
+  const { link, row } = await newLink(person.id, change.now);
+  return (await insertPerson(db, person, row, change)) ? { person, link } : undefined;
 }
 
 const toNewPerson = (person: NewPerson, now: number): Person => ({
@@ -89,9 +85,9 @@ export async function changePerson(
   db: D1Database,
   id: string,
   change: PersonChange,
-  { by, now }: PeopleChange,
+  context: PersonalChange,
 ): Promise<ChangedPerson> {
-  const { changed, person, emailTaken } = await updatePerson(db, id, change, { by, now });
+  const { changed, person, emailTaken } = await updatePerson(db, id, change, context);
   if (!person) return { result: "unknown" };
   if (changed) return { result: "changed", person };
   if (emailTaken) return { result: "email_taken" };
@@ -105,7 +101,7 @@ export async function changePerson(
 export const removePerson = (
   db: D1Database,
   id: string,
-  change: PeopleChange,
+  change: PersonalChange,
 ): Promise<"deleted" | "last_administrator" | "unknown"> => deletePerson(db, id, change);
 
 /** One page of people, in the order in which they were made. @param after the id of the last person of the page before. */

@@ -1,7 +1,16 @@
 import { toActor, type Actor } from "../authority/actor-row.ts";
 import type { Role } from "../authority/authority.ts";
-import { sql } from "../database/sql.ts";
-import type { Notice, NoticeKind, Passkey, Person, PersonSession, PersonStatus, SignInMethod } from "./person.ts";
+import { sql, type Sql } from "../database/sql.ts";
+import type {
+  Login,
+  Notice,
+  NoticeKind,
+  Passkey,
+  Person,
+  PersonSession,
+  PersonStatus,
+  SignInMethod,
+} from "./person.ts";
 
 /** A row of `people` with the {@link PERSON_COLUMNS}. */
 export interface PersonRow {
@@ -29,6 +38,10 @@ export const toPerson = (row: PersonRow): Person => ({
   lastSignedInAt: row.last_signed_in_at,
 });
 
+/** JSON of what a record says of a person. @param row the name of their row in the statement. */
+export const jsonOfPerson = (row: Sql): Sql =>
+  sql`json_object('id', ${row}.id, 'email', ${row}.email, 'name', ${row}.name, 'role', ${row}.role, 'status', ${row}.status)`;
+
 export interface SessionRow {
   session_id: string;
   method: SignInMethod;
@@ -44,6 +57,9 @@ export interface SessionRow {
 /** The columns of {@link SessionRow}, for statements that read `person_sessions s`. */
 export const SESSION_COLUMNS = sql`s.id AS session_id, s.method, s.auth_time, s.enrol_until, s.created_at AS session_created_at, s.last_used_at,
   s.expires_at, s.ip_address, s.user_agent`;
+
+/** JSON of what a record says of somebody who has just signed in by session `s`. */
+export const SIGNED_IN_JSON = sql`json_object('method', s.method, 'user_agent', s.user_agent)`;
 
 export const toPersonSession = (row: SessionRow): PersonSession => ({
   id: row.session_id,
@@ -72,6 +88,22 @@ export const toPasskey = (row: PasskeyRow): Passkey => ({
   label: row.label,
   createdAt: row.created_at,
   decidesFrom: row.decides_from,
+  lastUsedAt: row.last_used_at,
+});
+
+export interface LoginRow {
+  id: string;
+  issuer: string;
+  label: string | null;
+  created_at: number;
+  last_used_at: number | null;
+}
+
+export const toLogin = (row: LoginRow): Login => ({
+  id: row.id,
+  issuer: row.issuer,
+  label: row.label,
+  createdAt: row.created_at,
   lastUsedAt: row.last_used_at,
 });
 

@@ -48,6 +48,16 @@ export interface Passkey {
   readonly lastUsedAt: number | null;
 }
 
+/** A login at the OpenID provider that is bound to a person. Times are milliseconds. */
+export interface Login {
+  readonly id: string;
+  readonly issuer: string;
+  /** What the provider called the person when it was bound. Null: it did not say. */
+  readonly label: string | null;
+  readonly createdAt: number;
+  readonly lastUsedAt: number | null;
+}
+
 /** What a person was told. */
 export interface Notice {
   readonly id: string;
@@ -66,6 +76,7 @@ export const NOTICE_KINDS = [
   "passkey.enrolled",
   "passkey.deleted",
   "login.bound",
+  "login.deleted",
 ] as const;
 export type NoticeKind = (typeof NOTICE_KINDS)[number];
 

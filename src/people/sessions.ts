@@ -1,6 +1,6 @@
-import type { PersonAuthority } from "../authority/authority.ts";
 import { SESSION_LIFE_MS } from "../authority/person-row.ts";
 import { timeOrderedId } from "../crypto/random.ts";
+import type { RecordOrigin } from "../outbox/record.ts";
 import type { PersonSession } from "./person.ts";
 import {
   deleteSession,
@@ -11,6 +11,7 @@ import {
   type FoundSession,
   type NewSession,
 } from "./store/sessions.ts";
+import type { PersonalChange, RecordedRequest } from "./store/people.ts";
 import { hashOf, newToken } from "./token.ts";
 
 /** From where and when somebody signs in. */
@@ -20,6 +21,8 @@ export interface SignInContext {
   readonly userAgent: string;
   /** Milliseconds. */
   readonly now: number;
+  /** The request, for the audit log. */
+  readonly origin: RecordOrigin;
 }
 
 /** A session that has just been opened, with the token that its cookie has. */
@@ -35,7 +38,7 @@ const MAX_USER_AGENT_LENGTH = 200;
 /** Makes a session for a person: what is stored of it, and what its cookie has. A session never takes over the token of another one. */
 export async function newSession(
   personId: string,
-  { ipAddress, userAgent, now }: SignInContext,
+  { ipAddress, userAgent, now }: Omit<SignInContext, "origin">,
 ): Promise<{ session: NewSession; signedIn: SignedIn }> {
   const token = newToken("ps_");
   const id = timeOrderedId("pse_", now);
@@ -80,9 +83,9 @@ export const endPersonSession = (
   db: D1Database,
   personId: string,
   sessionId: string,
-  by: PersonAuthority,
-): Promise<boolean> => deleteSession(db, personId, sessionId, by);
+  change: PersonalChange,
+): Promise<boolean> => deleteSession(db, personId, sessionId, change);
 
 /** Ends the session of a cookie. */
-export const signOut = async (db: D1Database, token: string): Promise<void> =>
-  deleteSessionByHash(db, await hashOf(token));
+export const signOut = async (db: D1Database, token: string, request: RecordedRequest): Promise<void> =>
+  deleteSessionByHash(db, await hashOf(token), request);

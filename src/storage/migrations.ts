@@ -56,6 +56,7 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
     "person_notices",
     "agents.owner_person_id",
   ],
+  "0012_logins.sql": ["person_logins.id", "person_logins.label"],
   "0013_required_dpop.sql": ["agents.dpop_required"],
 };
 

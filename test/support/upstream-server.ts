@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo, Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import type { TestProject } from "vitest/node";
+import type { OidcServers } from "./oidc-server.ts";
 
 /** The server's report of a request: the raw target and headers as they came over the wire. */
 export interface Echo {
@@ -172,9 +173,15 @@ async function receive(request: IncomingMessage, response: ServerResponse): Prom
 }
 
 export default async function setup(project: TestProject): Promise<() => void> {
+  let oidc: Promise<OidcServers> | undefined;
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const [, lab, name = "", argument = ""] = (request.url ?? "").split("?")[0]!.split("/");
     if (lab === "hooks") return receive(request, response);
+    if (lab === "oidc") {
+      // Only tests that need them load them.
+      oidc ??= import("./oidc-server.ts").then(({ startOidcServers }) => startOidcServers(["http://localhost:8787"]));
+      return void response.end(JSON.stringify(await oidc));
+    }
     const behaviour = lab === "lab" ? BEHAVIOURS[name] : undefined;
     if (behaviour) return behaviour(request, response, argument);
     const chunks: Buffer[] = [];
@@ -198,6 +205,7 @@ export default async function setup(project: TestProject): Promise<() => void> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   project.provide("upstream", `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   return () => {
+    void oidc?.then((servers) => servers.close());
     server.closeAllConnections();
     server.close();
   };

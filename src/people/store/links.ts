@@ -1,9 +1,12 @@
 import { actorJson, personJson, toActor, type Actor } from "../../authority/actor-row.ts";
-import type { PersonAuthority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
+import { newEntry } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
+import { SIGNED_IN_JSON } from "../person-row.ts";
 import { insertNotice } from "./notices.ts";
+import type { PersonalChange, RecordedRequest } from "./people.ts";
 import { insertSession, type NewSession } from "./sessions.ts";
 
 export interface NewLink {
@@ -27,13 +30,17 @@ export const insertLink = (db: D1Database, { id, personId, hash, lifeMs }: NewLi
 export async function replaceLinks(
   db: D1Database,
   link: NewLink,
-  { by, now }: { by: PersonAuthority; now: number },
+  { by, now, origin }: PersonalChange,
 ): Promise<boolean> {
   const actor = actorJson(by);
   const isActive = sql`EXISTS (SELECT 1 FROM people WHERE id = ${link.personId} AND status = 'active')`;
-  const [, , inserted] = await batchAsCaller(db, by, [
+  const [, , , inserted] = await batchAsCaller(db, by, [
     prepare(db, sql`DELETE FROM sign_in_links WHERE person_id = ${link.personId} AND used_at IS NULL AND ${isActive}`),
     insertNotice(db, { kind: "link.created", personId: link.personId, actor, now }, isActive),
+    insertRecordOf(db, newEntry("link.created", now, origin, {}), {
+      from: sql`FROM people p WHERE p.id = ${link.personId} AND p.status = 'active'`,
+      fields: { after: sql`json_object('id', ${link.id}, 'person_id', p.id)` },
+    }),
     insertLink(db, link, actor),
   ]);
   return inserted!.meta.changes > 0;
@@ -71,7 +78,7 @@ export async function openByLink(
   db: D1Database,
   hash: string,
   session: NewSession,
-  { lifeMs, now }: { lifeMs: number; now: number },
+  { lifeMs, now, origin }: RecordedRequest & { lifeMs: number },
 ): Promise<boolean> {
   const { personId } = session;
   const isOpened = sql`EXISTS (SELECT 1 FROM person_sessions WHERE id = ${session.id})`;
@@ -90,6 +97,10 @@ export async function openByLink(
       from: sql`FROM sign_in_links l WHERE l.hash = ${hash} AND l.session_id = ${session.id}`,
     }),
     insertNotice(db, { kind: "link.used", personId, actor, now }, isOpened),
+    insertRecordOf(db, newEntry("person.signed_in", now, origin, { sessionId: session.id }), {
+      from: sql`FROM person_sessions s WHERE s.id = ${session.id}`,
+      fields: { actor, after: SIGNED_IN_JSON },
+    }),
   ]);
   return opened!.meta.changes > 0;
 }

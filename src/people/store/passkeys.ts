@@ -1,13 +1,15 @@
-import { actorJson } from "../../authority/actor-row.ts";
-import type { PersonAuthority } from "../../authority/authority.ts";
+import { actorJson, personJson } from "../../authority/actor-row.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { SESSION_LIFE_MS } from "../../authority/person-row.ts";
 import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
-import { DATABASE_NOW } from "../../database/time.ts";
+import { DATABASE_NOW, toTimestamp } from "../../database/time.ts";
+import { newEntry, type RecordOrigin } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import type { Passkey } from "../person.ts";
-import { PASSKEY_COLUMNS, toPasskey, type PasskeyRow } from "../person-row.ts";
+import { PASSKEY_COLUMNS, SIGNED_IN_JSON, toPasskey, type PasskeyRow } from "../person-row.ts";
 import type { NewPasskey, PublicKey } from "../webauthn.ts";
 import { insertNotice } from "./notices.ts";
+import type { PersonalChange } from "./people.ts";
 import { insertSession, type NewSession } from "./sessions.ts";
 
 /** The key of a passkey, and whose it is. */
@@ -62,15 +64,24 @@ const useAssertion = (
 const isUsed = (cause: unknown): boolean =>
   cause instanceof Error && cause.message.includes("UNIQUE constraint failed: used_challenges.id");
 
-/** Signs a person in by a passkey. Returns false if the challenge was used, the counter is not higher, or the person is suspended. */
+/**
+ * Signs a person in by a passkey. Returns false if the challenge was used, the counter is not higher, or the person is suspended or has a
+ * login at `governor`.
+ *
+ * @param governor the provider that gives the roles. Null: none does.
+ */
 export async function openByPasskey(
   db: D1Database,
   assertion: VerifiedAssertion,
   session: NewSession,
+  { governor, origin, now }: { governor: string | null; origin: RecordOrigin; now: number },
 ): Promise<boolean> {
+  const { id, personId } = session;
+  const isGoverned = sql`EXISTS (SELECT 1 FROM person_logins l WHERE l.person_id = passkeys.person_id AND l.issuer = ${governor})`;
+  const record = newEntry("person.signed_in", now, origin, { sessionId: id });
   try {
     const results = await db.batch([
-      ...useAssertion(db, assertion, sql`person_id = ${session.personId}`),
+      ...useAssertion(db, assertion, sql`person_id = ${personId} AND NOT ${isGoverned}`),
       // Only the use above, of a passkey of the session's person, makes this challenge the last one.
       insertSession(db, session, {
         method: "passkey",
@@ -82,8 +93,12 @@ export async function openByPasskey(
       prepare(
         db,
         sql`UPDATE people SET last_signed_in_at = ${DATABASE_NOW}
-          WHERE id = ${session.personId} AND EXISTS (SELECT 1 FROM person_sessions WHERE id = ${session.id})`,
+          WHERE id = ${personId} AND EXISTS (SELECT 1 FROM person_sessions WHERE id = ${id})`,
       ),
+      insertRecordOf(db, record, {
+        from: sql`FROM person_sessions s WHERE s.id = ${id}`,
+        fields: { actor: personJson(personId), after: SIGNED_IN_JSON },
+      }),
     ]);
     return results[2]!.meta.changes > 0;
   } catch (cause) {
@@ -152,7 +167,7 @@ export interface PasskeyRowToInsert {
 export async function insertPasskey(
   db: D1Database,
   { id, label, passkey, challenge, expiresAt, isConfirmed }: PasskeyRowToInsert,
-  { by, now, waitMs, max }: { by: PersonAuthority; now: number; waitMs: number; max: number },
+  { by, now, origin, waitMs, max }: PersonalChange & { waitMs: number; max: number },
 ): Promise<Passkey | undefined> {
   const isInserted = sql`EXISTS (SELECT 1 FROM passkeys WHERE id = ${id})`;
   const mayEnrol = isConfirmed ? sql`1` : sql`s.enrol_until > ${DATABASE_NOW}`;
@@ -175,6 +190,10 @@ export async function insertPasskey(
           WHERE id = ${by.personId} AND ${isInserted}`,
       ),
       insertNotice(db, { kind: "passkey.enrolled", personId: by.personId, actor: actorJson(by), now }, isInserted),
+      insertRecordOf(db, newEntry("passkey.created", now, origin, {}), {
+        from: sql`FROM passkeys k WHERE k.id = ${id}`,
+        fields: { after: PASSKEY_JSON },
+      }),
       prepare(db, sql`DELETE FROM person_sessions WHERE id = ${by.sessionId} AND method = 'link' AND ${isInserted}`),
       prepare(db, sql`SELECT ${PASSKEY_COLUMNS} FROM passkeys k WHERE k.id = ${id}`),
     ]);
@@ -186,20 +205,27 @@ export async function insertPasskey(
   }
 }
 
+/** JSON of what a record says of a passkey `k`. */
+const PASSKEY_JSON = sql`json_object('id', k.id, 'person_id', k.person_id, 'label', k.label, 'decides_from', ${toTimestamp(sql`k.decides_from`)})`;
+
 /** Deletes a passkey of a person, unless it is their last one and no login is bound to them. */
 export async function deletePasskey(
   db: D1Database,
   personId: string,
   passkeyId: string,
-  { by, now }: { by: PersonAuthority; now: number },
+  { by, now, origin }: PersonalChange,
 ): Promise<"deleted" | "last" | "unknown"> {
   const isIt = sql`id = ${passkeyId} AND person_id = ${personId}`;
   const isSpare = sql`(EXISTS (SELECT 1 FROM passkeys o WHERE o.person_id = ${personId} AND o.id <> ${passkeyId})
     OR EXISTS (SELECT 1 FROM person_logins l WHERE l.person_id = ${personId}))`;
   const isDeletable = sql`EXISTS (SELECT 1 FROM passkeys WHERE ${isIt} AND ${isSpare})`;
-  const [found, , deletion] = await batchAsCaller(db, by, [
+  const [found, , , deletion] = await batchAsCaller(db, by, [
     prepare(db, sql`SELECT 1 FROM passkeys WHERE ${isIt}`),
     insertNotice(db, { kind: "passkey.deleted", personId, actor: actorJson(by), now }, isDeletable),
+    insertRecordOf(db, newEntry("passkey.deleted", now, origin, {}), {
+      from: sql`FROM passkeys k WHERE k.id = ${passkeyId} AND ${isDeletable}`,
+      fields: { before: PASSKEY_JSON },
+    }),
     prepare(db, sql`DELETE FROM passkeys WHERE ${isIt} AND ${isSpare} RETURNING id`),
   ]);
   if (found!.results.length === 0) return "unknown";

@@ -2,11 +2,13 @@ import { actorJson, BOOTSTRAP_JSON } from "../../authority/actor-row.ts";
 import type { PersonAuthority, Role } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { IS_ADMINISTRATOR } from "../../authority/person-row.ts";
-import { assignments, prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
+import { assignments, join, prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
+import { newEntry, type RecordOrigin } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import type { Person, PersonStatus } from "../person.ts";
-import { PERSON_COLUMNS, toPerson, type PersonRow } from "../person-row.ts";
+import { jsonOfPerson, PERSON_COLUMNS, toPerson, type PersonRow } from "../person-row.ts";
 import { insertLink, type NewLink } from "./links.ts";
 import { insertNotice } from "./notices.ts";
 
@@ -17,11 +19,28 @@ export interface NewPersonRow {
   readonly role: Role;
 }
 
+/** A request that changes people, for the audit log, and when, in milliseconds. */
+export interface RecordedRequest {
+  readonly now: number;
+  readonly origin: RecordOrigin;
+}
+
+/** A change of people, and who makes it. */
+export interface PersonalChange extends RecordedRequest {
+  readonly by: PersonAuthority;
+}
+
 /** Inserts the first person, with a link, unless there is any person already. Returns whether it was inserted. */
-export async function insertFirstPerson(db: D1Database, person: NewPersonRow, link: NewLink): Promise<boolean> {
+export async function insertFirstPerson(
+  db: D1Database,
+  person: NewPersonRow,
+  link: NewLink,
+  request: RecordedRequest,
+): Promise<boolean> {
   const [inserted] = await db.batch([
     insertPersonIf(db, person, BOOTSTRAP_JSON, sql`NOT EXISTS (SELECT 1 FROM people)`),
     insertLink(db, link, BOOTSTRAP_JSON),
+    recordCreated(db, person.id, request),
   ]);
   return inserted!.meta.changes > 0;
 }
@@ -31,7 +50,7 @@ export async function insertPerson(
   db: D1Database,
   person: NewPersonRow,
   link: NewLink,
-  { by, now }: { by: PersonAuthority; now: number },
+  { by, now, origin }: PersonalChange,
 ): Promise<boolean> {
   const actor = actorJson(by);
   const isNew = sql`NOT EXISTS (SELECT 1 FROM people WHERE email = ${person.email})`;
@@ -40,9 +59,17 @@ export async function insertPerson(
     insertPersonIf(db, person, actor, isNew),
     insertLink(db, link, actor),
     insertNotice(db, { kind: "person.created", personId: person.id, actor, now }, exists),
+    recordCreated(db, person.id, { now, origin }),
   ]);
   return inserted!.meta.changes > 0;
 }
+
+/** The statement that records that there is a new person. */
+const recordCreated = (db: D1Database, id: string, { now, origin }: RecordedRequest): D1PreparedStatement =>
+  insertRecordOf(db, newEntry("person.created", now, origin, {}), {
+    from: sql`FROM people p WHERE p.id = ${id}`,
+    fields: { after: jsonOfPerson(sql`p`) },
+  });
 
 const insertPersonIf = (
   db: D1Database,
@@ -85,8 +112,8 @@ export interface PersonChange {
  * SQL that is true of person `people` if they do not administer the deployment, or somebody else does. As a part of the statement
  * that takes the role away, it holds for the first of two administrators who do so at once, and not for the second.
  */
-const IS_NOT_THE_LAST = sql`NOT EXISTS (SELECT 1 FROM people p WHERE p.id = people.id AND ${IS_ADMINISTRATOR})
-  OR EXISTS (SELECT 1 FROM people p WHERE p.id <> people.id AND ${IS_ADMINISTRATOR})`;
+export const IS_NOT_THE_LAST = sql`(NOT EXISTS (SELECT 1 FROM people p WHERE p.id = people.id AND ${IS_ADMINISTRATOR})
+  OR EXISTS (SELECT 1 FROM people p WHERE p.id <> people.id AND ${IS_ADMINISTRATOR}))`;
 
 /**
  * Changes a person, unless that would leave nobody who administers the deployment, or another person has the address. Somebody who is
@@ -98,12 +125,12 @@ export async function updatePerson(
   db: D1Database,
   id: string,
   change: PersonChange,
-  { by, now }: { by: PersonAuthority; now: number },
+  { by, now, origin }: PersonalChange,
 ): Promise<{ changed: boolean; person: Person | undefined; emailTaken: boolean }> {
   const changeId = newChangeId();
   const values = (["name", "email", "role", "status"] as const).flatMap((key) => {
     const value: SqlValue | undefined = change[key];
-    return value === undefined ? [] : [{ column: COLUMNS[key], value }];
+    return value === undefined ? [] : [{ key, column: COLUMNS[key], value }];
   });
   const { set, differs } = assignments(values);
   const keepsAdministrator =
@@ -113,24 +140,28 @@ export async function updatePerson(
       ? sql`0`
       : sql`EXISTS (SELECT 1 FROM people other WHERE other.email = ${change.email} AND other.id <> ${id})`;
   const isChanged = sql`EXISTS (SELECT 1 FROM people WHERE id = ${id} AND change_id = ${changeId})`;
-  const results = await batchAsCaller<PersonRow & { taken: number }>(db, by, [
+  const isChanging = sql`id = ${id} AND (${differs}) AND NOT ${isTaken} AND ${keepsAdministrator}`;
+  const record = newEntry("person.updated", now, origin, {});
+  const before = jsonOfPerson(sql`people`);
+  const after = values.map(({ key, value }) => sql`${`$.${key}`}, ${value}`);
+  const [taken, , update, ...rest] = await batchAsCaller<PersonRow & { taken: number }>(db, by, [
     prepare(db, sql`SELECT ${isTaken} AS taken`),
-    prepare(
-      db,
-      sql`UPDATE people SET ${set}, change_id = ${changeId}
-        WHERE id = ${id} AND (${differs}) AND NOT ${isTaken} AND (${keepsAdministrator})`,
-    ),
+    insertRecordOf(db, record, {
+      from: sql`FROM people WHERE ${isChanging}`,
+      fields: { before, after: sql`json_set(${before}, ${join(after, sql`, `)})` },
+    }),
+    prepare(db, sql`UPDATE people SET ${set}, change_id = ${changeId} WHERE ${isChanging}`),
     ...(change.status === "suspended"
       ? [prepare(db, sql`DELETE FROM person_sessions WHERE person_id = ${id} AND ${isChanged}`)]
       : []),
     insertNotice(db, { kind: "person.updated", personId: id, actor: actorJson(by), now }, isChanged),
     selectPerson(db, id),
   ]);
-  const row = results.at(-1)!.results[0];
+  const row = rest.at(-1)!.results[0];
   return {
-    changed: results[1]!.meta.changes > 0,
+    changed: update!.meta.changes > 0,
     person: row && toPerson(row),
-    emailTaken: results[0]!.results[0]?.taken === 1,
+    emailTaken: taken!.results[0]?.taken === 1,
   };
 }
 
@@ -140,13 +171,18 @@ const COLUMNS = { name: sql`name`, email: sql`email`, role: sql`role`, status: s
 export async function deletePerson(
   db: D1Database,
   id: string,
-  { by, now }: { by: PersonAuthority; now: number },
+  { by, now, origin }: PersonalChange,
 ): Promise<"deleted" | "last_administrator" | "unknown"> {
-  const isDeletable = sql`EXISTS (SELECT 1 FROM people WHERE id = ${id} AND (${IS_NOT_THE_LAST}))`;
-  const [found, , deletion] = await batchAsCaller(db, by, [
+  const isDeletable = sql`EXISTS (SELECT 1 FROM people WHERE id = ${id} AND ${IS_NOT_THE_LAST})`;
+  const record = newEntry("person.deleted", now, origin, {});
+  const [found, , , deletion] = await batchAsCaller(db, by, [
     prepare(db, sql`SELECT 1 FROM people WHERE id = ${id}`),
     insertNotice(db, { kind: "person.deleted", personId: id, actor: actorJson(by), now }, isDeletable),
-    prepare(db, sql`DELETE FROM people WHERE id = ${id} AND (${IS_NOT_THE_LAST}) RETURNING id`),
+    insertRecordOf(db, record, {
+      from: sql`FROM people WHERE id = ${id} AND ${IS_NOT_THE_LAST}`,
+      fields: { before: jsonOfPerson(sql`people`) },
+    }),
+    prepare(db, sql`DELETE FROM people WHERE id = ${id} AND ${IS_NOT_THE_LAST} RETURNING id`),
   ]);
   if (found!.results.length === 0) return "unknown";
   return deletion!.results.length > 0 ? "deleted" : "last_administrator";

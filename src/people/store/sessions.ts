@@ -1,8 +1,10 @@
-import type { PersonAuthority } from "../../authority/authority.ts";
+import { personJson } from "../../authority/actor-row.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { PERSON_SESSION_STANDS, SESSION_IDLE_MS } from "../../authority/person-row.ts";
 import { deletedRows, integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
+import { newEntry } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import type { Person, PersonSession, SignInMethod } from "../person.ts";
 import {
   PERSON_COLUMNS,
@@ -12,6 +14,7 @@ import {
   type PersonRow,
   type SessionRow,
 } from "../person-row.ts";
+import type { PersonalChange, RecordedRequest } from "./people.ts";
 
 /** What a new session is, but for its times, which are the database's. */
 export interface NewSession {
@@ -30,6 +33,8 @@ interface OpenedBy {
   readonly at: Sql;
   readonly enrolUntil: Sql;
   readonly lifeMs: number;
+  /** SQL for the last proof of who the person is, if that was not just now. */
+  readonly authTime?: Sql;
   /** `FROM … WHERE …`: without a row, no session is opened. */
   readonly from: Sql;
 }
@@ -38,13 +43,13 @@ interface OpenedBy {
 export const insertSession = (
   db: D1Database,
   { id, personId, hash, ipAddress, userAgent }: NewSession,
-  { method, at, enrolUntil, lifeMs, from }: OpenedBy,
+  { method, at, enrolUntil, lifeMs, authTime = at, from }: OpenedBy,
 ): D1PreparedStatement =>
   prepare(
     db,
     sql`INSERT INTO person_sessions (id, person_id, hash, method, auth_time, enrol_until, created_at, last_used_at, expires_at,
         ip_address, user_agent)
-      SELECT ${id}, ${personId}, ${hash}, ${method}, ${at}, ${enrolUntil}, ${at}, ${at}, ${at} + ${lifeMs}, ${ipAddress}, ${userAgent}
+      SELECT ${id}, ${personId}, ${hash}, ${method}, ${authTime}, ${enrolUntil}, ${at}, ${at}, ${at} + ${lifeMs}, ${ipAddress}, ${userAgent}
       ${from}`,
   );
 
@@ -113,17 +118,34 @@ export async function deleteSession(
   db: D1Database,
   personId: string,
   sessionId: string,
-  by: PersonAuthority,
+  { by, now, origin }: PersonalChange,
 ): Promise<boolean> {
-  const [deleted] = await batchAsCaller(db, by, [
+  const [, deleted] = await batchAsCaller(db, by, [
+    insertRecordOf(db, newEntry("person.session_ended", now, origin, {}), {
+      from: sql`FROM person_sessions s WHERE s.id = ${sessionId} AND s.person_id = ${personId}`,
+      fields: { before: SESSION_JSON },
+    }),
     prepare(db, sql`DELETE FROM person_sessions WHERE id = ${sessionId} AND person_id = ${personId} RETURNING id`),
   ]);
   return deleted!.results.length > 0;
 }
 
+/** JSON of what a record says of a session `s` that ends. */
+const SESSION_JSON = sql`json_object('id', s.id, 'person_id', s.person_id, 'method', s.method)`;
+
 /** Ends the session with this hash, which its own person does. */
-export async function deleteSessionByHash(db: D1Database, hash: string): Promise<void> {
-  await prepare(db, sql`DELETE FROM person_sessions WHERE hash = ${hash}`).run();
+export async function deleteSessionByHash(
+  db: D1Database,
+  hash: string,
+  { now, origin }: RecordedRequest,
+): Promise<void> {
+  await db.batch([
+    insertRecordOf(db, newEntry("person.session_ended", now, origin, {}), {
+      from: sql`FROM person_sessions s WHERE s.hash = ${hash}`,
+      fields: { actor: personJson(sql`s.person_id`), sessionId: sql`s.id`, before: SESSION_JSON },
+    }),
+    prepare(db, sql`DELETE FROM person_sessions WHERE hash = ${hash}`),
+  ]);
 }
 
 /** Deletes up to `limit` sessions that have expired, or that have not been used for too long. Returns how many. @param now milliseconds. */
