@@ -10,7 +10,8 @@ const KINDS = {
   "link.used": "used a sign-in link",
   "passkey.enrolled": "enrolled a passkey",
   "passkey.deleted": "lost a passkey",
-  "login.bound": "bound a login",
+  "login.bound": "added an account of the company",
+  "login.deleted": "lost an account of the company",
 };
 const time = (text) => new Date(text).toLocaleString();
 
@@ -43,7 +44,12 @@ async function load() {
   const { person, notices } = await call("/people/me");
   personId = person.id;
   const path = `/people/${person.id}`;
-  const [{ passkeys }, { sessions }] = await Promise.all([call(`${path}/passkeys`), call(`${path}/sessions`)]);
+  const [{ passkeys }, { sessions }, { logins }, { methods }] = await Promise.all([
+    call(`${path}/passkeys`),
+    call(`${path}/sessions`),
+    call(`${path}/logins`),
+    call("/sign-in/methods"),
+  ]);
   element("name").textContent = person.name;
   element("who").textContent = `${person.email} · ${ROLES[person.role]}`;
   element("passkeys").replaceChildren(
@@ -52,6 +58,17 @@ async function load() {
       const waits = Date.parse(decides_from) > Date.now() ? ` · confirms acts from ${time(decides_from)}` : "";
       return row(label, `made ${time(created_at)} · ${used}${waits}`, "Delete", async () => {
         await call(`${path}/passkeys/${id}`, { method: "DELETE" });
+        await load();
+      });
+    }),
+  );
+  element("company").hidden = logins.length === 0 && !methods.includes("oidc");
+  element("bind").hidden = !methods.includes("oidc");
+  element("logins").replaceChildren(
+    ...logins.map(({ id, issuer, label, created_at, last_used_at }) => {
+      const used = last_used_at ? `used ${time(last_used_at)}` : "never used";
+      return row(label ?? issuer, `of ${issuer} · added ${time(created_at)} · ${used}`, "Delete", async () => {
+        await call(`${path}/logins/${id}`, { method: "DELETE" });
         await load();
       });
     }),
@@ -78,8 +95,20 @@ async function load() {
 }
 
 onClick(element("add"), async () => {
-  await enrolPasskey(personId);
+  try {
+    await enrolPasskey(personId);
+  } catch (error) {
+    const hasNone = error.code === "reauthentication_required" && error.body.assertion?.allowCredentials.length === 0;
+    if (!hasNone || element("bind").hidden) throw error;
+    // Whoever has no passkey to confirm it with proves anew who they are, at the provider.
+    location.assign("/sign-in/oidc?enrol=true");
+    return;
+  }
   await load();
+});
+
+onClick(element("bind"), async () => {
+  location.assign((await call(`/people/${personId}/logins`, { method: "POST" })).url);
 });
 
 onClick(element("sign-out"), async () => {
@@ -89,6 +118,7 @@ onClick(element("sign-out"), async () => {
 
 await attempt(async () => {
   try {
+    if (location.hash) history.replaceState(null, "", location.pathname);
     await load();
   } catch (error) {
     // Nobody is signed in, or only by a link, which opens nothing here.

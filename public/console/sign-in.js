@@ -16,15 +16,40 @@ async function signIn() {
   location.assign(left !== null && /^\/console(?:[/?]|$)/.test(left) ? left : "/account");
 }
 
+/** What the provider's answer has led to: a login that signed nobody in leads back here. */
+const FAULTS = {
+  provider_unavailable: "The company's sign-in does not answer as it should. Try again, or use a passkey.",
+  login_expired: "Signing in took too long, or was begun in another browser. Try again.",
+  login_cancelled: "Signing in with the company's account was cancelled.",
+  login_not_bound: "This account is somebody else's here already, or you have too many of them. Nothing was changed.",
+  sign_in_refused:
+    "This account of the company signs nobody in here. Whoever was invited uses the link of the invitation first; others ask an administrator.",
+};
+
+/** Nothing waits for this: without an answer there are the ways of signing in that every deployment has. */
+call("/sign-in/methods").then(
+  ({ methods }) => {
+    element("company").hidden = element("bind").hidden = !methods.includes("oidc");
+  },
+  () => undefined,
+);
+
+onClick(element("company"), () => location.assign("/sign-in/oidc"));
+onClick(element("bind"), async () => {
+  const path = `/people/${sessionStorage.getItem(ENROLLING)}/logins`;
+  location.assign((await enrolling(() => call(path, { method: "POST" }))).url);
+});
+
 onClick(element("passkey"), signIn);
 onClick(element("first"), signIn);
 
 /** Whose passkey this tab makes: the page may be loaded again after the link was used, while its session lasts. */
 const ENROLLING = "enrolling";
 
-onClick(element("make"), async () => {
+/** Does something in the session of a link. If it has ended, the page for signing in is shown. */
+async function enrolling(action) {
   try {
-    await enrolPasskey(sessionStorage.getItem(ENROLLING));
+    return await action();
   } catch (error) {
     if (error.code === "sign_in_required") {
       sessionStorage.removeItem(ENROLLING);
@@ -32,6 +57,10 @@ onClick(element("make"), async () => {
     }
     throw error;
   }
+}
+
+onClick(element("make"), async () => {
+  await enrolling(() => enrolPasskey(sessionStorage.getItem(ENROLLING)));
   sessionStorage.removeItem(ENROLLING);
   show("enrolled");
 });
@@ -58,11 +87,14 @@ function maker({ type, name }) {
 }
 
 /** The token of a link is in the fragment, which no server is sent. It leaves the address bar and the history at once. */
-const token = new URLSearchParams(location.hash.slice(1)).get("link");
+const fragment = new URLSearchParams(location.hash.slice(1));
+const token = fragment.get("link");
+if (location.hash) history.replaceState(null, "", location.pathname);
 if (token === null) {
   show(sessionStorage.getItem(ENROLLING) === null ? "sign-in" : "enrol");
+  const fault = fragment.get("fault");
+  if (Object.hasOwn(FAULTS, fault)) await attempt(() => Promise.reject(new Error(FAULTS[fault])));
 } else {
-  history.replaceState(null, "", location.pathname);
   sessionStorage.removeItem(ENROLLING);
   await attempt(() => openLink(token));
 }

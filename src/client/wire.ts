@@ -201,6 +201,17 @@ export type AuditAction =
   | "webhook.tested"
   | "webhook.redelivered"
   | "webhook.disabled"
+  | "person.created"
+  | "person.updated"
+  | "person.deleted"
+  | "person.signed_in"
+  | "person.sign_in_refused"
+  | "person.session_ended"
+  | "link.created"
+  | "passkey.created"
+  | "passkey.deleted"
+  | "login.created"
+  | "login.deleted"
   | "audit.read"
   | "audit.exported";
 

@@ -18,7 +18,7 @@ import {
 import type { PersonalChange } from "./store/people.ts";
 
 /** How many logins a person may have. */
-export const MAX_LOGINS = 5;
+const MAX_LOGINS = 5;
 
 /**
  * How long a session lives that a login opened, in milliseconds, where the provider's claim gives the role: until then a role that was

@@ -76,10 +76,11 @@ type Options = ReturnType<typeof requestOptions>;
 async function readAll(response: Response): Promise<Blob> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
-  const reader = response.body?.getReader();
-  while (reader) {
+  if (!response.body) return new Blob();
+  const reader = response.body.getReader();
+  for (;;) {
     const { done, value } = await reader.read();
-    if (done) break;
+    if (done) return new Blob(chunks);
     size += value.byteLength;
     if (size > MAX_RESPONSE_BYTES) {
       await reader.cancel();
@@ -87,7 +88,6 @@ async function readAll(response: Response): Promise<Blob> {
     }
     chunks.push(value);
   }
-  return new Blob(chunks);
 }
 
 /** The provider's metadata (OpenID Connect Discovery §4). Those of an issuer that is not exactly the configured one are none. */

@@ -52,7 +52,7 @@ describe("every route", () => {
     }
   });
 
-  it("is strict but for published documents and OAuth's endpoints, whose standards say ignore", async () => {
+  it("is strict but for published documents, OAuth's endpoints and answers of a provider, whose standards say ignore", async () => {
     expect(documents.map(({ path }) => path)).toEqual([
       "/.well-known/jwks.json",
       "/.well-known/oauth-authorization-server",
@@ -60,6 +60,8 @@ describe("every route", () => {
       "/.well-known/oauth-protected-resource/proxy/{service}",
       "/.well-known/oauth-protected-resource/mcp",
       "/oauth/authorize",
+      "/sign-in/oidc",
+      "/sign-in/oidc/callback",
     ]);
     const answer = await self.call("/.well-known/jwks.json?v=2&v=3");
     expect([answer.status, Object.keys(answer.body)]).toEqual([200, ["keys"]]);

@@ -440,8 +440,8 @@ describe("a role that the provider's claim gives", () => {
       // The role of the other sessions too, with their next request.
       expect((await one.visitor.call("/people/me")).body.person.role).toBe(role);
     }
-    const updated = (await governed.records("")).filter(({ action }) => action === "person.updated");
-    expect(updated[0]).toMatchObject({ actor: { id: one.id }, before: { role: "owner" }, after: { role: "auditor" } });
+    const updated = (await governed.records("")).find(({ action }) => action === "person.updated");
+    expect(updated).toMatchObject({ actor: { id: one.id }, before: { role: "owner" }, after: { role: "auditor" } });
     for (const roles of [undefined, [], "Admin", ["administrator"], { admin: true }, true]) {
       expect(await new Visitor(governed).signIn("lena", { roles })).toBe("/sign-in#fault=sign_in_refused");
     }
@@ -552,20 +552,12 @@ describe("a provider that is not as it should be", () => {
     expect(await answered(twist)).toBe("/sign-in#fault=sign_in_refused");
   });
 
-  it.each([
-    "gone",
-    "html",
-    "redirect",
-    "reset",
-    "huge",
-    "misnamed",
-    "slash",
-    "no-token",
-    "client",
-    "token-500",
-  ])("is said to be unavailable: %s", async (twist) => {
-    expect(await answered(twist)).toBe("/sign-in#fault=provider_unavailable");
-  });
+  it.each(["gone", "html", "redirect", "reset", "huge", "misnamed", "slash", "no-token", "client", "token-500"])(
+    "is said to be unavailable: %s",
+    async (twist) => {
+      expect(await answered(twist)).toBe("/sign-in#fault=provider_unavailable");
+    },
+  );
 
   it("is said to be unavailable if nobody listens there", async () => {
     const visitor = new Visitor(deployment({ OIDC_ISSUER: "http://127.0.0.1:1" }));

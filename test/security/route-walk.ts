@@ -32,6 +32,12 @@ const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
   "POST /sign-in/passkey/verify": "none",
   "POST /sign-in/link": "none",
   "POST /sign-out": "none",
+  "GET /sign-in/methods": "none",
+  "GET /sign-in/oidc": "none",
+  "GET /sign-in/oidc/callback": "none",
+  "GET /people/{id}/logins": "oneself",
+  "POST /people/{id}/logins": "enrolling",
+  "DELETE /people/{id}/logins/{login_id}": "oneself",
 };
 
 /** For people and no agent, whatever it holds. */
