@@ -1,6 +1,6 @@
 import { newSession, type SignInContext, type SignedIn } from "./sessions.ts";
 import { openByLink, readOpenLink, replaceLinks, type NewLink, type OpenLink } from "./store/links.ts";
-import type { PersonalChange } from "./store/people.ts";
+import type { PersonalChange } from "./change.ts";
 import { hashOf, newToken } from "./token.ts";
 
 export type { OpenLink };

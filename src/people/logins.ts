@@ -15,7 +15,7 @@ import {
   readLogins,
   type OpenedLogin,
 } from "./store/logins.ts";
-import type { PersonalChange } from "./store/people.ts";
+import type { PersonalChange } from "./change.ts";
 
 /** How many logins a person may have. */
 const MAX_LOGINS = 5;

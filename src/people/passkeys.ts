@@ -4,7 +4,7 @@ import { timeOrderedId } from "../crypto/random.ts";
 import { newChallenge, readChallenge, type Act, type ChallengePurpose } from "./challenge.ts";
 import type { RecordOrigin } from "../outbox/record.ts";
 import type { Passkey } from "./person.ts";
-import type { PersonalChange } from "./store/people.ts";
+import type { PersonalChange } from "./change.ts";
 import { newSession, type SignInContext, type SignedIn } from "./sessions.ts";
 import {
   deletePasskey,

@@ -1,5 +1,6 @@
 import type { Role } from "../authority/authority.ts";
 import { timeOrderedId } from "../crypto/random.ts";
+import type { PersonalChange, RecordedRequest } from "./change.ts";
 import { newLink, type Link } from "./links.ts";
 import type { Notice, Person } from "./person.ts";
 import { readNotices } from "./store/notices.ts";
@@ -10,9 +11,7 @@ import {
   readPeople,
   readPerson,
   updatePerson,
-  type PersonalChange,
   type PersonChange,
-  type RecordedRequest,
 } from "./store/people.ts";
 
 export type { PersonChange };

@@ -11,7 +11,7 @@ import {
   type FoundSession,
   type NewSession,
 } from "./store/sessions.ts";
-import type { PersonalChange, RecordedRequest } from "./store/people.ts";
+import type { PersonalChange, RecordedRequest } from "./change.ts";
 import { hashOf, newToken } from "./token.ts";
 
 /** From where and when somebody signs in. */

@@ -6,7 +6,7 @@ import { newEntry } from "../../outbox/record.ts";
 import { insertRecordOf } from "../../outbox/records.ts";
 import { SIGNED_IN_JSON } from "../person-row.ts";
 import { insertNotice } from "./notices.ts";
-import type { PersonalChange, RecordedRequest } from "./people.ts";
+import type { PersonalChange, RecordedRequest } from "../change.ts";
 import { insertSession, type NewSession } from "./sessions.ts";
 
 export interface NewLink {

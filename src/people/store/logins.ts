@@ -10,7 +10,8 @@ import type { Login, PersonStatus } from "../person.ts";
 import { jsonOfPerson, SIGNED_IN_JSON, toLogin, type LoginRow } from "../person-row.ts";
 import type { ProviderLogin } from "../provider.ts";
 import { insertNotice } from "./notices.ts";
-import { IS_NOT_THE_LAST, type PersonalChange, type RecordedRequest } from "./people.ts";
+import type { PersonalChange, RecordedRequest } from "../change.ts";
+import { IS_NOT_THE_LAST } from "./people.ts";
 import { insertSession, type NewSession } from "./sessions.ts";
 
 type LoginKey = Pick<ProviderLogin, "issuer" | "subject">;

@@ -9,7 +9,7 @@ import type { Passkey } from "../person.ts";
 import { PASSKEY_COLUMNS, SIGNED_IN_JSON, toPasskey, type PasskeyRow } from "../person-row.ts";
 import type { NewPasskey, PublicKey } from "../webauthn.ts";
 import { insertNotice } from "./notices.ts";
-import type { PersonalChange } from "./people.ts";
+import type { PersonalChange } from "../change.ts";
 import { insertSession, type NewSession } from "./sessions.ts";
 
 /** The key of a passkey, and whose it is. */

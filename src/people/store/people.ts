@@ -1,12 +1,13 @@
 import { actorJson, BOOTSTRAP_JSON } from "../../authority/actor-row.ts";
-import type { PersonAuthority, Role } from "../../authority/authority.ts";
+import type { Role } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { IS_ADMINISTRATOR } from "../../authority/person-row.ts";
 import { assignments, join, prepare, sql, type Sql, type SqlValue } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";
-import { newEntry, type RecordOrigin } from "../../outbox/record.ts";
+import { newEntry } from "../../outbox/record.ts";
 import { insertRecordOf } from "../../outbox/records.ts";
+import type { PersonalChange, RecordedRequest } from "../change.ts";
 import type { Person, PersonStatus } from "../person.ts";
 import { jsonOfPerson, PERSON_COLUMNS, toPerson, type PersonRow } from "../person-row.ts";
 import { insertLink, type NewLink } from "./links.ts";
@@ -17,17 +18,6 @@ export interface NewPersonRow {
   readonly email: string;
   readonly name: string;
   readonly role: Role;
-}
-
-/** A request that changes people, for the audit log, and when, in milliseconds. */
-export interface RecordedRequest {
-  readonly now: number;
-  readonly origin: RecordOrigin;
-}
-
-/** A change of people, and who makes it. */
-export interface PersonalChange extends RecordedRequest {
-  readonly by: PersonAuthority;
 }
 
 /** Inserts the first person, with a link, unless there is any person already. Returns whether it was inserted. */

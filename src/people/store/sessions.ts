@@ -14,7 +14,7 @@ import {
   type PersonRow,
   type SessionRow,
 } from "../person-row.ts";
-import type { PersonalChange, RecordedRequest } from "./people.ts";
+import type { PersonalChange, RecordedRequest } from "../change.ts";
 
 /** What a new session is, but for its times, which are the database's. */
 export interface NewSession {
