@@ -171,11 +171,22 @@ const escape = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "
 const entryPattern = (value: unknown): string | undefined =>
   typeof value === "string" ? `["']${escape(value)}["']` : undefined;
 
-if (import.meta.main ?? process.argv[1] === import.meta.filename) {
-  const [folder = FOLDER, module = MODULE, config = CONFIG] = process.argv.slice(2);
+/**
+ * Compiles the files of a folder into a module, if nothing is wrong with them or with the variables of `config`.
+ *
+ * @returns the faults; the module is written if there is none.
+ */
+export function writeUpstreams(folder: string, module: string, config: string): readonly string[] {
   const { files, faults } = compileUpstreams(folder);
   const all = faults.length > 0 ? faults : variableFaults(config, files);
-  if (all.length > 0) fail(all.join("\n"));
+  if (all.length > 0) return all;
   mkdirSync(dirname(module), { recursive: true });
   writeFileSync(module, `export default ${JSON.stringify(files)};\n`);
+  return [];
+}
+
+if (import.meta.main ?? process.argv[1] === import.meta.filename) {
+  const [folder = FOLDER, module = MODULE, config = CONFIG] = process.argv.slice(2);
+  const faults = writeUpstreams(folder, module, config);
+  if (faults.length > 0) fail(faults.join("\n"));
 }

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type * as configModule from "../../src/config/config.ts";
 import { ROOT } from "../../scripts/local.ts";
 import { newSecrets } from "../../scripts/secrets.ts";
+import { writeUpstreams } from "../../scripts/upstreams.ts";
 
 const ORDERS = `
 # rules = ["a comment is no rule"]
@@ -31,19 +32,15 @@ describe("the files of upstreams/", () => {
   const file = (name: string, text: string) => writeFileSync(join(folder, name), text);
   const compile = () => {
     const module = join(folder, ".out", "upstreams.js");
-    const { status, stderr } = spawnSync(process.execPath, ["scripts/upstreams.ts", folder, module], {
-      cwd: ROOT,
-      encoding: "utf8",
-    });
-    return { status, faults: stderr.trim().split("\n").filter(Boolean), module };
+    return { faults: writeUpstreams(folder, module, join(ROOT, "wrangler.toml")), module };
   };
 
   it("are compiled into one module", async () => {
     file("orders.toml", ORDERS);
     file("zendesk.toml", 'base_url = "https://acme.zendesk.com"');
     file("README.md", "# Ours");
-    const { status, faults, module } = compile();
-    expect([status, faults]).toEqual([0, []]);
+    const { faults, module } = compile();
+    expect(faults).toEqual([]);
     const { default: compiled } = (await import(pathToFileURL(module).href)) as { default: unknown };
     expect(compiled).toEqual({
       orders: {
@@ -57,8 +54,8 @@ describe("the files of upstreams/", () => {
   });
 
   it("may be none", async () => {
-    const { status, module } = compile();
-    expect(status).toBe(0);
+    const { faults, module } = compile();
+    expect(faults).toEqual([]);
     expect(await import(pathToFileURL(module).href)).toMatchObject({ default: {} });
   });
 
@@ -97,8 +94,7 @@ describe("the files of upstreams/", () => {
     ],
   ])("are refused with the file, the line and the key for %s", (_, text, expected) => {
     file("orders.toml", text);
-    const { status, faults, module } = compile();
-    expect(status).toBe(1);
+    const { faults, module } = compile();
     expect(faults.join("\n")).toContain(`upstreams/${expected}`);
     expect(existsSync(module)).toBe(false);
   });
@@ -152,18 +148,24 @@ describe("the files of upstreams/", () => {
       config,
       `[vars]\nISSUER = ""\n[vars.UPSTREAMS.orders]\n${top}[vars.UPSTREAMS.orders.credential]${credential}`,
     );
-    const run = () =>
-      spawnSync(process.execPath, ["scripts/upstreams.ts", folder, join(folder, ".out", "upstreams.js"), config], {
-        cwd: ROOT,
-        encoding: "utf8",
-      });
-    const { status, stderr } = run();
-    expect([status, stderr]).toEqual([1, expect.stringContaining(expected)]);
+    const run = () => writeUpstreams(folder, join(folder, ".out", "upstreams.js"), config).join("\n");
+    expect(run()).toContain(expected);
     writeFileSync(
       config,
       readFileSync(config, "utf8").replace("[vars]", "[env.staging.vars]").replaceAll("[vars.", "[env.staging.vars."),
     );
-    expect(run().stderr).toContain(expected.replace("vars.", "env.staging.vars."));
+    expect(run()).toContain(expected.replace("vars.", "env.staging.vars."));
+  });
+
+  it("end the command that compiles them with their faults, and nothing is written", () => {
+    file("orders.toml", ORDERS.replace("base_url", "base_uri"));
+    const module = join(folder, ".out", "upstreams.js");
+    const { status, stderr } = spawnSync(process.execPath, ["scripts/upstreams.ts", folder, module], {
+      cwd: ROOT,
+      encoding: "utf8",
+    });
+    expect([status, stderr]).toEqual([1, expect.stringContaining("upstreams/orders.toml:3: base_uri")]);
+    expect(existsSync(module)).toBe(false);
   });
 
   it("are what the Worker serves: the module is the one that its bundle imports", async () => {
