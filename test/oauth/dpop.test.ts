@@ -8,6 +8,7 @@ import { countOperations } from "../support/count-operations.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 import { modern } from "../mcp/client.ts";
 import { basic, ISSUER, post, secretOf } from "./clients.ts";
+import { actorToken, delegated, exchange } from "./exchange.ts";
 
 const self = world({ STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } });
 const GRANT = { grant_type: "client_credentials" };
@@ -355,5 +356,71 @@ describe("an agent whose tokens must be bound", () => {
     expect((await verify(one)).status).toBe(200);
     // What was issued before is good again.
     expect((await self.call("/proxy/lab/things/1", { token: one.token })).status).toBe(200);
+  });
+});
+
+describe("an exchange", () => {
+  const refused = async (client: Registered, subject: string, dpop: string | undefined, more = {}) => {
+    const { status, body } = await exchange(
+      self,
+      client,
+      subject,
+      more,
+      dpop === undefined ? {} : { headers: { dpop } },
+    );
+    return [status, body.error];
+  };
+
+  it("of a bound token needs a proof of its key, and its result is bound to the same key", async () => {
+    const [actor, token] = [await self.agent(), await boundToken()];
+    for (const dpop of [undefined, await proof(other, "POST", TOKEN_URL), await proof(key, "GET", TOKEN_URL)]) {
+      expect(await refused(actor, token, dpop)).toEqual([400, "invalid_dpop_proof"]);
+    }
+    const once = await proof(key, "POST", TOKEN_URL);
+    const { status, body } = await exchange(self, agent, token, { sub_agent: "one" }, { headers: { dpop: once } });
+    expect([status, body.token_type]).toEqual([200, "DPoP"]);
+    const handed = body.access_token as string;
+    expect((await self.call("/proxy/lab/things/1", { token: handed })).body.code).toBe("invalid_dpop_proof");
+    expect((await send(handed, await proof(other, "GET", READ_URL, handed))).status).toBe(401);
+    expect((await send(handed, await proof(key, "GET", READ_URL, handed))).status).toBe(200);
+    expect(await refused(agent, token, once, { sub_agent: "two" })).toEqual([400, "invalid_dpop_proof"]);
+  });
+
+  it("binds its token to the key of the client, but to none that is not the actor's", async () => {
+    const actor = await self.agent();
+    const dpop = await proof(other, "POST", TOKEN_URL);
+    const { body } = await exchange(self, actor, agent.token, {}, { headers: { dpop } });
+    expect(body.token_type).toBe("DPoP");
+    const handed = body.access_token as string;
+    expect((await send(handed, await proof(other, "GET", READ_URL, handed))).status).toBe(200);
+    // The agent hands its token to an actor whose own token is bound to another key, or to none.
+    const theirs = await boundToken(other, actor);
+    const own = await proof(key, "POST", TOKEN_URL);
+    expect(await refused(agent, agent.token, own, actorToken(theirs))).toEqual([400, "invalid_dpop_proof"]);
+    expect(await refused(agent, agent.token, undefined, actorToken(theirs))).toEqual([400, "invalid_dpop_proof"]);
+    expect(await refused(agent, agent.token, own, actorToken(actor.token))).toEqual([400, "invalid_request"]);
+    const good = { headers: { dpop: await proof(other, "POST", TOKEN_URL) } };
+    const bound = await exchange(self, agent, agent.token, actorToken(theirs), good);
+    expect([bound.status, bound.body.token_type]).toEqual([200, "DPoP"]);
+  });
+
+  it("gives no unbound token of an agent whose tokens must be bound, and such a token ends with the setting", async () => {
+    const [admin, one, actor] = [await self.admin(), await self.agent(), await self.agent()];
+    const handed = await delegated(self, actor, one.token);
+    const read = () => self.call("/proxy/lab/things/1", { token: handed });
+    expect((await read()).status).toBe(200);
+    const require = async (id: string, dpop_bound_access_tokens: boolean) => {
+      const change = { method: "PATCH", token: admin.token, json: { dpop_bound_access_tokens } };
+      expect((await self.call(`/agents/${id}`, change)).status).toBe(200);
+    };
+    for (const { id } of [one, actor]) {
+      await require(id, true);
+      expect((await read()).status).toBe(401);
+      await require(id, false);
+      expect((await read()).status).toBe(200);
+    }
+    await require(actor.id, true);
+    expect(await refused(actor, one.token, undefined)).toEqual([400, "invalid_dpop_proof"]);
+    expect(await refused(actor, one.token, await proof(key, "POST", TOKEN_URL))).toEqual([200, undefined]);
   });
 });

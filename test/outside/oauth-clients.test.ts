@@ -22,6 +22,9 @@ beforeAll(async () => {
 });
 afterAll(() => worker.stop());
 
+const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token";
+
 const HTTP = { [oauth.allowInsecureRequests]: true } as const;
 
 /** The status of a call with a token, to an endpoint that only its agent has. */
@@ -111,6 +114,45 @@ describe("oauth4webapi", () => {
     expect(claims.cnf).toEqual({ jkt: await dpop.calculateThumbprint(keys.publicKey) });
   });
 
+  it("exchanges a token to act for its agent, uses, introspects and revokes it", async () => {
+    const as = await discover();
+    const delegator = await worker.agent(["github:issues:read", "github:repos:read"]);
+    const parameters = {
+      subject_token: delegator.token,
+      subject_token_type: ACCESS_TOKEN,
+      scope: "github:issues:read",
+      resource: `${issuer.origin}/proxy/github`,
+    };
+    const secret = oauth.ClientSecretBasic(agent.apiKey);
+    const exchange = async (more: Record<string, string> = {}) => {
+      const all = { ...parameters, ...more };
+      const response = await oauth.genericTokenEndpointRequest(as, client(), secret, TOKEN_EXCHANGE, all, HTTP);
+      return oauth.processGenericTokenEndpointResponse(as, client(), response);
+    };
+    const { access_token: token, issued_token_type, scope } = await exchange();
+    expect([issued_token_type, scope]).toEqual([ACCESS_TOKEN, "github:issues:read"]);
+    const request = new Request(issuer, { headers: { authorization: `Bearer ${token}` } });
+    const claims = await oauth.validateJwtAccessToken(as, request, `${issuer.origin}/proxy/github`, HTTP);
+    expect([claims.sub, claims.client_id, claims.act]).toEqual([delegator.id, agent.id, { sub: agent.id }]);
+    const atService = async () => {
+      const { status, body } = await worker.call("/proxy/github/repos/o/r/git/refs", { token });
+      return [status, body.code];
+    };
+    expect([await atService(), await useAtRest(token)]).toEqual([[403, "insufficient_permissions"], 401]);
+    await expect(exchange({ scope: "github:repos:read" })).rejects.toMatchObject({ error: "invalid_scope" });
+    await expect(exchange({ subject_token: agent.token })).rejects.toMatchObject({ error: "invalid_request" });
+
+    const introspect = async () => {
+      const [server, by] = [{ client_id: admin.id }, oauth.ClientSecretBasic(admin.apiKey)];
+      const response = await oauth.introspectionRequest(as, server, by, token, HTTP);
+      return oauth.processIntrospectionResponse(as, server, response);
+    };
+    expect(await introspect()).toMatchObject({ active: true, sub: delegator.id, act: { sub: agent.id } });
+    const revoked = await oauth.revocationRequest(as, client(), secret, token, HTTP);
+    expect(await oauth.processRevocationResponse(revoked)).toBeUndefined();
+    expect(await introspect()).toEqual({ active: false });
+  });
+
   it("finds the authorization server from the resource alone", async () => {
     const resource = new URL("/proxy/github", issuer);
     const response = await oauth.resourceDiscoveryRequest(resource, HTTP);
@@ -132,6 +174,19 @@ describe("openid-client", () => {
     });
     await openid.tokenRevocation(config, tokens.access_token);
     expect(await openid.tokenIntrospection(config, tokens.access_token)).toEqual({ active: false });
+  });
+
+  it("exchanges a token to act for its agent", async () => {
+    const options = { execute: [openid.allowInsecureRequests], algorithm: "oauth2" as const };
+    const config = await openid.discovery(issuer, admin.id, undefined, openid.ClientSecretBasic(admin.apiKey), options);
+    const delegator = await worker.agent(["github:issues:read"]);
+    const tokens = await openid.genericGrantRequest(config, TOKEN_EXCHANGE, {
+      subject_token: delegator.token,
+      subject_token_type: ACCESS_TOKEN,
+    });
+    expect(tokens).toMatchObject({ issued_token_type: ACCESS_TOKEN, scope: "github:issues:read" });
+    const { active, sub, act } = await openid.tokenIntrospection(config, tokens.access_token);
+    expect([active, sub, act]).toEqual([true, delegator.id, { sub: admin.id }]);
   });
 });
 

@@ -2,6 +2,7 @@ import { ENDPOINTS } from "../conformance/contract.ts";
 import { testSecrets } from "../support/secrets.ts";
 import type { Route } from "../../src/access/route.ts";
 import type { Registered, World } from "../support/world.ts";
+import { delegated } from "../oauth/exchange.ts";
 import { forgedTokens, type Forgery } from "./forged-tokens.ts";
 
 /** A route as a stranger finds it. The gateway is one for each way through it. */
@@ -58,6 +59,8 @@ export interface Cast {
   readonly attacker: Registered;
   readonly admin: Registered;
   readonly tokens: readonly Forgery[];
+  /** A token by which an administrator acts for another one. */
+  readonly delegate: string;
 }
 
 async function send(self: World, method: string, path: string, token: string, json?: unknown): Promise<void> {
@@ -96,11 +99,16 @@ export async function cast(self: World): Promise<Cast> {
     await end(self, one, admin);
     tokens.push({ name: `of one that was ended: ${name}`, token: one.token, code: "token_revoked" });
   }
-  return { victim, attacker, admin, tokens };
+  const delegate = await delegated(self, await self.admin(), admin.token);
+  return { victim, attacker, admin, tokens, delegate };
 }
 
 /** Walks a route table as an attacker and reports everything that should not have happened. */
-export async function walk(self: World, routes: readonly Visited[], { victim, attacker, admin, tokens }: Cast) {
+export async function walk(
+  self: World,
+  routes: readonly Visited[],
+  { victim, attacker, admin, tokens, delegate }: Cast,
+) {
   const faults: string[] = [];
   let calls = 0;
   const secrets = [...Object.values(testSecrets), victim.apiKey, victim.refreshToken, attacker.apiKey];
@@ -202,7 +210,7 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
     if (OF_PEOPLE.has(wanted)) {
       const signIn = { status: 401, code: "sign_in_required", challenge: `${realm}, ${metadata}` };
       refused(`${name} of nobody`, await send(route, victim.id, undefined), signIn);
-      const agents = { "the agent itself": victim.token, "an administrator": admin.token };
+      const agents = { "the agent itself": victim.token, "an administrator": admin.token, "a delegate": delegate };
       const all = [...tokens, ...Object.entries(agents).map(([kind, token]) => ({ name: kind, token }))];
       for (const { name: kind, token } of all) {
         const denied = { status: 403, code: "person_required", challenge: `${realm}, ${metadata}` };
@@ -213,7 +221,11 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
     if (wanted === "bootstrap") {
       const without = { status: 401, code: "missing_token", challenge: `${realm}, ${metadata}` };
       refused(`${name} without a token`, await send(route, victim.id, undefined), without);
-      for (const { name: kind, token } of [...tokens, { name: "an administrator", token: admin.token }]) {
+      for (const { name: kind, token } of [
+        ...tokens,
+        { name: "an administrator", token: admin.token },
+        { name: "a delegate", token: delegate },
+      ]) {
         const invalid = {
           status: 401,
           code: "invalid_token",
@@ -231,6 +243,11 @@ export async function walk(self: World, routes: readonly Visited[], { victim, at
       const fault = code === "missing_token" ? "" : `, error="invalid_token"`;
       const challenge = `${realm}${fault}, ${metadata}`;
       refused(`${name} with ${kind}`, await send(route, victim.id, token), { status: 401, code, challenge }, token);
+    }
+
+    if (!gateway) {
+      const denied = { status: 403, code: "delegated_token", challenge: `${realm}, ${metadata}` };
+      refused(`${name} with a delegated token`, await send(route, victim.id, delegate), denied, delegate);
     }
 
     // That the tokens above were refused for what is wrong with them: a good one gets as far as the body, which is too long.
