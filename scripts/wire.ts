@@ -55,6 +55,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /health/details": { response: "HealthDetailsResponse" },
   // Only the verifier reads it, with types from jose.
   // The SDK has no types for documents that standards define.
+  "GET /metrics": {},
   "GET /.well-known/jwks.json": {},
   "GET /.well-known/oauth-authorization-server": {},
   "GET /.well-known/oauth-protected-resource": {},

@@ -17,6 +17,7 @@ import { cors } from "./http/cors.ts";
 import { dispatch, methodNotAllowed } from "./api/dispatch.ts";
 import { healthDetailsRoutes } from "./api/health-details.ts";
 import { healthRoutes } from "./api/health.ts";
+import { metricsRoutes } from "./api/metrics.ts";
 import { notFound } from "./http/errors.ts";
 import { mcp } from "./mcp/endpoint.ts";
 import { requestContext, createRequestContext, type AppEnv, type RequestContext } from "./http/request-context.ts";
@@ -65,6 +66,7 @@ export const ROUTES: readonly Route[] = [
   ...loginRoutes,
   ...healthRoutes,
   ...healthDetailsRoutes,
+  ...metricsRoutes,
 ];
 
 /** Creates the app that serves these routes and the gateway. */

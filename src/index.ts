@@ -2,6 +2,7 @@ import { consumeAuditBatch, consumeDeadAuditBatch } from "./audit/consume.ts";
 import type { ReceivedMessage } from "./audit/message.ts";
 import { answer } from "./app.ts";
 import { loadConfig } from "./config/config.ts";
+import { measureQueue } from "./log/metrics.ts";
 import { runScheduledJobs } from "./jobs/run-jobs.ts";
 import { consumeDeadDeliveries, consumeDeliveries } from "./webhooks/deliveries/deliver.ts";
 import type { WebhookMessage } from "./webhooks/deliveries/enqueue.ts";
@@ -15,6 +16,8 @@ const QUEUE_PURPOSE = /-((?:activity|deliveries)(?:-dead)?)$/;
 export default {
   fetch: answer,
   async queue(batch, env, ctx) {
+    const begun = Date.now();
+    const oldest = Math.min(...batch.messages.map(({ timestamp }) => timestamp.getTime()));
     switch (QUEUE_PURPOSE.exec(batch.queue)?.[1]) {
       case "activity":
         await consumeAuditBatch(env, batch.messages as readonly Message<ReceivedMessage>[], Date.now());
@@ -35,6 +38,8 @@ export default {
       default:
         throw new Error(`no consumer for the queue ${batch.queue}`);
     }
+    const { length: messages } = batch.messages;
+    measureQueue(env, { queue: batch.queue, messages, lagMs: begun - oldest, tookMs: Date.now() - begun });
   },
   async scheduled({ scheduledTime }, env) {
     await runScheduledJobs(env, loadConfig(env), scheduledTime);

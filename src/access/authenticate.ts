@@ -55,7 +55,7 @@ export const WATCH_INTERVAL_MS = 60_000;
 
 type AuthenticationContext = Pick<
   RequestContext,
-  "request" | "env" | "config" | "now" | "ipAddress" | "readToken" | "sentRequest" | "resource"
+  "request" | "env" | "config" | "now" | "ipAddress" | "readToken" | "sentRequest" | "resource" | "timing"
 > & {
   /** The request asks for nothing but the end of its own access token, whatever that is for. */
   readonly isOwnEnd?: boolean;
@@ -195,10 +195,17 @@ export async function authenticate(context: AuthenticationContext, maxAge: numbe
  */
 export async function callerWith(
   claims: AccessClaims,
-  { env, config, now, ipAddress }: Pick<AuthenticationContext, "env" | "config" | "now" | "ipAddress">,
+  {
+    env,
+    config,
+    now,
+    ipAddress,
+    timing,
+  }: Pick<AuthenticationContext, "env" | "config" | "now" | "ipAddress" | "timing">,
   maxAge: number,
 ): Promise<Caller> {
-  const status = await getTokenStatus({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
+  const reading = getTokenStatus({ db: env.DB, revocations: env.REVOCATIONS }, { claims, now, maxAge });
+  const status = await timing.during("status", reading);
   switch (status.state) {
     case "revoked":
       throw tokenRevoked();

@@ -1,7 +1,10 @@
 import type { DetailedAgent } from "./details.ts";
 import type { AgentPage, AgentQuery } from "./page.ts";
 import { findDetailedAgentById } from "./store/details.ts";
-import { readAgents, readFiltered, readMatches } from "./store/listing.ts";
+import { countAgents, readAgents, readFiltered, readMatches } from "./store/listing.ts";
+
+/** How many agents have each status. A status that none has is left out. */
+export const agentsByStatus = (db: D1Database): Promise<{ status: string; total: number }[]> => countAgents(db);
 
 /** The agent with this id and its details, or undefined. One D1 round trip. */
 export const findAgent = (db: D1Database, id: string): Promise<DetailedAgent | undefined> =>

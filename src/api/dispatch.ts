@@ -13,6 +13,7 @@ import {
 import { admitPerson, authorizePerson, requirePerson, type PersonCaller } from "../access/person.ts";
 import { toApiError } from "../http/error-response.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
+import { measureRequest } from "../log/metrics.ts";
 import { recordRefusal } from "../access/refusals.ts";
 import { limitAddress } from "../access/rate-limit.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
@@ -31,15 +32,26 @@ export function dispatch(route: Route): Handler<AppEnv> {
   return async (c) => {
     const { context } = c.var;
     const sender: Sender = {};
+    const { timing, env } = context;
+    const about = { kind: "request", name: route.path, method: route.method } as const;
     try {
-      return await respond(route, context, c.req.param() as Record<string, string>, sender);
+      const response = await respond(route, context, c.req.param() as Record<string, string>, sender);
+      if (isAdministrator(sender.caller)) response.headers.set("server-timing", timing.toHeader());
+      measureRequest(env, { ...about, status: response.status, code: "" }, timing);
+      return response;
     } catch (error) {
+      const { status, code } = toApiError(error);
+      measureRequest(env, { ...about, status, code }, timing);
       // A client that has failed to prove who it is has a record already.
       if (!(route.auth === "client" && toApiError(error).status === 401)) recordRefusal(context, error, sender.caller);
       throw error;
     }
   };
 }
+
+/** Only they see how long things took: from times, others could guess at what they may not see. */
+const isAdministrator = (caller: Sender["caller"]): boolean =>
+  caller !== undefined && "isAdmin" in caller && caller.isAdmin;
 
 /** Who sends a request, once it is admitted. */
 interface Sender {
@@ -58,7 +70,7 @@ async function respond(
   const access = await authenticateCaller(route, context, params, sender);
   const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
   const call = { ...context, ...access, params, query, body };
-  const { answer, isReplayed } = await handle(route, call, received);
+  const { answer, isReplayed } = await context.timing.during("handler", handle(route, call, received));
   if (route.method !== "GET" && !route.changesNothing && !isReplayed) context.waitUntil(wakeOutbox(context.env));
   if (answer instanceof Response) return answer;
   const headers = {

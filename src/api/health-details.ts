@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { route } from "../access/route.ts";
+import type { Config } from "../config/config.ts";
 import { checkAudit } from "../audit/health.ts";
 import { checkOutbox } from "../outbox/health.ts";
 import { checkDatabase } from "../storage/check.ts";
@@ -29,6 +30,31 @@ const toResponse = ({ name, status, since, message, numbers }: PartHealth): z.in
   numbers,
 });
 
+/** Checks every part of the deployment. @param now milliseconds. */
+export async function checkParts(env: Env, config: Config, now: number): Promise<PartHealth[]> {
+  const parts = await Promise.all([
+    checkPart(
+      "database",
+      async () => {
+        await checkDatabase(env.DB);
+        return ok();
+      },
+      "Look for DB in Cloudflare's dashboard. Without it, nobody is authenticated.",
+    ),
+    checkPart(
+      "revocations",
+      async () => {
+        await checkRevocationStore(env.REVOCATIONS);
+        return ok();
+      },
+      "Look for the KV namespace REVOCATIONS in Cloudflare's dashboard. Without it, revocations are read from DB, within STANDING_TTL_SECONDS.",
+    ),
+    checkPart("events", () => checkOutbox(env.DB, now), "See the part database."),
+    checkAudit(env, config, now),
+  ]);
+  return parts.flat();
+}
+
 export const healthDetailsRoutes = [
   route({
     method: "GET",
@@ -43,27 +69,7 @@ export const healthDetailsRoutes = [
         parts: z.array(part),
       }),
     async handle({ env, config, now }) {
-      const parts = await Promise.all([
-        checkPart(
-          "database",
-          async () => {
-            await checkDatabase(env.DB);
-            return ok();
-          },
-          "Look for DB in Cloudflare's dashboard. Without it, nobody is authenticated.",
-        ),
-        checkPart(
-          "revocations",
-          async () => {
-            await checkRevocationStore(env.REVOCATIONS);
-            return ok();
-          },
-          "Look for the KV namespace REVOCATIONS in Cloudflare's dashboard. Without it, revocations are read from DB, within STANDING_TTL_SECONDS.",
-        ),
-        checkPart("events", () => checkOutbox(env.DB, now), "See the part database."),
-        checkAudit(env, config, now),
-      ]);
-      const all = parts.flat();
+      const all = await checkParts(env, config, now);
       const worst =
         (["failing", "lagging"] as const).find((status) => all.some((one) => one.status === status)) ?? "ok";
       return {

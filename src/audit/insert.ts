@@ -1,5 +1,6 @@
 import { newChangeId } from "../outbox/change.ts";
 import type { AuditEntry } from "../outbox/record.ts";
+import { countEntries } from "./metrics.ts";
 import { insertRecords, type RecordKey } from "./store/records.ts";
 
 /** How many characters of entries, and how many entries, one statement takes. D1 takes values of up to 2 MB. */
@@ -23,7 +24,7 @@ function inParts(entries: readonly AuditEntry[]): AuditEntry[][] {
 }
 
 /**
- * Inserts entries into the audit log. The same entries may be inserted again.
+ * Inserts entries into the audit log, and counts them. The same entries may be inserted again.
  *
  * @param now milliseconds.
  * @returns the ids of the records that were not there before.
@@ -36,5 +37,10 @@ export async function insertEntriesIntoLog(
 ): Promise<ReadonlySet<string>> {
   const inserted: RecordKey[] = [];
   for (const part of inParts(entries)) inserted.push(...(await insertRecords(db, part, newChangeId(), now)));
-  return new Set(inserted.map(([, id]) => id));
+  const ids = new Set(inserted.map(([, id]) => id));
+  await countEntries(
+    db,
+    entries.filter(({ id }) => ids.has(id)),
+  );
+  return ids;
 }

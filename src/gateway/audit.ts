@@ -131,7 +131,7 @@ export class CallRecord {
    */
   async begin(caller: Caller): Promise<void> {
     if (!this.#resolved.write) return;
-    const { env, config } = this.#context;
+    const { env, config, timing } = this.#context;
     const { timeoutMs, idleTimeoutMs } = this.#resolved.service;
     const begun = { part: "intent", outcome: "unknown", bytesIn: this.meter.bytesIn } as const;
     const intents = this.#entries.map((entry): AuditEntry => ({ ...entry, ...begun }));
@@ -139,7 +139,8 @@ export class CallRecord {
     // Whatever of its permissions is changed, the version changes with it.
     const grantsVersions = caller.agents.map(({ id, grantsVersion }) => ({ agentId: id, version: grantsVersion }));
     const authority = { ...authorityOf(caller, []), grantsVersions };
-    if (await recordIntent(env.DB, authority, intents, lastMoment + END_MARGIN_MS)) {
+    const recording = recordIntent(env.DB, authority, intents, lastMoment + END_MARGIN_MS);
+    if (await timing.during("intent", recording)) {
       this.#intents = intents;
     } else if (config.auditOnFailure === "refuse_writes") {
       throw unavailable(

@@ -1,6 +1,8 @@
 import { readAgentToken } from "../access/agent-token.ts";
 import { admit, authenticate, callerWith, readClaims, type Caller } from "../access/authenticate.ts";
+import { toApiError } from "../http/error-response.ts";
 import { ApiError, notFound } from "../http/errors.ts";
+import { measureRequest } from "../log/metrics.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { serviceWildcard } from "../permissions/grammar.ts";
 import type { BodyToSend } from "../policy/body.ts";
@@ -60,6 +62,8 @@ export function proxy(incoming: RequestContext): Promise<Response> {
 
 /** What is known of a request while it is handled, for its record. */
 interface Handling {
+  /** The name of a service that exists. */
+  service?: string;
   caller?: Caller;
   record?: CallRecord;
   /** Resolves when the end of an answer has been recorded. */
@@ -67,13 +71,29 @@ interface Handling {
 }
 
 async function answerAndRecord(incoming: RequestContext, handling: Handling): Promise<Response> {
+  const { timing } = incoming;
   try {
-    return await answer(incoming, handling);
+    const response = await answer(incoming, handling);
+    if (handling.caller?.isAdmin) response.headers.set("server-timing", timing.toHeader());
+    measureCall(incoming, handling, response.status);
+    return response;
   } catch (error) {
+    measureCall(incoming, handling, toApiError(error));
     if (handling.record) incoming.waitUntil(handling.record.refuse(error));
     else recordRefusal(incoming, error, handling.caller);
     throw error;
   }
+}
+
+/** @param outcome the upstream's status, or why there is none. */
+function measureCall(
+  { env, request, timing }: RequestContext,
+  { service }: Handling,
+  outcome: number | ApiError,
+): void {
+  const [status, code] = typeof outcome === "number" ? [outcome, ""] : [outcome.status, outcome.code];
+  // A name that is no service could be anything, and as many of them as somebody likes.
+  measureRequest(env, { kind: "call", name: service ?? "", method: request.method, status, code }, timing);
 }
 
 async function answer(incoming: RequestContext, handling: Handling): Promise<Response> {
@@ -98,6 +118,7 @@ async function answer(incoming: RequestContext, handling: Handling): Promise<Res
     throw requestRefused(resolved);
   }
 
+  handling.service = resolved.service.name;
   const hasBody = !isRead(resolved.method) && request.body !== null;
   let received = hasBody && isReadFirst(request, resolved) ? await receive(arrived, resolved) : undefined;
   let context = received ? atPresent(arrived) : arrived;
@@ -105,6 +126,7 @@ async function answer(incoming: RequestContext, handling: Handling): Promise<Res
 
   // A write has to see a revocation at once; a read may be as late as the documented bound.
   let caller = await admit(context, resolved.write || isStreamed ? 0 : readMaxAge);
+  handling.caller = caller;
   const record = (handling.record = new CallRecord(incoming, caller, resolved));
   let limited = checkPermissions({ context, caller, resolved, record });
 
@@ -124,7 +146,8 @@ async function answer(incoming: RequestContext, handling: Handling): Promise<Res
     throw tokenInRequest();
   }
   const body = checkedBody(audited, received, limited);
-  const credential = await getCredential(resolved.service, config, context);
+  const { timing } = incoming;
+  const credential = await timing.during("credential", getCredential(resolved.service, config, context));
   if (!("headers" in credential)) {
     record.explain("no credential");
     throw credentialUnavailable(resolved.service, credential);
@@ -291,7 +314,8 @@ async function forwardAndRecord(
   const { context, resolved, record } = audited;
   const { bodyTimeoutMs, issuer } = context.config;
   const options = { caller: watch(audited, body), bodyTimeoutMs, issuer, meter: record.meter };
-  const outcome = await forward(context.request, body, resolved, credential, options).catch((cause: unknown) => {
+  const forwarding = forward(context.request, body, resolved, credential, options);
+  const outcome = await context.timing.during("upstream", forwarding).catch((cause: unknown) => {
     if (cause instanceof ApiError) record.explain(`broken off, ${cause.code}`);
     throw cause;
   });

@@ -33,6 +33,8 @@ export function toErrorResponse(
     status: known.status,
     code: known.code,
     agent_id: agentOf(request),
+    duration_ms: context?.timing.elapsed,
+    took_ms: context?.timing.steps,
     ...(cause !== undefined && { cause: describe(cause) }),
   });
   const response = errorResponse(known, requestId);

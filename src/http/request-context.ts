@@ -2,6 +2,7 @@ import { createMiddleware } from "hono/factory";
 import { newUuid } from "../crypto/random.ts";
 import { missingBindings } from "../config/bindings.ts";
 import { ConfigError, loadConfig, type Config } from "../config/config.ts";
+import { Timing } from "../log/timing.ts";
 import { misconfigured } from "./errors.ts";
 import { checkHost, checkLocalRequest } from "./host.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
@@ -21,6 +22,8 @@ export interface RequestContext {
   readonly ipAddress: string;
   /** Milliseconds. For a request whose body is read first, the time at which it had arrived. */
   readonly now: number;
+  /** Where the time goes. Shared by everything that is made of this request's context. */
+  readonly timing: Timing;
   readonly waitUntil: (work: Promise<unknown>) => void;
   /**
    * Returns the access token of a request that may have it in another place than `Authorization: Bearer`. Undefined for requests that may
@@ -64,6 +67,7 @@ export function createRequestContext(
     requestId,
     ipAddress: request.headers.get("cf-connecting-ip") ?? "",
     now: Date.now(),
+    timing: new Timing(),
     waitUntil: (work) => executionCtx.waitUntil(work),
   };
 }

@@ -7,6 +7,10 @@ export interface RequestLogLine {
   readonly status: number;
   readonly code: string;
   readonly agent_id?: string | undefined;
+  /** Since the request arrived. */
+  readonly duration_ms?: number | undefined;
+  /** What of it each step took, in milliseconds: see `Step`. */
+  readonly took_ms?: Readonly<Record<string, number>> | undefined;
   /** For the operator only: the response does not say it. */
   readonly cause?: string | undefined;
 }

@@ -6,6 +6,7 @@ import { toApiError } from "../http/error-response.ts";
 import { parseForm } from "../http/form.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
 import { receiveBody } from "../http/validation.ts";
+import { measureRequest } from "../log/metrics.ts";
 import { agentOf, logRefusal } from "../log/request-log.ts";
 import { fromApiError, OAuthError, statusOf, toOAuthResponse } from "./errors.ts";
 
@@ -25,11 +26,24 @@ export function dispatchForm(route: Route): Handler<AppEnv> {
       const call = { ...context, now: Date.now(), form: parsed.form };
       // The table of routes has no types for each handler; `route()` has checked them.
       const handler = route.handle as (call: object) => object | Promise<object>;
-      return Response.json(await handler(call), { headers: NO_STORE });
+      const answer = await context.timing.during("handler", Promise.resolve(handler(call)));
+      measure(route, context, 200, "");
+      return Response.json(answer, { headers: NO_STORE });
     } catch (error) {
-      return toFormResponse(error, context);
+      const response = toFormResponse(error, context);
+      measure(
+        route,
+        context,
+        response.status,
+        error instanceof OAuthError ? error.fault.error : toApiError(error).code,
+      );
+      return response;
     }
   };
+}
+
+function measure({ path, method }: Route, { env, timing }: RequestContext, status: number, code: string): void {
+  measureRequest(env, { kind: "request", name: path, method, status, code }, timing);
 }
 
 /** RFC 6749 §5.1 asks for both. */
@@ -48,6 +62,8 @@ function toFormResponse(error: unknown, context: RequestContext): Response {
     status,
     code: known.fault.error,
     agent_id: agentOf(request),
+    duration_ms: context.timing.elapsed,
+    took_ms: context.timing.steps,
     ...(status >= 500 && cause instanceof Error && { cause: `${cause.name}: ${cause.message}` }),
   });
   const response = toOAuthResponse(known);

@@ -46,6 +46,7 @@ export const ENDPOINTS = {
   "GET /permissions/list": "none",
   "GET /health": "none",
   "GET /health/details": "admin",
+  "GET /metrics": "admin",
   "GET /.well-known/jwks.json": "none",
   "GET /.well-known/oauth-authorization-server": "none",
   "GET /.well-known/oauth-protected-resource": "none",

@@ -52,6 +52,16 @@ export const serviceEndpoints = {
     isError(await call("GET", "/audit/counts?hours=0", { token: admin.token }), 400);
   },
 
+  async "GET /metrics"() {
+    const answer = await call("GET", "/metrics", { token: admin.token });
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([
+      200,
+      "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    ]);
+    expect(answer.text).toMatch(/^agentauth_agents\{status="active"\} [1-9]\d*$/m);
+    expect(answer.text).toMatch(/\n# EOF\n$/);
+  },
+
   async "GET /health/details"() {
     const answer = await call("GET", "/health/details", { token: admin.token });
     exactly(answer, 200, "success status timestamp parts");

@@ -201,7 +201,10 @@ describe("every answer", () => {
 });
 
 /** Every other success of the REST face is a JSON object. */
-const NOT_JSON = { "GET /audit/export": ["application/jsonl", "text/csv"] };
+const NOT_JSON = {
+  "GET /audit/export": ["application/jsonl", "text/csv"],
+  "GET /metrics": ["application/openmetrics-text"],
+};
 
 describe("a success", () => {
   it("is a JSON object, but for exports", async ({ skip }) => {

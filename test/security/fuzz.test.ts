@@ -186,8 +186,8 @@ describe("whatever is sent", () => {
         expect(answer.status).toBeLessThan(500);
         expect(answer.status).not.toBe(204);
         if (method === "HEAD") return;
-        // An export is lines of JSON, or CSV.
-        if (path === "/audit/export" && answer.status === 200) return;
+        // An export is lines of JSON, or CSV; metrics are lines of OpenMetrics.
+        if ((path === "/audit/export" || path === "/metrics") && answer.status === 200) return;
         expect(answer.headers.get("content-type")).toMatch(/^application\/json\b/);
         const answered = JSON.parse(text) as Record<string, unknown>;
         expect(answered).toBeTypeOf("object");

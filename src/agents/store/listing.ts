@@ -15,6 +15,12 @@ const selectPage = (db: D1Database, ids: Sql): D1PreparedStatement =>
       SELECT ${DETAIL_COLUMNS} FROM page p CROSS JOIN agents a ON a.id = p.id ORDER BY p.created_at DESC, p.id DESC`,
   );
 
+/** Returns how many agents have each status. A status that none has is left out. */
+export async function countAgents(db: D1Database): Promise<{ status: Status; total: number }[]> {
+  const counting = prepare(db, sql`SELECT status, total FROM agent_counts ORDER BY status`);
+  return (await counting.all<{ status: Status; total: number }>()).results;
+}
+
 type Counted = DetailedRow & { total: number };
 
 /** One page of all agents, or of those with a status, the newest first. The total is exact. */
