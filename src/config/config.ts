@@ -8,6 +8,7 @@ import { jsonFault } from "../validation/json-fault.ts";
 import { nearestName } from "../validation/nearest-name.ts";
 import type { SecretPart } from "../policy/service-definition.ts";
 import { loadServices, secretName, type Service } from "../policy/services.ts";
+import { trustedIssuers, type TrustedIssuer } from "./trusted-issuers.ts";
 import { describeFault, upstreamSettings } from "./upstream-settings.ts";
 import { isLoopbackUrl } from "../validation/loopback.ts";
 import { BUILT_IN_CATALOGUE, type Catalogue } from "../permissions/catalogue.ts";
@@ -64,6 +65,8 @@ export interface Config {
   readonly sessionsPerAgent: number;
   /** How many times a token may be handed on by exchange, each time to another agent. */
   readonly delegationDepth: number;
+  /** Whose tokens are exchanged for those of an agent. */
+  readonly trustedIssuers: readonly TrustedIssuer[];
   readonly adminBootstrapToken: string | null;
   /** Whether the bootstrap token still registers agents once there are people. */
   readonly keepsBootstrap: boolean;
@@ -243,6 +246,13 @@ const settings = z.object({
   WEBHOOK_KEYS: jwkSet(encryptionKey),
   DATA_KEYS: z.optional(jwkSet(dataKey)),
   SECRET_PEPPER: pepperSet,
+  TRUSTED_ISSUERS: z._default(
+    z.pipe(
+      z.transform((value: unknown) => (value === "" ? [] : value)),
+      z.pipe(json, trustedIssuers),
+    ),
+    [],
+  ),
   ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
   BOOTSTRAP: z.optional(z.enum(["keep", "once"])),
   OIDC_ISSUER: z._default(z.string().check(z.refine(isProviderUrl, { error: OIDC_ISSUER_FORM })), ""),
@@ -260,6 +270,7 @@ const HELP: Record<string, string> = {
   DATA_KEYS:
     "Add it to the file of your secrets with `npm run keys -- publish data FILE`, and set it with `wrangler secret bulk FILE`.",
   SECRET_PEPPER: NEW_SECRET,
+  TRUSTED_ISSUERS: 'See "Without any key" in docs/oauth.md.',
   ADMIN_BOOTSTRAP_TOKEN: "Use at least 24 random characters, or leave it unset to turn it off.",
 };
 
@@ -314,7 +325,8 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     const help = HELP[name] ?? "";
     const isMissing = env[name] === undefined || (env[name] === "" && help !== "");
     const at = issue.path.length > 1 ? ` (at ${issue.path.slice(1).join(".")})` : "";
-    faults.push((isMissing ? `${name} is not set. ${help}` : `${name}${at} ${issue.message}. ${help}`).trim());
+    const message = issue.code === "unrecognized_keys" ? `has no setting ${issue.keys.join(", ")}` : issue.message;
+    faults.push((isMissing ? `${name} is not set. ${help}` : `${name}${at} ${message}. ${help}`).trim());
   }
   const development = env.ENVIRONMENT === "development";
   if (!development && !env.ISSUER) {
@@ -343,6 +355,9 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
   const bootstrap = parsed.data?.ADMIN_BOOTSTRAP_TOKEN || null;
   if (bootstrap && bootstrap.length < 24) {
     faults.push(`ADMIN_BOOTSTRAP_TOKEN is too short. ${HELP.ADMIN_BOOTSTRAP_TOKEN}`);
+  }
+  if (parsed.data?.TRUSTED_ISSUERS.some(({ issuer }) => issuer === parsed.data.ISSUER)) {
+    faults.push("TRUSTED_ISSUERS names this deployment itself, whose tokens are none of another issuer. Remove it.");
   }
   const { upstreams, faults: upstreamFaults } = upstreamSettings(env, files);
   const {
@@ -381,6 +396,7 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
     pepper: data.SECRET_PEPPER[0].secret,
     sessionsPerAgent: data.SESSIONS_PER_AGENT,
     delegationDepth: data.DELEGATION_DEPTH,
+    trustedIssuers: data.TRUSTED_ISSUERS,
     adminBootstrapToken: bootstrap,
     keepsBootstrap: (data.BOOTSTRAP ?? (development ? "keep" : "once")) === "keep",
     oidc:

@@ -273,6 +273,7 @@ export const ERRORS = {
   archive_unavailable: { status: 503, text: "The archive of the audit log cannot be read now." },
   database_unavailable: { status: 503, text: "The database does not answer, or has no room." },
   limit_unknown: { status: 503, text: "Whether a rate limit is reached cannot be found out now." },
+  issuer_unavailable: { status: 503, text: "The keys of a trusted issuer cannot be fetched now." },
   standing_unknown: { status: 503, text: "Whether the token is still valid cannot be found out now." },
   upstream_not_configured: { status: 503, text: "The gateway has no credential or base URL for the service." },
   upstream_timeout: { status: 504, text: "The upstream did not answer in time." },

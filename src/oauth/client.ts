@@ -9,8 +9,15 @@ import { sha256 } from "../crypto/digest.ts";
 import type { Form } from "../http/form.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { rememberAgent } from "../log/request-log.ts";
-import { authenticateClient, findPublicKeys, type ClientProof, type ClientResult } from "../tokens/client.ts";
+import {
+  authenticateClient,
+  findPublicKeys,
+  type ClientAttempt,
+  type ClientProof,
+  type ClientResult,
+} from "../tokens/client.ts";
 import { beyondAgent } from "../tokens/scope.ts";
+import type { AssertionUse } from "../tokens/trusted-assertion.ts";
 import { checkClaims, isAlgorithmOf, isSignedBy, readAssertion, verifyNothing } from "./client-assertion.ts";
 import { readCredentials, type Credentials } from "./client-credentials.ts";
 import { OAuthError } from "./errors.ts";
@@ -38,41 +45,98 @@ interface Claimed {
  * key learns more.
  *
  * @param scope the permissions that the client wants; undefined for all that it has.
+ * @param grant a token of a trusted issuer that the client sends beside its own credentials: for which agent it is, and what it is used up
+ *   by. Of a client that is refused it is not.
  * @throws {OAuthError} `invalid_request`, `invalid_client`, `unauthorized_client`, `invalid_scope`.
  * @throws {ApiError} 429, 503.
  */
-export async function requireClient(call: OAuthCall, scope?: readonly string[]): Promise<Client> {
-  const { env, config, ipAddress, request } = call;
-  const credentials = readCredentials(request.headers, call.form);
+export async function requireClient(
+  call: OAuthCall,
+  scope?: readonly string[],
+  grant?: { readonly agentId: string; readonly use: AssertionUse },
+): Promise<Client> {
+  const credentials = readCredentials(call.request.headers, call.form);
   if ("error" in credentials) throw new OAuthError(credentials.error, credentials.description);
   const { agentId, proof, fault } =
     credentials.method === "secret"
       ? await claimBySecret(call, credentials)
       : await claimByAssertion(call, credentials);
-  const attempt = { agentId, proof: proof ?? NO_PROOF, scope, ipAddress, origin: originOf(call), now: call.now };
-  const result = await authenticateClient(env.DB, attempt, config);
+  if (grant && grant.agentId !== agentId) throw new OAuthError("invalid_grant", "The assertion is for another client.");
+  return authenticate(call, { agentId, proof: proof ?? NO_PROOF, grant: grant?.use, scope }, fault);
+}
+
+/**
+ * The agent that a token of a trusted issuer is for. It must be active, and may be used from the address. The token is used up by it.
+ *
+ * @param scope as for {@link requireClient}.
+ * @throws {OAuthError} `invalid_grant`, `unauthorized_client`, `invalid_scope`.
+ * @throws {ApiError} 429, 503.
+ */
+export async function requireTrusted(
+  call: OAuthCall,
+  agentId: string,
+  use: AssertionUse,
+  scope: readonly string[] | undefined,
+): Promise<Client> {
+  await limitKey(call.env, `${use.signer} ${agentId}`);
+  return authenticate(call, { agentId, proof: { trusted: use }, scope });
+}
+
+/** @param fault what is wrong with the claims of an assertion that a key of the agent has signed. */
+async function authenticate(
+  call: OAuthCall,
+  proven: Pick<ClientAttempt, "agentId" | "proof" | "grant" | "scope">,
+  fault?: string,
+): Promise<Client> {
+  const { env, config, ipAddress, request, now } = call;
+  const { agentId, scope, proof } = proven;
+  const result = await authenticateClient(env.DB, { ...proven, ipAddress, origin: originOf(call), now }, config);
   switch (result.result) {
     case "proven":
       rememberAgent(request, agentId);
       return result;
     case "exceeds_agent": {
-      const wider = beyondAgent(scope ?? [], result.agent, config.catalogue, call.now);
+      const wider = beyondAgent(scope ?? [], result.agent, config.catalogue, now);
       throw new OAuthError("invalid_scope", `${wider[0] ?? "scope"} is not granted to the agent.`);
     }
     case "replayed":
+    case "grant_replayed":
     case "address_refused":
     case "not_active":
     case "refused":
       if (result.hasNewRecord) call.waitUntil(wakeOutbox(env));
       // Only failures count: a stranger who knows an agent's id cannot lock it out.
       await limitFailedVerifications(env, agentId);
+      if ("trusted" in proof) throw trustedRefusalOf(result, agentId);
       throw refusalOf(result, fault);
   }
 }
 
-/** @param fault what is wrong with the claims of an assertion that a key of the agent has signed. */
-function refusalOf(result: Exclude<ClientResult, { result: "proven" | "exceeds_agent" }>, fault?: string): OAuthError {
+type Refusal = Exclude<ClientResult, { result: "proven" | "exceeds_agent" }>;
+
+/** Why a token of a trusted issuer is refused that is good, and meets the rule of an agent (RFC 7523 §3.1). */
+function trustedRefusalOf(result: Refusal, agentId: string): OAuthError {
   switch (result.result) {
+    case "replayed":
+    case "grant_replayed":
+      return grantReplayed();
+    case "address_refused":
+      return refusalOf(result);
+    case "not_active":
+      return new OAuthError("invalid_grant", `The agent is ${result.status}. ${WHAT_TO_WAIT_FOR[result.status]}`);
+    case "refused":
+      return new OAuthError("invalid_grant", `A rule of TRUSTED_ISSUERS names ${agentId}, and there is no such agent.`);
+  }
+}
+
+const grantReplayed = () =>
+  new OAuthError("invalid_grant", "The assertion was used before: each is good for one token. Get another one.");
+
+/** @param fault what is wrong with the claims of an assertion that a key of the agent has signed. */
+function refusalOf(result: Refusal, fault?: string): OAuthError {
+  switch (result.result) {
+    case "grant_replayed":
+      return grantReplayed();
     case "replayed":
       return new OAuthError(
         "invalid_client",

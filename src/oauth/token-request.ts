@@ -1,9 +1,16 @@
 import * as z from "zod/mini";
 import type { Proof } from "../access/dpop.ts";
+import { originOf } from "../access/origin.ts";
 import { PROOF_REQUIRED, readProof } from "../access/proof.ts";
 import type { Agent } from "../agents/agent.ts";
 import { validatePermissions } from "../agents/grants.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { grantsNow } from "../grants/grant.ts";
+import { newEvent } from "../outbox/event.ts";
+import { newEntry } from "../outbox/record.ts";
 import type { GrantLimits } from "../permissions/grant.ts";
+import { issueToClient, type ClientToken } from "../tokens/client.ts";
+import { tokenSettings } from "../tokens/issuer.ts";
 import { useProof } from "../tokens/proofs.ts";
 import type { IssuedToken, TokenPair } from "../tokens/records.ts";
 import { grantDetails, readRequestedDetails, type RequestedDetails } from "../tokens/requested-details.ts";
@@ -115,4 +122,41 @@ export function toTokenResponse(token: IssuedToken | TokenPair): TokenResponse {
     ...("refreshToken" in token && { refresh_token: token.refreshToken }),
     ...(token.details && { authorization_details: [...token.details] }),
   };
+}
+
+/**
+ * Issues a token to a client that has proved itself, and records it.
+ *
+ * @param issued `requested` is what it has asked for by `authorization_details`.
+ * @param how the end of the record's message.
+ * @throws {OAuthError} `invalid_authorization_details`, `invalid_dpop_proof`.
+ */
+export async function issueToProven(
+  call: OAuthCall,
+  issued: Pick<ClientToken, "client" | "scope" | "resources"> & {
+    readonly requested: RequestedDetails | undefined;
+    readonly proof: Proof | undefined;
+  },
+  how: string,
+): Promise<TokenResponse> {
+  const { config, now, request, ipAddress } = call;
+  const { client, scope, resources, requested, proof } = issued;
+  const { agent, keyId, at } = client;
+  const details = requireDetails(call, requested, { held: grantsNow(agent.grants, at), at });
+  const boundTo = await useTokenProof(call, proof, [agent]);
+  const token = await issueToClient(
+    { client, scope, details, resources, boundTo, now },
+    tokenSettings(config, request.url),
+    config.catalogue,
+  );
+  const { id, name } = agent;
+  const origin = { ...originOf(call), actor: { type: "agent", id, name } as const, keyId };
+  recordInBackground(call, newEntry("token.issued", now, origin, { agentId: id, message: `token issued: ${how}` }), {
+    event: newEvent("agent.verified", id, now, {
+      agent_id: id,
+      verified_at: new Date(now).toISOString(),
+      ip_address: ipAddress,
+    }),
+  });
+  return toTokenResponse(token);
 }

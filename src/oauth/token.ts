@@ -3,23 +3,20 @@ import { originOf } from "../access/origin.ts";
 import { limitSession } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
-import { recordAtOnce, recordInBackground } from "../audit/record.ts";
-import { newEvent } from "../outbox/event.ts";
-import { newEntry } from "../outbox/record.ts";
-import { grantsNow } from "../grants/grant.ts";
-import { issueToClient } from "../tokens/client.ts";
+import { recordAtOnce } from "../audit/record.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { refresh, refusedRefresh } from "../tokens/refresh.ts";
 import { readRefreshToken } from "../tokens/refresh-token.ts";
 import { cacheSessionEnd } from "../tokens/revocation.ts";
 import { requireClient, TOKEN_PATH, type OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
+import { grantJwtBearer, JWT_BEARER } from "./jwt-bearer.ts";
 import { grantTokenExchange, TOKEN_EXCHANGE } from "./token-exchange.ts";
 import {
+  issueToProven,
   readDetails,
   readScope,
   readTokenProof,
-  requireDetails,
   requireResources,
   tokenResponse,
   toTokenResponse,
@@ -32,6 +29,7 @@ const GRANTS: Readonly<Record<string, (call: OAuthCall) => Promise<TokenResponse
   client_credentials: grantClientCredentials,
   refresh_token: grantRefreshToken,
   [TOKEN_EXCHANGE]: grantTokenExchange,
+  [JWT_BEARER]: grantJwtBearer,
 };
 
 /** Their names, for the metadata (RFC 8414 §2). */
@@ -54,7 +52,9 @@ export const tokenEndpointRoutes = [
     auth: "client",
     summary: "Get an access token as an OAuth client (RFC 6749)",
     form: z.object({
-      grant_type: z.string().check(z.describe(`\`client_credentials\`, \`refresh_token\` or \`${TOKEN_EXCHANGE}\`.`)),
+      grant_type: z
+        .string()
+        .check(z.describe(`\`client_credentials\`, \`refresh_token\`, \`${TOKEN_EXCHANGE}\` or \`${JWT_BEARER}\`.`)),
       scope: parameter("Permissions with spaces between: narrower than the agent's, or than the session's."),
       resource: z.optional(
         z
@@ -65,6 +65,7 @@ export const tokenEndpointRoutes = [
         "A JSON list of permissions with limits, of the type `agentauth_grant` (RFC 9396): each narrower than a grant of the agent.",
       ),
       refresh_token: parameter("For the grant `refresh_token`."),
+      assertion: parameter("For the grant `jwt-bearer`: a token of an issuer that this deployment trusts (RFC 7523)."),
       subject_token: parameter("For an exchange: an access token of the agent that is to be acted for (RFC 8693)."),
       subject_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
       actor_token: parameter(
@@ -89,31 +90,12 @@ export const tokenEndpointRoutes = [
 
 /** RFC 6749 §4.4: the client proves itself each time, so there is no refresh token (§4.4.3) and no session. */
 async function grantClientCredentials(call: OAuthCall): Promise<TokenResponse> {
-  const { config, now, request, ipAddress } = call;
   const scope = readScope(call);
   const requested = readDetails(call);
   const resources = requireResources(call);
   const proof = await readTokenProof(call);
   const client = await requireClient(call, scope);
-  const held = grantsNow(client.agent.grants, client.at);
-  const details = requireDetails(call, requested, { held, at: client.at });
-  const boundTo = await useTokenProof(call, proof, [client.agent]);
-  const token = await issueToClient(
-    { client, scope, details, resources, boundTo, now },
-    tokenSettings(config, request.url),
-    config.catalogue,
-  );
-  const { id, name } = client.agent;
-  const origin = { ...originOf(call), actor: { type: "agent", id, name } as const, keyId: client.keyId };
-  const message = "token issued: client_credentials";
-  recordInBackground(call, newEntry("token.issued", now, origin, { agentId: id, message }), {
-    event: newEvent("agent.verified", id, now, {
-      agent_id: id,
-      verified_at: new Date(now).toISOString(),
-      ip_address: ipAddress,
-    }),
-  });
-  return toTokenResponse(token);
+  return issueToProven(call, { client, scope, resources, requested, proof }, "client_credentials");
 }
 
 /** RFC 6749 §6, with the rotation and the grace of `POST /agents/refresh`. The client must be the agent of the session. */

@@ -1,6 +1,7 @@
 import { jwtVerify, SignJWT, type JWTPayload } from "jose";
 import { JOSEError, JWKSNoMatchingKey, JWTExpired } from "jose/errors";
-import type { TokenBasis, TokenLink } from "../authority/token-row.ts";
+import { issuerOfKeyId, type TokenBasis, type TokenLink } from "../authority/token-row.ts";
+import type { TrustedIssuer } from "../config/trusted-issuers.ts";
 import type { SigningKey } from "../config/config.ts";
 import { digestKey } from "../crypto/digest.ts";
 import { randomBase62 } from "../crypto/random.ts";
@@ -59,6 +60,7 @@ export interface AccessTokenSettings {
   readonly audience: string;
   readonly accessTokenTtl: number;
   readonly signingKeys: readonly SigningKey[];
+  readonly trustedIssuers: readonly TrustedIssuer[];
 }
 
 /** The longest token that is verified, in characters. The fifty longest permissions and the other claims fit into it. */
@@ -186,7 +188,10 @@ export async function verifyAccessToken(
 }
 
 const isSameVerifier = (one: AccessTokenSettings, other: AccessTokenSettings): boolean =>
-  one.signingKeys === other.signingKeys && one.issuer === other.issuer && one.audience === other.audience;
+  one.signingKeys === other.signingKeys &&
+  one.trustedIssuers === other.trustedIssuers &&
+  one.issuer === other.issuer &&
+  one.audience === other.audience;
 
 async function verify(
   token: string,
@@ -228,6 +233,7 @@ function toClaims(payload: JWTPayload, digest: string, settings: AccessTokenSett
   if (iat === undefined || exp === undefined || !sub || !jti) return undefined;
   if ([sub, jti, scope].some((claim) => typeof claim !== "string")) return undefined;
   const standing = toStanding(payload, jti);
+  if (!standing?.links.every((link) => isStillTrusted(link, settings))) return undefined;
   const mayAct = toMayAct(payload.may_act);
   const resources = toResources(payload.aud, settings);
   const limited = readAuthorizationDetails(payload.authorization_details);
@@ -269,6 +275,13 @@ function toStanding(payload: JWTPayload, jti: string): Pick<AccessClaims, "links
   const basis = toBasis(payload, jti);
   if (!basis || !isWholeNumber(ver)) return undefined;
   return { links: [{ agentId: sub!, version: ver as number, basis }], delegation: null };
+}
+
+/** Whether an agent that has proved itself by a token of a trusted issuer could do so with the present configuration. */
+function isStillTrusted({ agentId, basis }: TokenLink, { trustedIssuers }: AccessTokenSettings): boolean {
+  const issuer = basis.keyId === undefined ? undefined : issuerOfKeyId(basis.keyId);
+  if (issuer === undefined) return true;
+  return trustedIssuers.some((one) => one.issuer === issuer && one.rules.some((rule) => rule.agentId === agentId));
 }
 
 /** Who may act for the agent of the token (RFC 8693 §4.4). A claim with anything but `sub` is none that can be checked here. */

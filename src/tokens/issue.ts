@@ -14,7 +14,8 @@ export interface Issued {
   readonly details?: RequestedDetails | undefined;
   readonly basis: IssuedBasis;
   readonly version: number;
-  readonly authTime: number;
+  /** Null: there was no proof by key. */
+  readonly authTime: number | null;
   /** The resources that the access token is for, as URLs. Null or absent: every endpoint of this deployment. */
   readonly resources?: readonly string[] | null | undefined;
   /** The thumbprint of the key that the access token is bound to (RFC 9449 §6.1). Null or absent: none. */
@@ -51,7 +52,7 @@ export async function issueToken(
       tier: agent.tier,
       grants,
       basis: { ...basis, version },
-      authTime: Math.floor(authTime / 1000),
+      authTime: authTime === null ? undefined : Math.floor(authTime / 1000),
       resources,
       boundTo,
       issuedAt,

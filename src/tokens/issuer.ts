@@ -14,5 +14,6 @@ export function tokenSettings(config: Config, url: string): AccessTokenSettings 
     audience: config.audience ?? issuer,
     accessTokenTtl: config.accessTokenTtl,
     signingKeys: config.signingKeys,
+    trustedIssuers: config.trustedIssuers,
   };
 }

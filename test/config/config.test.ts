@@ -186,3 +186,89 @@ describe("the configuration", () => {
     }
   });
 });
+
+describe("TRUSTED_ISSUERS", () => {
+  const GITHUB = "https://token.actions.githubusercontent.com";
+  const agent = "agt_0123456789abcdefghijABCD";
+  const good = {
+    issuer: GITHUB,
+    audience: "https://auth.example.com",
+    rules: [{ agent, claims: { repository_id: "1296269", ref: "refs/heads/main" } }],
+  };
+
+  it("are tables, or JSON, with their defaults", () => {
+    const read = {
+      issuer: GITHUB,
+      audience: "https://auth.example.com",
+      jwksUri: null,
+      maxTokenLife: 3600,
+      timeoutMs: 5000,
+      rules: [{ agentId: agent, claims: { repository_id: "1296269", ref: "refs/heads/main" } }],
+    };
+    for (const value of [[good], JSON.stringify([good])]) {
+      expect(loadConfig(testEnv({ TRUSTED_ISSUERS: value })).trustedIssuers).toEqual([read]);
+    }
+    for (const none of [undefined, "", []]) {
+      expect(loadConfig(testEnv({ TRUSTED_ISSUERS: none })).trustedIssuers).toEqual([]);
+    }
+  });
+
+  const rule = (claims: object) => ({ ...good, rules: [{ agent, claims }] });
+  const KUBERNETES = { "kubernetes.io": { serviceaccount: { uid: "1" } } };
+  it.each<[string, object]>([
+    ["an owner's id", rule({ repository_owner_id: "1" })],
+    ["a project of GitLab", { ...rule({ project_id: "22" }), issuer: "https://gitlab.com" }],
+    ["a service account", { ...rule(KUBERNETES), issuer: "https://oidc.eks.eu-west-1.amazonaws.com/id/X" }],
+    ["the sub of another issuer", { ...rule({ sub: "1234" }), issuer: "https://accounts.google.com" }],
+    ["a claim that the operator calls an id", { ...rule({ tenant: { id: 5 } }), id_claims: ["tenant/id"] }],
+    ["an issuer of this machine", { ...rule({ sub: "x" }), issuer: "http://127.0.0.1:9000/issuer" }],
+  ])("may name %s", (_, one) => {
+    expect(faultsOf({ TRUSTED_ISSUERS: [one] })).toEqual([]);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    [
+      "a repository by its name",
+      rule({ repository: "octo/hello", sub: "repo:octo/hello" }),
+      /0\.rules\.0\.claims.*repository_id or repository_owner_id/,
+    ],
+    [
+      "a project by its name",
+      { ...rule({ sub: "project_path:x" }), issuer: "https://gitlab.com" },
+      /project_id or namespace_id/,
+    ],
+    [
+      "a service account by its name",
+      { ...rule({ sub: "system:serviceaccount:ci:bot" }), issuer: "https://k8s.example.com" },
+      /serviceaccount\/uid/,
+    ],
+    ["an object for an id", rule({ repository_id: { a: 1 } }), /repository_id/],
+    ["a list", rule({ repository_id: ["1"] }), /compared by equality/],
+    ["no claims", rule({}), /must name a claim/],
+    ["no agent", { ...good, rules: [{ agent: "bot", claims: { repository_id: "1" } }] }, /begins with agt_/],
+    ["no rules", { ...good, rules: [] }, /0\.rules/],
+    ["no audience", { ...good, audience: undefined }, /0\.audience/],
+    ["the audience of everybody", { ...good, audience: "sts.amazonaws.com" }, /for others too/],
+    ["GitHub's own audience", { ...good, audience: "https://github.com/octo" }, /for others too/],
+    ["the issuer as the audience", { ...good, audience: GITHUB }, /issuer's own URL/],
+    ["an http issuer", { ...good, issuer: "http://idp.example.com" }, /https URL/],
+    ["keys over http", { ...good, jwks_uri: "http://idp.example.com/keys" }, /https URL/],
+    ["a setting that there is not", { ...good, jwks_url: "https://idp.example.com/keys" }, /has no setting jwks_url/],
+    ["a life of two days", { ...good, max_token_life_seconds: 172_800 }, /at most 86400/],
+    [
+      "this deployment",
+      { ...rule({ sub: "x" }), issuer: "https://auth.example.com", audience: "x" },
+      /this deployment itself/,
+    ],
+  ])("are refused: %s", (_, one, said) => {
+    const faults = faultsOf({ TRUSTED_ISSUERS: [one] });
+    expect(faults.join()).toMatch(said);
+    expect(faults.join()).toContain("TRUSTED_ISSUERS");
+  });
+
+  it("are refused if one is named twice, and if they are no list", () => {
+    expect(faultsOf({ TRUSTED_ISSUERS: [good, good] }).join()).toContain("names an issuer twice");
+    expect(faultsOf({ TRUSTED_ISSUERS: "[{" }).join()).toMatch(/TRUSTED_ISSUERS is not valid JSON/);
+    expect(faultsOf({ TRUSTED_ISSUERS: { issuer: GITHUB } }).join()).toContain("TRUSTED_ISSUERS must be an array");
+  });
+});

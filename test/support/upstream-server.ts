@@ -106,6 +106,34 @@ const BEHAVIOURS: Record<string, Behaviour> = {
       .end("{}"),
 };
 
+/** What `/issuer/{name}/…` answers: by the path below it, a status, a text in which SELF is the issuer's URL, and how late it is. */
+export type IssuerPages = Record<string, { status?: number; text?: string; location?: string; late?: number }>;
+
+const issuers = new Map<string, { pages: IssuerPages; asked: string[] }>();
+
+/** An issuer of tokens: POST sets what it answers, GET of `/issuer/{name}` says what was asked for. */
+async function serveIssuer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const [, , name = "", ...rest] = (request.url ?? "").split("/");
+  let issuer = issuers.get(name);
+  if (!issuer) issuers.set(name, (issuer = { pages: {}, asked: [] }));
+  if (request.method === "POST") {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    issuer.pages = JSON.parse(Buffer.concat(chunks).toString()) as IssuerPages;
+    return void response.end("{}");
+  }
+  const path = rest.join("/");
+  if (path === "") return void response.end(JSON.stringify(issuer.asked));
+  issuer.asked.push(path);
+  const { status = 200, text = "", location, late = 0 } = issuer.pages[path] ?? { status: 404 };
+  const answer = (): void => {
+    response.writeHead(status, { "content-type": "application/json", ...(location && { location }) });
+    response.end(text.replaceAll("SELF", `http://${request.headers.host}/issuer/${name}`));
+  };
+  if (late > 0) setTimeout(answer, late);
+  else answer();
+}
+
 /** A delivery as it arrived at `/hooks/{name}/…`. */
 export interface Arrived {
   path: string;
@@ -182,6 +210,7 @@ export default async function setup(project: TestProject): Promise<() => void> {
       oidc ??= import("./oidc-server.ts").then(({ startOidcServers }) => startOidcServers(["http://localhost:8787"]));
       return void response.end(JSON.stringify(await oidc));
     }
+    if (lab === "issuer") return serveIssuer(request, response);
     const behaviour = lab === "lab" ? BEHAVIOURS[name] : undefined;
     if (behaviour) return behaviour(request, response, argument);
     const chunks: Buffer[] = [];

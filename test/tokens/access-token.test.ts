@@ -14,6 +14,7 @@ const settings = (changes: Partial<AccessTokenSettings> = {}): AccessTokenSettin
   audience: "https://one.example.com",
   accessTokenTtl: 3600,
   signingKeys,
+  trustedIssuers: [],
   ...changes,
 });
 const grant = {

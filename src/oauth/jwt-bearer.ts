@@ -1,0 +1,152 @@
+import { originOf } from "../access/origin.ts";
+import { limitFailedVerifications } from "../access/rate-limit.ts";
+import { recordInBackground } from "../audit/record.ts";
+import { unavailable } from "../http/errors.ts";
+import { newEntry } from "../outbox/record.ts";
+import { isGranted } from "../permissions/match.ts";
+import {
+  agentsOf,
+  verifyTrustedAssertion,
+  type SignedAssertion,
+  type TrustedAssertion,
+} from "../tokens/trusted-assertion.ts";
+import { requireClient, requireTrusted, type OAuthCall } from "./client.ts";
+import { OAuthError } from "./errors.ts";
+import { readResources } from "./resource.ts";
+import {
+  issueToProven,
+  readDetails,
+  readScope,
+  readTokenProof,
+  requireResources,
+  type TokenResponse,
+} from "./token-request.ts";
+
+export const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/**
+ * Exchanges a token of a trusted issuer for one of the agent that a rule of the issuer names (RFC 7523 §2.1): of a job, a service account or
+ * a machine, which has no key of ours.
+ *
+ * A client that authenticates itself as well has to be that agent (RFC 7521 §4.1). An ID-JAG is good only from the client that its
+ * `client_id` names, and narrows the token by its `scope` and `resource`.
+ */
+export async function grantJwtBearer(call: OAuthCall): Promise<TokenResponse> {
+  const text = call.form.get("assertion");
+  if (text === undefined) throw new OAuthError("invalid_request", "assertion is missing.");
+  const wanted = { scope: readScope(call), resources: requireResources(call) };
+  const requested = readDetails(call);
+  const proof = await readTokenProof(call);
+  const assertion = await verifyTrustedAssertion(text, call.config.trustedIssuers, call);
+  if ("unavailable" in assertion) {
+    throw unavailable(
+      "issuer_unavailable",
+      "The keys of the assertion's issuer cannot be fetched now. Try again.",
+      new Error(assertion.unavailable),
+    );
+  }
+  if ("fault" in assertion) {
+    if (assertion.signed) await recordRefused(call, assertion.fault, assertion.signed);
+    throw new OAuthError("invalid_grant", assertion.fault);
+  }
+  const { issuer, claims, use } = assertion;
+  const agentId = await requireAgent(call, assertion);
+  await requireBinding(call, assertion, proof?.jkt);
+  const { scope, resources } = assertion.isIdJag ? narrow(call, assertion, wanted) : wanted;
+  const client = authenticatesItself(call)
+    ? await requireClient(call, scope, { agentId, use })
+    : await requireTrusted(call, agentId, use, scope);
+  const how = `jwt-bearer, ${describe(issuer.issuer, claims.sub)}`;
+  return issueToProven(call, { client, scope, resources, requested, proof }, how);
+}
+
+/** Whether the request has credentials of a client. `client_id` by itself is none. */
+const authenticatesItself = ({ request, form }: OAuthCall): boolean =>
+  request.headers.has("authorization") ||
+  ["client_secret", "client_assertion", "client_assertion_type"].some((name) => form.get(name) !== undefined);
+
+/**
+ * The one agent that the assertion is for: that of a rule that it meets, of several the one that `client_id` names.
+ *
+ * @throws {OAuthError} `invalid_grant`, or `invalid_client` for an ID-JAG without its client.
+ */
+async function requireAgent(call: OAuthCall, assertion: TrustedAssertion): Promise<string> {
+  const refuse = async (message: string): Promise<OAuthError> => {
+    await recordRefused(call, message, assertion);
+    return new OAuthError("invalid_grant", message);
+  };
+  const { isIdJag, claims } = assertion;
+  if (isIdJag && !authenticatesItself(call)) {
+    throw new OAuthError("invalid_client", "An ID-JAG is sent by its client, which authenticates itself as well.");
+  }
+  const agents = agentsOf(assertion);
+  if (agents.length === 0) throw await refuse("The assertion meets no rule of its issuer in TRUSTED_ISSUERS.");
+  const named = isIdJag ? claims.client_id : call.form.get("client_id");
+  if (named === undefined && agents.length === 1 && !isIdJag) return agents[0]!;
+  if (named === undefined && !isIdJag)
+    throw await refuse("The assertion is for several agents: name one as client_id.");
+  const agent = agents.find((one) => one === named);
+  if (agent === undefined) throw await refuse("The assertion meets no rule for this client_id.");
+  return agent;
+}
+
+/** An assertion that is bound to a key is good with a proof of that key only (RFC 7800 §3). @throws {OAuthError} */
+async function requireBinding(call: OAuthCall, assertion: SignedAssertion, jkt: string | undefined): Promise<void> {
+  const { cnf } = assertion.claims;
+  if (cnf === undefined) return;
+  const { jkt: bound } = (cnf ?? {}) as { jkt?: unknown };
+  if (typeof bound === "string" && bound === jkt) return;
+  const fault = "The assertion is bound to a key: send a proof of that key in the header DPoP.";
+  await recordRefused(call, fault, assertion);
+  throw new OAuthError("invalid_grant", fault);
+}
+
+interface Narrowed {
+  readonly scope: readonly string[] | undefined;
+  readonly resources: readonly string[] | null;
+}
+
+/**
+ * What an ID-JAG lets its client have of what that asks for: its `scope` and its `resource`, where it has them.
+ *
+ * @throws {OAuthError} `invalid_scope`, `invalid_target` for what is not in it.
+ */
+function narrow(call: OAuthCall, { claims }: TrustedAssertion, wanted: Narrowed): Narrowed {
+  let { scope, resources } = wanted;
+  if (claims.scope !== undefined) {
+    const given = typeof claims.scope === "string" ? claims.scope.split(" ").filter(Boolean) : [];
+    const all = new Set(given);
+    scope ??= given;
+    const wider = scope.find((one) => !isGranted(all, one, call.config.catalogue));
+    if (wider !== undefined || scope.length === 0) {
+      throw new OAuthError("invalid_scope", `${wider ?? "scope"} is not in the scope of the assertion.`);
+    }
+  }
+  if (claims.resource !== undefined) {
+    const read = readResources([claims.resource].flat().map(String), call);
+    if ("fault" in read)
+      throw new OAuthError("invalid_target", `resource of the assertion is not known: ${read.fault}`);
+    // Null is every endpoint of this deployment.
+    const { resources: given } = read;
+    if (call.form.all("resource").length === 0) resources = given;
+    else if (given && !resources?.every((one) => given.includes(one))) {
+      throw new OAuthError("invalid_target", "resource is not one of the assertion.");
+    }
+  }
+  return { scope, resources };
+}
+
+/**
+ * Records that an assertion was refused which its issuer has signed: somebody has a token of theirs, and no agent. Of a public issuer that
+ * is anybody, so that there is a limit to these records, and refusals beyond it are 429.
+ *
+ * @throws {ApiError} 429
+ */
+async function recordRefused(call: OAuthCall, fault: string, { issuer, claims }: SignedAssertion): Promise<void> {
+  await limitFailedVerifications(call.env, issuer.issuer);
+  const message = `assertion refused: ${fault} (${describe(issuer.issuer, claims.sub)})`;
+  recordInBackground(call, newEntry("token.refused", call.now, originOf(call), { outcome: "denied", message }));
+}
+
+/** Whose assertion it is, for a record. */
+const describe = (issuer: string, sub: unknown): string => `${issuer} ${JSON.stringify(String(sub).slice(0, 200))}`;
