@@ -8,7 +8,7 @@ export interface RequiredClaims {
 }
 
 /** Who may have the tokens of an agent: whoever has a token with these claims. */
-export interface TrustRule {
+interface TrustRule {
   readonly agentId: string;
   readonly claims: RequiredClaims;
 }

@@ -8,13 +8,14 @@ import { testEnv } from "../support/world.ts";
 const N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
 const { signingKeys } = loadConfig(testEnv());
+const NO_ISSUERS: readonly never[] = [];
 const NOW = 1_800_000_000_000;
 const settings = (changes: Partial<AccessTokenSettings> = {}): AccessTokenSettings => ({
   issuer: "https://one.example.com",
   audience: "https://one.example.com",
   accessTokenTtl: 3600,
   signingKeys,
-  trustedIssuers: [],
+  trustedIssuers: NO_ISSUERS,
   ...changes,
 });
 const grant = {
