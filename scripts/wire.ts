@@ -49,6 +49,9 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /deliveries": { query: "AllDeliveriesQuery", response: "AllDeliveriesResponse" },
   "POST /deliveries/redeliver": { body: "RedeliverAllRequest", response: "RedeliverAllResponse" },
   "GET /permissions/list": { response: "PermissionListResponse" },
+  "GET /services": { response: "ServiceListResponse" },
+  "GET /services/{name}": { response: "ServiceResponse" },
+  "POST /services/{name}/check": { response: "ServiceCheckResponse" },
   "POST /proxy/_explain": { body: "ExplainRequest", response: "ExplainResponse" },
   "GET /audit/export": { query: "ExportAuditQuery" },
   "GET /health": { response: "HealthResponse" },
@@ -92,6 +95,7 @@ const PARTS: Readonly<Record<string, string>> = {
   Webhook: "WebhookResponse.webhook",
   WebhookSummary: "WebhookListResponse.details{}",
   Delivery: "DeliveryResponse.delivery",
+  Service: "ServiceResponse.service",
   DeliveryStatus: "DeliveryResponse.delivery.status",
   DeliveryEvent: "RedeliverAllRequest.filter.event",
 };

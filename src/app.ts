@@ -32,6 +32,7 @@ import { passkeyRoutes } from "./api/passkeys.ts";
 import { BELOW_CONSOLE, DOCUMENTS, PAGES, serveAsset, serveBelowConsole, servePage, serveRoot } from "./api/pages.ts";
 import { loginRoutes } from "./api/logins.ts";
 import { peopleRoutes } from "./api/people.ts";
+import { serviceRoutes } from "./api/services.ts";
 import { signInRoutes } from "./api/sign-in.ts";
 import { permissionRoutes } from "./api/permissions.ts";
 import { tokenRoutes } from "./api/tokens.ts";
@@ -60,6 +61,7 @@ export const ROUTES: readonly Route[] = [
   ...revocationRoutes,
   ...permissionRoutes,
   ...explainRoutes,
+  ...serviceRoutes,
   ...peopleRoutes,
   ...passkeyRoutes,
   ...signInRoutes,

@@ -539,6 +539,21 @@ export class AgentAuthClient {
     return this.#get("/health/details", options);
   }
 
+  /** The services of the gateway: what is connected, and what can be granted. Administrators only. */
+  listServices(options?: CallOptions): Promise<wire.ServiceListResponse> {
+    return this.#get("/services", options);
+  }
+
+  /** One service with its rules. Administrators only. */
+  getService(name: string, options?: CallOptions): Promise<wire.ServiceResponse> {
+    return this.#get(`/services/${encodeURIComponent(name)}`, options);
+  }
+
+  /** Sends one small fixed request with a service's credential, to see whether it works. Administrators only. */
+  checkService(name: string, options?: CallOptions): Promise<wire.ServiceCheckResponse> {
+    return this.#call({ method: "POST", path: `/services/${encodeURIComponent(name)}/check` }, options);
+  }
+
   /** How many calls through the gateway there were in each of the last hours, by outcome. Administrators only. */
   auditCounts(query?: wire.AuditCountsQuery, options?: CallOptions): Promise<wire.AuditCountsResponse> {
     return this.#get("/audit/counts", options, query);

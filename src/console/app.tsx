@@ -3,12 +3,15 @@ import { useEvery } from "./load.ts";
 import { useShortcuts, Shortcuts } from "./shortcuts.tsx";
 import { change, isOnline } from "./request.ts";
 import { path, takeReturn } from "./router.ts";
-import { decided, me, ROLE_NAMES, setTheme, theme, toast, waiting, isAdmin, type Theme } from "./state.ts";
+import { decided, me, ROLE_NAMES, seesAll, setTheme, theme, toast, waiting, isAdmin, type Theme } from "./state.ts";
 import { Button, Choice, Empty, PageHead } from "./ui.tsx";
 import { Quoted } from "./ui.tsx";
 import { readWaiting } from "./agents.ts";
 import { AgentList } from "./screens/agent-list.tsx";
+import { PeopleList, PersonScreen } from "./screens/people.tsx";
+import { ServiceList, ServiceScreen } from "./screens/services.tsx";
 import { RegisterAgent } from "./screens/register-agent.tsx";
+import { Deliveries, WebhookList, WebhookScreen } from "./screens/webhooks.tsx";
 import { AgentScreen } from "./screens/agent.tsx";
 import { Activity } from "./screens/activity.tsx";
 import { Approvals } from "./screens/approvals.tsx";
@@ -32,6 +35,21 @@ const SCREENS = [
     title: "Activity",
     show: (id: string) => <Activity {...(id && { id })} />,
   },
+  {
+    match: /^\/console\/webhooks\/([^/]+)$/,
+    title: "Webhook",
+    show: (id: string) => <WebhookScreen key={id} id={id} />,
+  },
+  { match: /^\/console\/webhooks$/, title: "Webhooks", show: () => <WebhookList /> },
+  { match: /^\/console\/deliveries$/, title: "Deliveries", show: () => <Deliveries /> },
+  {
+    match: /^\/console\/services\/([^/]+)$/,
+    title: "Service",
+    show: (name: string) => <ServiceScreen key={name} name={name} />,
+  },
+  { match: /^\/console\/services$/, title: "Services", show: () => <ServiceList /> },
+  { match: /^\/console\/people\/([^/]+)$/, title: "Person", show: (id: string) => <PersonScreen key={id} id={id} /> },
+  { match: /^\/console\/people$/, title: "People", show: () => <PeopleList /> },
   { match: /^\/console\/approvals$/, title: "Approvals", show: () => <Approvals /> },
 ] as const;
 
@@ -72,6 +90,13 @@ const placesOf = (): readonly Place[] => [
   { href: "/console/agents", name: "Agents" },
   ...(isAdmin.value ? [{ href: "/console/approvals", name: "Approvals", count: waiting.value }] : []),
   { href: "/console/activity", name: "Activity" },
+  ...(seesAll.value
+    ? [
+        { href: "/console/webhooks", name: "Webhooks" },
+        { href: "/console/services", name: "Services" },
+        { href: "/console/people", name: "People" },
+      ]
+    : []),
 ];
 
 function Navigation({ isOpen, close }: { isOpen: boolean; close: () => void }) {

@@ -41,6 +41,7 @@ export const ACTIONS = [
   "passkey.deleted",
   "login.created",
   "login.deleted",
+  "service.checked",
   "audit.read",
   "audit.exported",
 ] as const;

@@ -266,17 +266,238 @@ test("the log is searched by filters that stand in the address, and a record has
 
   await open(page, "/console/activity", "Activity");
   await button(page, "Export").click();
-  page
-    .getByRole("alert")
-    .waitFor()
-    .then(
-      async () => console.error(await page.getByRole("alert").textContent()),
-      () => {},
-    );
   const [download] = await Promise.all([page.waitForEvent("download"), button(page, "JSON lines").click()]);
   const lines = (await readFile(await download.path(), "utf8")).trim().split("\n");
   expect(lines.length).toBeGreaterThan(3);
   expect(JSON.parse(lines.at(-1)!)).toMatchObject({ end: { records: lines.length - 1 } });
+});
+
+test("a service is checked, explained and searched for the rules that reach a path", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await open(page, "/console/services", "Services");
+  await picture(page, "services");
+  await page.setViewportSize(DESK);
+  await link(page, "github").click();
+  await heading(page, "github").waitFor();
+  await button(page, "Check the credential").click();
+  await page.getByText("The upstream takes the credential.").waitFor();
+  await page.getByLabel("Search rules").fill("/issues/{");
+  await page.getByLabel("Path").fill("/repos/octo/hello/issues/5");
+  await page.getByLabel("Agent’s id").fill(assistant.id);
+  await button(page, "Explain").click();
+  await page.getByText("insufficient_permissions").waitFor();
+  await picture(page, "service");
+  expect(await page.content()).not.toContain("ghp_of_a_browser_test");
+});
+
+test("a webhook is tested, its secret renewed, and it is switched off and on again", async () => {
+  const { page } = admin;
+  const agent = await worker.admin();
+  const { body } = await worker.call("/webhooks", {
+    method: "POST",
+    token: agent.token,
+    json: { url: "http://127.0.0.1:9/hooks", events: ["agent.revoked"], description: "Goes nowhere" },
+  });
+  await page.setViewportSize(DESK);
+  await open(page, "/console/webhooks", "Webhooks");
+  await picture(page, "webhooks");
+  await page.setViewportSize(DESK);
+  await link(page, "http://127.0.0.1:9/hooks").click();
+  await heading(page, "http://127.0.0.1:9/hooks").waitFor();
+  await button(page, "Send a test").click();
+  await button(page, "webhook.test").click();
+  await page.getByRole("dialog").getByText("Attempts").waitFor();
+  await page.keyboard.press("Escape");
+  await button(page, "New secret").click();
+  await button(page, "Make the secret").click();
+  expect(await page.getByLabel("The secret").textContent()).toMatch(/^whsec_/);
+  await page.getByLabel("I have kept it").check();
+  await button(page, "Done").click();
+  await button(page, "Switch off").click();
+  await page.getByText("Off", { exact: true }).waitFor();
+  await button(page, "Undo").click();
+  await page.getByText("Active", { exact: true }).waitFor();
+  await picture(page, "webhook");
+  expect(await page.content()).not.toContain(body.webhook.secret);
+});
+
+test("somebody is invited with a passkey’s confirmation, looks on as an auditor, and changes nothing", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await open(page, "/console/people", "People");
+  await button(page, "Invite somebody").click();
+  await page.getByLabel("E-mail").fill("grace@example.com");
+  await page.getByLabel("Auditor").check();
+  await picture(page, "invite");
+  await page.setViewportSize(DESK);
+  await button(page, "Invite").click();
+  const url = (await page.getByLabel("The secret").textContent())!;
+  expect(url).toContain("/sign-in#link=psl_");
+  await page.getByLabel("I have kept it").check();
+  await button(page, "Done").click();
+  await link(page, "grace").click();
+  await heading(page, "grace").waitFor();
+  await picture(page, "person");
+
+  const auditor = await visitor(browser);
+  await auditor.page.goto(`${origin}/console/activity?outcome=denied`);
+  await auditor.page.waitForURL(`${origin}/sign-in`);
+  await auditor.page.goto("about:blank");
+  await auditor.page.goto(url);
+  await button(auditor.page, /^Continue as/).click();
+  await button(auditor.page, "Make a passkey").click();
+  await button(auditor.page, "Sign in with the passkey").click();
+  // Back on the screen that was left when nobody was signed in.
+  await heading(auditor.page, "Activity").waitFor();
+  expect(auditor.page.url()).toBe(`${origin}/console/activity?outcome=denied`);
+  await open(auditor.page, `/console/agents/${assistant.id}`, "Support assistant");
+  for (const name of ["Change", "Revoke", "Suspend", "New key", "Delete the agent"]) {
+    expect(await button(auditor.page, name).count(), name).toBe(0);
+  }
+  expect(auditor.complaints).toEqual([]);
+  await auditor.context.close();
+});
+
+/** What an agent, a browser or an upstream may call itself, or answer. */
+const HOSTILE = `<img src=x onerror=alert(1)><script>alert(2)</script>"'\u003e{{7*7}}javascript:alert(3)`;
+
+test("text that agents, browsers and receivers wrote is only ever text", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  const hostile = await register({
+    name: HOSTILE.slice(0, 100),
+    description: HOSTILE,
+    metadata: { "<b>note</b>": HOSTILE },
+    permissions: ["github:issues:read"],
+  });
+  // What comes from elsewhere than the API's own fields, which refuse such characters.
+  await worker.sql(
+    "UPDATE agents SET name = ?1, owner_email = ?2 WHERE id = ?3",
+    `\u202Egnp.exe ${HOSTILE}`,
+    HOSTILE,
+    hostile.id,
+  );
+  await worker.sql("UPDATE person_sessions SET user_agent = ?1 WHERE user_agent <> ''", `\u202E${HOSTILE}`);
+  await worker.sql(
+    "UPDATE deliveries SET response_body = ?1, error = ?1, response_status = 500, status = 'failed'",
+    HOSTILE,
+  );
+  await worker.auditSql(
+    "UPDATE records SET message = ?1, path = ?1, actor_name = ?1, before = ?2, after = ?2 WHERE action = 'gateway.call'",
+    HOSTILE,
+    JSON.stringify({ "<i>": HOSTILE }),
+  );
+  for (const [path, text] of [
+    ["/console/agents", "<img src=x"],
+    [`/console/agents/${hostile.id}`, "<img src=x"],
+    ["/console/activity?action=gateway.call", "<script>alert(2)</script>"],
+    ["/console/deliveries", "<img src=x"],
+    ["/console/people", "grace"],
+    ["/console", "<img src=x"],
+    [`/console/<img src=x onerror=alert(1)>`, "There is no such page"],
+  ] as const) {
+    await page.goto(origin + path);
+    await page.getByText(text).first().waitFor();
+    expect(await page.locator("main :is(img, script, iframe, svg[onload], a[href^='javascript'])").count(), path).toBe(
+      0,
+    );
+  }
+  await open(page, "/console/agents", "Agents");
+  await page.getByText("U+202E").first().waitFor();
+  await page.goto(`${origin}/console/activity?action=gateway.call`);
+  await page.locator("main tbody a").first().click();
+  await page.getByRole("dialog").getByText("<img src=x").first().waitFor();
+  await picture(page, "hostile");
+  expect(admin.complaints).toEqual([]);
+});
+
+test("a script that a proxied answer holds never runs as one of the console’s", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await open(page, "/console", "Home");
+  const refused = await page.evaluate(`new Promise((resolve) => {
+    document.addEventListener("securitypolicyviolation", ({ blockedURI }) => resolve(blockedURI), { once: true });
+    const script = document.createElement("script");
+    try { script.src = "/proxy/github/evil.js"; } catch {}
+    script.type = "module";
+    import("/proxy/github/evil.js").catch(() => undefined);
+  })`);
+  expect(refused).toBe(`${origin}/proxy/github/evil.js`);
+  admin.complaints.length = 0;
+  const framed = await page.request.get(`${origin}/console/agents`);
+  expect(framed.headers()["x-frame-options"] ?? framed.headers()["content-security-policy"]).toMatch(
+    /DENY|frame-ancestors 'none'/,
+  );
+});
+
+test("what fails says so, and what to do; what was there stays", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await page.route("**/agents?**", (route) =>
+    route.fulfill({
+      status: 500,
+      contentType: "application/json",
+      body: '{"error":"It broke.","message":"It broke.","code":"internal_error","request_id":"req-1"}',
+    }),
+  );
+  await page.goto(`${origin}/console/agents`);
+  await page.getByRole("alert").filter({ hasText: "It broke." }).first().waitFor();
+  await page.getByText("req-1").first().waitFor();
+  await picture(page, "failed");
+  await page.setViewportSize(DESK);
+  await page.unroute("**/agents?**");
+  await button(page, "Try again").first().click();
+  await link(page, "Billing bot").waitFor();
+
+  await page.route("**/health/details", (route) => route.abort());
+  await open(page, "/console", "Home");
+  await page.getByText("AgentAuth cannot be reached.").first().waitFor();
+  await page.unroute("**/health/details");
+
+  // Slow: the skeleton says that it is being loaded, and it arrives.
+  let arrive = () => {};
+  const slow = new Promise<void>((resolve) => (arrive = resolve));
+  await page.route("**/services", async (route) => {
+    await slow;
+    await route.continue();
+  });
+  await page.goto(`${origin}/console/services`);
+  await page.getByText("Loading.").first().waitFor();
+  arrive();
+  await link(page, "github").waitFor();
+  await page.unroute("**/services");
+});
+
+test("the keyboard alone reaches an agent, and a dialog gives the focus back", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await open(page, "/console", "Home");
+  await page.keyboard.press("Tab");
+  expect(await page.evaluate("document.activeElement.textContent")).toBe("Skip to the page");
+  await page.keyboard.press("g");
+  await page.keyboard.press("a");
+  await heading(page, "Agents").waitFor();
+  await link(page, "Billing bot").waitFor();
+  expect(await page.evaluate("document.activeElement.tagName")).toBe("H1");
+  await page.keyboard.press("/");
+  await page.keyboard.type("Billing");
+  await page.waitForURL(/q=Billing/);
+  await link(page, "Billing bot").waitFor();
+  await page.keyboard.press("Escape");
+  await page.evaluate("document.activeElement.blur()");
+  await page.keyboard.press("j");
+  await page.keyboard.press("Enter");
+  await heading(page, "Billing bot").waitFor();
+  await button(page, "Revoke").focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  expect(await page.evaluate("document.activeElement.textContent")).toBe("Revoke");
+  await page.keyboard.press("?");
+  await page.getByRole("dialog").getByText("Next and former row").waitFor();
+  await page.keyboard.press("Escape");
 });
 
 test("nobody is kept out of any of the screens above", () => {

@@ -12,6 +12,8 @@ const CATALOGUE = {
   stripe: ["payments:read", "customers:read", "invoices:read"],
 };
 
+const SERVICE_KEYS = "name built_in base_url credential secrets resources rule_count".split(" ");
+
 export const serviceEndpoints = {
   async "GET /permissions/list"() {
     const answer = await call("GET", "/permissions/list");
@@ -41,6 +43,30 @@ export const serviceEndpoints = {
       expect([answer.status, answer.headers.get("content-type")]).toEqual([200, type]);
     }
     isError(await call("GET", "/audit/export?format=xml", { token: admin.token }), 400);
+  },
+
+  async "GET /services"() {
+    const answer = await call("GET", "/services", { token: admin.token });
+    exactly(answer, 200, "success services");
+    for (const service of answer.body.services) {
+      expect(Object.keys(service)).toEqual(SERVICE_KEYS);
+      // Names of secrets, and never a value.
+      for (const secret of service.secrets) expect(secret).toMatch(/^UPSTREAM_[A-Z0-9_]+$/);
+    }
+    expect(answer.body.services.map(({ name }: { name: string }) => name)).toContain("github");
+  },
+
+  async "GET /services/{name}"() {
+    const answer = await call("GET", "/services/github", { token: admin.token });
+    exactly(answer, 200, "success service rules");
+    expect(Object.keys(answer.body.service)).toEqual(SERVICE_KEYS);
+    expect(answer.body.rules.length).toBe(answer.body.service.rule_count);
+    isError(await call("GET", "/services/none", { token: admin.token }), 404);
+  },
+
+  async "POST /services/{name}/check"() {
+    // A service that is not there: a deployment's own are not called by a test.
+    isError(await call("POST", "/services/none/check", { token: admin.token }), 404);
   },
 
   async "GET /audit/counts"() {

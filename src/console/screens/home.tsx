@@ -1,9 +1,10 @@
-import type { AllDeliveriesResponse, HealthDetailsResponse } from "../../client/wire.ts";
-import { readWaiting } from "../agents.ts";
+import type { AllDeliveriesResponse, AuditCountsResponse, HealthDetailsResponse } from "../../client/wire.ts";
+import { listAgents, readWaiting } from "../agents.ts";
+import { compareDays, drawCalls } from "../call-chart.ts";
 import { failingWebhooks, type Failing } from "../deliveries.ts";
 import { useList, useLoad } from "../load.ts";
 import { read, segment } from "../request.ts";
-import { decided, isAdmin, me, seesAll } from "../state.ts";
+import { decided, isAdmin, me, seesAll, waiting } from "../state.ts";
 import { number, plural } from "../text.ts";
 import { Badge, Card, Empty, PageHead, Quoted, Ready, Time } from "../ui.tsx";
 import { WaitingRow } from "./approvals.tsx";
@@ -12,7 +13,7 @@ const REFRESH_MS = 30_000;
 
 export function Home() {
   const sees = seesAll.value;
-  const waiting = useList(`waiting ${decided.value}`, readWaiting, REFRESH_MS);
+  const pending = useList(`waiting ${decided.value}`, readWaiting, REFRESH_MS);
   const failed = useLoad(
     "failed deliveries",
     (signal) => read<AllDeliveriesResponse>("/deliveries", { status: "failed", limit: 50 }, signal),
@@ -20,8 +21,8 @@ export function Home() {
   );
   if (!sees) return <OwnersHome />;
   const failing = failingWebhooks(failed.data?.deliveries ?? []);
-  const count = (waiting.data?.rows.length ?? 0) + failing.length;
-  const isKnown = waiting.data !== undefined && failed.data !== undefined;
+  const count = (pending.data?.rows.length ?? 0) + failing.length;
+  const isKnown = pending.data !== undefined && failed.data !== undefined;
   return (
     <>
       <PageHead
@@ -37,9 +38,10 @@ export function Home() {
           </a>
         )}
       </PageHead>
+      <Tiles />
       <div class="grid two">
         <Card title="Waiting for you" pad={false}>
-          <Ready of={waiting} lines={4}>
+          <Ready of={pending} lines={4}>
             {({ rows, next }) => (
               <>
                 {rows.slice(0, 10).map((row) => (
@@ -63,10 +65,91 @@ export function Home() {
           </Ready>
         </Card>
         <div class="stackgap">
+          <Calls />
           <Health />
         </div>
       </div>
     </>
+  );
+}
+
+const readCounts = (signal: AbortSignal) => read<AuditCountsResponse>("/audit/counts", { hours: 48 }, signal);
+
+/** The last day in numbers, beside the day before. */
+function Tiles() {
+  const counts = useLoad("counts", readCounts, REFRESH_MS);
+  const active = useLoad(
+    `active ${decided.value}`,
+    (signal) => listAgents({ status: "active", limit: 1 }, undefined, signal),
+    REFRESH_MS,
+  );
+  const days = counts.data && compareDays(counts.data.hours);
+  return (
+    <div class="grid tiles">
+      <a class="card tile" href="/console/activity?action=gateway.call">
+        <div class="k">Calls, 24 h</div>
+        <div class="v">{days ? number(days.calls) : "–"}</div>
+        <div class="d">{days ? (days.change ?? "none on the day before") : "being read"}</div>
+      </a>
+      <a class="card tile" href="/console/activity?action=gateway.call&outcome=denied">
+        <div class="k">Denied</div>
+        <div class="v">{days ? number(days.denied) : "–"}</div>
+        <div class="d">{days ? `${days.deniedShare} of all calls` : "being read"}</div>
+      </a>
+      <a class="card tile" href="/console/activity?action=gateway.call&outcome=failed">
+        <div class="k">Failed</div>
+        <div class="v">{days ? number(days.failed) : "–"}</div>
+        <div class="d">by the upstream, or on the way</div>
+      </a>
+      <a class="card tile" href="/console/agents?status=active">
+        <div class="k">Active agents</div>
+        <div class="v">{active.data?.total === undefined ? "–" : number(active.data.total)}</div>
+        <div class="d">{waiting.value ? `${waiting.value} pending` : "none pending"}</div>
+      </a>
+    </div>
+  );
+}
+
+/** Calls as a line and denials as bars, hour by hour. */
+function Calls() {
+  const counts = useLoad("counts", readCounts, REFRESH_MS);
+  return (
+    <Card title="Calls and denials" action={<span class="sub">24 h</span>}>
+      <Ready of={counts} lines={4}>
+        {({ hours }) => {
+          const { line, bars, most } = drawCalls(hours.slice(-24));
+          const said = compareDays(hours);
+          return (
+            <div class="chart">
+              <svg
+                viewBox="0 0 720 150"
+                preserveAspectRatio="none"
+                role="img"
+                aria-label={`In the last 24 hours ${plural(said.calls, "call")}, of which ${number(said.denied)} denied. At most ${plural(most, "call")} in an hour.`}
+              >
+                {[10, 75, 140].map((y) => (
+                  <line x1="0" x2="720" y1={y} y2={y} class="rule" />
+                ))}
+                {bars.map(({ x, y, height }) => (
+                  <rect x={x} y={y} width="12" height={height} class="denied" />
+                ))}
+                <path d={line} class="calls" />
+              </svg>
+              <div class="legend">
+                <span class="calls">
+                  <i />
+                  Calls, at most {number(most)} an hour
+                </span>
+                <span class="denied">
+                  <i />
+                  Denied
+                </span>
+              </div>
+            </div>
+          );
+        }}
+      </Ready>
+    </Card>
   );
 }
 

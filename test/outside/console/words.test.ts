@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { AuditRecord, Delivery } from "../../../src/client/wire.ts";
+import { compareDays, drawCalls } from "../../../src/console/call-chart.ts";
 import { failingWebhooks } from "../../../src/console/deliveries.ts";
 import { compareGrants, parseCondition, typedCondition } from "../../../src/console/draft-grants.ts";
 import { addNewest, detailOf, searchedFilter } from "../../../src/console/records.ts";
@@ -135,6 +136,32 @@ describe("records", () => {
       ["2", "success"],
       ["1", "success"],
     ]);
+  });
+});
+
+describe("calls", () => {
+  const hour = (success: number, denied = 0, failed = 0) => ({ at: "", success, denied, failed, unknown: 0 });
+  const idle = (count: number) => Array.from({ length: count }, () => hour(0));
+
+  it("are compared with the day before", () => {
+    expect(compareDays([...idle(23), hour(100), ...idle(23), hour(108, 3, 1)])).toEqual({
+      calls: 112,
+      denied: 3,
+      failed: 1,
+      deniedShare: "2.68 %",
+      change: "+12 % on the day before",
+    });
+    expect(compareDays(idle(48))).toMatchObject({ calls: 0, deniedShare: "0 %", change: undefined });
+  });
+
+  it("are drawn within the picture", () => {
+    expect(drawCalls([hour(0), hour(50, 50), hour(0)])).toEqual({
+      line: "M6 140 L360 10 L714 140",
+      bars: [{ x: 354, y: 75, height: 65 }],
+      most: 100,
+    });
+    expect(drawCalls(idle(24))).toMatchObject({ bars: [], most: 1 });
+    expect(drawCalls([])).toMatchObject({ line: "", bars: [] });
   });
 });
 
