@@ -26,6 +26,8 @@ export interface AgentFilter {
   readonly ownerEmail?: string | undefined;
   /** A permission that was granted in exactly this form. A wider one that includes it does not count. */
   readonly permission?: string | undefined;
+  /** The person whose agents they are. */
+  readonly ownerPersonId?: string | undefined;
   /** Milliseconds: only agents that have not verified themselves since, and were registered before. */
   readonly lastVerifiedBefore?: number | undefined;
 }

@@ -12,6 +12,9 @@ export const agentFilter = z.object({
   owner_email: z.optional(
     z.string().check(z.trim(), z.minLength(1), z.maxLength(255), z.describe("The whole address, in any case.")),
   ),
+  owner_person_id: z.optional(
+    z.string().check(z.minLength(1), z.maxLength(64), z.describe("The person whose agents they are.")),
+  ),
   permission: z.optional(
     z
       .string()
@@ -31,12 +34,14 @@ export const FILTER_NAMES = {
   status: "status",
   tier: "tier",
   ownerEmail: "owner_email",
+  ownerPersonId: "owner_person_id",
   permission: "permission",
   lastVerifiedBefore: "last_verified_before",
 } as const satisfies Readonly<Record<keyof AgentFilter, keyof z.output<typeof agentFilter>>>;
 
 export function toFilter(filter: z.output<typeof agentFilter>): AgentFilter {
-  const { status, tier, owner_email: ownerEmail, permission, last_verified_before: before } = filter;
+  const { status, tier, owner_email: ownerEmail, owner_person_id: ownerPersonId, permission } = filter;
+  const { last_verified_before: before } = filter;
   const lastVerifiedBefore = before === undefined ? undefined : Date.parse(before);
-  return { status, tier, ownerEmail, permission, lastVerifiedBefore };
+  return { status, tier, ownerEmail, ownerPersonId, permission, lastVerifiedBefore };
 }

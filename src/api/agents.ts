@@ -1,5 +1,7 @@
 import * as z from "zod/mini";
+import type { Caller } from "../access/authenticate.ts";
 import { originOf } from "../access/origin.ts";
+import type { PersonCaller } from "../access/person.ts";
 import { requireAssertion } from "../access/assertion.ts";
 import { route } from "../access/route.ts";
 import { removeAgent } from "../agents/change.ts";
@@ -53,6 +55,19 @@ const deletionUnfinished = () =>
     "deletion_unfinished",
     "The agent has very many sessions, of which some are left. Its tokens have ended. Send the request again.",
   );
+
+/**
+ * Narrows a list to the agents that a person owns, unless they see all.
+ *
+ * @throws {ApiError} 403 for the agents of somebody else.
+ */
+function ownOnly(caller: Caller | PersonCaller, asked: string | undefined): { owner_person_id?: string } {
+  if (caller.seesAll) return {};
+  if (asked !== undefined && asked !== caller.id) {
+    throw forbidden("role_required", "An owner may only list the agents that are theirs.");
+  }
+  return { owner_person_id: caller.id };
+}
 
 /** Registering, listing, reading and deleting agents. */
 export const agentRoutes = [
@@ -123,6 +138,8 @@ export const agentRoutes = [
     method: "GET",
     path: "/agents",
     auth: "admin",
+    // An owner is shown the agents that are theirs.
+    roles: ["admin", "owner", "auditor"],
     summary:
       "List agents, newest first, by status, tier, owner, permission or last use; q finds those whose name, owner or id begins with it",
     query: listQuery,
@@ -141,7 +158,8 @@ export const agentRoutes = [
         has_more: z.boolean(),
         next_cursor: nextCursor,
       }),
-    async handle({ env, query }) {
+    async handle({ env, query: asked, caller }) {
+      const query = { ...asked, ...ownOnly(caller, asked.owner_person_id) };
       const { limit, offset, q, cursor: position } = query;
       const filter = toFilter(query);
       onePosition(query, ["offset", "cursor"]);

@@ -14,7 +14,8 @@ import { ADMIN } from "../permissions/grammar.ts";
 import { ACTOR_TYPES } from "../authority/actor-row.ts";
 import { cursorOf, cursorPaging, nextCursor } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
-import { DAY_MS } from "../time/lengths.ts";
+import { BoundedCache } from "../memory/bounded-cache.ts";
+import { DAY_MS, MINUTE_MS } from "../time/lengths.ts";
 
 const text = z.string().check(z.minLength(1), z.maxLength(256));
 const time = z.iso.datetime({ offset: true });
@@ -227,12 +228,29 @@ export const logOf = ({ env, config }: Pick<Call<"member">, "env" | "config">): 
 function recordReading(call: Call<"member">, action: Action, query: object): void {
   if (call.caller.kind === "agent" && !call.caller.seesAll) return;
   const { method, url } = call.request;
+  if (wasJustRecorded(call, action, query)) return;
   const entry = newEntry(action, call.now, originOf(call), {
     method,
     path: new URL(url).pathname,
     after: { ...query },
   });
   call.waitUntil(sendRecords(call.env, [{ entry }]));
+}
+
+/** What people are reading, by the time of the record of it. */
+const lastReadings = new BoundedCache<number>(200_000, () => 8);
+
+/**
+ * Whether this isolate has recorded the same reading of the same session within the last minute: a page that shows records live asks
+ * again every few seconds, and would otherwise see mostly its own readings.
+ */
+function wasJustRecorded({ caller, request, now }: Call<"member">, action: Action, query: object): boolean {
+  if (caller.kind !== "person") return false;
+  const reading = JSON.stringify([caller.session.id, action, new URL(request.url).pathname, query]);
+  const last = lastReadings.get(reading);
+  if (last !== undefined && now - last < MINUTE_MS) return true;
+  lastReadings.set(reading, now);
+  return false;
 }
 
 /** @throws {ApiError} 503 instead of an {@link ArchiveError}. */

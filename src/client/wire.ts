@@ -340,6 +340,8 @@ export interface ListAgentsQuery {
   tier?: Tier | undefined;
   /** The whole address, in any case. 1 to 255 characters. */
   owner_email?: string | undefined;
+  /** The person whose agents they are. 1 to 64 characters. */
+  owner_person_id?: string | undefined;
   /** A permission that was granted in this form; a wider one that includes it does not count. 1 to 100 characters. */
   permission?: string | undefined;
   /** Agents that have not verified themselves since this time, and were registered before it. */
@@ -489,6 +491,8 @@ export interface BulkRevokeRequest {
     tier?: Tier | undefined;
     /** The whole address, in any case. 1 to 255 characters. */
     owner_email?: string | undefined;
+    /** The person whose agents they are. 1 to 64 characters. */
+    owner_person_id?: string | undefined;
     /**
      * A permission that was granted in this form; a wider one that includes it does not count. 1 to 100 characters.
      */

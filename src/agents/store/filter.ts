@@ -17,7 +17,14 @@ const START: PagePosition = { createdAt: Number.MAX_SAFE_INTEGER, id: "" };
  * Chooses the index that a filter reads: that of the part which selects fewest agents. The other parts become a condition, so that
  * what is read has to be limited.
  */
-export function toSelection({ status, tier, ownerEmail, permission, lastVerifiedBefore }: AgentFilter): Selection {
+export function toSelection({
+  status,
+  tier,
+  ownerEmail,
+  ownerPersonId,
+  permission,
+  lastVerifiedBefore,
+}: AgentFilter): Selection {
   const is = {
     status: status && sql`a.status = ${status}`,
     tier: tier && sql`a.tier = ${tier}`,
@@ -25,6 +32,7 @@ export function toSelection({ status, tier, ownerEmail, permission, lastVerified
       permission &&
       sql`EXISTS (SELECT 1 FROM agent_permissions g
       WHERE g.permission = ${permission} AND g.created_at = a.created_at AND g.agent_id = a.id)`,
+    email: ownerEmail === undefined ? undefined : sql`a.owner_email = ${ownerEmail} COLLATE NOCASE`,
     unused:
       lastVerifiedBefore === undefined
         ? undefined
@@ -42,6 +50,12 @@ export function toSelection({ status, tier, ownerEmail, permission, lastVerified
       return sql`SELECT a.id, a.created_at FROM agents a WHERE ${where} AND (a.created_at, a.id) < (${createdAt}, ${id})
         ORDER BY a.created_at DESC, a.id DESC LIMIT ${limit}`;
     };
+  if (ownerPersonId !== undefined) {
+    return {
+      scan: ofAgents(sql`a.owner_person_id = ${ownerPersonId}`),
+      condition: and(is.status, is.tier, is.permission, is.unused, is.email),
+    };
+  }
   if (ownerEmail !== undefined) {
     // The index begins with the status, so each status is a range of its own.
     const ranges = (status ? [status] : STATUSES).map((one) =>

@@ -2,14 +2,14 @@ import { isWaiting, listAgents, readPermissions, readWaiting, type AgentRow } fr
 import { useList, useLoad } from "../load.ts";
 import { segment } from "../request.ts";
 import { query, setQuery } from "../router.ts";
-import { decided, isAdmin } from "../state.ts";
+import { decided, isAdmin, seesAll } from "../state.ts";
 import { plural, shortId } from "../text.ts";
 import { Card, Choice, Empty, PageHead, Quoted, Rows, Search, Tag, Time } from "../ui.tsx";
 import { StatusBadge } from "./status-badge.tsx";
 
 const MOST_TAGS = 3;
 
-function AgentTable({ rows }: { rows: readonly AgentRow[] }) {
+export function AgentTable({ rows }: { rows: readonly AgentRow[] }) {
   return (
     <table class="stack">
       <thead>
@@ -111,7 +111,9 @@ export function AgentList() {
         )}
       </PageHead>
       <div class="filters" role="search">
-        <Search label="Search name, id or owner" value={filter.q} search={(text) => set("q", text)} />
+        {seesAll.value && (
+          <Search label="Search name, id or owner" value={filter.q} search={(text) => set("q", text)} />
+        )}
         <Choice label="Status" value={filter.status} options={STATUSES} choose={(value) => set("status", value)} />
         <Choice
           label="Permission"

@@ -4,7 +4,7 @@ import { readAgent, setStatus, type AgentRow } from "../agents.ts";
 import { asRequestError, useList, useLoad } from "../load.ts";
 import { change, read, segment } from "../request.ts";
 import { navigate } from "../router.ts";
-import { decided, isAdmin, me, notify, seesAll } from "../state.ts";
+import { decided, isAdmin, me, notify } from "../state.ts";
 import { duration, plural } from "../text.ts";
 import {
   ActionButton,
@@ -99,7 +99,7 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
       <div class="grid two">
         <div class="stackgap">
           <Grants agent={agent} changed={reload} />
-          {seesAll.value && <AgentActivity id={id} />}
+          <AgentActivity id={id} />
         </div>
         <div class="stackgap">
           <Card

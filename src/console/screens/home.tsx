@@ -4,22 +4,23 @@ import { compareDays, drawCalls } from "../call-chart.ts";
 import { failingWebhooks, type Failing } from "../deliveries.ts";
 import { useList, useLoad } from "../load.ts";
 import { read, segment } from "../request.ts";
-import { decided, isAdmin, me, seesAll, waiting } from "../state.ts";
+import { decided, isAdmin, seesAll, waiting } from "../state.ts";
 import { number, plural } from "../text.ts";
-import { Badge, Card, Empty, PageHead, Quoted, Ready, Time } from "../ui.tsx";
+import { Badge, Card, Empty, PageHead, Quoted, Ready, Rows, Time } from "../ui.tsx";
+import { AgentTable } from "./agent-list.tsx";
 import { WaitingRow } from "./approvals.tsx";
 
 const REFRESH_MS = 30_000;
 
-export function Home() {
-  const sees = seesAll.value;
+export const Home = () => (seesAll.value ? <EverybodysHome /> : <OwnersHome />);
+
+function EverybodysHome() {
   const pending = useList(`waiting ${decided.value}`, readWaiting, REFRESH_MS);
   const failed = useLoad(
     "failed deliveries",
     (signal) => read<AllDeliveriesResponse>("/deliveries", { status: "failed", limit: 50 }, signal),
     REFRESH_MS,
   );
-  if (!sees) return <OwnersHome />;
   const failing = failingWebhooks(failed.data?.deliveries ?? []);
   const count = (pending.data?.rows.length ?? 0) + failing.length;
   const isKnown = pending.data !== undefined && failed.data !== undefined;
@@ -233,12 +234,19 @@ function Health() {
 function OwnersHome() {
   return (
     <>
-      <PageHead title="Home" sub={<Quoted text={`Signed in as ${me.value!.email}.`} />} />
-      <Card>
-        <Empty title="Your agents">
-          <a href="/console/agents">Look at the agents that are yours</a>
-        </Empty>
-      </Card>
+      <PageHead title="Home" sub="The agents that are yours." />
+      <OwnAgents />
     </>
+  );
+}
+
+function OwnAgents() {
+  const list = useList(`own ${decided.value}`, (cursor, signal) => listAgents({}, cursor, signal));
+  return (
+    <Card title="Your agents" pad={false}>
+      <Rows of={list} empty={<Empty title="No agent is yours.">An administrator says whose an agent is.</Empty>}>
+        {(rows) => <AgentTable rows={rows} />}
+      </Rows>
+    </Card>
   );
 }

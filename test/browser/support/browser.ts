@@ -83,8 +83,8 @@ const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
  * What of a page somebody cannot see, hear or reach: every fault that axe-core finds by WCAG 2.2 AA. The script is loaded into a copy of
  * the page's world that its policy does not bind.
  */
-export async function barriers({ context, page }: Visitor): Promise<string[]> {
-  const session = await context.newCDPSession(page);
+export async function barriers({ authenticators: session }: Visitor): Promise<string[]> {
+  // In the session of the authenticators: when another one ends, Chromium takes them from the page.
   const { frameTree } = await session.send("Page.getFrameTree");
   const { executionContextId } = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id });
   const run = async (expression: string) =>
@@ -99,7 +99,6 @@ export async function barriers({ context, page }: Visitor): Promise<string[]> {
     runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
   }).then(({ violations }) => violations.flatMap(({ id, nodes }) =>
     nodes.map(({ target, failureSummary }) => [id, target.join(" "), failureSummary].join(" | "))))`);
-  await session.detach();
   expect(exceptionDetails).toBeUndefined();
   return result.value as string[];
 }
