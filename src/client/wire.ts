@@ -212,6 +212,7 @@ export type AuditAction =
   | "passkey.deleted"
   | "login.created"
   | "login.deleted"
+  | "service.checked"
   | "audit.read"
   | "audit.exported";
 
@@ -274,6 +275,21 @@ export interface Delivery {
   error: string | null;
   created_at: Timestamp;
   updated_at: Timestamp;
+}
+
+export interface Service {
+  name: string;
+  /** Whether AgentAuth knows it without configuration. */
+  built_in: boolean;
+  /** Null if it has to be configured. */
+  base_url: string | null;
+  /** The scheme by which the credential is sent; never the credential. */
+  credential: string;
+  /** The names of the secrets that are set; never their values. */
+  secrets: string[];
+  /** What can be granted: the actions of each resource. */
+  resources: Record<string, string[]>;
+  rule_count: number;
 }
 
 export type DeliveryStatus = "pending" | "success" | "failed";
@@ -1108,6 +1124,40 @@ export interface ExplainResponse {
     constraint: GrantConditions;
     actual: string | number | boolean | null;
   })[];
+  message: string;
+}
+
+/** The response of `GET /services`. */
+export interface ServiceListResponse {
+  success: true;
+  services: Service[];
+}
+
+/** The response of `GET /services/{name}`. */
+export interface ServiceResponse {
+  success: true;
+  service: Service;
+  rules: {
+    /** The line as it is written. */
+    rule: string;
+    methods: string[];
+    /** The permissions that a request needs, all of them. */
+    required: string[];
+    /** The fields that a grant may limit here. */
+    limitable: string[];
+  }[];
+}
+
+/** The response of `POST /services/{name}/check`. */
+export interface ServiceCheckResponse {
+  success: true;
+  /** `works`: the upstream takes the credential. `unclear`: its answer does not say. */
+  outcome: "works" | "refused" | "unclear" | "unreachable" | "not_configured";
+  /** What was requested; null if nothing was sent. */
+  path: string | null;
+  upstream_status: number | null;
+  duration_ms: number | null;
+  /** What it means and what to do. */
   message: string;
 }
 
