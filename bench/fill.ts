@@ -9,7 +9,8 @@ import { ONLY_PEPPER_ID } from "../src/crypto/pepper.ts";
 export interface Size {
   readonly name: string;
   readonly agents: number;
-  readonly activity: number;
+  /** Of the audit log. */
+  readonly records: number;
 }
 
 /** An agent of a filled database with a key that is known. */
@@ -20,36 +21,36 @@ export interface Sampled {
 
 export interface Filled {
   readonly sampled: readonly Sampled[];
-  /** Milliseconds between two rows of activity. */
+  /** Milliseconds between two records. */
   readonly step: number;
-  /** When the oldest row of activity is from, in milliseconds. */
+  /** When the oldest record is from, in milliseconds. */
   readonly oldest: number;
+  /** Of the identity database, and of the audit log's. */
   readonly bytes: number;
+  readonly auditBytes: number;
 }
 
-/** Agents whose activity is read and whose keys are known: one row of activity in fifty is theirs. */
+/** Agents whose records are read and whose keys are known: one record in fifty is theirs. */
 const SAMPLED = 200;
 const DAY = 86_400_000;
 
-/** The file that Miniflare's D1 keeps below its directory. */
-export function databaseFile(directory: string): string {
+/** The file below Miniflare's directory in which its D1 keeps the database that has this table. */
+export function databaseFile(directory: string, table: string): string {
   const files = readdirSync(directory, { recursive: true, encoding: "utf8" })
     .filter((name) => /d1.*\.sqlite$/.test(name) && !name.includes("metadata"))
-    .map((name) => join(directory, name));
+    .map((name) => join(directory, name))
+    .filter((name) => {
+      const db = new Database(name);
+      const found = db.prepare("SELECT 1 FROM sqlite_master WHERE name = ?").get(table);
+      db.close();
+      return found !== undefined;
+    });
   if (files.length !== 1) throw new Error(`one database was looked for below ${directory}: ${files.join(", ")}`);
   return files[0]!;
 }
 
-/**
- * Fills a database of this schema that nobody has open: agents with a key and a session each and every tenth with a
- * webhook, activity of the last 89 days evenly over them. Indexes and triggers are put back afterwards, so that it takes a minute and not an hour.
- */
-export async function fill(
-  directory: string,
-  { agents, activity }: Size,
-  secrets: Readonly<Record<string, string>>,
-): Promise<Filled> {
-  const file = databaseFile(directory);
+/** Opens a database that nobody else has open, without its indexes and triggers. `close` puts them back, and returns its size in bytes. */
+function openBare(file: string): { db: Database.Database; close: () => number } {
   const db = new Database(file);
   db.pragma("synchronous = OFF");
   db.pragma("cache_size = -1000000");
@@ -58,20 +59,47 @@ export async function fill(
     .prepare("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type IN ('index', 'trigger')")
     .all() as { type: string; name: string; sql: string }[];
   for (const { type, name } of later) db.exec(`DROP ${type} ${name}`);
+  return {
+    db,
+    close() {
+      for (const wanted of ["index", "trigger"]) {
+        for (const { type, sql } of later) if (type === wanted) db.exec(sql);
+      }
+      db.pragma("wal_checkpoint(TRUNCATE)");
+      db.close();
+      return statSync(file).size;
+    },
+  };
+}
 
+/** SQL for a table `n` whose `i` are the numbers below this one. */
+const count = (n: number) => `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ${n})`;
+
+/**
+ * Fills databases of these schemas that nobody has open: agents with a key and a session each and every tenth with a
+ * webhook, records of the last 89 days evenly over them. Indexes and triggers are put back afterwards, so that it takes a minute and not an hour.
+ */
+export async function fill(
+  directory: string,
+  { agents, records }: Size,
+  secrets: Readonly<Record<string, string>>,
+): Promise<Filled> {
+  const { db, close } = openBare(databaseFile(directory, "agents"));
   const now = Date.now();
   // Under another key than the newest, the schedule would encrypt them anew.
   const { kid } = JSON.parse(secrets.WEBHOOK_KEYS!).keys[0] as { kid: string };
-  const count = (n: number) => `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ${n})`;
   db.exec(`
     CREATE TEMP TABLE numbered (i INTEGER PRIMARY KEY, id TEXT);
     ${count(agents)} INSERT INTO numbered SELECT i, 'agt_' || lower(hex(randomblob(12))) FROM n;
-    INSERT INTO agents (id, name, owner_email, permissions, status, tier, created_at, updated_at)
+    INSERT INTO agents (id, name, owner_email, permissions, grants, status, tier, created_at, updated_at)
       SELECT id, 'agent ' || i, 'owner' || (i / 10) || '@example.com', '["github:issues:read"]',
+        json_array(json_object('id', 'gra_' || lower(hex(randomblob(12))), 'permission', 'github:issues:read', 'created_by', NULL, 'created_at', ${now})),
         CASE WHEN i % 20 = 19 THEN 'suspended' WHEN i % 50 = 17 THEN 'revoked' ELSE 'active' END,
         'free', ${now - 300 * DAY} + i, ${now - 300 * DAY} + i
       FROM numbered ORDER BY id;
     INSERT INTO agent_counts SELECT status, count(*) FROM agents GROUP BY status;
+    INSERT INTO agent_permissions (permission, agent_id, created_at)
+      SELECT 'github:issues:read' AS permission, id, created_at FROM agents ORDER BY created_at, id;
     INSERT INTO api_keys (id, hash, pepper_id, hint, agent_id, created_at)
       SELECT 'key_' || lower(hex(randomblob(12))) AS key, lower(hex(randomblob(32))), '1', 'hint', id, ${now} FROM numbered ORDER BY key;
     INSERT INTO sessions (id, agent_id, token_version, generation, hash, pepper_id, created_at, last_refreshed_at, expires_at,
@@ -98,28 +126,46 @@ export async function fill(
     sampled.push({ id, apiKey });
   }
   db.exec("DROP INDEX for_keys");
-  db.exec("CREATE TEMP TABLE sampled (i INTEGER PRIMARY KEY, id TEXT)");
-  const insert = db.prepare("INSERT INTO temp.sampled VALUES (?, ?)");
-  sampled.forEach(({ id }, index) => insert.run(index, id));
+  const ids = db.prepare("SELECT i, id FROM numbered").all() as { i: number; id: string }[];
+  const bytes = close();
+  const log = fillLog(databaseFile(directory, "records"), records, { now, ids, sampled });
+  return { sampled, bytes, ...log };
+}
 
+/** Fills the audit log: calls through the gateway, of which one in ten was denied. */
+function fillLog(
+  file: string,
+  records: number,
+  { now, ids, sampled }: { now: number; ids: readonly { i: number; id: string }[]; sampled: readonly Sampled[] },
+): Pick<Filled, "step" | "oldest" | "auditBytes"> {
+  const { db, close } = openBare(file);
+  db.exec("CREATE TEMP TABLE numbered (i INTEGER PRIMARY KEY, id TEXT)");
+  db.exec("CREATE TEMP TABLE sampled (i INTEGER PRIMARY KEY, id TEXT)");
+  const number = db.prepare("INSERT INTO temp.numbered VALUES (?, ?)");
+  const sample = db.prepare("INSERT INTO temp.sampled VALUES (?, ?)");
+  db.transaction(() => {
+    for (const { i, id } of ids) number.run(i, id);
+    sampled.forEach(({ id }, index) => sample.run(index, id));
+  })();
   const span = 89 * DAY;
   const oldest = now - span;
-  const step = Math.max(1, Math.floor(span / activity));
+  const step = Math.max(1, Math.floor(span / records));
   const salt = randomBytes(4).toString("hex");
   db.exec(`
-    ${count(activity)} INSERT INTO activity (id, agent_id, at, ip_address, status, message, batch)
-      SELECT printf('act_%012x7%s%011x', ${oldest} + i * ${step}, '${salt}', i),
+    ${count(records)} INSERT INTO records (agent_id, id, part, at, action, outcome, actor_type, actor_id, actor_name, ip_address,
+        request_id, key_id, session_id, service, method, path, rule, permission, status, upstream_status, duration_ms, bytes_in, bytes_out,
+        message, random, batch)
+      SELECT agent, printf('aud_%012x7%s%011x', at, '${salt}', i), 1, at, 'gateway.call', iif(i % 10 = 3, 'denied', 'success'), 'agent',
+        agent, 'agent', printf('203.0.113.%d', i % 250), printf('%s-%d', '${salt}', i), 'key_' || substr(agent, 5), 'ses_' || substr(agent, 5),
+        'github', iif(i % 7 = 0, 'POST', 'GET'), '/repos/octo/hello/issues/' || i, 'GET /repos/{owner}/{repo}/issues/{number:int} issues',
+        'github:issues:read', iif(i % 10 = 3, 403, 200), iif(i % 10 = 3, NULL, 200), 80 + i % 300, 0, 2000 + i % 5000,
+        iif(i % 10 = 3, 'lacks github:issues:read', NULL), lower(hex(randomblob(32))), 'filled'
+      FROM (SELECT i, ${oldest} + i * ${step} AS at,
         CASE WHEN i % 50 = 0 THEN (SELECT id FROM temp.sampled s WHERE s.i = (n.i / 50) % ${SAMPLED})
-          ELSE (SELECT id FROM numbered WHERE numbered.i = n.i * 7919 % ${agents}) END,
-        ${oldest} + i * ${step}, '203.0.113.7', iif(i % 10 = 3, 'failure', 'success'),
-        'github GET /repos/octo/hello/issues/' || i || ' → 200', 'filled'
-      FROM n;
-    INSERT INTO activity_counts SELECT agent_id, status, count(*) FROM activity GROUP BY 1, 2;
-    INSERT INTO activity_counts SELECT '', status, sum(total) FROM activity_counts GROUP BY 2;
+          ELSE (SELECT id FROM temp.numbered WHERE numbered.i = n.i * 7919 % ${ids.length}) END AS agent FROM n);
+    INSERT INTO record_minutes SELECT DISTINCT at / 60000 AS minute, agent_id FROM records ORDER BY minute, agent_id;
+    INSERT INTO record_counts SELECT agent_id, outcome = 'success', count(*) FROM records GROUP BY 1, 2;
+    INSERT INTO record_counts SELECT '*', is_success, sum(total) FROM record_counts GROUP BY 2;
   `);
-  for (const { type, sql } of later) if (type === "index") db.exec(sql);
-  for (const { type, sql } of later) if (type === "trigger") db.exec(sql);
-  db.pragma("wal_checkpoint(TRUNCATE)");
-  db.close();
-  return { sampled, step, oldest, bytes: statSync(file).size };
+  return { step, oldest, auditBytes: close() };
 }

@@ -28,7 +28,8 @@ export async function start(
   let complaint = "";
   child.stderr!.on("data", (chunk) => (complaint = (complaint + chunk).slice(-4000)));
   child.once("error", (error) => (complaint += error.message));
-  for (let i = 0; i < 200; i++) {
+  // Two minutes: other work may share the machine.
+  for (let i = 0; i < 2400; i++) {
     if (await listens(port)) return { port, pid: child.pid!, stop: () => stop(child) };
     if (child.exitCode !== null || child.pid === undefined) break;
     await sleep(50);

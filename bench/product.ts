@@ -179,8 +179,8 @@ export async function startMiniflare(
     }),
   );
   const running = await start(process.execPath, [join(import.meta.dirname, "miniflare.ts"), job], port);
-  for (let i = 0; i < 600 && !existsSync(ready); i++) await sleep(50);
-  if (!existsSync(ready)) throw new Error("Miniflare did not become ready within 30 seconds");
+  for (let i = 0; i < 2400 && !existsSync(ready); i++) await sleep(50);
+  if (!existsSync(ready)) throw new Error("Miniflare did not become ready within two minutes");
   return running;
 }
 

@@ -1,5 +1,6 @@
 import { mkdtempSync } from "node:fs";
 import { client, type Agent, type Operations } from "../client.ts";
+import { newEntry, SYSTEM_ORIGIN } from "../../src/outbox/record.ts";
 import { fill, type Filled, type Size } from "../fill.ts";
 import { startLoad, type Job } from "../load.ts";
 import { percentile, ratio, significant, summary } from "../measure.ts";
@@ -11,7 +12,7 @@ const DAY = 86_400_000;
 const RETENTION_DAYS = 90;
 /** What one run of the schedule deletes at the most: twenty steps of five hundred rows. */
 const SWEPT = 10_000;
-/** Rows of one batch of the activity queue. */
+/** Records of one batch of the queue of the audit log. */
 const BATCH = 100;
 
 /** A filled database behind a Worker. */
@@ -66,8 +67,8 @@ export const scale: Part = async (bench) => {
     const inserts = by(effort, 3, 10, 40);
     const sweeps = by(effort, 1, 3, 12);
     for (const [work, times, run] of [
-      [`insert ${BATCH} rows of activity`, inserts, insertBatch],
-      [`sweep ${SWEPT.toLocaleString("en-US")} expired rows`, sweeps, sweep],
+      [`insert ${BATCH} records`, inserts, insertBatch],
+      [`sweep ${SWEPT.toLocaleString("en-US")} records`, sweeps, sweep],
     ] as const) {
       for (let turn = -1; turn < times; turn++) {
         for (const one of grown) {
@@ -95,7 +96,11 @@ export const scale: Part = async (bench) => {
         "A search looks at no more than 500 matches in each of its indexes, once for the page and once for the total: that is what its rows are. An insert's and a sweep's are those of their rows, their indexes and their counts.",
         `A batch and a sweep are timed ${inserts} and ${sweeps} times each, so that their p99 is their slowest run's neighbour: their ratio is that of single runs.`,
       ],
-      data: { sizes: grown.map(({ size, bytes }) => ({ ...size, bytes })), samples: condensed(samples), rows },
+      data: {
+        sizes: grown.map(({ size, bytes, auditBytes }) => ({ ...size, bytes, auditBytes })),
+        samples: condensed(samples),
+        rows,
+      },
     };
   } finally {
     load.stop();
@@ -104,15 +109,16 @@ export const scale: Part = async (bench) => {
 };
 
 function sizes({ effort, full }: Bench): Size[] {
-  const of = (agents: number, activity: number): Size => ({
-    name: `${short(agents)} agents, ${short(activity)} activities`,
+  const of = (agents: number, records: number): Size => ({
+    name: `${short(agents)} agents, ${short(records)} records`,
     agents,
-    activity,
+    records,
   });
-  if (effort === "smoke") return [of(1000, 20_000), of(10_000, 20_000)];
-  if (effort === "quick") return [of(10_000, 200_000), of(100_000, 200_000)];
+  if (effort === "smoke") return [of(1000, 20_000), of(10_000, 200_000)];
+  if (effort === "quick") return [of(10_000, 100_000), of(100_000, 1_000_000)];
   const list = [of(10_000, 1_000_000), of(100_000, 1_000_000), of(1_000_000, 1_000_000)];
-  return full ? [...list, of(1_000_000, 10_000_000)] : list;
+  // As many records as AUDIT_DB holds.
+  return full ? [...list, of(1_000_000, 12_000_000)] : list;
 }
 
 const short = (count: number) => (count >= 1_000_000 ? `${count / 1_000_000} M` : `${count / 1000} k`);
@@ -129,9 +135,13 @@ async function grow(size: Size, port: number, log: (line: string) => void): Prom
   await (await startMiniflare(port, options)).stop();
   const filled = await fill(persist, size, settings(0));
   const server = await startMiniflare(port, options);
-  log(`${size.name}: ${(filled.bytes / 2 ** 20).toFixed(0)} MB, made in ${Math.round((Date.now() - began) / 1000)} s`);
+  log(
+    `${size.name}: ${megabytes(filled.bytes)} and ${megabytes(filled.auditBytes)} MB, made in ${Math.round((Date.now() - began) / 1000)} s`,
+  );
   return { ...filled, size, server, admin: await client(port).admin() };
 }
+
+const megabytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
 
 /** What is asked of each, over its sampled agents. */
 function requests({ sampled, admin, server, oldest, step, size }: Grown): Record<string, Request> {
@@ -141,7 +151,7 @@ function requests({ sampled, admin, server, oldest, step, size }: Grown): Record
       (path) => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nAuthorization: Bearer ${admin.token}`,
     ),
   });
-  const middle = oldest + step * Math.floor(size.activity / 2);
+  const middle = oldest + step * Math.floor(size.records / 2);
   const before = `act_${middle.toString(16).padStart(12, "0")}${"7".padEnd(20, "0")}`;
   const ids = sampled.map(({ id }) => id);
   const verifications = sampled.map(({ id, apiKey }) => JSON.stringify({ agent_id: id, api_key: apiKey }));
@@ -156,8 +166,22 @@ function requests({ sampled, admin, server, oldest, step, size }: Grown): Record
     "all activity": get(["/activity?limit=50"]),
     "all activity, from the middle": get([`/activity?limit=50&before=${before}`]),
     "failures only": get(["/activity?limit=50&status=failure"]),
+    "the log": get(["/audit?limit=50"]),
+    "the log, from the middle": get([`/audit?limit=50&cursor=aud_${before.slice(4)}`]),
+    "the log of an agent": get(ids.map((id) => `/audit?limit=50&agent_id=${id}`)),
+    "the denials of an agent": get(ids.map((id) => `/audit?limit=50&agent_id=${id}&outcome=denied`)),
+    "all denials": get(["/audit?limit=50&outcome=denied"]),
+    "the log by its method": get(["/audit?limit=50&method=POST"]),
+    "the log by an actor": get(ids.map((id) => `/audit?limit=50&actor=${id}`)),
+    "the log by a request": get(["/audit?limit=50&request_id=none"]),
+    "the log of a day by a path": get([`/audit?limit=50&path=/repos/octo/hello/issues/1&${day(middle)}`]),
+    "the log of a day by an address": get([`/audit?limit=50&ip=203.0.113.7&${day(middle)}`]),
+    "the log of an agent by a text": get(ids.map((id) => `/audit?limit=50&agent_id=${id}&q=LACKS`)),
   };
 }
+
+/** The day before a time, as parameters of a query. */
+const day = (at: number): string => `from=${new Date(at - DAY).toISOString()}&to=${new Date(at).toISOString()}`;
 
 type Rows = Record<string, Record<string, Operations>>;
 
@@ -183,14 +207,12 @@ async function rowsRead(grown: readonly Grown[], works: readonly string[]): Prom
 
 async function insertBatch({ server, sampled }: Grown, turn: number): Promise<Operations> {
   const at = Date.now();
-  const json = Array.from({ length: BATCH }, (_, i) => ({
-    id: `act_${at.toString(16).padStart(12, "0")}7${crypto.randomUUID().replaceAll("-", "").slice(0, 19)}`,
-    agentId: sampled[(turn * BATCH + i) % sampled.length]!.id,
-    at,
-    ipAddress: "203.0.113.7",
-    status: "success",
-    message: "github GET /repos/octo/hello/issues/5 → 200",
-  }));
+  const json = Array.from({ length: BATCH }, (_, i) => {
+    const agentId = sampled[(turn * BATCH + i) % sampled.length]!.id;
+    const origin = { ...SYSTEM_ORIGIN, actor: { type: "agent", id: agentId, name: "agent" } as const };
+    const about = { agentId, service: "github", method: "GET", path: "/repos/octo/hello/issues/5", status: 200 };
+    return { kind: "record", entry: newEntry("gateway.call", at, origin, about) };
+  });
   const { status, body } = await client(server.port).call("/bench/queue/agentauth-activity", { method: "POST", json });
   if (status !== 200) throw new Error(`the batch was not taken: ${status} ${JSON.stringify(body)}`);
   return body as Operations;
@@ -256,9 +278,14 @@ function ratioTable(samples: Record<string, Record<string, Sample[]>>, grown: re
 }
 
 const sizeTable = (grown: readonly Grown[]): Table => ({
-  title: "Database",
-  head: ["", "MB", "bytes an activity and its share of the rest"],
-  rows: grown.map(({ size, bytes }) => [size.name, (bytes / 2 ** 20).toFixed(0), Math.round(bytes / size.activity)]),
+  title: "Databases",
+  head: ["", "MB of DB", "MB of AUDIT_DB", "bytes a record"],
+  rows: grown.map(({ size, bytes, auditBytes }) => [
+    size.name,
+    megabytes(bytes),
+    megabytes(auditBytes),
+    Math.round(auditBytes / size.records),
+  ]),
 });
 
 function latencyTable(samples: Record<string, Record<string, Sample[]>>, grown: readonly Grown[]): Table {

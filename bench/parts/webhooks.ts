@@ -107,7 +107,7 @@ async function run(events: number, port: number): Promise<Run> {
     } finally {
       await preparing.stop();
     }
-    fillOutbox(databaseFile(persist), owners, events);
+    fillOutbox(databaseFile(persist, "events"), owners, events);
 
     const server = await startMiniflare(port + 1, options);
     try {

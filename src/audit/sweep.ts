@@ -14,7 +14,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from "../time/lengths.ts";
 export const MAX_HOT_BYTES = 8_000_000_000;
 
 /** What one step deletes: of how many minutes and agents, and how many records. */
-const PER_STEP = { slots: 500, records: 2000 };
+const PER_STEP = { slots: 100, records: 2000 };
 
 /**
  * Deletes from the log's database what is archived and older than the hot window: `retentionDays`, or fewer while the database is larger

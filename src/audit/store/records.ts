@@ -204,12 +204,12 @@ export const isOfMinute = (minute: Sql): Sql =>
 /*
  * Everybody's records are read back in time, a piece after another, by a recursive table `walk`. Its row is the piece that is read next:
  * before the second `top`, in the minute of the last second before it. `record_minutes` says which agents have records there. The first
- * piece is a second long, and each is twice as long as the one before it, up to 16 seconds: where there are many records, a page reads few
- * more than it shows, and where there are few, a minute is read in four pieces.
+ * piece is a second long, and each is twice as long as the one before it, up to 32 seconds: where there are many records, a page reads few
+ * more than it shows, and where there are few, a minute is read in two pieces.
  */
 
 const minuteOfPiece = sql`((walk.top - 1) / 60)`;
-const bottomOfPiece = sql`max(${minuteOfPiece} * 60, walk.top - (1 << min(walk.steps, 4)))`;
+const bottomOfPiece = sql`max(${minuteOfPiece} * 60, walk.top - (1 << min(walk.steps, 5)))`;
 
 /** Rows of the agents that have any, or each agent at least once: so that what is read is counted. SQLite keeps the order of both joins. */
 export const [WITH_ROWS, WITH_OR_WITHOUT_ROWS] = [sql`CROSS JOIN`, sql`LEFT JOIN`] as const;
