@@ -133,6 +133,9 @@ async def _verify(
         raise TokenVerificationError("invalid_token", f"The access token is not valid here: {error}.") from None
     if not (isinstance(claims["sub"], str) and claims["sub"] and isinstance(claims["scope"], str)):
         raise TokenVerificationError("invalid_token", "The access token lacks a claim.")
+    # What each agent of the chain has at present, the gateway knows and an offline verifier does not.
+    if "act" in claims or "chain" in claims:
+        raise TokenVerificationError("invalid_token", "The access token is a delegated one, which only the gateway takes.")
     details = claims.get("authorization_details")
     limited = [
         {name: value for name, value in one.items() if name != "type"}

@@ -197,6 +197,9 @@ class AccessTokens(unittest.IsolatedAsyncioTestCase):
         now = int(time.time())
         self.assertEqual(verify_access_token_sync(made(exp=now - 2), URL, jwks_uri=uri).agent_id, self.agent_id)
         self.assertEqual(self.refusal(made(exp=now - 6), jwks_uri=uri), "token_expired")
+        # A token by which one agent acts for another one is for the gateway only.
+        for more in ({"act": {"sub": "agt_1"}}, {"chain": []}):
+            self.assertEqual(self.refusal(made(**more), jwks_uri=uri), "invalid_token")
         for lacking in ("exp", "iat", "jti", "client_id", "scope"):
             token = jwt.encode(
                 {name: value for name, value in claims.items() if name != lacking},

@@ -8,6 +8,33 @@ import { createTokenManager, isRecentlyProven, type Session, type TokenManager }
 import { send, type Transport } from "./transport.ts";
 import type * as wire from "./wire.ts";
 
+/** Who acts by the token that `exchange` gets, and how far it reaches. */
+export interface ExchangeRequest {
+  /** An access token of the agent that is acted for. The client's own by default, which it hands on. */
+  subjectToken?: string | undefined;
+  /** An access token of the agent that acts. Without it and without `subAgent`, the client's own agent acts. */
+  actorToken?: string | undefined;
+  /** The name of a part of this program, which acts: it has an id of its own, and nothing else. */
+  subAgent?: string | undefined;
+  /** Permissions that the token is limited to. */
+  scope?: readonly string[] | undefined;
+  /** The URLs of the services that it is for, for example `https://agentauth.example.com/proxy/github`. */
+  resource?: string | readonly string[] | undefined;
+}
+
+/** A token by which an agent acts for another one (RFC 8693 §2.2.1). It is accepted by the gateway only. */
+export interface ExchangedToken {
+  access_token: string;
+  issued_token_type: string;
+  token_type: "Bearer" | "DPoP";
+  /** Seconds. */
+  expires_in: number;
+  scope: string;
+  authorization_details?: Record<string, unknown>[];
+}
+
+const ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token";
+
 /** What `revokeAgent` resolves with. If a lost response made it repeat the call, only these two properties are known. */
 export interface RevokeAgentResponse extends wire.DoneResponse {
   agent: Pick<wire.Agent, "agent_id" | "status"> & Partial<wire.Agent>;
@@ -95,6 +122,41 @@ export class AgentAuthClient {
    */
   refreshToken(body?: Partial<wire.RefreshTokenRequest>, options?: CallOptions): Promise<wire.RefreshTokenResponse> {
     return this.#tokens.refresh(body, options?.signal);
+  }
+
+  /**
+   * Exchanges an access token for one by which another agent acts for its agent (RFC 8693): this client's own, the agent of `actorToken`,
+   * or a sub-agent. The client proves itself with its API key, and its own tokens stay as they are.
+   *
+   * @example
+   * const { access_token } = await planner.exchange({ subAgent: "reader", scope: ["github:issues:read"] });
+   * const reader = new AgentAuthClient({ baseUrl, accessToken: access_token });
+   * await reader.proxy("github")("/repos/octo/hello/issues/5");
+   *
+   * @throws {ValidationError} `invalid_request`: a token was revoked, or the actor may not act. `invalid_scope`, `invalid_target`: the
+   *   token would be wider than the given one.
+   * @throws {AuthenticationError} The client has no API key, or another's.
+   */
+  async exchange(
+    { subjectToken, actorToken, subAgent, scope, resource = [] }: ExchangeRequest,
+    { signal }: CallOptions = {},
+  ): Promise<ExchangedToken> {
+    const { agentId, apiKey } = this.#session;
+    const parameters = {
+      grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
+      client_id: agentId,
+      client_secret: apiKey?.trim(),
+      subject_token: subjectToken ?? (await this.#tokens.get(signal)),
+      subject_token_type: ACCESS_TOKEN_TYPE,
+      actor_token: actorToken,
+      actor_token_type: actorToken && ACCESS_TOKEN_TYPE,
+      sub_agent: subAgent,
+      scope: scope?.join(" "),
+    };
+    const pairs = Object.entries(parameters).flatMap(([name, value]) => (value ? [[name, value]] : []));
+    const data = new URLSearchParams([...pairs, ...[resource].flat().map((one) => ["resource", one])]);
+    // A token that is lost with its response is one more that nobody has.
+    return send(this.#transport, { method: "POST", path: "/oauth/token", data, repeatable: true, signal });
   }
 
   /** Revokes every token of the calling agent, this client's included. */

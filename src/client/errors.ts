@@ -103,7 +103,10 @@ export function toError(response: Response, body: unknown, url: string): AgentAu
     const location = headers.get("location");
     return notAgentAuth(status, location ? `${what}: it redirects to ${location}` : what);
   }
-  const { error, message = error, code = "unknown", details = [], required, granted, request_id: requestId } = fields;
+  // OAuth's endpoints have OAuth's shape (RFC 6749 §5.2).
+  const { error, error_description: description } = fields;
+  const { message = description ?? error, code = description ? error : "unknown" } = fields;
+  const { details = [], required, granted, request_id: requestId } = fields;
   return new Kind({
     status,
     code: code as string,

@@ -1,4 +1,4 @@
-export { AgentAuthClient, type RevokeAgentResponse } from "./client.ts";
+export { AgentAuthClient, type ExchangedToken, type ExchangeRequest, type RevokeAgentResponse } from "./client.ts";
 export {
   AgentAuthError,
   AuthenticationError,

@@ -33,7 +33,7 @@ export interface Transport {
 export interface ApiCall {
   readonly method: string;
   readonly path: string;
-  /** The query of a GET, the JSON body of any other method. */
+  /** The query of a GET, the JSON body of any other method, or a form. */
   readonly data?: object | undefined;
   readonly token?: string | undefined;
   /** Sent as `Idempotency-Key`: however often the request is sent, the server carries it out once. */
@@ -84,11 +84,12 @@ async function sendOnce(
   { method, path, token, data, idempotencyKey }: ApiCall,
   signals: readonly AbortSignal[],
 ): Promise<unknown> {
-  const body = method === "GET" ? undefined : JSON.stringify(data);
+  const isForm = data instanceof URLSearchParams;
+  const body = method === "GET" ? undefined : isForm ? String(data) : JSON.stringify(data);
   const url = baseUrl + path + (body === undefined ? queryString(data) : "");
   const headers = {
     accept: "application/json",
-    ...(body && { "content-type": "application/json" }),
+    ...(body && { "content-type": isForm ? "application/x-www-form-urlencoded" : "application/json" }),
     ...(token && { authorization: bearer(token) }),
     ...(idempotencyKey && { "idempotency-key": idempotencyKey }),
   };

@@ -67,7 +67,8 @@ const keySets = new Map<string, KeySet>();
  *
  * @example const { agentId, permissions } = await verifyAccessToken(token, { issuer: "https://agentauth.example.com" });
  *
- * @throws {AuthenticationError} `token_expired`, or `invalid_token` with a message that says which check fails.
+ * @throws {AuthenticationError} `token_expired`, or `invalid_token` with a message that says which check fails; a delegated token, by
+ * which one agent acts for another, is none.
  * @throws {ConnectionError} `jwks_unavailable`: the keys could not be fetched.
  * @throws {TypeError} `issuer` or `jwksUri` is not a URL.
  */
@@ -89,6 +90,10 @@ export async function verifyAccessToken(
     const { sub, jti, scope, tier } = payload;
     if (typeof sub !== "string" || !sub || !jti || typeof scope !== "string") {
       throw refused("invalid_token", "The access token lacks a claim.");
+    }
+    // What each agent of the chain has at present, the gateway knows and an offline verifier does not.
+    if (payload.act !== undefined || payload.chain !== undefined) {
+      throw refused("invalid_token", "The access token is a delegated one, which only the gateway takes.");
     }
     return {
       agentId: sub,

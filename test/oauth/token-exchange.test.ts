@@ -1,10 +1,12 @@
+import { env } from "cloudflare:workers";
 import { decodeJwt, importJWK, SignJWT, type JWK } from "jose";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { ROUTES } from "../../src/app.ts";
 import { modern } from "../mcp/client.ts";
 import { ENDS } from "../security/route-walk.ts";
 import { countOperations } from "../support/count-operations.ts";
-import { world, type Answer, type Registered } from "../support/world.ts";
+import { failing } from "../support/bindings.ts";
+import { world, type Answer, type Registered, type World } from "../support/world.ts";
 import { asserted, assertion, basic, ISSUER, post, registerKey, secretOf, token } from "./clients.ts";
 import { ACCESS_TOKEN, actorToken, delegated, exchange, exchangeOf } from "./exchange.ts";
 
@@ -590,6 +592,37 @@ describe("a chain", () => {
     const last = (await build())[4]!;
     await self.call(`/agents/${ids[2]}/status`, { method: "PUT", token: admin.token, json: { status: "suspended" } });
     expect(codeOf(await read(last))).toBe("token_revoked");
+  });
+
+  it("ends within the bound for reads, whichever of its links has ended, and at once where KV knows of it", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+    const bound = world({ ...SETTINGS, DELEGATION_DEPTH: "4", STANDING_TTL_SECONDS: "5" });
+    const offline = world({ ...SETTINGS, DB: failing(env.DB), STANDING_TTL_SECONDS: "1" });
+    const [one, two, three] = [await bound.agent(THINGS), await bound.agent(THINGS), await bound.agent(THINGS)];
+    const first = await delegated(bound, two, one.token);
+    const chains = [];
+    for (let at = 0; at < 5; at++) chains.push(await delegated(bound, three, first));
+    const through = (where: World, access: string) => where.call("/proxy/lab/things/1", { token: access });
+    const records = [
+      [`below:${one.id}`, "2"],
+      [`below:${two.id}`, "2"],
+      [`below:${three.id}`, "2"],
+      [`ended:${decodeJwt(one.token).sid as string}`, "1"],
+      [`ended:${decodeJwt(first).jti}`, "1"],
+    ];
+    for (const [at, [key, value]] of records.entries()) {
+      expect([key, codeOf(await through(offline, chains[at]!))]).toEqual([key, "standing_unknown"]);
+      await env.REVOCATIONS.put(key!, value!);
+      expect([key, codeOf(await through(offline, chains[at]!))]).toEqual([key, "token_revoked"]);
+      await env.REVOCATIONS.delete(key!);
+    }
+    const last = await delegated(bound, three, first);
+    expect((await through(bound, last)).status).toBe(200);
+    await env.DB.prepare("UPDATE sessions SET ended_at = 1 WHERE agent_id = ?1").bind(one.id).run();
+    vi.setSystemTime(Date.now() + 4999);
+    expect((await through(bound, last)).status).toBe(200);
+    vi.setSystemTime(Date.now() + 1);
+    expect(codeOf(await through(bound, last))).toBe("token_revoked");
   });
 
   it("may go by sub-agents, which no other agent may name", async () => {

@@ -307,6 +307,34 @@ describe("tokens", () => {
   });
 });
 
+describe("exchange", () => {
+  it("gets a token by which an agent, or a part of this program, acts for another one", async () => {
+    const things = ["lab:things:read", "lab:things:write"];
+    const [one, two] = [await worker.agent(things), await worker.agent(things)];
+    const clientOf = ({ id, apiKey }: Agent) => new AgentAuthClient({ baseUrl: worker.url, agentId: id, apiKey });
+    const [planner, reader] = [clientOf(one), clientOf(two)];
+    const use = async (accessToken: string, method: string) => {
+      const client = new AgentAuthClient({ baseUrl: worker.url, accessToken });
+      return (await client.proxy("lab")("/things/1", { method })).status;
+    };
+    const scope = ["lab:things:read"];
+    const tokens = [
+      await reader.exchange({ subjectToken: one.token, scope, resource: "https://auth.example.com/proxy/lab" }),
+      await planner.exchange({ actorToken: two.token, scope }),
+      await planner.exchange({ subAgent: "reader", scope }),
+    ];
+    for (const { access_token: token, ...rest } of tokens) {
+      expect([rest.token_type, rest.scope]).toEqual(["Bearer", "lab:things:read"]);
+      expect([await use(token, "GET"), await use(token, "DELETE")]).toEqual([200, 403]);
+    }
+    const wide = reader.exchange({ subjectToken: one.token, scope: ["github:issues:read"] });
+    await expect(wide).rejects.toMatchObject({ code: "invalid_scope", message: expect.stringContaining("github") });
+    await expect(wide).rejects.toThrow(ValidationError);
+    const keyless = new AgentAuthClient({ baseUrl: worker.url, accessToken: one.token });
+    await expect(keyless.exchange({ subAgent: "reader" })).rejects.toThrow(AuthenticationError);
+  });
+});
+
 describe("what a client stores", () => {
   const agentOf = async () => {
     const agent = await worker.agent(["lab:things:read"]);

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { requirePermission as forExpress, type VerifiedAgent } from "../../../src/client/express.ts";
 import { requirePermission as forHono } from "../../../src/client/hono.ts";
-import { AuthenticationError, ConnectionError } from "../../../src/client/index.ts";
+import { AgentAuthClient, AuthenticationError, ConnectionError } from "../../../src/client/index.ts";
 import { requirePermission as forNext } from "../../../src/client/next.ts";
 import { guard } from "../../../src/client/guard.ts";
 import { isGranted, reaches, verifyAccessToken, type VerifyOptions } from "../../../src/client/verify.ts";
@@ -87,6 +87,15 @@ describe("verifyAccessToken", () => {
       if (outcome !== "refused") through.push(`${name}: ${outcome}`);
     }
     expect(through).toEqual([]);
+  });
+
+  it("refuses a token by which an agent acts for another one, which only the gateway takes", async () => {
+    const client = new AgentAuthClient({ baseUrl: worker.url, agentId: other.id, apiKey: other.apiKey });
+    const actor = new AgentAuthClient({ baseUrl: worker.url, agentId: wide.id, apiKey: wide.apiKey });
+    const { access_token: token } = await actor.exchange({ subjectToken: agent.token });
+    await expect(verifyAccessToken(token, options)).rejects.toMatchObject({ status: 401, code: "invalid_token" });
+    const named = await client.exchange({ subAgent: "reader", scope: ["github:issues:read"] });
+    await expect(verifyAccessToken(named.access_token, options)).rejects.toThrow("delegated");
   });
 
   it("has isGranted beside it, under its former name too", () => {
