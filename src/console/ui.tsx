@@ -11,8 +11,19 @@ import { cut, exactTime, inWords, shortId, visibleParts } from "./text.ts";
  * around it, and characters that nobody sees are shown by their names.
  *
  * @param most characters; what is longer is cut, with a button that shows all of it.
+ * @param brief without the button: inside a link, which leads to where all of it is.
  */
-export function Quoted({ text, most, lines = false }: { text: string; most?: number; lines?: boolean }) {
+export function Quoted({
+  text,
+  most,
+  lines = false,
+  brief = false,
+}: {
+  text: string;
+  most?: number;
+  lines?: boolean;
+  brief?: boolean;
+}) {
   const [isWhole, setWhole] = useState(false);
   const shown = most === undefined || isWhole ? text : cut(text, most);
   return (
@@ -26,7 +37,8 @@ export function Quoted({ text, most, lines = false }: { text: string; most?: num
           part.text
         ),
       )}
-      {shown.length < text.length && (
+      {shown.length < text.length && brief && "…"}
+      {shown.length < text.length && !brief && (
         <>
           …{" "}
           <button type="button" class="link" onClick={() => setWhole(true)}>

@@ -41,6 +41,8 @@ const REVIEWED: Readonly<Record<Auth, { reads: readonly Column[]; changes: reado
 /** Reviewed: the routes that take other people than their `auth` says. */
 const EXCEPTIONS: Readonly<Record<string, readonly Column[]>> = {
   "PUT /agents/{id}/status": ["administrator agent", "owner", "administrator"],
+  // Owners are shown the agents that are theirs: test/agents/owned-list.test.ts.
+  "GET /agents": ["administrator agent", "owner", "other owner", "auditor", "administrator"],
   "GET /audit/{id}": ["administrator agent", "agent", "owner", "other owner", "auditor", "administrator"],
 };
 

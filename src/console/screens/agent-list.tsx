@@ -26,7 +26,7 @@ export function AgentTable({ rows }: { rows: readonly AgentRow[] }) {
           <tr key={row.agent.agent_id}>
             <td>
               <a class="t" href={`/console/agents/${segment(row.agent.agent_id)}`}>
-                <Quoted text={row.agent.name} most={100} />
+                <Quoted text={row.agent.name} most={100} brief />
               </a>
               <div class="s mono" title={row.agent.agent_id}>
                 {shortId(row.agent.agent_id)}

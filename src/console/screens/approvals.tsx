@@ -21,7 +21,7 @@ export function WaitingRow({ row }: { row: AgentRow }) {
       <div>
         <div>
           <a class="t" href={`/console/agents/${segment(agent.agent_id)}`}>
-            <Quoted text={agent.name} most={100} />
+            <Quoted text={agent.name} most={100} brief />
           </a>{" "}
           registered <Time at={agent.created_at} />
         </div>

@@ -91,7 +91,7 @@ export function PeopleList() {
                   <tr key={person.id}>
                     <td>
                       <a class="t" href={`/console/people/${segment(person.id)}`}>
-                        <Quoted text={person.name} most={100} />
+                        <Quoted text={person.name} most={100} brief />
                       </a>
                       <div class="s">
                         <Quoted text={person.email} most={120} />

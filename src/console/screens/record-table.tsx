@@ -40,7 +40,7 @@ export function RecordTable({ records, fresh }: { records: readonly AuditRecord[
             </td>
             <td>
               <a class="t" href={hrefOf(record.id)}>
-                <Quoted text={actorOf(record)} most={80} />
+                <Quoted text={actorOf(record)} most={80} brief />
               </a>
               <div class="s mono">{record.action}</div>
             </td>

@@ -52,7 +52,7 @@ export function ServiceList() {
                   <tr key={service.name}>
                     <td>
                       <a class="t" href={`/console/services/${segment(service.name)}`}>
-                        <Quoted text={service.name} most={80} />
+                        <Quoted text={service.name} most={80} brief />
                       </a>
                       <div class="s">
                         <Quoted text={service.base_url ?? "no base URL is set"} most={100} />

@@ -79,7 +79,7 @@ export function WebhookList() {
                   <tr key={webhook.id}>
                     <td>
                       <a class="t" href={`/console/webhooks/${segment(webhook.id)}`}>
-                        <Quoted text={webhook.url} most={120} />
+                        <Quoted text={webhook.url} most={120} brief />
                       </a>
                       {summary.description && (
                         <div class="s">
