@@ -1,6 +1,6 @@
 import { AgentAuthClient, Permissions } from "agentauth/client";
 
-// The services of your own that the gateway leads to, so that their permissions are completed and checked.
+// The services of your own that the gateway leads to: their permissions are completed and checked.
 declare module "agentauth/client" {
   interface Services {
     sample: { orders: "read" | "write" };
@@ -18,7 +18,8 @@ const { agent, credentials } = await owner.registerAgent({
 });
 
 // The agent calls an API through the gateway. The client renews its tokens.
-const client = new AgentAuthClient({ baseUrl, agentId: agent.agent_id, apiKey: credentials.api_key });
+const proof = { agentId: agent.agent_id, apiKey: credentials.api_key };
+const client = new AgentAuthClient({ baseUrl, ...proof });
 const sample = client.proxy("sample");
 const allowed = await sample("/orders/1");
 console.log("GET /orders/1:", allowed.status, await allowed.json());

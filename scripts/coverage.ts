@@ -9,7 +9,7 @@ import { coverageTable, differing, presetTable } from "./vendor-groups.ts";
  * Prints the table of what the gateway covers, from vendor/operations.
  *
  * - `--list` adds every operation in its last two columns.
- * - `--write` replaces it in README.md and docs/gateway.md, the table of presets there, and that of limits in docs/grants.md.
+ * - `--write` replaces it in docs/gateway.md, the table of presets there, and that of limits in docs/grants.md.
  * - `--classify SERVICE` first rewrites vendor/operations/SERVICE.txt with the permissions that the gateway requires.
  */
 const args = process.argv.slice(2);
@@ -25,7 +25,6 @@ if (args[0] === "--classify") {
 }
 if (args.includes("--write")) {
   for (const [file, table] of [
-    ["README.md", coverageTable()],
     ["docs/gateway.md", coverageTable()],
     ["docs/gateway.md", presetTable()],
     ["docs/grants.md", limitsTable()],

@@ -92,6 +92,11 @@ for (const { at, action, outcome, actor, method, path, status, message } of audi
   );
 }
 
+step("The platform engineer removes what this demo has made");
+const gone = await call("DELETE", `/agents/${agentId}`, { token: adminToken });
+const last = await call("DELETE", `/agents/${admin.body.agent?.agent_id}`, { token: adminToken });
+check("both agents are deleted, with their webhooks; the audit log stays", gone.status === 200 && last.status === 200);
+
 end();
 
 /** What the demo shows of a record. */

@@ -126,9 +126,9 @@ addEntry("test/conformance/service.ts", "CATALOGUE", `${name}: [${quoted(permiss
 addRow("vendor/README.md", "| service | source |", `| ${name} | |`);
 addRow("docs/gateway.md", "| service | secrets |", `| ${name} | \`TOKEN\` |`);
 addRow(
-  "README.md",
+  "docs/configuration.md",
   "| service | secrets | base URL |",
-  `| \`${name}\` | \`UPSTREAM_${name.toUpperCase()}_TOKEN\` | ${baseUrl === undefined ? `yours: \`UPSTREAMS.${name}.base_url\`` : `\`${baseUrl}\``} |`,
+  `| \`${name}\` | \`${name.toUpperCase()}_TOKEN\` | ${baseUrl === undefined ? `yours: \`UPSTREAMS.${name}.base_url\`` : `\`${baseUrl}\``} |`,
 );
 
 for (const [file, text] of changed) writeFileSync(join(ROOT, file), text);
@@ -149,7 +149,7 @@ Now write, in this order:
     then \`npm run coverage -- --classify ${name}\` adds the permission that the gateway assigns to each: review them
   scripts/vendor-groups.ts: the vendor's group of each resource
   vendor/README.md: where the operations come from
-  \`npm run coverage -- --write\`: the counts in README.md and docs/gateway.md
+  \`npm run coverage -- --write\`: the counts in docs/gateway.md
 
 What is missing is a failing test each:
   npx vitest run test/policy/services.test.ts test/outside/built-in-services.test.ts test/outside/operations.test.ts

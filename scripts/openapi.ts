@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Auth } from "../src/access/route.ts";
 import { openApiDocument } from "../src/api/openapi.ts";
 import { ROUTES } from "../src/app.ts";
 import { ERRORS, titleOf, type ErrorCode } from "../src/http/errors.ts";
@@ -7,13 +8,31 @@ import { EVENT_DATA } from "../src/outbox/event-data.ts";
 import { fail, ROOT } from "./local.ts";
 
 /**
- * Writes public/openapi.json from the routes, and docs/errors.md from the list of error codes. With `--check` it writes nothing,
+ * Writes public/openapi.json and the list of docs/api.md from the routes, and docs/errors.md from the list of error codes. With `--check` it writes nothing,
  * and ends with an error if a file is not what the code says.
  */
 const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
+/** Who may call a route, in the words of docs/api.md. */
+const CALLERS: Readonly<Record<Auth, string>> = {
+  none: "anybody",
+  client: "OAuth client",
+  registration: "`REGISTRATION`",
+  bootstrap: "bootstrap token",
+  bearer: "any agent",
+  member: "any agent or person",
+  self: "self",
+  admin: "admin",
+  own: "own",
+  person: "person",
+  oneself: "oneself",
+  enrolling: "oneself",
+  administrator: "administrator",
+};
+
 const FILES = {
   "public/openapi.json": `${JSON.stringify(openApiDocument(ROUTES, { version, events: EVENT_DATA }), null, 2)}\n`,
   "docs/errors.md": errorsPage(),
+  "docs/api.md": apiPage(),
 };
 
 for (const [name, text] of Object.entries(FILES)) {
@@ -27,6 +46,31 @@ for (const [name, text] of Object.entries(FILES)) {
   } else {
     console.log(`${name} is up to date.`);
   }
+}
+
+/** docs/api.md with the list of all endpoints between its two marks. */
+function apiPage(): string {
+  const [begin, end] = ["<!-- endpoints: written by `npm run openapi` -->\n", "<!-- /endpoints -->"];
+  const page = readFileSync(join(ROOT, "docs/api.md"), "utf8");
+  const endpoints = [
+    ...ROUTES.map(({ method, path, auth, summary }) => ({ call: `${method} ${path}`, who: CALLERS[auth], summary })),
+    { call: "any method /proxy/{service}/…", who: "an agent with the permission", summary: "The upstream's response" },
+    { call: "POST /mcp", who: "any agent", summary: "The Model Context Protocol: [mcp.md](mcp.md)" },
+  ];
+  const list = endpoints.map(({ call, who, summary }) => wrapped(`- \`${call}\` (${who}): ${summary}.`)).join("");
+  return page.slice(0, page.indexOf(begin) + begin.length) + list + page.slice(page.indexOf(end));
+}
+
+/** One item of a list, at most 100 characters wide. */
+function wrapped(item: string): string {
+  const lines = [""];
+  // What stands between back-quotes is not divided.
+  for (const word of item.match(/`[^`]*`\S*|\S+/g) ?? []) {
+    const last = lines.at(-1)!;
+    if (last !== "" && last.length + 1 + word.length > 100) lines.push(`  ${word}`);
+    else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`;
+  }
+  return `${lines.join("\n")}\n`;
 }
 
 /** The reference of errors, one row for each code. */

@@ -97,9 +97,17 @@ if (await ready()) {
     (. '${DEV_VARS}'; curl -s ${issuer}/people/bootstrap -H "Authorization: Bearer $ADMIN_BOOTSTRAP_TOKEN" \\
       -H 'Content-Type: application/json' -d '{"email": "you@example.com"}')
 
-  Next: run  npm run demo  in another terminal. API reference: ${issuer}/docs
+  Next: run  ${inSameSurroundings("npm run demo")}  in another terminal. API reference: ${issuer}/docs
   Stop with Ctrl-C. State is kept in ${STATE_DIR}.
 `);
+}
+
+/** A command for another terminal, with the settings that this one was started with. */
+function inSameSurroundings(command: string): string {
+  const { PORT: port, STATE_DIR: folder } = process.env;
+  const settings = [port && `PORT=${port}`, folder && `STATE_DIR='${folder}'`].filter(Boolean);
+  // `env` sets variables in every shell.
+  return settings.length > 0 ? `env ${settings.join(" ")} ${command}` : command;
 }
 
 /** Waits until the gateway is healthy. Returns false, after printing the reason, if it cannot become healthy. */

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SAMPLE_RULES, startSampleUpstream } from "../../scripts/sample-upstream.ts";
@@ -8,13 +9,12 @@ import { readPage } from "./support/markdown.ts";
 import { keysOfArgument, nodesOf } from "./support/source.ts";
 import { startWorker, type Worker } from "./support/worker.ts";
 
-/** README says what is: its commands run, its tables are the code's. */
+/** README and the pages that it leads to say what is: their commands run, their lists are the code's. */
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
 const readme = readPage("README.md");
+const quickStart = readPage("docs/quick-start.md");
 const run = promisify(execFile);
-
-const firstCells = (heading: string) => readme.section(heading).rows.map(([cell]) => cell!);
 
 describe("the five minutes", () => {
   let worker: Worker;
@@ -33,57 +33,105 @@ describe("the five minutes", () => {
   });
 
   it("are what they show", async () => {
-    const script = readme.section("Five minutes").code("sh").replace("http://127.0.0.1:8787", worker.url);
-    const { stdout } = await run("bash", ["-euo", "pipefail", "-c", script]);
-    const [order, denied, activity, revoked, after] = stdout
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line));
-    expect(order).toEqual({ id: 1, item: "lamp" });
-    expect(denied).toMatchObject({ status: 403, required: "sample:orders:write", granted: ["sample:orders:read"] });
-    expect(activity.activity.map(({ status }: { status: string }) => status)).toContain("failure");
-    expect(revoked.agent.status).toBe("revoked");
-    expect(after).toMatchObject({ status: 401, code: "token_revoked" });
+    const script = quickStart.code("sh").replaceAll("http://127.0.0.1:8787", worker.url);
+    const cwd = mkdtempSync(join(tmpdir(), "agentauth-five-"));
+    try {
+      const { stdout } = await run("bash", ["-euo", "pipefail", "-c", script], { cwd });
+      const [order, denied, audit, ended, after] = stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line));
+      expect(order).toEqual({ id: 1, item: "lamp" });
+      expect(denied).toMatchObject({ status: 403, required: "sample:orders:write", granted: ["sample:orders:read"] });
+      expect(audit.records.map(({ outcome }: { outcome: string }) => outcome).toSorted()).toEqual([
+        "denied",
+        "success",
+      ]);
+      expect(ended.success).toBe(true);
+      expect(after).toMatchObject({ status: 401, code: "token_revoked" });
+    } finally {
+      rmSync(cwd, { recursive: true });
+    }
   });
 
-  it("in TypeScript are a file that is run", () => {
-    expect(`${readme.section("Five minutes").code("ts")}\n`).toBe(read("examples/quick-start.ts"));
+  it("mean the same in bash, zsh and fish: no variables, no functions, nothing between double quotes that a shell reads", () => {
+    const commands = quickStart.code("sh").replaceAll(/'[^']*'/g, "''");
+    expect(commands.match(/[$`!{}]|^\w+=/gm)).toBeNull();
+  });
+
+  it("in TypeScript are files, which test/outside/client/package.test.ts runs", () => {
+    expect(`${quickStart.code("ts")}\n`).toBe(read("examples/quick-start.ts"));
+    expect(`${readme.code("ts")}\n`).toBe(read("examples/first-call.ts"));
   });
 });
 
-describe("its tables", () => {
-  it("have every endpoint, and no other", () => {
-    const { paths } = JSON.parse(read("public/openapi.json")) as { paths: Record<string, object> };
-    const described = Object.entries(paths).flatMap(([path, operations]) =>
-      path === "/proxy/{service}/{path}"
-        ? ["any method /proxy/{service}/…"]
-        : Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
-    );
-    const listed = firstCells("API").filter((cell) => cell.includes(" /"));
-    expect(listed.toSorted()).toEqual(described.toSorted());
-  });
-
+describe("the lists", () => {
   it("have every setting", () => {
     const names = keysOfArgument(nodesOf("src/config/config.ts"), "settings");
     expect(names.length).toBeGreaterThan(15);
-    const listed = firstCells("Configure").map((cell) => cell.replaceAll("`", ""));
+    const listed = [...read("docs/configuration.md").matchAll(/^- `([\w.<>]+)` \(/gm)].map(([, name]) => name);
     expect(listed).toEqual(expect.arrayContaining([...names, "UPSTREAMS.<name>", "UPSTREAM_<NAME>_TOKEN"]));
   });
 });
 
-it("README and the other documents link to files that exist", () => {
-  const documents = ["", "docs/", "bench/", "vendor/"].flatMap((folder) =>
-    readdirSync(join(ROOT, folder))
-      .filter((name) => name.endsWith(".md"))
-      .map((name) => folder + name),
-  );
-  expect(documents).toEqual(expect.arrayContaining(["README.md", "CONTRIBUTING.md", "docs/gateway.md"]));
-  const missing = documents.flatMap((document) =>
-    readPage(document)
-      .links.filter((link) => !/^(?:https?:|mailto:|#)/.test(link))
-      .map((link) => join(ROOT, document, "..", link.split("#")[0]!))
-      .filter((path) => !existsSync(path))
-      .map((path) => `${document}: ${path.slice(ROOT.length + 1)}`),
-  );
-  expect(missing).toEqual([]);
+const documents = ["", "docs/", "bench/", "vendor/"].flatMap((folder) =>
+  readdirSync(join(ROOT, folder))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => folder + name),
+);
+
+describe("README and the other documents", () => {
+  it("link to files and to headings that exist", () => {
+    expect(documents).toEqual(expect.arrayContaining(["README.md", "CONTRIBUTING.md", "docs/gateway.md"]));
+    const missing = documents.flatMap((document) =>
+      readPage(document)
+        .links.filter((link) => !/^(?:https?:|mailto:)/.test(link))
+        .filter((link) => {
+          const [path = "", heading] = link.split("#");
+          const file = path === "" ? document : relative(ROOT, join(ROOT, document, "..", path));
+          if (!existsSync(join(ROOT, file))) return true;
+          return (
+            heading !== undefined && file.endsWith(".md") && !readPage(file).headings.map(anchorOf).includes(heading)
+          );
+        })
+        .map((link) => `${document}: ${link}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  it("name commands that exist", () => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    const unknown = documents.flatMap((document) =>
+      [...read(document).matchAll(/npm run (?:--silent )?([\w:-]+)/g)]
+        .filter(([, name]) => !Object.hasOwn(scripts, name!))
+        .map(([command]) => `${document}: ${command}`),
+    );
+    expect(unknown).toEqual([]);
+    const workflow = read("examples/github-deploy.yml");
+    for (const [, name] of workflow.matchAll(/npm run ([\w:-]+)/g)) expect(scripts).toHaveProperty(name!);
+  });
 });
+
+it.each(["README.md", ...["quick-start", "deploy", "configuration", "api", "limits"].map((page) => `docs/${page}.md`)])(
+  "%s is at most 100 columns wide",
+  (document) => {
+    expect(
+      read(document)
+        .split("\n")
+        .filter((line) => line.length > 100),
+    ).toEqual([]);
+  },
+);
+
+it("README is one screen: what it is, how to start it, five lines, seven points, where to go", () => {
+  expect(read("README.md").split("\n").length).toBeLessThan(90);
+  expect(read("README.md").match(/^- \*\*\w+\.\*\*/gm)).toHaveLength(7);
+});
+
+/** The anchor that GitHub gives to a heading. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+    .replaceAll(" ", "-");
+}

@@ -269,6 +269,10 @@ describe("the examples", () => {
       ...more,
     });
 
+  it("first-call.ts calls", async () => {
+    expect(await example("first-call")).toContain("200 { id: 1, item: 'lamp' }");
+  });
+
   it("quick-start.ts registers, calls, is denied and reads its activity", async () => {
     const output = await example("quick-start");
     expect(output).toContain("{ id: 1, item: 'lamp' }");
