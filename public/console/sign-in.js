@@ -83,7 +83,7 @@ async function openLink(token) {
 
 function maker({ type, name }) {
   if (type === "person") return name ?? "an administrator";
-  return type === "bootstrap" ? "the operator of this deployment" : "this deployment";
+  return type === "bootstrap" ? "the operator of this deployment" : (name ?? "this deployment");
 }
 
 /** The token of a link is in the fragment, which no server is sent. It leaves the address bar and the history at once. */

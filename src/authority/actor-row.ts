@@ -19,6 +19,12 @@ export const actorOf = (row: Sql): Sql => sql`json_object('type', 'agent', 'id',
 /** SQL for the JSON of the holder of the bootstrap token. */
 export const BOOTSTRAP_JSON: Sql = sql`json_object('type', 'bootstrap', 'id', NULL, 'name', NULL)`;
 
+/** Who made a link that the operator has made with the database, and not by a request. */
+export const RECOVERY_ACTOR: Actor = { type: "system", id: null, name: "the operator, by npm run recover" };
+
+/** SQL for the JSON of {@link RECOVERY_ACTOR}. */
+export const RECOVERY_JSON: Sql = sql`json_object('type', 'system', 'id', NULL, 'name', ${RECOVERY_ACTOR.name})`;
+
 /** SQL for the JSON of the {@link Actor} that writes, with the name that it has now. */
 export function actorJson({ agentId, personId }: Authority): Sql {
   if (personId !== undefined) return personJson(personId);

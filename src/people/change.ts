@@ -7,6 +7,11 @@ export interface RecordedRequest {
   readonly origin: RecordOrigin;
 }
 
+/** The operator, who has the database itself. */
+export interface RecoveryRequest extends RecordedRequest {
+  readonly by: "operator";
+}
+
 /** A change of people, and who makes it. */
 export interface PersonalChange extends RecordedRequest {
   readonly by: PersonAuthority;

@@ -1,6 +1,6 @@
 import { newSession, type SignInContext, type SignedIn } from "./sessions.ts";
 import { openByLink, readOpenLink, replaceLinks, type NewLink, type OpenLink } from "./store/links.ts";
-import type { PersonalChange } from "./change.ts";
+import type { PersonalChange, RecoveryRequest } from "./change.ts";
 import { hashOf, newToken } from "./token.ts";
 
 export type { OpenLink };
@@ -31,7 +31,11 @@ export async function newLink(personId: string, now: number): Promise<{ link: Li
  * @returns undefined if there is no such active person.
  * @throws {AuthorityLostError}
  */
-export async function makeLink(db: D1Database, personId: string, change: PersonalChange): Promise<Link | undefined> {
+export async function makeLink(
+  db: D1Database,
+  personId: string,
+  change: PersonalChange | RecoveryRequest,
+): Promise<Link | undefined> {
   const { link, row } = await newLink(personId, change.now);
   return (await replaceLinks(db, row, change)) ? link : undefined;
 }

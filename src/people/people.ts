@@ -10,6 +10,7 @@ import {
   insertPerson,
   readPeople,
   readPerson,
+  readPersonByEmail,
   updatePerson,
   type PersonChange,
 } from "./store/people.ts";
@@ -106,6 +107,10 @@ export const removePerson = (
 /** One page of people, in the order in which they were made. @param after the id of the last person of the page before. */
 export const listPeople = (db: D1Database, after: string, limit: number): Promise<Person[]> =>
   readPeople(db, after, limit);
+
+/** The person with an address, as `normalizeEmail` spells it. */
+export const findPersonByEmail = (db: D1Database, email: string): Promise<Person | undefined> =>
+  readPersonByEmail(db, email);
 
 export const findPerson = (db: D1Database, id: string): Promise<Person | undefined> => readPerson(db, id);
 

@@ -1,4 +1,4 @@
-import { actorJson, personJson, toActor, type Actor } from "../../authority/actor-row.ts";
+import { actorJson, personJson, RECOVERY_JSON, toActor, type Actor } from "../../authority/actor-row.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
@@ -6,7 +6,7 @@ import { newEntry } from "../../outbox/record.ts";
 import { insertRecordOf } from "../../outbox/records.ts";
 import { SIGNED_IN_JSON } from "../person-row.ts";
 import { insertNotice } from "./notices.ts";
-import type { PersonalChange, RecordedRequest } from "../change.ts";
+import type { PersonalChange, RecordedRequest, RecoveryRequest } from "../change.ts";
 import { insertSession, type NewSession } from "./sessions.ts";
 
 export interface NewLink {
@@ -23,18 +23,22 @@ export const insertLink = (db: D1Database, { id, personId, hash, lifeMs }: NewLi
     db,
     sql`INSERT INTO sign_in_links (id, person_id, hash, created_by, created_at, expires_at)
       SELECT ${id}, p.id, ${hash}, ${actor}, ${DATABASE_NOW}, ${DATABASE_NOW} + ${lifeMs} FROM people p
-      WHERE p.id = ${personId} AND p.status = 'active'`,
+      WHERE p.id = ${personId} AND p.status = 'active' RETURNING id`,
   );
 
-/** Inserts a link for an active person, and ends those that nobody has used. Returns whether there is such a person. */
+/**
+ * Inserts a link for an active person, and ends those that nobody has used. Returns whether there is such a person.
+ *
+ * @param change an administrator's, or the operator's, who needs no authority but the database.
+ */
 export async function replaceLinks(
   db: D1Database,
   link: NewLink,
-  { by, now, origin }: PersonalChange,
+  { by, now, origin }: PersonalChange | RecoveryRequest,
 ): Promise<boolean> {
-  const actor = actorJson(by);
+  const [authority, actor] = by === "operator" ? [undefined, RECOVERY_JSON] : [by, actorJson(by)];
   const isActive = sql`EXISTS (SELECT 1 FROM people WHERE id = ${link.personId} AND status = 'active')`;
-  const [, , , inserted] = await batchAsCaller(db, by, [
+  const [, , , inserted] = await batchAsCaller(db, authority, [
     prepare(db, sql`DELETE FROM sign_in_links WHERE person_id = ${link.personId} AND used_at IS NULL AND ${isActive}`),
     insertNotice(db, { kind: "link.created", personId: link.personId, actor, now }, isActive),
     insertRecordOf(db, newEntry("link.created", now, origin, {}), {
@@ -43,7 +47,7 @@ export async function replaceLinks(
     }),
     insertLink(db, link, actor),
   ]);
-  return inserted!.meta.changes > 0;
+  return inserted!.results.length > 0;
 }
 
 /** A link that has not been used and has not expired. */

@@ -90,6 +90,14 @@ export async function readPerson(db: D1Database, id: string): Promise<Person | u
   return row ? toPerson(row) : undefined;
 }
 
+export async function readPersonByEmail(db: D1Database, email: string): Promise<Person | undefined> {
+  const row = await prepare(
+    db,
+    sql`SELECT ${PERSON_COLUMNS} FROM people p WHERE p.email = ${email}`,
+  ).first<PersonRow>();
+  return row ? toPerson(row) : undefined;
+}
+
 /** New values of a person. What is undefined stays as it is. */
 export interface PersonChange {
   readonly name?: string | undefined;
