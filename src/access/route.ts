@@ -97,6 +97,11 @@ export type Call<A extends Auth, Path extends string = "/"> = http.Call<AccessBy
 export type Route = http.MountedRoute<Auth> & {
   /** The roles of people that may call it, where they are others than those of its `auth`. */
   readonly roles?: readonly Role[];
+  /**
+   * Whether a person confirms each call with a passkey: see `requireAssertion`. It is checked before the handler, and so before an
+   * `Idempotency-Key` is looked at: whoever asks for an answer again confirms that too.
+   */
+  readonly confirmed?: true;
 };
 
 /**
@@ -109,6 +114,8 @@ export function route<
   Response extends http.Schema,
   Body extends http.Schema | undefined = undefined,
   Query extends http.Schema | undefined = undefined,
->(declared: http.RouteDeclaration<A, AccessByAuth[A], Path, Body, Query, Response> & Pick<Route, "roles">): Route {
+>(
+  declared: http.RouteDeclaration<A, AccessByAuth[A], Path, Body, Query, Response> & Pick<Route, "roles" | "confirmed">,
+): Route {
   return declared;
 }

@@ -10,6 +10,7 @@ import {
   requireBootstrapToken,
   type Caller,
 } from "../access/authenticate.ts";
+import { requireAssertion } from "../access/assertion.ts";
 import { admitPerson, authorizePerson, requirePerson, type PersonCaller } from "../access/person.ts";
 import { toApiError } from "../http/error-response.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
@@ -70,6 +71,9 @@ async function respond(
   const access = await authenticateCaller(route, context, params, sender);
   const { query, body } = route.ignoresInput ? NO_INPUT : parseInput(route, context.request, received);
   const call = { ...context, ...access, params, query, body };
+  if (route.confirmed && access.caller && "person" in access.caller) {
+    await requireAssertion({ ...call, caller: access.caller });
+  }
   const { answer, isReplayed } = await context.timing.during("handler", handle(route, call, received));
   if (route.method !== "GET" && !route.changesNothing && !isReplayed) context.waitUntil(wakeOutbox(context.env));
   if (answer instanceof Response) return answer;

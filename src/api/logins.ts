@@ -155,9 +155,9 @@ export const loginRoutes = [
     path: "/people/{id}/logins/{login_id}",
     auth: "oneself",
     summary: "Delete a login of a person with the sessions that logins opened, unless it is their last way to sign in",
+    confirmed: true,
     response: () => z.object({ success, message }),
     async handle(call) {
-      await requireAssertion(call);
       const result = await removeLogin(call.env.DB, call.params.id, call.params.login_id, changeOf(call));
       if (result === "unknown") throw notFound("The login");
       if (result === "last") {

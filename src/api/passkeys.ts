@@ -116,9 +116,9 @@ export const passkeyRoutes = [
     path: "/people/{id}/passkeys/{passkey_id}",
     auth: "oneself",
     summary: "Delete a passkey of a person, unless it is their last way to sign in",
+    confirmed: true,
     response: () => z.object({ success, message }),
     async handle(call) {
-      await requireAssertion(call);
       const result = await removePasskey(call.env.DB, call.params.id, call.params.passkey_id, changeOf(call));
       if (result === "unknown") throw notFound("The passkey");
       if (result === "last") {

@@ -1,5 +1,4 @@
 import * as z from "zod/mini";
-import { requireAssertion } from "../access/assertion.ts";
 import { changeOf, originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
 import { badRequest, conflict, notFound } from "../http/errors.ts";
@@ -120,11 +119,12 @@ export const peopleRoutes = [
     path: "/people",
     auth: "administrator",
     summary: "Invite a person; the link signs them in once, to enrol a passkey",
+    confirmed: true,
+    idempotent: { secrets: ["link.url"] },
     body: z.object({ email: personEmail, name: z.optional(personName), role }),
     response: invitedPerson,
     status: 201,
     async handle(call) {
-      await requireAssertion(call);
       const { email, name, role: given } = call.body;
       const newPerson = { email, name: name ?? nameOf(email), role: given };
       const invited = await invitePerson(call.env.DB, newPerson, changeOf(call));
@@ -156,6 +156,7 @@ export const peopleRoutes = [
     path: "/people/{id}",
     auth: "administrator",
     summary: "Change a person's name, address, role or status; suspended, they are signed out",
+    confirmed: true,
     body: z.object({
       name: z.optional(personName),
       email: z.optional(personEmail),
@@ -167,7 +168,6 @@ export const peopleRoutes = [
       if (Object.values(call.body).every((value) => value === undefined)) {
         throw badRequest("Name what to change: name, email, role or status.");
       }
-      await requireAssertion(call);
       const changed = await changePerson(call.env.DB, call.params.id, call.body, changeOf(call));
       switch (changed.result) {
         case "unknown":
@@ -192,9 +192,9 @@ export const peopleRoutes = [
     path: "/people/{id}",
     auth: "administrator",
     summary: "Delete a person with their sessions and passkeys; their agents belong to nobody then",
+    confirmed: true,
     response: () => z.object({ success, message }),
     async handle(call) {
-      await requireAssertion(call);
       const result = await removePerson(call.env.DB, call.params.id, changeOf(call));
       if (result === "unknown") throw notFound("The person");
       if (result === "last_administrator") throw lastAdministrator();
@@ -207,10 +207,11 @@ export const peopleRoutes = [
     path: "/people/{id}/sign-in-links",
     auth: "administrator",
     summary: "Make a link that signs a person in once, to enrol a passkey; they and the administrators are told",
+    confirmed: true,
+    idempotent: { secrets: ["link.url"] },
     response: () => z.object({ success, message, link: linkSchema }),
     status: 201,
     async handle(call) {
-      await requireAssertion(call);
       const link = await makeLink(call.env.DB, call.params.id, changeOf(call));
       if (!link) throw notFound("An active person with this id");
       return {
