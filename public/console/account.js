@@ -94,16 +94,16 @@ async function load() {
   element("account").hidden = false;
 }
 
+/** Whether the browser has just come from the provider, which has asked for a new proof. */
+const hasProved = location.hash === "#enrol";
+
 onClick(element("add"), async () => {
-  try {
-    await enrolPasskey(personId);
-  } catch (error) {
-    const hasNone = error.code === "reauthentication_required" && error.body.assertion?.allowCredentials.length === 0;
-    if (!hasNone || element("bind").hidden) throw error;
-    // Whoever has no passkey to confirm it with proves anew who they are, at the provider.
+  // Whoever has no passkey to confirm it with proves anew who they are, at the provider: before one is made that would be refused.
+  if (!hasProved && element("passkeys").childElementCount === 0 && !element("bind").hidden) {
     location.assign("/sign-in/oidc?enrol=true");
     return;
   }
+  await enrolPasskey(personId);
   await load();
 });
 
@@ -120,6 +120,8 @@ await attempt(async () => {
   try {
     if (location.hash) history.replaceState(null, "", location.pathname);
     await load();
+    // Whoever has accepted an invitation with the company's account makes no passkey in this tab any more: see sign-in.js.
+    sessionStorage.removeItem("enrolling");
   } catch (error) {
     // Nobody is signed in, or only by a link, which opens nothing here.
     if (error.code !== "sign_in_required" && error.code !== "role_required") throw error;
