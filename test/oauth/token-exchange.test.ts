@@ -9,6 +9,7 @@ import { failing } from "../support/bindings.ts";
 import { world, type Answer, type Registered, type World } from "../support/world.ts";
 import { asserted, assertion, basic, ISSUER, post, registerKey, secretOf, token } from "./clients.ts";
 import { ACCESS_TOKEN, actorToken, delegated, exchange, exchangeOf } from "./exchange.ts";
+import { AUDIENCE, issue, newIssuer, newIssuerKey, present } from "./issuers.ts";
 
 const unlimited = { limit: async () => ({ success: true }) };
 const SETTINGS = { STANDING_TTL_SECONDS: "0", RATE_FREE: unlimited };
@@ -623,6 +624,27 @@ describe("a chain", () => {
     expect((await through(bound, last)).status).toBe(200);
     vi.setSystemTime(Date.now() + 1);
     expect(codeOf(await through(bound, last))).toBe("token_revoked");
+  });
+
+  it("may begin and end with a token of a trusted issuer, and is none once that is trusted no more", async () => {
+    const [issuer, key] = [newIssuer(), await newIssuerKey("one")];
+    await issuer.publish(key);
+    const rules = [{ agent: agent.id, claims: { repository_id: "1296269" } }];
+    const trust = { issuer: issuer.url, audience: AUDIENCE, id_claims: ["repository_id"], rules };
+    const trusting = world({ ...SETTINGS, TRUSTED_ISSUERS: [trust] });
+    const job = (await present(trusting, await issue(issuer.url, key))).body.access_token as string;
+    const chains = [
+      await delegated(trusting, actor, job),
+      await delegated(trusting, other, other.token, actorToken(job)),
+    ];
+    for (const one of chains) {
+      expect((await trusting.call("/proxy/lab/things/1", { token: one })).status).toBe(200);
+      expect(codeOf(await read(one))).toBe("invalid_token");
+    }
+    await post(trusting, "/oauth/revoke", { token: job, ...secretOf(agent) });
+    for (const one of chains) {
+      expect(codeOf(await trusting.call("/proxy/lab/things/1", { token: one }))).toBe("token_revoked");
+    }
   });
 
   it("may go by sub-agents, which no other agent may name", async () => {
