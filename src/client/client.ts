@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { agentPath, createCall, resolveRepeatedDelete, webhookPath, type Call } from "./calls.ts";
 import { ConnectionError, PermissionDeniedError, type AgentAuthError } from "./errors.ts";
+import { limitParameters, sendForm, type Introspection, type OAuthToken, type TokenLimits } from "./oauth.ts";
 import { createProxyFetch, type ProxyOptions } from "./proxy.ts";
 import type { Permission, Service } from "./permissions.ts";
 import { normaliseBaseUrl, type CallOptions, type ClientOptions } from "./options.ts";
@@ -157,6 +158,42 @@ export class AgentAuthClient {
     const data = new URLSearchParams([...pairs, ...[resource].flat().map((one) => ["resource", one])]);
     // A token that is lost with its response is one more that nobody has.
     return send(this.#transport, { method: "POST", path: "/oauth/token", data, repeatable: true, signal });
+  }
+
+  /**
+   * Issues an access token of the client's agent that ends with its API key, and has no refresh token (RFC 6749 §4.4): to hand it to one
+   * task, with no more than that needs. The client's own tokens stay as they are.
+   *
+   * @example
+   * const where = { "path.owner": "octo", "path.repo": "hello" };
+   * const { access_token } = await client.clientCredentials({
+   *   authorizationDetails: [{ type: "agentauth_grant", permission: "github:issues:write", where }],
+   * });
+   * @throws {ValidationError} `invalid_scope`, `invalid_target`, `invalid_authorization_details`: the agent does not have all of it.
+   */
+  clientCredentials(limits: TokenLimits = {}, options?: CallOptions): Promise<OAuthToken> {
+    return this.#oauth("token", { grant_type: "client_credentials", ...limitParameters(limits) }, options);
+  }
+
+  /**
+   * Whether a token is valid now, by the database's word (RFC 7662). For administrators, and agents with
+   * `agentauth:tokens:introspect`.
+   */
+  introspectToken(token: string, options?: CallOptions): Promise<Introspection> {
+    return this.#oauth("introspect", { token }, options);
+  }
+
+  /** Ends a token of the client's agent: with its session, or without one by itself (RFC 7009). An unknown token is no error. */
+  async revokeToken(token: string, options?: CallOptions): Promise<void> {
+    await this.#oauth("revoke", { token }, options);
+  }
+
+  #oauth<Answer>(
+    endpoint: "token" | "introspect" | "revoke",
+    parameters: Parameters<typeof sendForm>[3],
+    options?: CallOptions,
+  ): Promise<Answer> {
+    return sendForm(this.#transport, this.#session, `/oauth/${endpoint}`, parameters, options);
   }
 
   /** Revokes every token of the calling agent, this client's included. */

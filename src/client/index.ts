@@ -12,6 +12,7 @@ export {
   type ErrorDetail,
 } from "./errors.ts";
 export type { CallOptions, ClientOptions } from "./options.ts";
+export type { AuthorizationDetail, Introspection, OAuthToken, TokenLimits } from "./oauth.ts";
 export type { Retry } from "./transport.ts";
 export {
   Permissions,

@@ -65,6 +65,8 @@ const keySets = new Map<string, KeySet>();
  * The keys are fetched when they are first needed, and kept. While they cannot be fetched again the present keys stay in use,
  * for a day at most. A revocation after the token was issued is not visible offline, which is why tokens are short-lived.
  *
+ * A token that is bound to a key (DPoP, RFC 9449) is refused: whoever presents it would have to prove that they have the key.
+ *
  * @example const { agentId, permissions } = await verifyAccessToken(token, { issuer: "https://agentauth.example.com" });
  *
  * @throws {AuthenticationError} `token_expired`, or `invalid_token` with a message that says which check fails; a delegated token, by
@@ -91,6 +93,8 @@ export async function verifyAccessToken(
     if (typeof sub !== "string" || !sub || !jti || typeof scope !== "string") {
       throw refused("invalid_token", "The access token lacks a claim.");
     }
+    // Sent as Bearer it may have been stolen (RFC 9449 §7.2), and any other confirmation cannot be checked here.
+    if (payload.cnf !== undefined) throw refused("invalid_token", "The access token is bound to a key.");
     // What each agent of the chain has at present, the gateway knows and an offline verifier does not.
     if (payload.act !== undefined || payload.chain !== undefined) {
       throw refused("invalid_token", "The access token is a delegated one, which only the gateway takes.");

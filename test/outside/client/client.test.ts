@@ -965,3 +965,27 @@ describe("a listing", () => {
     expect(ids.length).toBeGreaterThanOrEqual(7);
   });
 });
+
+describe("the OAuth endpoints", () => {
+  it("issue a token for one task, say whether it is valid, and end it", async () => {
+    const agent = await worker.agent(["github:issues:write", "lab:things:read"]);
+    const client = new AgentAuthClient({ baseUrl: worker.url, agentId: agent.id, apiKey: agent.apiKey });
+    const where = { "path.owner": "octo" };
+    const detail = { type: "agentauth_grant", permission: "github:issues:write", where } as const;
+    const issued = await client.clientCredentials({ scope: ["lab:things:read"], authorizationDetails: [detail] });
+    expect(issued).toMatchObject({
+      scope: "lab:things:read",
+      authorization_details: [{ permission: detail.permission }],
+    });
+    const operator = new AgentAuthClient({ baseUrl: worker.url, agentId: admin.id, apiKey: admin.apiKey });
+    expect(await operator.introspectToken(issued.access_token)).toMatchObject({ active: true, client_id: agent.id });
+    await client.revokeToken(issued.access_token);
+    expect(await operator.introspectToken(issued.access_token)).toEqual({ active: false });
+    const wide = await client.clientCredentials({ scope: ["github:*:*"] }).catch((error: unknown) => error);
+    expect(wide).toBeInstanceOf(ValidationError);
+    expect(wide).toMatchObject({ code: "invalid_scope", message: "github:*:* is not granted to the agent." });
+    await expect(new AgentAuthClient({ baseUrl: worker.url }).clientCredentials()).rejects.toThrow(
+      "agentId and apiKey",
+    );
+  });
+});

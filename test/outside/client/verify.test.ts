@@ -1,3 +1,4 @@
+import * as dpop from "dpop";
 import express from "express";
 import { Hono } from "hono";
 import { createServer, type Server } from "node:http";
@@ -69,6 +70,16 @@ describe("verifyAccessToken", () => {
       const outcome = await guard(`Bearer ${token}`, wanted, options);
       expect(outcome).toMatchObject({ refusal: { status: 403, body: { required: wanted, granted: [] } } });
     }
+  });
+
+  it("refuses a token that is bound to a key, which nobody has shown to have", async () => {
+    const form = { grant_type: "client_credentials", client_id: agent.id, client_secret: agent.apiKey };
+    const url = `${worker.url}/oauth/token`;
+    const keys = await dpop.generateKeyPair("ES256");
+    const headers = { DPoP: await dpop.generateProof(keys, url, "POST") };
+    const response = await fetch(url, { method: "POST", headers, body: new URLSearchParams(form) });
+    const bound = (await response.json()) as { access_token: string };
+    await expect(verifyAccessToken(bound.access_token, options)).rejects.toThrow("bound to a key");
   });
 
   it("refuses every forged token", async () => {
