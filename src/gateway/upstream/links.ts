@@ -74,6 +74,8 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
   let wanted = false;
   /** The beginning of a string that matters, if the last chunk ended in it. */
   let held: Uint8Array | undefined;
+  /** Whether that has an escape. */
+  let isEscaped = false;
   /** Whether the rest of a string is dropped, because it has been replaced already. */
   let skipping = false;
 
@@ -95,15 +97,14 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
     push(chunk) {
       const bytes = held ? concatenate([held, chunk]) : chunk;
       const { length } = bytes;
-      const passed: Uint8Array[] = [];
+      const spans: Span[] = [];
       let sent = 0;
       /** The string that is being read, if it matters. */
-      const text: Text = { bytes, start: 0, end: length };
+      const text: Text = { bytes, start: 0, end: length, isEscaped };
       let at = held?.length ?? 0;
       held = undefined;
       const replace = (from: number, to: number, link: Uint8Array): void => {
-        if (from > sent) passed.push(bytes.subarray(sent, from));
-        passed.push(link);
+        spans.push({ from: sent, to: from, link });
         sent = to;
       };
       for (; at < length; at++) {
@@ -112,6 +113,7 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
           if (byte === QUOTE) {
             inText = true;
             text.start = at;
+            text.isEscaped = false;
             wanted = keyNext ? hasNames || leadsToPointer() : kind !== 0;
           } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
             keyNext = byte === OPEN_OBJECT && depth < MAX_DEPTH;
@@ -137,7 +139,7 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
         while (byte !== QUOTE && byte !== BACKSLASH && ++at < length) byte = bytes[at]!;
         if (at === length) break;
         if (byte === BACKSLASH) {
-          escaped = true;
+          escaped = text.isEscaped = true;
           continue;
         }
         text.end = at + 1;
@@ -149,9 +151,9 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
       if (inText && wanted) {
         const { start } = text;
         if (length - start <= MAX_STRING_BYTES) {
-          if (start > sent) passed.push(bytes.subarray(sent, start));
           held = bytes.slice(start);
-          return concatenate(passed);
+          isEscaped = text.isEscaped;
+          return assemble(bytes, spans, sent, start);
         }
         // Too long: a key has no meaning then, and a link is replaced before its end has arrived.
         text.end = length;
@@ -162,9 +164,7 @@ export function linkRewriter(links: BodyLinks, scope: LinkScope): LinkRewriter {
           skipping = true;
         }
       }
-      if (skipping) sent = length;
-      if (sent < length) passed.push(sent === 0 ? bytes : bytes.subarray(sent));
-      return concatenate(passed);
+      return assemble(bytes, spans, skipping ? length : sent, length);
     },
     rest: () => held ?? new Uint8Array(),
   };
@@ -175,6 +175,40 @@ interface Text {
   readonly bytes: Uint8Array;
   start: number;
   end: number;
+  /** Whether it has an escape. */
+  isEscaped: boolean;
+}
+
+/** Bytes of a chunk that are passed on, and the link behind them. */
+interface Span {
+  readonly from: number;
+  readonly to: number;
+  readonly link: Uint8Array;
+}
+
+/** Returns the spans with their links, and then the bytes from `rest` to `end`. Without spans nothing is copied. */
+function assemble(bytes: Uint8Array, spans: readonly Span[], rest: number, end: number): Uint8Array {
+  if (spans.length === 0) return bytes.subarray(rest, end);
+  let length = end - rest;
+  for (const { from, to, link } of spans) length += to - from + link.length;
+  const assembled = new Uint8Array(length);
+  let at = 0;
+  for (const { from, to, link } of spans) {
+    copy(bytes, from, to, assembled, at);
+    at += to - from;
+    copy(link, 0, link.length, assembled, at);
+    at += link.length;
+  }
+  copy(bytes, rest, end, assembled, at);
+  return assembled;
+}
+
+/** Fewer bytes than these are copied one by one: the runtime's own copying has to be asked for, which takes longer. */
+const MIN_COPIED_AT_ONCE = 256;
+
+function copy(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void {
+  if (end - start >= MIN_COPIED_AT_ONCE) to.set(from.subarray(start, end), at);
+  else for (let index = start; index < end; index++) to[at + index - start] = from[index]!;
 }
 
 /** A name, or its beginning or its end. */
@@ -231,22 +265,17 @@ function toPattern(name: string, kind: Pattern["kind"]): Pattern {
   return { kind, bytes, isBeginning: !name.startsWith("*"), isEnd: !name.endsWith("*") };
 }
 
-function hasEscape({ bytes, start, end }: Text): boolean {
-  for (let at = start; at < end; at++) if (bytes[at] === BACKSLASH) return true;
-  return false;
-}
-
 /** Returns whether a key can be a segment of a pointer. Most cannot, and are not decoded. */
 const mayLeadToPointer = (key: Text, { lastOfSegments }: Matcher): boolean =>
-  lastOfSegments[key.bytes[key.end - 2]!] === 1 || hasEscape(key);
+  lastOfSegments[key.bytes[key.end - 2]!] === 1 || key.isEscaped;
 
 /** Returns what the value of a member with this name is. */
 function kindOfName(key: Text, { byLast }: Matcher): Kind {
-  if (!hasEscape(key)) return kindOfPlainName(key, byLast);
+  if (!key.isEscaped) return kindOfPlainName(key, byLast);
   const name = parse(key);
   if (name === undefined) return 0;
   const bytes = encoder.encode(`"${name}"`);
-  return kindOfPlainName({ bytes, start: 0, end: bytes.length }, byLast);
+  return kindOfPlainName({ bytes, start: 0, end: bytes.length, isEscaped: false }, byLast);
 }
 
 function kindOfPlainName({ bytes, start, end }: Text, byLast: Matcher["byLast"]): Kind {
