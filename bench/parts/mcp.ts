@@ -12,7 +12,7 @@ export const mcp: Part = async ({ effort, port, log }) => {
   const upstream = await start(process.execPath, [join(import.meta.dirname, "../upstream.ts"), String(port)], port);
   const server = await startBare(port + 1, port);
   const [token] = await accessTokens(1);
-  const count = by(effort, 20, 1000, 3000);
+  const count = by(effort, 20, 500, 1500);
   const common = [
     `Host: 127.0.0.1:${port + 1}`,
     `Authorization: Bearer ${token}`,
@@ -38,7 +38,7 @@ export const mcp: Part = async ({ effort, port, log }) => {
           { name: "/proxy", server, job: job(proxied, []) },
           { name: "/mcp", server, job: job(called, [CALL_BODY]) },
         ],
-        by(effort, 1, 7, 15),
+        by(effort, 1, 7, 11),
         log,
       );
       const work = `a call of a tool that reads 1 KB, ${concurrency} at a time`;

@@ -313,7 +313,13 @@ async function forwardAndRecord(
 ): Promise<Response> {
   const { context, resolved, record } = audited;
   const { bodyTimeoutMs, issuer } = context.config;
-  const options = { caller: watch(audited, body), bodyTimeoutMs, issuer, meter: record.meter };
+  const options = {
+    caller: watch(audited, body),
+    bodyTimeoutMs,
+    issuer,
+    meter: record.meter,
+    takeBody: context.takeBody,
+  };
   const forwarding = forward(context.request, body, resolved, credential, options);
   const outcome = await context.timing.during("upstream", forwarding).catch((cause: unknown) => {
     if (cause instanceof ApiError) record.explain(`broken off, ${cause.code}`);

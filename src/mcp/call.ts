@@ -24,8 +24,14 @@ export async function callOperation(
 ): Promise<ToolResult> {
   const request = gatewayRequest(context.request, operation, target, body);
   let response: Response;
+  let whole: Uint8Array | undefined;
   try {
-    response = await proxy({ ...context, request, sentRequest: context.request });
+    response = await proxy({
+      ...context,
+      request,
+      sentRequest: context.request,
+      takeBody: (taken) => void (whole = taken),
+    });
   } catch (error) {
     if (error instanceof ApiError) {
       if (error.status === 401 || error.code === "address_not_allowed") throw error;
@@ -33,7 +39,7 @@ export async function callOperation(
     }
     response = toErrorResponse(error, request, context.requestId, context);
   }
-  return toToolResult(response, request.url, allowsAnyJson);
+  return toToolResult(response, request.url, allowsAnyJson, whole);
 }
 
 /** The headers of a call. The client's other headers are about its own request. */

@@ -1,6 +1,5 @@
 import { toBase64 } from "../crypto/base64.ts";
 import { concatenate } from "../memory/concatenate.ts";
-import { contentLength } from "../policy/request-headers.ts";
 import { isObject } from "../validation/is-object.ts";
 
 type Content =
@@ -43,8 +42,14 @@ export const toolError = (value: Readonly<Record<string, unknown>>): ToolResult 
  * @param response of the upstream, or of the gateway that refused the request.
  * @param uri the URL of the request.
  * @param allowsAnyJson whether structured content may be any JSON and not only an object: since 2026-07-28.
+ * @param whole the body, if it was read before and the response has none.
  */
-export async function toToolResult(response: Response, uri: string, allowsAnyJson: boolean): Promise<ToolResult> {
+export async function toToolResult(
+  response: Response,
+  uri: string,
+  allowsAnyJson: boolean,
+  whole?: Uint8Array,
+): Promise<ToolResult> {
   const { status, headers } = response;
   const type = headers.get("content-type") ?? "";
   const mimeType = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+/.exec(type)?.[0].toLowerCase() ?? "";
@@ -52,7 +57,10 @@ export async function toToolResult(response: Response, uri: string, allowsAnyJso
   const isError = status >= 400 && ({ isError: true } as const);
   let read: ReadBody;
   try {
-    read = await readBody(response, isText ? MAX_TEXT_BYTES : MAX_BINARY_BYTES);
+    const maxBytes = isText ? MAX_TEXT_BYTES : MAX_BINARY_BYTES;
+    read = whole
+      ? { bytes: whole.subarray(0, maxBytes), isCut: whole.length > maxBytes }
+      : await readBody(response, maxBytes);
   } catch {
     return toolError({
       error: "The answer broke off before its end. Whether the request was done is not known.",
@@ -90,13 +98,8 @@ interface ReadBody {
 }
 
 /** Reads a body up to a length, and lets go of the rest. */
-async function readBody(response: Response, maxBytes: number): Promise<ReadBody> {
-  const { body, headers } = response;
+async function readBody({ body }: Response, maxBytes: number): Promise<ReadBody> {
   if (!body) return { bytes: new Uint8Array(), isCut: false };
-  const declared = contentLength(headers);
-  if (declared !== undefined && declared <= maxBytes && !headers.has("content-encoding")) {
-    return { bytes: new Uint8Array(await response.arrayBuffer()), isCut: false };
-  }
   const chunks: Uint8Array[] = [];
   let length = 0;
   const reader = body.getReader();

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, inject, it } from "vitest";
+import { toToolResult } from "../../src/mcp/result.ts";
 import { world, type Registered } from "../support/world.ts";
 import { callTool, legacy, modern } from "./client.ts";
 
@@ -404,6 +405,17 @@ describe("a result", () => {
     const [one] = (await lab({ ...json("bytes"), query: { type } })).content;
     expect(one).toMatchObject(expected);
     expect(atob(one.data ?? one.resource.blob)).toBe('"bytes"');
+  });
+
+  it("that was read whole is cut too, as links that lead here may have made it long", async () => {
+    const response = new Response(null, { headers: { "content-type": "application/json" } });
+    const whole = new TextEncoder().encode(`"${"x".repeat(64 * 1024)}"`);
+    const { content, structuredContent } = await toToolResult(response, "https://auth.example.com/", true, whole);
+    expect(content).toEqual([
+      { type: "text", text: `"${"x".repeat(64 * 1024 - 1)}` },
+      { type: "text", text: expect.stringContaining("Cut: these are the first 65536 bytes") },
+    ]);
+    expect(structuredContent).toBeUndefined();
   });
 
   it("names the query of the next page", async () => {

@@ -51,6 +51,7 @@ const MAX_BUFFERED_BYTES = 64 * 1024;
  * @param caller checked again while a body is streamed.
  * @param bodyTimeoutMs how long the sender may take for a streamed body, in milliseconds.
  * @param meter counts the bytes of both bodies.
+ * @param takeBody takes the body of an answer that is read whole, if the response is to have none.
  * @param issuer the gateway's public origin, or null if it is not configured.
  * @throws {ApiError} if the gateway breaks the request's body off: 408 for a slow sender, or the caller's refusal.
  */
@@ -64,7 +65,8 @@ export async function forward(
     bodyTimeoutMs,
     issuer,
     meter,
-  }: { caller: CallerWatch; bodyTimeoutMs: number; issuer: string | null; meter: Meter },
+    takeBody,
+  }: { bodyTimeoutMs: number } & Pick<PassOptions, "caller" | "issuer" | "meter" | "takeBody">,
 ): Promise<Forwarded | UpstreamFailure> {
   const { timeoutMs, idleTimeoutMs: idleMs } = resolved.service;
   const url = upstreamUrl(resolved, credential.origin);
@@ -100,6 +102,7 @@ export async function forward(
     caller,
     issuer,
     meter,
+    takeBody,
     late: clock.late,
   });
   clock.stop();
@@ -113,6 +116,7 @@ interface PassOptions {
   readonly caller: CallerWatch;
   readonly issuer: string | null;
   readonly meter: Meter;
+  readonly takeBody?: ((body: Uint8Array) => void) | undefined;
   /** Resolves when a body that is read whole is late. */
   readonly late: AnswerClock["late"];
 }
@@ -121,7 +125,7 @@ interface PassOptions {
 async function passOn(
   request: Request,
   answer: Response,
-  { url, resolved, credential, caller, issuer, meter, late }: PassOptions,
+  { url, resolved, credential, caller, issuer, meter, takeBody, late }: PassOptions,
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = resolved;
   // 101 without an Upgrade header in the request, or what is no status of HTTP (RFC 9110 §15) and no response could have.
@@ -176,11 +180,9 @@ async function passOn(
   if (isRead && length !== undefined && length <= MAX_BUFFERED_BYTES) {
     const whole = await bufferBody(answer, { secretEncodings, links }, late);
     if ("failure" in whole) return { ...whole, upstreamStatus: status };
-    const { byteLength } = whole.body;
-    meter.bytesOut = byteLength;
-    const response = rewritten(whole.body);
-    if (links) response.headers.set("content-length", String(byteLength));
-    return { response, ...ended };
+    meter.bytesOut = whole.body.byteLength;
+    takeBody?.(whole.body);
+    return { response: rewritten(takeBody ? null : whole.body), ...ended };
   }
   if (!answer.body) return { response: rewritten(null), ...ended };
   const decoded = coding === "gzip" ? answer.body.pipeThrough(new DecompressionStream("gzip")) : answer.body;

@@ -82,7 +82,7 @@ export async function bufferBody(
   answer: Response,
   { secretEncodings, links }: BodyTransforms,
   late: Promise<undefined>,
-): Promise<{ body: ArrayBufferView } | { failure: "credential_echo" | "broken_off" | "stalled"; cause?: unknown }> {
+): Promise<{ body: Uint8Array } | { failure: "credential_echo" | "broken_off" | "stalled"; cause?: unknown }> {
   let bytes: ArrayBuffer | undefined;
   try {
     bytes = await Promise.race([answer.arrayBuffer(), late]);
