@@ -14,6 +14,7 @@ import { report, withGoals } from "./report.ts";
  */
 const PARTS: Record<string, () => Promise<Part>> = {
   proxy: async () => (await import("./parts/proxy.ts")).proxy,
+  mcp: async () => (await import("./parts/mcp.ts")).mcp,
   verify: async () => (await import("./parts/verify.ts")).verify,
   refresh: async () => (await import("./parts/refresh.ts")).refresh,
   decide: async () => (await import("./parts/decide.ts")).decide,
@@ -21,7 +22,6 @@ const PARTS: Record<string, () => Promise<Part>> = {
   cost: async () => (await import("./parts/cost.ts")).cost,
   scale: async () => (await import("./parts/scale.ts")).scale,
   startup: async () => (await import("./parts/startup.ts")).startup,
-  mcp: async () => (await import("./parts/mcp.ts")).mcp,
 };
 
 const HERE = import.meta.dirname;
