@@ -86,7 +86,9 @@ export class Wrangler {
   }
 
   #withEnvironment(args: readonly string[]): string[] {
-    const { environment, config } = this.#options;
+    const { config } = this.#options;
+    // A KV namespace would be called `production-…`: wrangler puts the environment before the name that it is given.
+    const environment = args[0] === "kv" ? "" : this.#options.environment;
     return [...args, `--env=${environment}`, ...(config === undefined ? [] : [`--config=${config}`])];
   }
 

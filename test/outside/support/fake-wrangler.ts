@@ -22,6 +22,7 @@ interface Account {
 const folder = process.env.FAKE_WRANGLER!;
 const account = JSON.parse(readFileSync(`${folder}/account.json`, "utf8")) as Account;
 const args = process.argv.slice(2).filter((arg) => !/^--(?:env|config)=/.test(arg));
+const environment = process.argv.find((arg) => arg.startsWith("--env="))?.slice("--env=".length);
 const command = args.filter((arg) => !arg.startsWith("--")).join(" ");
 // Only this command reads it; for others, reading would wait for whoever holds it open.
 const input = command === "secret bulk" ? readFileSync(0, "utf8") : "";
@@ -64,7 +65,10 @@ switch (true) {
     console.log(JSON.stringify(account.namespaces));
     break;
   case command.startsWith("kv namespace create "):
-    account.namespaces.push({ id: crypto.randomUUID().replaceAll("-", ""), title: four! });
+    account.namespaces.push({
+      id: crypto.randomUUID().replaceAll("-", ""),
+      title: `${environment ? `${environment}-` : ""}${four}`,
+    });
     break;
   case command.startsWith("queues info "):
     if (!account.queues.includes(three!))
