@@ -583,7 +583,7 @@ describe("a chain", () => {
       expect(refusal(await exchange(deep, one, tokens[3]!))).toEqual([400, "invalid_request"]);
     }
     // A token that is ended takes with it what was exchanged from it, and nothing above it.
-    for (let at = 0; at <= 4; at++) {
+    for (const at of [0, 2, 4]) {
       const line = await build();
       await post(deep, "/oauth/revoke", { token: line[at]! }, { headers: basic(agents[at]!.id, agents[at]!.apiKey) });
       const statuses = [];
