@@ -136,9 +136,9 @@ describe("people", () => {
 
   it("lose what they may with the next request: a role, an account", async () => {
     const one = await invite(self, admin, "auditor");
-    expect((await one.call("/agents")).status).toBe(200);
+    expect((await one.call("/people")).status).toBe(200);
     await admin.confirmed(`/people/${one.id}`, patch({ role: "owner" }));
-    expect((await one.call("/agents")).body.code).toBe("role_required");
+    expect((await one.call("/people")).body.code).toBe("role_required");
     await admin.confirmed(`/people/${one.id}`, patch({ status: "suspended" }));
     expect((await one.call("/people/me")).body.code).toBe("sign_in_required");
     expect((await signIn(self, one.authenticator)).body.code).toBe("sign_in_refused");
