@@ -1,8 +1,18 @@
 import { base64url, calculateJwkThumbprint, decodeJwt, SignJWT } from "jose";
+import * as oauth from "oauth4webapi";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { world, type Registered, type World } from "../support/world.ts";
 import { assertion, asserted, basic, ISSUER, post, registerKey, secretOf, token } from "./clients.ts";
-import { AUDIENCE, issue, newIssuer, newIssuerKey, present, type Issuer, type IssuerKey } from "./issuers.ts";
+import {
+  AUDIENCE,
+  issue,
+  newIssuer,
+  newIssuerKey,
+  JWT_BEARER,
+  present,
+  type Issuer,
+  type IssuerKey,
+} from "./issuers.ts";
 
 const base = world();
 const issuer = newIssuer();
@@ -161,6 +171,37 @@ describe("a token of a trusted issuer", () => {
   it("ends once its issuer is trusted no more, or not for this agent", async () => {
     const { body } = await present(self, await job());
     expect((await read(body.access_token, trusting({}))).status).toBe(200);
+    const elsewhere = trusting({}, [{ agent: other.id, claims: CLAIMS }]);
+    for (const where of [base, elsewhere]) {
+      expect((await read(body.access_token, where)).body.code).toBe("invalid_token");
+    }
+  });
+});
+
+describe("others' clients and agents", () => {
+  it("is sent by oauth4webapi, which knows the issuer alone", async () => {
+    const options = {
+      [oauth.customFetch]: (url: string, init: object) => self.fetch(url, init),
+    };
+    const found = await oauth.discoveryRequest(new URL(ISSUER), { algorithm: "oauth2", ...options });
+    const as = await oauth.processDiscoveryResponse(new URL(ISSUER), found);
+    const client = { client_id: agent.id };
+    const parameters = { assertion: await job(), scope: "lab:things:read" };
+    const answer = await oauth.genericTokenEndpointRequest(as, client, oauth.None(), JWT_BEARER, parameters, options);
+    const { access_token, scope } = await oauth.processGenericTokenEndpointResponse(as, client, answer);
+    expect([scope, (await read(access_token)).status]).toEqual(["lab:things:read", 200]);
+  });
+
+  it("can be handed on, and what was handed on ends with the trust", async () => {
+    const subject = (await present(self, await job())).body.access_token as string;
+    const { body } = await token(self, {
+      grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
+      subject_token: subject,
+      subject_token_type: "urn:ietf:params:oauth:token-type:access_token",
+      ...secretOf(other),
+    });
+    expect(decodeJwt(body.access_token)).toMatchObject({ sub: agent.id, act: { sub: other.id } });
+    expect((await read(body.access_token)).status).toBe(200);
     const elsewhere = trusting({}, [{ agent: other.id, claims: CLAIMS }]);
     for (const where of [base, elsewhere]) {
       expect((await read(body.access_token, where)).body.code).toBe("invalid_token");
