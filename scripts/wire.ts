@@ -49,6 +49,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /deliveries": { query: "AllDeliveriesQuery", response: "AllDeliveriesResponse" },
   "POST /deliveries/redeliver": { body: "RedeliverAllRequest", response: "RedeliverAllResponse" },
   "GET /permissions/list": { response: "PermissionListResponse" },
+  "GET /settings": { response: "SettingsResponse" },
   "GET /services": { response: "ServiceListResponse" },
   "GET /services/{name}": { response: "ServiceResponse" },
   "POST /services/{name}/check": { response: "ServiceCheckResponse" },

@@ -33,6 +33,7 @@ import { BELOW_CONSOLE, DOCUMENTS, PAGES, serveAsset, serveBelowConsole, servePa
 import { loginRoutes } from "./api/logins.ts";
 import { peopleRoutes } from "./api/people.ts";
 import { serviceRoutes } from "./api/services.ts";
+import { settingsRoutes } from "./api/settings.ts";
 import { signInRoutes } from "./api/sign-in.ts";
 import { permissionRoutes } from "./api/permissions.ts";
 import { tokenRoutes } from "./api/tokens.ts";
@@ -62,6 +63,7 @@ export const ROUTES: readonly Route[] = [
   ...permissionRoutes,
   ...explainRoutes,
   ...serviceRoutes,
+  ...settingsRoutes,
   ...peopleRoutes,
   ...passkeyRoutes,
   ...signInRoutes,

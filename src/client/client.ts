@@ -638,6 +638,11 @@ export class AgentAuthClient {
     return this.#get("/health/details", options);
   }
 
+  /** The settings in force, without a value of a secret. Administrators only. */
+  getSettings(options?: CallOptions): Promise<wire.SettingsResponse> {
+    return this.#get("/settings", options);
+  }
+
   /** The services of the gateway: what is connected, and what can be granted. Administrators only. */
   listServices(options?: CallOptions): Promise<wire.ServiceListResponse> {
     return this.#get("/services", options);

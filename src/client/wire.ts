@@ -1161,6 +1161,17 @@ export interface ServiceCheckResponse {
   message: string;
 }
 
+/** The response of `GET /settings`. */
+export interface SettingsResponse {
+  success: true;
+  /** By name. Null for a setting that is not set. */
+  settings: Record<string, string | number | boolean | string[] | null>;
+  /** How many keys each has; 0 for one that is not set. */
+  secrets: Record<string, number>;
+  /** Variables that the Worker does not read, most of them misspelt. */
+  warnings: string[];
+}
+
 /** The response of `GET /health`. */
 export interface HealthResponse {
   status: "healthy" | "unhealthy";

@@ -10,6 +10,7 @@ import { readWaiting } from "./agents.ts";
 import { AgentList } from "./screens/agent-list.tsx";
 import { PeopleList, PersonScreen } from "./screens/people.tsx";
 import { ServiceList, ServiceScreen } from "./screens/services.tsx";
+import { Settings } from "./screens/settings.tsx";
 import { RegisterAgent } from "./screens/register-agent.tsx";
 import { Deliveries, WebhookList, WebhookScreen } from "./screens/webhooks.tsx";
 import { AgentScreen } from "./screens/agent.tsx";
@@ -49,6 +50,7 @@ const SCREENS = [
   },
   { match: /^\/console\/services$/, title: "Services", show: () => <ServiceList /> },
   { match: /^\/console\/people\/([^/]+)$/, title: "Person", show: (id: string) => <PersonScreen key={id} id={id} /> },
+  { match: /^\/console\/settings$/, title: "Settings", show: () => <Settings /> },
   { match: /^\/console\/people$/, title: "People", show: () => <PeopleList /> },
   { match: /^\/console\/approvals$/, title: "Approvals", show: () => <Approvals /> },
 ] as const;
@@ -95,6 +97,7 @@ const placesOf = (): readonly Place[] => [
         { href: "/console/webhooks", name: "Webhooks" },
         { href: "/console/services", name: "Services" },
         { href: "/console/people", name: "People" },
+        { href: "/console/settings", name: "Settings" },
       ]
     : []),
 ];

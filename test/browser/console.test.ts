@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWorker, type Worker } from "../outside/support/worker.ts";
+import { testSecrets } from "../support/secrets.ts";
 import { barriers, firstLink, join, startBrowser, visitor, type Visitor } from "./support/browser.ts";
 
 /** The console in a real browser. Each test goes on where the one before it ended. */
@@ -289,6 +290,15 @@ test("a service is checked, explained and searched for the rules that reach a pa
   await page.getByText("insufficient_permissions").waitFor();
   await picture(page, "service");
   expect(await page.content()).not.toContain("ghp_of_a_browser_test");
+});
+
+test("the settings are shown, and no secret", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await open(page, "/console/settings", "Settings");
+  await page.getByText("STANDING_TTL_SECONDS").waitFor();
+  await picture(page, "settings");
+  expect(await page.content()).not.toContain(testSecrets.ADMIN_BOOTSTRAP_TOKEN);
 });
 
 test("a webhook is tested, its secret renewed, and it is switched off and on again", async () => {

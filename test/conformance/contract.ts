@@ -44,6 +44,7 @@ export const ENDPOINTS = {
   "POST /deliveries/redeliver": "admin",
   "GET /webhooks/events": "none",
   "GET /permissions/list": "none",
+  "GET /settings": "admin",
   "GET /services": "admin",
   "GET /services/{name}": "admin",
   "POST /services/{name}/check": "admin",

@@ -45,6 +45,10 @@ export const serviceEndpoints = {
     isError(await call("GET", "/audit/export?format=xml", { token: admin.token }), 400);
   },
 
+  async "GET /settings"() {
+    exactly(await call("GET", "/settings", { token: admin.token }), 200, "success settings secrets warnings");
+  },
+
   async "GET /services"() {
     const answer = await call("GET", "/services", { token: admin.token });
     exactly(answer, 200, "success services");

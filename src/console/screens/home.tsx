@@ -188,7 +188,7 @@ const PART_TONES = { ok: "good", lagging: "warn", failing: "bad", off: "mute" } 
 const WORDS = { ok: "All parts answer", lagging: "Something lags", failing: "Something fails" } as const;
 
 /** How each part of the deployment does, what lags, and what to do. */
-function Health() {
+export function Health() {
   const health = useLoad("health", (signal) => read<HealthDetailsResponse>("/health/details", {}, signal), REFRESH_MS);
   return (
     <Card

@@ -25,7 +25,12 @@ export function PermissionBoxes({
           {Object.entries(permissions).map(([service, own]) => (
             <fieldset>
               <legend>
-                <Quoted text={service} />
+                <Quoted text={service} />{" "}
+                {service !== "agentauth" && (
+                  <a class="s" href={`/console/services/${encodeURIComponent(service)}`} target="_blank">
+                    What they reach
+                  </a>
+                )}
               </legend>
               <Box
                 permission={`${service}:*:*`}
