@@ -15,6 +15,7 @@ import { explainRoutes } from "./api/explain.ts";
 import { toErrorResponse, handleError } from "./http/error-response.ts";
 import { cors } from "./http/cors.ts";
 import { dispatch, methodNotAllowed } from "./api/dispatch.ts";
+import { deviceDecisionRoutes } from "./api/device.ts";
 import { healthDetailsRoutes } from "./api/health-details.ts";
 import { healthRoutes } from "./api/health.ts";
 import { metricsRoutes } from "./api/metrics.ts";
@@ -24,6 +25,7 @@ import { requestContext, createRequestContext, type AppEnv, type RequestContext 
 import { setSecurityHeaders } from "./http/security-headers.ts";
 import type { Route } from "./access/route.ts";
 import { dispatchForm, formMethodNotAllowed } from "./oauth/dispatch.ts";
+import { deviceRoutes } from "./oauth/device.ts";
 import { metadataRoutes } from "./oauth/metadata.ts";
 import { introspectionRoutes } from "./oauth/introspection.ts";
 import { revocationRoutes } from "./oauth/revocation.ts";
@@ -57,6 +59,7 @@ export const ROUTES: readonly Route[] = [
   ...webhookRoutes,
   ...webhookDeliveryRoutes,
   ...metadataRoutes,
+  ...deviceRoutes,
   ...tokenEndpointRoutes,
   ...introspectionRoutes,
   ...revocationRoutes,
@@ -68,6 +71,7 @@ export const ROUTES: readonly Route[] = [
   ...passkeyRoutes,
   ...signInRoutes,
   ...loginRoutes,
+  ...deviceDecisionRoutes,
   ...healthRoutes,
   ...healthDetailsRoutes,
   ...metricsRoutes,

@@ -12,6 +12,7 @@ const KINDS = {
   "passkey.deleted": "lost a passkey",
   "login.bound": "added an account of the company",
   "login.deleted": "lost an account of the company",
+  "command.approved": "let a command line act for them",
 };
 const time = (text) => new Date(text).toLocaleString();
 
@@ -74,9 +75,9 @@ async function load() {
     }),
   );
   element("sessions").replaceChildren(
-    ...sessions.map(({ id, current, created_at, last_used_at, ip_address, user_agent }) =>
+    ...sessions.map(({ id, current, client, created_at, last_used_at, ip_address, user_agent }) =>
       row(
-        current ? "This browser" : user_agent || "Another browser",
+        current ? "This browser" : (client ?? (user_agent || "Another browser")),
         `since ${time(created_at)} · used ${time(last_used_at)} · ${ip_address || "address not known"}`,
         current ? undefined : "End",
         async () => {

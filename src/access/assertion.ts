@@ -6,7 +6,7 @@ import { CHALLENGE_LIFE_MS, type Act } from "../people/challenge.ts";
 import { actChallenge, confirmAct, listPasskeys, type Ceremony } from "../people/passkeys.ts";
 import type { Assertion, RelyingParty } from "../people/webauthn.ts";
 import { decodeUtf8 } from "../validation/utf8.ts";
-import type { PersonCaller } from "./person.ts";
+import { requireBrowser, type PersonCaller } from "./person.ts";
 import { publicOrigin } from "./session-cookie.ts";
 
 /** The header of a request that is repeated with a person's confirmation. */
@@ -43,6 +43,7 @@ export const ceremonyOf = (context: Pick<RequestContext, "config" | "request" | 
  */
 export async function requireAssertion(call: PersonCall, decision = ""): Promise<void> {
   const { request, env, caller } = call;
+  requireBrowser(caller, "This has to be confirmed with a passkey.");
   const { method, url } = request;
   const { pathname, search } = new URL(url);
   const digest = toBase64Url(await sha256(JSON.stringify(call.body ?? null)));

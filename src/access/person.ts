@@ -1,11 +1,11 @@
 import type { PersonAuthority, Role } from "../authority/authority.ts";
-import { forbidden, signInRequired } from "../http/errors.ts";
+import { browserRequired, forbidden, signInRequired } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { BoundedCache } from "../memory/bounded-cache.ts";
 import type { Person, PersonSession } from "../people/person.ts";
 import { findSession, markUsed } from "../people/sessions.ts";
-import { hashOf } from "../people/token.ts";
+import { COMMAND_TOKEN_PREFIX, commandHashOf, hashOf } from "../people/token.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { isRead } from "../policy/rule.ts";
 import { limitPersonSession } from "./rate-limit.ts";
@@ -45,10 +45,12 @@ export type PersonContext = Pick<RequestContext, "request" | "env" | "config" | 
  */
 export async function admitPerson(context: PersonContext, agentId?: string): Promise<PersonCaller | undefined> {
   const { request, env, config, ipAddress, waitUntil } = context;
-  const token = readSessionCookie(request, config);
-  if (token === undefined) return undefined;
-  if (!isRead(request.method)) requireOwnPage(request, config);
-  const hash = await hashOf(token);
+  const cookie = readSessionCookie(request, config);
+  const command = cookie === undefined ? commandTokenOf(request) : undefined;
+  if (cookie === undefined && command === undefined) return undefined;
+  // A browser adds a cookie by itself; a command's token is there because the command has sent it.
+  if (cookie !== undefined && !isRead(request.method)) requireOwnPage(request, config);
+  const hash = cookie === undefined ? await commandHashOf(command ?? "") : await hashOf(cookie);
   await limitPersonSession(env, hash, { ipAddress, isKnown: knownSessions.get(hash) === true });
   const found = await findSession(env.DB, hash, agentId);
   if (!found) {
@@ -72,12 +74,34 @@ export async function admitPerson(context: PersonContext, agentId?: string): Pro
   };
 }
 
+/** The token of a command that a person has let in, in `Authorization: Bearer`. */
+function commandTokenOf({ headers }: Request): string | undefined {
+  const [, token] = /^Bearer +([^\s]+) *$/i.exec(headers.get("authorization") ?? "") ?? [];
+  return token?.startsWith(COMMAND_TOKEN_PREFIX) ? token : undefined;
+}
+
+/** Whether a person calls from a command that they have let in, and not from a browser. */
+export const isFromCommand = ({ session }: Pick<PersonCaller, "session">): boolean => session.clientId !== null;
+
+/** @throws {ApiError} 403 `browser_required` for a command that a person has let in. @param what as a sentence. */
+export function requireBrowser(caller: { readonly kind: "agent" } | PersonCaller, what: string): void {
+  if (caller.kind === "person" && isFromCommand(caller)) throw browserRequired(what);
+}
+
 const logLost = (cause: unknown): void => logFailure("session_use_not_written", cause);
 
-/** The person who must be signed in for this route. @throws {ApiError} as {@link admitPerson}, 403 `person_required` for an agent's token. */
-export async function requirePerson(context: PersonContext): Promise<PersonCaller> {
+/**
+ * The person who must be signed in for this route.
+ *
+ * @param fromCommand whether it may also be called from a command that they have let in.
+ * @throws {ApiError} as {@link admitPerson}, 403 `person_required` for an agent's token, 403 `browser_required`.
+ */
+export async function requirePerson(context: PersonContext, fromCommand: boolean): Promise<PersonCaller> {
   const caller = await admitPerson(context);
-  if (caller) return caller;
+  if (caller) {
+    if (!fromCommand) requireBrowser(caller, "This is about people and how they sign in.");
+    return caller;
+  }
   if (context.request.headers.has("authorization")) {
     throw forbidden(
       "person_required",
@@ -109,9 +133,11 @@ export function authorizePerson(
   const may = roles.includes(role) && (role !== "auditor" || isRead(method));
   if (!may)
     throw forbidden("role_required", `This is not for the role ${role}: it is for ${describeRoles(roles, method)}.`);
-  if (role !== "owner" || ofAgent === undefined) return { personId: person.id, sessionId: session.id, role };
+  const byCommand = session.clientId !== null;
+  const authority = { personId: person.id, sessionId: session.id, role, ...(byCommand && { byCommand }) };
+  if (role !== "owner" || ofAgent === undefined) return authority;
   if (!ownsAgent) throw forbidden("role_required", "An owner may only do this to an agent of theirs.");
-  return { personId: person.id, sessionId: session.id, role, ownedAgent: ofAgent };
+  return { ...authority, ownedAgent: ofAgent };
 }
 
 function describeRoles(roles: readonly Role[], method: string): string {

@@ -109,6 +109,19 @@ export async function limitPersonSession(
   await charge({ binding: env.RATE_ENTERPRISE, key: `person:${hash}`, limit: PERSON_LIMIT, whose: "session" });
 }
 
+/** Counts one device grant that is begun at an address: each is a row, and a code that can be typed. @throws {ApiError} 429 */
+export const limitDeviceGrants = (env: Env, ipAddress: string): Promise<void> =>
+  charge({
+    binding: env.RATE_VERIFY,
+    key: `device:${clientNetwork(ipAddress)}`,
+    limit: VERIFY_LIMIT,
+    whose: "address",
+  });
+
+/** Counts one code that a person has typed, whatever address it comes from. @throws {ApiError} 429 */
+export const limitUserCodes = (env: Env, personId: string): Promise<void> =>
+  charge({ binding: env.RATE_VERIFY, key: `device:${personId}`, limit: VERIFY_LIMIT, whose: "person" });
+
 /** Counts one request of an IPv4 address or an IPv6 /64, on routes that anyone may call. @throws {ApiError} 429 */
 export const limitAddress = (env: Env, ipAddress: string): Promise<void> =>
   charge({ binding: env.RATE_ADDRESS, key: clientNetwork(ipAddress), limit: ADDRESS_LIMIT, whose: "address" });

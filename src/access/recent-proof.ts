@@ -5,7 +5,7 @@ import { reauthenticationRequired } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { requireAssertion } from "./assertion.ts";
 import type { Caller } from "./authenticate.ts";
-import type { PersonCaller } from "./person.ts";
+import { requireBrowser, type PersonCaller } from "./person.ts";
 
 /** A call of an agent, or of a person who is signed in. */
 interface ProvenCall extends Pick<RequestContext, "request" | "env" | "config" | "now"> {
@@ -34,7 +34,10 @@ export function hasRecentProof({ caller, now }: Pick<ProvenCall, "caller" | "now
 export async function requireRecentProof(call: ProvenCall, apiKey?: string | null): Promise<Authority> {
   const { caller, authority } = call;
   if (caller.kind === "person") {
-    if (!hasRecentProof(call)) await requireAssertion({ ...call, caller });
+    if (!hasRecentProof(call)) {
+      requireBrowser(caller, "This needs a proof of the last 5 minutes, which signing the command in again is.");
+      await requireAssertion({ ...call, caller });
+    }
     return authority;
   }
   if (apiKey && authority.agentId !== undefined) {

@@ -102,6 +102,11 @@ export type Route = http.MountedRoute<Auth> & {
    * `Idempotency-Key` is looked at: whoever asks for an answer again confirms that too.
    */
   readonly confirmed?: true;
+  /**
+   * For a route that takes no agents: a person may call it from a command that they have let in (RFC 8628). Without it, only from a
+   * browser. Routes that agents may call take such commands, within what `requireBrowser` and the agent's ceiling leave them.
+   */
+  readonly fromCommand?: true;
 };
 
 /**
@@ -115,7 +120,8 @@ export function route<
   Body extends http.Schema | undefined = undefined,
   Query extends http.Schema | undefined = undefined,
 >(
-  declared: http.RouteDeclaration<A, AccessByAuth[A], Path, Body, Query, Response> & Pick<Route, "roles" | "confirmed">,
+  declared: http.RouteDeclaration<A, AccessByAuth[A], Path, Body, Query, Response> &
+    Pick<Route, "roles" | "fromCommand" | "confirmed">,
 ): Route {
   return declared;
 }

@@ -46,6 +46,10 @@ export function decideRegistration(
 ): RegistrationDecision {
   const faults = validatePermissions(permissions, catalogue);
   if (faults.length > 0) return { verdict: "malformed", faults };
+  // Nobody has seen in a browser what a new agent of a command may do, and it has no ceiling.
+  const isByCommand = registrar.kind === "person" && registrar.authority.byCommand === true;
+  if (isByCommand && permissions.includes(ADMIN)) return { verdict: "exceeds_grantor", permissions: [ADMIN] };
+  if (isByCommand) return { verdict: "accepted", status: policy === "open" ? "active" : "inactive" };
   if (isAdmin(registrar)) return { verdict: "accepted", status: "active" };
   if (policy === "admin") return { verdict: "closed" };
   const exceeding =
@@ -115,7 +119,9 @@ export async function createAgent(
   });
   const by = authorityOf(registrar, permissions);
   const isApproved =
-    registrar.kind === "agent" ? registrar.authority.required.includes(ADMIN) : registrar.kind !== "stranger";
+    registrar.kind === "agent"
+      ? registrar.authority.required.includes(ADMIN)
+      : registrar.kind === "bootstrap" || (registrar.kind === "person" && registrar.authority.byCommand !== true);
   const key = { ...(await toStoredKey(apiKey, peppers)), lifeMs: keyLifeMs };
   const record = newEntry("agent.registered", now, origin, {
     agentId: agent.id,

@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
 import { requireAssertion } from "../access/assertion.ts";
 import { route, type Call } from "../access/route.ts";
+import { requireBrowser } from "../access/person.ts";
 import { STATUSES, TIERS, type Status } from "../agents/agent.ts";
 import { hasRecentProof, requireRecentProof } from "../access/recent-proof.ts";
 import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeResult } from "../agents/change.ts";
@@ -9,7 +10,9 @@ import { validatePermissions } from "../agents/grants.ts";
 import type { LimitedGrant } from "../grants/grant-row.ts";
 import { rotateKey } from "../agents/rotate-key.ts";
 import { badRequest, conflict, forbidden, notFound, type ApiError } from "../http/errors.ts";
+import { unlimited } from "../permissions/grant.ts";
 import { ADMIN } from "../permissions/grammar.ts";
+import { belowCeiling } from "./ceiling.ts";
 import { cacheAgentRevocation, cacheSessionEnd } from "../tokens/revocation.ts";
 import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
@@ -76,6 +79,9 @@ export const agentChangeRoutes = [
       if (!call.caller.isAdmin && status !== "suspended") {
         throw forbidden("role_required", "An owner may suspend an agent. Any other status is set by an administrator.");
       }
+      if (status === "active" || status === "inactive") {
+        requireBrowser(call.caller, "What an agent may do comes into force with its status.");
+      }
       // Only `revoked` cannot be undone.
       const authority = status === "revoked" ? await requireRecentProof(call, apiKey) : call.authority;
       return changeStatus({ ...call, authority }, status);
@@ -114,7 +120,7 @@ export const agentChangeRoutes = [
       const by =
         isToAdminister && change.by.agentId !== undefined
           ? { ...change.by, loosens: { agentId: change.id, permissions: [ADMIN] } }
-          : change.by;
+          : (await belowCeiling(call, change.by, body.permissions.map(unlimited), { keepsLimits: true })).by;
       const changed = await setPermissions(env.DB, { ...change, by }, body.permissions, config.catalogue);
       if (changed.result === "limited_grant") throw limitedGrant(changed.limited);
       return toChangeResponse(changed, `permissions are ${body.permissions.join(" ") || "none"}`);

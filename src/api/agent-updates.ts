@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { authorityOf, type Caller } from "../access/authenticate.ts";
-import type { PersonCaller } from "../access/person.ts";
+import { requireBrowser, type PersonCaller } from "../access/person.ts";
 import { route } from "../access/route.ts";
 import type { Loosening } from "../authority/authority.ts";
 import { validatePermissions } from "../agents/grants.ts";
@@ -86,6 +86,13 @@ export const agentUpdateRoutes = [
           required: ADMIN,
           granted: [...caller.permissions],
         });
+      }
+      const decisive = restricted.filter((name) => name !== "rate_limit");
+      if (decisive.length > 0 || body.dpop_bound_access_tokens === false) {
+        requireBrowser(
+          caller,
+          `Of an agent, ${[...decisive, "dpop_bound_access_tokens"].join(", ")} say how far it may be used.`,
+        );
       }
       const faults = validatePermissions(body.grantable ?? [], config.catalogue);
       if (faults.length > 0) throw invalidPermissions(faults);

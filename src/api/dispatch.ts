@@ -157,7 +157,7 @@ async function authenticatePerson(
   id: string | undefined,
   sender: Sender,
 ): Promise<Access> {
-  const person = await requirePerson(context);
+  const person = await requirePerson(context, route.fromCommand === true);
   sender.caller = person;
   const { role } = person.person;
   const authority = { personId: person.id, sessionId: person.session.id, role };

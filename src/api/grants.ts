@@ -15,6 +15,7 @@ import {
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { hasEnded } from "../permissions/grant.ts";
+import { belowCeiling } from "./ceiling.ts";
 import { changeRefused, toAgentChange } from "./agent-changes.ts";
 import { actorSchema } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
@@ -167,7 +168,8 @@ async function grantingAuthority(
   const { env, config, params, caller, authority } = call;
   if (caller.kind === "person") {
     if (grants.some(({ permission }) => permission === ADMIN)) await requireAssertion({ ...call, caller });
-    return { by: authority, version };
+    const below = await belowCeiling(call, authority, grants, { keepsLimits: false });
+    return { by: below.by, version: version ?? below.version };
   }
   const found = await getGrants(env.DB, params.id);
   if (!found || authority.agentId === undefined) return { by: authority, version };

@@ -7,7 +7,7 @@ import type { AppEnv } from "../http/request-context.ts";
 export const DOCUMENTS = ["/openapi.json", "/docs", "/docs/:file"];
 
 /** The pages of people, which may use their sessions. */
-export const PAGES = ["/sign-in", "/account", "/console"];
+export const PAGES = ["/sign-in", "/account", "/device", "/console"];
 
 /** What is below the console: its screens, which are all one page, and the scripts and styles of the pages. */
 export const BELOW_CONSOLE = "/console/*";

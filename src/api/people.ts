@@ -78,6 +78,7 @@ export const peopleRoutes = [
     method: "GET",
     path: "/people/me",
     auth: "person",
+    fromCommand: true,
     summary: "Who is signed in, in which session, and what they were told lately",
     response: () =>
       z.object({

@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import type { RequestContext } from "../http/request-context.ts";
 import { publicOrigin } from "../access/session-cookie.ts";
+import { clientName } from "../people/device-grant.ts";
 import type { Link } from "../people/links.ts";
 import {
   normalizeEmail,
@@ -81,6 +82,9 @@ export const personSessionSchema = z.object({
   expires_at: z.iso.datetime(),
   ip_address: z.string().check(z.describe("The address that signed in; empty if it is not known.")),
   user_agent: z.string().check(z.describe("What the browser called itself: it may say anything.")),
+  client: z
+    .nullable(z.string())
+    .check(z.describe("The program that has the session, which the person has let in (RFC 8628); null for a browser.")),
   current: z.boolean().check(z.describe("Whether it is the session of this request.")),
 });
 
@@ -95,6 +99,7 @@ export const toPersonSessionResponse = (
   expires_at: toTimestamp(session.expiresAt),
   ip_address: session.ipAddress,
   user_agent: session.userAgent,
+  client: session.clientId === null ? null : (clientName(session.clientId) ?? session.clientId),
   current: session.id === currentId,
 });
 

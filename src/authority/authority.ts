@@ -43,6 +43,15 @@ export type Loosening =
 export const ROLES = ["admin", "owner", "auditor"] as const;
 export type Role = (typeof ROLES)[number];
 
+/** What has to stand for a command to grant something to an agent. */
+export interface Ceiling {
+  readonly agentId: string;
+  /** What the agent has and keeps, as it is stored. */
+  readonly held: readonly string[];
+  /** What an administrator lets others grant the agent (`grantable`), as it is stored. */
+  readonly grantable: readonly string[];
+}
+
 /** The authority of a person, by the session that they are signed in with. */
 export interface PersonAuthority {
   readonly personId: string;
@@ -52,6 +61,10 @@ export interface PersonAuthority {
   readonly role: Role;
   /** The agent that must be the person's, for what an owner may do. */
   readonly ownedAgent?: string;
+  /** The session is of a command that the person has let in (RFC 8628), which only grants below an agent's ceiling. */
+  readonly byCommand?: boolean;
+  /** What a command grants, which is compared with what the agent has when it is written. */
+  readonly ceiling?: Ceiling;
   /** The session may also be one that a sign-in link opened, which may do nothing but enrol a passkey. */
   readonly byLink?: boolean;
 }
@@ -75,6 +88,8 @@ export type AuthorityLoss =
   | { readonly reason: "session_ended" }
   /** The person has another role now, or the agent another owner. */
   | { readonly reason: "role_changed" }
+  /** A command that a person has let in would grant more than an administrator lets others grant the agent. */
+  | { readonly reason: "browser_required" }
   /** There are people, and the bootstrap token does not register agents any more. */
   | { readonly reason: "bootstrap_ended" }
   /** The API key in the request is not one of the agent's. */

@@ -1,5 +1,5 @@
 import { prepare, sql, type Sql } from "../database/sql.ts";
-import type { AgentAuthority, Authority, AuthorityLoss, Loosening, PersonAuthority } from "./authority.ts";
+import type { AgentAuthority, Authority, AuthorityLoss, Ceiling, Loosening, PersonAuthority } from "./authority.ts";
 import { HAS_ADMINISTRATOR, PERSON_SESSION_STANDS } from "./person-row.ts";
 import { KEY_STANDS, linkStands, type TokenLink } from "./token-row.ts";
 
@@ -55,12 +55,19 @@ const hasRole = ({ personId, role, ownedAgent }: PersonAuthority) =>
   sql`EXISTS (SELECT 1 FROM people p WHERE p.id = ${personId} AND p.role = ${role}
     AND ${ownedAgent === undefined ? sql`1` : sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${ownedAgent} AND a.owner_person_id = p.id)`})`;
 
+/** SQL that is true if what a command grants is below the agent's ceiling. */
+const isBelowCeiling = ({ agentId, held, grantable }: Ceiling) =>
+  sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId}
+    AND ${isPartOf(held, sql`(SELECT json_group_array(g.value ->> 'permission') FROM json_each(coalesce(a.grants, '[]')) g)`)}
+    AND ${isPartOf(grantable, sql`a.grantable`)})`;
+
 /** What a caller's authority consists of. The first that it has not is why it has lost its authority. */
 function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; holds: Sql }[] {
   if (authority.personId !== undefined) {
     return [
       { reason: "session_ended", holds: isSignedIn(authority) },
       { reason: "role_changed", holds: hasRole(authority) },
+      ...(authority.ceiling ? [{ reason: "browser_required", holds: isBelowCeiling(authority.ceiling) } as const] : []),
     ];
   }
   if (authority.agentId === undefined) {

@@ -181,6 +181,10 @@ export const ERRORS = {
     text: "Only a person who is signed in may do this; no agent's token is accepted for it.",
   },
   agent_required: { status: 403, text: "An agent does this with its access token, and no person." },
+  browser_required: {
+    status: 403,
+    text: "A command that a person has let in (RFC 8628) may not do this: the person does it in a browser, or signs the command in again if it needs a recent proof.",
+  },
   role_required: { status: 403, text: "The person's role does not allow this, or the agent is not theirs." },
   cross_origin: {
     status: 403,
@@ -356,6 +360,10 @@ export const badRequest = (
 /** 401. Its challenge is set with the response: see `challengeOf`. */
 export const unauthorized = (code: CodeOf<401>, message: string): ApiError => new ApiError(code, message);
 
+/** 403 for a command that a person has let in. @param what as a sentence. */
+export const browserRequired = (what: string): ApiError =>
+  forbidden("browser_required", `${what} A command line may not do it: do it in a browser, at /console.`);
+
 /** 401 for a person who is not signed in. @param what is wrong, as a sentence. */
 export const signInRequired = (what: string): ApiError =>
   unauthorized("sign_in_required", `${what} Sign in at /sign-in.`);
@@ -383,6 +391,8 @@ export function authorityLost(loss: AuthorityLoss): ApiError {
         "person_required",
         "A person administers this deployment: only a person who is signed in may loosen what limits an agent, or grant *:*:*.",
       );
+    case "browser_required":
+      return browserRequired("This is more than an administrator lets others grant this agent (`grantable`).");
     case "bootstrap_ended":
       return forbidden(
         "bootstrap_ended",

@@ -12,6 +12,8 @@ export type OAuthFault =
         | "unsupported_grant_type"
         | "invalid_scope";
     }
+  /** RFC 8628 §3.5, of a command that waits for a person. */
+  | { readonly error: "authorization_pending" | "slow_down" | "expired_token" | "access_denied" }
   /** RFC 6749 §4.1.2.1, at the authorization endpoint. */
   | { readonly error: "unsupported_response_type" }
   /** RFC 8707 §2. */
@@ -67,6 +69,10 @@ function toWire(fault: OAuthFault): OnTheWire {
     case "invalid_target":
     case "invalid_authorization_details":
     case "invalid_dpop_proof":
+    case "authorization_pending":
+    case "slow_down":
+    case "expired_token":
+    case "access_denied":
       return { status: 400 };
     case "use_dpop_nonce":
       return { status: 400, headers: { "DPoP-Nonce": fault.nonce } };

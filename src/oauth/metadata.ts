@@ -7,6 +7,7 @@ import { DPOP_ALGORITHMS } from "../access/dpop.ts";
 import { listService } from "../permissions/catalogue.ts";
 import { ASSERTION_ALGORITHMS } from "./client-assertion.ts";
 import { TOKEN_PATH } from "./client.ts";
+import { DEVICE_AUTHORIZATION_PATH } from "./device.ts";
 import { OAuthError, toOAuthResponse } from "./errors.ts";
 import { GRANT_TYPE } from "../tokens/authorization-details.ts";
 import { INTROSPECTION_PATH } from "./introspection.ts";
@@ -28,6 +29,7 @@ const authorizationServer = z.object({
   token_endpoint: url,
   introspection_endpoint: url,
   revocation_endpoint: url,
+  device_authorization_endpoint: url,
   jwks_uri: url,
   scopes_supported: texts,
   response_types_supported: texts.check(z.describe("None: nobody signs in here for an agent.")),
@@ -71,6 +73,7 @@ export const metadataRoutes = [
       token_endpoint: `${issuer}${TOKEN_PATH}`,
       introspection_endpoint: `${issuer}${INTROSPECTION_PATH}`,
       revocation_endpoint: `${issuer}${REVOCATION_PATH}`,
+      device_authorization_endpoint: `${issuer}${DEVICE_AUTHORIZATION_PATH}`,
       jwks_uri: `${issuer}${JWKS_PATH}`,
       scopes_supported: Object.keys(catalogue).flatMap((service) => listService(catalogue, service)),
       response_types_supported: [],

@@ -4,6 +4,8 @@ import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { newEntry, type RecordOrigin } from "../outbox/record.ts";
+import { endCommandSession } from "../people/sessions.ts";
+import { COMMAND_TOKEN_PREFIX } from "../people/token.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { endToken, sessionOf } from "../tokens/end-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
@@ -34,6 +36,12 @@ export const revocationRoutes = [
     response: () => z.object({}),
     async handle(call) {
       const text = call.form.get("token");
+      // A command that a person has let in has nothing to authenticate itself with but the token, which it holds.
+      if (text?.startsWith(COMMAND_TOKEN_PREFIX)) {
+        await endCommandSession(call.env.DB, text, { now: call.now, origin: originOf(call) });
+        call.waitUntil(wakeOutbox(call.env));
+        return {};
+      }
       const caller = await requireCaller(call, text);
       if (text === undefined) throw new OAuthError("invalid_request", "token is missing.");
       const { env, config, request, now } = call;

@@ -9,6 +9,7 @@ import { refresh, refusedRefresh } from "../tokens/refresh.ts";
 import { readRefreshToken } from "../tokens/refresh-token.ts";
 import { cacheSessionEnd } from "../tokens/revocation.ts";
 import { requireClient, TOKEN_PATH, type OAuthCall } from "./client.ts";
+import { DEVICE_CODE_GRANT, grantDeviceCode } from "./device.ts";
 import { OAuthError } from "./errors.ts";
 import { grantJwtBearer, JWT_BEARER } from "./jwt-bearer.ts";
 import { grantTokenExchange, TOKEN_EXCHANGE } from "./token-exchange.ts";
@@ -30,6 +31,7 @@ const GRANTS: Readonly<Record<string, (call: OAuthCall) => Promise<TokenResponse
   refresh_token: grantRefreshToken,
   [TOKEN_EXCHANGE]: grantTokenExchange,
   [JWT_BEARER]: grantJwtBearer,
+  [DEVICE_CODE_GRANT]: grantDeviceCode,
 };
 
 /** Their names, for the metadata (RFC 8414 §2). */
@@ -54,7 +56,11 @@ export const tokenEndpointRoutes = [
     form: z.object({
       grant_type: z
         .string()
-        .check(z.describe(`\`client_credentials\`, \`refresh_token\`, \`${TOKEN_EXCHANGE}\` or \`${JWT_BEARER}\`.`)),
+        .check(
+          z.describe(
+            `\`client_credentials\`, \`refresh_token\`, \`${TOKEN_EXCHANGE}\`, \`${JWT_BEARER}\` or \`${DEVICE_CODE_GRANT}\`.`,
+          ),
+        ),
       scope: parameter("Permissions with spaces between: narrower than the agent's, or than the session's."),
       resource: z.optional(
         z
@@ -74,6 +80,7 @@ export const tokenEndpointRoutes = [
       actor_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
       requested_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
       sub_agent: parameter("For an exchange: the name of a sub-agent of the client, which is to act and has no key."),
+      device_code: parameter("For the grant `urn:ietf:params:oauth:grant-type:device_code`."),
       ...CLIENT_PARAMETERS,
     }),
     response: () => tokenResponse,

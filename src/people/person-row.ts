@@ -52,11 +52,12 @@ export interface SessionRow {
   expires_at: number;
   ip_address: string;
   user_agent: string;
+  client_id: string | null;
 }
 
 /** The columns of {@link SessionRow}, for statements that read `person_sessions s`. */
 export const SESSION_COLUMNS = sql`s.id AS session_id, s.method, s.auth_time, s.enrol_until, s.created_at AS session_created_at, s.last_used_at,
-  s.expires_at, s.ip_address, s.user_agent`;
+  s.expires_at, s.ip_address, s.user_agent, s.client_id`;
 
 /** JSON of what a record says of somebody who has just signed in by session `s`. */
 export const SIGNED_IN_JSON = sql`json_object('method', s.method, 'user_agent', s.user_agent)`;
@@ -71,6 +72,7 @@ export const toPersonSession = (row: SessionRow): PersonSession => ({
   expiresAt: row.expires_at,
   ipAddress: row.ip_address,
   userAgent: row.user_agent,
+  clientId: row.client_id,
 });
 
 export interface PasskeyRow {

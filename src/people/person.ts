@@ -36,6 +36,8 @@ export interface PersonSession {
   /** Empty if it is not known. */
   readonly ipAddress: string;
   readonly userAgent: string;
+  /** The command that has it, which a person has let in (RFC 8628). Null: a browser. */
+  readonly clientId: string | null;
 }
 
 /** A passkey of a person. Times are milliseconds. */
@@ -77,6 +79,7 @@ export const NOTICE_KINDS = [
   "passkey.deleted",
   "login.bound",
   "login.deleted",
+  "command.approved",
 ] as const;
 export type NoticeKind = (typeof NOTICE_KINDS)[number];
 

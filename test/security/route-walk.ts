@@ -32,6 +32,8 @@ const CONTRACT: Readonly<Record<string, Route["auth"]>> = {
   "POST /sign-in/passkey/options": "none",
   "POST /sign-in/passkey/verify": "none",
   "POST /sign-in/link": "none",
+  "POST /sign-in/device": "person",
+  "POST /sign-in/device/decide": "person",
   "POST /sign-out": "none",
   "GET /sign-in/methods": "none",
   "GET /sign-in/oidc": "none",

@@ -101,6 +101,18 @@ export async function join(self: World, invited: Answer): Promise<SignedInPerson
   return inBrowser(self, person, cookie, authenticator);
 }
 
+/** A command that a person lets in by the device grant. Returns its access token. */
+export async function letIn(self: World, person: SignedInPerson): Promise<string> {
+  const post = (path: string, form: Record<string, string>) =>
+    self.call(path, { method: "POST", body: new URLSearchParams({ client_id: "agentauth-cli", ...form }) });
+  const { device_code, user_code } = good(await post("/oauth/device_authorization", {})).body;
+  good(await person.call("/sign-in/device", { method: "POST", json: { user_code } }));
+  const json = { user_code, decision: "approved" };
+  good(await person.confirmed("/sign-in/device/decide", { method: "POST", json }));
+  const grant_type = "urn:ietf:params:oauth:grant-type:device_code";
+  return good(await post("/oauth/token", { grant_type, device_code })).body.access_token;
+}
+
 let people = 0;
 
 /** The first administrator of an empty deployment. */

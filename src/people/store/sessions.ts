@@ -20,6 +20,8 @@ import type { PersonalChange, RecordedRequest } from "../change.ts";
 export interface NewSession {
   readonly id: string;
   readonly personId: string;
+  /** The command that has it; undefined for a browser. */
+  readonly clientId?: string;
   /** SHA-256 of its token. */
   readonly hash: string;
   readonly ipAddress: string;
@@ -39,17 +41,25 @@ interface OpenedBy {
   readonly from: Sql;
 }
 
-/** The statement that opens a session of a person. */
+/** The statement that opens a session of a person, whose id may be SQL. */
 export const insertSession = (
   db: D1Database,
-  { id, personId, hash, ipAddress, userAgent }: NewSession,
+  {
+    id,
+    personId,
+    clientId,
+    hash,
+    ipAddress,
+    userAgent,
+  }: Omit<NewSession, "personId"> & { readonly personId: string | Sql },
   { method, at, enrolUntil, lifeMs, authTime = at, from }: OpenedBy,
 ): D1PreparedStatement =>
   prepare(
     db,
     sql`INSERT INTO person_sessions (id, person_id, hash, method, auth_time, enrol_until, created_at, last_used_at, expires_at,
-        ip_address, user_agent)
-      SELECT ${id}, ${personId}, ${hash}, ${method}, ${authTime}, ${enrolUntil}, ${at}, ${at}, ${at} + ${lifeMs}, ${ipAddress}, ${userAgent}
+        ip_address, user_agent, client_id)
+      SELECT ${id}, ${personId}, ${hash}, ${method}, ${authTime}, ${enrolUntil}, ${at}, ${at}, ${at} + ${lifeMs}, ${ipAddress}, ${userAgent},
+        ${clientId ?? null}
       ${from}`,
   );
 
