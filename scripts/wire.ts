@@ -66,6 +66,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /.well-known/oauth-protected-resource/proxy/{service}": {},
   "GET /.well-known/oauth-protected-resource/mcp": {},
   "GET /oauth/authorize": {},
+  "POST /oauth/device_authorization": {},
   "POST /oauth/token": {},
   "POST /oauth/introspect": {},
   "POST /oauth/revoke": {},

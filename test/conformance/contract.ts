@@ -58,6 +58,7 @@ export const ENDPOINTS = {
   "GET /.well-known/oauth-protected-resource/mcp": "none",
   "POST /mcp": "bearer",
   "GET /oauth/authorize": "none",
+  "POST /oauth/device_authorization": "client",
   "POST /oauth/token": "client",
   "POST /oauth/introspect": "client",
   "POST /oauth/revoke": "client",

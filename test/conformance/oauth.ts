@@ -76,6 +76,15 @@ export const oauthEndpoints = {
     expect((await introspect(admin)).body).toEqual({ active: false });
   },
 
+  async "POST /oauth/device_authorization"() {
+    const begun = await post("/oauth/device_authorization", { client_id: "agentauth-cli" });
+    exactly(begun, 200, "device_code user_code verification_uri expires_in interval");
+    const { device_code } = begun.body;
+    const grant_type = "urn:ietf:params:oauth:grant-type:device_code";
+    const waiting = await post("/oauth/token", { grant_type, device_code, client_id: "agentauth-cli" });
+    expect([waiting.status, waiting.body.error]).toEqual([400, "authorization_pending"]);
+  },
+
   async "POST /oauth/revoke"() {
     const { id, apiKey, token, refreshToken } = await newAgent();
     const revoke = (text: string) => post("/oauth/revoke", { client_id: id, client_secret: apiKey, token: text });

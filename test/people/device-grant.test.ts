@@ -342,6 +342,6 @@ describe("a command that a person has let in", () => {
       expect([answer.status, answer.body.code]).toEqual([403, "role_required"]);
     }
     expect((await self.call("/agents", { token: ofAuditor })).status).toBe(200);
-    expect((await self.call("/agents", { token: ofOwner })).status).toBe(403);
+    expect((await self.call("/health/details", { token: ofOwner })).status).toBe(403);
   });
 });

@@ -41,7 +41,10 @@ const REVIEWED: Readonly<Record<Auth, { reads: readonly Column[]; changes: reado
     reads: ["administrator agent", "agent", "auditor", "administrator", "device-grant token"],
     changes: ["administrator agent", "agent", "administrator", "device-grant token"],
   },
-  person: { reads: ["owner", "other owner", "auditor", "administrator"], changes: [] },
+  person: {
+    reads: ["owner", "other owner", "auditor", "administrator"],
+    changes: ["owner", "other owner", "auditor", "administrator"],
+  },
   oneself: { reads: ["owner", "auditor", "administrator"], changes: ["owner", "administrator"] },
   enrolling: { reads: [], changes: ["owner", "link"] },
   administrator: { reads: ["auditor", "administrator"], changes: ["administrator"] },
