@@ -81,7 +81,7 @@ function commandTokenOf({ headers }: Request): string | undefined {
 }
 
 /** Whether a person calls from a command that they have let in, and not from a browser. */
-export const isFromCommand = ({ session }: Pick<PersonCaller, "session">): boolean => session.clientId !== null;
+const isFromCommand = ({ session }: Pick<PersonCaller, "session">): boolean => session.clientId !== null;
 
 /** @throws {ApiError} 403 `browser_required` for a command that a person has let in. @param what as a sentence. */
 export function requireBrowser(caller: { readonly kind: "agent" } | PersonCaller, what: string): void {
