@@ -30,7 +30,6 @@ describe("a method that a path does not have", () => {
 
 describe("a path that is not there", () => {
   it.each([
-    "/",
     "/nowhere",
     "/agents/x/y/z",
     "/webhooks/x/y",

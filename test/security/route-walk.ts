@@ -117,7 +117,10 @@ export async function walk(
 
   async function send(route: Visited, id: string, token: string | undefined, body?: string) {
     calls++;
-    const path = route.path.replace("{id}", id).replace("{name}", "lab").replace(/\{\w+\}/g, "dlv_0");
+    const path = route.path
+      .replace("{id}", id)
+      .replace("{name}", "lab")
+      .replace(/\{\w+\}/g, "dlv_0");
     const headers = { "content-type": "application/json" };
     const init = { method: route.method, headers, ...(token !== undefined && { token }) };
     const answer = await self.fetch(path, { ...init, ...(body !== undefined && { body }) });
