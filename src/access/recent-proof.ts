@@ -24,6 +24,20 @@ export function hasRecentProof({ caller, now }: Pick<ProvenCall, "caller" | "now
 }
 
 /**
+ * Requires a recent proof, as {@link requireRecentProof}, for making a key of an agent. A command that a person has let in makes none of an
+ * administrator: with it, whoever has stolen the command's token would do what no command may, and for longer than the command.
+ *
+ * @throws {ApiError} as {@link requireRecentProof}. In the batch, 403 `browser_required`.
+ */
+export async function requireProofForKey(
+  call: ProvenCall & { readonly params: { readonly id: string } },
+  apiKey?: string | null,
+): Promise<Authority> {
+  const authority = await requireRecentProof(call, apiKey);
+  return authority.personId !== undefined && authority.byCommand ? { ...authority, keyFor: call.params.id } : authority;
+}
+
+/**
  * Requires a recent proof: whoever has stolen an access token, or a session, may not make a key that outlives it, nor destroy what its
  * owner has.
  *

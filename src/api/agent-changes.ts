@@ -4,7 +4,7 @@ import { requireAssertion } from "../access/assertion.ts";
 import { route, type Call } from "../access/route.ts";
 import { requireBrowser } from "../access/person.ts";
 import { STATUSES, TIERS, type Status } from "../agents/agent.ts";
-import { hasRecentProof, requireRecentProof } from "../access/recent-proof.ts";
+import { hasRecentProof, requireProofForKey, requireRecentProof } from "../access/recent-proof.ts";
 import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeResult } from "../agents/change.ts";
 import { validatePermissions } from "../agents/grants.ts";
 import type { LimitedGrant } from "../grants/grant-row.ts";
@@ -164,7 +164,7 @@ export const agentChangeRoutes = [
       }),
     async handle(call) {
       const { env, config, body } = call;
-      const authority = await requireRecentProof(call, body.api_key);
+      const authority = await requireProofForKey(call, body.api_key);
       const change = toAgentChange({ ...call, authority });
       const rotation = { keyId: body.key_id ?? undefined, overlapMs: body.overlap_seconds * 1000 };
       const rotated = await rotateKey(env.DB, change, rotation, config.peppers);

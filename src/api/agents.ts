@@ -3,6 +3,7 @@ import type { Caller } from "../access/authenticate.ts";
 import { originOf } from "../access/origin.ts";
 import type { PersonCaller } from "../access/person.ts";
 import { requireAssertion } from "../access/assertion.ts";
+import { requireRecentProof } from "../access/recent-proof.ts";
 import { route } from "../access/route.ts";
 import { removeAgent } from "../agents/change.ts";
 import { fromCursor, toCursor, type AgentFilter } from "../agents/page.ts";
@@ -216,7 +217,9 @@ export const agentRoutes = [
     summary: "Delete an agent with its keys, sessions and webhooks; its activity stays for its retention",
     response: () => z.object({ success: z.literal(true), message: z.string() }),
     async handle(call) {
-      const change = toAgentChange(call);
+      // An agent's request has no body for a key, and clients that were published send older tokens.
+      const authority = call.caller.kind === "person" ? await requireRecentProof(call) : call.authority;
+      const change = toAgentChange({ ...call, authority });
       let removal = await removeAgent(call.env.DB, change);
       for (let step = 0; removal.result === "too_many_sessions"; step++) {
         // Its tokens have ended, so that only verifications of this very moment can add to the sessions.

@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { requireRecentProof } from "../access/recent-proof.ts";
+import { requireProofForKey, requireRecentProof } from "../access/recent-proof.ts";
 import { route } from "../access/route.ts";
 import { MAX_KEYS_PER_AGENT, type AgentKey } from "../agents/key.ts";
 import { addPublicKey, createKey, deleteKey, listKeys } from "../agents/keys.ts";
@@ -113,7 +113,7 @@ export const keyRoutes = [
     status: 201,
     async handle(call) {
       const { env, config, body } = call;
-      const authority = await requireRecentProof(call, body.api_key);
+      const authority = await requireProofForKey(call, body.api_key);
       const settings = {
         label: body.label ?? null,
         lifeMs: toLifeMs(body.expires_in),

@@ -1,4 +1,5 @@
 import { prepare, sql, type Sql } from "../database/sql.ts";
+import { ADMIN } from "../permissions/grammar.ts";
 import type { AgentAuthority, Authority, AuthorityLoss, Ceiling, Loosening, PersonAuthority } from "./authority.ts";
 import { HAS_ADMINISTRATOR, PERSON_SESSION_STANDS } from "./person-row.ts";
 import { KEY_STANDS, linkStands, type TokenLink } from "./token-row.ts";
@@ -61,6 +62,12 @@ const isBelowCeiling = ({ agentId, held, grantable }: Ceiling) =>
     AND ${isPartOf(held, sql`(SELECT json_group_array(g.value ->> 'permission') FROM json_each(coalesce(a.grants, '[]')) g)`)}
     AND ${isPartOf(grantable, sql`a.grantable`)})`;
 
+/** SQL that is true if an agent is no administrator, and has no grant by which it would be one. */
+const isNoAdministrator = (agentId: string): Sql =>
+  sql`NOT EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId}
+    AND (EXISTS (SELECT 1 FROM json_each(a.permissions) p WHERE p.value = ${ADMIN})
+      OR EXISTS (SELECT 1 FROM json_each(coalesce(a.grants, '[]')) g WHERE g.value ->> 'permission' = ${ADMIN})))`;
+
 /** What a caller's authority consists of. The first that it has not is why it has lost its authority. */
 function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; holds: Sql }[] {
   if (authority.personId !== undefined) {
@@ -68,6 +75,9 @@ function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; 
       { reason: "session_ended", holds: isSignedIn(authority) },
       { reason: "role_changed", holds: hasRole(authority) },
       ...(authority.ceiling ? [{ reason: "browser_required", holds: isBelowCeiling(authority.ceiling) } as const] : []),
+      ...(authority.keyFor !== undefined
+        ? [{ reason: "key_of_administrator", holds: isNoAdministrator(authority.keyFor) } as const]
+        : []),
     ];
   }
   if (authority.agentId === undefined) {

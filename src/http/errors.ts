@@ -393,6 +393,8 @@ export function authorityLost(loss: AuthorityLoss): ApiError {
       );
     case "browser_required":
       return browserRequired("This is more than an administrator lets others grant this agent (`grantable`).");
+    case "key_of_administrator":
+      return browserRequired("The agent holds *:*:*, and whoever has a key of it administers the deployment.");
     case "bootstrap_ended":
       return forbidden(
         "bootstrap_ended",

@@ -4,6 +4,7 @@ import { recordInBackground } from "../audit/record.ts";
 import { unavailable } from "../http/errors.ts";
 import { newEntry } from "../outbox/record.ts";
 import { isGranted } from "../permissions/match.ts";
+import type { RequestedDetails } from "../tokens/requested-details.ts";
 import {
   agentsOf,
   verifyTrustedAssertion,
@@ -52,7 +53,7 @@ export async function grantJwtBearer(call: OAuthCall): Promise<TokenResponse> {
   const { issuer, claims, use } = assertion;
   const agentId = await requireAgent(call, assertion);
   await requireBinding(call, assertion, proof?.jkt);
-  const { scope, resources } = assertion.isIdJag ? narrow(call, assertion, wanted) : wanted;
+  const { scope, resources } = assertion.isIdJag ? narrow(call, assertion, { ...wanted, requested }) : wanted;
   const client = authenticatesItself(call)
     ? await requireClient(call, scope, { agentId, use })
     : await requireTrusted(call, agentId, use, scope);
@@ -106,19 +107,38 @@ interface Narrowed {
   readonly resources: readonly string[] | null;
 }
 
+interface Wanted extends Narrowed {
+  readonly requested: RequestedDetails | undefined;
+}
+
 /**
  * What an ID-JAG lets its client have of what that asks for: its `scope` and its `resource`, where it has them.
  *
- * @throws {OAuthError} `invalid_scope`, `invalid_target` for what is not in it.
+ * @throws {OAuthError} `invalid_scope`, `invalid_target`, `invalid_authorization_details` for what is not in it; `invalid_grant` if it
+ * has limits of its own (`authorization_details`), which would otherwise be lost.
  */
-function narrow(call: OAuthCall, { claims }: TrustedAssertion, wanted: Narrowed): Narrowed {
+function narrow(call: OAuthCall, { claims }: TrustedAssertion, wanted: Wanted): Narrowed {
   let { scope, resources } = wanted;
+  if (claims.authorization_details !== undefined) {
+    throw new OAuthError(
+      "invalid_grant",
+      "authorization_details of an ID-JAG are not supported. Have it issued with scope and resource.",
+    );
+  }
   if (claims.scope !== undefined) {
     const given = typeof claims.scope === "string" ? claims.scope.split(" ").filter(Boolean) : [];
     const all = new Set(given);
-    scope ??= given;
-    const wider = scope.find((one) => !isGranted(all, one, call.config.catalogue));
-    if (wider !== undefined || scope.length === 0) {
+    const outside = wanted.requested?.find(({ permission }) => !isGranted(all, permission, call.config.catalogue));
+    if (outside) {
+      throw new OAuthError(
+        "invalid_authorization_details",
+        `${outside.permission} is not in the scope of the assertion.`,
+      );
+    }
+    // Who asks by details only gets these only, as everywhere.
+    if (!wanted.requested) scope ??= given;
+    const wider = scope?.find((one) => !isGranted(all, one, call.config.catalogue));
+    if (wider !== undefined || scope?.length === 0) {
       throw new OAuthError("invalid_scope", `${wider ?? "scope"} is not in the scope of the assertion.`);
     }
   }

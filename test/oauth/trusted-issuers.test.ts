@@ -549,6 +549,28 @@ describe("an ID-JAG", () => {
     }
   });
 
+  it("limits what is asked for by authorization_details too, and is refused if it has its own", async () => {
+    const details = (permission: string) => ({
+      authorization_details: JSON.stringify([{ type: "agentauth_grant", permission }]),
+    });
+    const claims = { scope: "lab:things:read" };
+    const wider = { ...secretOf(agent), ...details("lab:notes:read") };
+    expect(refusal(await present(where, await grant(claims), wider))).toEqual([400, "invalid_authorization_details"]);
+    const within = await present(where, await grant(claims), { ...secretOf(agent), ...details("lab:things:read") });
+    expect([within.status, within.body.scope]).toEqual([200, "lab:things:read"]);
+    const end = new Date(Date.now() + 600_000).toISOString();
+    const limited = { type: "agentauth_grant", permission: "lab:things:read", expires_at: end };
+    const narrow = { ...secretOf(agent), authorization_details: JSON.stringify([limited]) };
+    expect((await present(where, await grant(claims), narrow)).body).toMatchObject({
+      scope: "",
+      authorization_details: [limited],
+    });
+    for (const own of [[{ type: "agentauth_grant", permission: "lab:things:read" }], [], "x", null]) {
+      const answer = await present(where, await grant({ authorization_details: own }), secretOf(agent));
+      expect([own, ...refusal(answer)]).toEqual([own, 400, "invalid_grant"]);
+    }
+  });
+
   it("that is bound to a key is good with a proof of that key only", async () => {
     const text = await grant({ cnf: { jkt: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" } });
     expect((await present(where, text, secretOf(agent))).body.error_description).toContain("bound to a key");

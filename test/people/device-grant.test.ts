@@ -316,6 +316,30 @@ describe("a command that a person has let in", () => {
     browserRequired(await create());
   });
 
+  it("makes no key of an administrator, with which it would do everything that it may not", async () => {
+    const [fresh, admin] = [await command(administrator), await self.admin()];
+    for (const path of ["keys", "rotate-key"]) {
+      const made = await self.call(`/agents/${admin.id}/${path}`, { method: "POST", token: fresh, json: {} });
+      browserRequired(made);
+      expect(made.body.message).toContain("*:*:*");
+      expect((await administrator.call(`/agents/${admin.id}/${path}`, { method: "POST", json: {} })).status).toBe(
+        path === "keys" ? 201 : 200,
+      );
+    }
+  });
+
+  it("deletes agents only within 5 minutes after the passkey", async () => {
+    const fresh = await command(administrator);
+    const [one, two] = [await world().agent(), await world().agent()];
+    const remove = ({ id }: Registered) => self.call(`/agents/${id}`, { method: "DELETE", token: fresh });
+    expect((await remove(one)).status).toBe(200);
+    later(301_000);
+    browserRequired(await remove(two));
+    const unconfirmed = await administrator.call(`/agents/${two.id}`, { method: "DELETE" });
+    expect([unconfirmed.status, unconfirmed.body.code]).toEqual([403, "reauthentication_required"]);
+    expect((await administrator.confirmed(`/agents/${two.id}`, { method: "DELETE" })).status).toBe(200);
+  });
+
   it("is not taken for another kind of credential, nor another for it", async () => {
     const asCookie = await callWith(self, token, "/people/me");
     expect([asCookie.status, asCookie.body.code]).toEqual([401, "sign_in_required"]);
