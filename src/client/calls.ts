@@ -1,6 +1,8 @@
 import { AgentAuthError, AuthenticationError, NotFoundError, PermissionDeniedError } from "./errors.ts";
+import type { Session } from "./identity.ts";
+import { randomId } from "./jwt.ts";
 import type { CallOptions } from "./options.ts";
-import type { Session, TokenManager } from "./session.ts";
+import type { TokenManager } from "./session.ts";
 import { send, type Transport } from "./transport.ts";
 
 export interface ApiRequest<Answer> {
@@ -25,13 +27,13 @@ export type Call = <Answer>(request: ApiRequest<Answer>, options?: CallOptions) 
 /**
  * A `Call` that renews the token once if the server refuses it, and once if the server denies a permission that the agent
  * holds by now: a token keeps the permissions of the time when it was issued. If the server asks for a more recent proof than the
- * token's, the call is repeated with the client's API key.
+ * token's, the call is repeated with the client's API key, or with a new token of its private key.
  */
 export const createCall =
-  (transport: Transport, tokens: TokenManager, session: Pick<Session, "apiKey">): Call =>
+  (transport: Transport, tokens: TokenManager, session: Pick<Session, "apiKey" | "assert">): Call =>
   async <Answer>(request: ApiRequest<Answer>, { signal }: CallOptions = {}): Promise<Answer> => {
     const { method, path, data, repeatable = true, idempotent, resolveRepeated } = request;
-    const idempotencyKey = idempotent ? newIdempotencyKey() : undefined;
+    const idempotencyKey = idempotent ? randomId() : undefined;
     let isOutcomeUnknown = false;
     const onOutcomeUnknown = (): void => {
       isOutcomeUnknown = true;
@@ -39,7 +41,7 @@ export const createCall =
     const attempt = async (token?: string, proof?: object): Promise<Answer> => {
       try {
         // Another body is another request, which the server has not begun.
-        const key = proof && idempotencyKey ? newIdempotencyKey() : idempotencyKey;
+        const key = proof && idempotencyKey ? randomId() : idempotencyKey;
         const sent = proof ? { ...data, ...proof } : data;
         const call = { method, path, data: sent, token, idempotencyKey: key, signal, repeatable, onOutcomeUnknown };
         return await send(transport, call);
@@ -61,21 +63,19 @@ export const createCall =
         throw new AuthenticationError({ ...error, message }, { cause: error });
       }
       if (error instanceof PermissionDeniedError) {
-        const { apiKey } = session;
+        const { apiKey, assert } = session;
         const isProven = data && "api_key" in data && data.api_key;
         if (error.code === "reauthentication_required" && apiKey && !isProven) {
           return attempt(token, { api_key: apiKey.trim() });
         }
+        // A new token is the proof of a private key.
+        if (error.code === "reauthentication_required" && assert) return attempt(await tokens.replace(token, signal));
         const renewed = await tokens.replaceIfGranted(token, error.required, signal);
         if (renewed) return attempt(renewed);
       }
       throw error;
     }
   };
-
-/** 128 random bits. `crypto.randomUUID` is missing in pages that were not loaded over https. */
-const newIdempotencyKey = (): string =>
-  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** What a repeated deletion resolves with: 404 says that the lost response was a success. */
 export const resolveRepeatedDelete = (error: AgentAuthError): { success: true; message: string } | undefined =>

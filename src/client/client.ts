@@ -1,11 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { agentPath, createCall, resolveRepeatedDelete, webhookPath, type Call } from "./calls.ts";
+import { withDpop } from "./dpop.ts";
 import { ConnectionError, PermissionDeniedError, type AgentAuthError } from "./errors.ts";
+import { createAssert, type Session } from "./identity.ts";
 import { limitParameters, sendForm, type Introspection, type OAuthToken, type TokenLimits } from "./oauth.ts";
 import { createProxyFetch, type ProxyOptions } from "./proxy.ts";
 import type { Permission, Service } from "./permissions.ts";
 import { normaliseBaseUrl, type CallOptions, type ClientOptions } from "./options.ts";
-import { createTokenManager, isRecentlyProven, type Session, type TokenManager } from "./session.ts";
+import { createTokenManager, isRecentlyProven, type TokenManager } from "./session.ts";
 import { send, type Transport } from "./transport.ts";
 import type * as wire from "./wire.ts";
 
@@ -65,29 +67,38 @@ export class AgentAuthClient {
   readonly #call: Call;
   readonly #closing = new AbortController();
 
-  /** @throws {TypeError} `baseUrl` is missing or is not an http(s) URL. */
+  /** @throws {TypeError} `baseUrl` is missing or is not an http(s) URL, or `privateKey` is given with what does not go with it. */
   constructor(options: ClientOptions) {
     const {
       baseUrl,
       baseURL,
-      fetch,
+      fetch = (input, init) => globalThis.fetch(input, init),
+      privateKey,
+      keyId,
+      issuer,
+      dpop,
       onTokens,
       onRetry,
       maxRetries = 3,
       maxRetryDelay = 30_000,
       timeout = 10_000,
-      ...session
+      ...known
     } = options;
+    if (privateKey && (!known.agentId || known.apiKey || known.expiresIn)) {
+      throw new TypeError("privateKey goes with agentId, and without apiKey and expiresIn.");
+    }
     const transport: Transport = {
       baseUrl: normaliseBaseUrl(baseUrl ?? baseURL),
-      // Browsers and Workers refuse their fetch as a method of another object, so it is called without one.
-      fetch: fetch ?? ((input, init) => globalThis.fetch(input, init)),
+      fetch: dpop ? withDpop(fetch, dpop) : fetch,
+      isBound: Boolean(dpop),
       maxRetries,
       maxRetryDelay,
       onRetry,
       timeout,
       closed: this.#closing.signal,
     };
+    const assert = privateKey && createAssert(privateKey, issuer ?? transport.baseUrl, keyId);
+    const session: Session = { ...known, assert };
     this.#session = session;
     this.#transport = transport;
     this.#tokens = createTokenManager(transport, session, onTokens);
@@ -127,7 +138,7 @@ export class AgentAuthClient {
 
   /**
    * Exchanges an access token for one by which another agent acts for its agent (RFC 8693): this client's own, the agent of `actorToken`,
-   * or a sub-agent. The client proves itself with its API key, and its own tokens stay as they are.
+   * or a sub-agent. The client proves itself with its key, and its own tokens stay as they are.
    *
    * @example
    * const { access_token } = await planner.exchange({ subAgent: "reader", scope: ["github:issues:read"] });
@@ -136,28 +147,26 @@ export class AgentAuthClient {
    *
    * @throws {ValidationError} `invalid_request`: a token was revoked, or the actor may not act. `invalid_scope`, `invalid_target`: the
    *   token would be wider than the given one.
-   * @throws {AuthenticationError} The client has no API key, or another's.
+   * @throws {AuthenticationError} The client has no key, or another's.
    */
   async exchange(
-    { subjectToken, actorToken, subAgent, scope, resource = [] }: ExchangeRequest,
-    { signal }: CallOptions = {},
+    { subjectToken, actorToken, subAgent, scope, resource }: ExchangeRequest,
+    options?: CallOptions,
   ): Promise<ExchangedToken> {
-    const { agentId, apiKey } = this.#session;
-    const parameters = {
-      grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
-      client_id: agentId,
-      client_secret: apiKey?.trim(),
-      subject_token: subjectToken ?? (await this.#tokens.get(signal)),
-      subject_token_type: ACCESS_TOKEN_TYPE,
-      actor_token: actorToken,
-      actor_token_type: actorToken && ACCESS_TOKEN_TYPE,
-      sub_agent: subAgent,
-      scope: scope?.join(" "),
-    };
-    const pairs = Object.entries(parameters).flatMap(([name, value]) => (value ? [[name, value]] : []));
-    const data = new URLSearchParams([...pairs, ...[resource].flat().map((one) => ["resource", one])]);
-    // A token that is lost with its response is one more that nobody has.
-    return send(this.#transport, { method: "POST", path: "/oauth/token", data, repeatable: true, signal });
+    return this.#oauth(
+      "token",
+      {
+        grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
+        subject_token: subjectToken ?? (await this.#tokens.get(options?.signal)),
+        subject_token_type: ACCESS_TOKEN_TYPE,
+        actor_token: actorToken,
+        actor_token_type: actorToken && ACCESS_TOKEN_TYPE,
+        sub_agent: subAgent,
+        scope: scope?.join(" "),
+        resource,
+      },
+      options,
+    );
   }
 
   /**
@@ -319,7 +328,7 @@ export class AgentAuthClient {
    * Revokes an agent for good: the calling agent itself, or for administrators any agent. Its tokens end with their next request,
    * for reads through the gateway within the deployment's `STANDING_TTL_SECONDS` (5).
    *
-   * The client proves itself with its API key. If it has none, and its token goes back to a proof of more than 5 minutes ago, the
+   * The client proves itself with its key. If it has none, and its token goes back to a proof of more than 5 minutes ago, the
    * agent is suspended instead: its tokens end as well, and `agent.status` and `message` say so.
    *
    * If the response is lost, the call is repeated; that the agent's own token is revoked by then, or that the agent is gone,
@@ -337,7 +346,9 @@ export class AgentAuthClient {
       const data = apiKey ? { api_key: apiKey } : undefined;
       return this.#call({ method: "POST", path: agentPath(agentId, "/revoke"), data, resolveRepeated }, options);
     };
-    const { apiKey } = this.#session;
+    const { apiKey, assert, accessToken } = this.#session;
+    // A new token is the proof of a private key.
+    if (assert && !isRecentlyProven(accessToken)) await this.#tokens.replace(accessToken, options?.signal);
     try {
       return await revoke(apiKey);
     } catch (error) {
@@ -698,10 +709,10 @@ export class AgentAuthClient {
     Object.assign(this.#session, { accessToken, refreshToken, renewAt: undefined });
   }
 
-  /** Replaces the API key of the client. If it is another agent's, the client forgets its tokens. */
+  /** Replaces the API key of the client, or its private key by one. If it is another agent's, the client forgets its tokens. */
   setApiKey(apiKey: string, agentId = this.#session.agentId): void {
     if (agentId !== this.#session.agentId) this.setAccessToken();
-    Object.assign(this.#session, { apiKey, agentId });
+    Object.assign(this.#session, { apiKey, agentId, assert: undefined });
   }
 
   /** Ends every call in flight and forgets the tokens and the key. Later calls throw `ConnectionError` with the code `closed`. */

@@ -11,6 +11,8 @@ export {
   ValidationError,
   type ErrorDetail,
 } from "./errors.ts";
+export type { DpopOptions } from "./dpop.ts";
+export type { PrivateJwk, SigningKey } from "./jwt.ts";
 export type { CallOptions, ClientOptions } from "./options.ts";
 export type { AuthorizationDetail, Introspection, OAuthToken, TokenLimits } from "./oauth.ts";
 export type { Retry } from "./transport.ts";

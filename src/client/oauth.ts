@@ -1,7 +1,6 @@
-import { AuthenticationError } from "./errors.ts";
+import { clientParameters, type Session } from "./identity.ts";
 import type { CallOptions } from "./options.ts";
 import type { Permission } from "./permissions.ts";
-import type { Session } from "./session.ts";
 import { send, type Transport } from "./transport.ts";
 import type { GrantConditions } from "./wire.ts";
 
@@ -45,23 +44,23 @@ export interface Introspection {
   readonly [claim: string]: unknown;
 }
 
-/** Sends a form to an OAuth endpoint, with the client's id and API key. */
+/** Sends a form to an OAuth endpoint, with what the client proves itself with. */
 export async function sendForm<Answer>(
   transport: Transport,
-  { agentId, apiKey }: Session,
+  session: Session,
   path: string,
   parameters: Readonly<Record<string, string | readonly string[] | undefined>>,
   { signal }: CallOptions = {},
 ): Promise<Answer> {
-  if (!agentId || !apiKey) {
-    const message = "This call needs the client's agentId and apiKey.";
-    throw new AuthenticationError({ status: 401, code: "missing_credentials", message });
-  }
-  const form = new URLSearchParams({ client_id: agentId, client_secret: apiKey.trim() });
-  for (const [name, value] of Object.entries(parameters)) {
-    for (const one of value === undefined ? [] : [value].flat()) form.append(name, one);
-  }
-  return send(transport, { method: "POST", path, data: form, repeatable: true, signal });
+  // Anew for each attempt: an assertion is accepted once.
+  const data = async (): Promise<URLSearchParams> => {
+    const form = new URLSearchParams(await clientParameters(session));
+    for (const [name, value] of Object.entries(parameters)) {
+      for (const one of value === undefined ? [] : [value].flat()) form.append(name, one);
+    }
+    return form;
+  };
+  return send(transport, { method: "POST", path, data, repeatable: true, signal });
 }
 
 /** The parameters of limits. */

@@ -1,3 +1,5 @@
+import type { DpopOptions } from "./dpop.ts";
+import type { PrivateJwk, SigningKey } from "./jwt.ts";
 import type { Permission } from "./permissions.ts";
 import type { OnTokens } from "./session.ts";
 import type { Fetch, Retry } from "./transport.ts";
@@ -7,13 +9,27 @@ export interface ClientOptions {
   baseUrl?: string | undefined;
   /** `baseUrl` as the published SDK spells it. */
   baseURL?: string | undefined;
-  /** With `apiKey`: the client proves itself on its first call and keeps its tokens valid. */
+  /** With `apiKey` or `privateKey`: the client proves itself on its first call and keeps its tokens valid. */
   agentId?: string | undefined;
   /** White space around it is ignored. */
   apiKey?: string | undefined;
-  /** Limits the tokens that the client gets with its API key to these permissions of the agent. By default they have all. */
+  /**
+   * The private key of a public key that the agent has registered (`addAgentPublicKey`), instead of an API key: a key of WebCrypto, or a
+   * JWK. Then there is no secret that the server knows too. It signs with ES256, EdDSA, RS256 or PS256.
+   */
+  privateKey?: SigningKey | PrivateJwk | undefined;
+  /** The `kid` of `privateKey`, if it is not in the JWK. Without one the server tries the agent's keys. */
+  keyId?: string | undefined;
+  /** The deployment's `ISSUER`, which assertions of `privateKey` are for. The default is `baseUrl`. */
+  issuer?: string | undefined;
+  /**
+   * Binds the client's tokens to a key (DPoP, RFC 9449), so that nobody else can use them: true for a new one, which nobody can read out.
+   * An `accessToken` and a `refreshToken` have to be bound to `keyPair` already.
+   */
+  dpop?: boolean | DpopOptions | undefined;
+  /** Limits the tokens that the client gets with its key to these permissions of the agent. By default they have all. */
   scope?: readonly Permission[] | undefined;
-  /** How many seconds those access tokens live, if not as long as the deployment says. */
+  /** How many seconds those access tokens live, if not as long as the deployment says. Not with `privateKey`. */
   expiresIn?: number | undefined;
   accessToken?: string | undefined;
   refreshToken?: string | undefined;
@@ -36,7 +52,7 @@ export interface ClientOptions {
   fetch?: Fetch | undefined;
   /**
    * Called with every new pair of tokens, to store it for the next start. The call that needed the tokens waits for it and
-   * throws what it throws; the client has the tokens all the same.
+   * throws what it throws; the client has the tokens all the same. With `privateKey` there are no pairs, and nothing to store.
    */
   onTokens?: OnTokens | undefined;
 }

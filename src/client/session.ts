@@ -1,5 +1,7 @@
 import { checkApiKey } from "./api-key.ts";
 import { AuthenticationError, notAgentAuth } from "./errors.ts";
+import { hasCredentials, type Session } from "./identity.ts";
+import { sendForm, type OAuthToken } from "./oauth.ts";
 import { isGranted, type Permission } from "./permissions.ts";
 import { send, withSignals, type Transport } from "./transport.ts";
 import type {
@@ -10,20 +12,6 @@ import type {
   VerifyAgentRequest,
   VerifyAgentResponse,
 } from "./wire.ts";
-
-/** The identity and the tokens of a client. Times are milliseconds of this machine's clock, never of another's. */
-export interface Session {
-  agentId?: string | undefined;
-  apiKey?: string | undefined;
-  accessToken?: string | undefined;
-  refreshToken?: string | undefined;
-  /** What the tokens of its sessions are limited to. */
-  scope?: string | readonly string[] | undefined;
-  /** How long its access tokens live, in seconds. */
-  expiresIn?: number | undefined;
-  /** When to renew the access token; undefined if its life is not known, and then the server's refusal decides. */
-  renewAt?: number | undefined;
-}
 
 /** The server suspends instead of revoking for a token whose proof by key is older than 5 minutes; this leaves a margin for clocks. */
 const RECENT_PROOF_SECONDS = 290;
@@ -52,14 +40,19 @@ export type TokenManager = ReturnType<typeof createTokenManager>;
 export function createTokenManager(transport: Transport, session: Session, onTokens: OnTokens | undefined) {
   let renewing: Promise<void> | undefined;
 
-  async function storeTokens<Answer extends { token: Token }>(answer: Answer): Promise<Answer> {
-    const token = answer.token as Token | undefined;
+  async function storeTokens<Answer extends { token: Token | OAuthToken }>(answer: Answer): Promise<Answer> {
+    const token = answer.token as Token | OAuthToken | undefined;
     if (!token?.access_token) throw notAgentAuth(200, `${transport.baseUrl} gave no token`);
+    // As Bearer, whoever steals it could use it.
+    if (transport.isBound && token.token_type !== "DPoP") {
+      throw notAgentAuth(200, `${transport.baseUrl} gave a token that is not bound to the client's key`);
+    }
     const life = token.expires_in * 1000;
     session.accessToken = token.access_token;
-    session.refreshToken = token.refresh_token;
+    const isPair = "refresh_token" in token;
+    session.refreshToken = isPair ? token.refresh_token : undefined;
     session.renewAt = Date.now() + Math.max(life * 0.9, life - RENEWAL_MARGIN_MS);
-    await onTokens?.(token);
+    if (isPair) await onTokens?.(token);
     return answer;
   }
 
@@ -82,22 +75,29 @@ export function createTokenManager(transport: Transport, session: Session, onTok
     return send(transport, { method: "POST", path, data, repeatable: true, signal });
   }
 
-  const canRenew = (): boolean => Boolean(session.refreshToken || (session.agentId && session.apiKey));
+  /** With a private key each token is of a new assertion, and no secret comes with it that could be stolen. */
+  async function requestByAssertion(): Promise<{ token: OAuthToken }> {
+    const scope = session.scope && [session.scope].flat().join(" ");
+    const parameters = { grant_type: "client_credentials", scope };
+    return { token: await sendForm(transport, session, "/oauth/token", parameters) };
+  }
+
+  const canRenew = (): boolean => Boolean(session.refreshToken || hasCredentials(session));
 
   async function renew(): Promise<void> {
     const { accessToken, refreshToken, agentId } = session;
-    let answer: RefreshTokenResponse | undefined;
+    let answer: { token: Token | OAuthToken } | undefined;
     if (refreshToken) {
       try {
         answer = await requestRefresh();
       } catch (error) {
         if (!(error instanceof AuthenticationError)) throw error;
-        // The session has ended. With the API key the client opens another.
+        // The session has ended. With its key the client opens another.
         if (session.refreshToken === refreshToken) delete session.refreshToken;
         if (!canRenew()) throw error;
       }
     }
-    answer ??= await requestVerify();
+    answer ??= await (session.assert ? requestByAssertion() : requestVerify());
     // If the client was given another identity meanwhile, these tokens are not its own any more.
     if (session.accessToken === accessToken && session.agentId === agentId) await storeTokens(answer);
   }
@@ -139,6 +139,8 @@ export function createTokenManager(transport: Transport, session: Session, onTok
       if (isOther || expires_in != null) session.expiresIn = expires_in ?? undefined;
       session.agentId = answer.agent.agent_id;
       session.apiKey = data?.api_key ?? session.apiKey;
+      // The client goes on with the key that it was given last.
+      session.assert = undefined;
       return answer;
     },
 

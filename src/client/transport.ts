@@ -26,6 +26,8 @@ export interface Transport {
   readonly onRetry: ((retry: Retry) => void) | undefined;
   /** The time limit of one attempt, in milliseconds. */
   readonly timeout: number;
+  /** Whether `fetch` binds the tokens to a key, so that only such tokens are taken. */
+  readonly isBound?: boolean | undefined;
   /** Aborted by `close()`; ends every call in flight. */
   readonly closed: AbortSignal;
 }
@@ -33,8 +35,8 @@ export interface Transport {
 export interface ApiCall {
   readonly method: string;
   readonly path: string;
-  /** The query of a GET, the JSON body of any other method, or a form. */
-  readonly data?: object | undefined;
+  /** The query of a GET, the JSON body of any other method, or a form that is made anew for each attempt. */
+  readonly data?: object | (() => Promise<URLSearchParams>) | undefined;
   readonly token?: string | undefined;
   /** Sent as `Idempotency-Key`: however often the request is sent, the server carries it out once. */
   readonly idempotencyKey?: string | undefined;
@@ -81,10 +83,11 @@ export async function send<Answer>(transport: Transport, call: ApiCall): Promise
 
 async function sendOnce(
   { baseUrl, timeout, fetch }: Transport,
-  { method, path, token, data, idempotencyKey }: ApiCall,
+  { method, path, token, data: given, idempotencyKey }: ApiCall,
   signals: readonly AbortSignal[],
 ): Promise<unknown> {
-  const isForm = data instanceof URLSearchParams;
+  const isForm = typeof given === "function";
+  const data = isForm ? await (given as () => Promise<URLSearchParams>)() : given;
   const body = method === "GET" ? undefined : isForm ? String(data) : JSON.stringify(data);
   const url = baseUrl + path + (body === undefined ? queryString(data) : "");
   const headers = {
