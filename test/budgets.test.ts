@@ -5,6 +5,7 @@ import { distant } from "./support/bindings.ts";
 import { countOperations } from "./support/count-operations.ts";
 import { WRONG_API_KEY } from "./support/secrets.ts";
 import { testEnv, world, type World } from "./support/world.ts";
+import { SLOW } from "./support/extents.ts";
 
 const post = (where: World, path: string, json: unknown, token?: string) => () =>
   where.call(path, { method: "POST", json, ...(token && { token }) });
@@ -148,7 +149,7 @@ describe("what an answer waits for", () => {
     }
   });
 
-  it("the same for an unknown agent, a wrong key and an agent that is not active", async () => {
+  it("the same for an unknown agent, a wrong key and an agent that is not active", SLOW, async () => {
     const counter = countOperations();
     const self = world(counter.overrides);
     const admin = await self.admin();
@@ -221,7 +222,7 @@ describe("an answer waits for one round trip to the database, and for two on a p
     expect(await roundTrips(from("/agents/refresh", { refresh_token: refreshToken }), 200)).toBe(1);
   });
 
-  it("on a proxied read whose status is not cached, and on a proxied write, read whole or streamed", async () => {
+  it("on a proxied read whose status is not cached, and on a proxied write, read whole or streamed", SLOW, async () => {
     const { token } = await near.agent(["lab:things:*"]);
     const agents = await Promise.all(Array.from({ length: 3 }, () => near.agent(["lab:things:*"])));
     // Each try is the first of its agent: the second one's status would be cached.

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ STANDING_TTL_SECONDS: "0" });
 let admin: Registered;
@@ -13,7 +14,7 @@ const allow = (id: string, allowed_ips: string[] | null) =>
 const REFUSED = [403, "address_not_allowed"];
 
 describe("an agent with allowed addresses", () => {
-  it("is refused elsewhere at every call, and is served again where the list is lifted", async () => {
+  it("is refused elsewhere at every call, and is served again where the list is lifted", SLOW, async () => {
     const agent = await self.agent(["lab:things:read", "lab:things:write"]);
     expect((await allow(agent.id, ["203.0.113.0/24", "2001:db8::/32"])).status).toBe(200);
     const paths: [string, string][] = [

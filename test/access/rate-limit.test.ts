@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { world, type Answer, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 /**
  * Calls until it is refused, almost to the limit at once, then one by one. A minute may end in between, hence twice the limit at
@@ -35,7 +36,7 @@ function expectRefusal({ headers, body }: Answer, told: object, policy: string):
 describe("the limit of a tier", () => {
   afterEach(() => void vi.useRealTimers());
 
-  it("stops an agent at the gateway, and follows a change of tier within the bound", async () => {
+  it("stops an agent at the gateway, and follows a change of tier within the bound", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world({ STANDING_TTL_SECONDS: "5" });
     const [agent, other, admin] = [await self.agent(), await self.agent(), await self.admin()];
@@ -48,7 +49,7 @@ describe("the limit of a tier", () => {
     expect((await call()).status).toBe(200);
   });
 
-  it("stops an agent at its own endpoints, where it still may refresh", async () => {
+  it("stops an agent at its own endpoints, where it still may refresh", SLOW, async () => {
     const self = world();
     const agent = await self.agent();
     const refused = await callsUntilRefused(60, () => self.call(`/agents/${agent.id}`, { token: agent.token }));
@@ -60,7 +61,7 @@ describe("the limit of a tier", () => {
     expect(refreshed.status).toBe(200);
   });
 
-  it("stops refreshes before they cost the caller its token", async () => {
+  it("stops refreshes before they cost the caller its token", SLOW, async () => {
     const self = world();
     const agent = await self.agent();
     let token = agent.refreshToken;
@@ -98,13 +99,14 @@ describe("the limit of an agent's own", () => {
 });
 
 describe("the limit of an address", () => {
-  it("stops guesses on /agents/verify, before the body is looked at, and no other address", () =>
-    stopsGuesses("/agents/verify", { agent_id: "agt_x", api_key: "" }));
+  it("stops guesses on /agents/verify, before the body is looked at, and no other address", SLOW, () =>
+    stopsGuesses("/agents/verify", { agent_id: "agt_x", api_key: "" }),
+  );
   // The others are counted by the same lines.
   it.each([
     ["/agents/register", { name: "n" }],
     ["/agents/refresh", { refresh_token: "rt_guess" }],
-  ])("stops guesses on %s, before the body is looked at, and no other address", { tags: ["slow"] }, stopsGuesses);
+  ])("stops guesses on %s, before the body is looked at, and no other address", SLOW, stopsGuesses);
 
   async function stopsGuesses(path: string, json: object): Promise<void> {
     const self = world();
@@ -128,7 +130,7 @@ describe("the limit of an IPv6 address", () => {
     `${prefix}:a:b:c:${n.toString(16)}%eth0`,
   ];
 
-  it("is that of its /64, in every spelling", async () => {
+  it("is that of its /64, in every spelling", SLOW, async () => {
     const self = world();
     const prefix = `2001:db8:${(Date.now() % 0xffff).toString(16)}:5`;
     const spellings = spellingsIn(prefix);
@@ -139,7 +141,7 @@ describe("the limit of an IPv6 address", () => {
     expect((await guess(`${prefix.slice(0, -1)}6::1`)).status).toBe(401);
   });
 
-  it("lets not all of 450 registrations in that come from one /64", { tags: ["slow"] }, async () => {
+  it("lets not all of 450 registrations in that come from one /64", SLOW, async () => {
     const self = world();
     const prefix = `2001:db8:${(Date.now() % 0xffff).toString(16)}:7`;
     const spellings = spellingsIn(prefix);
@@ -203,7 +205,7 @@ describe("the order in which a request is counted", () => {
   const code = ({ status, body }: Answer) => `${status} ${body.code ?? ""}`.trim();
   afterEach(() => void vi.useRealTimers());
 
-  it("costs no read of the database above the limit: 150 writes are refused by what is known", async () => {
+  it("costs no read of the database above the limit: 150 writes are refused by what is known", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const counter = countOperations();
     const self = world(counter.overrides);
@@ -217,23 +219,27 @@ describe("the order in which a request is counted", () => {
     expect(awaited.d1).toBe(0);
   });
 
-  it("costs one read in each STANDING_TTL_SECONDS where other tokens of the agent have used its limit up", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
-    const counter = countOperations();
-    const self = world(counter.overrides);
-    const { id, apiKey, token } = await self.agent(["lab:things:write"]);
-    const verified = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
-    await callsUntilRefused(60, () => write(self, token));
-    const other = verified.body.token.access_token as string;
-    const many = () => Promise.all(Array.from({ length: 50 }, () => write(self, other)));
-    expect((await counter.run(many)).awaited.d1).toBe(0);
-    vi.setSystemTime(Date.now() + 5000);
-    const { result, awaited } = await counter.run(() => write(self, other));
-    expect([code(result), awaited.d1]).toEqual(["429 rate_limited", 1]);
-    expect((await counter.run(many)).awaited.d1).toBe(0);
-  });
+  it(
+    "costs one read in each STANDING_TTL_SECONDS where other tokens of the agent have used its limit up",
+    SLOW,
+    async () => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const counter = countOperations();
+      const self = world(counter.overrides);
+      const { id, apiKey, token } = await self.agent(["lab:things:write"]);
+      const verified = await self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+      await callsUntilRefused(60, () => write(self, token));
+      const other = verified.body.token.access_token as string;
+      const many = () => Promise.all(Array.from({ length: 50 }, () => write(self, other)));
+      expect((await counter.run(many)).awaited.d1).toBe(0);
+      vi.setSystemTime(Date.now() + 5000);
+      const { result, awaited } = await counter.run(() => write(self, other));
+      expect([code(result), awaited.d1]).toEqual(["429 rate_limited", 1]);
+      expect((await counter.run(many)).awaited.d1).toBe(0);
+    },
+  );
 
-  it("lets no revoked token eat its owner's limit, or read the database twice, or go on for ever", async () => {
+  it("lets no revoked token eat its owner's limit, or read the database twice, or go on for ever", SLOW, async () => {
     const counter = countOperations();
     const self = world(counter.overrides);
     const { id, apiKey, token: stolen } = await self.agent(["lab:things:write"]);
@@ -273,7 +279,7 @@ describe("the order in which a request is counted", () => {
     expect(keys).toEqual(["token:2001:db8:9:1::/64", "token:2001:db8:8:1::/64"]);
   });
 
-  it("follows a higher tier within the bound also where only writes are sent", async () => {
+  it("follows a higher tier within the bound also where only writes are sent", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const [agent, admin] = [await self.agent(["lab:things:write"]), await self.admin()];

@@ -2,6 +2,7 @@ import { decodeJwt } from "jose";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { newApiKey } from "../../src/agents/api-key.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world();
 beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
@@ -103,7 +104,7 @@ describe("what a stolen token may not do", () => {
     expect(count).toBe(1);
   });
 
-  it("is to guess the key, even with a recent proof: of its own it must be, and in force", async () => {
+  it("is to guess the key, even with a recent proof: of its own it must be, and in force", SLOW, async () => {
     const [agent, other] = [await self.agent(), await self.agent()];
     for (const key of [newApiKey(), other.apiKey, "ak_x", `${agent.apiKey} `]) {
       const { status, body } = await rotate(agent, { overlap_seconds: 60, api_key: key });

@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { countOperations } from "../support/count-operations.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const SETTINGS = { STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } };
 const self = world(SETTINGS);
@@ -89,7 +90,7 @@ describe("revoking many agents", () => {
     expect(events).toEqual({ n: 4 });
   });
 
-  it("takes bounded steps, and says how many are left", async () => {
+  it("takes bounded steps, and says how many are left", SLOW, async () => {
     const owner_email = "many@example.com";
     await seed(owner_email, 1100);
     const filter = { owner_email, permission: "lab:things:read", tier: "free" };
@@ -107,7 +108,7 @@ describe("revoking many agents", () => {
     expect(await statuses(owner_email)).toEqual({ revoked: 1100 });
   });
 
-  it("refuses a filter that would have to look at too many", async () => {
+  it("refuses a filter that would have to look at too many", SLOW, async () => {
     await seed("crowd@example.com", 20_001);
     const { status, body } = await revoke({ filter: { tier: "free" } });
     expect([status, body.code]).toEqual([400, "filter_too_broad"]);

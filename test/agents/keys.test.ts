@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { isApiKey } from "../../src/agents/api-key.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } });
 let admin: Registered;
@@ -98,7 +99,7 @@ describe("a key beside the others", () => {
     expect((await list(agent)).body.keys.map(({ id }: { id: string }) => id)).not.toContain(brief.body.key.id);
   });
 
-  it("may be used from its own networks only, and never from more than its agent's", async () => {
+  it("may be used from its own networks only, and never from more than its agent's", SLOW, async () => {
     const agent = await self.agent(["lab:things:read"]);
     const { body } = await create(agent, { allowed_ips: ["10.1.0.0/16", "10.2.0.0/16"] });
     const apiKey = body.credentials.api_key as string;
@@ -135,7 +136,7 @@ describe("a key beside the others", () => {
     expect((await read("10.1.0.1")).status).toBe(200);
   });
 
-  it("is no more than twenty at a time, also for two requests at once", async () => {
+  it("is no more than twenty at a time, also for two requests at once", SLOW, async () => {
     const agent = await self.agent();
     const added = await Promise.all(Array.from({ length: 25 }, () => create(agent)));
     expect(added.filter(({ status }) => status === 201)).toHaveLength(19);
@@ -304,7 +305,7 @@ describe("rotating one of several keys", () => {
     expect((await send("GET", `/agents/${agent.id}`, { token: agent.token })).status).toBe(401);
   });
 
-  it("again and again leaves no more than a bounded number of keys, and every one without an end", async () => {
+  it("again and again leaves no more than a bounded number of keys, and every one without an end", SLOW, async () => {
     const agent = await self.agent();
     let { id } = (await create(agent)).body.key;
     for (let n = 0; n < 24; n++) {

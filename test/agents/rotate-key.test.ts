@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { isApiKey, newApiKey } from "../../src/agents/api-key.ts";
 import { world, type Registered, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 afterEach(() => void vi.useRealTimers());
 
@@ -92,7 +93,7 @@ describe("rotating a key", () => {
     expect((await self.call(`/agents/${agent.id}`, { token: fresh.body.token.access_token })).status).toBe(200);
   });
 
-  it("never lengthens the life of a key", async () => {
+  it("never lengthens the life of a key", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const agent = await self.agent();

@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } });
 let admin: Registered;
@@ -21,7 +22,7 @@ const refresh = (refresh_token: string) => send("POST", "/agents/refresh", { jso
 const ids = (body: { sessions: { id: string }[] }) => body.sessions.map(({ id }) => id);
 
 describe("an agent's sessions", () => {
-  it("are listed with what they may do and where they came from, newest first, page by page", async () => {
+  it("are listed with what they may do and where they came from, newest first, page by page", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const agent = await self.agent(["lab:things:read", "lab:notes:read"]);
     const [key] = (await send("GET", `/agents/${agent.id}/keys`, { token: agent.token })).body.keys;

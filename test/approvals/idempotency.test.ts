@@ -3,6 +3,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { testEnv, world, type Answer, type Registered, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ RATE_FREE: { limit: async () => ({ success: true }) } });
 let agent: Registered;
@@ -160,7 +161,7 @@ describe("a key that is sent with another request", () => {
 });
 
 describe("requests with one key at once", () => {
-  it("make one: 20 webhooks are one webhook, 20 registrations one agent", async () => {
+  it("make one: 20 webhooks are one webhook, 20 registrations one agent", SLOW, async () => {
     const one = await self.agent();
     const all = await Promise.all(Array.from({ length: 20 }, () => addHook("parallel", HOOK, one.token)));
     expect(await hooksOf(one.id)).toBe(1);
@@ -273,7 +274,7 @@ describe("a stored answer", () => {
     expect(codes).toContainEqual([500, "internal_error"]);
   });
 
-  it("is swept when it has expired, its secrets before", async () => {
+  it("is swept when it has expired, its secrets before", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     await self.env.DB.prepare("DELETE FROM idempotency_keys").run();
     const begin = Date.now();

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { countOperations } from "../support/count-operations.ts";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const ROWS = 3000;
 const SEEDED_AT = 1_700_000_000_000;
@@ -167,7 +168,7 @@ describe("an agent's activity", () => {
     ]);
   });
 
-  it("does not show the agent from where somebody else acted on it; administrators see it", async () => {
+  it("does not show the agent from where somebody else acted on it; administrators see it", SLOW, async () => {
     const [agent, other] = [await self.agent(), await self.agent()];
     const from = { ip: "203.0.113.77" };
     const put = (what: string, json: unknown) =>
@@ -231,7 +232,7 @@ describe("an agent's activity", () => {
     }
   });
 
-  it("does not show it from where it was registered, unless nobody in particular did it", async () => {
+  it("does not show it from where it was registered, unless nobody in particular did it", SLOW, async () => {
     const register = async (token?: string) => {
       const made = { name: "registered", owner_email: "owner@example.com", permissions: ["lab:things:read"] };
       const { body } = await self.call("/agents/register", {

@@ -15,6 +15,7 @@ import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { world } from "../support/world.ts";
 import { failing } from "../support/bindings.ts";
 import { recordId, seedRecords, type SeededRow } from "../support/audit-rows.ts";
+import { SLOW } from "../support/extents.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -267,7 +268,7 @@ describe("joining", () => {
 });
 
 describe("pages", () => {
-  it("end at the budget and go on where they ended, at every size of page and budget", async () => {
+  it("end at the budget and go on where they ended, at every size of page and budget", SLOW, async () => {
     const made = (await seedHours(2, 4)).toSorted().toReversed();
     // Objects that overlap.
     for (const id of made.slice(2, 8)) await archiveOne(id);
@@ -413,17 +414,21 @@ describe("AUDIT_RETENTION_DAYS", () => {
   });
 });
 
-it("leaves the database too after AUDIT_RETENTION_DAYS, if these are fewer than ACTIVITY_RETENTION_DAYS", async () => {
-  const now = T + 10 * DAY;
-  await seedRecords([{ agent: "agt_a", at: T }]);
-  const kept = await seedRecords([{ agent: "agt_a", at: now - DAY }]);
-  const overrides = { DATA_KEYS: JSON.stringify({ keys: archive.dataKeys }), AUDIT_RETENTION_DAYS: "3" };
-  const self = world(overrides);
-  for (let minute = 0; minute < 2; minute++) await runScheduledJobs(self.env, loadConfig(self.env), now);
-  const { results } = await env.AUDIT_DB.prepare("SELECT id FROM records").all<{ id: string }>();
-  expect(results.map(({ id }) => id)).toEqual(kept);
-  expect(await ids()).toEqual(kept);
-});
+it(
+  "leaves the database too after AUDIT_RETENTION_DAYS, if these are fewer than ACTIVITY_RETENTION_DAYS",
+  SLOW,
+  async () => {
+    const now = T + 10 * DAY;
+    await seedRecords([{ agent: "agt_a", at: T }]);
+    const kept = await seedRecords([{ agent: "agt_a", at: now - DAY }]);
+    const overrides = { DATA_KEYS: JSON.stringify({ keys: archive.dataKeys }), AUDIT_RETENTION_DAYS: "3" };
+    const self = world(overrides);
+    for (let minute = 0; minute < 2; minute++) await runScheduledJobs(self.env, loadConfig(self.env), now);
+    const { results } = await env.AUDIT_DB.prepare("SELECT id FROM records").all<{ id: string }>();
+    expect(results.map(({ id }) => id)).toEqual(kept);
+    expect(await ids()).toEqual(kept);
+  },
+);
 
 it("deletes batches that are archived and, where there is somebody to send them to, sent", async () => {
   await seedRecords([{ agent: "agt_a", at: T }]);

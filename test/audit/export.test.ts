@@ -6,6 +6,7 @@ import { writeExport } from "../../src/api/audit-export.ts";
 import { recordId, seedRecords } from "../support/audit-rows.ts";
 import { failing } from "../support/bindings.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const key = { kty: "oct" as const, kid: "data", k: btoa("d".repeat(32)).replaceAll("=", "") };
 const self = world({ DATA_KEYS: JSON.stringify({ keys: [key] }) });
@@ -74,20 +75,24 @@ async function seedBoth(): Promise<string[]> {
 }
 
 describe("GET /audit/export", () => {
-  it("streams what the database and the archive have, the newest first, and says at its end that it is whole", async () => {
-    const ids = await seedBoth();
-    const left = await env.AUDIT_DB.prepare("SELECT count(*) AS n FROM records").first<number>("n");
-    expect(left).toBeGreaterThan(10);
-    expect(left).toBeLessThan(30);
-    const { records, end } = await exported();
-    expect(records.map(({ id }) => id)).toEqual(ids);
-    expect(end).toEqual({ records: 40, next_cursor: null });
-    expect(Object.keys(records[0])).toHaveLength(25);
-    expect(records[39]).toMatchObject({ agent_id: "agt_0", message: "call 0", outcome: "success", status: 200 });
-    expect(JSON.stringify(records)).not.toContain("random");
-  });
+  it(
+    "streams what the database and the archive have, the newest first, and says at its end that it is whole",
+    SLOW,
+    async () => {
+      const ids = await seedBoth();
+      const left = await env.AUDIT_DB.prepare("SELECT count(*) AS n FROM records").first<number>("n");
+      expect(left).toBeGreaterThan(10);
+      expect(left).toBeLessThan(30);
+      const { records, end } = await exported();
+      expect(records.map(({ id }) => id)).toEqual(ids);
+      expect(end).toEqual({ records: 40, next_cursor: null });
+      expect(Object.keys(records[0])).toHaveLength(25);
+      expect(records[39]).toMatchObject({ agent_id: "agt_0", message: "call 0", outcome: "success", status: 200 });
+      expect(JSON.stringify(records)).not.toContain("random");
+    },
+  );
 
-  it("takes the filters of GET /audit, and a cursor", async () => {
+  it("takes the filters of GET /audit, and a cursor", SLOW, async () => {
     const ids = await seedBoth();
     const iso = (hours: number) => new Date(T + hours * HOUR).toISOString();
     expect((await exported(`?agent_id=agt_1`)).records.every(({ agent_id }) => agent_id === "agt_1")).toBe(true);
@@ -215,7 +220,7 @@ describe("writing an export", () => {
     expect(written.records).toBeLessThan(12);
   });
 
-  it("keeps a day of thousands of records out of memory", { tags: ["slow"] }, async () => {
+  it("keeps a day of thousands of records out of memory", SLOW, async () => {
     for (let i = 0; i < 20; i++)
       await seedRecords(Array.from({ length: 500 }, (_, n) => ({ agent: `agt_${n % 7}`, at: T + i * 1000 + n })));
     const { records, end } = await exported(`?to=${new Date(T + DAY).toISOString()}`);

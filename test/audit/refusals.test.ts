@@ -7,6 +7,7 @@ import { addRefusals, MAX_COUNTS_PER_MINUTE } from "../../src/audit/store/refusa
 import { newRecordId } from "../../src/outbox/record.ts";
 import { failing } from "../support/bindings.ts";
 import { world } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const MINUTE = 60_000;
 const START = Date.parse("2026-03-01T10:00:00Z");
@@ -77,46 +78,50 @@ describe("refusals of strangers", () => {
     ]);
   });
 
-  it("cost a bounded number of messages, rows and records: a hundred thousand from ten thousand addresses", async () => {
-    const one = isolate();
-    const [refused, addresses] = [100_000, 10_000];
-    for (let n = 0; n < refused; n++) {
-      const at = START + Math.floor((n * MINUTE) / refused);
-      one.count(at, refusal(`10.0.${(n % addresses) >> 8}.${(n % addresses) & 255}`));
-    }
-    await one.later();
-    expect(one.sent.length).toBeLessThanOrEqual(14);
-    expect(Math.max(...one.sent.map((message) => JSON.stringify(message).length))).toBeLessThan(128_000);
-    await consume(one.sent);
-    expect(await rows()).toMatchObject({ total: refused });
-    // The same from many isolates.
-    const counts = one.sent.flatMap(({ refusals }) => refusals);
-    for (let other = 0; other < 8; other++)
-      await addRefusals(
-        env.AUDIT_DB,
-        counts.map((count) => ({
-          ...count,
-          subject: count.subject && `${count.subject}-${other}`,
-          entry: { ...count.entry, id: newRecordId(START) },
-        })),
-      );
-    const all = 9 * refused;
-    const stored = (await rows()) as { n: number; total: number };
-    expect(stored.total).toBe(all);
-    expect(stored.n).toBeLessThanOrEqual(MAX_COUNTS_PER_MINUTE + counts.length);
+  it(
+    "cost a bounded number of messages, rows and records: a hundred thousand from ten thousand addresses",
+    SLOW,
+    async () => {
+      const one = isolate();
+      const [refused, addresses] = [100_000, 10_000];
+      for (let n = 0; n < refused; n++) {
+        const at = START + Math.floor((n * MINUTE) / refused);
+        one.count(at, refusal(`10.0.${(n % addresses) >> 8}.${(n % addresses) & 255}`));
+      }
+      await one.later();
+      expect(one.sent.length).toBeLessThanOrEqual(14);
+      expect(Math.max(...one.sent.map((message) => JSON.stringify(message).length))).toBeLessThan(128_000);
+      await consume(one.sent);
+      expect(await rows()).toMatchObject({ total: refused });
+      // The same from many isolates.
+      const counts = one.sent.flatMap(({ refusals }) => refusals);
+      for (let other = 0; other < 8; other++)
+        await addRefusals(
+          env.AUDIT_DB,
+          counts.map((count) => ({
+            ...count,
+            subject: count.subject && `${count.subject}-${other}`,
+            entry: { ...count.entry, id: newRecordId(START) },
+          })),
+        );
+      const all = 9 * refused;
+      const stored = (await rows()) as { n: number; total: number };
+      expect(stored.total).toBe(all);
+      expect(stored.n).toBeLessThanOrEqual(MAX_COUNTS_PER_MINUTE + counts.length);
 
-    expect(await recordRefusals(env.AUDIT_DB, START + MINUTE, 500), "the minute may not be over").toBe(0);
-    const now = START + 2 * MINUTE;
-    while (
-      (await Promise.all([recordRefusals(env.AUDIT_DB, now, 500), recordRefusals(env.AUDIT_DB, now, 500)]))[0] > 0
-    );
-    expect(await rows()).toEqual({ n: 0, total: 0 });
-    const made = await records();
-    expect(made.length).toBe(stored.n);
-    expect(made.reduce((sum, { count }) => sum + count, 0)).toBe(all);
-    // What is not told apart says nobody's address.
-    expect(made.filter(({ ip_address }) => ip_address === null)).toHaveLength(1);
-  });
+      expect(await recordRefusals(env.AUDIT_DB, START + MINUTE, 500), "the minute may not be over").toBe(0);
+      const now = START + 2 * MINUTE;
+      while (
+        (await Promise.all([recordRefusals(env.AUDIT_DB, now, 500), recordRefusals(env.AUDIT_DB, now, 500)]))[0] > 0
+      );
+      expect(await rows()).toEqual({ n: 0, total: 0 });
+      const made = await records();
+      expect(made.length).toBe(stored.n);
+      expect(made.reduce((sum, { count }) => sum + count, 0)).toBe(all);
+      // What is not told apart says nobody's address.
+      expect(made.filter(({ ip_address }) => ip_address === null)).toHaveLength(1);
+    },
+  );
 
   it("that come after their record are a record of their own", async () => {
     const one = isolate();

@@ -4,6 +4,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { announceAndSweepGrants } from "../../src/grants/due.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world();
 let admin: Registered;
@@ -477,7 +478,7 @@ describe("narrowing at the same time as use", () => {
   const write = (token: string, repo: string) =>
     self.call(`/proxy/github/repos/octo/${repo}/issues`, { method: "POST", token, json: { title: "A title" } });
 
-  it("holds for every token, whether it was issued before, meanwhile or after", async () => {
+  it("holds for every token, whether it was issued before, meanwhile or after", SLOW, async () => {
     const agent = await self.agent(["github:issues:write"]);
     const narrowed = [{ permission: "github:issues:write", where: { "path.repo": "a" } }];
     const attempts = [
@@ -531,7 +532,7 @@ describe("the job of ends", () => {
         updated_at: number;
       }>();
 
-  it("announces each end a day before, once, and takes what has ended out of the lists", async () => {
+  it("announces each end a day before, once, and takes what has ended out of the lists", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     vi.setSystemTime(1_900_000_000_000);
     const owner = await self.admin();

@@ -7,6 +7,7 @@ import { unknownKeys } from "../../src/validation/unknown-keys.ts";
 import { OF_PEOPLE } from "../security/route-walk.ts";
 import { firstAdministrator, type SignedInPerson } from "../support/people.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ RATE_FREE: { limit: async () => ({ success: true }) } });
 let agent: Registered;
@@ -30,7 +31,7 @@ describe("every route", () => {
   // Signing in follows WebAuthn, whose members browsers add to.
   const strict = ROUTES.filter(({ ignoresInput, form, path }) => !ignoresInput && !form && !path.startsWith("/sign-"));
 
-  it("takes no parameter that it does not declare", async () => {
+  it("takes no parameter that it does not declare", SLOW, async () => {
     for (const route of strict) {
       const { method, path, query } = route;
       const { status, body } = await byCaller(route, `${pathOf(path)}?zzzz=1`, method === "GET" ? undefined : {});

@@ -8,6 +8,7 @@ import worker from "../../src/index.ts";
 import { failing } from "../support/bindings.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { world, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -33,7 +34,7 @@ async function countRecords(where: World, sql: string, ...bindings: unknown[]): 
 }
 
 describe("the hot window of the audit log", () => {
-  it("loses what is older than its days and archived, keeps the rest, and keeps the counts exact", async () => {
+  it("loses what is older than its days and archived, keeps the rest, and keeps the counts exact", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world({ ACTIVITY_RETENTION_DAYS: "30" });
     const { id, token } = await self.agent();
@@ -59,7 +60,7 @@ describe("the hot window of the audit log", () => {
       expect(total).toBe(await countRecords(self, "records WHERE (outcome = 'success') = ?1", is_success));
   });
 
-  it("keeps what is not archived, however old", async () => {
+  it("keeps what is not archived, however old", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world({ ACTIVITY_RETENTION_DAYS: "1", AUDIT_ARCHIVE: failing(env.AUDIT_ARCHIVE) });
     vi.spyOn(console, "error").mockImplementation(() => {});
@@ -75,50 +76,54 @@ describe("the hot window of the audit log", () => {
 });
 
 describe("rows of the former activity log", () => {
-  it("become records that read as they did, in bounded batches, unless they are older than the retention", async () => {
-    const self = world({ ACTIVITY_RETENTION_DAYS: "1" });
-    const { id, token } = await self.agent();
-    await self.drain();
-    const seed = (at: number, rows: number) =>
-      self.env.DB.prepare(
-        `INSERT INTO activity (id, agent_id, at, ip_address, status, message, by_other, batch)
+  it(
+    "become records that read as they did, in bounded batches, unless they are older than the retention",
+    SLOW,
+    async () => {
+      const self = world({ ACTIVITY_RETENTION_DAYS: "1" });
+      const { id, token } = await self.agent();
+      await self.drain();
+      const seed = (at: number, rows: number) =>
+        self.env.DB.prepare(
+          `INSERT INTO activity (id, agent_id, at, ip_address, status, message, by_other, batch)
          SELECT 'act_' || printf('%012x%020x', ?1 + value, value), ?2, ?1 + value, '10.0.0.1', iif(value % 10, 'success', 'failure'),
            iif(value % 10, 'github GET /repos/a/b → 200', 'github GET /repos/a/b → denied, needs github:repos:read and github:issues:read'), 0, 'b'
          FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?3) SELECT value FROM n)`,
-      )
-        .bind(at, id, rows)
-        .run();
-    await seed(Date.now() - 3 * DAY_MS, 1234);
-    await seed(Date.now() - 3_600_000, 1100);
-    await self.env.DB.prepare("INSERT INTO activity_counts VALUES (?1, 'success', 1234)").bind(id).run();
-    await clean(self);
-    expect(await count(self, "activity")).toBe(0);
-    expect(await count(self, "activity_counts")).toBe(0);
-    const { body } = await self.call(`/agents/${id}/activity?limit=100`, { token });
-    expect(body.pagination.total).toBe(1102);
-    expect(body.activity.slice(2, 4)).toMatchObject([
-      {
-        id: expect.stringMatching(/^act_/),
-        status: "failure",
-        ip_address: "10.0.0.1",
-        message: "github GET /repos/a/b → denied, needs github:repos:read and github:issues:read",
-      },
-      { status: "success", message: "github GET /repos/a/b → 200" },
-    ]);
-    expect((await self.records(id))[2]).toMatchObject({
-      action: "gateway.call",
-      outcome: "denied",
-      actor: { type: "agent", id },
-      service: "github",
-      method: "GET",
-      path: "/repos/a/b",
-      permission: "github:repos:read github:issues:read",
-    });
-  });
+        )
+          .bind(at, id, rows)
+          .run();
+      await seed(Date.now() - 3 * DAY_MS, 1234);
+      await seed(Date.now() - 3_600_000, 1100);
+      await self.env.DB.prepare("INSERT INTO activity_counts VALUES (?1, 'success', 1234)").bind(id).run();
+      await clean(self);
+      expect(await count(self, "activity")).toBe(0);
+      expect(await count(self, "activity_counts")).toBe(0);
+      const { body } = await self.call(`/agents/${id}/activity?limit=100`, { token });
+      expect(body.pagination.total).toBe(1102);
+      expect(body.activity.slice(2, 4)).toMatchObject([
+        {
+          id: expect.stringMatching(/^act_/),
+          status: "failure",
+          ip_address: "10.0.0.1",
+          message: "github GET /repos/a/b → denied, needs github:repos:read and github:issues:read",
+        },
+        { status: "success", message: "github GET /repos/a/b → 200" },
+      ]);
+      expect((await self.records(id))[2]).toMatchObject({
+        action: "gateway.call",
+        outcome: "denied",
+        actor: { type: "agent", id },
+        service: "github",
+        method: "GET",
+        path: "/repos/a/b",
+        permission: "github:repos:read github:issues:read",
+      });
+    },
+  );
 });
 
 describe("what has expired", () => {
-  it("goes: sessions once no access token of them lives, keys after their overlap", async () => {
+  it("goes: sessions once no access token of them lives, keys after their overlap", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world({ REFRESH_TOKEN_TTL_SECONDS: "600", REFRESH_FAMILY_TTL_SECONDS: "1000" });
     const { id, token } = await self.agent();
@@ -195,7 +200,7 @@ describe("agents that nobody approved", () => {
     expect(results.map(({ data }) => JSON.parse(data).deleted_by)).toEqual(["agentauth"]);
   });
 
-  it("go in bounded steps, however many they are", async () => {
+  it("go in bounded steps, however many they are", SLOW, async () => {
     const self = world();
     await self.env.DB.prepare(
       `INSERT INTO agents (id, name, owner_email, permissions, status, tier, created_at, updated_at)
@@ -234,7 +239,7 @@ describe("every job", () => {
 });
 
 describe("the cron trigger", () => {
-  it("runs the jobs for its scheduled time", async () => {
+  it("runs the jobs for its scheduled time", SLOW, async () => {
     const self = world();
     const { id } = await self.agent();
     const sessions = () => count(self, "sessions WHERE agent_id = ?1", id);

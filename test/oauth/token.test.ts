@@ -13,6 +13,7 @@ import {
   token,
   type RegisteredKey,
 } from "./clients.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } });
 const GRANT = { grant_type: "client_credentials" };
@@ -128,40 +129,44 @@ describe("client_credentials", () => {
 });
 
 describe("a client that is refused", () => {
-  it("gets one answer for an unknown agent, a wrong key and another agent's key, with the challenge of its scheme", async () => {
-    const [other, suspended] = [await self.agent(), await self.agent()];
-    await setStatus(suspended.id, "suspended");
-    const attempts = [
-      ["agt_000000000000000000000000", agent.apiKey],
-      [agent.id, WRONG_API_KEY],
-      [agent.id, other.apiKey],
-      [suspended.id, other.apiKey],
-    ] as const;
-    const bodies = [];
-    for (const [id, secret] of attempts) {
-      const answer = await token(self, GRANT, { headers: basic(id, secret) });
-      expect([...refusal(answer), answer.headers.get("www-authenticate")]).toEqual([
-        401,
-        "invalid_client",
-        'Basic realm="agentauth", charset="UTF-8"',
+  it(
+    "gets one answer for an unknown agent, a wrong key and another agent's key, with the challenge of its scheme",
+    SLOW,
+    async () => {
+      const [other, suspended] = [await self.agent(), await self.agent()];
+      await setStatus(suspended.id, "suspended");
+      const attempts = [
+        ["agt_000000000000000000000000", agent.apiKey],
+        [agent.id, WRONG_API_KEY],
+        [agent.id, other.apiKey],
+        [suspended.id, other.apiKey],
+      ] as const;
+      const bodies = [];
+      for (const [id, secret] of attempts) {
+        const answer = await token(self, GRANT, { headers: basic(id, secret) });
+        expect([...refusal(answer), answer.headers.get("www-authenticate")]).toEqual([
+          401,
+          "invalid_client",
+          'Basic realm="agentauth", charset="UTF-8"',
+        ]);
+        bodies.push(JSON.stringify(answer.body));
+        expect(refusal(await token(self, { ...GRANT, client_id: id, client_secret: secret }))).toEqual([
+          401,
+          "invalid_client",
+        ]);
+      }
+      expect(new Set(bodies).size).toBe(1);
+      const right = await token(self, GRANT, { headers: basic(suspended.id, suspended.apiKey) });
+      expect(right.body.error_description).toContain("the agent is suspended");
+      const [named, ...strangers] = await refusedIn(suspended.id);
+      expect(named).toMatchObject({ actor: { id: suspended.id }, keyId: expect.any(String) });
+      expect(strangers).toMatchObject([
+        { actor: null, keyId: null },
+        { actor: null, keyId: null },
       ]);
-      bodies.push(JSON.stringify(answer.body));
-      expect(refusal(await token(self, { ...GRANT, client_id: id, client_secret: secret }))).toEqual([
-        401,
-        "invalid_client",
-      ]);
-    }
-    expect(new Set(bodies).size).toBe(1);
-    const right = await token(self, GRANT, { headers: basic(suspended.id, suspended.apiKey) });
-    expect(right.body.error_description).toContain("the agent is suspended");
-    const [named, ...strangers] = await refusedIn(suspended.id);
-    expect(named).toMatchObject({ actor: { id: suspended.id }, keyId: expect.any(String) });
-    expect(strangers).toMatchObject([
-      { actor: null, keyId: null },
-      { actor: null, keyId: null },
-    ]);
-    expect(await refusedIn("agt_000000000000000000000000")).toEqual([]);
-  });
+      expect(await refusedIn("agt_000000000000000000000000")).toEqual([]);
+    },
+  );
 
   it("is told of two ways to authenticate, of a missing one and of a scheme that is none", async () => {
     const secret = secretOf(agent);
@@ -234,7 +239,7 @@ describe("an assertion", () => {
     expect((await attempt(await assertion(agent.id, key, { jti }))).status).toBe(200);
   });
 
-  it("is refused by every key but that of its agent, and by another algorithm than its key's", async () => {
+  it("is refused by every key but that of its agent, and by another algorithm than its key's", SLOW, async () => {
     const other = await self.agent();
     const theirs = await registerKey(self, other);
     const rsa = await registerKey(self, agent, "RS256");

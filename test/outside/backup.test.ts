@@ -7,6 +7,7 @@ import { openBackup, readDataKeys, sealBackup } from "../../scripts/backup-file.
 import { envLine, newEncryptionKey } from "../../scripts/secrets.ts";
 import { testSecrets } from "../support/secrets.ts";
 import { startWorker } from "./support/worker.ts";
+import { SLOW } from "../support/extents.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const [key, former] = [newEncryptionKey(), newEncryptionKey()];
@@ -52,56 +53,52 @@ describe("a backup", () => {
   );
 });
 
-it(
-  "after a restore, agents verify with their keys, tokens have ended, and what was revoked is",
-  { tags: ["slow"] },
-  async () => {
-    const folder = mkdtempSync(join(tmpdir(), "agentauth-drill-"));
-    const state = join(folder, ".wrangler/state/v3");
-    const secrets = join(folder, "production.secrets");
-    const config = join(folder, "wrangler.toml");
-    writeFileSync(secrets, envLine("DATA_KEYS", testSecrets.DATA_KEYS));
-    cpSync(join(ROOT, "wrangler.toml"), config);
-    for (const migrations of ["migrations", "migrations-audit"])
-      cpSync(join(ROOT, migrations), join(folder, migrations), { recursive: true });
-    const backup = (...args: string[]) => {
-      const command = [
-        join(ROOT, "scripts/backup.ts"),
-        "production",
-        "--local",
-        `--config=${config}`,
-        `--secrets=${secrets}`,
-      ];
-      const { status, stdout, stderr } = spawnSync(process.execPath, [...command, ...args], {
-        cwd: folder,
-        encoding: "utf8",
-      });
-      expect([status, stderr]).toEqual([0, expect.any(String)]);
-      return stdout;
-    };
-    try {
-      mkdirSync(state, { recursive: true });
-      const before = await startWorker({}, { stateDir: state });
-      const [kept, revoked] = [await before.agent(["github:issues:read"]), await before.agent(["github:issues:read"])];
-      await before.call(`/agents/${revoked.id}/revoke`, { method: "POST", token: revoked.token, json: {} });
-      await before.stop();
+it("after a restore, agents verify with their keys, tokens have ended, and what was revoked is", SLOW, async () => {
+  const folder = mkdtempSync(join(tmpdir(), "agentauth-drill-"));
+  const state = join(folder, ".wrangler/state/v3");
+  const secrets = join(folder, "production.secrets");
+  const config = join(folder, "wrangler.toml");
+  writeFileSync(secrets, envLine("DATA_KEYS", testSecrets.DATA_KEYS));
+  cpSync(join(ROOT, "wrangler.toml"), config);
+  for (const migrations of ["migrations", "migrations-audit"])
+    cpSync(join(ROOT, migrations), join(folder, migrations), { recursive: true });
+  const backup = (...args: string[]) => {
+    const command = [
+      join(ROOT, "scripts/backup.ts"),
+      "production",
+      "--local",
+      `--config=${config}`,
+      `--secrets=${secrets}`,
+    ];
+    const { status, stdout, stderr } = spawnSync(process.execPath, [...command, ...args], {
+      cwd: folder,
+      encoding: "utf8",
+    });
+    expect([status, stderr]).toEqual([0, expect.any(String)]);
+    return stdout;
+  };
+  try {
+    mkdirSync(state, { recursive: true });
+    const before = await startWorker({}, { stateDir: state });
+    const [kept, revoked] = [await before.agent(["github:issues:read"]), await before.agent(["github:issues:read"])];
+    await before.call(`/agents/${revoked.id}/revoke`, { method: "POST", token: revoked.token, json: {} });
+    await before.stop();
 
-      const [, object] = /Stored (\S+) in agentauth-backup/.exec(backup())!;
-      // The databases are lost; the bucket is not.
-      rmSync(join(state, "d1"), { recursive: true });
-      expect(backup(`--restore=${object}`)).toContain("Restored what was there at");
+    const [, object] = /Stored (\S+) in agentauth-backup/.exec(backup())!;
+    // The databases are lost; the bucket is not.
+    rmSync(join(state, "d1"), { recursive: true });
+    expect(backup(`--restore=${object}`)).toContain("Restored what was there at");
 
-      const after = await startWorker({}, { stateDir: state });
-      const verify = ({ id, apiKey }: typeof kept) =>
-        after.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
-      expect((await after.call(`/agents/${kept.id}`, { token: kept.token })).status).toBe(401);
-      expect((await verify(kept)).status).toBe(200);
-      expect((await verify(revoked)).body).toMatchObject({ status: 401 });
-      expect(await after.sql("SELECT count(*) AS applied FROM agents")).toEqual([{ applied: 2 }]);
-      await after.stop();
-      expect(readFileSync(secrets, "utf8")).toContain("DATA_KEYS");
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  },
-);
+    const after = await startWorker({}, { stateDir: state });
+    const verify = ({ id, apiKey }: typeof kept) =>
+      after.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
+    expect((await after.call(`/agents/${kept.id}`, { token: kept.token })).status).toBe(401);
+    expect((await verify(kept)).status).toBe(200);
+    expect((await verify(revoked)).body).toMatchObject({ status: 401 });
+    expect(await after.sql("SELECT count(*) AS applied FROM agents")).toEqual([{ applied: 2 }]);
+    await after.stop();
+    expect(readFileSync(secrets, "utf8")).toContain("DATA_KEYS");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

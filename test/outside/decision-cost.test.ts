@@ -6,6 +6,7 @@ import { resolveRequest } from "../../src/policy/resolve.ts";
 import { loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import type { Rule } from "../../src/policy/rule.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** What one decision costs, in microseconds: generous bounds, since other work may share the machine. */
 const upstream = (count: number) => ({
@@ -80,7 +81,7 @@ function shortestDecision(grants: readonly GrantLimits[]): number {
 }
 
 describe("a decision", () => {
-  it("costs microseconds, however many rules there are", { tags: ["slow"] }, () => {
+  it("costs microseconds, however many rules there are", SLOW, () => {
     const [github, few, many] = [cost("github"), cost("few"), cost("many")];
     console.info(`GitHub ${github.toFixed(2)} µs; 10 rules ${few.toFixed(2)} µs, 2,000 rules ${many.toFixed(2)} µs`);
     expect(github).toBeLessThan(15);

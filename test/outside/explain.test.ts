@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { SLOW } from "../support/extents.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -65,7 +66,7 @@ describe("npm run explain", () => {
     expect(explain(["github", "PATCH", line.path, "--grant", "{"])).toMatchObject({ status: 1, answers: [] });
   });
 
-  it("answers ten thousand lines, each in its place, within ten seconds", { tags: ["slow"] }, () => {
+  it("answers ten thousand lines, each in its place, within ten seconds", SLOW, () => {
     const lines = Array.from({ length: 10_000 }, (_, i) =>
       i === 7 ? "{" : JSON.stringify({ service: "github", method: "GET", path: `/repos/o/r/issues/${i}` }),
     );

@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { startWorker } from "./support/worker.ts";
+import { SLOW } from "../support/extents.ts";
 
-it("a Worker that is killed while a write is under way has recorded that it was sent", { tags: ["slow"] }, async () => {
+it("a Worker that is killed while a write is under way has recorded that it was sent", SLOW, async () => {
   const arrived = Promise.withResolvers<void>();
   // It never answers.
   const upstream = createServer(() => arrived.resolve());

@@ -3,6 +3,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, wr
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SLOW } from "../support/extents.ts";
 
 /** `npm run new -- service`, in a copy of the repository. */
 const ROOT = join(import.meta.dirname, "../..");
@@ -61,7 +62,7 @@ describe("npm run new -- service", { timeout: 120_000 }, () => {
     expect(read("src/policy/services.ts")).toBe(readFileSync(join(ROOT, "src/policy/services.ts"), "utf8"));
   });
 
-  it("writes a skeleton, and each part that is missing is one failure that names its file", { tags: ["slow"] }, () => {
+  it("writes a skeleton, and each part that is missing is one failure that names its file", SLOW, () => {
     const resources = ["orders:read,write", "line_items:read"];
     const options = ["--base-url", "https://api.acme.example", "--title", "ACme"];
     const { status, stderr } = run(...service, "acme", ...resources, ...options);
@@ -73,7 +74,7 @@ describe("npm run new -- service", { timeout: 120_000 }, () => {
     for (const file of files) expect(missing.filter((message) => message.includes(file))).toHaveLength(1);
   });
 
-  it("is complete when these are written", { tags: ["slow"] }, () => {
+  it("is complete when these are written", SLOW, () => {
     replaceIn("src/policy/services/acme.ts", "rules: []", 'rules: ["* /orders orders", "GET /items line_items"]');
     replaceIn("vendor/README.md", "| acme | |", "| acme | its reference |");
     replaceIn("scripts/vendor-groups.ts", "acme: {}", 'acme: { order: "orders", item: "line_items" }');

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { hashOf } from "../../src/people/token.ts";
+import { SLOW } from "../support/extents.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const run = promisify(execFile);
@@ -39,7 +40,7 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(stateDir, { recursive: true }));
 
-it("makes a link for whom it has named, and tells them and the administrators", { tags: ["slow"] }, async () => {
+it("makes a link for whom it has named, and tells them and the administrators", SLOW, async () => {
   expect(await recover("O'Neil@Example.com")).toMatchObject({
     code: 0,
     text: expect.stringContaining("Nothing was changed"),

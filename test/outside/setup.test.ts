@@ -10,6 +10,7 @@ import { addSecrets, planSecrets } from "../../scripts/setup/secrets-file.ts";
 import { withIssuer, withNamespace } from "../../scripts/setup/wrangler-toml.ts";
 import { testSecrets } from "../support/secrets.ts";
 import { startWorker, type Worker } from "./support/worker.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** `npm run setup` as an operator runs it, with a program in place of wrangler, and a Worker of this machine in place of Cloudflare's. */
 const ROOT = join(import.meta.dirname, "../..");
@@ -165,7 +166,7 @@ describe("npm run setup", () => {
     expect(account().deployments).toBe(2);
   });
 
-  it("fails in every other step as well, and says which", { tags: ["slow"] }, async () => {
+  it("fails in every other step as well, and says which", SLOW, async () => {
     for (const step of [
       "whoami",
       "r2 bucket list",
@@ -201,24 +202,20 @@ describe("npm run setup", () => {
     expect(readFileSync(config, "utf8")).toBe(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
   });
 
-  it(
-    "makes no bootstrap token where people administer the deployment, and takes an old one away",
-    { tags: ["slow"] },
-    async () => {
-      const { ADMIN_BOOTSTRAP_TOKEN: _, ...others } = newSecrets();
-      setAccount({ ...EMPTY, secrets: others, migrated: ["DB"], people: 2 });
-      const { code, output } = await setup([`--url=${worker.url}`]);
-      expect(code).toBe(0);
-      expect(account().secrets).toEqual(others);
-      expect(output).toContain("Set AGENTAUTH_AGENT_ID and AGENTAUTH_API_KEY of an administrator agent");
-      expect(output).toContain("SIGNING_KEYS, WEBHOOK_KEYS");
+  it("makes no bootstrap token where people administer the deployment, and takes an old one away", SLOW, async () => {
+    const { ADMIN_BOOTSTRAP_TOKEN: _, ...others } = newSecrets();
+    setAccount({ ...EMPTY, secrets: others, migrated: ["DB"], people: 2 });
+    const { code, output } = await setup([`--url=${worker.url}`]);
+    expect(code).toBe(0);
+    expect(account().secrets).toEqual(others);
+    expect(output).toContain("Set AGENTAUTH_AGENT_ID and AGENTAUTH_API_KEY of an administrator agent");
+    expect(output).toContain("SIGNING_KEYS, WEBHOOK_KEYS");
 
-      setAccount({ ...account(), secrets: { ...others, ADMIN_BOOTSTRAP_TOKEN: "boot_old" } });
-      const checked = await setup([], { AGENTAUTH_AGENT_ID: "agt_1", AGENTAUTH_API_KEY: "ak_1" });
-      expect(account().secrets).toEqual(others);
-      expect([checked.code, commands().at(-3)]).toEqual([0, "vitest run --project conformance"]);
-    },
-  );
+    setAccount({ ...account(), secrets: { ...others, ADMIN_BOOTSTRAP_TOKEN: "boot_old" } });
+    const checked = await setup([], { AGENTAUTH_AGENT_ID: "agt_1", AGENTAUTH_API_KEY: "ak_1" });
+    expect(account().secrets).toEqual(others);
+    expect([checked.code, commands().at(-3)]).toEqual([0, "vitest run --project conformance"]);
+  });
 
   it.each([
     [["--email=first@example.com"], EMPTY, "--url https://agentauth.example.com"],

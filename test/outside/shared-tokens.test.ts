@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { extents } from "../support/extents.ts";
+import { SLOW, extents } from "../support/extents.ts";
 import { startRecorder, type Recorder } from "./support/recorder.ts";
 import { startWorker, startWorkers, type Agent, type Worker } from "./support/worker.ts";
 
@@ -235,41 +235,37 @@ describe("a stored token", () => {
   beforeAll(() => void (stateDir = mkdtempSync(join(tmpdir(), "agentauth-tokens-"))));
   afterAll(() => rmSync(stateDir, { recursive: true, force: true }));
 
-  it(
-    "is served by the next process after a kill, lies encrypted, and belongs to one secret",
-    { tags: ["slow"] },
-    async () => {
-      let worker = await startWorker(settings(), { stateDir });
-      const permissions = ["killed", "rotated", "slow"].map((name) => `${name}:things:read`);
-      let own = await worker.agent(permissions);
-      const get = (upstream: string) => worker.call(`/proxy/${upstream}/things`, { token: own.token });
-      for (const name of ["killed", "rotated"]) expect((await get(name)).status).toBe(200);
-      behaviours.set("slow", () => undefined);
-      const unanswered = get("slow").catch(() => undefined);
-      await expect.poll(() => asked("slow").length, { timeout: 15_000 }).toBe(1);
-      worker.kill();
-      await unanswered;
-      await worker.stop().catch(() => undefined);
-      behaviours.clear();
+  it("is served by the next process after a kill, lies encrypted, and belongs to one secret", SLOW, async () => {
+    let worker = await startWorker(settings(), { stateDir });
+    const permissions = ["killed", "rotated", "slow"].map((name) => `${name}:things:read`);
+    let own = await worker.agent(permissions);
+    const get = (upstream: string) => worker.call(`/proxy/${upstream}/things`, { token: own.token });
+    for (const name of ["killed", "rotated"]) expect((await get(name)).status).toBe(200);
+    behaviours.set("slow", () => undefined);
+    const unanswered = get("slow").catch(() => undefined);
+    await expect.poll(() => asked("slow").length, { timeout: 15_000 }).toBe(1);
+    worker.kill();
+    await unanswered;
+    await worker.stop().catch(() => undefined);
+    behaviours.clear();
 
-      const rotated = "another-secret-of-the-company";
-      worker = await startWorker({ ...settings(), UPSTREAM_ROTATED_CLIENT_SECRET: rotated }, { stateDir });
-      own = await worker.agent(permissions);
-      expect((await get("killed")).status).toBe(200);
-      expect(asked("killed")).toHaveLength(1);
-      expect((await get("rotated")).status).toBe(200);
-      expect(asked("rotated").map(({ body }) => body.includes(rotated))).toEqual([false, true]);
-      expect((await get("slow")).status).toBe(200);
-      expect(asked("slow")).toHaveLength(2);
-      await worker.stop();
+    const rotated = "another-secret-of-the-company";
+    worker = await startWorker({ ...settings(), UPSTREAM_ROTATED_CLIENT_SECRET: rotated }, { stateDir });
+    own = await worker.agent(permissions);
+    expect((await get("killed")).status).toBe(200);
+    expect(asked("killed")).toHaveLength(1);
+    expect((await get("rotated")).status).toBe(200);
+    expect(asked("rotated").map(({ body }) => body.includes(rotated))).toEqual([false, true]);
+    expect((await get("slow")).status).toBe(200);
+    expect(asked("slow")).toHaveLength(2);
+    await worker.stop();
 
-      const files = readdirSync(stateDir, { recursive: true, encoding: "utf8" }).filter(
-        (name) => name.includes("UpstreamTokens") && name.includes(".sqlite"),
-      );
-      expect(files.length).toBeGreaterThan(0);
-      const stored = files.map((name) => readFileSync(join(stateDir, name)).toString("latin1")).join("");
-      expect(stored).toContain('"kid"');
-      expect(stored).not.toContain("issued-token-");
-    },
-  );
+    const files = readdirSync(stateDir, { recursive: true, encoding: "utf8" }).filter(
+      (name) => name.includes("UpstreamTokens") && name.includes(".sqlite"),
+    );
+    expect(files.length).toBeGreaterThan(0);
+    const stored = files.map((name) => readFileSync(join(stateDir, name)).toString("latin1")).join("");
+    expect(stored).toContain('"kid"');
+    expect(stored).not.toContain("issued-token-");
+  });
 });

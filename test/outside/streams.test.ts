@@ -6,6 +6,7 @@ import { Readable } from "node:stream";
 import { brotliCompressSync, brotliDecompressSync, createGzip, deflateSync, gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** What happens to bodies and to failures between an agent and a real upstream. */
 const CREDENTIAL = "lab+the/real=credential-of-the-company";
@@ -184,7 +185,7 @@ describe("a body of 100 MB", () => {
     });
   }
 
-  it("goes up with flat memory, with and without a length", { tags: ["slow"] }, async () => {
+  it("goes up with flat memory, with and without a length", SLOW, async () => {
     for (const headers of [{ "content-length": String(MEGABYTES * MEGABYTE) }, {}]) {
       const hash = digest();
       let length: string | undefined;
@@ -779,7 +780,7 @@ const cpu = () => {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 };
 
-describe("a body that is much longer when it is decoded", { tags: ["slow"] }, () => {
+describe("a body that is much longer when it is decoded", SLOW, () => {
   /** So many megabytes of spaces under gzip, which makes a thousandth of them. */
   async function gzip(megabytes: number): Promise<Buffer> {
     const spaces = Buffer.alloc(MEGABYTE, " ");

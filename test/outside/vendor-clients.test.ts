@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type * as Clients from "./support/vendor-clients.ts";
 import { startRecorder, type Recorder } from "./support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** The vendors' own clients, pointed at the gateway by their own settings, before servers that answer as the vendors do. */
 interface Reply {
@@ -71,7 +72,7 @@ const caught = (work: PromiseLike<unknown>): Promise<any> =>
     (error: unknown) => error,
   );
 
-describe("@octokit/rest", { tags: ["slow"] }, () => {
+describe("@octokit/rest", SLOW, () => {
   it("reads, writes, pages by rewritten links and is refused what it may not do", async () => {
     const agent = await worker.agent(["github:issues:*"]);
     const octokit = clients.octokit(worker.url, agent.token);
@@ -97,7 +98,7 @@ describe("@octokit/rest", { tags: ["slow"] }, () => {
   });
 });
 
-describe("stripe", { tags: ["slow"] }, () => {
+describe("stripe", SLOW, () => {
   it("reads, pages by its cursor and is refused a write", async () => {
     const agent = await worker.agent(["stripe:customers:read"]);
     const stripe = clients.stripe(worker.url, agent.token);
@@ -131,7 +132,7 @@ describe("stripe", { tags: ["slow"] }, () => {
   });
 });
 
-describe("@slack/web-api", { tags: ["slow"] }, () => {
+describe("@slack/web-api", SLOW, () => {
   it("reads, writes, pages by its cursor and is refused what it may not do", async () => {
     const agent = await worker.agent(["slack:channels:read", "slack:messages:write"]);
     const slack = clients.slack(worker.url, agent.token);
@@ -163,7 +164,7 @@ describe("@slack/web-api", { tags: ["slow"] }, () => {
   });
 });
 
-describe("@hubspot/api-client", { tags: ["slow"] }, () => {
+describe("@hubspot/api-client", SLOW, () => {
   it("reads, writes, pages and is refused what it may not do", async () => {
     const agent = await worker.agent(["hubspot:contacts:*"]);
     const hubspot = clients.hubspot(worker.url, agent.token);
@@ -190,7 +191,7 @@ describe("@hubspot/api-client", { tags: ["slow"] }, () => {
   });
 });
 
-describe("node-zendesk", { tags: ["slow"] }, () => {
+describe("node-zendesk", SLOW, () => {
   it("reads, writes, pages by rewritten links and is refused what it may not do", async () => {
     const agent = await worker.agent(["zendesk:tickets:*"]);
     const zendesk = clients.zendesk(worker.url, agent.token);
@@ -221,7 +222,7 @@ describe("node-zendesk", { tags: ["slow"] }, () => {
   });
 });
 
-describe("jsforce", { tags: ["slow"] }, () => {
+describe("jsforce", SLOW, () => {
   it("reads, writes, pages by rewritten links and is refused what it may not do", async () => {
     const agent = await worker.agent(["salesforce:accounts:*"]);
     const wide = await worker.agent(["salesforce:*:*"]);
@@ -258,7 +259,7 @@ describe("jsforce", { tags: ["slow"] }, () => {
   });
 });
 
-describe("an answer that leads to another host", { tags: ["slow"] }, () => {
+describe("an answer that leads to another host", SLOW, () => {
   /** What was sent to any other host than the gateway while `work` ran, by the process's own fetch. */
   async function leftFor(work: () => Promise<unknown>): Promise<string[]> {
     const left: string[] = [];

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** `FAULTS=full` does it in the sizes that the measurements in docs/operations.md are of. */
 const FULL = process.env.FAULTS === "full";
@@ -78,7 +79,7 @@ async function until(done: () => boolean | Promise<boolean>, seconds: number): P
   return done();
 }
 
-describe.concurrent("slow and dead receivers", { tags: ["slow"] }, () => {
+describe.concurrent("slow and dead receivers", SLOW, () => {
   it("delay nobody else", async () => {
     const worker = await startWorker(SETTINGS);
     try {
@@ -113,7 +114,7 @@ describe.concurrent("slow and dead receivers", { tags: ["slow"] }, () => {
   });
 });
 
-describe.concurrent("a Worker that is killed in the middle of its deliveries", { tags: ["slow"] }, () => {
+describe.concurrent("a Worker that is killed in the middle of its deliveries", SLOW, () => {
   it("loses none: each arrives, and what arrives twice has the same id", async () => {
     const stateDir = mkdtempSync(join(tmpdir(), "agentauth-webhooks-"));
     const each = 10;

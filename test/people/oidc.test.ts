@@ -3,6 +3,7 @@ import { Authenticator } from "../support/authenticator.ts";
 import { firstAdministrator, invite, openLink, signIn, type SignedInPerson } from "../support/people.ts";
 import { world, type Answer, type World } from "../support/world.ts";
 import type { OidcServers } from "../support/oidc-server.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** The provider is of this machine, so the deployment that leads there is in development. It has the same database. */
 const LOCAL = "http://localhost:8787";
@@ -568,7 +569,7 @@ describe("a provider that is not as it should be", () => {
     expect([status, body.code]).toEqual([502, "provider_unavailable"]);
   });
 
-  it("is not waited for longer than ten seconds", { tags: ["slow"] }, async () => {
+  it("is not waited for longer than ten seconds", SLOW, async () => {
     expect(await answered("hang")).toBe("/sign-in#fault=provider_unavailable");
   });
 

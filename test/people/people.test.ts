@@ -12,6 +12,7 @@ import {
   type SignedInPerson,
 } from "../support/people.ts";
 import { world } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world();
 let admin: SignedInPerson;
@@ -283,7 +284,7 @@ describe("a sign-in link", () => {
 });
 
 describe("an agent that administers", () => {
-  it("loosens nothing and makes no administrators, and goes on with the rest", async () => {
+  it("loosens nothing and makes no administrators, and goes on with the rest", SLOW, async () => {
     const keeping = world({ BOOTSTRAP: "keep" });
     const agent = await keeping.admin();
     const { id } = await keeping.agent();

@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi, type TestOptions } from "vitest";
 import { ROUTES } from "../../src/app.ts";
 import type { Route } from "../../src/access/route.ts";
-import { extents } from "../support/extents.ts";
+import { SLOW, extents } from "../support/extents.ts";
 import { holdBody } from "../support/held-body.ts";
 import { hook } from "../support/receiver.ts";
 import { world, type Registered, type World } from "../support/world.ts";
@@ -130,10 +130,10 @@ describe("a request whose body is held", () => {
   const own = OWN.filter(({ path }) => !path.includes("{delivery_id}"));
   const rotate = routes.filter(({ path }) => path.endsWith("/rotate-key"));
 
-  it("does nothing by any route for an administrator that was ended", { timeout: 60_000 }, () =>
+  it("does nothing by any route for an administrator that was ended", SLOW, () =>
     walk(routes, "administrator", ways[0]!),
   );
-  it("does nothing by any route for an administrator that is none any more", { timeout: 60_000 }, () =>
+  it("does nothing by any route for an administrator that is none any more", SLOW, () =>
     walk(needAdmin, "administrator", ways.at(-1)!),
   );
   it("does nothing by any route for an agent to itself that was ended", { timeout: 60_000 }, () =>
@@ -143,10 +143,10 @@ describe("a request whose body is held", () => {
     walk(rotate, "administrator", way),
   );
 
-  it.each(ways)("does nothing by any route for an administrator: %s", { tags: ["slow"] }, (...way) =>
+  it.each(ways)("does nothing by any route for an administrator: %s", SLOW, (...way) =>
     walk(way[2] === 403 ? needAdmin : routes, "administrator", way),
   );
-  it.each(ways.slice(0, -1))("does nothing by any route for an agent to itself: %s", { tags: ["slow"] }, (...way) =>
+  it.each(ways.slice(0, -1))("does nothing by any route for an agent to itself: %s", SLOW, (...way) =>
     walk(own, "agent", way),
   );
 
@@ -229,8 +229,8 @@ describe("a caller that is ended between its authentication and its write", () =
   const writing = routes.filter((route) => nameOf(route) !== "POST /proxy/_explain");
   const [rotate] = writing.filter(({ path }) => path.endsWith("/rotate-key")) as [Route];
 
-  it("writes nothing by any route", { timeout: 60_000 }, () => walk(writing, ways[0]!));
-  it("writes nothing that it was an administrator for", { timeout: 60_000 }, () =>
+  it("writes nothing by any route", SLOW, () => walk(writing, ways[0]!));
+  it("writes nothing that it was an administrator for", SLOW, () =>
     walk(
       // What an administrator does as any agent does not end with its right.
       writing.filter(({ auth }) => auth !== "bearer"),
@@ -323,7 +323,7 @@ describe("a proxied body that is held", () => {
 
   const extent: readonly [some: readonly Way[], options: TestOptions][] = [
     [[all[0]!, all.at(-1)!], { timeout: 60_000 }],
-    [all.slice(1, -1), { tags: ["slow"] }],
+    [all.slice(1, -1), SLOW],
   ];
   for (const [some, options] of extent) {
     it.each(kinds)(

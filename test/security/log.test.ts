@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { testSecrets } from "../support/secrets.ts";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const METHODS = ["log", "info", "warn", "error", "debug"] as const;
 let lines: string[] = [];
@@ -47,7 +48,7 @@ describe("the log", () => {
     expect(lastLine()).toMatchObject({ path: "/agents/register", status: 400, code: "validation_error" });
   });
 
-  it("holds no secret, whatever is refused, and wherever it was sent", async () => {
+  it("holds no secret, whatever is refused, and wherever it was sent", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     const { id, apiKey, token, refreshToken } = agent;

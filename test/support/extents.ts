@@ -1,5 +1,11 @@
 import type { TestOptions } from "vitest";
 
+/**
+ * The options of a test that takes long: `npm test` does not run it, `npm run test:slow` does, and so does `.ci/run`. What a quiet
+ * machine needs more than a third of a second for has them, unless nothing faster shows the same.
+ */
+export const SLOW: TestOptions = { tags: ["slow"] };
+
 /** How many inputs a property is tried with, and the options of the test that does it. */
 interface Extent {
   readonly numRuns: number;
@@ -14,5 +20,5 @@ interface Extent {
  */
 export const extents = (few: number, many: number): readonly Extent[] => [
   { numRuns: few, options: {} },
-  { numRuns: many, options: { tags: ["slow"] } },
+  { numRuns: many, options: SLOW },
 ];

@@ -2,6 +2,7 @@ import { createLocalJWKSet, decodeProtectedHeader, jwtVerify, type JSONWebKeySet
 import { describe, expect, it } from "vitest";
 import { KeyStepError, promote, publish, retire, type KeySet } from "../../scripts/key-set.ts";
 import { testEnv, world, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const [old, fresh] = (JSON.parse(testEnv().SIGNING_KEYS) as KeySet).keys as [{ kid: string }, { kid: string }];
 const deployment = (keys: KeySet): World => world({ SIGNING_KEYS: JSON.stringify(keys) });
@@ -15,7 +16,7 @@ const kidOf = (token: string) => decodeProtectedHeader(token).kid;
 const keysOf = async (where: World) => (await where.call("/.well-known/jwks.json")).body as JSONWebKeySet;
 
 describe("replacing the signing key", () => {
-  it("ends no token and refuses none on the way, however old and new Workers stand side by side", async () => {
+  it("ends no token and refuses none on the way, however old and new Workers stand side by side", SLOW, async () => {
     const before: KeySet = { keys: [old] };
     const first = deployment(before);
     const early = await first.agent();

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Answer, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const refresh = (where: World, token: unknown): Promise<Answer> =>
   where.call("/agents/refresh", { method: "POST", json: { refresh_token: token } });
@@ -40,7 +41,7 @@ describe("refresh", () => {
     expect(answer.status).toBe(200);
   });
 
-  it("gives 50 concurrent refreshes of one token one successor", async () => {
+  it("gives 50 concurrent refreshes of one token one successor", SLOW, async () => {
     const self = world();
     const { id, refreshToken } = await self.agent();
     const answers = await Promise.all(Array.from({ length: 50 }, () => refresh(self, refreshToken)));

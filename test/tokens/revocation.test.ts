@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { world, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 afterEach(() => void vi.useRealTimers());
 
@@ -45,7 +46,7 @@ describe("revoke-tokens", () => {
     expect((await self.call(`/agents/${id}`, { token: refreshed.body.token.access_token })).status).toBe(200);
   });
 
-  it("leaves no session alive that was opened at the same time", async () => {
+  it("leaves no session alive that was opened at the same time", SLOW, async () => {
     const self = world();
     const admin = await self.admin();
     for (let round = 0; round < 5; round++) {

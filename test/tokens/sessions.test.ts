@@ -5,6 +5,7 @@ import { hmac } from "../../src/crypto/hmac.ts";
 import { toHex } from "../../src/crypto/random.ts";
 import { firstRefreshToken, nextRefreshToken, readRefreshToken } from "../../src/tokens/refresh-token.ts";
 import { testEnv, world, type Answer, type Registered, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const unlimited = { limit: async () => ({ success: true }) };
 const self = world({ RATE_FREE: unlimited, RATE_ADDRESS: unlimited });
@@ -45,7 +46,7 @@ describe("a session", () => {
     expect((await refresh(valid!)).status).toBe(200);
   });
 
-  it("gives 50 refreshes at once, by Workers of clocks 3 s apart, one successor that can be used", async () => {
+  it("gives 50 refreshes at once, by Workers of clocks 3 s apart, one successor that can be used", SLOW, async () => {
     const agent = await self.agent();
     const real = Date.now;
     let n = 0;
@@ -60,7 +61,7 @@ describe("a session", () => {
 
   it(
     "is its own for each of 25 processes that share a key for an hour, lose answers, and start anew",
-    { tags: ["slow"] },
+    SLOW,
     async () => {
       vi.useFakeTimers({ toFake: ["Date"] });
       const agent = await self.agent();
@@ -100,7 +101,7 @@ describe("a session", () => {
     expect(await reads(agent, agent.token)).toBe(401);
   });
 
-  it("is not touched by who knows its id: a token without our MAC asks no database", async () => {
+  it("is not touched by who knows its id: a token without our MAC asks no database", SLOW, async () => {
     const agent = await self.agent();
     const second = (await refresh(agent.refreshToken)).body.token.refresh_token as string;
     await refresh(second);
@@ -197,7 +198,7 @@ describe("more sessions than SESSIONS_PER_AGENT", () => {
         .all<{ data: string }>()
     ).results.map(({ data }) => JSON.parse(data));
 
-  it("take the refresh token, and nothing else, from the one used least recently; told once", async () => {
+  it("take the refresh token, and nothing else, from the one used least recently; told once", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const agent = await capped.agent();
     later(1);
@@ -224,7 +225,7 @@ describe("more sessions than SESSIONS_PER_AGENT", () => {
     }
   });
 
-  it("are not sessions that a revocation has ended: these make room", async () => {
+  it("are not sessions that a revocation has ended: these make room", SLOW, async () => {
     const agent = await capped.agent();
     let { token } = agent;
     const alive: string[] = [];
@@ -352,25 +353,29 @@ describe("a session of the former format", () => {
     expect(await rowOf(id)).toMatchObject({ generation: 2, key_id: null });
   });
 
-  it("gives 20 refreshes at once one successor, also when that has been used, and ends for a later use", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
-    const { id, text } = await open();
-    const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(text)));
-    const [valid, ...others] = new Set(answers.map(({ body }) => body.token.refresh_token as string));
-    expect(others).toEqual([]);
-    const next = (await refresh(valid!)).body.token.refresh_token;
-    expect((await refresh(text)).body.token.refresh_token).toBe(next);
-    later(11);
-    expect((await refresh(text)).body.code).toBe("refresh_token_reused");
-    expect((await refresh(next)).body.code).toBe("session_ended");
-    expect(await rowOf(id)).toMatchObject({ ended_at: expect.any(Number) });
-    const { results } = await self.env.DB.prepare(
-      "SELECT event FROM events WHERE event = 'token.reuse_detected' AND agent_id = (SELECT agent_id FROM sessions WHERE id = ?1)",
-    )
-      .bind(id)
-      .all();
-    expect(results).toHaveLength(1);
-  });
+  it(
+    "gives 20 refreshes at once one successor, also when that has been used, and ends for a later use",
+    SLOW,
+    async () => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const { id, text } = await open();
+      const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(text)));
+      const [valid, ...others] = new Set(answers.map(({ body }) => body.token.refresh_token as string));
+      expect(others).toEqual([]);
+      const next = (await refresh(valid!)).body.token.refresh_token;
+      expect((await refresh(text)).body.token.refresh_token).toBe(next);
+      later(11);
+      expect((await refresh(text)).body.code).toBe("refresh_token_reused");
+      expect((await refresh(next)).body.code).toBe("session_ended");
+      expect(await rowOf(id)).toMatchObject({ ended_at: expect.any(Number) });
+      const { results } = await self.env.DB.prepare(
+        "SELECT event FROM events WHERE event = 'token.reuse_detected' AND agent_id = (SELECT agent_id FROM sessions WHERE id = ?1)",
+      )
+        .bind(id)
+        .all();
+      expect(results).toHaveLength(1);
+    },
+  );
 
   it("that a Worker of the former version has rotated a moment ago gets that successor again, which then converts it", async () => {
     const { id, text } = await open();
@@ -412,7 +417,7 @@ describe("a refresh token", () => {
 });
 
 describe("an agent with very many sessions", () => {
-  it("is deleted in bounded steps, and nothing of it is left", async () => {
+  it("is deleted in bounded steps, and nothing of it is left", SLOW, async () => {
     const [agent, admin] = [await self.agent(), await self.admin()];
     const many = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)`;
     await self.env.DB.batch([

@@ -5,6 +5,7 @@ import { MAX_REDELIVERED, MAX_SEARCHED } from "../../src/webhooks/deliveries/sto
 import { countOperations, type Statement } from "../support/count-operations.ts";
 import { attempts, hook, hookWorld, receiver } from "../support/receiver.ts";
 import type { Answer, Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const MINUTE = 60_000;
 const START = Date.parse("2026-11-20T00:00:00.000Z");
@@ -131,7 +132,7 @@ describe("GET /webhooks", () => {
 });
 
 describe("GET /deliveries", () => {
-  it("lists everybody's, newest first, by each filter and all of them together", async () => {
+  it("lists everybody's, newest first, by each filter and all of them together", SLOW, async () => {
     await insert({ count: 3 });
     await insert({ count: 2, webhookId: theirs, agentId: other.id, status: "success", from: START + 60_000 });
     await insert({ count: 2, webhookId: all, event: "agent.revoked", from: START + 120_000 });
@@ -169,7 +170,7 @@ describe("GET /deliveries", () => {
     for (const [query, size] of Object.entries(sizes)) expect([query, await found(query)]).toEqual([query, size]);
   });
 
-  it("pages without a gap, also where more were searched than a page may search", async () => {
+  it("pages without a gap, also where more were searched than a page may search", SLOW, async () => {
     const total = MAX_SEARCHED + 20;
     await insert({ count: total });
     await env.DB.prepare(
@@ -242,7 +243,7 @@ describe("the deliveries of one webhook", () => {
 });
 
 describe("starting many deliveries again", () => {
-  it("counts by default, and starts the failed ones under their own ids", async () => {
+  it("counts by default, and starts the failed ones under their own ids", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const at = receiver();
     const { id } = await hook(self, agent, { url: at.url });
@@ -299,7 +300,7 @@ describe("starting many deliveries again", () => {
     expect((await redeliver({ webhook_id: all })).body).toMatchObject({ matched: 7, redelivered: 7, remaining: 0 });
   });
 
-  it("goes on by the cursor where more are searched than one call may search", async () => {
+  it("goes on by the cursor where more are searched than one call may search", SLOW, async () => {
     await insert({ count: MAX_SEARCHED, webhookId: all });
     await insert({ count: 2, webhookId: all, event: "agent.revoked", from: START + MAX_SEARCHED * 1000 });
     const filter = { event: "agent.revoked" };
@@ -321,7 +322,7 @@ describe("starting many deliveries again", () => {
     });
   });
 
-  it("leaves the limit of a minute to one host in force", async () => {
+  it("leaves the limit of a minute to one host in force", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"], now: Math.ceil(Date.now() / MINUTE) * MINUTE });
     const at = receiver();
     const { id } = await hook(self, other, { url: at.url });

@@ -11,6 +11,7 @@ import { emptyOutbox } from "../../src/webhooks/deliveries/fan-out.ts";
 import { failing, held, slow } from "../support/bindings.ts";
 import { attempts, deliveriesOf, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
 import type { Registered, World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const MINUTE = 60_000;
 
@@ -63,7 +64,7 @@ describe("a message of the deliveries' queue", () => {
     expect(await only()).toMatchObject({ status: "pending", attempts: 0 });
   });
 
-  it("is acknowledged once the claim stands, however far the database is", async () => {
+  it("is acknowledged once the claim stands, however far the database is", SLOW, async () => {
     const { at, deliveryId, only } = await waiting();
     const far = hookWorld({ DB: slow(self.env.DB, 500) });
     expect(await bring(far, "agentauth-deliveries", [{ deliveryId }])).toEqual([]);
@@ -173,7 +174,7 @@ describe("the outbox", () => {
     expect(self.drains - before, "nothing waits").toBe(1);
   });
 
-  it("that holds more than one message handles sends another", async () => {
+  it("that holds more than one message handles sends another", SLOW, async () => {
     await env.DB.prepare(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
        INSERT INTO events (id, agent_id, event, at, data) SELECT 'evt_' || i, 'agt_none', 'agent.revoked', 0, '{}' FROM n`,

@@ -12,6 +12,7 @@ import { attempts, deliveriesOf, hook, hookWorld, olderSignature, receiver, sett
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import type { Arrived } from "../support/upstream-server.ts";
 import type { Registered, World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -367,7 +368,7 @@ describe("a receiver that fails", () => {
     expect(await at.arrived()).toHaveLength(3);
   });
 
-  it("is given up after ten attempts, and can be started again by hand, under the same id", async () => {
+  it("is given up after ten attempts, and can be started again by hand, under the same id", SLOW, async () => {
     const { where, agent, at, id, only } = await sent(`${"500,".repeat(10)}200`);
     for (let round = 0; round < 40 && (await only()).status === "pending"; round++) {
       later(Math.max(0, Date.parse((await only()).next_attempt_at) - now()) + 1);
@@ -429,30 +430,34 @@ describe("a receiver that fails", () => {
     expect(await gone.arrived()).toHaveLength(1);
   });
 
-  it("is switched off after five deliveries in a row were given up, but not where one arrived between them", async () => {
-    const where = hookWorld();
-    const [agent, admin] = [await where.agent(), await where.admin()];
-    const at = receiver("500,500,500,500,200,500");
-    const { id } = await hook(where, agent, { url: at.url });
-    const active = async () => (await where.call(`/webhooks/${id}`, { token: admin.token })).body.is_active;
-    const states = [];
-    for (let n = 0; n < 10; n++) {
-      await post(where, admin, `/webhooks/${id}/test`);
-      // As if this were the last attempt of the schedule.
-      await where.env.DB.prepare("UPDATE deliveries SET attempts = 9 WHERE webhook_id = ? AND status = 'pending'")
-        .bind(id)
-        .run();
-      await attempts(where);
-      states.push(await active());
-    }
-    expect(states).toEqual([true, true, true, true, true, true, true, true, true, false]);
-    await where.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json: { is_active: true } });
-    expect((await where.call(`/webhooks/${id}`, { token: agent.token })).body).toMatchObject({
-      is_active: true,
-      disabled_at: null,
-      disabled_reason: null,
-    });
-  });
+  it(
+    "is switched off after five deliveries in a row were given up, but not where one arrived between them",
+    SLOW,
+    async () => {
+      const where = hookWorld();
+      const [agent, admin] = [await where.agent(), await where.admin()];
+      const at = receiver("500,500,500,500,200,500");
+      const { id } = await hook(where, agent, { url: at.url });
+      const active = async () => (await where.call(`/webhooks/${id}`, { token: admin.token })).body.is_active;
+      const states = [];
+      for (let n = 0; n < 10; n++) {
+        await post(where, admin, `/webhooks/${id}/test`);
+        // As if this were the last attempt of the schedule.
+        await where.env.DB.prepare("UPDATE deliveries SET attempts = 9 WHERE webhook_id = ? AND status = 'pending'")
+          .bind(id)
+          .run();
+        await attempts(where);
+        states.push(await active());
+      }
+      expect(states).toEqual([true, true, true, true, true, true, true, true, true, false]);
+      await where.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json: { is_active: true } });
+      expect((await where.call(`/webhooks/${id}`, { token: agent.token })).body).toMatchObject({
+        is_active: true,
+        disabled_at: null,
+        disabled_reason: null,
+      });
+    },
+  );
 
   it("keeps of a long answer its first kilobyte", async () => {
     const { only } = await sent("long");
@@ -612,7 +617,7 @@ describe("the deliveries of a webhook", () => {
     expect((await where.call(`/webhooks/${id}/deliveries?status=lost`, { token: agent.token })).status).toBe(400);
   });
 
-  it("are kept for as long as activity is", async () => {
+  it("are kept for as long as activity is", SLOW, async () => {
     const { where, id } = await sent("200");
     const kept = () => env.DB.prepare("SELECT count(*) AS n FROM deliveries WHERE webhook_id = ?").bind(id).first("n");
     later(89 * 24 * HOUR);

@@ -6,6 +6,7 @@ import { openSecret } from "../../src/webhooks/secret.ts";
 import { EVENTS } from "../../src/outbox/event.ts";
 import { hook, hookWorld } from "../support/receiver.ts";
 import type { Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const WEBHOOK_KEYS = ["agent_id", "created_at", "events", "id", "secret", "url"];
 const URL = "https://hooks.example.com/agentauth";
@@ -87,7 +88,7 @@ describe("POST /webhooks", () => {
     expect((await send("GET", `/webhooks/${made.body.webhook.id}`, admin)).body.all_agents).toBe(true);
   });
 
-  it("lets an agent have twenty, also when it asks for more at once", async () => {
+  it("lets an agent have twenty, also when it asks for more at once", SLOW, async () => {
     const many = await self.agent();
     const json = { url: URL, events: ["agent.revoked"] };
     const made = await Promise.all(Array.from({ length: 25 }, () => send("POST", "/webhooks", many, json)));
@@ -239,40 +240,44 @@ describe("another agent's webhook", () => {
 });
 
 describe("an encryption key", () => {
-  it("is replaced without an outage: secrets are encrypted anew under the newest, then the older can go", async () => {
-    const before = loadConfig(self.env).webhookKeys[0]!;
-    const { id, secret } = await hook(self, agent, { url: URL });
-    await send("POST", `/webhooks/${id}/regenerate-secret`, agent, { overlap_seconds: 600 });
-    const fresh = newEncryptionKey();
-    const rotated = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [fresh, before] }) });
-    await runScheduledJobs(rotated.env, loadConfig(rotated.env), Date.now());
-    const { results } = await self.env.DB.prepare("SELECT id, secret, previous_secret FROM webhooks").all<{
-      id: string;
-      secret: string;
-      previous_secret: string | null;
-    }>();
-    expect(results.length).toBeGreaterThan(10);
-    for (const row of results) expect(await openSecret(row.secret, row.id, [fresh])).toMatch(/^whsec_/);
-    const former = results.find((row) => row.id === id)!.previous_secret!;
-    expect(await openSecret(former, id, [fresh])).toBe(secret);
+  it(
+    "is replaced without an outage: secrets are encrypted anew under the newest, then the older can go",
+    SLOW,
+    async () => {
+      const before = loadConfig(self.env).webhookKeys[0]!;
+      const { id, secret } = await hook(self, agent, { url: URL });
+      await send("POST", `/webhooks/${id}/regenerate-secret`, agent, { overlap_seconds: 600 });
+      const fresh = newEncryptionKey();
+      const rotated = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [fresh, before] }) });
+      await runScheduledJobs(rotated.env, loadConfig(rotated.env), Date.now());
+      const { results } = await self.env.DB.prepare("SELECT id, secret, previous_secret FROM webhooks").all<{
+        id: string;
+        secret: string;
+        previous_secret: string | null;
+      }>();
+      expect(results.length).toBeGreaterThan(10);
+      for (const row of results) expect(await openSecret(row.secret, row.id, [fresh])).toMatch(/^whsec_/);
+      const former = results.find((row) => row.id === id)!.previous_secret!;
+      expect(await openSecret(former, id, [fresh])).toBe(secret);
 
-    // A secret that is regenerated between the promotion of a key and the next housekeeping leaves its former one behind.
-    const again = newEncryptionKey();
-    const promoted = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [again, fresh] }) });
-    const overlap = { method: "POST", token: agent.token, json: { overlap_seconds: 600 } };
-    await promoted.call(`/webhooks/${id}/regenerate-secret`, overlap);
-    const previous = () =>
-      self.env.DB.prepare("SELECT previous_secret FROM webhooks WHERE id = ?")
-        .bind(id)
-        .first<string>("previous_secret");
-    await runScheduledJobs(promoted.env, loadConfig(promoted.env), Date.now());
-    expect(await openSecret((await previous())!, id, [again])).toMatch(/^whsec_/);
+      // A secret that is regenerated between the promotion of a key and the next housekeeping leaves its former one behind.
+      const again = newEncryptionKey();
+      const promoted = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [again, fresh] }) });
+      const overlap = { method: "POST", token: agent.token, json: { overlap_seconds: 600 } };
+      await promoted.call(`/webhooks/${id}/regenerate-secret`, overlap);
+      const previous = () =>
+        self.env.DB.prepare("SELECT previous_secret FROM webhooks WHERE id = ?")
+          .bind(id)
+          .first<string>("previous_secret");
+      await runScheduledJobs(promoted.env, loadConfig(promoted.env), Date.now());
+      expect(await openSecret((await previous())!, id, [again])).toMatch(/^whsec_/);
 
-    // What is past its overlap is not worth an encryption.
-    const next = newEncryptionKey();
-    const last = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [next, again] }) });
-    await runScheduledJobs(last.env, loadConfig(last.env), Date.now() + 601_000);
-    expect(await previous()).toBeNull();
-    expect(await openSecret(await keptSecret(id), id, [next])).toMatch(/^whsec_/);
-  });
+      // What is past its overlap is not worth an encryption.
+      const next = newEncryptionKey();
+      const last = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [next, again] }) });
+      await runScheduledJobs(last.env, loadConfig(last.env), Date.now() + 601_000);
+      expect(await previous()).toBeNull();
+      expect(await openSecret(await keptSecret(id), id, [next])).toMatch(/^whsec_/);
+    },
+  );
 });

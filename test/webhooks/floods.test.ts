@@ -15,6 +15,7 @@ import { toPayloadBody } from "../../src/webhooks/payload.ts";
 import { maxAttemptsFor, SCHEDULE } from "../../src/webhooks/schedule.ts";
 import { attempts, deliveriesOf, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
 import type { Registered, World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const MINUTE = 60_000;
 const WEBHOOKS = 20;
@@ -54,57 +55,53 @@ async function dueIds(now: number): Promise<string[]> {
 }
 
 describe("60 refused requests of 8 KB by an agent with 20 webhooks", () => {
-  it(
-    "become a bounded number of deliveries, bytes and POSTs, and none is left out of the count",
-    { tags: ["slow"] },
-    async () => {
-      const where = hookWorld();
-      const agent = await busyAgent(where);
-      const hooks = [];
-      const receivers = [];
-      for (let n = 0; n < WEBHOOKS; n++) {
-        const at = receiver();
-        receivers.push(at);
-        hooks.push(await hook(where, agent, { url: at.url, events: ["gateway.denied"] }));
-      }
-      where.sent.length = 0;
-      const path = `/proxy/lab/files/${"x".repeat(8000)}`;
-      for (let n = 0; n < REFUSED; n++) expect((await refused(where, agent, path)).status).toBe(403);
+  it("become a bounded number of deliveries, bytes and POSTs, and none is left out of the count", SLOW, async () => {
+    const where = hookWorld();
+    const agent = await busyAgent(where);
+    const hooks = [];
+    const receivers = [];
+    for (let n = 0; n < WEBHOOKS; n++) {
+      const at = receiver();
+      receivers.push(at);
+      hooks.push(await hook(where, agent, { url: at.url, events: ["gateway.denied"] }));
+    }
+    where.sent.length = 0;
+    const path = `/proxy/lab/files/${"x".repeat(8000)}`;
+    for (let n = 0; n < REFUSED; n++) expect((await refused(where, agent, path)).status).toBe(403);
 
-      await where.drain();
-      await emptyOutbox(where.env, Date.now());
+    await where.drain();
+    await emptyOutbox(where.env, Date.now());
+    later(MINUTE);
+    await house(where);
+    const made = async () => (await env.DB.prepare("SELECT sum(attempts) AS n FROM deliveries").first<number>("n"))!;
+    const posts: number[] = [];
+    while ((await dueIds(Date.now() + 60 * MINUTE)).length > 0) {
+      const due = await dueIds(Date.now());
+      await Promise.all(due.map((id) => deliver(where.env, loadConfig(where.env), id, Date.now())));
+      posts.push((await made()) - posts.reduce((total, minute) => total + minute, 0));
       later(MINUTE);
-      await house(where);
-      const made = async () => (await env.DB.prepare("SELECT sum(attempts) AS n FROM deliveries").first<number>("n"))!;
-      const posts: number[] = [];
-      while ((await dueIds(Date.now() + 60 * MINUTE)).length > 0) {
-        const due = await dueIds(Date.now());
-        await Promise.all(due.map((id) => deliver(where.env, loadConfig(where.env), id, Date.now())));
-        posts.push((await made()) - posts.reduce((total, minute) => total + minute, 0));
-        later(MINUTE);
-      }
-      const kept = await env.DB.prepare("SELECT count(*) AS n, sum(length(body)) AS bytes FROM deliveries").first<{
-        n: number;
-        bytes: number;
-      }>();
-      const arrived = await Promise.all(receivers.map((at) => at.arrived()));
-      const all = arrived.flat().length;
-      const most = WEBHOOKS * (MAX_EVENTS_PER_MINUTE + 1);
-      console.log(`${kept!.n} deliveries, ${kept!.bytes} bytes, ${all} POSTs, by the minute ${posts.join(" ")}`);
-      expect(kept!.n).toBe(most);
-      expect(kept!.bytes).toBeLessThan(most * 1200);
-      // Receivers that fail get each three times: see "fail after the few attempts that a refusal is worth".
-      expect(all).toBe(most);
-      expect(Math.max(...posts)).toBeLessThanOrEqual(MAX_ATTEMPTS_PER_HOST);
+    }
+    const kept = await env.DB.prepare("SELECT count(*) AS n, sum(length(body)) AS bytes FROM deliveries").first<{
+      n: number;
+      bytes: number;
+    }>();
+    const arrived = await Promise.all(receivers.map((at) => at.arrived()));
+    const all = arrived.flat().length;
+    const most = WEBHOOKS * (MAX_EVENTS_PER_MINUTE + 1);
+    console.log(`${kept!.n} deliveries, ${kept!.bytes} bytes, ${all} POSTs, by the minute ${posts.join(" ")}`);
+    expect(kept!.n).toBe(most);
+    expect(kept!.bytes).toBeLessThan(most * 1200);
+    // Receivers that fail get each three times: see "fail after the few attempts that a refusal is worth".
+    expect(all).toBe(most);
+    expect(Math.max(...posts)).toBeLessThanOrEqual(MAX_ATTEMPTS_PER_HOST);
 
-      for (const bodies of arrived) {
-        const told = new Map(bodies.map(({ body }) => [JSON.parse(body).id, JSON.parse(body).data]));
-        const counts = [...told.values()].map(({ count = 1 }) => count);
-        expect(counts.reduce((sum, count) => sum + count)).toBe(REFUSED);
-      }
-      expect(await deliveriesOf(where, agent, hooks[0]!.id, "?status=pending")).toEqual([]);
-    },
-  );
+    for (const bodies of arrived) {
+      const told = new Map(bodies.map(({ body }) => [JSON.parse(body).id, JSON.parse(body).data]));
+      const counts = [...told.values()].map(({ count = 1 }) => count);
+      expect(counts.reduce((sum, count) => sum + count)).toBe(REFUSED);
+    }
+    expect(await deliveriesOf(where, agent, hooks[0]!.id, "?status=pending")).toEqual([]);
+  });
 });
 
 describe("what an event quotes", () => {
@@ -137,7 +134,7 @@ describe("what an event quotes", () => {
 });
 
 describe("events that an agent causes again and again", () => {
-  it("are sent one by one up to the limit of a minute, and then as one, when the minute is over", async () => {
+  it("are sent one by one up to the limit of a minute, and then as one, when the minute is over", SLOW, async () => {
     const where = hookWorld();
     const agent = await busyAgent(where);
     const other = await busyAgent(where);
@@ -208,7 +205,7 @@ describe("events that an agent causes again and again", () => {
     expect(told.toSorted((a, b) => a - b)).toEqual([...Array(MAX_EVENTS_PER_MINUTE).fill(1), 5]);
   });
 
-  it("are also verifications; what an administrator does is always sent", async () => {
+  it("are also verifications; what an administrator does is always sent", SLOW, async () => {
     const where = hookWorld();
     const [agent, admin] = [await busyAgent(where), await where.admin()];
     const at = receiver();
@@ -276,42 +273,38 @@ describe("attempts to one host", () => {
     for (const id of await dueIds(Date.now())) await deliver(where.env, loadConfig(where.env), id, Date.now());
   };
 
-  it(
-    "are limited for all webhooks of an owner together: what is above waits, and none fails",
-    { timeout: 30_000 },
-    async () => {
-      const where = hookWorld();
-      const [agent, other] = [await busyAgent(where), await busyAgent(where)];
-      const [first, second, theirs] = [receiver(), receiver(), receiver()];
-      const each = MAX_ATTEMPTS_PER_HOST + 10;
-      const [id] = await waiting(where, agent, [first.url, second.url], each);
-      await waiting(where, other, [theirs.url], 5);
-      const counted = async () => (await first.arrived()).length + (await second.arrived()).length;
+  it("are limited for all webhooks of an owner together: what is above waits, and none fails", SLOW, async () => {
+    const where = hookWorld();
+    const [agent, other] = [await busyAgent(where), await busyAgent(where)];
+    const [first, second, theirs] = [receiver(), receiver(), receiver()];
+    const each = MAX_ATTEMPTS_PER_HOST + 10;
+    const [id] = await waiting(where, agent, [first.url, second.url], each);
+    await waiting(where, other, [theirs.url], 5);
+    const counted = async () => (await first.arrived()).length + (await second.arrived()).length;
 
-      where.asked.length = 0;
+    where.asked.length = 0;
+    await attemptDue(where);
+    expect(await counted()).toBe(MAX_ATTEMPTS_PER_HOST);
+    expect(await theirs.arrived(), "another owner has a limit of its own").toHaveLength(5);
+    expect(where.asked).toHaveLength(2 * each - MAX_ATTEMPTS_PER_HOST);
+    expect(where.asked.every(({ delaySeconds }) => delaySeconds >= 60 && delaySeconds <= 180)).toBe(true);
+    expect(await dueIds(Date.now())).toEqual([]);
+    const one = (await deliveriesOf(where, agent, id!, "?status=pending")).find(({ attempts: n }) => n === 0);
+    expect(one).toMatchObject({ status: "pending", attempts: 0, error: null });
+
+    const minutes = [];
+    for (let minute = 0; minute < 4; minute++) {
+      const before = await counted();
+      later(MINUTE - 1);
       await attemptDue(where);
-      expect(await counted()).toBe(MAX_ATTEMPTS_PER_HOST);
-      expect(await theirs.arrived(), "another owner has a limit of its own").toHaveLength(5);
-      expect(where.asked).toHaveLength(2 * each - MAX_ATTEMPTS_PER_HOST);
-      expect(where.asked.every(({ delaySeconds }) => delaySeconds >= 60 && delaySeconds <= 180)).toBe(true);
-      expect(await dueIds(Date.now())).toEqual([]);
-      const one = (await deliveriesOf(where, agent, id!, "?status=pending")).find(({ attempts: n }) => n === 0);
-      expect(one).toMatchObject({ status: "pending", attempts: 0, error: null });
-
-      const minutes = [];
-      for (let minute = 0; minute < 4; minute++) {
-        const before = await counted();
-        later(MINUTE - 1);
-        await attemptDue(where);
-        later(1);
-        minutes.push((await counted()) - before);
-      }
-      expect(Math.max(...minutes)).toBeLessThanOrEqual(MAX_ATTEMPTS_PER_HOST);
-      expect(await counted()).toBe(2 * each);
-      const states = await env.DB.prepare("SELECT status, max(attempts) AS n FROM deliveries GROUP BY 1").all();
-      expect(states.results).toEqual([{ status: "success", n: 1 }]);
-    },
-  );
+      later(1);
+      minutes.push((await counted()) - before);
+    }
+    expect(Math.max(...minutes)).toBeLessThanOrEqual(MAX_ATTEMPTS_PER_HOST);
+    expect(await counted()).toBe(2 * each);
+    const states = await env.DB.prepare("SELECT status, max(attempts) AS n FROM deliveries GROUP BY 1").all();
+    expect(states.results).toEqual([{ status: "success", n: 1 }]);
+  });
 
   it("are counted by the domain that is called, in whatever way its URL is written and whatever stands before it", async () => {
     const where = hookWorld();
@@ -339,7 +332,7 @@ describe("attempts to one host", () => {
     expect(results).toEqual([{ host: "example.com" }]);
   });
 
-  it("have a limit of their own, and a higher one, for an administrator's webhook for all agents", async () => {
+  it("have a limit of their own, and a higher one, for an administrator's webhook for all agents", SLOW, async () => {
     const where = hookWorld();
     const admin = await where.admin();
     const at = receiver();

@@ -8,6 +8,7 @@ import { resealSecrets, sweepFormerSecrets } from "../../src/webhooks/reseal.ts"
 import { openSecret } from "../../src/webhooks/secret.ts";
 import { attempts, deliveriesOf, hook, hookWorld, receiver } from "../support/receiver.ts";
 import type { Registered, World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const HOUR = 3_600_000;
 
@@ -78,7 +79,7 @@ describe("a secret that is regenerated within its overlap", () => {
     expect(await kept(id)).toBe(0);
   });
 
-  it("keeps five at most, the newest of them, also of callers at once", async () => {
+  it("keeps five at most, the newest of them, also of callers at once", SLOW, async () => {
     const at = receiver();
     const { id, secret } = await hook(self, agent, { url: at.url });
     const all = [secret];

@@ -4,6 +4,7 @@ import { emptyOutbox } from "../../src/webhooks/deliveries/fan-out.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { attempts, deliveriesOf, hook, hookWorld, receiver, settle } from "../support/receiver.ts";
 import type { Registered, World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 afterEach(() => env.DB.batch([env.DB.prepare("DELETE FROM webhooks"), env.DB.prepare("DELETE FROM events")]));
 
@@ -49,34 +50,38 @@ describe("who was an administrator", () => {
 });
 
 describe("an agent that is deleted", () => {
-  it("is delivered to its webhooks, also by a retry, and then they are deleted with their deliveries", async () => {
-    const where = hookWorld();
-    const [agent, admin] = [await where.agent(), await where.admin()];
-    const at = receiver("500,200");
-    const { id } = await hook(where, agent, { url: at.url, events: ["agent.deleted"] });
-    const { id: silent } = await hook(where, agent, { url: receiver().url });
-    const left = async () => {
-      const { results } = await env.DB.prepare(
-        `SELECT id FROM webhooks WHERE id IN (?1, ?2) UNION ALL SELECT event FROM deliveries WHERE webhook_id = ?1`,
-      )
-        .bind(id, silent)
-        .all<{ id: string }>();
-      return results.map((row) => row.id).sort();
-    };
-    expect((await where.call(`/agents/${agent.id}`, { method: "DELETE", token: admin.token })).status).toBe(200);
-    for (const path of [`/webhooks/${id}`, `/webhooks/${id}/deliveries`]) {
-      expect((await where.call(path, { token: admin.token })).status).toBe(404);
-    }
-    await settle(where);
-    expect(await left()).toEqual(["agent.deleted", id].sort());
-    await env.DB.prepare("UPDATE deliveries SET next_attempt_at = 0").run();
-    await attempts(where);
-    expect((await told(at)).map(({ event, agent_id }) => [event, agent_id])).toEqual([
-      ["agent.deleted", agent.id],
-      ["agent.deleted", agent.id],
-    ]);
-    expect(await left()).toEqual([]);
-  });
+  it(
+    "is delivered to its webhooks, also by a retry, and then they are deleted with their deliveries",
+    SLOW,
+    async () => {
+      const where = hookWorld();
+      const [agent, admin] = [await where.agent(), await where.admin()];
+      const at = receiver("500,200");
+      const { id } = await hook(where, agent, { url: at.url, events: ["agent.deleted"] });
+      const { id: silent } = await hook(where, agent, { url: receiver().url });
+      const left = async () => {
+        const { results } = await env.DB.prepare(
+          `SELECT id FROM webhooks WHERE id IN (?1, ?2) UNION ALL SELECT event FROM deliveries WHERE webhook_id = ?1`,
+        )
+          .bind(id, silent)
+          .all<{ id: string }>();
+        return results.map((row) => row.id).sort();
+      };
+      expect((await where.call(`/agents/${agent.id}`, { method: "DELETE", token: admin.token })).status).toBe(200);
+      for (const path of [`/webhooks/${id}`, `/webhooks/${id}/deliveries`]) {
+        expect((await where.call(path, { token: admin.token })).status).toBe(404);
+      }
+      await settle(where);
+      expect(await left()).toEqual(["agent.deleted", id].sort());
+      await env.DB.prepare("UPDATE deliveries SET next_attempt_at = 0").run();
+      await attempts(where);
+      expect((await told(at)).map(({ event, agent_id }) => [event, agent_id])).toEqual([
+        ["agent.deleted", agent.id],
+        ["agent.deleted", agent.id],
+      ]);
+      expect(await left()).toEqual([]);
+    },
+  );
 
   it("leaves no webhook behind that is switched off while it waits", async () => {
     const where = hookWorld();
@@ -94,7 +99,7 @@ describe("an agent that is deleted", () => {
   });
 });
 
-it("Other agents' webhooks cost an event nothing, however many there are", async () => {
+it("Other agents' webhooks cost an event nothing, however many there are", SLOW, async () => {
   const counter = countOperations();
   const where = hookWorld(counter.overrides);
   const events = ["agent.verified"];

@@ -4,6 +4,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { targetPolicy } from "../../src/webhooks/target-policy.ts";
 import { validateTarget, type TargetPolicy } from "../../src/webhooks/target.ts";
 import { testEnv } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const DEPLOYED: TargetPolicy = { allowLoopback: false, ports: [8443], ownPort: "8787", ownHost: "auth.example.com" };
 const LAPTOP: TargetPolicy = { ...DEPLOYED, allowLoopback: true };
@@ -244,7 +245,7 @@ describe("where a webhook may go", () => {
     }
   });
 
-  it("is, of any URL that is accepted, a public name on an allowed port over TLS", () => {
+  it("is, of any URL that is accepted, a public name on an allowed port over TLS", SLOW, () => {
     const host = fc.oneof(
       fc.domain(),
       fc.ipV4(),

@@ -19,6 +19,7 @@ import { testSecrets } from "../../support/secrets.ts";
 import { startRecorder, type Recorder } from "../support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
 import { startFront, type Front } from "./front.ts";
+import { SLOW } from "../../support/extents.ts";
 
 /** Seconds. So short that tests can wait for it. */
 const TOKEN_LIFE = 3;
@@ -912,7 +913,7 @@ describe("a signal", () => {
 });
 
 describe("a listing", () => {
-  it("of 10,000 activities comes whole, in order, page by page", { timeout: 60_000, tags: ["slow"] }, async () => {
+  it("of 10,000 activities comes whole, in order, page by page", SLOW, async () => {
     const agent = await worker.agent(["lab:things:read"]);
     await worker.auditSql(
       `INSERT INTO records (agent_id, id, part, at, action, outcome, message, random, batch)

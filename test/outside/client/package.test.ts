@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SLOW } from "../../support/extents.ts";
 import { AgentAuthClient, Permissions } from "../../../src/client/index.ts";
 import { BUILT_IN_SERVICES } from "../../../src/policy/services.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "../../../scripts/sample-upstream.ts";
@@ -66,7 +67,7 @@ afterAll(async () => {
 });
 
 describe("the package", () => {
-  it("is clean to publint and to are-the-types-wrong", { tags: ["slow"] }, async () => {
+  it("is clean to publint and to are-the-types-wrong", SLOW, async () => {
     expect(await run(ROOT, "publint", ["dist/npm", "--strict"])).toContain("All good!");
     const found = JSON.parse(await run(fresh, "attw", ["--pack", join(ROOT, "dist/npm"), "--format", "json"]));
     expect([found.problems ?? {}, Object.keys(found.analysis.entrypoints)]).toEqual([
@@ -79,7 +80,7 @@ describe("the package", () => {
     expect(await run(ROOT, "node", ["scripts/wire.ts", "--check"])).toContain("src/client/wire.ts is up to date.");
   });
 
-  it("is what packing the repository gives, too", { tags: ["slow"] }, async () => {
+  it("is what packing the repository gives, too", SLOW, async () => {
     const files = async (...folder: string[]) => {
       const packed = await run(ROOT, "npm", ["pack", ...folder, "--dry-run", "--json", "--ignore-scripts"]);
       const [{ files: listed }] = JSON.parse(packed) as [{ files: { path: string }[] }];
@@ -129,11 +130,8 @@ client.proxy("sample")("/orders/1").then((answer) => answer.json()).then(({ item
   it.concurrent.each([
     ["node16", "node16", ["app.ts", "app.cts"]],
     ["esnext", "bundler", ["app.ts"]],
-  ])(
-    "has its types under module %s, moduleResolution %s, in %s",
-    { tags: ["slow"] },
-    async (module, moduleResolution, files) => {
-      const text = `import { AgentAuthClient, Permissions, type Permission, type WebhookEvent } from "agentauth/client";
+  ])("has its types under module %s, moduleResolution %s, in %s", SLOW, async (module, moduleResolution, files) => {
+    const text = `import { AgentAuthClient, Permissions, type Permission, type WebhookEvent } from "agentauth/client";
 import { verifyWebhook } from "agentauth/webhook";
 import { isGranted } from "agentauth/verify";
 import { requirePermission } from "agentauth/next";
@@ -193,29 +191,28 @@ export async function dropIn(key: string | undefined): Promise<string[]> {
   return [...agents, ...activity].map((one) => one.agent_id).slice(0, total);
 }
 `;
-      for (const file of files) writeFileSync(join(fresh, file), text);
-      writeFileSync(join(fresh, "package.json"), JSON.stringify({ type: "module" }));
-      const lib = ["es2022", "dom"];
-      const exact = { skipDefaultLibCheck: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
-      const compilerOptions = {
-        noEmit: true,
-        strict: true,
-        ...exact,
-        target: "es2022",
-        lib,
-        types: [],
-        module,
-        moduleResolution,
-      };
-      const config = `tsconfig.${moduleResolution}.json`;
-      writeFileSync(join(fresh, config), JSON.stringify({ compilerOptions, files }));
-      expect(await run(fresh, "tsc", ["-p", config])).toBe("");
-    },
-  );
+    for (const file of files) writeFileSync(join(fresh, file), text);
+    writeFileSync(join(fresh, "package.json"), JSON.stringify({ type: "module" }));
+    const lib = ["es2022", "dom"];
+    const exact = { skipDefaultLibCheck: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
+    const compilerOptions = {
+      noEmit: true,
+      strict: true,
+      ...exact,
+      target: "es2022",
+      lib,
+      types: [],
+      module,
+      moduleResolution,
+    };
+    const config = `tsconfig.${moduleResolution}.json`;
+    writeFileSync(join(fresh, config), JSON.stringify({ compilerOptions, files }));
+    expect(await run(fresh, "tsc", ["-p", config])).toBe("");
+  });
 });
 
 describe("an editor", () => {
-  it("completes every permission of the built-in and of the declared services", { tags: ["slow"] }, () => {
+  it("completes every permission of the built-in and of the declared services", SLOW, () => {
     const file = join(fresh, "editor.ts");
     const text = `import { AgentAuthClient } from "agentauth/client";
 declare module "agentauth" {
@@ -281,7 +278,7 @@ describe("the examples", () => {
     expect(output).toContain("success sample GET /orders/1");
   });
 
-  it("octokit.ts, stripe.ts and any-sdk.ts call through the gateway", { tags: ["slow"] }, async () => {
+  it("octokit.ts, stripe.ts and any-sdk.ts call through the gateway", SLOW, async () => {
     expect(await example("octokit")).toBe("From GitHub\n");
     expect(await example("stripe")).toBe("[ 'cus_1' ]\n");
     expect(await example("any-sdk")).toContain("lamp");
@@ -289,7 +286,7 @@ describe("the examples", () => {
     expect(stripe.seen[0]!.headers).toContainEqual(["authorization", "Bearer rk_of-the-company"]);
   });
 
-  it("middleware.ts guards a Hono, an Express and a Next.js route", { tags: ["slow"] }, async () => {
+  it("middleware.ts guards a Hono, an Express and a Next.js route", SLOW, async () => {
     const check = `const { hono, GET } = await import("./examples/middleware.ts");
       console.log((await hono.request("/tickets")).status, (await GET(new Request("http://x/"), {})).status);`;
     const output = await run(ROOT, "node", ["--input-type=module", "-e", check], { AGENTAUTH_URL: worker.url });
