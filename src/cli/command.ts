@@ -13,8 +13,13 @@ export interface Call {
   readonly isJson: boolean;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
-  /** The deployment, with the credentials that there are for it. */
-  connect(): Promise<Connection>;
+  /**
+   * The deployment, with the credentials that there are for it.
+   *
+   * @param options.anonymous whether the command does something for those who are not signed in, too.
+   * @throws {Failure} if nobody is signed in, and it is not `anonymous`.
+   */
+  connect(options?: { anonymous?: boolean }): Promise<Connection>;
   /** The address of the deployment. */
   url(): Promise<string>;
   /** Prints a line, or several, for people. */

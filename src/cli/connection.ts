@@ -18,7 +18,7 @@ export interface Connection {
 /** An access token that is used for less than this is asked for anew, in milliseconds. */
 const MARGIN_MS = 60_000;
 
-const notSignedIn = (): Failure =>
+export const notSignedIn = (): Failure =>
   new Failure(EXIT.notSignedIn, "not_signed_in", "You are not signed in to this deployment. Run `agentauth login`.");
 
 /** Who the command is: the agent of the environment, or whoever has signed in. @throws {Failure} */

@@ -31,6 +31,8 @@ export async function postForm<Answer>(
       headers: {
         "content-type": "application/x-www-form-urlencoded",
         accept: "application/json",
+        // The page on which a person confirms the device grant shows it.
+        "user-agent": "agentauth",
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
       },
       body: new URLSearchParams(form).toString(),

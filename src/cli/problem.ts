@@ -55,7 +55,8 @@ const sentenceOf = ({ message }: AgentAuthError): string =>
   message
     .replace(" Is AgentAuth running there? Is baseUrl right?", "")
     .replace(" Try again, or raise timeout.", "")
-    .replace(" Check baseUrl.", "");
+    .replace(" Check baseUrl.", "")
+    .replace(" Give the client agentId and apiKey, or call verifyAgent.", "");
 
 export function problemOf(error: unknown, signal: AbortSignal): Problem {
   if (signal.aborted) return { exit: EXIT.interrupted, code: "interrupted", message: "Interrupted." };
@@ -83,7 +84,9 @@ export function problemOf(error: unknown, signal: AbortSignal): Problem {
 
 /** A problem in lines for people. */
 export function describe({ message, details = [], requestId }: Problem): string {
-  const lines = [`agentauth: ${visible(message)}`, ...details.map((detail) => `  ${visible(detail)}`)];
+  // A message that names the first fault says it in the same words.
+  const unsaid = details.filter((detail) => !message.includes(detail));
+  const lines = [`agentauth: ${visible(message)}`, ...unsaid.map((detail) => `  ${visible(detail)}`)];
   if (requestId) lines.push(`  (request ${visible(requestId)})`);
   return lines.join("\n");
 }

@@ -1,7 +1,7 @@
 import { parseArguments, refuseSecrets, type Option } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
-import { connectWith, credentialOf } from "./connection.ts";
+import { connectWith, credentialOf, notSignedIn } from "./connection.ts";
 import { deploymentUrl } from "./credentials.ts";
 import { EXIT, usage, type ExitCode } from "./failure.ts";
 import { helpOf, overview, usageOf } from "./help.ts";
@@ -102,9 +102,11 @@ async function runCommand(
     isJson,
     signal,
     url,
-    async connect() {
+    async connect({ anonymous = false } = {}) {
       const at = await url();
-      return connectWith(terminal, { url: at, credential: await credentialOf(terminal, at), signal });
+      const credential = await credentialOf(terminal, at);
+      if (!credential && !anonymous) throw notSignedIn();
+      return connectWith(terminal, { url: at, credential, signal });
     },
     print,
     printJson: (value) => print(visibleJson(value, terminal.stdout.isTTY ? 2 : undefined)),

@@ -1,4 +1,4 @@
-import { open, type FileHandle } from "node:fs/promises";
+import { open, rm, type FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -113,6 +113,10 @@ async function exportLog(call: Call, format: string): Promise<void> {
     const headers = { authorization: `Bearer ${await connection.token()}` };
     const response = await fetch(url, { headers, redirect: "manual", signal });
     if (!response.ok || !response.body) {
+      if (file !== undefined && bytes === 0) {
+        target.destroy();
+        await rm(file);
+      }
       throw toError(response, await response.json().catch(() => undefined), url);
     }
     let tail = "";

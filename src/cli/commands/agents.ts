@@ -183,7 +183,7 @@ export const agentCommands: readonly Command[] = [
     summary: "Register an agent, and show its API key once",
     options: ["name", "owner", "permission", "description", "key-expires"],
     async run(call) {
-      const { client } = await call.connect();
+      const { client } = await call.connect({ anonymous: true });
       const { values } = call;
       const name = values.text("name");
       const owner_email = values.text("owner");

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -83,11 +83,13 @@ afterAll(async () => {
 
 describe("signing in", () => {
   it("says what to do when nobody is signed in", async () => {
-    expect(await agentauth(["agents", "list"])).toEqual({
-      code: 3,
-      stdout: "",
-      stderr: expect.stringContaining("agentauth login"),
-    });
+    for (const command of [["whoami"], ["agents", "list"], ["activity", "--follow"]]) {
+      expect(await agentauth(command)).toEqual({
+        code: 3,
+        stdout: "",
+        stderr: "agentauth: You are not signed in to this deployment. Run `agentauth login`.\n",
+      });
+    }
   });
 
   it("takes the key from standard input, and keeps it where only its user reads it", async () => {
@@ -244,6 +246,11 @@ describe("the commands", () => {
     expect(JSON.parse(readFileSync(file, "utf8").trim().split("\n").at(-1)!)).toHaveProperty("end");
     const again = await agentauth(["activity", "--export", "jsonl", "--output", file]);
     expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("exists already")]);
+
+    const other = join(home, "none.jsonl");
+    const env = { AGENTAUTH_AGENT_ID: agent.id, AGENTAUTH_API_KEY: agent.apiKey };
+    const refused = await agentauth(["activity", "--export", "jsonl", "--output", other], { env });
+    expect([refused.code, existsSync(other)]).toEqual([4, false]);
 
     const following = start(["activity", "--follow", "--json"]);
     while (!following.output().includes("\n"))
