@@ -17,13 +17,21 @@ const settingsOf = (config: Config): Record<string, z.input<typeof value>> => ({
   REFRESH_GRACE_SECONDS: config.refreshGrace,
   STANDING_TTL_SECONDS: config.standingTtl,
   SESSIONS_PER_AGENT: config.sessionsPerAgent,
+  DELEGATION_DEPTH: config.delegationDepth,
+  TRUSTED_ISSUERS: config.trustedIssuers.map(({ issuer }) => issuer),
+  OIDC_ISSUER: config.oidc?.issuer ?? null,
+  OIDC_CLIENT_ID: config.oidc?.clientId ?? null,
+  OIDC_ROLE_CLAIM: config.oidc?.roleClaim ?? null,
   UNAPPROVED_AGENT_DAYS: config.unapprovedAgentDays,
   ACTIVITY_RETENTION_DAYS: config.activityRetentionDays,
   AUDIT_RETENTION_DAYS: config.auditRetentionDays,
   AUDIT_ON_FAILURE: config.auditOnFailure,
+  // Some receivers have a token in the path.
+  OTLP_ENDPOINT: config.otlp && new URL(config.otlp.url).origin,
   BODY_TIMEOUT_MS: config.bodyTimeoutMs,
   CORS_ORIGINS: [...config.corsOrigins],
   WEBHOOK_ALLOW_LOOPBACK: config.webhookAllowLoopback,
+  WEBHOOK_PORTS: config.webhookPorts.map(String),
 });
 
 /** How many keys each secret has; of one that is not set, none. Never a value. */
@@ -31,7 +39,10 @@ const secretsOf = (config: Config): Record<string, number> => ({
   SIGNING_KEYS: config.signingKeys.length,
   WEBHOOK_KEYS: config.webhookKeys.length,
   DATA_KEYS: config.dataKeys.length,
+  SECRET_PEPPER: config.peppers.length,
   ADMIN_BOOTSTRAP_TOKEN: config.adminBootstrapToken === null ? 0 : 1,
+  OIDC_CLIENT_SECRET: config.oidc === null ? 0 : 1,
+  OTLP_HEADERS: Object.keys(config.otlp?.headers ?? {}).length,
 });
 
 export const settingsRoutes = [

@@ -261,6 +261,9 @@ const settings = z.object({
   OIDC_ROLE_CLAIM: z._default(z.string(), ""),
 });
 
+/** The names of all settings but `UPSTREAMS` and the secrets of services. */
+export const SETTING_NAMES: readonly string[] = Object.keys(settings.shape);
+
 const NEW_SECRET = "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.";
 
 /** What to do about a setting that is missing or wrong. */
@@ -305,7 +308,7 @@ export function loadConfig(env: object): Config {
  */
 export function unknownSettings(env: Record<string, unknown>, services: Iterable<string>): string[] {
   const secrets = [...services].flatMap((service) => SECRET_PARTS.map((part) => secretName(service, part)));
-  const known = new Set([...Object.keys(settings.shape), "UPSTREAMS", ...secrets]);
+  const known = new Set([...SETTING_NAMES, "UPSTREAMS", ...secrets]);
   const unknown = Object.entries(env).filter(
     ([name, value]) => typeof value === "string" && !known.has(name) && !name.startsWith("UPSTREAMS."),
   );

@@ -148,6 +148,8 @@ test("on a phone an agent is approved, and its call is seen as it is made", asyn
   expect((await createIssue("hello")).status).toBe(200);
   const call = page.locator("tr", { hasText: "/repos/octo/hello/issues" }).first();
   await call.getByText("200 success").waitFor({ timeout: 20_000 });
+  // A phone has no column for the time.
+  expect(await call.locator("time:visible").count()).toBe(1);
   await picture(page, "agent");
 });
 
@@ -156,6 +158,7 @@ test("its grant is narrowed, and the denial is seen", async () => {
   await page.setViewportSize(PHONE);
   await button(page, "Change").click();
   const grant = page.getByRole("group", { name: "github:issues:write" });
+  await grant.locator('datalist option[value="path.repo"]').waitFor({ state: "attached" });
   for (const [field, value] of [
     ["path.owner", "octo"],
     ["path.repo", "hello"],

@@ -152,6 +152,7 @@ test("the first administrator opens the link, makes a passkey and signs in with 
   expect(await admin.page.locator("#who").textContent()).toBe("ada@example.com · Administrator");
   expect(await listed(admin, "passkeys").allTextContents()).toEqual([expect.stringContaining("Passkey of Linux")]);
   expect(await listed(admin, "sessions").allTextContents()).toContainEqual(expect.stringContaining("This browser"));
+  await admin.page.getByRole("link", { name: "Open the console" }).waitFor();
   await look(admin, "account");
   const [cookie, ...others] = await admin.context.cookies();
   expect(others).toEqual([]);

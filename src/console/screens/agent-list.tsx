@@ -16,7 +16,7 @@ export function AgentTable({ rows }: { rows: readonly AgentRow[] }) {
         <tr>
           <th>Agent</th>
           <th>Status</th>
-          <th class="hide">May</th>
+          <th class="hide">Permissions</th>
           <th class="hide">Owner</th>
           <th class="num hide">Last verified</th>
         </tr>

@@ -82,7 +82,7 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
               notify(`${agent.name} is signed out everywhere. It can verify itself again with its key.`);
             }}
           >
-            Sign out
+            End its sessions
           </ActionButton>
         )}
         {isTheirs(row) && agent.status !== "revoked" && (

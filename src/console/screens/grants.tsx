@@ -1,5 +1,5 @@
-import { useState } from "preact/hooks";
-import type { Agent, GrantConditions, GrantListResponse } from "../../client/wire.ts";
+import { useId, useState } from "preact/hooks";
+import type { Agent, GrantConditions, GrantListResponse, ServiceResponse } from "../../client/wire.ts";
 import {
   compareGrants,
   CONDITION_OPERATORS,
@@ -19,7 +19,7 @@ import { PermissionBoxes } from "./permission-boxes.tsx";
 export function Grants({ agent, changed }: { agent: Agent; changed: () => void }) {
   if (seesAll.value) return <GrantList agent={agent} changed={changed} />;
   return (
-    <Card title="May">
+    <Card title="Grants">
       <div class="tags">
         {agent.permissions.map((permission) => (
           <Tag text={permission} />
@@ -40,7 +40,7 @@ function GrantList({ agent, changed }: { agent: Agent; changed: () => void }) {
   const mayEdit = isAdmin.value && agent.status !== "revoked";
   return (
     <Card
-      title="May"
+      title="Grants"
       pad={false}
       action={
         mayEdit &&
@@ -191,8 +191,18 @@ const toLocal = (at: string): string => {
   return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 };
 
+/** The fields by which grants of a permission can be limited: those of every rule that needs it. */
+const readLimitable = async (permission: string, signal: AbortSignal): Promise<string[]> => {
+  const [name = ""] = permission.split(":");
+  const { rules } = await read<ServiceResponse>(`/services/${segment(name)}`, {}, signal);
+  return [...new Set(rules.filter((rule) => rule.required.includes(permission)).flatMap((rule) => rule.limitable))];
+};
+
 function EditGrant({ grant, set }: { grant: DraftGrant; set: (next: DraftGrant | undefined) => void }) {
   const { permission, where = {}, expires_at: end } = grant;
+  const fieldsId = useId();
+  // Only a help: without it any field can be typed, and the API says which there are.
+  const fields = useLoad(`limitable ${permission}`, (signal) => readLimitable(permission, signal)).data ?? [];
   const [field, setField] = useState("");
   const [operator, setOperator] = useState("eq");
   const [typed, setTyped] = useState("");
@@ -234,9 +244,15 @@ function EditGrant({ grant, set }: { grant: DraftGrant; set: (next: DraftGrant |
           <input
             aria-label={`Field to limit ${permission} by`}
             placeholder="path.owner"
+            list={fieldsId}
             value={field}
             onInput={(event) => setField(event.currentTarget.value)}
           />
+          <datalist id={fieldsId}>
+            {fields.map((name) => (
+              <option value={name} />
+            ))}
+          </datalist>
           <Choice label="Condition" value={operator} options={CONDITION_OPERATORS} choose={setOperator} />
           <input
             aria-label="Value"

@@ -42,7 +42,13 @@ export function RecordTable({ records, fresh }: { records: readonly AuditRecord[
               <a class="t" href={hrefOf(record.id)}>
                 <Quoted text={actorOf(record)} most={80} brief />
               </a>
-              <div class="s mono">{record.action}</div>
+              <div class="s">
+                <span class="mono">{record.action}</span>
+                <span class="narrow">
+                  {" "}
+                  · <Time at={record.at} />
+                </span>
+              </div>
             </td>
             <td class="detail mono">
               <span class="clip">
