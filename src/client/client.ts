@@ -72,6 +72,7 @@ export class AgentAuthClient {
     const {
       baseUrl,
       baseURL,
+      // Browsers and Workers refuse their fetch as a method of another object, so it is called without one.
       fetch = (input, init) => globalThis.fetch(input, init),
       privateKey,
       keyId,
@@ -153,6 +154,7 @@ export class AgentAuthClient {
     { subjectToken, actorToken, subAgent, scope, resource }: ExchangeRequest,
     options?: CallOptions,
   ): Promise<ExchangedToken> {
+    // A token that is lost with its response is one more that nobody has.
     return this.#oauth(
       "token",
       {

@@ -1,6 +1,7 @@
 import * as dpop from "dpop";
 import express from "express";
 import { Hono } from "hono";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
@@ -72,14 +73,92 @@ describe("verifyAccessToken", () => {
     }
   });
 
-  it("refuses a token that is bound to a key, which nobody has shown to have", async () => {
-    const form = { grant_type: "client_credentials", client_id: agent.id, client_secret: agent.apiKey };
-    const url = `${worker.url}/oauth/token`;
-    const keys = await dpop.generateKeyPair("ES256");
-    const headers = { DPoP: await dpop.generateProof(keys, url, "POST") };
-    const response = await fetch(url, { method: "POST", headers, body: new URLSearchParams(form) });
-    const bound = (await response.json()) as { access_token: string };
-    await expect(verifyAccessToken(bound.access_token, options)).rejects.toThrow("bound to a key");
+  describe("and a token that is bound to a key", () => {
+    const THING = "https://lab.example.com/things/1?of=this";
+    let keys: dpop.KeyPair;
+    let bound: string;
+    const proofOf = (change: { method?: string; url?: string; token?: string; of?: dpop.KeyPair } = {}) => {
+      const { method = "GET", url = THING, token = bound, of = keys } = change;
+      return dpop.generateProof(of, url, method, undefined, token);
+    };
+    const verify = (header: string, token = bound, change: object = {}) =>
+      verifyAccessToken(token, { ...options, proof: { header, method: "GET", url: THING, ...change } });
+
+    beforeAll(async () => {
+      const form = { grant_type: "client_credentials", client_id: agent.id, client_secret: agent.apiKey };
+      const url = `${worker.url}/oauth/token`;
+      keys = await dpop.generateKeyPair("ES256");
+      const headers = { DPoP: await dpop.generateProof(keys, url, "POST") };
+      const response = await fetch(url, { method: "POST", headers, body: new URLSearchParams(form) });
+      bound = ((await response.json()) as { access_token: string }).access_token;
+    });
+    afterEach(() => void vi.useRealTimers());
+
+    it("refuses it without a proof", async () => {
+      await expect(verifyAccessToken(bound, options)).rejects.toThrow("bound to a key");
+    });
+
+    it("takes it with one, and says what has to be remembered of that", async () => {
+      const { agentId, proof } = await verify(await proofOf());
+      const jkt = await dpop.calculateThumbprint(keys.publicKey);
+      expect([agentId, proof]).toEqual([agent.id, { jkt, jti: expect.any(String), usableUntil: expect.any(Number) }]);
+      expect(Math.abs(proof!.usableUntil - Date.now() - 300_000)).toBeLessThan(60_000);
+      await verify(await proofOf({ url: "https://LAB.example.com:443/things/1#x" }));
+      await verify(await proofOf({ method: "PUT" }), bound, { method: "PUT" });
+    });
+
+    it("refuses a proof for something else", async () => {
+      const stranger = await dpop.generateKeyPair("ES256");
+      const whole = await proofOf();
+      const secret = await generateKeyPair("ES256", { extractable: true });
+      const claims = { htm: "GET", htu: THING, jti: "one", ath: "x" };
+      const sign = (header: object) =>
+        new SignJWT(claims)
+          .setIssuedAt()
+          .setProtectedHeader({ alg: "ES256", ...header })
+          .sign(secret.privateKey);
+      const [privateJwk, publicJwk] = [await exportJWK(secret.privateKey), await exportJWK(secret.publicKey)];
+      const refusals: [string, string][] = [
+        [await proofOf({ method: "POST" }), "htm"],
+        [await proofOf({ url: "https://lab.example.com/things/2" }), "htu"],
+        [await proofOf({ url: "https://other.example.com/things/1" }), "htu"],
+        [await proofOf({ token: agent.token }), "ath"],
+        [await dpop.generateProof(keys, THING, "GET"), "ath"],
+        [await proofOf({ of: stranger }), "not of the key"],
+        [`${whole.slice(0, -6)}AAAAAA`, "has signed"],
+        [`${whole}, ${whole}`, "has signed"],
+        ["", "has signed"],
+        [bound, "has signed"],
+        ["a".repeat(5000), "4096"],
+        [await sign({ typ: "JWT", jwk: publicJwk }), "has signed"],
+        [await sign({ typ: "dpop+jwt" }), "has signed"],
+        [await sign({ typ: "dpop+jwt", jwk: publicJwk }), "not of the key"],
+        [await sign({ typ: "dpop+jwt", jwk: privateJwk }), ""],
+      ];
+      for (const [header, reason] of refusals) {
+        const refused = verify(header);
+        await expect(refused).rejects.toMatchObject({ code: "invalid_dpop_proof" });
+        await expect(refused).rejects.toThrow(reason);
+      }
+      // Its own URL is none.
+      await expect(verify(whole, bound, { url: "/things/1" })).rejects.toThrow("htu");
+    });
+
+    it("refuses a proof of another time", async () => {
+      const now = Date.now();
+      const at = async (seconds: number) => {
+        vi.useFakeTimers({ toFake: ["Date"], now: now + seconds * 1000 });
+        const header = await proofOf();
+        vi.useFakeTimers({ toFake: ["Date"], now });
+        return verify(header);
+      };
+      for (const seconds of [-290, 25]) expect((await at(seconds)).agentId).toBe(agent.id);
+      for (const seconds of [-310, 40]) await expect(at(seconds)).rejects.toThrow("too old");
+    });
+
+    it("refuses a token that is bound to none, with a proof", async () => {
+      await expect(verify(await proofOf({ token: agent.token }), agent.token)).rejects.toThrow("bound to no key");
+    });
   });
 
   it("refuses every forged token", async () => {
