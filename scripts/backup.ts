@@ -103,7 +103,9 @@ function restore(object: string, keys: ReturnType<typeof readDataKeys>): void {
     wrangler.change(["d1", "execute", database, where, "--file", file, "--yes"]);
   }
   // Versions of tokens that were in use after the backup must not come back: every session ends, and agents verify again.
-  const endSessions = "UPDATE agents SET token_version = token_version + 1000000";
+  // So must no session of a person that has ended since, and no link that was used.
+  const ofPeople = ["person_sessions", "sign_in_links", "device_codes"].map((table) => `DELETE FROM ${table}`);
+  const endSessions = ["UPDATE agents SET token_version = token_version + 1000000", ...ofPeople].join("; ");
   wrangler.change(["d1", "execute", "DB", where, "--command", endSessions, "--yes"]);
   console.log(
     `\nRestored what was there at ${header.created_at}, and ended every session. Revoke again what was revoked since; \`npm run deploy -- ${name}\` applies migrations that are newer than the backup.`,

@@ -82,6 +82,12 @@ it("after a restore, agents verify with their keys, tokens have ended, and what 
     const before = await startWorker({}, { stateDir: state });
     const [kept, revoked] = [await before.agent(["github:issues:read"]), await before.agent(["github:issues:read"])];
     await before.call(`/agents/${revoked.id}/revoke`, { method: "POST", token: revoked.token, json: {} });
+    const person = "'per_1', 'a@example.com', 'A', 'admin', 'active', '{}', 1";
+    await before.sql(`INSERT INTO people (id, email, name, role, status, created_by, created_at) VALUES (${person})`);
+    await before.sql(`INSERT INTO person_sessions (id, person_id, hash, method, auth_time, created_at, last_used_at, expires_at,
+      ip_address, user_agent) VALUES ('pse_1', 'per_1', 'x', 'passkey', 1, 1, 1, 9999999999999, '', '')`);
+    await before.sql(`INSERT INTO sign_in_links (id, person_id, hash, created_by, created_at, expires_at)
+      VALUES ('lnk_1', 'per_1', 'x', '{}', 1, 9999999999999)`);
     await before.stop();
 
     const [, object] = /Stored (\S+) in agentauth-backup/.exec(backup())!;
@@ -96,6 +102,13 @@ it("after a restore, agents verify with their keys, tokens have ended, and what 
     expect((await verify(kept)).status).toBe(200);
     expect((await verify(revoked)).body).toMatchObject({ status: 401 });
     expect(await after.sql("SELECT count(*) AS applied FROM agents")).toEqual([{ applied: 2 }]);
+    // What had ended since, or was used, would be back with them.
+    const counts = ["people", "person_sessions", "sign_in_links"].map(
+      (name) => `(SELECT count(*) FROM ${name}) AS ${name}`,
+    );
+    expect(await after.sql(`SELECT ${counts.join(", ")}`)).toEqual([
+      { people: 1, person_sessions: 0, sign_in_links: 0 },
+    ]);
     await after.stop();
     expect(readFileSync(secrets, "utf8")).toContain("DATA_KEYS");
   } finally {

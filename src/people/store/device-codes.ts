@@ -92,6 +92,18 @@ export async function decideDeviceCode(
   return decided!.meta.changes > 0;
 }
 
+/**
+ * The statement by which commands are not let in any more that a person has let in, and that have not heard of it yet: with the person's
+ * sessions, theirs end too.
+ *
+ * @param condition SQL that has to be true besides.
+ */
+export const denyApprovedCodes = (db: D1Database, personId: string, condition: Sql): D1PreparedStatement =>
+  prepare(
+    db,
+    sql`UPDATE device_codes SET decision = 'denied' WHERE person_id = ${personId} AND decision = 'approved' AND ${condition}`,
+  );
+
 /** What a device code is good for now. */
 export type PolledCode = "unknown" | "expired" | "pending" | "too_early" | "denied" | "signed_in";
 

@@ -9,6 +9,7 @@ import { insertRecordOf } from "../../outbox/records.ts";
 import type { Login, PersonStatus } from "../person.ts";
 import { jsonOfPerson, SIGNED_IN_JSON, toLogin, type LoginRow } from "../person-row.ts";
 import type { ProviderLogin } from "../provider.ts";
+import { denyApprovedCodes } from "./device-codes.ts";
 import { insertNotice } from "./notices.ts";
 import type { PersonalChange, RecordedRequest } from "../change.ts";
 import { IS_NOT_THE_LAST } from "./people.ts";
@@ -187,6 +188,7 @@ export async function endAllSessions(
       fields: { actor: personJson(personId), before: jsonOfPerson(sql`p`) },
     }),
     prepare(db, sql`DELETE FROM person_sessions WHERE person_id = ${personId}`),
+    denyApprovedCodes(db, personId, sql`1`),
   ]);
 }
 

@@ -11,6 +11,7 @@ import type { PersonalChange, RecordedRequest } from "../change.ts";
 import type { Person, PersonStatus } from "../person.ts";
 import { jsonOfPerson, PERSON_COLUMNS, toPerson, type PersonRow } from "../person-row.ts";
 import { insertLink, type NewLink } from "./links.ts";
+import { denyApprovedCodes } from "./device-codes.ts";
 import { insertNotice } from "./notices.ts";
 
 export interface NewPersonRow {
@@ -150,7 +151,10 @@ export async function updatePerson(
     }),
     prepare(db, sql`UPDATE people SET ${set}, change_id = ${changeId} WHERE ${isChanging}`),
     ...(change.status === "suspended"
-      ? [prepare(db, sql`DELETE FROM person_sessions WHERE person_id = ${id} AND ${isChanged}`)]
+      ? [
+          prepare(db, sql`DELETE FROM person_sessions WHERE person_id = ${id} AND ${isChanged}`),
+          denyApprovedCodes(db, id, isChanged),
+        ]
       : []),
     insertNotice(db, { kind: "person.updated", personId: id, actor: actorJson(by), now }, isChanged),
     selectPerson(db, id),
