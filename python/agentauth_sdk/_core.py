@@ -10,7 +10,7 @@ import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -67,6 +67,8 @@ class Call:
     path: str
     query: Optional[Mapping[str, Any]] = None
     body: Optional[Body] = field(default=None, repr=False)
+    form: Optional[Mapping[str, Any]] = field(default=None, repr=False)
+    """Sent instead of `body`, as OAuth's endpoints want it: texts, and lists of texts for what is repeated. None is left out."""
     idempotency_key: Optional[str] = field(default=None, repr=False)
     """Sent as `Idempotency-Key`: however often the request is sent, the server carries it out once."""
     repeatable: bool = True
@@ -178,14 +180,20 @@ class Core:
             headers["Authorization"] = bearer(token)
         if call.idempotency_key:
             headers["Idempotency-Key"] = call.idempotency_key
-        if call.body is not None:
+        content: Optional[bytes] = None
+        if call.form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            given = {name: value for name, value in call.form.items() if value is not None}
+            content = urlencode(given, doseq=True).encode()
+        elif call.body is not None:
             headers["Content-Type"] = "application/json"
+            content = json.dumps(call.body).encode()
         return httpx.Request(
             call.method,
             self.base_url + call.path,
             params={name: value for name, value in (call.query or {}).items() if value is not None} or None,
             headers=headers,
-            content=None if call.body is None else json.dumps(call.body).encode(),
+            content=content,
             extensions={"timeout": httpx.Timeout(self.timeout).as_dict()},
         )
 
@@ -278,6 +286,18 @@ class Core:
             body["expires_in"] = expires_in
         call = Call("POST", "/agents/verify", body=body)
         return await self.send(call, lambda body: parse(VerifyAgentResponse, body))
+
+    async def send_oauth(self, endpoint: str, form: Mapping[str, Any], read: Callable[[Any], Answer]) -> Answer:
+        """
+        Sends a form to an OAuth endpoint, with the client's id and API key (`client_secret_post`).
+
+        :raises ValueError: the client has none.
+        """
+        agent_id, api_key = self.session.agent_id, self.session.api_key
+        if not agent_id or not api_key:
+            raise ValueError("This call needs the client's agent_id and api_key.")
+        proof = {"client_id": agent_id, "client_secret": api_key.strip()}
+        return await self.send(Call("POST", f"/oauth/{endpoint}", form={**form, **proof}), read)
 
     async def adopt(self, token: Token) -> None:
         """Goes on with these tokens, in every task and thread."""

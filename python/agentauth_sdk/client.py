@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -50,6 +51,7 @@ from .types import (
     HealthCheckResponse,
     HealthDetailsResponse,
     KeyList,
+    OAuthToken,
     RedeliverAllResponse,
     RefreshTokenResponse,
     RegisterAgentResponse,
@@ -178,6 +180,47 @@ class _Api:
             session.is_own, session.agent_id, session.api_key = False, None, None
         await self._core.adopt(answer.token)
         return answer
+
+    async def client_credentials(
+        self,
+        *,
+        scope: Optional[Sequence[Permission]] = None,
+        resource: Union[str, Sequence[str], None] = None,
+        authorization_details: Optional[Sequence[Mapping[str, Any]]] = None,
+    ) -> OAuthToken:
+        """
+        Issues an access token of the client's agent that has no refresh token (RFC 6749, section 4.4): to hand it to one task, with no
+        more than that needs. The client's own tokens stay as they are.
+
+        `authorization_details=[{"type": "agentauth_grant", "permission": "github:issues:write", "where": {"path.owner": "octo"}}]`
+        limits it to one owner (RFC 9396). What the agent does not have is an `AgentAuthError` with the code `invalid_scope`,
+        `invalid_target` or `invalid_authorization_details`.
+
+        :param scope: permissions of the agent that the token is limited to.
+        :param resource: what the token is for, as URLs: `https://agentauth.example.com/proxy/github` (RFC 8707).
+        :raises ValueError: the client has no `agent_id` and `api_key`.
+        """
+        form: Json = {"grant_type": "client_credentials", "resource": resource}
+        form["scope"] = None if scope is None else " ".join(scope)
+        form["authorization_details"] = None if authorization_details is None else json.dumps(list(authorization_details))
+        return await self._core.send_oauth("token", form, lambda answer: parse(OAuthToken, answer))
+
+    async def introspect(self, token: str) -> Json:
+        """
+        Whether a token is valid now, by the database's word (RFC 7662): `active`, and what the token gives if it is. For
+        administrators, and agents with `agentauth:tokens:introspect`.
+
+        :raises ValueError: the client has no `agent_id` and `api_key`.
+        """
+        return await self._core.send_oauth("introspect", {"token": token}, _read_introspection)
+
+    async def revoke_token(self, token: str) -> None:
+        """
+        Ends a token of the client's agent: with its session, or without one by itself (RFC 7009). An unknown token is no error.
+
+        :raises ValueError: the client has no `agent_id` and `api_key`.
+        """
+        await self._core.send_oauth("revoke", {"token": token}, _read_object)
 
     async def revoke_tokens(self) -> Json:
         """Revokes every token of the calling agent, this client's included."""
@@ -678,6 +721,9 @@ class SyncAgentAuthClient:
     register_agent = _sync(_Api.register_agent)
     verify_agent = _sync(_Api.verify_agent)
     refresh_token = _sync(_Api.refresh_token)
+    client_credentials = _sync(_Api.client_credentials)
+    introspect = _sync(_Api.introspect)
+    revoke_token = _sync(_Api.revoke_token)
     revoke_tokens = _sync(_Api.revoke_tokens)
     list_agents = _sync(_Api.list_agents)
     get_agent = _sync(_Api.get_agent)
@@ -802,6 +848,13 @@ def _read_object(answer: Any) -> Json:
     if not isinstance(answer, dict):
         raise ValueError("not an object")
     return answer
+
+
+def _read_introspection(answer: Any) -> Json:
+    """:raises TypeError: the answer does not say whether the token is valid, and then nothing may be taken from it."""
+    if not isinstance(answer["active"], bool):
+        raise TypeError("active")
+    return _read_object(answer)
 
 
 def _read_agent(answer: Any) -> Agent:

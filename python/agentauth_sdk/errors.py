@@ -30,9 +30,11 @@ class AgentAuthError(httpx.HTTPStatusError):
         if code is None and not isinstance(self.details.get("error"), str):
             self.details = {}
             code, message = _foreign(response)
-        self.code: str = code or str(self.details.get("code", "unknown"))
         self.error: str = str(self.details.get("error", message))
-        self.message: str = message or str(self.details.get("message") or self.error)
+        # OAuth's endpoints have OAuth's shape (RFC 6749, section 5.2).
+        description = self.details.get("error_description")
+        self.code: str = code or str(self.details.get("code", self.error if description else "unknown"))
+        self.message: str = message or str(self.details.get("message") or description or self.error)
         self.request_id: Optional[str] = self.details.get("request_id")
         self.required: Optional[str] = self.details.get("required")
         self.granted: List[str] = self.details.get("granted") or []

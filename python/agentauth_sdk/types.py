@@ -43,6 +43,20 @@ class Token:
 
 
 @dataclass
+class OAuthToken:
+    """A token without a refresh token (RFC 6749, section 5.1)."""
+
+    access_token: str = field(repr=False)
+    token_type: str
+    expires_in: int
+    """Seconds."""
+    scope: str
+    """The permissions that it has without limits, with spaces between."""
+    authorization_details: List[Dict[str, Any]] = field(default_factory=list)
+    """The permissions that have limits or an end (RFC 9396)."""
+
+
+@dataclass
 class RegisterAgentRequest:
     name: str
     owner_email: str

@@ -48,6 +48,44 @@ class Calls(unittest.IsolatedAsyncioTestCase):
                 await client.get_agent(made.agent.agent_id)
             self.assertEqual(refused.exception.response.status_code, 401)
 
+    async def test_a_token_for_one_task(self) -> None:
+        details = [{"type": "agentauth_grant", "permission": "zendesk:tickets:write", "expires_at": "2099-01-01T00:00:00Z"}]
+        client = new_client(["sample:orders:read", "sample:orders:write", "zendesk:tickets:write"])
+        admin = new_client([Permissions.Admin], BOOTSTRAP_TOKEN)
+        async with client, admin:
+            issued = await client.client_credentials(
+                scope=["sample:orders:read"], resource=[f"{URL}/proxy/sample"], authorization_details=details
+            )
+            self.assertEqual((issued.token_type, issued.scope), ("Bearer", "sample:orders:read"))
+            self.assertEqual([one["permission"] for one in issued.authorization_details], ["zendesk:tickets:write"])
+            self.assertNotIn(issued.access_token, repr(issued))
+            self.assertIsNone(client.access_token)
+            task = AgentAuthClient(URL, access_token=issued.access_token)
+            async with task, task.proxy_client("sample") as http:
+                self.assertEqual((await http.get("/orders/1")).status_code, 200)
+                self.assertEqual((await http.post("/orders", json={})).status_code, 403)
+            said = await admin.introspect(issued.access_token)
+            self.assertEqual((said["active"], said["scope"]), (True, "sample:orders:read"))
+            await client.revoke_token(issued.access_token)
+            self.assertEqual(await admin.introspect(issued.access_token), {"active": False})
+            await client.revoke_token("unknown")
+            with self.assertRaises(AgentAuthError) as wide:
+                await client.client_credentials(scope=["github:*:*"])
+            self.assertEqual((wide.exception.status_code, wide.exception.code), (400, "invalid_scope"))
+            self.assertIn("github:*:*", wide.exception.message)
+            with self.assertRaises(AgentAuthError) as refused:
+                await client.introspect(issued.access_token)
+            self.assertIn(refused.exception.status_code, (401, 403))
+        with self.assertRaisesRegex(ValueError, "agent_id and api_key"):
+            await AgentAuthClient(URL, access_token="x").client_credentials()
+
+    def test_a_token_for_one_task_without_an_event_loop(self) -> None:
+        with new_sync_client(["sample:orders:read", "agentauth:tokens:introspect"]) as client:
+            issued = client.client_credentials()
+            self.assertTrue(client.introspect(issued.access_token)["active"])
+            client.revoke_token(issued.access_token)
+            self.assertEqual(client.introspect(issued.access_token), {"active": False})
+
     async def test_administration(self) -> None:
         admin = new_client([Permissions.Admin], BOOTSTRAP_TOKEN)
         async with admin:
