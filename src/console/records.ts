@@ -1,4 +1,5 @@
 import type { AuditRecord } from "../client/wire.ts";
+import { shortId } from "./text.ts";
 
 /** The filters of the log, which stand in the address as the API names them. */
 export const FILTERS = [
@@ -51,11 +52,11 @@ function changeInWords(before: Readonly<Record<string, unknown>>, after: Readonl
     .join(", ");
 }
 
-/** Who did what a record tells of. */
+/** Who did what a record tells of: a name, or an id in short; all of it stands in the record. */
 export const actorOf = ({ actor, agent_id }: AuditRecord): string =>
   actor === null
     ? "A stranger"
-    : (actor.name ?? actor.id ?? (actor.type === "system" ? "AgentAuth" : (agent_id ?? actor.type)));
+    : (actor.name ?? shortId(actor.id ?? (actor.type === "system" ? "AgentAuth" : (agent_id ?? actor.type))));
 
 export const OUTCOME_TONES = { success: "good", denied: "bad", failed: "warn", unknown: "warn" } as const;
 

@@ -224,6 +224,20 @@ test("an agent is registered, its key is shown once, and it is suspended and act
   expect(await verify({ id, key: key! })).toMatchObject({ status: 200 });
 });
 
+test("an agent is edited, given to a person, and the change is undone", async () => {
+  const { page } = admin;
+  await button(page, "Edit").click();
+  await page.getByLabel("Description").fill("Sends invoices");
+  const ada = page.locator('datalist option[label="Ada Lovelace, ada@example.com"]');
+  await page.getByLabel("Owned by").fill((await ada.getAttribute("value"))!);
+  await button(page, "Save").click();
+  await page.getByText("Sends invoices").waitFor();
+  await page.getByText("Owned by").waitFor();
+  await button(page, "Undo").click();
+  await page.getByText("Sends invoices").waitFor({ state: "detached" });
+  await page.getByText("Owned by").waitFor({ state: "detached" });
+});
+
 test("filters stand in the address, which is a link; back and reload keep them", async () => {
   const { page } = admin;
   await open(page, "/console/agents?status=revoked", "Agents");
@@ -317,6 +331,9 @@ test("a webhook is tested, its secret renewed, and it is switched off and on aga
   await open(page, "/console/webhooks", "Webhooks");
   await picture(page, "webhooks");
   await page.setViewportSize(DESK);
+  // The webhook's agent has it among its own.
+  await page.getByRole("row", { name: "127.0.0.1:9/hooks" }).getByRole("link").last().click();
+  await heading(page, "Keys").waitFor();
   await link(page, "http://127.0.0.1:9/hooks").click();
   await heading(page, "http://127.0.0.1:9/hooks").waitFor();
   await button(page, "Send a test").click();

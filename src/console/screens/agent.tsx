@@ -4,8 +4,8 @@ import { readAgent, setStatus, type AgentRow } from "../agents.ts";
 import { asRequestError, useList, useLoad } from "../load.ts";
 import { change, read, segment } from "../request.ts";
 import { navigate } from "../router.ts";
-import { decided, isAdmin, me, notify } from "../state.ts";
-import { duration, plural } from "../text.ts";
+import { decided, isAdmin, me, notify, seesAll, type Person } from "../state.ts";
+import { duration, plural, shortId } from "../text.ts";
 import {
   ActionButton,
   Badge,
@@ -24,6 +24,7 @@ import {
   Time,
 } from "../ui.tsx";
 import { AgentActivity } from "./agent-activity.tsx";
+import { AgentWebhooks } from "./agent-webhooks.tsx";
 import { approve } from "./approvals.tsx";
 import { EditAgent } from "./edit-agent.tsx";
 import { Grants } from "./grants.tsx";
@@ -116,8 +117,8 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
             <Facts
               rows={[
                 details.description !== null && ["Description", <Quoted text={details.description} most={200} />],
-                ["Owner", <Quoted text={agent.owner_email} most={120} />],
-                details.owner_person_id !== null && ["Person", <OwnerName id={details.owner_person_id} />],
+                ["Owner’s address", <Quoted text={agent.owner_email} most={120} />],
+                details.owner_person_id !== null && ["Owned by", <OwnerName id={details.owner_person_id} />],
                 [
                   "Registered",
                   <>
@@ -156,6 +157,7 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
           </Card>
           {agent.status !== "revoked" && <Keys row={row} changed={reload} />}
           {agent.status !== "revoked" && <Sessions row={row} />}
+          {seesAll.value && <AgentWebhooks id={id} />}
           {isAdmin.value && (
             <Card title="Delete">
               <p>Its keys, sessions and webhooks go. Its records stay in the log for their time.</p>
@@ -209,11 +211,16 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
   );
 }
 
-function OwnerName({ id }: { id: string }) {
-  return isAdmin.value ? (
-    <a href={`/console/people/${segment(id)}`}>{id === me.value!.id ? "You" : "Look"}</a>
-  ) : (
-    <>{id === me.value!.id ? "You" : "Somebody else"}</>
+const OwnerName = ({ id }: { id: string }) =>
+  id === me.value!.id ? <>You</> : seesAll.value ? <PersonName id={id} /> : <>Somebody else</>;
+
+function PersonName({ id }: { id: string }) {
+  const path = `/people/${segment(id)}`;
+  const { data } = useLoad(`person ${id}`, (signal) => read<{ person: Person }>(path, {}, signal));
+  return (
+    <a href={`/console${path}`}>
+      <Quoted text={data?.person.name ?? shortId(id)} most={80} brief />
+    </a>
   );
 }
 

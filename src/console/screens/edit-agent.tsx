@@ -1,11 +1,34 @@
-import { useState } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import type { AgentRow } from "../agents.ts";
-import { useAction } from "../load.ts";
-import { change, segment } from "../request.ts";
-import { isAdmin, me, notify } from "../state.ts";
+import { useAction, useLoad } from "../load.ts";
+import { change, read, segment } from "../request.ts";
+import { isAdmin, me, notify, type Person } from "../state.ts";
 import { Button, Dialog, Fault, Field } from "../ui.tsx";
 
 const RATES = [10, 30, 60, 120, 300, 600, 1000, 3000];
+
+/** What the form holds, as text. */
+interface Draft {
+  readonly name: string;
+  readonly description: string;
+  readonly owner_email: string;
+  readonly rate_limit: string;
+  readonly allowed_ips: string;
+  readonly owner_person_id: string;
+}
+
+/** A form as the API takes it. */
+function valuesOf(draft: Draft) {
+  const networks = draft.allowed_ips.split(/[\s,]+/).filter((one) => one !== "");
+  return {
+    name: draft.name,
+    description: draft.description || null,
+    owner_email: draft.owner_email,
+    rate_limit: draft.rate_limit ? Number(draft.rate_limit) : null,
+    allowed_ips: networks.length > 0 ? networks : null,
+    owner_person_id: draft.owner_person_id || null,
+  };
+}
 
 /** Changes what is said of an agent; its limits and its owner are an administrator's. Only what was changed is sent. */
 export function EditAgent({
@@ -17,7 +40,7 @@ export function EditAgent({
   close: () => void;
   saved: () => void;
 }) {
-  const was = {
+  const was: Draft = {
     name: agent.name,
     description: details.description ?? "",
     owner_email: agent.owner_email,
@@ -26,28 +49,29 @@ export function EditAgent({
     owner_person_id: details.owner_person_id ?? "",
   };
   const [now, setNow] = useState(was);
-  const set = (name: keyof typeof was) => (event: { currentTarget: HTMLInputElement | HTMLSelectElement }) =>
+  const set = (name: keyof Draft) => (event: { currentTarget: HTMLInputElement | HTMLSelectElement }) =>
     setNow({ ...now, [name]: event.currentTarget.value });
+  const changed = Object.keys(was).filter((name) => now[name as keyof Draft] !== was[name as keyof Draft]);
+  const write = async (draft: Draft) => {
+    const values = Object.entries(valuesOf(draft)).filter(([name]) => changed.includes(name));
+    await change("PATCH", `/agents/${segment(agent.agent_id)}`, Object.fromEntries(values));
+    saved();
+  };
   const action = useAction(async () => {
-    const networks = now.allowed_ips.split(/[\s,]+/).filter((one) => one !== "");
-    const values = {
-      name: now.name,
-      description: now.description || null,
-      owner_email: now.owner_email,
-      rate_limit: now.rate_limit ? Number(now.rate_limit) : null,
-      allowed_ips: networks.length > 0 ? networks : null,
-      owner_person_id: now.owner_person_id || null,
-    };
-    const changed = Object.entries(values).filter(
-      ([name]) => now[name as keyof typeof now] !== was[name as keyof typeof was],
-    );
     if (changed.length > 0) {
-      await change("PATCH", `/agents/${segment(agent.agent_id)}`, Object.fromEntries(changed));
-      notify("The agent is changed.");
-      saved();
+      await write(now);
+      notify("The agent is changed.", () => write(was));
     }
     close();
   });
+  // Only a help: any id can be typed.
+  const people =
+    useLoad("people to choose", (signal) =>
+      isAdmin.value
+        ? read<{ people: readonly Person[] }>("/people", { limit: 100 }, signal)
+        : Promise.resolve(undefined),
+    ).data?.people ?? [];
+  const peopleId = useId();
   return (
     <Dialog title="Edit the agent" close={close}>
       <form
@@ -76,9 +100,15 @@ export function EditAgent({
                   <input
                     id={id}
                     aria-describedby={described}
+                    list={peopleId}
                     value={now.owner_person_id}
                     onInput={set("owner_person_id")}
                   />
+                  <datalist id={peopleId}>
+                    {people.map(({ id: person, name, email }) => (
+                      <option value={person} label={`${name}, ${email}`} />
+                    ))}
+                  </datalist>
                   <Button small onClick={() => setNow({ ...now, owner_person_id: me.value!.id })}>
                     Me
                   </Button>
@@ -89,7 +119,7 @@ export function EditAgent({
               {(id) => (
                 <select id={id} value={now.rate_limit} onChange={set("rate_limit")}>
                   <option value="">That of the tier</option>
-                  {RATES.map((rate) => (
+                  {[...new Set([...RATES, ...(was.rate_limit ? [Number(was.rate_limit)] : [])])].map((rate) => (
                     <option value={String(rate)}>{rate} a minute</option>
                   ))}
                 </select>

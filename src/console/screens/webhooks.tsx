@@ -91,7 +91,9 @@ export function WebhookList() {
                       <WebhookBadge isActive={summary.is_active} reason={summary.disabled_reason} />
                     </td>
                     <td class="hide s">{plural(webhook.events.length, "event")}</td>
-                    <td class="hide mono s">{shortId(webhook.agent_id)}</td>
+                    <td class="hide mono s">
+                      <a href={`/console/agents/${segment(webhook.agent_id)}`}>{shortId(webhook.agent_id)}</a>
+                    </td>
                     <td class="num hide">
                       <Time at={webhook.created_at} />
                     </td>
@@ -106,7 +108,7 @@ export function WebhookList() {
   );
 }
 
-const WebhookBadge = ({ isActive, reason }: { isActive: boolean; reason: string | null }) =>
+export const WebhookBadge = ({ isActive, reason }: { isActive: boolean; reason: string | null }) =>
   isActive ? (
     <Badge tone="good">Active</Badge>
   ) : (
