@@ -24,17 +24,20 @@ export function hasRecentProof({ caller, now }: Pick<ProvenCall, "caller" | "now
 }
 
 /**
- * Requires a recent proof, as {@link requireRecentProof}, for making a key of an agent. A command that a person has let in makes none of an
- * administrator: with it, whoever has stolen the command's token would do what no command may, and for longer than the command.
+ * Requires a recent proof, as {@link requireRecentProof}, for making a key of an agent. The owner of an administrator makes none of it, and
+ * would administer the deployment with it; neither does a command that a person has let in: whoever has stolen its token would do what no
+ * command may, and for longer.
  *
- * @throws {ApiError} as {@link requireRecentProof}. In the batch, 403 `browser_required`.
+ * @throws {ApiError} as {@link requireRecentProof}. In the batch, 403 `role_required` or `browser_required`.
  */
 export async function requireProofForKey(
   call: ProvenCall & { readonly params: { readonly id: string } },
   apiKey?: string | null,
 ): Promise<Authority> {
   const authority = await requireRecentProof(call, apiKey);
-  return authority.personId !== undefined && authority.byCommand ? { ...authority, keyFor: call.params.id } : authority;
+  if (authority.personId === undefined) return authority;
+  const isLess = authority.role === "owner" || authority.byCommand === true;
+  return isLess ? { ...authority, keyFor: call.params.id } : authority;
 }
 
 /**

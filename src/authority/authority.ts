@@ -65,7 +65,7 @@ export interface PersonAuthority {
   readonly byCommand?: boolean;
   /** What a command grants, which is compared with what the agent has when it is written. */
   readonly ceiling?: Ceiling;
-  /** The agent that a command makes a key for, which must not be an administrator: its key would do what no command may. */
+  /** The agent that a command or an owner makes a key for, which must not be an administrator: its key would do what they may not. */
   readonly keyFor?: string;
   /** The session may also be one that a sign-in link opened, which may do nothing but enrol a passkey. */
   readonly byLink?: boolean;
@@ -92,8 +92,8 @@ export type AuthorityLoss =
   | { readonly reason: "role_changed" }
   /** A command that a person has let in would grant more than an administrator lets others grant the agent. */
   | { readonly reason: "browser_required" }
-  /** A command that a person has let in would make a key of an administrator. */
-  | { readonly reason: "key_of_administrator" }
+  /** An owner, or a command that a person has let in, would make a key of an administrator. */
+  | { readonly reason: "administrator_required" | "key_of_administrator" }
   /** There are people, and the bootstrap token does not register agents any more. */
   | { readonly reason: "bootstrap_ended" }
   /** The API key in the request is not one of the agent's. */

@@ -76,7 +76,12 @@ function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; 
       { reason: "role_changed", holds: hasRole(authority) },
       ...(authority.ceiling ? [{ reason: "browser_required", holds: isBelowCeiling(authority.ceiling) } as const] : []),
       ...(authority.keyFor !== undefined
-        ? [{ reason: "key_of_administrator", holds: isNoAdministrator(authority.keyFor) } as const]
+        ? [
+            {
+              reason: authority.role === "owner" ? "administrator_required" : "key_of_administrator",
+              holds: isNoAdministrator(authority.keyFor),
+            } as const,
+          ]
         : []),
     ];
   }

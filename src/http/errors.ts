@@ -393,6 +393,11 @@ export function authorityLost(loss: AuthorityLoss): ApiError {
       );
     case "browser_required":
       return browserRequired("This is more than an administrator lets others grant this agent (`grantable`).");
+    case "administrator_required":
+      return forbidden(
+        "role_required",
+        "The agent holds *:*:*, and whoever has a key of it administers the deployment: only an administrator makes one.",
+      );
     case "key_of_administrator":
       return browserRequired("The agent holds *:*:*, and whoever has a key of it administers the deployment.");
     case "bootstrap_ended":

@@ -399,6 +399,16 @@ describe("an owner", () => {
     expect((await mine("PUT", "/status", { status: "suspended" })).body.code).toBe("role_required");
   });
 
+  it("makes no key of an agent that administers the deployment, although it is theirs", async () => {
+    const { id } = await world({ BOOTSTRAP: "keep" }).admin();
+    expect((await admin.call(`/agents/${id}`, patch({ owner_person_id: owner.id }))).status).toBe(200);
+    for (const path of ["keys", "rotate-key"]) {
+      const { status, body } = await owner.call(`/agents/${id}/${path}`, post({}));
+      expect([path, status, body.code, body.credentials]).toEqual([path, 403, "role_required", undefined]);
+    }
+    expect((await admin.call(`/agents/${id}/keys`, post({}))).status).toBe(201);
+  });
+
   it("leaves their agents to nobody when they are deleted", async () => {
     const other = await invite(self, admin, "owner");
     const { id } = await self.agent();
