@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
 import { route, type Call } from "../access/route.ts";
 import { sendRecords } from "../audit/message.ts";
+import { batchAsCaller } from "../authority/batch.ts";
 import type { Config } from "../config/config.ts";
 import { checkService, type CheckResult } from "../gateway/service-check.ts";
 import { notFound } from "../http/errors.ts";
@@ -121,6 +122,8 @@ export const serviceRoutes = [
     async handle(call) {
       const { env, config, now, waitUntil } = call;
       const service = requireService(call);
+      // The credential is used for nobody who has lost the right to it since the request was accepted.
+      await batchAsCaller(env.DB, call.authority, []);
       const result = await checkService(service, config, { env, now, waitUntil });
       waitUntil(sendRecords(env, [{ entry: checkRecord(call, service, result) }]));
       const { outcome, path, upstreamStatus, durationMs, message } = result;

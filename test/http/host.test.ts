@@ -78,7 +78,7 @@ describe("local development", () => {
     const self = development({ ISSUER: "http://localhost:8787" });
     for (const host of ["127.0.0.1", "[::1]"]) {
       const { status, headers } = await self.fetch(`http://${host}:8787${path}?next=//evil.example`);
-      expect([status, headers.get("location")]).toEqual([302, `http://localhost:8787${path}`]);
+      expect([status, headers.get("location")]).toEqual([302, `http://localhost:8787${path}?next=//evil.example`]);
     }
   });
 

@@ -60,7 +60,7 @@ async function sceneOf({ path }: Route, by: "administrator" | "agent"): Promise<
     const ids: Record<string, string | null> = { "{id}": target.id, ...key, ...session };
     return { caller, path: path.replace(/\{\w+\}/g, (name) => ids[name] ?? name) };
   }
-  if (!path.includes("{id}")) return { caller, path };
+  if (!path.includes("{id}")) return { caller, path: path.replace("{name}", "lab") };
   const { id } = await hook(self, caller, { url: "http://127.0.0.1:9/hook" });
   if (!path.includes("{delivery_id}")) return { caller, path: path.replace("{id}", id) };
   const tested = await self.call(`/webhooks/${id}/test`, { method: "POST", token: caller.token });

@@ -34,6 +34,8 @@ describe("the log", () => {
       status: 403,
       code: "insufficient_permissions",
       agent_id: agent.id,
+      duration_ms: expect.any(Number),
+      took_ms: { status: expect.any(Number) },
     });
     const asked = await self.call("/agents", { token: agent.token });
     expect([asked.status, lastLine().agent_id]).toEqual([403, agent.id]);
