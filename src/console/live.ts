@@ -1,8 +1,9 @@
 import type { AuditRecord, AuditResponse } from "../client/wire.ts";
 import { useEvery, useList, type ListPage, type LoadedList } from "./load.ts";
 import { useRef, useState } from "preact/hooks";
-import { addNewest, type RecordFilter } from "./records.ts";
+import { addNewest, withoutOwnReadings, type RecordFilter } from "./records.ts";
 import { read } from "./request.ts";
+import { me } from "./state.ts";
 
 /** How often the newest records are read, in milliseconds. */
 const LIVE_MS = 4000;
@@ -23,7 +24,7 @@ async function listRecords(
   signal?: AbortSignal,
 ): Promise<ListPage<AuditRecord>> {
   const page = await read<AuditResponse>("/audit", { limit: 50, ...filter, cursor }, signal);
-  return { rows: page.records, next: page.next_cursor };
+  return { rows: withoutOwnReadings(page.records, filter, me.value?.id), next: page.next_cursor };
 }
 
 /** A list of records that new ones are added to while it is seen, until it is paused. */

@@ -22,6 +22,19 @@ export const FILTERS = [
 
 export type RecordFilter = Partial<Record<(typeof FILTERS)[number], string>>;
 
+/**
+ * Records without those of the person's own readings of the log, of which a screen that shows it live makes one a minute.
+ * Whoever filters by `audit.read` is shown them.
+ */
+export const withoutOwnReadings = (
+  records: readonly AuditRecord[],
+  { action }: RecordFilter,
+  personId: string | undefined,
+): readonly AuditRecord[] =>
+  action === "audit.read"
+    ? records
+    : records.filter((record) => record.action !== "audit.read" || record.actor?.id !== personId);
+
 /** What a record tells, in one line. */
 export function detailOf({ method, service, path, message, count, before, after }: AuditRecord): string {
   const called = [method, service, path].filter((one) => one !== null).join(" ");

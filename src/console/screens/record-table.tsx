@@ -43,7 +43,7 @@ export function RecordTable({ records, fresh }: { records: readonly AuditRecord[
                 <Quoted text={actorOf(record)} most={80} brief />
               </a>
               <div class="s">
-                <span class="mono">{record.action}</span>
+                <span class="mono nowrap">{record.action}</span>
                 <span class="narrow">
                   {" "}
                   · <Time at={record.at} />

@@ -3,7 +3,13 @@ import type { AuditRecord, Delivery } from "../../../src/client/wire.ts";
 import { compareDays, drawCalls } from "../../../src/console/call-chart.ts";
 import { failingWebhooks } from "../../../src/console/deliveries.ts";
 import { compareGrants, parseCondition, typedCondition } from "../../../src/console/draft-grants.ts";
-import { addNewest, detailOf, searchedFilter } from "../../../src/console/records.ts";
+import {
+  addNewest,
+  detailOf,
+  searchedFilter,
+  withoutOwnReadings,
+  type RecordFilter,
+} from "../../../src/console/records.ts";
 import { cut, duration, exactTime, inWords, plural, shortId, visibleParts } from "../../../src/console/text.ts";
 
 /** What the console makes of what it reads, without a browser. */
@@ -136,6 +142,18 @@ describe("records", () => {
       ["2", "success"],
       ["1", "success"],
     ]);
+  });
+
+  it("do not tell somebody that they are reading, unless they ask", () => {
+    const by = (id: string) => ({ type: "person", id, name: null }) as const;
+    const records = [
+      record({ id: "1", action: "audit.read", actor: by("per_me") }),
+      record({ id: "2", action: "audit.read", actor: by("per_other") }),
+      record({ id: "3", action: "agent.updated", actor: by("per_me") }),
+    ];
+    const ids = (filter: RecordFilter) => withoutOwnReadings(records, filter, "per_me").map(({ id }) => id);
+    expect(ids({})).toEqual(["2", "3"]);
+    expect(ids({ action: "audit.read" })).toEqual(["1", "2", "3"]);
   });
 });
 
