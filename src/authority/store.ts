@@ -1,4 +1,5 @@
 import { prepare, sql, type Sql } from "../database/sql.ts";
+import { DATABASE_NOW } from "../database/time.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import type { AgentAuthority, Authority, AuthorityLoss, Ceiling, Loosening, PersonAuthority } from "./authority.ts";
 import { HAS_ADMINISTRATOR, PERSON_SESSION_STANDS } from "./person-row.ts";
@@ -66,7 +67,8 @@ const isBelowCeiling = ({ agentId, held, grantable }: Ceiling) =>
 const isNoAdministrator = (agentId: string): Sql =>
   sql`NOT EXISTS (SELECT 1 FROM agents a WHERE a.id = ${agentId}
     AND (EXISTS (SELECT 1 FROM json_each(a.permissions) p WHERE p.value = ${ADMIN})
-      OR EXISTS (SELECT 1 FROM json_each(coalesce(a.grants, '[]')) g WHERE g.value ->> 'permission' = ${ADMIN})))`;
+      OR EXISTS (SELECT 1 FROM json_each(coalesce(a.grants, '[]')) g WHERE g.value ->> 'permission' = ${ADMIN}
+        AND coalesce(g.value ->> 'expires_at' > ${DATABASE_NOW}, 1))))`;
 
 /** What a caller's authority consists of. The first that it has not is why it has lost its authority. */
 function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; holds: Sql }[] {

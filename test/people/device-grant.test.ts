@@ -329,6 +329,11 @@ describe("a command that a person has let in", () => {
         path === "keys" ? 201 : 200,
       );
     }
+    // Nor does it get the answer that its person has got in a browser.
+    const init = { method: "POST", json: {}, headers: { "idempotency-key": "the-same-key" } };
+    expect((await administrator.call(`/agents/${admin.id}/keys`, init)).status).toBe(201);
+    const again = await self.call(`/agents/${admin.id}/keys`, { ...init, token: fresh });
+    expect([again.status, again.body.code, again.body.credentials]).toEqual([403, "browser_required", undefined]);
   });
 
   it("deletes agents only within 5 minutes after the passkey", async () => {
