@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sendRaw, startRecorder, type RawAnswer, type Recorder, type Seen } from "./support/recorder.ts";
 import { startWorker, type Worker } from "./support/worker.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** Requests that no well-behaved client sends, byte for byte over a socket: what the upstream gets, if anything. */
 const CREDENTIAL = "ghp_the-real-credential-of-the-company";
@@ -218,7 +219,7 @@ describe("a Host header", () => {
     },
   );
 
-  it("of another machine gets nothing from a Worker in local development", async () => {
+  it("of another machine gets nothing from a Worker in local development", SLOW, async () => {
     const local = await startWorker();
     try {
       const ask = (host: string, ...lines: string[]) =>

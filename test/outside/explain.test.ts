@@ -46,7 +46,7 @@ describe("npm run explain", () => {
     expect(answers).toMatchObject([{ decision: "allow", code: "allowed", dropped: ["cookie"] }]);
   });
 
-  it("says with grants which limits there are, and which are not met", () => {
+  it("says with grants which limits there are, and which are not met", SLOW, () => {
     const grant = { permission: "github:issues:write", where: { "path.repo": "hello" } };
     const line = { service: "github", method: "PATCH", path: "/repos/octo/other/issues/5", grants: [grant] };
     const limits = {
@@ -79,7 +79,7 @@ describe("npm run explain", () => {
     expect(status).toBe(1);
   });
 
-  it("answers every line, an odd one with what is known of it, and says by its status that there was one", () => {
+  it("answers every line, an odd one with what is known of it, and says by its status that there was one", SLOW, () => {
     const odd = [
       "",
       "{",
@@ -102,7 +102,7 @@ describe("npm run explain", () => {
     expect(explain(["-"], `${good}\n`)).toMatchObject({ status: 0, answers: [{ path: "/repos/o/r" }] });
   });
 
-  it("says how it is called where it is called otherwise", () => {
+  it("says how it is called where it is called otherwise", SLOW, () => {
     expect(explain(["github"])).toMatchObject({
       status: 1,
       answers: [],

@@ -13,6 +13,7 @@ import { upstreamSettings } from "../../src/config/upstream-settings.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { explain } from "../../src/policy/explain.ts";
 import { loadServices } from "../../src/policy/services.ts";
+import { SLOW } from "../support/extents.ts";
 
 const parent = mkdtempSync(join(tmpdir(), "agentauth-import-"));
 const folder = join(parent, "upstreams");
@@ -52,46 +53,50 @@ describe.each(DESCRIPTIONS)("the description of %s", (name, file, count) => {
     METHODS.filter((method) => item[method.toLowerCase()]).map((method) => ({ method, path })),
   );
 
-  it("becomes an upstream of which each operation needs the permission that it was given, and no other method passes", () => {
-    expect(operations.length).toBeGreaterThanOrEqual(count);
-    const { status, stdout, stderr } = run("import", file, "--name", name);
-    expect([status, stderr]).toEqual([0, ""]);
-    const { files, faults } = compileUpstreams(folder);
-    expect(faults).toEqual([]);
-    const { upstreams } = upstreamSettings({}, files);
-    const loaded = loadServices(upstreams, BUILT_IN_CATALOGUE);
-    expect(loaded.faults).toEqual([]);
+  it(
+    "becomes an upstream of which each operation needs the permission that it was given, and no other method passes",
+    SLOW,
+    () => {
+      expect(operations.length).toBeGreaterThanOrEqual(count);
+      const { status, stdout, stderr } = run("import", file, "--name", name);
+      expect([status, stderr]).toEqual([0, ""]);
+      const { files, faults } = compileUpstreams(folder);
+      expect(faults).toEqual([]);
+      const { upstreams } = upstreamSettings({}, files);
+      const loaded = loadServices(upstreams, BUILT_IN_CATALOGUE);
+      expect(loaded.faults).toEqual([]);
 
-    const { covered, left } = importOpenApi(description);
-    expect(covered.length + left.length).toBe(operations.length);
-    expect(stdout).toContain(`${covered.length} operations`);
-    for (const { operation, reason } of left) expect(stdout).toContain(`left out: ${operation}: ${reason}`);
-    expect(left.length).toBeLessThan(operations.length / 20);
+      const { covered, left } = importOpenApi(description);
+      expect(covered.length + left.length).toBe(operations.length);
+      expect(stdout).toContain(`${covered.length} operations`);
+      for (const { operation, reason } of left) expect(stdout).toContain(`left out: ${operation}: ${reason}`);
+      expect(left.length).toBeLessThan(operations.length / 20);
 
-    const permissions = new Map(covered.map((one) => [`${one.method} ${one.path}`, one.permission]));
-    const described = new Map<string, Set<string>>();
-    for (const { method, path } of operations) described.set(path, (described.get(path) ?? new Set()).add(method));
-    const wrong: string[] = [];
-    for (const path of described.keys()) {
-      const sample = sampleOf(path, description.paths[path]!);
-      // A path whose example is a word of another one is described by both.
-      const alike = [...described].filter(([other]) => couldBe(other, sample));
-      for (const method of METHODS) {
-        const { explanation } = explain(loaded, { service: name, method, path: sample });
-        const needed = explanation.required;
-        const expected = permissions.get(`${method} ${path}`);
-        // What was left out, or has another method, may be what another path describes.
-        const others = alike.filter(([other, its]) => other !== path && its.has(method)).map(([other]) => other);
-        const allowed = others.map((other) => permissions.get(`${method} ${other}`)).map((one) => `${name}:${one}`);
-        const isRight =
-          expected === undefined ? needed === null || allowed.includes(needed) : needed === `${name}:${expected}`;
-        if (!isRight) {
-          wrong.push(`${method} ${sample} needs ${needed}, not ${expected}`);
+      const permissions = new Map(covered.map((one) => [`${one.method} ${one.path}`, one.permission]));
+      const described = new Map<string, Set<string>>();
+      for (const { method, path } of operations) described.set(path, (described.get(path) ?? new Set()).add(method));
+      const wrong: string[] = [];
+      for (const path of described.keys()) {
+        const sample = sampleOf(path, description.paths[path]!);
+        // A path whose example is a word of another one is described by both.
+        const alike = [...described].filter(([other]) => couldBe(other, sample));
+        for (const method of METHODS) {
+          const { explanation } = explain(loaded, { service: name, method, path: sample });
+          const needed = explanation.required;
+          const expected = permissions.get(`${method} ${path}`);
+          // What was left out, or has another method, may be what another path describes.
+          const others = alike.filter(([other, its]) => other !== path && its.has(method)).map(([other]) => other);
+          const allowed = others.map((other) => permissions.get(`${method} ${other}`)).map((one) => `${name}:${one}`);
+          const isRight =
+            expected === undefined ? needed === null || allowed.includes(needed) : needed === `${name}:${expected}`;
+          if (!isRight) {
+            wrong.push(`${method} ${sample} needs ${needed}, not ${expected}`);
+          }
         }
       }
-    }
-    expect(wrong).toEqual([]);
-  });
+      expect(wrong).toEqual([]);
+    },
+  );
 });
 
 /** A path with a value for each parameter, by its schema. */
@@ -204,7 +209,7 @@ describe("an import", () => {
     ]);
   });
 
-  it("of one tag takes its operations only, and overwrites nothing unasked", () => {
+  it("of one tag takes its operations only, and overwrites nothing unasked", SLOW, () => {
     const [, file] = DESCRIPTIONS[0]!;
     const once = () => run("import", file, "--name", "animals", "--tag", "Animal");
     const { status, stdout } = once();

@@ -4,13 +4,14 @@ import { dirname, join } from "node:path";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { describe, expect, it } from "vitest";
 import { ROUTES } from "../../src/app.ts";
+import { SLOW } from "../support/extents.ts";
 
 const file = join(import.meta.dirname, "../../public/openapi.json");
 const source = readFileSync(file, "utf8");
 const document = JSON.parse(source) as { openapi: string; paths: Record<string, Record<string, unknown>> };
 
 describe("public/openapi.json", () => {
-  it("is clean to a public linter", async () => {
+  it("is clean to a public linter", SLOW, async () => {
     const config = await createConfig({ extends: ["recommended"] });
     const problems = await lintFromString({ source, absoluteRef: "openapi.json", config });
     expect(problems.map(({ ruleId, message }) => `${ruleId}: ${message}`)).toEqual([]);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startRecorder, type Recorder } from "./support/recorder.ts";
 import { startWorkers, type Agent, type Worker } from "./support/worker.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** Seconds. Small, so that the test can wait for it; what holds for it holds for any other. */
 const BOUND = 2;
@@ -76,31 +77,35 @@ describe("the bound of a revocation, in two isolates over one database", () => {
     }
   });
 
-  it("reads end within it, whatever ended the agent, also where only the expiry of the cache ends them", async () => {
-    await Promise.all(
-      ENDS.map(async ([what, end]) => {
-        const agent = await knownAgent();
-        expect((await end(agent)).status).toBe(200);
-        const ended = performance.now();
-        await Promise.all(
-          everywhere().map(async (where) => {
-            // When the last read that passed was sent: slow answers do not count against the bound.
-            let sent = performance.now();
-            let last = ended;
-            while ((await read(where, agent)) === 200) {
-              last = sent;
-              await wait(0.05);
-              sent = performance.now();
-            }
-            expect({ what, inTime: last - ended <= BOUND * 1000 }).toEqual({ what, inTime: true });
-            expect(await read(where, agent)).toBe(401);
-          }),
-        );
-      }),
-    );
-  });
+  it(
+    "reads end within it, whatever ended the agent, also where only the expiry of the cache ends them",
+    SLOW,
+    async () => {
+      await Promise.all(
+        ENDS.map(async ([what, end]) => {
+          const agent = await knownAgent();
+          expect((await end(agent)).status).toBe(200);
+          const ended = performance.now();
+          await Promise.all(
+            everywhere().map(async (where) => {
+              // When the last read that passed was sent: slow answers do not count against the bound.
+              let sent = performance.now();
+              let last = ended;
+              while ((await read(where, agent)) === 200) {
+                last = sent;
+                await wait(0.05);
+                sent = performance.now();
+              }
+              expect({ what, inTime: last - ended <= BOUND * 1000 }).toEqual({ what, inTime: true });
+              expect(await read(where, agent)).toBe(401);
+            }),
+          );
+        }),
+      );
+    },
+  );
 
-  it("a narrowed permission is out of reach of writes at once, of reads within it", async () => {
+  it("a narrowed permission is out of reach of writes at once, of reads within it", SLOW, async () => {
     const agent = await knownAgent();
     const set = (permissions: string[]) => byAdmin(`/agents/${agent.id}/permissions`, "PUT", { permissions });
     expect((await set(["lab:things:read"])).status).toBe(200);

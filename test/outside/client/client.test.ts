@@ -103,7 +103,7 @@ describe("the published SDK's calls", () => {
     await Promise.all([auth.close(), boss.close()]);
   });
 
-  it("have the rest of the contract beside them", async () => {
+  it("have the rest of the contract beside them", SLOW, async () => {
     await using boss = asAdmin();
     const { agent, credentials } = await boss.registerAgent({ name: "The rest", owner_email: "o@example.com" });
     const id = agent.agent_id;
@@ -414,36 +414,44 @@ describe("what may be sent again", () => {
     expect(front.seen).toHaveLength(2);
   });
 
-  it("makes one agent and one webhook of a creation whose answer was lost, however often it is sent", async () => {
-    quick();
-    await using own = client({ baseUrl: front.url });
-    const body = { name: "Only one of this name", owner_email: "o@example.com" };
-    for (const answers of [["lost", "lost"], [{ status: 502 }], ["reset", { status: 409, body: IN_FLIGHT }]] as const) {
-      front.next(...answers);
-      const made = await own.registerAgent({
-        ...body,
-        name: `${body.name} ${answers.length}${answers[0]}`.slice(0, 60),
-      });
-      expect(made.credentials.api_key).toMatch(/^ak_/);
-      expect(front.seen).toHaveLength(answers.length + 1);
-    }
-    const found = await asAdmin().listAgents({ q: body.name });
-    expect(found.total).toBe(3);
+  it(
+    "makes one agent and one webhook of a creation whose answer was lost, however often it is sent",
+    SLOW,
+    async () => {
+      quick();
+      await using own = client({ baseUrl: front.url });
+      const body = { name: "Only one of this name", owner_email: "o@example.com" };
+      for (const answers of [
+        ["lost", "lost"],
+        [{ status: 502 }],
+        ["reset", { status: 409, body: IN_FLIGHT }],
+      ] as const) {
+        front.next(...answers);
+        const made = await own.registerAgent({
+          ...body,
+          name: `${body.name} ${answers.length}${answers[0]}`.slice(0, 60),
+        });
+        expect(made.credentials.api_key).toMatch(/^ak_/);
+        expect(front.seen).toHaveLength(answers.length + 1);
+      }
+      const found = await asAdmin().listAgents({ q: body.name });
+      expect(found.total).toBe(3);
 
-    const agent = await worker.agent(["lab:things:read"]);
-    await using hooked = client({ baseUrl: front.url, accessToken: agent.token });
-    front.next("lost");
-    const { webhook } = await hooked.registerWebhook({
-      url: "https://hooks.example.com/x",
-      events: ["agent.verified"],
-    });
-    expect(webhook.secret).toMatch(/^whsec_/);
-    expect((await hooked.listWebhooks()).webhooks.map(({ id }) => id)).toEqual([webhook.id]);
-    front.next("lost");
-    const { credentials } = await hooked.rotateAgentKey(agent.id, { overlap_seconds: 600 });
-    const proof = { agent_id: agent.id, api_key: credentials.api_key };
-    expect((await client().verifyAgent(proof)).success).toBe(true);
-  });
+      const agent = await worker.agent(["lab:things:read"]);
+      await using hooked = client({ baseUrl: front.url, accessToken: agent.token });
+      front.next("lost");
+      const { webhook } = await hooked.registerWebhook({
+        url: "https://hooks.example.com/x",
+        events: ["agent.verified"],
+      });
+      expect(webhook.secret).toMatch(/^whsec_/);
+      expect((await hooked.listWebhooks()).webhooks.map(({ id }) => id)).toEqual([webhook.id]);
+      front.next("lost");
+      const { credentials } = await hooked.rotateAgentKey(agent.id, { overlap_seconds: 600 });
+      const proof = { agent_id: agent.id, api_key: credentials.api_key };
+      expect((await client().verifyAgent(proof)).success).toBe(true);
+    },
+  );
 
   it("is not where a second test event could come of it", async () => {
     quick();
@@ -575,7 +583,7 @@ describe("a call whose response was lost", () => {
     expect(front.seen).toHaveLength(3);
   });
 
-  it("has revoked the agent whose token the repeated call finds revoked", async () => {
+  it("has revoked the agent whose token the repeated call finds revoked", SLOW, async () => {
     quick();
     for (const withKey of [true, false]) {
       const agent = await made();

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AgentAuthClient, ConnectionError, type AgentAuthError } from "../../../src/client/index.ts";
 import { startRecorder, type Recorder } from "../support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
+import { SLOW } from "../../support/extents.ts";
 
 let upstream: Recorder;
 let worker: Worker;
@@ -119,7 +120,7 @@ describe("client.proxy(service)", () => {
     expect(upstream.seen).toEqual([]);
   });
 
-  it("renews an expired token, once for all calls, and sends bodies again", async () => {
+  it("renews an expired token, once for all calls, and sends bodies again", SLOW, async () => {
     const client = new AgentAuthClient({
       baseUrl: worker.url,
       accessToken: agent.token,
@@ -406,7 +407,7 @@ describe("a redirect, to client.proxy(service)", () => {
     }
   });
 
-  it("is followed at most 20 times", async () => {
+  it("is followed at most 20 times", SLOW, async () => {
     redirects = Array.from({ length: 20 }, (_, n) => ({ status: 302, location: `/repos/o/r/issues?n=${n}` }));
     expect((await github()(issues)).status).toBe(200);
     redirects = Array.from({ length: 21 }, () => ({ status: 302, location: issues }));
