@@ -38,18 +38,7 @@ export async function grantJwtBearer(call: OAuthCall): Promise<TokenResponse> {
   const wanted = { scope: readScope(call), resources: requireResources(call) };
   const requested = readDetails(call);
   const proof = await readTokenProof(call);
-  const assertion = await verifyTrustedAssertion(text, call.config.trustedIssuers, call);
-  if ("unavailable" in assertion) {
-    throw unavailable(
-      "issuer_unavailable",
-      "The keys of the assertion's issuer cannot be fetched now. Try again.",
-      new Error(assertion.unavailable),
-    );
-  }
-  if ("fault" in assertion) {
-    if (assertion.signed) await recordRefused(call, assertion.fault, assertion.signed);
-    throw new OAuthError("invalid_grant", assertion.fault);
-  }
+  const assertion = await requireAssertion(call, text);
   const { issuer, claims, use } = assertion;
   const agentId = await requireAgent(call, assertion);
   await requireBinding(call, assertion, proof?.jkt);
@@ -59,6 +48,21 @@ export async function grantJwtBearer(call: OAuthCall): Promise<TokenResponse> {
     : await requireTrusted(call, agentId, use, scope);
   const how = `jwt-bearer, ${describe(issuer.issuer, claims.sub)}`;
   return issueToProven(call, { client, scope, resources, requested, proof }, how);
+}
+
+/** Verifies a token of a trusted issuer, all but that it was not used before. @throws {OAuthError} `invalid_grant`. @throws {ApiError} 503. */
+export async function requireAssertion(call: OAuthCall, text: string): Promise<TrustedAssertion> {
+  const assertion = await verifyTrustedAssertion(text, call.config.trustedIssuers, call);
+  if ("unavailable" in assertion) {
+    throw unavailable(
+      "issuer_unavailable",
+      "The keys of the assertion's issuer cannot be fetched now. Try again.",
+      new Error(assertion.unavailable),
+    );
+  }
+  if (!("fault" in assertion)) return assertion;
+  if (assertion.signed) await recordRefused(call, assertion.fault, assertion.signed);
+  throw new OAuthError("invalid_grant", assertion.fault);
 }
 
 /** Whether the request has credentials of a client. `client_id` by itself is none. */
@@ -92,7 +96,11 @@ async function requireAgent(call: OAuthCall, assertion: TrustedAssertion): Promi
 }
 
 /** An assertion that is bound to a key is good with a proof of that key only (RFC 7800 §3). @throws {OAuthError} */
-async function requireBinding(call: OAuthCall, assertion: SignedAssertion, jkt: string | undefined): Promise<void> {
+export async function requireBinding(
+  call: OAuthCall,
+  assertion: SignedAssertion,
+  jkt: string | undefined,
+): Promise<void> {
   const { cnf } = assertion.claims;
   if (cnf === undefined) return;
   const { jkt: bound } = (cnf ?? {}) as { jkt?: unknown };
@@ -162,7 +170,11 @@ function narrow(call: OAuthCall, { claims }: TrustedAssertion, wanted: Wanted): 
  *
  * @throws {ApiError} 429
  */
-async function recordRefused(call: OAuthCall, fault: string, { issuer, claims }: SignedAssertion): Promise<void> {
+export async function recordRefused(
+  call: OAuthCall,
+  fault: string,
+  { issuer, claims }: SignedAssertion,
+): Promise<void> {
   await limitFailedVerifications(call.env, issuer.issuer);
   const message = `assertion refused: ${fault} (${describe(issuer.issuer, claims.sub)})`;
   recordInBackground(call, newEntry("token.refused", call.now, originOf(call), { outcome: "denied", message }));

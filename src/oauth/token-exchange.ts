@@ -16,6 +16,7 @@ import { tokenSettings } from "../tokens/issuer.ts";
 import type { RequestedDetails } from "../tokens/requested-details.ts";
 import { requireClient, type Client, type OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
+import { readTrustedSubject } from "./trusted-subject.ts";
 import {
   readDetails,
   readScope,
@@ -29,12 +30,16 @@ import {
 
 export const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/** The one type of tokens that are taken and issued (RFC 8693 §3). */
+/** The type of the tokens that are issued, and of most that are taken (RFC 8693 §3). */
 const ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token";
+/** A token of a trusted issuer, which is taken as `subject_token` too. */
+const JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt";
 
 /** What a request for an exchange asks for, before anybody is authenticated. */
 interface ExchangeRequest {
   readonly subjectToken: string;
+  /** Whether that is a token of a trusted issuer. */
+  readonly isTrusted: boolean;
   readonly actorToken: string | undefined;
   /** The name of an ephemeral sub-agent, which is to act. */
   readonly subAgent: string | undefined;
@@ -74,8 +79,9 @@ async function readRequest(call: OAuthCall): Promise<ExchangeRequest> {
     if ((token === undefined) !== (type === undefined)) {
       throw new OAuthError("invalid_request", `${name} and ${name}_type are sent together.`);
     }
-    if (type !== undefined && type !== ACCESS_TOKEN_TYPE) {
-      throw new OAuthError("invalid_request", `${name}_type must be ${ACCESS_TOKEN_TYPE}.`);
+    const types = name === "subject_token" ? [ACCESS_TOKEN_TYPE, JWT_TYPE] : [ACCESS_TOKEN_TYPE];
+    if (type !== undefined && !types.includes(type)) {
+      throw new OAuthError("invalid_request", `${name}_type must be ${types.join(" or ")}.`);
     }
   }
   const requestedType = form.get("requested_token_type");
@@ -99,7 +105,8 @@ async function readRequest(call: OAuthCall): Promise<ExchangeRequest> {
     }
   }
   const narrowed = { scope: readScope(call), details: readDetails(call), resources: requireResources(call) };
-  return { subjectToken, actorToken, subAgent, ...narrowed, proof: await readTokenProof(call) };
+  const isTrusted = form.get("subject_token_type") === JWT_TYPE;
+  return { subjectToken, isTrusted, actorToken, subAgent, ...narrowed, proof: await readTokenProof(call) };
 }
 
 async function exchange(
@@ -109,7 +116,9 @@ async function exchange(
   origin: RecordOrigin,
 ): Promise<TokenResponse> {
   const { config, now } = call;
-  const subject = await readToken(call, request.subjectToken, "subject_token");
+  const subject = request.isTrusted
+    ? await readTrustedSubject(call, request.subjectToken, { client, boundTo: request.proof?.jkt })
+    : await readToken(call, request.subjectToken, "subject_token");
   const actorClaims =
     request.actorToken === undefined ? undefined : await readToken(call, request.actorToken, "actor_token");
   const actor = requireActor(call, request, { subject, actorClaims, client });

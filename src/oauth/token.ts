@@ -72,8 +72,12 @@ export const tokenEndpointRoutes = [
       ),
       refresh_token: parameter("For the grant `refresh_token`."),
       assertion: parameter("For the grant `jwt-bearer`: a token of an issuer that this deployment trusts (RFC 7523)."),
-      subject_token: parameter("For an exchange: an access token of the agent that is to be acted for (RFC 8693)."),
-      subject_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
+      subject_token: parameter(
+        "For an exchange: an access token of the agent that is to be acted for, or a token of a trusted issuer (RFC 8693).",
+      ),
+      subject_token_type: parameter(
+        "`urn:ietf:params:oauth:token-type:access_token`, or for a token of a trusted issuer `urn:ietf:params:oauth:token-type:jwt`.",
+      ),
       actor_token: parameter(
         "For an exchange: an access token of the agent that is to act; without it, the client acts.",
       ),

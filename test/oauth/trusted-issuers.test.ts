@@ -51,6 +51,23 @@ const refusal = ({ status, body }: { status: number; body: { error: string } }) 
 const job = (claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}, by = key) =>
   issue(issuer.url, by, claims, header);
 
+/** A key for DPoP (RFC 9449), and proofs of it for the token endpoint. */
+async function dpopProofs() {
+  const dpopKey = await newIssuerKey("proof", "ES256");
+  const { kty, crv, x, y } = dpopKey.jwk;
+  const jkt = await calculateJwkThumbprint({ kty: kty!, crv: crv!, x: x!, y: y! });
+  const proof = () =>
+    new SignJWT({
+      jti: crypto.randomUUID(),
+      htm: "POST",
+      htu: `${ISSUER}/oauth/token`,
+      iat: Math.floor(Date.now() / 1000),
+    })
+      .setProtectedHeader({ typ: "dpop+jwt", alg: "ES256", jwk: { kty: kty!, crv: crv!, x: x!, y: y! } })
+      .sign(dpopKey.privateKey);
+  return { jkt, proof };
+}
+
 describe("a token of a trusted issuer", () => {
   it("becomes one of the rule's agent, which stands on no key, is recorded, and ends like others", async () => {
     const { status, headers, body } = await present(self, await job());
@@ -133,18 +150,7 @@ describe("a token of a trusted issuer", () => {
     expect(decodeJwt(body.access_token)).toMatchObject({ scope: "lab:notes:read", aud: `${ISSUER}/proxy/lab` });
     const details = JSON.stringify([{ type: "agentauth_grant", permission: "lab:things:read" }]);
     expect((await present(self, await job(), { authorization_details: details })).body.scope).toBe("lab:things:read");
-    const dpopKey = await newIssuerKey("proof", "ES256");
-    const { kty, crv, x, y } = dpopKey.jwk;
-    const jkt = await calculateJwkThumbprint({ kty: kty!, crv: crv!, x: x!, y: y! });
-    const proof = () =>
-      new SignJWT({
-        jti: crypto.randomUUID(),
-        htm: "POST",
-        htu: `${ISSUER}/oauth/token`,
-        iat: Math.floor(Date.now() / 1000),
-      })
-        .setProtectedHeader({ typ: "dpop+jwt", alg: "ES256", jwk: { kty: kty!, crv: crv!, x: x!, y: y! } })
-        .sign(dpopKey.privateKey);
+    const { jkt, proof } = await dpopProofs();
     // An assertion that is bound itself is good with this key only.
     for (const claims of [{}, { cnf: { jkt } }]) {
       const bound = await present(self, await job(claims), {}, { headers: { dpop: await proof() } });
@@ -206,6 +212,95 @@ describe("others' clients and agents", () => {
     for (const where of [base, elsewhere]) {
       expect((await read(body.access_token, where)).body.code).toBe("invalid_token");
     }
+  });
+});
+
+describe("a token of a trusted issuer as subject_token", () => {
+  const exchange = (client: Registered, subject: string, more: Record<string, string> = {}, where = self) =>
+    token(where, {
+      grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
+      subject_token: subject,
+      subject_token_type: "urn:ietf:params:oauth:token-type:jwt",
+      ...secretOf(client),
+      ...more,
+    });
+  let actor: Registered;
+  beforeAll(async () => {
+    actor = await base.agent(["lab:things:read"]);
+  });
+
+  it("lets the client act for the agent of its rule, and ends with it", async () => {
+    const exp = Math.floor(Date.now() / 1000) + 90;
+    const { status, body } = await exchange(actor, await job({ exp }));
+    expect([status, body.scope, body.refresh_token]).toEqual([200, "lab:things:read", undefined]);
+    const claims = decodeJwt(body.access_token);
+    expect(claims).toMatchObject({ sub: agent.id, client_id: actor.id, act: { sub: actor.id }, exp });
+    expect(claims.chain).toEqual([
+      { sub: agent.id, ver: 1, key_id: `issuer:${issuer.url}`, jti: expect.any(String) },
+      { sub: actor.id, ver: 1, key_id: expect.any(String) },
+    ]);
+    expect(claims.auth_time).toBeUndefined();
+    expect((await read(body.access_token)).status).toBe(200);
+    for (const where of [base, trusting({}, [{ agent: other.id, claims: CLAIMS }])]) {
+      expect((await read(body.access_token, where)).body.code).toBe("invalid_token");
+    }
+  });
+
+  it("is good with a proof of its key only, if it is bound to one, and so is what it is exchanged for", async () => {
+    const { jkt, proof } = await dpopProofs();
+    const form = {
+      grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
+      subject_token: await job({ cnf: { jkt } }),
+      subject_token_type: "urn:ietf:params:oauth:token-type:jwt",
+      ...secretOf(actor),
+    };
+    expect(refusal(await token(self, form))).toEqual([400, "invalid_request"]);
+    const wrong = (await dpopProofs()).proof;
+    expect(refusal(await post(self, "/oauth/token", form, { headers: { dpop: await wrong() } }))).toEqual([
+      400,
+      "invalid_request",
+    ]);
+    const { body } = await post(self, "/oauth/token", form, { headers: { dpop: await proof() } });
+    expect([body.token_type, decodeJwt(body.access_token).cnf]).toEqual(["DPoP", { jkt }]);
+  });
+
+  it("is used up by it, as by jwt-bearer, and by nobody who has not authenticated itself", async () => {
+    const subject = await job();
+    expect(refusal(await exchange(actor, subject, { client_secret: other.apiKey }))).toEqual([401, "invalid_client"]);
+    const answers = await Promise.all([exchange(actor, subject), exchange(actor, subject)]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 400]);
+    expect(refusal(await exchange(actor, subject))).toEqual([400, "invalid_request"]);
+    expect(refusal(await present(self, subject))).toEqual([400, "invalid_grant"]);
+    const presented = await job();
+    expect((await present(self, presented)).status).toBe(200);
+    expect((await exchange(actor, presented)).body.error_description).toContain("used before");
+  });
+
+  it("is refused if it is for nobody, for the client itself, for several, or says more", async () => {
+    const stranger = await newIssuerKey("one");
+    const cases: [string, Promise<string>][] = [
+      ["meets no rule", job({ repository_id: "1" })],
+      ["No key", job({}, {}, stranger)],
+      ["aud", job({ aud: "https://other.example.com" })],
+      ["expired", job({ exp: Math.floor(Date.now() / 1000) - 1 })],
+      ["another kind", job({}, { typ: "at+jwt" })],
+      ["ID-JAG", job({ client_id: agent.id }, { typ: "oauth-id-jag+jwt" })],
+      ["says more", job({ may_act: { sub: other.id } })],
+      ["says more", job({ scope: "lab:notes:read" })],
+      ["bound to a key", job({ cnf: { jkt: "x" } })],
+      ["TRUSTED_ISSUERS", Promise.resolve(agent.token)],
+    ];
+    for (const [reason, subject] of cases) {
+      const answer = await exchange(actor, await subject);
+      expect([reason, ...refusal(answer)]).toEqual([reason, 400, "invalid_request"]);
+      expect(answer.body.error_description).toContain(reason);
+    }
+    expect((await exchange(agent, await job())).body.error_description).toContain("of the client itself");
+    const rules = [agent, other].map(({ id }) => ({ agent: id, claims: CLAIMS }));
+    expect((await exchange(actor, await job(), {}, trusting({}, rules))).body.error_description).toContain("several");
+    const named = await exchange(actor, await job(), { sub_agent: "one" });
+    expect(refusal(named)).toEqual([400, "invalid_request"]);
+    expect(refusal(await exchange(actor, await job(), { scope: "lab:notes:read" }))).toEqual([400, "invalid_scope"]);
   });
 });
 
