@@ -44,6 +44,13 @@ function execute(place: Place, command: string): Executed[] {
     encoding: "utf8",
   });
   if (run.error) fail("wrangler is not installed. Run `npm ci` first, and this command with npm.");
+  if (run.stdout.includes("no such table")) {
+    fail(
+      place === "remote"
+        ? "The database has no tables yet. `npm run deploy` applies the migrations."
+        : `There is no deployment in ${STATE_DIR}. Start one with \`npm start\` first, or name its folder in STATE_DIR.`,
+    );
+  }
   if (run.status !== 0) fail(`wrangler could not reach the database DB:\n${run.stdout}\n${run.stderr}`);
   return JSON.parse(run.stdout) as Executed[];
 }

@@ -13,8 +13,10 @@ const stateDir = mkdtempSync(join(tmpdir(), "agentauth-recover-"));
 const env = { ...process.env, STATE_DIR: stateDir, WRANGLER_SEND_METRICS: "false" };
 
 /** The command, as an operator runs it. */
-const recover = (...args: string[]): Promise<{ code: number; text: string }> =>
-  run("npm", ["run", "--silent", "recover", "--", ...args], { cwd: ROOT, env }).then(
+const recover = (...args: string[]): Promise<{ code: number; text: string }> => recoverIn(stateDir, ...args);
+
+const recoverIn = (folder: string, ...args: string[]): Promise<{ code: number; text: string }> =>
+  run("npm", ["run", "--silent", "recover", "--", ...args], { cwd: ROOT, env: { ...env, STATE_DIR: folder } }).then(
     ({ stdout, stderr }) => ({ code: 0, text: stdout + stderr }),
     ({ code, stdout, stderr }) => ({ code, text: stdout + stderr }),
   );
@@ -39,6 +41,14 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(() => rmSync(stateDir, { recursive: true }));
+
+it("says that nothing was started here", SLOW, async () => {
+  const empty = join(stateDir, "empty");
+  expect(await recoverIn(empty, "ada@example.com")).toEqual({
+    code: 1,
+    text: `\nThere is no deployment in ${empty}. Start one with \`npm start\` first, or name its folder in STATE_DIR.\n\n`,
+  });
+});
 
 it("makes a link for whom it has named, and tells them and the administrators", SLOW, async () => {
   expect(await recover("O'Neil@Example.com")).toMatchObject({
