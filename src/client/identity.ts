@@ -1,5 +1,6 @@
 import { AuthenticationError } from "./errors.ts";
 import { createSigner, randomId, type PrivateJwk, type SigningKey } from "./jwt.ts";
+import type { Token } from "./wire.ts";
 
 /** The identity and the tokens of a client. Times are milliseconds of this machine's clock, never of another's. */
 export interface Session {
@@ -16,6 +17,8 @@ export interface Session {
   /** When to renew the access token; undefined if its life is not known, and then the server's refusal decides. */
   renewAt?: number | undefined;
 }
+
+export type OnTokens = (token: Token) => void | Promise<void>;
 
 /** Whether the client can prove who it is, with its API key or with its private key. */
 export const hasCredentials = ({ agentId, apiKey, assert }: Session): boolean => Boolean(agentId && (apiKey || assert));

@@ -1,7 +1,7 @@
 import type { DpopOptions } from "./dpop.ts";
+import type { OnTokens } from "./identity.ts";
 import type { PrivateJwk, SigningKey } from "./jwt.ts";
 import type { Permission } from "./permissions.ts";
-import type { OnTokens } from "./session.ts";
 import type { Fetch, Retry } from "./transport.ts";
 
 export interface ClientOptions {

@@ -1,6 +1,6 @@
 import { checkApiKey } from "./api-key.ts";
 import { AuthenticationError, notAgentAuth } from "./errors.ts";
-import { hasCredentials, type Session } from "./identity.ts";
+import { hasCredentials, type OnTokens, type Session } from "./identity.ts";
 import { sendForm, type OAuthToken } from "./oauth.ts";
 import { isGranted, type Permission } from "./permissions.ts";
 import { send, withSignals, type Transport } from "./transport.ts";
@@ -31,8 +31,6 @@ export function isRecentlyProven(accessToken: string | undefined): boolean {
 
 /** Tokens are renewed this long before they expire, or after nine tenths of their life if that is later. */
 const RENEWAL_MARGIN_MS = 60_000;
-
-export type OnTokens = (token: Token) => void | Promise<void>;
 
 export type TokenManager = ReturnType<typeof createTokenManager>;
 
