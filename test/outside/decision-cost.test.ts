@@ -84,7 +84,8 @@ describe("a decision", () => {
   it("costs microseconds, however many rules there are", SLOW, () => {
     const [github, few, many] = [cost("github"), cost("few"), cost("many")];
     console.info(`GitHub ${github.toFixed(2)} µs; 10 rules ${few.toFixed(2)} µs, 2,000 rules ${many.toFixed(2)} µs`);
-    expect(github).toBeLessThan(15);
+    // A quiet machine takes about 3: a busy one may take its time.
+    expect(github).toBeLessThan(60);
     expect(many).toBeLessThan(few * 5 + 2);
   });
 

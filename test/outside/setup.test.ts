@@ -56,12 +56,14 @@ const log = () =>
     .map((line) => JSON.parse(line) as { args: string[]; input: string });
 const commands = () => log().map(({ args }) => args.filter((arg) => !/^--(?:env|config)=/.test(arg)).join(" "));
 
-beforeEach(() => {
+/** An account that has nothing yet, and a configuration that nothing has been written to. */
+function beginAnew(): void {
   setAccount(EMPTY);
   writeFileSync(join(folder, "log.jsonl"), "");
   writeFileSync(config, readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
   rmSync(secrets, { force: true });
-});
+}
+beforeEach(beginAnew);
 
 /** Runs the command. The bootstrap token of the file is that of the Worker that answers. */
 async function setup(
@@ -177,6 +179,7 @@ describe("npm run setup", () => {
       "secret bulk",
       "deploy",
     ]) {
+      beginAnew();
       const { code, output } = await setup([`--url=${worker.url}`, "--no-conformance"], { FAKE_WRANGLER_FAILS: step });
       expect([step, code]).toEqual([step, 1]);
       expect(output).toContain(`wrangler ${step.split(" ").slice(0, 3).join(" ")}`);
