@@ -1,4 +1,5 @@
 import * as oauth from "oauth4webapi";
+import { readWithin } from "../memory/read-within.ts";
 import { ROLES, type Role } from "./person.ts";
 import type { LoginFlow } from "./login-flow.ts";
 
@@ -66,29 +67,14 @@ function requestOptions({ issuer }: Provider) {
     ) => {
       const sent = body === undefined ? init : { ...init, body };
       const response = await fetch(url, { ...sent, cache: "no-store", redirect: "manual", signal });
-      return new Response(await readAll(response), { status: response.status, headers: response.headers });
+      const bytes = await readWithin(response.body, MAX_RESPONSE_BYTES);
+      if (!bytes) throw new Error(`a response has more than ${MAX_RESPONSE_BYTES} bytes`);
+      return new Response(bytes, { status: response.status, headers: response.headers });
     },
   };
 }
 
 type Options = ReturnType<typeof requestOptions>;
-
-async function readAll(response: Response): Promise<Blob> {
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let size = 0;
-  if (!response.body) return new Blob();
-  const reader = response.body.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return new Blob(chunks);
-    size += value.byteLength;
-    if (size > MAX_RESPONSE_BYTES) {
-      await reader.cancel();
-      throw new Error(`a response has more than ${MAX_RESPONSE_BYTES} bytes`);
-    }
-    chunks.push(value);
-  }
-}
 
 /** The provider's metadata (OpenID Connect Discovery §4). Those of an issuer that is not exactly the configured one are none. */
 async function discover(provider: Provider, options: Options, now: number): Promise<oauth.AuthorizationServer> {

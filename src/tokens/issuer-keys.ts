@@ -1,5 +1,6 @@
 import { readPublicJwk, type PublicJwk, type ReceivedJwk } from "../agents/public-key.ts";
 import type { TrustedIssuer } from "../config/trusted-issuers.ts";
+import { readWithin } from "../memory/read-within.ts";
 import { isLoopbackUrl } from "../validation/loopback.ts";
 import { isObject } from "../validation/is-object.ts";
 import { decodeUtf8 } from "../validation/utf8.ts";
@@ -140,7 +141,7 @@ async function fetchJson(url: string, timeoutMs: number): Promise<unknown> {
       await response.body?.cancel();
       throw new UnusableResponse(`${url} answers ${response.status}.`);
     }
-    bytes = await readBytes(response, MAX_BYTES);
+    bytes = await readWithin(response.body, MAX_BYTES);
   } catch (cause) {
     if (cause instanceof UnusableResponse) throw cause;
     const isLate = cause instanceof Error && cause.name === "TimeoutError";
@@ -156,19 +157,6 @@ async function fetchJson(url: string, timeoutMs: number): Promise<unknown> {
 }
 
 class UnusableResponse extends Error {}
-
-/** The bytes of a body; undefined if there are more than `limit`. */
-async function readBytes({ body }: Response, limit: number): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body ?? []) {
-    length += chunk.byteLength;
-    // Leaving the loop cancels the body.
-    if (length > limit) return undefined;
-    chunks.push(chunk);
-  }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
-}
 
 /** The keys of a JWK Set (RFC 7517 §5); undefined if it is none. */
 function readKeySet(document: unknown): Record<string, unknown>[] | undefined {

@@ -2,6 +2,7 @@ import type { TokenScheme } from "../../policy/service-definition.ts";
 import { toBase64 } from "../../crypto/base64.ts";
 import { containsSecret, secretEncodings } from "../upstream/secret-leak.ts";
 import { signAssertion } from "./private-key.ts";
+import { readWithin } from "../../memory/read-within.ts";
 import { isObject } from "../../validation/is-object.ts";
 
 /*
@@ -143,9 +144,9 @@ async function postTokenRequest(plan: TokenPlan): Promise<TokenResponse | TokenR
       return { failed: `the token endpoint answered ${response.status}` };
     }
     const answeredAt = Date.parse(response.headers.get("date") ?? "") || Date.now();
-    const text = await readText(response);
-    if (text === undefined) return { failed: `the token endpoint answered more than ${MAX_RESPONSE_BYTES / 1024} KB` };
-    return { status: response.status, body: parseObject(text), answeredAt, secrets };
+    const bytes = await readWithin(response.body, MAX_RESPONSE_BYTES);
+    if (!bytes) return { failed: `the token endpoint answered more than ${MAX_RESPONSE_BYTES / 1024} KB` };
+    return { status: response.status, body: parseObject(new TextDecoder().decode(bytes)), answeredAt, secrets };
   } catch (cause) {
     const isLate = cause instanceof Error && cause.name === "TimeoutError";
     return {
@@ -239,20 +240,6 @@ function formatBody(kind: "form" | "json", parameters: Parameters): Pick<BuiltRe
 
 /** Encodes a client's id or secret for `client_secret_basic` as a form does (RFC 6749 §2.3.1). */
 const formEncode = (text: string): string => new URLSearchParams([["", text]]).toString().slice(1);
-
-/** Returns a response's text, or undefined if it is too long. */
-async function readText(response: Response): Promise<string | undefined> {
-  const decoder = new TextDecoder();
-  let text = "";
-  let length = 0;
-  for await (const chunk of response.body ?? []) {
-    length += chunk.byteLength;
-    // Leaving the loop cancels the stream.
-    if (length > MAX_RESPONSE_BYTES) return undefined;
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
-}
 
 function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
