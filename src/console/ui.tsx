@@ -1,7 +1,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Loaded, LoadedList } from "./load.ts";
-import { useAction } from "./load.ts";
+import { useAction, type Action } from "./load.ts";
 import type { RequestError } from "./request.ts";
 import { clock } from "./state.ts";
 import { cut, exactTime, inWords, shortId, visibleParts } from "./text.ts";
@@ -330,6 +330,61 @@ export function Field({
   );
 }
 
+/** A field of one line. @param change is given what was typed. */
+export const TextField = ({
+  label,
+  hint,
+  change,
+  ...input
+}: {
+  label: string;
+  hint?: ComponentChildren;
+  value: string;
+  change: (text: string) => void;
+  type?: "text" | "email";
+  required?: boolean;
+  minLength?: number;
+  maxLength?: number;
+  autocomplete?: "off";
+  spellcheck?: boolean;
+  class?: string;
+}) => (
+  <Field label={label} hint={hint}>
+    {(id, described) => (
+      <input
+        // Which attributes there may be depends on the type, and these are of both.
+        {...(input as JSX.IntrinsicElements["input"])}
+        id={id}
+        aria-describedby={described}
+        onInput={(event) => change(event.currentTarget.value)}
+      />
+    )}
+  </Field>
+);
+
+/** A form whose sending is an action. @param disabled it cannot be sent yet. */
+export const Form = ({
+  action,
+  disabled = false,
+  class: name,
+  children,
+}: {
+  action: Action;
+  disabled?: boolean;
+  class?: string;
+  children: ComponentChildren;
+}) => (
+  <form
+    class={name}
+    onSubmit={(event) => {
+      event.preventDefault();
+      if (!disabled) void action.run();
+    }}
+  >
+    {children}
+  </form>
+);
+
 /** A dialog of the browser, which keeps the focus and gives it back. @param close what Escape does. */
 export function Dialog({
   title,
@@ -375,6 +430,38 @@ export function Dialog({
   );
 }
 
+/** A dialog with a form, the fault of sending it, and the two ways out of it. @param label what sends it. */
+export const FormDialog = ({
+  title,
+  action,
+  label,
+  kind = "primary",
+  disabled = false,
+  close,
+  children,
+}: {
+  title: string;
+  action: Action;
+  label: string;
+  kind?: "primary" | "danger";
+  disabled?: boolean;
+  close: () => void;
+  children: ComponentChildren;
+}) => (
+  <Dialog title={title} close={close}>
+    <Form action={action} disabled={disabled}>
+      {children}
+      <Fault error={action.error} />
+      <div class="actions">
+        <Button onClick={close}>Cancel</Button>
+        <Button type="submit" kind={kind} isRunning={action.isRunning} disabled={disabled}>
+          {label}
+        </Button>
+      </div>
+    </Form>
+  </Dialog>
+);
+
 /** A dialog in which the name of what is destroyed is typed. */
 export function Destroy({
   title,
@@ -405,45 +492,31 @@ export function Destroy({
     .map(({ text }) => text)
     .join("");
   return (
-    <Dialog title={title} close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (typed.trim() === wanted.trim()) void action.run();
-        }}
-      >
-        {children}
-        <Field
-          label={`Type the ${what} to go on`}
-          hint={
-            <>
-              It is{" "}
-              <b class="mono">
-                <Quoted text={name} />
-              </b>
-            </>
-          }
-        >
-          {(id, described) => (
-            <input
-              id={id}
-              aria-describedby={described}
-              autocomplete="off"
-              spellcheck={false}
-              value={typed}
-              onInput={(event) => setTyped(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <Fault error={action.error} />
-        <div class="actions">
-          <Button onClick={close}>Cancel</Button>
-          <Button type="submit" kind="danger" isRunning={action.isRunning} disabled={typed.trim() !== wanted.trim()}>
-            {label}
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title={title}
+      action={action}
+      label={label}
+      kind="danger"
+      disabled={typed.trim() !== wanted.trim()}
+      close={close}
+    >
+      {children}
+      <TextField
+        label={`Type the ${what} to go on`}
+        hint={
+          <>
+            It is{" "}
+            <b class="mono">
+              <Quoted text={name} />
+            </b>
+          </>
+        }
+        autocomplete="off"
+        spellcheck={false}
+        value={typed}
+        change={setTyped}
+      />
+    </FormDialog>
   );
 }
 

@@ -3,7 +3,7 @@ import type { AgentRow } from "../agents.ts";
 import { useAction, useLoad } from "../load.ts";
 import { change, read, segment } from "../request.ts";
 import { isAdmin, me, notify, type Person } from "../state.ts";
-import { Button, Dialog, Fault, Field } from "../ui.tsx";
+import { Button, Field, FormDialog, TextField } from "../ui.tsx";
 
 const RATES = [10, 30, 60, 120, 300, 600, 1000, 3000];
 
@@ -49,8 +49,7 @@ export function EditAgent({
     owner_person_id: details.owner_person_id ?? "",
   };
   const [now, setNow] = useState(was);
-  const set = (name: keyof Draft) => (event: { currentTarget: HTMLInputElement | HTMLSelectElement }) =>
-    setNow({ ...now, [name]: event.currentTarget.value });
+  const set = (name: keyof Draft) => (value: string) => setNow({ ...now, [name]: value });
   const changed = Object.keys(was).filter((name) => now[name as keyof Draft] !== was[name as keyof Draft]);
   const write = async (draft: Draft) => {
     const values = Object.entries(valuesOf(draft)).filter(([name]) => changed.includes(name));
@@ -73,76 +72,60 @@ export function EditAgent({
     ).data?.people ?? [];
   const peopleId = useId();
   return (
-    <Dialog title="Edit the agent" close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void action.run();
-        }}
-      >
-        <Field label="Name">
-          {(id) => <input id={id} required minLength={3} maxLength={100} value={now.name} onInput={set("name")} />}
-        </Field>
-        <Field label="Description">
-          {(id) => <input id={id} maxLength={500} value={now.description} onInput={set("description")} />}
-        </Field>
-        {isAdmin.value && (
-          <>
-            <Field label="Owner’s address">
-              {(id) => <input id={id} type="email" required value={now.owner_email} onInput={set("owner_email")} />}
-            </Field>
-            <Field
-              label="Owned by"
-              hint="The id of a person, who may then suspend it and see to its keys. Empty: nobody."
-            >
-              {(id, described) => (
-                <div class="row">
-                  <input
-                    id={id}
-                    aria-describedby={described}
-                    list={peopleId}
-                    value={now.owner_person_id}
-                    onInput={set("owner_person_id")}
-                  />
-                  <datalist id={peopleId}>
-                    {people.map(({ id: person, name, email }) => (
-                      <option value={person} label={`${name}, ${email}`} />
-                    ))}
-                  </datalist>
-                  <Button small onClick={() => setNow({ ...now, owner_person_id: me.value!.id })}>
-                    Me
-                  </Button>
-                </div>
-              )}
-            </Field>
-            <Field label="Rate limit">
-              {(id) => (
-                <select id={id} value={now.rate_limit} onChange={set("rate_limit")}>
-                  <option value="">That of the tier</option>
-                  {[...new Set([...RATES, ...(was.rate_limit ? [Number(was.rate_limit)] : [])])].map((rate) => (
-                    <option value={String(rate)}>{rate} a minute</option>
+    <FormDialog title="Edit the agent" action={action} label="Save" close={close}>
+      <TextField label="Name" required minLength={3} maxLength={100} value={now.name} change={set("name")} />
+      <TextField label="Description" maxLength={500} value={now.description} change={set("description")} />
+      {isAdmin.value && (
+        <>
+          <TextField
+            label="Owner’s address"
+            type="email"
+            required
+            value={now.owner_email}
+            change={set("owner_email")}
+          />
+          <Field
+            label="Owned by"
+            hint="The id of a person, who may then suspend it and see to its keys. Empty: nobody."
+          >
+            {(id, described) => (
+              <div class="row">
+                <input
+                  id={id}
+                  aria-describedby={described}
+                  list={peopleId}
+                  value={now.owner_person_id}
+                  onInput={(event) => set("owner_person_id")(event.currentTarget.value)}
+                />
+                <datalist id={peopleId}>
+                  {people.map(({ id: person, name, email }) => (
+                    <option value={person} label={`${name}, ${email}`} />
                   ))}
-                </select>
-              )}
-            </Field>
-            <Field
-              label="Only from these addresses"
-              hint="Addresses or networks with commas between. Empty: from anywhere."
-            >
-              {(id, described) => (
-                <input id={id} aria-describedby={described} value={now.allowed_ips} onInput={set("allowed_ips")} />
-              )}
-            </Field>
-          </>
-        )}
-        <Fault error={action.error} />
-        <div class="actions">
-          <Button onClick={close}>Cancel</Button>
-          <Button type="submit" kind="primary" isRunning={action.isRunning}>
-            Save
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+                </datalist>
+                <Button small onClick={() => setNow({ ...now, owner_person_id: me.value!.id })}>
+                  Me
+                </Button>
+              </div>
+            )}
+          </Field>
+          <Field label="Rate limit">
+            {(id) => (
+              <select id={id} value={now.rate_limit} onChange={(event) => set("rate_limit")(event.currentTarget.value)}>
+                <option value="">That of the tier</option>
+                {[...new Set([...RATES, ...(was.rate_limit ? [Number(was.rate_limit)] : [])])].map((rate) => (
+                  <option value={String(rate)}>{rate} a minute</option>
+                ))}
+              </select>
+            )}
+          </Field>
+          <TextField
+            label="Only from these addresses"
+            hint="Addresses or networks with commas between. Empty: from anywhere."
+            value={now.allowed_ips}
+            change={set("allowed_ips")}
+          />
+        </>
+      )}
+    </FormDialog>
   );
 }

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import type { CreateKeyResponse } from "../../client/wire.ts";
 import { useAction } from "../load.ts";
 import { change, segment } from "../request.ts";
-import { Button, Dialog, Fault, Field, SecretOnce } from "../ui.tsx";
+import { Field, FormDialog, SecretOnce, TextField } from "../ui.tsx";
 
 /** Makes another API key for an agent. */
 export function NewKey({ id, close, made }: { id: string; close: () => void; made: () => void }) {
@@ -22,42 +22,24 @@ export function NewKey({ id, close, made }: { id: string; close: () => void; mad
     return <SecretOnce title="The new API key" secret={created.credentials.api_key} file={`${id}.key`} close={close} />;
   }
   return (
-    <Dialog title="New key" close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void action.run();
-        }}
-      >
-        <Field label="Label" hint="Where it is used, so that it can be told from the others.">
-          {(field, described) => (
-            <input
-              id={field}
-              aria-describedby={described}
-              maxLength={100}
-              value={label}
-              onInput={(event) => setLabel(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <Field label="It ends after">
-          {(field) => (
-            <select id={field} value={life} onChange={(event) => setLife(event.currentTarget.value)}>
-              <option value={String(30 * 86_400)}>30 days</option>
-              <option value={String(90 * 86_400)}>90 days</option>
-              <option value={String(365 * 86_400)}>A year</option>
-              <option value="">No end</option>
-            </select>
-          )}
-        </Field>
-        <Fault error={action.error} />
-        <div class="actions">
-          <Button onClick={close}>Cancel</Button>
-          <Button type="submit" kind="primary" isRunning={action.isRunning}>
-            Make the key
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog title="New key" action={action} label="Make the key" close={close}>
+      <TextField
+        label="Label"
+        hint="Where it is used, so that it can be told from the others."
+        maxLength={100}
+        value={label}
+        change={setLabel}
+      />
+      <Field label="It ends after">
+        {(field) => (
+          <select id={field} value={life} onChange={(event) => setLife(event.currentTarget.value)}>
+            <option value={String(30 * 86_400)}>30 days</option>
+            <option value={String(90 * 86_400)}>90 days</option>
+            <option value={String(365 * 86_400)}>A year</option>
+            <option value="">No end</option>
+          </select>
+        )}
+      </Field>
+    </FormDialog>
   );
 }

@@ -10,16 +10,15 @@ import {
   Card,
   Copyable,
   Destroy,
-  Dialog,
   Empty,
   Facts,
-  Fault,
-  Field,
+  FormDialog,
   PageHead,
   Quoted,
   Ready,
   Rows,
   SecretOnce,
+  TextField,
   Time,
 } from "../ui.tsx";
 
@@ -142,63 +141,28 @@ function Invite({ close, invited }: { close: () => void; invited: () => void }) 
   });
   if (made) return <LinkOnce invited={made} close={close} />;
   return (
-    <Dialog title="Invite somebody" close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void action.run();
-        }}
-      >
-        <Field label="E-mail">
-          {(id) => (
+    <FormDialog title="Invite somebody" action={action} label="Invite" close={close}>
+      <TextField label="E-mail" type="email" required maxLength={255} value={email} change={setEmail} />
+      <TextField label="Name" hint="Empty: what stands before the @." maxLength={100} value={name} change={setName} />
+      <fieldset>
+        <legend>Role</legend>
+        {ROLES.map(([value, what]) => (
+          <div class="check">
             <input
-              id={id}
-              type="email"
-              required
-              maxLength={255}
-              value={email}
-              onInput={(event) => setEmail(event.currentTarget.value)}
+              id={`role-${value}`}
+              type="radio"
+              name="role"
+              checked={role === value}
+              onChange={() => setRole(value)}
             />
-          )}
-        </Field>
-        <Field label="Name" hint="Empty: what stands before the @.">
-          {(id, described) => (
-            <input
-              id={id}
-              aria-describedby={described}
-              maxLength={100}
-              value={name}
-              onInput={(event) => setName(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <fieldset>
-          <legend>Role</legend>
-          {ROLES.map(([value, what]) => (
-            <div class="check">
-              <input
-                id={`role-${value}`}
-                type="radio"
-                name="role"
-                checked={role === value}
-                onChange={() => setRole(value)}
-              />
-              <label for={`role-${value}`}>
-                {ROLE_NAMES[value]} <span class="s">{what}</span>
-              </label>
-            </div>
-          ))}
-        </fieldset>
-        <p class="hint">You confirm it with your passkey.</p>
-        <Fault error={action.error} />
-        <div class="actions">
-          <Button onClick={close}>Cancel</Button>
-          <Button type="submit" kind="primary" isRunning={action.isRunning}>
-            Invite
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+            <label for={`role-${value}`}>
+              {ROLE_NAMES[value]} <span class="s">{what}</span>
+            </label>
+          </div>
+        ))}
+      </fieldset>
+      <p class="hint">You confirm it with your passkey.</p>
+    </FormDialog>
   );
 }
 

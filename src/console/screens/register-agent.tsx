@@ -4,7 +4,7 @@ import { useAction } from "../load.ts";
 import { change, segment } from "../request.ts";
 import { navigate } from "../router.ts";
 import { decided, me } from "../state.ts";
-import { Button, Card, Fault, Field, PageHead, SecretOnce } from "../ui.tsx";
+import { Button, Card, Fault, Field, Form, PageHead, SecretOnce, TextField } from "../ui.tsx";
 import { PermissionBoxes } from "./permission-boxes.tsx";
 
 const LIVES = [
@@ -39,50 +39,20 @@ export function RegisterAgent() {
   return (
     <>
       <PageHead title="Register an agent" sub="It gets an API key, which is shown once." />
-      <form
-        class="form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void action.run();
-        }}
-      >
+      <Form action={action} class="form">
         <Card>
-          <Field label="Name" hint="3 to 100 characters. People read it in the log.">
-            {(id, described) => (
-              <input
-                id={id}
-                aria-describedby={described}
-                required
-                minLength={3}
-                maxLength={100}
-                autocomplete="off"
-                value={name}
-                onInput={(event) => setName(event.currentTarget.value)}
-              />
-            )}
-          </Field>
-          <Field label="Owner’s address">
-            {(id) => (
-              <input
-                id={id}
-                type="email"
-                required
-                maxLength={255}
-                value={owner}
-                onInput={(event) => setOwner(event.currentTarget.value)}
-              />
-            )}
-          </Field>
-          <Field label="Description">
-            {(id) => (
-              <input
-                id={id}
-                maxLength={500}
-                value={description}
-                onInput={(event) => setDescription(event.currentTarget.value)}
-              />
-            )}
-          </Field>
+          <TextField
+            label="Name"
+            hint="3 to 100 characters. People read it in the log."
+            required
+            minLength={3}
+            maxLength={100}
+            autocomplete="off"
+            value={name}
+            change={setName}
+          />
+          <TextField label="Owner’s address" type="email" required maxLength={255} value={owner} change={setOwner} />
+          <TextField label="Description" maxLength={500} value={description} change={setDescription} />
           <div class="two-fields">
             <Field label="The key ends after">
               {(id) => (
@@ -93,19 +63,12 @@ export function RegisterAgent() {
                 </select>
               )}
             </Field>
-            <Field
+            <TextField
               label="Only from these addresses"
               hint="Addresses or networks with commas between. Empty: from anywhere."
-            >
-              {(id, described) => (
-                <input
-                  id={id}
-                  aria-describedby={described}
-                  value={addresses}
-                  onInput={(event) => setAddresses(event.currentTarget.value)}
-                />
-              )}
-            </Field>
+              value={addresses}
+              change={setAddresses}
+            />
           </div>
           <h2>What it may do</h2>
           <p class="sub">A write does not imply a read. Limits and ends are set afterwards, in its grants.</p>
@@ -120,7 +83,7 @@ export function RegisterAgent() {
             </a>
           </div>
         </Card>
-      </form>
+      </Form>
       {registered && (
         <SecretOnce
           title="The agent’s API key"

@@ -20,11 +20,13 @@ import {
   Facts,
   Fault,
   Field,
+  Form,
   PageHead,
   Quoted,
   Ready,
   Search,
   Tag,
+  TextField,
 } from "../ui.tsx";
 
 export function ServiceList() {
@@ -213,12 +215,7 @@ function Explain({ service }: { service: Service }) {
   });
   return (
     <Card title="What would happen">
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void action.run();
-        }}
-      >
+      <Form action={action}>
         <Field label="Method">
           {(id) => (
             <select id={id} value={method} onChange={(event) => setMethod(event.currentTarget.value)}>
@@ -228,29 +225,21 @@ function Explain({ service }: { service: Service }) {
             </select>
           )}
         </Field>
-        <Field label="Path" hint="As the upstream would get it, below its base URL.">
-          {(id, described) => (
-            <input
-              id={id}
-              aria-describedby={described}
-              class="mono"
-              required
-              value={path}
-              onInput={(event) => setPath(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <Field label="Agent’s id" hint="Whose grants count. Empty: nobody’s.">
-          {(id, described) => (
-            <input
-              id={id}
-              aria-describedby={described}
-              class="mono"
-              value={agent}
-              onInput={(event) => setAgent(event.currentTarget.value)}
-            />
-          )}
-        </Field>
+        <TextField
+          label="Path"
+          hint="As the upstream would get it, below its base URL."
+          class="mono"
+          required
+          value={path}
+          change={setPath}
+        />
+        <TextField
+          label="Agent’s id"
+          hint="Whose grants count. Empty: nobody’s."
+          class="mono"
+          value={agent}
+          change={setAgent}
+        />
         {method !== "GET" && method !== "DELETE" && (
           <Field label="Body, as JSON">
             {(id) => <textarea id={id} rows={3} value={body} onInput={(event) => setBody(event.currentTarget.value)} />}
@@ -260,7 +249,7 @@ function Explain({ service }: { service: Service }) {
           Explain
         </Button>
         <Fault error={action.error} />
-      </form>
+      </Form>
       {explained && (
         <div role="status">
           <h3>

@@ -23,8 +23,8 @@ import {
   Dialog,
   Empty,
   Facts,
-  Fault,
   Field,
+  FormDialog,
   PageHead,
   Quoted,
   Ready,
@@ -239,38 +239,24 @@ function NewSecret({ path, close, made }: { path: string; close: () => void; mad
   });
   if (secret) return <SecretOnce title="The new signing secret" secret={secret} file="webhook.secret" close={close} />;
   return (
-    <Dialog title="New signing secret" close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void action.run();
-        }}
-      >
-        <Field label="The former secret signs too for" hint="Long enough to put the new one in place at the receiver.">
-          {(id, described) => (
-            <select
-              id={id}
-              aria-describedby={described}
-              value={overlap}
-              onChange={(event) => setOverlap(event.currentTarget.value)}
-            >
-              {OVERLAPS.map((seconds) => (
-                <option value={String(seconds)} selected={overlap === String(seconds)}>
-                  {seconds === 0 ? "no time: it ends at once" : duration(seconds)}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
-        <Fault error={action.error} />
-        <div class="actions">
-          <Button onClick={close}>Cancel</Button>
-          <Button type="submit" kind="primary" isRunning={action.isRunning}>
-            Make the secret
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog title="New signing secret" action={action} label="Make the secret" close={close}>
+      <Field label="The former secret signs too for" hint="Long enough to put the new one in place at the receiver.">
+        {(id, described) => (
+          <select
+            id={id}
+            aria-describedby={described}
+            value={overlap}
+            onChange={(event) => setOverlap(event.currentTarget.value)}
+          >
+            {OVERLAPS.map((seconds) => (
+              <option value={String(seconds)} selected={overlap === String(seconds)}>
+                {seconds === 0 ? "no time: it ends at once" : duration(seconds)}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+    </FormDialog>
   );
 }
 
