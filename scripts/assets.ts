@@ -32,7 +32,12 @@ export function gatherAssets(target: string): void {
 function buildConsole(target: string): void {
   const { outputFiles } = buildSync({
     absWorkingDir: ROOT,
-    entryPoints: { console: "src/console/main.tsx", styles: "src/console/console.css" },
+    entryPoints: {
+      console: "src/console/main.tsx",
+      styles: "src/console/console.css",
+      // For the pages in public/.
+      passkey: "src/console/passkey.ts",
+    },
     outdir: target,
     bundle: true,
     minify: true,

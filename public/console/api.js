@@ -1,4 +1,5 @@
-// What the pages of people share: requests with the session's cookie, and passkeys.
+// What the pages of people share: requests with the session's cookie, and passkeys. passkey.js is built from src/console/passkey.ts.
+import { confirmWithPasskey, fromBase64Url, toBase64Url, toCredentials } from "./passkey.js";
 
 /** A request that was refused, with the message that its response has. */
 class Refused extends Error {
@@ -33,38 +34,9 @@ export async function call(path, init = {}) {
     return await send(path, init);
   } catch (error) {
     if (error.code !== "reauthentication_required" || !error.body.assertion?.allowCredentials.length) throw error;
-    const assertion = await getPasskey(error.body.assertion);
-    const header = toBase64Url(new TextEncoder().encode(JSON.stringify(assertion)));
-    return send(path, { ...init, headers: { ...init.headers, "AgentAuth-Assertion": header } });
+    const assertion = await confirmWithPasskey(error.body.assertion);
+    return send(path, { ...init, headers: { ...init.headers, "AgentAuth-Assertion": assertion } });
   }
-}
-
-const toBase64Url = (buffer) =>
-  btoa(Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte)).join(""))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
-
-const fromBase64Url = (text) =>
-  Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
-
-const toIds = (credentials) => credentials.map(({ type, id }) => ({ type, id: fromBase64Url(id) }));
-
-/** Asks for a passkey. */
-export async function getPasskey(options) {
-  const { response, id } = await navigator.credentials.get({
-    publicKey: {
-      ...options,
-      challenge: fromBase64Url(options.challenge),
-      allowCredentials: toIds(options.allowCredentials),
-    },
-  });
-  return {
-    id,
-    clientDataJSON: toBase64Url(response.clientDataJSON),
-    authenticatorData: toBase64Url(response.authenticatorData),
-    signature: toBase64Url(response.signature),
-  };
 }
 
 /** Makes a passkey for a person, and enrols it. */
@@ -75,7 +47,7 @@ export async function enrolPasskey(personId) {
       ...options,
       challenge: fromBase64Url(options.challenge),
       user: { ...options.user, id: fromBase64Url(options.user.id) },
-      excludeCredentials: toIds(options.excludeCredentials),
+      excludeCredentials: toCredentials(options.excludeCredentials),
     },
   });
   return call(`/people/${personId}/passkeys`, {

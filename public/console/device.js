@@ -1,4 +1,5 @@
-import { attempt, call, getPasskey, onClick } from "./api.js";
+import { attempt, call, onClick } from "./api.js";
+import { getPasskey } from "./passkey.js";
 
 const element = (id) => document.getElementById(id);
 const sections = ["sign-in", "code", "consent", "done"];

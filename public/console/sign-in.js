@@ -1,4 +1,5 @@
-import { attempt, call, enrolPasskey, getPasskey, onClick } from "./api.js";
+import { attempt, call, enrolPasskey, onClick } from "./api.js";
+import { getPasskey } from "./passkey.js";
 
 const element = (id) => document.getElementById(id);
 const sections = ["sign-in", "link", "enrol", "enrolled", "other"];
