@@ -1,12 +1,10 @@
-import { existsSync } from "node:fs";
-import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWorker, type Worker } from "../outside/support/worker.ts";
 import { startOidcServers, type OidcServers } from "../support/oidc-server.ts";
-import { testSecrets } from "../support/secrets.ts";
+import { firstLink, startBrowser, visitor } from "./support/browser.ts";
 
 /** Signing in at the company's OpenID provider, in a real browser. Each test goes on where the one before it ended. */
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 let servers: OidcServers;
 let worker: Worker;
@@ -29,7 +27,6 @@ const button = (name: string) => page.getByRole("button", { name });
 const heading = (name: string) => page.getByRole("heading", { name });
 
 beforeAll(async () => {
-  if (!existsSync(CHROMIUM)) throw new Error(`${CHROMIUM} is not there: install Debian's package chromium.`);
   // A client on this machine may come back to any port (RFC 8252 §7.3).
   servers = await startOidcServers(["http://localhost"]);
   const settings = {
@@ -39,23 +36,9 @@ beforeAll(async () => {
   };
   worker = await startWorker(settings, { assets: true });
   origin = `http://localhost:${worker.port}`;
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
-  context = await browser.newContext();
+  browser = await startBrowser();
+  ({ context, page } = await visitor(browser));
   context.setDefaultTimeout(15_000);
-  page = await context.newPage();
-  const authenticators = await context.newCDPSession(page);
-  await authenticators.send("WebAuthn.enable");
-  await authenticators.send("WebAuthn.addVirtualAuthenticator", {
-    options: {
-      protocol: "ctap2",
-      transport: "internal",
-      ctap2Version: "ctap2_1",
-      hasResidentKey: true,
-      hasUserVerification: true,
-      isUserVerified: true,
-      automaticPresenceSimulation: true,
-    },
-  });
 });
 
 afterAll(async () => {
@@ -65,13 +48,9 @@ afterAll(async () => {
 });
 
 test("an invitation is accepted with the company's account, which signs in from then on", async () => {
-  const { body } = await worker.call("/people/bootstrap", {
-    method: "POST",
-    token: testSecrets.ADMIN_BOOTSTRAP_TOKEN,
-    json: { email: "ada@example.com", name: "Ada Lovelace" },
-  });
+  const link = await firstLink(worker);
   await become("ada", "ada@company.example");
-  await page.goto(body.link.url);
+  await page.goto(link);
   await button("Continue as ada@example.com").click();
   await button("Use the company's account instead").click();
   await page.waitForURL(`${origin}/account`);

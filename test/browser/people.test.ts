@@ -1,23 +1,12 @@
-import { existsSync } from "node:fs";
-import { chromium, type Browser, type BrowserContext, type CDPSession, type Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWorker, type Worker } from "../outside/support/worker.ts";
-import { testSecrets } from "../support/secrets.ts";
+import { firstLink as makeFirstLink, startBrowser, visitor as visitorOf, type Visitor } from "./support/browser.ts";
 
 /** The pages of people in a real browser, with its virtual authenticator. Each test goes on where the one before it ended. */
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
 /** A folder for pictures of the pages, for somebody who wants to look at them. */
 const { PICTURES } = process.env;
-
-const AUTHENTICATOR = {
-  protocol: "ctap2",
-  transport: "internal",
-  ctap2Version: "ctap2_1",
-  hasResidentKey: true,
-  hasUserVerification: true,
-  isUserVerified: true,
-  automaticPresenceSimulation: true,
-} as const;
 
 /** An address that is longer than a phone is wide. */
 const GRACE = "grace.brewster.murray.hopper.of.the.united.states.navy@example.com";
@@ -28,27 +17,7 @@ let origin: string;
 /** What a browser said about its policy, and every fault of a script. */
 const complaints: string[] = [];
 
-/** A browser of its own, with its cookies and its passkeys. */
-interface Visitor {
-  readonly page: Page;
-  readonly context: BrowserContext;
-  readonly authenticators: CDPSession;
-  readonly authenticatorId: string;
-}
-
-async function visitor(): Promise<Visitor> {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
-  context.setDefaultTimeout(10_000);
-  const page = await context.newPage();
-  page.on("pageerror", ({ message }) => complaints.push(message));
-  page.on("console", (message) => {
-    if (/Content.Security.Policy|TrustedScript|TrustedHTML/.test(message.text())) complaints.push(message.text());
-  });
-  const authenticators = await context.newCDPSession(page);
-  await authenticators.send("WebAuthn.enable");
-  const added = await authenticators.send("WebAuthn.addVirtualAuthenticator", { options: AUTHENTICATOR });
-  return { page, context, authenticators, authenticatorId: added.authenticatorId };
-}
+const visitor = (): Promise<Visitor> => visitorOf(browser, undefined, complaints);
 
 /** The passkeys that a visitor's device has. */
 async function passkeysOf({ authenticators, authenticatorId }: Visitor) {
@@ -99,14 +68,9 @@ let admin: Visitor;
 let owner: Visitor;
 
 beforeAll(async () => {
-  if (!existsSync(CHROMIUM)) {
-    throw new Error(
-      `${CHROMIUM} is not there. Install Debian's package chromium, or name another Chromium in CHROMIUM.`,
-    );
-  }
   worker = await startWorker({}, { assets: true });
   origin = `http://localhost:${worker.port}`;
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  browser = await startBrowser();
   [admin, owner] = [await visitor(), await visitor()];
 });
 
@@ -118,13 +82,7 @@ afterAll(async () => {
 let firstLink: string;
 
 test("the first administrator opens the link, makes a passkey and signs in with it", async () => {
-  const { status, body } = await worker.call("/people/bootstrap", {
-    method: "POST",
-    token: testSecrets.ADMIN_BOOTSTRAP_TOKEN,
-    json: { email: "ada@example.com", name: "Ada Lovelace" },
-  });
-  expect(status).toBe(201);
-  firstLink = body.link.url;
+  firstLink = await makeFirstLink(worker);
   expect(firstLink).toMatch(new RegExp(`^${origin}/sign-in#link=psl_`));
 
   await open(admin, firstLink);

@@ -33,15 +33,20 @@ export interface Visitor {
   readonly page: Page;
   readonly context: BrowserContext;
   readonly authenticators: CDPSession;
+  readonly authenticatorId: string;
   /** What the browser said about its policy, and every fault of a script. */
   readonly complaints: string[];
 }
 
-export async function visitor(browser: Browser, viewport = { width: 1440, height: 900 }): Promise<Visitor> {
+/** @param complaints where they are gathered, if those of several visitors are to be read together. */
+export async function visitor(
+  browser: Browser,
+  viewport = { width: 1440, height: 900 },
+  complaints: string[] = [],
+): Promise<Visitor> {
   const context = await browser.newContext({ viewport, reducedMotion: "reduce", timezoneId: "Europe/Berlin" });
   context.setDefaultTimeout(10_000);
   const page = await context.newPage();
-  const complaints: string[] = [];
   page.on("pageerror", ({ message }) => complaints.push(message));
   page.on("dialog", (dialog) => {
     complaints.push(`a dialog: ${dialog.message()}`);
@@ -52,8 +57,8 @@ export async function visitor(browser: Browser, viewport = { width: 1440, height
   });
   const authenticators = await context.newCDPSession(page);
   await authenticators.send("WebAuthn.enable");
-  await authenticators.send("WebAuthn.addVirtualAuthenticator", { options: AUTHENTICATOR });
-  return { page, context, authenticators, complaints };
+  const { authenticatorId } = await authenticators.send("WebAuthn.addVirtualAuthenticator", { options: AUTHENTICATOR });
+  return { page, context, authenticators, authenticatorId, complaints };
 }
 
 /** Opens a sign-in link in the page, makes a passkey, and signs in with it. */
