@@ -126,6 +126,7 @@ it("Other agents' webhooks cost an event nothing, however many there are", SLOW,
     .bind(made)
     .run();
   const amongMany = await verify();
-  expect(amongMany.verify).toBeLessThan(alone.verify + 10);
-  expect(amongMany.fanOut).toBeLessThan(alone.fanOut + 10);
+  // Some rows more or fewer are read as the tables' trees grow. What looked at each of the two hundred would read them all.
+  expect(amongMany.verify).toBeLessThan(alone.verify + 100);
+  expect(amongMany.fanOut).toBeLessThan(alone.fanOut + 100);
 });
