@@ -125,7 +125,7 @@ export function startBare(
     last_verified_at: null,
     created_at: 0,
     updated_at: 0,
-    basis_stands: 1,
+    link_stands: 1,
     basis_allowed_ips: null,
     basis_key_id: null,
   };
