@@ -29,7 +29,9 @@ const MAX_CLOCK_AHEAD = 30;
 /** In characters. A proof has a key of any size in it, whose use takes time. */
 const MAX_LENGTH = 4096;
 const MAX_JTI_LENGTH = 256;
-const ALGORITHMS = ["ES256", "EdDSA", "Ed25519", "RS256", "PS256"];
+/** As the challenge of a guard names them. `Ed25519` is another name of EdDSA with this curve (RFC 9864). */
+export const PROOF_ALGORITHMS = ["ES256", "EdDSA", "RS256", "PS256"];
+const ALGORITHMS = [...PROOF_ALGORITHMS, "Ed25519"];
 /** The members of a JWK that are secret. A proof with one has given its key away. */
 const PRIVATE_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 

@@ -15,7 +15,10 @@ declare global {
 
 /** The part of Express's request that is needed, so that its types need not be installed. */
 export interface ExpressRequest {
-  readonly headers: { readonly authorization?: string | undefined };
+  readonly method: string;
+  /** The path and the query as they came, also in a router that has taken a part of them away. */
+  readonly originalUrl: string;
+  readonly headers: { readonly authorization?: string | undefined; readonly [name: string]: string | string[] | undefined };
   agent?: VerifiedAgent;
 }
 
@@ -35,7 +38,10 @@ export function requirePermission(permission: Permission, options: GuardOptions 
   return async (request: ExpressRequest, response: ExpressResponse, next: (error?: unknown) => void): Promise<void> => {
     let outcome: Outcome;
     try {
-      outcome = await guard(request.headers.authorization, permission, options);
+      const { method, originalUrl: path, headers } = request;
+      // Node joins a header that is sent twice, and then it is no proof.
+      const dpop = headers.dpop?.toString();
+      outcome = await guard({ method, path, authorization: headers.authorization, dpop }, permission, options);
     } catch (error) {
       next(error);
       return;

@@ -16,7 +16,9 @@ export function requirePermission(
   options: GuardOptions = {},
 ): MiddlewareHandler<{ Variables: { agent: VerifiedAgent } }> {
   return async (c, next) => {
-    const outcome = await guard(c.req.header("authorization"), permission, options);
+    const { method, url } = c.req;
+    const [authorization, dpop] = [c.req.header("authorization"), c.req.header("dpop")];
+    const outcome = await guard({ method, path: new URL(url).pathname, authorization, dpop }, permission, options);
     if ("refusal" in outcome) {
       const { status, headers, body } = outcome.refusal;
       return new Response(JSON.stringify(body), { status, headers });

@@ -16,7 +16,9 @@ export function requirePermission(permission: Permission, options: GuardOptions 
     handler: (request: Incoming & { agent: VerifiedAgent }, context: Context) => Response | Promise<Response>,
   ) =>
     async (request: Incoming, context: Context): Promise<Response> => {
-      const outcome = await guard(request.headers.get("authorization"), permission, options);
+      const { method, url, headers: sent } = request;
+      const [authorization, dpop] = [sent.get("authorization"), sent.get("dpop")];
+      const outcome = await guard({ method, path: new URL(url).pathname, authorization, dpop }, permission, options);
       if ("refusal" in outcome) {
         const { status, headers, body } = outcome.refusal;
         return new Response(JSON.stringify(body), { status, headers });

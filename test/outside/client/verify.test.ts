@@ -24,6 +24,18 @@ let wide: Agent;
 let other: Agent;
 let server: Server;
 let options: { issuer: string; jwksUri: string };
+let boundKeys: dpop.KeyPair;
+let boundToken: string;
+
+/** A token of the agent that is bound to a key. */
+async function tokenBoundTo(keys: dpop.KeyPair, scope?: string): Promise<string> {
+  const form = { grant_type: "client_credentials", client_id: agent.id, client_secret: agent.apiKey };
+  const url = `${worker.url}/oauth/token`;
+  const headers = { DPoP: await dpop.generateProof(keys, url, "POST") };
+  const body = new URLSearchParams({ ...form, ...(scope && { scope }) });
+  const response = await fetch(url, { method: "POST", headers, body });
+  return ((await response.json()) as { access_token: string }).access_token;
+}
 
 beforeAll(async () => {
   const lab = { base_url: "http://127.0.0.1:9", resources: { things: ["read", "write"] }, rules: ["* /things things"] };
@@ -34,6 +46,8 @@ beforeAll(async () => {
     await worker.agent(["github:*:*"]),
   ];
   options = { issuer: ISSUER, jwksUri: `${worker.url}/.well-known/jwks.json` };
+  boundKeys = await dpop.generateKeyPair("ES256");
+  boundToken = await tokenBoundTo(boundKeys);
   const app = express();
   app.get("/things", forExpress(WANTED, options), (request, response) => {
     response.json({ id: request.agent!.agentId });
@@ -68,7 +82,8 @@ describe("verifyAccessToken", () => {
     const verified = await verifyAccessToken(token, options);
     expect([verified.permissions, verified.limited]).toEqual([[], grants]);
     for (const wanted of [WANTED, "github:issues:read"] as const) {
-      const outcome = await guard(`Bearer ${token}`, wanted, options);
+      const request = { authorization: `Bearer ${token}`, dpop: null, method: "GET", path: "/things" };
+      const outcome = await guard(request, wanted, options);
       expect(outcome).toMatchObject({ refusal: { status: 403, body: { required: wanted, granted: [] } } });
     }
   });
@@ -84,13 +99,8 @@ describe("verifyAccessToken", () => {
     const verify = (header: string, token = bound, change: object = {}) =>
       verifyAccessToken(token, { ...options, proof: { header, method: "GET", url: THING, ...change } });
 
-    beforeAll(async () => {
-      const form = { grant_type: "client_credentials", client_id: agent.id, client_secret: agent.apiKey };
-      const url = `${worker.url}/oauth/token`;
-      keys = await dpop.generateKeyPair("ES256");
-      const headers = { DPoP: await dpop.generateProof(keys, url, "POST") };
-      const response = await fetch(url, { method: "POST", headers, body: new URLSearchParams(form) });
-      bound = ((await response.json()) as { access_token: string }).access_token;
+    beforeAll(() => {
+      [keys, bound] = [boundKeys, boundToken];
     });
     afterEach(() => void vi.useRealTimers());
 
@@ -387,6 +397,146 @@ describe.each<[string, (headers: Record<string, string>) => Promise<Response>]>(
       expect(headers.get("www-authenticate")).toMatch(/^Bearer/);
       expect(headers.get("content-type")).toMatch(/^application\/json/);
     }
+  });
+});
+
+describe.each<[string, (headers: Record<string, string>, path: string, more: object) => Promise<Response>]>([
+  [
+    "Hono",
+    async (headers, path, more) =>
+      new Hono()
+        .basePath("/v1")
+        .on(["GET", "POST"], "/things", forHono(WANTED, { ...options, ...more }), (c) => c.text(c.get("agent").agentId))
+        .request(`http://inside.internal:8080${path}`, { headers }),
+  ],
+  [
+    "Express",
+    async (headers, path, more) => {
+      const router = express.Router();
+      const guarded = forExpress(WANTED, { ...options, ...more });
+      router.get("/things", guarded, (request, response) => void response.send(request.agent!.agentId));
+      const app = express().use("/v1", router);
+      app.use((error: Error, _request: unknown, response: express.Response, _next: unknown) => {
+        response.status(500).send(error.message);
+      });
+      const one = createServer(app);
+      await new Promise<void>((resolve) => one.listen(0, "127.0.0.1", resolve));
+      try {
+        return await fetch(`http://127.0.0.1:${(one.address() as AddressInfo).port}${path}`, { headers });
+      } finally {
+        one.close();
+        one.closeAllConnections();
+      }
+    },
+  ],
+  [
+    "Next.js",
+    async (headers, path, more) =>
+      forNext(WANTED, { ...options, ...more })(
+        (request: Request & { agent: VerifiedAgent }, _context: object) => new Response(request.agent.agentId),
+      )(new Request(`http://inside.internal:8080${path}`, { headers }), {}),
+  ],
+])("requirePermission for %s, and a token that is bound to a key", (_, get) => {
+  const PUBLIC = { publicUrl: "https://lab.example.com" };
+  const proofFor = (url: string, of = boundKeys, method = "GET") =>
+    dpop.generateProof(of, url, method, undefined, boundToken);
+  const send = (proof: string | undefined, { path = "/v1/things", more = PUBLIC as object, scheme = "DPoP" } = {}) =>
+    get({ authorization: `${scheme} ${boundToken}`, ...(proof !== undefined && { dpop: proof }) }, path, more);
+  const refusal = async (response: Response) => [
+    response.status,
+    ((await response.json()) as { code: string }).code,
+    response.headers.get("www-authenticate"),
+  ];
+  const ALGORITHMS = 'algs="ES256 EdDSA RS256 PS256"';
+
+  it("takes it with a proof for the URL that callers know", async () => {
+    const whole = await send(await proofFor("https://lab.example.com/v1/things"), { path: "/v1/things?of=this" });
+    expect([whole.status, await whole.text()]).toEqual([200, agent.id]);
+    // Something in front of the service has taken a part of the path away, and sends to another host.
+    const more = { publicUrl: "https://example.com/lab/" };
+    expect((await send(await proofFor("https://example.com/lab/v1/things"), { more })).status).toBe(200);
+  });
+
+  it("takes each proof once", async () => {
+    const proof = await proofFor("https://lab.example.com/v1/things");
+    expect((await send(proof)).status).toBe(200);
+    const again = `DPoP error="invalid_dpop_proof", ${ALGORITHMS}`;
+    expect(await refusal(await send(proof))).toEqual([401, "invalid_dpop_proof", again]);
+  });
+
+  it("asks a store of the application whether a proof is new", async () => {
+    const asked: [string, number][] = [];
+    const rememberProof = async (id: string, usableUntil: number) => asked.push([id, usableUntil]) === 1;
+    const more = { ...PUBLIC, rememberProof };
+    const proofs = [1, 2].map(() => proofFor("https://lab.example.com/v1/things"));
+    expect((await send(await proofs[0]!, { more })).status).toBe(200);
+    expect((await send(await proofs[1]!, { more })).status).toBe(401);
+    expect(asked).toEqual(Array(2).fill([expect.stringMatching(/^[\w-]{43}$/), expect.any(Number)]));
+    expect(asked[0]![0]).not.toBe(asked[1]![0]);
+    expect(asked[0]![1]).toBeGreaterThan(Date.now());
+  });
+
+  it("refuses a proof for something else, and the name of the host that the request says", async () => {
+    const stranger = await dpop.generateKeyPair("ES256");
+    const wrong = [
+      await proofFor("http://inside.internal:8080/v1/things"),
+      await proofFor("https://lab.example.com/things"),
+      await proofFor("https://lab.example.com/v1/things", boundKeys, "POST"),
+      await proofFor("https://lab.example.com/v1/things", stranger),
+      "garbage",
+      "",
+      undefined,
+    ];
+    const challenge = `DPoP error="invalid_dpop_proof", ${ALGORITHMS}`;
+    for (const proof of wrong) expect(await refusal(await send(proof))).toEqual([401, "invalid_dpop_proof", challenge]);
+  });
+
+  it("refuses it as Bearer, and another token in its scheme", async () => {
+    const url = "https://lab.example.com/v1/things";
+    const challenge = `DPoP error="invalid_token", ${ALGORITHMS}`;
+    const asBearer = await send(await proofFor(url), { scheme: "Bearer" });
+    const both = `Bearer error="invalid_token", DPoP ${ALGORITHMS}`;
+    expect(await refusal(asBearer)).toEqual([401, "invalid_token", both]);
+    const proof = await dpop.generateProof(boundKeys, url, "GET", undefined, agent.token);
+    const unbound = await get({ authorization: `DPoP ${agent.token}`, dpop: proof }, "/v1/things", PUBLIC);
+    expect(await refusal(unbound)).toEqual([401, "invalid_token", challenge]);
+  });
+
+  it("challenges in both schemes where nothing is sent", async () => {
+    const response = await get({}, "/v1/things", PUBLIC);
+    expect(await refusal(response)).toEqual([401, "missing_token", `Bearer, DPoP ${ALGORITHMS}`]);
+  });
+
+  it("refuses it where the service's own URL is not known, and says what is missing", async () => {
+    const response = await send(await proofFor("http://inside.internal:8080/v1/things"), { more: {} });
+    const message = expect.stringContaining("publicUrl");
+    expect([response.status, await response.json()]).toEqual([401, expect.objectContaining({ message })]);
+    process.env.AGENTAUTH_PUBLIC_URL = PUBLIC.publicUrl;
+    try {
+      const proof = await proofFor("https://lab.example.com/v1/things");
+      expect((await send(proof, { more: {} })).status).toBe(200);
+    } finally {
+      delete process.env.AGENTAUTH_PUBLIC_URL;
+    }
+  });
+
+  it("passes on that the store of the application has failed", async () => {
+    const rememberProof = () => Promise.reject(new Error("the store is down"));
+    const proof = await proofFor("https://lab.example.com/v1/things");
+    const outcome = await send(proof, { more: { ...PUBLIC, rememberProof } }).then(
+      ({ status }) => status,
+      (error: Error) => error.message,
+    );
+    expect([500, "the store is down"]).toContain(outcome);
+  });
+
+  it("says which permission it lacks in its own scheme", async () => {
+    const url = "https://lab.example.com/v1/things";
+    const narrow = await tokenBoundTo(boundKeys, "github:issues:read");
+    const proof = await dpop.generateProof(boundKeys, url, "GET", undefined, narrow);
+    const response = await get({ authorization: `DPoP ${narrow}`, dpop: proof }, "/v1/things", PUBLIC);
+    const challenge = `DPoP error="insufficient_scope", scope="${WANTED}", ${ALGORITHMS}`;
+    expect(await refusal(response)).toEqual([403, "insufficient_permissions", challenge]);
   });
 });
 
