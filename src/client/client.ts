@@ -15,6 +15,8 @@ import type * as wire from "./wire.ts";
 export interface ExchangeRequest {
   /** An access token of the agent that is acted for. The client's own by default, which it hands on. */
   subjectToken?: string | undefined;
+  /** `jwt` for a `subjectToken` of a trusted issuer, for example of a job at GitHub: the client acts for the agent of its rule. */
+  subjectTokenType?: "access_token" | "jwt" | undefined;
   /** An access token of the agent that acts. Without it and without `subAgent`, the client's own agent acts. */
   actorToken?: string | undefined;
   /** The name of a part of this program, which acts: it has an id of its own, and nothing else. */
@@ -36,7 +38,7 @@ export interface ExchangedToken {
   authorization_details?: Record<string, unknown>[];
 }
 
-const ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token";
+const TOKEN_TYPE = "urn:ietf:params:oauth:token-type:";
 
 /** What `revokeAgent` resolves with. If a lost response made it repeat the call, only these two properties are known. */
 export interface RevokeAgentResponse extends wire.DoneResponse {
@@ -151,7 +153,7 @@ export class AgentAuthClient {
    * @throws {AuthenticationError} The client has no key, or another's.
    */
   async exchange(
-    { subjectToken, actorToken, subAgent, scope, resource }: ExchangeRequest,
+    { subjectToken, subjectTokenType = "access_token", actorToken, subAgent, scope, resource }: ExchangeRequest,
     options?: CallOptions,
   ): Promise<ExchangedToken> {
     // A token that is lost with its response is one more that nobody has.
@@ -160,9 +162,9 @@ export class AgentAuthClient {
       {
         grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
         subject_token: subjectToken ?? (await this.#tokens.get(options?.signal)),
-        subject_token_type: ACCESS_TOKEN_TYPE,
+        subject_token_type: TOKEN_TYPE + subjectTokenType,
         actor_token: actorToken,
-        actor_token_type: actorToken && ACCESS_TOKEN_TYPE,
+        actor_token_type: actorToken && `${TOKEN_TYPE}access_token`,
         sub_agent: subAgent,
         scope: scope?.join(" "),
         resource,

@@ -18,7 +18,10 @@ export interface ExpressRequest {
   readonly method: string;
   /** The path and the query as they came, also in a router that has taken a part of them away. */
   readonly originalUrl: string;
-  readonly headers: { readonly authorization?: string | undefined; readonly [name: string]: string | string[] | undefined };
+  readonly headers: {
+    readonly authorization?: string | undefined;
+    readonly [name: string]: string | string[] | undefined;
+  };
   agent?: VerifiedAgent;
 }
 

@@ -1,6 +1,7 @@
 import { base64url, calculateJwkThumbprint, decodeJwt, SignJWT } from "jose";
 import * as oauth from "oauth4webapi";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { AgentAuthClient } from "../../src/client/index.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 import { assertion, asserted, basic, ISSUER, post, registerKey, secretOf, token } from "./clients.ts";
 import {
@@ -244,6 +245,19 @@ describe("a token of a trusted issuer as subject_token", () => {
     for (const where of [base, trusting({}, [{ agent: other.id, claims: CLAIMS }])]) {
       expect((await read(body.access_token, where)).body.code).toBe("invalid_token");
     }
+  });
+
+  it("is what the SDK exchanges if it is told that the subject is a JWT", async () => {
+    const client = new AgentAuthClient({
+      baseUrl: ISSUER,
+      agentId: actor.id,
+      apiKey: actor.apiKey,
+      fetch: (url, init) => self.fetch(url, init),
+    });
+    const given = await client.exchange({ subjectToken: await job(), subjectTokenType: "jwt" });
+    expect(decodeJwt(given.access_token)).toMatchObject({ sub: agent.id, act: { sub: actor.id } });
+    const refused = client.exchange({ subjectToken: await job() });
+    await expect(refused).rejects.toMatchObject({ status: 400, code: "invalid_request" });
   });
 
   it("is good with a proof of its key only, if it is bound to one, and so is what it is exchanged for", async () => {

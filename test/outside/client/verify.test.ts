@@ -471,9 +471,11 @@ describe.each<[string, (headers: Record<string, string>, path: string, more: obj
     const proofs = [1, 2].map(() => proofFor("https://lab.example.com/v1/things"));
     expect((await send(await proofs[0]!, { more })).status).toBe(200);
     expect((await send(await proofs[1]!, { more })).status).toBe(401);
-    expect(asked).toEqual(Array(2).fill([expect.stringMatching(/^[\w-]{43}$/), expect.any(Number)]));
-    expect(asked[0]![0]).not.toBe(asked[1]![0]);
-    expect(asked[0]![1]).toBeGreaterThan(Date.now());
+    for (const [id, usableUntil] of asked) {
+      expect(id).toMatch(/^[\w-]{43}$/);
+      expect(usableUntil).toBeGreaterThan(Date.now());
+    }
+    expect(new Set(asked.map(([id]) => id)).size).toBe(2);
   });
 
   it("refuses a proof for something else, and the name of the host that the request says", async () => {
