@@ -153,7 +153,10 @@ export default {
     }
     if (pathname.startsWith("/bench/queue/")) {
       const bodies = await request.json();
-      const messages = bodies.map((body, index) => ({ id: String(index), body, ack: () => {}, retry: () => {} }));
+      const timestamp = new Date();
+      const messages = bodies.map((body, index) => {
+        return { id: String(index), timestamp, attempts: 1, body, ack: () => {}, retry: () => {} };
+      });
       const batch = { queue: pathname.slice("/bench/queue/".length), messages, ackAll: () => {}, retryAll: () => {} };
       return alone(env, context, (bound, waits) => worker.queue(batch, bound, waits));
     }

@@ -20,7 +20,7 @@ export const startup: Part = async ({ effort, port, log }) => {
   try {
     bundle();
     for (let repeat = -1; repeat < repeats; repeat++) {
-      const ours = await firstAnswer(() => startBare(port + 1, port), "/health");
+      const ours = await firstAnswer(() => startBare(port + 1, port), "/.well-known/jwks.json");
       const theirs = await firstAnswer(
         () =>
           startWorkerd(
