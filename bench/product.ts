@@ -2,9 +2,10 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { importJWK, SignJWT } from "jose";
+import { importJWK, SignJWT, type JWTPayload } from "jose";
 import workerdPackage from "workerd";
 import { newSecrets } from "../scripts/secrets.ts";
+import { withLowS } from "../src/tokens/signature.ts";
 import { sleep } from "./measure.ts";
 import { start, type Running } from "./processes.ts";
 
@@ -20,7 +21,9 @@ export const temporary = (name: string): string => join(WORK, name);
 /** The credential that the gateway injects; every proxy that is compared injects the same. */
 export const UPSTREAM_TOKEN = "ghp_bench_0123456789abcdefghijklmnopqrst";
 export const AGENT_ID = "agt_benchbenchbenchbenchbench";
-const SESSION_ID = "fam_benchbenchbenchbenchbench";
+/** The agent that acts for the other one with a delegated token. */
+export const DELEGATE_ID = "agt_actoractoractoractoractor";
+export const SESSION_ID = "fam_benchbenchbenchbenchbench";
 export const PERMISSIONS = ["github:issues:read", "github:issues:write", "github:repos:read", "github:repos:write"];
 export const ISSUER = "https://auth.example.com";
 
@@ -130,12 +133,17 @@ export function startBare(
     basis_key_id: null,
   };
   const main = `import worker from "./index.js";
+const answering = (row) => {
+  const result = { results: [row], success: true, meta: {} };
+  return { result, first: async () => row, all: async () => result, run: async () => result };
+};
 const row = ${JSON.stringify(row)};
-const result = { results: [row], success: true, meta: {} };
-const statement = { bind: () => statement, first: async () => row, all: async () => result, run: async () => result };
+const delegate = answering({ ...row, id: "${DELEGATE_ID}" });
+const statement = answering(row);
+statement.bind = (...values) => values.includes("${DELEGATE_ID}") ? delegate : statement;
 const queue = { send: async () => {}, sendBatch: async () => {} };
 const rate = { limit: async () => ({ success: true }) };
-const DB = { prepare: () => statement, batch: async (all) => all.map(() => result), withSession: () => DB };
+const DB = { prepare: () => statement, batch: async (all) => all.map(({ result }) => result), withSession: () => DB };
 const REVOCATIONS = { get: async () => null, put: async () => {}, delete: async () => {} };
 let env;
 export default {
@@ -204,20 +212,27 @@ export async function accessTokens(
   jwk = signingKey,
 ): Promise<string[]> {
   const key = await importJWK({ ...jwk }, alg);
+  return Promise.all(Array.from({ length: count }, (_, index) => sign({}, `bench-${index}`, key, alg, jwk.kid)));
+}
+
+/** One access token with these claims, in place of those that {@link accessTokens} have. Its signature has the lower s, as the service's have. */
+export async function accessToken(claims: JWTPayload = {}): Promise<string> {
+  const key = await importJWK({ ...signingKey }, "ES256");
+  return withLowS(await sign(claims, `bench-${crypto.randomUUID()}`, key, "ES256", signingKey.kid));
+}
+
+function sign(claims: JWTPayload, id: string, key: CryptoKey | Uint8Array, alg: string, kid: string): Promise<string> {
   const now = Math.floor(Date.now() / 1000);
-  return Promise.all(
-    Array.from({ length: count }, (_, index) =>
-      new SignJWT({ client_id: AGENT_ID, scope: PERMISSIONS.join(" "), tier: "enterprise", sid: SESSION_ID })
-        .setProtectedHeader({ alg, typ: "at+jwt", kid: jwk.kid })
-        .setIssuer(ISSUER)
-        .setSubject(AGENT_ID)
-        .setAudience(ISSUER)
-        .setIssuedAt(now - 10)
-        .setExpirationTime(now + 3600)
-        .setJti(`bench-${index}-${now}`)
-        .sign(key),
-    ),
-  );
+  const all = { client_id: AGENT_ID, scope: PERMISSIONS.join(" "), tier: "enterprise", sid: SESSION_ID, ...claims };
+  return new SignJWT(all)
+    .setProtectedHeader({ alg, typ: "at+jwt", kid })
+    .setIssuer(ISSUER)
+    .setSubject(AGENT_ID)
+    .setAudience(ISSUER)
+    .setIssuedAt(now - 10)
+    .setExpirationTime(now + 3600)
+    .setJti(`${id}-${now}`)
+    .sign(key);
 }
 
 /** Rows that make {@link accessTokens} good in a real D1. */

@@ -15,26 +15,33 @@ import { report, withGoals } from "./report.ts";
 const PARTS: Record<string, () => Promise<Part>> = {
   proxy: async () => (await import("./parts/proxy.ts")).proxy,
   mcp: async () => (await import("./parts/mcp.ts")).mcp,
+  calls: async () => (await import("./parts/calls.ts")).calls,
+  distance: async () => (await import("./parts/distance.ts")).distance,
   verify: async () => (await import("./parts/verify.ts")).verify,
   refresh: async () => (await import("./parts/refresh.ts")).refresh,
   decide: async () => (await import("./parts/decide.ts")).decide,
   webhooks: async () => (await import("./parts/webhooks.ts")).webhooks,
   cost: async () => (await import("./parts/cost.ts")).cost,
+  capacity: async () => (await import("./parts/capacity.ts")).capacity,
   scale: async () => (await import("./parts/scale.ts")).scale,
   startup: async () => (await import("./parts/startup.ts")).startup,
 };
 
+/** Those that need no package of this directory's own. */
+const WITHOUT_PEERS = new Set(["mcp", "calls", "distance", "decide", "cost", "startup"]);
+
 const HERE = import.meta.dirname;
 const args = process.argv.slice(2);
 const effort: Effort = args.includes("--smoke") ? "smoke" : args.includes("--quick") ? "quick" : "normal";
-const names = args.filter((arg) => !arg.startsWith("--"));
+const named = args.filter((arg) => !arg.startsWith("--"));
+const names = named.length > 0 ? named : Object.keys(PARTS);
 const unknown = names.filter((name) => !PARTS[name]);
 if (unknown.length > 0) {
   console.error(`There is no part ${unknown.join(", ")}. Parts: ${Object.keys(PARTS).join(", ")}.`);
   process.exit(2);
 }
 
-installPeers();
+if (!names.every((name) => WITHOUT_PEERS.has(name))) installPeers();
 const results = effort === "normal" ? join(HERE, "results") : join(HERE, "../dist/bench", effort);
 mkdirSync(results, { recursive: true });
 const only = args.find((arg) => arg.startsWith("--only="))?.slice("--only=".length);
@@ -48,7 +55,7 @@ const bench: Bench = {
 // What is measured is what stood here when the run began.
 const { commit } = machine();
 let failed = false;
-for (const name of names.length > 0 ? names : Object.keys(PARTS)) {
+for (const name of names) {
   console.log(name);
   const startedAt = Date.now();
   try {

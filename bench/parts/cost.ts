@@ -1,17 +1,14 @@
 import { join } from "node:path";
 import { ROUTES } from "../../src/app.ts";
-import { sleep, significant } from "../measure.ts";
-import type { Part } from "../part.ts";
+import { sleep, significant, summary } from "../measure.ts";
+import { by, claim, type Part } from "../part.ts";
 import { PRICES } from "../prices.ts";
 import { start } from "../processes.ts";
 import { counting, ROOT, startMiniflare } from "../product.ts";
 import { client, type Operations, type Totals } from "../client.ts";
 
-/** Messages of activity that are sent to learn what one costs behind the answer, and how many come in one batch. */
-const MESSAGES = 1000;
-
-/** Agents that take turns, how many calls they make together in a second, and for how many seconds. */
-const TURNS = { agents: 50, calls: 10, seconds: 60 };
+/** Agents that take turns, and how many calls they make together in a second. */
+const TURNS = { agents: 50, calls: 10 };
 
 interface Line {
   readonly endpoint: string;
@@ -19,7 +16,10 @@ interface Line {
 }
 
 /** What each endpoint asks of D1, KV and the queues, and what a million calls cost. */
-export const cost: Part = async ({ port, log }) => {
+export const cost: Part = async ({ effort, port, log }) => {
+  // Messages that are sent to learn what one costs behind the answer, and how long agents take turns, in seconds.
+  const messages = by(effort, 100, 1000, 1000);
+  const seconds = by(effort, 5, 30, 60);
   const upstream = await start(process.execPath, [join(ROOT, "bench/upstream.ts"), String(port)], port);
   const server = await startMiniflare(port + 1, { upstreamPort: port, wrap: counting() }).catch(
     async (error: Error) => {
@@ -29,13 +29,15 @@ export const cost: Part = async ({ port, log }) => {
   );
   try {
     const lines = await measure(server.port, port);
-    const perMessage = await recordCost(server.port, (n) => ({ path: `/proxy/github/repos/octo/hello/issues/${n}` }));
-    const perWrite = await recordCost(server.port, (n) => ({
+    const perMessage = await recordCost(server.port, messages, (n) => ({
+      path: `/proxy/github/repos/octo/hello/issues/${n}`,
+    }));
+    const perWrite = await recordCost(server.port, messages, (n) => ({
       path: `/proxy/github/repos/octo/hello/issues/${n}/comments`,
       method: "POST",
       json: { body: "Found it" },
     }));
-    const inTurns = await recordCostInTurns(server.port);
+    const inTurns = await recordCostInTurns(server.port, seconds);
     const read = PRICES.request + PRICES.message + perMessage.dollars;
     const readInTurns = PRICES.request + PRICES.message + inTurns.dollars;
     // The intent is a row in the batch before the call.
@@ -52,7 +54,15 @@ export const cost: Part = async ({ port, log }) => {
     const rows = lines.map(({ endpoint, operations }) => row(endpoint, operations, perMessage));
     for (const [endpoint, , , , , , , , dollars] of rows) log(`${endpoint}: $${dollars} a million`);
     return {
-      claims: [],
+      claims: (
+        [
+          ["a remembered read with its record", read, 3.5],
+          [`the same, of ${TURNS.agents} agents in turns, ${TURNS.calls} a second`, readInTurns, null],
+          ["a write with its intent and its record", write, 6],
+        ] as const
+      ).map(([work, dollars, goal]) =>
+        claim({ work, beside: "", figure: "$ a million calls", measured: summary([dollars]) }, goal),
+      ),
       tables: [
         {
           title: "Operations a call, and dollars a million calls",
@@ -179,24 +189,25 @@ interface PerMessage {
 /** What the consumer does for the record of a call, from many of them: with a write, it deletes the intent too. */
 async function recordCost(
   port: number,
+  count: number,
   request: (n: number) => { path: string; method?: string; json?: object },
 ): Promise<PerMessage> {
   const { call, totals, agent } = client(port);
   const { token } = await agent(["github:issues:read", "github:issues:write"]);
   await sleep(2500);
   await totals();
-  for (let sent = 0; sent < MESSAGES; sent += 50) {
+  for (let sent = 0; sent < count; sent += 50) {
     const calls = Array.from({ length: 50 }, (_, n) => {
       const { path, ...init } = request(n);
       return call(path, { token, ...init });
     });
     await Promise.all(calls);
   }
-  return perMessageOf(totals, MESSAGES);
+  return perMessageOf(totals, count);
 }
 
 /** The same of the reads of many agents in turns, at a steady pace: batches are those of a second. */
-async function recordCostInTurns(port: number): Promise<PerMessage> {
+async function recordCostInTurns(port: number, seconds: number): Promise<PerMessage> {
   const { call, totals, agent } = client(port);
   const tokens: string[] = [];
   for (let n = 0; n < TURNS.agents; n++) tokens.push((await agent(["github:issues:read"])).token);
@@ -204,13 +215,13 @@ async function recordCostInTurns(port: number): Promise<PerMessage> {
   await totals();
   const calls: Promise<unknown>[] = [];
   const began = performance.now();
-  for (let n = 0; n < TURNS.calls * TURNS.seconds; n++) {
+  for (let n = 0; n < TURNS.calls * seconds; n++) {
     const wait = began + (n * 1000) / TURNS.calls - performance.now();
     if (wait > 0) await sleep(wait);
     calls.push(call(`/proxy/github/repos/octo/hello/issues/${n}`, { token: tokens[n % tokens.length]! }));
   }
   await Promise.all(calls);
-  return perMessageOf(totals, TURNS.calls * TURNS.seconds);
+  return perMessageOf(totals, TURNS.calls * seconds);
 }
 
 /** What the queue's consumer has done for so many messages, once it has. */

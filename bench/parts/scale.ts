@@ -85,7 +85,7 @@ export const scale: Part = async (bench) => {
       }
       log(`${work}: ${line(samples[work]!)}`);
     }
-    const list = claims(samples, grown);
+    const list = [...claims(samples, grown), ...sweepRates(samples, grown)];
     return {
       claims: list,
       tables: [sizeTable(grown), latencyTable(samples, grown), ratioTable(samples, grown), rowsTable(rows, grown)],
@@ -256,6 +256,18 @@ function claims(samples: Record<string, Record<string, Sample[]>>, grown: readon
   }
   return list;
 }
+
+/** How fast a sweep deletes: two thousand rows a second at least, which is a bound for the time of all of them. */
+const sweepRates = (samples: Record<string, Record<string, Sample[]>>, grown: readonly Grown[]): Claim[] =>
+  Object.entries(samples)
+    .filter(([work]) => work.startsWith("sweep"))
+    .flatMap(([work, of]) =>
+      grown.map(({ size: { name } }) => {
+        const measured = summary(of[name]!.map(({ p50 }) => p50));
+        const figure = "ms, which is 2,000 records a second";
+        return claim({ work: `${work} of ${name}`, beside: "", figure, measured }, (SWEPT / 2000) * 1000);
+      }),
+    );
 
 /** By how much each figure grows from the smallest database, for each larger one. */
 function ratioTable(samples: Record<string, Record<string, Sample[]>>, grown: readonly Grown[]): Table {
