@@ -6,6 +6,7 @@ from .permissions import Permission, Permissions, is_granted
 from .proxy import AsyncProxyTransport, ProxyTransport
 from .types import (
     ActivityLog,
+    AddPublicKeyResponse,
     Agent,
     AgentDetails,
     AgentKey,
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActivityLog",
+    "AddPublicKeyResponse",
     "Agent",
     "AgentAuthClient",
     "AgentAuthError",

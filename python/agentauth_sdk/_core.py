@@ -9,17 +9,19 @@ import time
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 from urllib.parse import quote, urlencode
 
 import httpx
 
 from ._io import IO
+from ._keys import TOKEN_PATHS, Dpop, Signer
 from .errors import AgentAuthError
 from .permissions import is_granted
-from .types import Agent, RefreshTokenResponse, Token, VerifyAgentResponse, parse
+from .types import Agent, OAuthToken, RefreshTokenResponse, Token, VerifyAgentResponse, parse
 
 Answer = TypeVar("Answer")
+TokenAnswer = TypeVar("TokenAnswer", RefreshTokenResponse, VerifyAgentResponse)
 Body = Mapping[str, Any]
 
 FIRST_RETRY_DELAY = 1.0
@@ -51,12 +53,18 @@ class Session:
     """How many seconds those access tokens live."""
     renew_at: Optional[float] = None
     """When to renew the access token. None if its life is not known: then the server's refusal decides."""
+    signer: Optional[Signer] = field(default=None, repr=False)
+    """The private key that takes the place of the API key."""
+    key_id: Optional[str] = None
+    """The `kid` of that key, if the key does not say it."""
+    issuer: Optional[str] = None
+    """Whom assertions are for, if it is not the base URL."""
     is_own: bool = True
     """Whether the client was constructed with this identity. Not so after `verify_agent` for the credentials of a caller."""
 
     @property
     def can_renew(self) -> bool:
-        return bool(self.refresh_token or (self.agent_id and self.api_key))
+        return bool(self.refresh_token or (self.agent_id and (self.api_key or self.signer)))
 
 
 @dataclass
@@ -67,8 +75,11 @@ class Call:
     path: str
     query: Optional[Mapping[str, Any]] = None
     body: Optional[Body] = field(default=None, repr=False)
-    form: Optional[Mapping[str, Any]] = field(default=None, repr=False)
-    """Sent instead of `body`, as OAuth's endpoints want it: texts, and lists of texts for what is repeated. None is left out."""
+    form: Optional[Callable[[], Mapping[str, Any]]] = field(default=None, repr=False)
+    """
+    Makes what is sent instead of `body`, as OAuth's endpoints want it, anew for each attempt: texts, and lists of texts for what is
+    repeated. None is left out.
+    """
     idempotency_key: Optional[str] = field(default=None, repr=False)
     """Sent as `Idempotency-Key`: however often the request is sent, the server carries it out once."""
     repeatable: bool = True
@@ -90,8 +101,10 @@ class Core:
         max_retry_delay: float,
         timeout: float,
         on_tokens: Optional[Callable[[Token], Any]],
+        dpop: Optional[Dpop] = None,
     ) -> None:
         self.io = io
+        self.dpop = dpop
         self.base_url = normalise_base_url(base_url)
         self.session = session
         self.max_retries = max_retries
@@ -126,6 +139,9 @@ class Core:
                 once = call.idempotency_key and str(uuid.uuid4())
                 proven = replace(call, body={**body, "api_key": key.strip()}, idempotency_key=once)
                 return await self.send(proven, read, token)
+            if error.code == "reauthentication_required" and self.session.signer:
+                again = replace(call, idempotency_key=call.idempotency_key and str(uuid.uuid4()))
+                return await self.send(again, read, await self.replace(token))
             renewed = await self.renew_for(error.status_code, error.details, token)
             if renewed is None:
                 if error.status_code == 401 and token is None:
@@ -145,7 +161,7 @@ class Core:
             failure: Exception
             retry_after = 0.0
             try:
-                response = await self.io.send(self._request(call, token))
+                response = await self._attempt(call, token)
             except httpx.TransportError as error:
                 failure, was_acted_on = error, not isinstance(error, _NEVER_SENT)
             else:
@@ -174,16 +190,28 @@ class Core:
             await self.io.sleep(min(delay * (1 + random.random() * MAX_JITTER), self.max_retry_delay))
             attempt += 1
 
+    async def _attempt(self, call: Call, token: Optional[str]) -> httpx.Response:
+        def make() -> httpx.Request:
+            return self._request(call, token)
+
+        if self.dpop is None or not (token or call.path in TOKEN_PATHS):
+            return await self.io.send(make())
+        return await self.dpop.send(make, token, self.io.send, self.io.close_response)
+
+    def authorization(self, token: str) -> str:
+        """The `Authorization` header for a token."""
+        return credentials("Bearer" if self.dpop is None else "DPoP", token)
+
     def _request(self, call: Call, token: Optional[str]) -> httpx.Request:
         headers = {"Accept": "application/json"}
         if token:
-            headers["Authorization"] = bearer(token)
+            headers["Authorization"] = self.authorization(token)
         if call.idempotency_key:
             headers["Idempotency-Key"] = call.idempotency_key
         content: Optional[bytes] = None
         if call.form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-            given = {name: value for name, value in call.form.items() if value is not None}
+            given = {name: value for name, value in call.form().items() if value is not None}
             content = urlencode(given, doseq=True).encode()
         elif call.body is not None:
             headers["Content-Type"] = "application/json"
@@ -248,9 +276,10 @@ class Core:
             if session.access_token not in (None, stale):
                 return
             self._store(token)
-        await self._notify(token)
+        if isinstance(token, Token):
+            await self._notify(token)
 
-    async def _request_tokens(self) -> Token:
+    async def _request_tokens(self) -> Union[Token, OAuthToken]:
         session = self.session
         used = session.refresh_token
         if used:
@@ -264,12 +293,16 @@ class Core:
                     session.refresh_token = None
                 if not session.can_renew:
                     raise
+        if session.signer:
+            # Each token is of a new assertion, and no secret comes with it that could be stolen.
+            scope = None if session.scope is None else " ".join(session.scope)
+            return await self.request_oauth_token({"grant_type": "client_credentials", "scope": scope})
         answer = await self.send_verify(session.agent_id, session.api_key, session.scope, session.expires_in)
         return answer.token
 
     async def send_refresh(self, refresh_token: Optional[str]) -> RefreshTokenResponse:
         call = Call("POST", "/agents/refresh", body={"refresh_token": refresh_token})
-        return await self.send(call, lambda body: parse(RefreshTokenResponse, body))
+        return await self.send(call, self._read_tokens(RefreshTokenResponse))
 
     async def send_verify(
         self,
@@ -285,19 +318,53 @@ class Core:
         if expires_in is not None:
             body["expires_in"] = expires_in
         call = Call("POST", "/agents/verify", body=body)
-        return await self.send(call, lambda body: parse(VerifyAgentResponse, body))
+        return await self.send(call, self._read_tokens(VerifyAgentResponse))
+
+    def _read_tokens(self, kind: Type[TokenAnswer]) -> Callable[[Any], TokenAnswer]:
+        def read(body: Any) -> TokenAnswer:
+            answer = parse(kind, body)
+            self._check_binding(answer.token)
+            return answer
+
+        return read
+
+    def _check_binding(self, token: Union[Token, OAuthToken]) -> None:
+        """
+        :raises ValueError: whoever steals the token could use it, although the client binds its tokens. So the answer is none.
+        """
+        if self.dpop is not None and token.token_type != "DPoP":
+            raise ValueError("the token is not bound to the client's key")
+
+    async def request_oauth_token(self, form: Mapping[str, Any]) -> OAuthToken:
+        def read(body: Any) -> OAuthToken:
+            token = parse(OAuthToken, body)
+            self._check_binding(token)
+            return token
+
+        return await self.send_oauth("token", form, read)
 
     async def send_oauth(self, endpoint: str, form: Mapping[str, Any], read: Callable[[Any], Answer]) -> Answer:
         """
-        Sends a form to an OAuth endpoint, with the client's id and API key (`client_secret_post`).
+        Sends a form to an OAuth endpoint, with the client's id and API key (`client_secret_post`), or with an assertion of its private
+        key (`private_key_jwt`).
 
-        :raises ValueError: the client has none.
+        :raises ValueError: the client has neither.
         """
-        agent_id, api_key = self.session.agent_id, self.session.api_key
-        if not agent_id or not api_key:
-            raise ValueError("This call needs the client's agent_id and api_key.")
-        proof = {"client_id": agent_id, "client_secret": api_key.strip()}
-        return await self.send(Call("POST", f"/oauth/{endpoint}", form={**form, **proof}), read)
+        self._prove_client()
+        return await self.send(Call("POST", f"/oauth/{endpoint}", form=lambda: {**form, **self._prove_client()}), read)
+
+    def _prove_client(self) -> Dict[str, str]:
+        session = self.session
+        if not session.agent_id or not (session.api_key or session.signer):
+            raise ValueError("This call needs the client's agent_id and api_key, or agent_id and private_key.")
+        if session.signer is None:
+            return {"client_id": session.agent_id, "client_secret": str(session.api_key).strip()}
+        audience = session.issuer or self.base_url
+        return {
+            "client_id": session.agent_id,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": session.signer.make_assertion(session.agent_id, audience, session.key_id),
+        }
 
     async def adopt(self, token: Token) -> None:
         """Goes on with these tokens, in every task and thread."""
@@ -305,10 +372,10 @@ class Core:
         self._store(token)
         await self._notify(token)
 
-    def _store(self, token: Token) -> None:
+    def _store(self, token: Union[Token, OAuthToken]) -> None:
         session = self.session
         session.access_token = token.access_token
-        session.refresh_token = token.refresh_token
+        session.refresh_token = token.refresh_token if isinstance(token, Token) else None
         session.renew_at = self.io.now() + max(token.expires_in * 0.9, token.expires_in - RENEWAL_MARGIN)
 
     async def _notify(self, token: Token) -> None:
@@ -336,7 +403,7 @@ def normalise_base_url(text: object) -> str:
     return str(httpx.URL(scheme=url.scheme, host=url.host, port=url.port, path=url.path)).rstrip("/")
 
 
-def bearer(token: str) -> str:
+def credentials(scheme: str, token: str) -> str:
     """
     The `Authorization` header.
 
@@ -344,7 +411,7 @@ def bearer(token: str) -> str:
     """
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("The access token holds a character that no header can hold. Copy it again, whole.")
-    return f"Bearer {token}"
+    return f"{scheme} {token}"
 
 
 def creation(path: str, body: Optional[Body] = None) -> Call:

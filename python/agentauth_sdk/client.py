@@ -14,6 +14,7 @@ from typing import (
     Dict,
     Iterator,
     List,
+    Literal,
     Mapping,
     Optional,
     Sequence,
@@ -27,10 +28,12 @@ import httpx
 
 from ._core import Body, Call, Core, Session, agent_path, creation, is_recently_proven, path_segment, webhook_path
 from ._io import IO, AsyncIO, SyncIO, run_now
+from ._keys import Dpop, PrivateKey, Signer
 from .errors import AgentAuthError
 from .permissions import Permission
 from .proxy import AsyncProxyTransport, ProxyTransport
 from .types import (
+    AddPublicKeyResponse,
     Agent,
     AgentDetails,
     AgentKey,
@@ -87,8 +90,10 @@ class _Api:
         timeout: float,
         max_retry_delay: float,
         on_tokens: Optional[Callable[[Token], Any]],
+        dpop: Union[bool, PrivateKey, None] = None,
     ) -> None:
-        self._core = Core(io, base_url, session, max_retries, max_retry_delay, timeout, on_tokens)
+        bound = Dpop(dpop) if dpop else None
+        self._core = Core(io, base_url, session, max_retries, max_retry_delay, timeout, on_tokens, bound)
 
     def __repr__(self) -> str:
         return f"AgentAuthClient({self._core.base_url!r}, agent_id={self._core.session.agent_id!r})"
@@ -112,8 +117,9 @@ class _Api:
         self._core.context_token.set(token)
 
     def set_api_key(self, api_key: str) -> None:
-        """Sets the API key that the client opens its next session with."""
+        """Sets the API key that the client opens its next session with. It replaces a private key."""
         self._core.session.api_key = api_key
+        self._core.session.signer = None
 
     # Agents
 
@@ -149,12 +155,14 @@ class _Api:
         expires_in: Optional[int] = None,
     ) -> VerifyAgentResponse:
         """
-        Exchanges an API key, the client's own by default, for tokens. The client goes on as that agent.
+        Exchanges an API key, the client's own by default, for tokens. The client goes on as that agent, and with that key.
 
         :param scope: permissions of the agent that the tokens are limited to, also those of later sessions of this client.
         :param expires_in: how many seconds the access tokens live, if not as long as the deployment says.
         """
         session = self._core.session
+        if session.signer and api_key is None:
+            raise ValueError("verify_agent needs an API key. With a private key the client gets its tokens by itself.")
         if agent_id is None or agent_id == session.agent_id:
             scope = session.scope if scope is None else scope
             expires_in = session.expires_in if expires_in is None else expires_in
@@ -166,6 +174,7 @@ class _Api:
             session.is_own = session.is_own and agent_id in (None, session.agent_id)
             session.agent_id = answer.agent.agent_id
             session.api_key = api_key or session.api_key
+        session.signer = None
         await self._core.adopt(answer.token)
         return answer
 
@@ -177,7 +186,7 @@ class _Api:
         answer = await self._core.send_refresh(used)
         if is_foreign:
             # Whose session this is, is not known. The key of another agent must not take it over later.
-            session.is_own, session.agent_id, session.api_key = False, None, None
+            session.is_own, session.agent_id, session.api_key, session.signer = False, None, None, None
         await self._core.adopt(answer.token)
         return answer
 
@@ -198,19 +207,49 @@ class _Api:
 
         :param scope: permissions of the agent that the token is limited to.
         :param resource: what the token is for, as URLs: `https://agentauth.example.com/proxy/github` (RFC 8707).
-        :raises ValueError: the client has no `agent_id` and `api_key`.
+        :raises ValueError: the client has no credentials.
         """
         form: Json = {"grant_type": "client_credentials", "resource": resource}
         form["scope"] = None if scope is None else " ".join(scope)
         form["authorization_details"] = None if authorization_details is None else json.dumps(list(authorization_details))
-        return await self._core.send_oauth("token", form, lambda answer: parse(OAuthToken, answer))
+        return await self._core.request_oauth_token(form)
+
+    async def exchange(
+        self,
+        *,
+        subject_token: Optional[str] = None,
+        subject_token_type: Literal["access_token", "jwt"] = "access_token",
+        actor_token: Optional[str] = None,
+        sub_agent: Optional[str] = None,
+        scope: Optional[Sequence[Permission]] = None,
+        resource: Union[str, Sequence[str], None] = None,
+    ) -> OAuthToken:
+        """
+        Exchanges a token for one by which another agent acts for its agent (RFC 8693): this client's own, the agent of `actor_token`, or
+        a sub-agent. Only the gateway takes it. The client's own tokens stay as they are.
+
+        :param subject_token: a token of the agent that is acted for. The client's own by default, which it hands on.
+        :param subject_token_type: `jwt` for a token of a trusted issuer, for example of a job at GitHub.
+        :param sub_agent: the name of a part of this program, which acts: it has an id of its own, and nothing else.
+        :param scope: permissions that the token is limited to.
+        :param resource: the URLs of the services that it is for.
+        :raises ValueError: the client has no credentials.
+        """
+        kind = "urn:ietf:params:oauth:token-type:"
+        form: Json = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "resource": resource}
+        form["subject_token"] = subject_token or await self._core.get_token()
+        form["subject_token_type"] = kind + subject_token_type
+        if actor_token is not None:
+            form.update({"actor_token": actor_token, "actor_token_type": f"{kind}access_token"})
+        form.update({"sub_agent": sub_agent, "scope": None if scope is None else " ".join(scope)})
+        return await self._core.request_oauth_token(form)
 
     async def introspect(self, token: str) -> Json:
         """
         Whether a token is valid now, by the database's word (RFC 7662): `active`, and what the token gives if it is. For
         administrators, and agents with `agentauth:tokens:introspect`.
 
-        :raises ValueError: the client has no `agent_id` and `api_key`.
+        :raises ValueError: the client has no credentials.
         """
         return await self._core.send_oauth("introspect", {"token": token}, _read_introspection)
 
@@ -218,7 +257,7 @@ class _Api:
         """
         Ends a token of the client's agent: with its session, or without one by itself (RFC 7009). An unknown token is no error.
 
-        :raises ValueError: the client has no `agent_id` and `api_key`.
+        :raises ValueError: the client has no credentials.
         """
         await self._core.send_oauth("revoke", {"token": token}, _read_object)
 
@@ -306,6 +345,24 @@ class _Api:
         call = creation(agent_path(agent_id, "/keys"), body)
         return await self._core.call(call, lambda answer: parse(CreateKeyResponse, answer))
 
+    async def add_agent_public_key(
+        self,
+        agent_id: str,
+        jwk: Mapping[str, Any],
+        *,
+        label: Optional[str] = None,
+        expires_in: Optional[int] = None,
+        allowed_ips: Optional[Sequence[str]] = None,
+    ) -> AddPublicKeyResponse:
+        """
+        Registers a public key of an agent, whose private one then proves the agent (`private_key` of the client).
+
+        :param jwk: an ES256, EdDSA, RS256 or PS256 key. `kid` may name it; an RSA key needs its `alg`.
+        """
+        body = {"jwk": dict(jwk), **_given({"label": label, "expires_in": expires_in, "allowed_ips": allowed_ips})}
+        call = creation(agent_path(agent_id, "/keys"), body)
+        return await self._core.call(call, lambda answer: parse(AddPublicKeyResponse, answer))
+
     async def delete_agent_key(self, agent_id: str, key_id: str) -> Json:
         """Ends a key of an agent and the sessions that it opened."""
         return await self._call_object("DELETE", agent_path(agent_id, f"/keys/{path_segment(key_id)}"), resolve=_resolve_deleted)
@@ -346,7 +403,7 @@ class _Api:
         """
         Revokes an agent for good: the calling agent itself, or for administrators any agent.
 
-        The client proves itself with its API key. If it has none, and its token goes back to a proof of more than 5 minutes ago,
+        The client proves itself with its key. If it has none, and its token goes back to a proof of more than 5 minutes ago,
         the agent is suspended instead: its tokens end as well, and `agent["status"]` and `message` say so.
 
         If the response is lost, the call is repeated; that the agent's own token is revoked by then is success.
@@ -364,7 +421,10 @@ class _Api:
             body: Optional[Json] = {"api_key": api_key} if api_key else None
             return await self._call_object("POST", agent_path(agent_id, "/revoke"), body=body, resolve=resolve)
 
-        api_key = self._core.session.api_key
+        session = self._core.session
+        api_key = session.api_key
+        if session.signer and self._core.context_token.get() is None and not is_recently_proven(session.access_token):
+            await self._core.replace(session.access_token)
         try:
             return await revoke(api_key)
         except AgentAuthError as error:
@@ -637,13 +697,20 @@ class AgentAuthClient(_Api):
 
     :param base_url: the address of the deployment, for example `https://agentauth.example.com`.
     :param api_key: with `agent_id`: the client proves itself on its first call and keeps its tokens valid.
+    :param private_key: of a public key that the agent has registered (`add_agent_public_key`), instead of `api_key`: in PEM, as a JWK, or
+        of `cryptography`. Then there is no secret that the server knows too. Needs PyJWT and cryptography, as `dpop` does.
+    :param key_id: the `kid` of `private_key`, if it is not in a JWK. Without one the server tries the agent's keys.
+    :param issuer: the deployment's `ISSUER`, which assertions of `private_key` are for, if it is not `base_url`.
+    :param dpop: binds the client's tokens to a key (DPoP, RFC 9449), so that nobody else can use them: True for a new one, or a private
+        key. An `access_token` and a `refresh_token` have to be bound to it already.
     :param max_retries: how often a failed call is repeated at most.
     :param timeout: seconds for each step of one attempt, as httpx counts them.
     :param max_retry_delay: the longest wait before a retry, in seconds. If `Retry-After` asks for more, the call raises, and
         `retry_after` of the error says how many seconds to wait.
     :param on_tokens: called with every new pair of tokens, to store it for the next start. It may be a coroutine function.
     :param transport: the httpx transport to use, for example with a proxy or a certificate of your own. It is not closed.
-    :raises ValueError: `base_url` is not an http(s) URL.
+    :raises ValueError: `base_url` is not an http(s) URL, or a key is none.
+    :raises ImportError: a key is given, and PyJWT or cryptography is missing.
     """
 
     def __init__(
@@ -656,14 +723,18 @@ class AgentAuthClient(_Api):
         *,
         agent_id: Optional[str] = None,
         refresh_token: Optional[str] = None,
+        private_key: Optional[PrivateKey] = None,
+        key_id: Optional[str] = None,
+        issuer: Optional[str] = None,
+        dpop: Union[bool, PrivateKey, None] = None,
         max_retry_delay: float = 30.0,
         on_tokens: Optional[Callable[[Token], Any]] = None,
         transport: Optional[httpx.AsyncBaseTransport] = None,
     ) -> None:
         self._io = AsyncIO(transport)
         self._transport = transport
-        session = Session(agent_id, api_key, access_token, refresh_token)
-        super().__init__(self._io, base_url, session, max_retries, timeout, max_retry_delay, on_tokens)
+        session = _new_session(agent_id, api_key, access_token, refresh_token, private_key, key_id, issuer)
+        super().__init__(self._io, base_url, session, max_retries, timeout, max_retry_delay, on_tokens, dpop)
 
     async def __aenter__(self) -> AgentAuthClient:
         return self
@@ -703,6 +774,23 @@ class AgentAuthClient(_Api):
         return httpx.AsyncClient(transport=self.proxy(service), base_url=self.proxy_url(service))
 
 
+def _new_session(
+    agent_id: Optional[str],
+    api_key: Optional[str],
+    access_token: Optional[str],
+    refresh_token: Optional[str],
+    private_key: Optional[PrivateKey],
+    key_id: Optional[str],
+    issuer: Optional[str],
+) -> Session:
+    if private_key is not None and (not agent_id or api_key):
+        raise ValueError("private_key goes with agent_id, and without api_key.")
+    signer = None if private_key is None else Signer(private_key)
+    return Session(
+        agent_id, api_key, access_token, refresh_token, signer=signer, key_id=key_id, issuer=issuer and issuer.rstrip("/")
+    )
+
+
 def _sync(
     method: "Callable[Concatenate[Any, Parameters], Coroutine[Any, Any, Result]]",
 ) -> "Callable[Concatenate[Any, Parameters], Result]":
@@ -722,6 +810,7 @@ class SyncAgentAuthClient:
     verify_agent = _sync(_Api.verify_agent)
     refresh_token = _sync(_Api.refresh_token)
     client_credentials = _sync(_Api.client_credentials)
+    exchange = _sync(_Api.exchange)
     introspect = _sync(_Api.introspect)
     revoke_token = _sync(_Api.revoke_token)
     revoke_tokens = _sync(_Api.revoke_tokens)
@@ -731,6 +820,7 @@ class SyncAgentAuthClient:
     update_agent = _sync(_Api.update_agent)
     list_agent_keys = _sync(_Api.list_agent_keys)
     create_agent_key = _sync(_Api.create_agent_key)
+    add_agent_public_key = _sync(_Api.add_agent_public_key)
     delete_agent_key = _sync(_Api.delete_agent_key)
     list_agent_sessions = _sync(_Api.list_agent_sessions)
     end_agent_session = _sync(_Api.end_agent_session)
@@ -773,14 +863,18 @@ class SyncAgentAuthClient:
         *,
         agent_id: Optional[str] = None,
         refresh_token: Optional[str] = None,
+        private_key: Optional[PrivateKey] = None,
+        key_id: Optional[str] = None,
+        issuer: Optional[str] = None,
+        dpop: Union[bool, PrivateKey, None] = None,
         max_retry_delay: float = 30.0,
         on_tokens: Optional[Callable[[Token], Any]] = None,
         transport: Optional[httpx.BaseTransport] = None,
     ) -> None:
         self._io = SyncIO(transport)
         self._transport = transport
-        session = Session(agent_id, api_key, access_token, refresh_token)
-        self._api = _Api(self._io, base_url, session, max_retries, timeout, max_retry_delay, on_tokens)
+        session = _new_session(agent_id, api_key, access_token, refresh_token, private_key, key_id, issuer)
+        self._api = _Api(self._io, base_url, session, max_retries, timeout, max_retry_delay, on_tokens, dpop)
 
     def __repr__(self) -> str:
         return f"Sync{self._api!r}"

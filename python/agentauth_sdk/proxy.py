@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from ._core import Core, bearer
+from ._core import Core
 from ._io import run_now
 from .errors import ProxyTargetError
 
@@ -32,14 +32,25 @@ class _Proxy:
         target = self._target(request)
         own = core.context_token.get()
         token = own if own is not None else await core.get_token()
-        response = await forward(_with_token(request, target, token))
+        # A stream has been read once it was sent, and cannot be sent again.
+        repeatable = isinstance(request.stream, httpx.ByteStream)
+
+        async def send(one: Optional[str]) -> httpx.Response:
+            def make() -> httpx.Request:
+                return _with_token(core, request, target, one)
+
+            if core.dpop is None or one is None:
+                return await forward(make())
+            return await core.dpop.send(make, one, forward, core.io.close_response, repeatable)
+
+        response = await send(token)
         if own is None and response.status_code in (401, 403) and UPSTREAM_HEADER not in response.headers:
             await core.io.read(response)
             renewed = await core.renew_for(response.status_code, _json_object(response), token)
-            # A stream has been read by now and cannot be sent again: the new token is for the next call.
-            if renewed is not None and isinstance(request.stream, httpx.ByteStream):
+            # With a stream, the new token is for the next call.
+            if renewed is not None and repeatable:
                 await core.io.close_response(response)
-                response = await forward(_with_token(request, target, renewed))
+                response = await send(renewed)
         location = response.headers.get("location")
         if location is not None:
             # Relative to where the request went, not to the URL that the service's own SDK has asked for.
@@ -83,12 +94,13 @@ def _is_below(url: httpx.URL, root: httpx.URL) -> bool:
     return b"\\" not in path and not any(unquote_to_bytes(one) in (b".", b"..") for one in path.split(b"/"))
 
 
-def _with_token(request: httpx.Request, target: httpx.URL, token: Optional[str]) -> httpx.Request:
+def _with_token(core: Core, request: httpx.Request, target: httpx.URL, token: Optional[str]) -> httpx.Request:
     headers = httpx.Headers(request.headers)
     headers["Host"] = target.netloc.decode("ascii")
     headers.pop("Authorization", None)
+    headers.pop("DPoP", None)
     if token is not None:
-        headers["Authorization"] = bearer(token)
+        headers["Authorization"] = core.authorization(token)
     return httpx.Request(
         request.method, target, headers=headers, stream=request.stream, extensions=request.extensions
     )

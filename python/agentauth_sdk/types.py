@@ -146,6 +146,13 @@ class CreateKeyResponse:
 
 
 @dataclass
+class AddPublicKeyResponse:
+    success: bool
+    message: str
+    key: AgentKey
+
+
+@dataclass
 class AgentSession:
     """A session of an agent that can be refreshed. `scope` is what its tokens are limited to; None: nothing."""
 

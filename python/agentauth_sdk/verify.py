@@ -66,6 +66,8 @@ async def verify_access_token(
     """
     Verifies an access token and returns its agent. `is_granted(agent.permissions, …)` says what it may do.
 
+    A token that is bound to a key (DPoP) is refused: it is good with a proof of the key only, which is not checked here.
+
     The keys are fetched when they are first needed, and kept. A revocation since the token was issued cannot be seen offline; the
     token's short life is for that.
 
@@ -133,6 +135,9 @@ async def _verify(
         raise TokenVerificationError("invalid_token", f"The access token is not valid here: {error}.") from None
     if not (isinstance(claims["sub"], str) and claims["sub"] and isinstance(claims["scope"], str)):
         raise TokenVerificationError("invalid_token", "The access token lacks a claim.")
+    # Sent as Bearer it may have been stolen (RFC 9449, section 7.2), and proofs of the key are not checked here.
+    if "cnf" in claims:
+        raise TokenVerificationError("invalid_token", "The access token is bound to a key, so it is not good as Bearer.")
     # What each agent of the chain has at present, the gateway knows and an offline verifier does not.
     if "act" in claims or "chain" in claims:
         raise TokenVerificationError("invalid_token", "The access token is a delegated one, which only the gateway takes.")

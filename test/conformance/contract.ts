@@ -1,5 +1,10 @@
 /** Who may call: nobody in particular, an OAuth client, any agent, the agent itself, an administrator, the owner of the webhook. */
-export type Auth = "none" | "client" | "bearer" | "self" | "admin" | "own";
+type AgentAuth = "none" | "client" | "bearer" | "self" | "admin" | "own";
+
+/** What no token of an agent opens: any person, an administrator, the person themself, who enrols a passkey, the bootstrap token. */
+type PersonAuth = "person" | "administrator" | "oneself" | "enrolling" | "bootstrap";
+
+export type Auth = AgentAuth | PersonAuth;
 
 /** Every endpoint of the wire contract but the gateway itself. */
 export const ENDPOINTS = {
@@ -62,9 +67,43 @@ export const ENDPOINTS = {
   "POST /oauth/token": "client",
   "POST /oauth/introspect": "client",
   "POST /oauth/revoke": "client",
+  "POST /proxy/_explain": "admin",
+  "GET /sign-in/methods": "none",
+  "POST /sign-in/passkey/options": "none",
+  "POST /sign-in/passkey/verify": "none",
+  "POST /sign-in/link": "none",
+  "GET /sign-in/oidc": "none",
+  "GET /sign-in/oidc/callback": "none",
+  "POST /sign-in/device": "person",
+  "POST /sign-in/device/decide": "person",
+  "POST /sign-out": "none",
+  "POST /people/bootstrap": "bootstrap",
+  "GET /people/me": "person",
+  "GET /people": "administrator",
+  "POST /people": "administrator",
+  "GET /people/{id}": "oneself",
+  "PATCH /people/{id}": "administrator",
+  "DELETE /people/{id}": "administrator",
+  "POST /people/{id}/sign-in-links": "administrator",
+  "GET /people/{id}/sessions": "oneself",
+  "DELETE /people/{id}/sessions/{session_id}": "oneself",
+  "GET /people/{id}/passkeys": "oneself",
+  "POST /people/{id}/passkeys/options": "enrolling",
+  "POST /people/{id}/passkeys": "enrolling",
+  "DELETE /people/{id}/passkeys/{passkey_id}": "oneself",
+  "GET /people/{id}/logins": "oneself",
+  "POST /people/{id}/logins": "enrolling",
+  "DELETE /people/{id}/logins/{login_id}": "oneself",
 } as const satisfies Record<string, Auth>;
 
-export type Endpoint = keyof typeof ENDPOINTS;
+/** The endpoints that the suite can call. What a person may do it leaves alone: it would have to become one of the deployment's. */
+export type Endpoint = {
+  [Name in keyof typeof ENDPOINTS]: (typeof ENDPOINTS)[Name] extends PersonAuth ? never : Name;
+}[keyof typeof ENDPOINTS];
+
+/** Whether an endpoint is for people, whom no agent's token stands for. */
+export const isOfPeople = (auth: Auth): auth is PersonAuth =>
+  ["person", "administrator", "oneself", "enrolling", "bootstrap"].includes(auth);
 
 /** What an endpoint must do for whoever may call it. */
 export type Check = () => Promise<void>;

@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { agentEndpoints } from "./agents.ts";
-import { call, isError, newAgent, RECEIVER, withAdmin, type Agent } from "./client.ts";
-import { ENDPOINTS, requestOf, type Auth, type Check, type Endpoint } from "./contract.ts";
+import { admin, call, isError, newAgent, RECEIVER, withAdmin, type Agent } from "./client.ts";
+import { ENDPOINTS, isOfPeople, requestOf, type Auth, type Check, type Endpoint } from "./contract.ts";
 import { oauthEndpoints } from "./oauth.ts";
+import { signInEndpoints } from "./sign-in.ts";
 import { serviceEndpoints } from "./service.ts";
 import { tokenEndpoints } from "./tokens.ts";
 import { webhookEndpoints } from "./webhooks.ts";
@@ -14,6 +15,7 @@ const CHECKS: Record<Endpoint, Check> = {
   ...webhookEndpoints,
   ...serviceEndpoints,
   ...oauthEndpoints,
+  ...signInEndpoints,
 };
 
 withAdmin();
@@ -37,7 +39,8 @@ describe("who may call", () => {
     const id = endpoint.includes("/webhooks/") ? ids.webhook : ids.agent;
     return requestOf(endpoint, { ...(id && { id }) });
   };
-  const closed = Object.entries(ENDPOINTS).filter(([, auth]) => auth !== "none" && auth !== "client");
+  const OPEN: ReadonlySet<Auth> = new Set(["none", "client"]);
+  const closed = Object.entries(ENDPOINTS).filter(([, auth]) => !OPEN.has(auth) && !isOfPeople(auth));
 
   it.each(closed)("%s: not without a good token", async (endpoint) => {
     const { method, path } = at(endpoint);
@@ -65,6 +68,21 @@ describe("who may call", () => {
     const refused = await call(method, path, { token: stranger.token, ...(method === "PUT" && { json }) });
     isError(refused, NOT_THEIRS[auth]!);
     if (auth !== "own") expect(refused.body).toMatchObject({ error: "Insufficient permissions", required: "*:*:*" });
+  });
+
+  const ofPeople = Object.entries(ENDPOINTS).filter(([, auth]) => isOfPeople(auth));
+
+  it.each(ofPeople)("%s: not a stranger and no agent, an administrator among them", async (endpoint, auth) => {
+    const { method, path } = at(endpoint);
+    const [unknown, refused] = auth === "bootstrap" ? ["missing_token", 401] : ["sign_in_required", 403];
+    const json = method === "GET" || method === "DELETE" ? undefined : { email: "person@example.com", role: "admin" };
+    const bare = await call(method, path, { json });
+    isError(bare, 401, unknown as string);
+    expect(bare.headers.get("www-authenticate")).toMatch(/^Bearer\b/);
+    const code = auth === "bootstrap" ? "invalid_token" : "person_required";
+    for (const { token } of [owner, admin]) isError(await call(method, path, { token, json }), refused as number, code);
+    const cookie = { cookie: `__Host-agentauth=${"x".repeat(43)}; agentauth=${"x".repeat(43)}` };
+    isError(await call(method, path, { headers: cookie, json }), 401);
   });
 
   it("matches the scheme without regard to case", async () => {

@@ -73,6 +73,13 @@ export const serviceEndpoints = {
     isError(await call("POST", "/services/none/check", { token: admin.token }), 404);
   },
 
+  async "POST /proxy/_explain"() {
+    const json = { service: "github", method: "GET", path: "/repos/o/r/issues", permissions: ["github:issues:read"] };
+    const answer = await call("POST", "/proxy/_explain", { token: admin.token, json });
+    atLeast(answer, 200, "service method path required decision code message");
+    expect(answer.body).toMatchObject({ decision: "allow", required: "github:issues:read" });
+  },
+
   async "GET /audit/counts"() {
     const answer = await call("GET", "/audit/counts?hours=3", { token: admin.token });
     exactly(answer, 200, "success hours");
