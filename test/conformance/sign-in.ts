@@ -2,17 +2,19 @@ import { expect } from "vitest";
 import { atLeast, call, exactly, isError } from "./client.ts";
 import type { Check, Endpoint } from "./contract.ts";
 
-/** A request as the deployment's own pages send it: they are at its issuer. */
+/** A request as the deployment's own pages send it: they are at its issuer, and on this machine at localhost. */
 async function fromOwnPage(path: string, json: object = {}): ReturnType<typeof call> {
   const { body } = await call("GET", "/.well-known/oauth-authorization-server");
-  return call("POST", path, { json, headers: { origin: new URL(body.issuer).origin, "x-agentauth-console": "1" } });
+  const page = new URL(body.issuer);
+  if (page.hostname === "127.0.0.1") page.hostname = "localhost";
+  return call("POST", path, { json, headers: { origin: page.origin, "x-agentauth-console": "1" } });
 }
 
-/** What a page of somebody else's sends is refused before it is read; in development also as a host that is none of its own. */
-async function refusesOthers(path: string): Promise<void> {
+/** What a page of somebody else's sends is refused; in development as of a host that is none of its own. */
+async function refusesOthers(path: string, json: object = {}): Promise<void> {
   const headers = { origin: "https://somebody.example", "x-agentauth-console": "1" };
-  expect([403, 421]).toContain((await call("POST", path, { json: {}, headers })).status);
-  isError(await call("POST", path, { json: {} }), 403);
+  expect([403, 421]).toContain((await call("POST", path, { json, headers })).status);
+  isError(await call("POST", path, { json }), 403, "cross_origin");
 }
 
 const hasOidc = async (): Promise<boolean> => (await call("GET", "/sign-in/methods")).body.methods.includes("oidc");
@@ -36,18 +38,19 @@ export const signInEndpoints = {
   },
 
   async "POST /sign-in/passkey/verify"() {
-    await refusesOthers("/sign-in/passkey/verify");
-    isError(await fromOwnPage("/sign-in/passkey/verify"), 400);
     const unknown = { id: "AAAA", clientDataJSON: "e30", authenticatorData: "AAAA", signature: "AAAA" };
+    await refusesOthers("/sign-in/passkey/verify", unknown);
+    isError(await fromOwnPage("/sign-in/passkey/verify"), 400);
     const refused = await fromOwnPage("/sign-in/passkey/verify", unknown);
     isError(refused, 401, "sign_in_refused");
     expect(refused.headers.has("set-cookie")).toBe(false);
   },
 
   async "POST /sign-in/link"() {
-    await refusesOthers("/sign-in/link");
-    const refused = await fromOwnPage("/sign-in/link", { token: "x".repeat(43) });
-    expect(refused.status).toBe(401);
+    const json = { token: "x".repeat(43) };
+    await refusesOthers("/sign-in/link", json);
+    const refused = await fromOwnPage("/sign-in/link", json);
+    isError(refused, 404, "link_not_valid");
     expect(refused.headers.has("set-cookie")).toBe(false);
   },
 
