@@ -9,6 +9,7 @@ import { EVENTS } from "../outbox/event.ts";
 import { enqueueDeliveries } from "../webhooks/deliveries/enqueue.ts";
 import {
   addTestDelivery,
+  findDelivery,
   listAllDeliveries,
   listDeliveries,
   redeliver,
@@ -18,6 +19,7 @@ import { findWebhook, type Write } from "../webhooks/manage.ts";
 import {
   DELIVERY_STATUSES,
   type Delivery,
+  type DeliveryAttempt,
   type DeliveryFilter,
   type Owner,
   type Webhook,
@@ -39,6 +41,17 @@ const deliverySchema = z.object({
   error: z.nullable(z.string()),
   created_at: z.iso.datetime(),
   updated_at: z.iso.datetime(),
+});
+
+const attemptSchema = z.object({
+  number: z
+    .int()
+    .check(z.describe("From 1, and from 1 again when the delivery is started again. One whose result was lost is missing.")),
+  at: z.iso.datetime(),
+  duration_ms: z.int().check(z.describe("How long the receiver took to begin its response, or the attempt to fail.")),
+  response_status: z.nullable(z.int()),
+  response_body: z.nullable(z.string()).check(z.describe("The first 256 characters of the response.")),
+  error: z.nullable(z.string()),
 });
 
 /** The id of the last delivery of a page. */
@@ -92,6 +105,32 @@ export const webhookDeliveryRoutes = [
         deliveries: rows.map((delivery) => toDeliveryResponse(delivery, showsBodies(caller))),
         pagination: { total, limit, offset, has_more: hasMore },
         next_cursor: hasMore ? rows.at(-1)!.id : null,
+      };
+    },
+  }),
+
+  route({
+    method: "GET",
+    path: "/webhooks/{id}/deliveries/{delivery_id}",
+    auth: "own",
+    summary: "One delivery: what is sent, and what came of its last ten attempts, the oldest first",
+    response: () =>
+      z.object({
+        success,
+        delivery: deliverySchema,
+        request_body: z.nullable(z.string()).check(z.describe("What each attempt sends. Null for an auditor.")),
+        attempts: z.array(attemptSchema),
+      }),
+    async handle({ env, caller, params }) {
+      const webhook = await requireOwnWebhook(env.DB, params.id, caller);
+      const found = await findDelivery(env.DB, params.delivery_id, webhook.id);
+      if (!found) throw notFound("The delivery");
+      const isShown = showsBodies(caller);
+      return {
+        success: true,
+        delivery: toDeliveryResponse(found.delivery, isShown),
+        request_body: isShown ? found.body : null,
+        attempts: found.attempts.map((attempt) => toAttemptResponse(attempt, isShown)),
       };
     },
   }),
@@ -242,6 +281,18 @@ function toDeliveryResponse(delivery: Delivery, showsBody = true): z.input<typeo
     updated_at: toTimestamp(delivery.updatedAt),
   };
 }
+
+const toAttemptResponse = (
+  { number, at, durationMs, responseStatus, responseBody, error }: DeliveryAttempt,
+  showsBody: boolean,
+): z.input<typeof attemptSchema> => ({
+  number,
+  at: toTimestamp(at),
+  duration_ms: durationMs,
+  response_status: responseStatus,
+  response_body: showsBody ? responseBody : null,
+  error,
+});
 
 /** What a change of webhooks needs of its call. */
 export const toWrite = (

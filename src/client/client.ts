@@ -581,6 +581,11 @@ export class AgentAuthClient {
     return this.#get(webhookPath(webhookId, "/deliveries"), options, query);
   }
 
+  /** One delivery: what is sent, and what came of its last ten attempts, the oldest first. */
+  getDelivery(webhookId: string, deliveryId: string, options?: CallOptions): Promise<wire.DeliveryHistoryResponse> {
+    return this.#get(webhookPath(webhookId, `/deliveries/${encodeURIComponent(deliveryId)}`), options);
+  }
+
   /**
    * One page of the deliveries of all webhooks, newest first. Administrators only. A page searches a limited number of them, so it
    * may be short and still have a `next_cursor`; `deliveries` iterates over all pages.

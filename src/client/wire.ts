@@ -277,6 +277,18 @@ export interface Delivery {
   updated_at: Timestamp;
 }
 
+export interface DeliveryAttempt {
+  /** From 1, and from 1 again when the delivery is started again. One whose result was lost is missing. */
+  number: number;
+  at: Timestamp;
+  /** How long the receiver took to begin its response, or the attempt to fail. */
+  duration_ms: number;
+  response_status: number | null;
+  /** The first 256 characters of the response. */
+  response_body: string | null;
+  error: string | null;
+}
+
 export interface Service {
   name: string;
   /** Whether AgentAuth knows it without configuration. */
@@ -984,6 +996,15 @@ export interface DeliveryListResponse {
   pagination: Pagination;
   /** The `cursor` of the next page; null on the last one. */
   next_cursor: string | null;
+}
+
+/** The response of `GET /webhooks/{id}/deliveries/{delivery_id}`. */
+export interface DeliveryHistoryResponse {
+  success: true;
+  delivery: Delivery;
+  /** What each attempt sends. Null for an auditor. */
+  request_body: string | null;
+  attempts: DeliveryAttempt[];
 }
 
 /** The query of `GET /deliveries`. */

@@ -59,6 +59,7 @@ const ADDED: Readonly<Record<string, readonly string[]>> = {
   "0012_logins.sql": ["person_logins.id", "person_logins.label"],
   "0013_required_dpop.sql": ["agents.dpop_required"],
   "0015_device_grant.sql": ["device_codes", "person_sessions.client_id"],
+  "0017_attempts.sql": ["deliveries.attempt_log"],
 };
 
 /** The tables, and the columns that were added to a table, that the schema must have. */

@@ -25,6 +25,8 @@ export async function attemptDelivery(
 ): Promise<AttemptResult> {
   const fault = validateTarget(url, policy);
   if (fault) return { error: `not sent: the URL ${fault}`, final: true };
+  const began = Date.now();
+  const durationMs = (): number => Math.max(0, Date.now() - began);
   try {
     const response = await fetch(url, {
       method: "POST",
@@ -40,10 +42,12 @@ export async function attemptDelivery(
     });
     const { status } = response;
     const retryAfter = readRetryAfter(response.headers.get("retry-after"), now);
-    return { status, retryAfter, body: await readBeginning(response) };
+    const took = durationMs();
+    return { status, retryAfter, body: await readBeginning(response), durationMs: took };
   } catch (cause) {
     const late = cause instanceof Error && cause.name === "TimeoutError";
-    return { error: late ? `no answer within ${timeoutMs / 1000} seconds` : "the connection failed" };
+    const error = late ? `no answer within ${timeoutMs / 1000} seconds` : "the connection failed";
+    return { error, durationMs: durationMs() };
   }
 }
 

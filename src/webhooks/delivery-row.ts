@@ -1,5 +1,5 @@
 import { sql } from "../database/sql.ts";
-import type { Delivery, DeliveryStatus } from "./webhook.ts";
+import type { Delivery, DeliveryAttempt, DeliveryStatus } from "./webhook.ts";
 
 /** A row of `deliveries` with the {@link DELIVERY_COLUMNS}. */
 export interface DeliveryRow {
@@ -16,6 +16,16 @@ export interface DeliveryRow {
   error: string | null;
   created_at: number;
   updated_at: number;
+}
+
+/** One attempt in `deliveries.attempt_log`. Times are milliseconds. */
+export interface LoggedAttempt {
+  number: number;
+  at: number;
+  duration_ms: number;
+  status: number | null;
+  error: string | null;
+  body: string | null;
 }
 
 /** The columns of {@link DeliveryRow}: all but the body. */
@@ -39,3 +49,14 @@ export function toDelivery(row: DeliveryRow): Delivery {
     updatedAt: row.updated_at,
   };
 }
+
+/** Reads `attempt_log`. The oldest attempt is the first. */
+export const toAttempts = (log: string | null): DeliveryAttempt[] =>
+  (JSON.parse(log ?? "[]") as LoggedAttempt[]).map(({ number, at, duration_ms, status, error, body }) => ({
+    number,
+    at,
+    durationMs: duration_ms,
+    responseStatus: status,
+    responseBody: body,
+    error,
+  }));

@@ -63,6 +63,8 @@ export interface AttemptResult {
   readonly body?: string | undefined;
   /** Why there was no response, or why nothing was sent. */
   readonly error?: string | undefined;
+  /** How long the receiver took to answer, or the attempt to fail, in milliseconds. */
+  readonly durationMs?: number | undefined;
   /** Whether another attempt would fail for the same reason. */
   readonly final?: boolean | undefined;
 }

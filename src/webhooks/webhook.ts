@@ -62,3 +62,25 @@ export interface Delivery {
   readonly createdAt: number;
   readonly updatedAt: number;
 }
+
+/** An attempt of a delivery that has ended. Times are milliseconds. */
+export interface DeliveryAttempt {
+  /** Counted from 1, and from 1 again when the delivery was started again. One whose result was lost is missing. */
+  readonly number: number;
+  readonly at: number;
+  readonly durationMs: number;
+  /** Null if there was no response. */
+  readonly responseStatus: number | null;
+  /** The beginning of the response's body. */
+  readonly responseBody: string | null;
+  readonly error: string | null;
+}
+
+/** A delivery with what was sent, and with its last attempts. */
+export interface DeliveryHistory {
+  readonly delivery: Delivery;
+  /** The body of each attempt's request. */
+  readonly body: string;
+  /** The oldest first. */
+  readonly attempts: readonly DeliveryAttempt[];
+}

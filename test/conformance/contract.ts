@@ -43,6 +43,7 @@ export const ENDPOINTS = {
   "DELETE /webhooks/{id}": "own",
   "POST /webhooks/{id}/regenerate-secret": "own",
   "GET /webhooks/{id}/deliveries": "own",
+  "GET /webhooks/{id}/deliveries/{delivery_id}": "own",
   "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver": "own",
   "POST /webhooks/{id}/test": "own",
   "GET /deliveries": "admin",

@@ -93,6 +93,15 @@ export const webhookEndpoints = {
     isError(await by(owner, "GET", `${path}/deliveries?status=nonsense`), 400);
   },
 
+  async "GET /webhooks/{id}/deliveries/{delivery_id}"() {
+    const { owner, path, id } = await hook();
+    const { body } = await by(owner, "POST", `${path}/test`);
+    const answer = await by(owner, "GET", `${path}/deliveries/${body.delivery.id}`);
+    exactly(answer, 200, "success delivery request_body attempts");
+    expect(JSON.parse(answer.body.request_body)).toMatchObject({ event: "webhook.test", data: { webhook_id: id } });
+    isError(await by(owner, "GET", `${path}/deliveries/msg_0`), 404);
+  },
+
   async "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver"() {
     const { owner, path } = await hook();
     const { body } = await by(owner, "POST", `${path}/test`);

@@ -459,6 +459,60 @@ describe("a receiver that fails", () => {
     },
   );
 
+  it("is shown with what came of each attempt, also from before it was started again", async () => {
+    const { where, agent, admin, at, id, only } = await sent("500,reset,long");
+    const show = async (who = agent, delivery?: string) =>
+      where.call(`/webhooks/${id}/deliveries/${delivery ?? (await only()).id}`, { token: who.token });
+    later(10_000);
+    await attempts(where);
+    await post(where, agent, `/webhooks/${id}/deliveries/${(await only()).id}/redeliver`);
+    await attempts(where);
+    const { body } = await show();
+    const time = expect.stringMatching(/^\d{4}-.*\.\d{3}Z$/);
+    const one = { at: time, duration_ms: expect.any(Number), response_status: null, response_body: null, error: null };
+    expect(body).toEqual({
+      success: true,
+      delivery: await only(),
+      request_body: (await at.arrived())[0]!.body,
+      attempts: [
+        { ...one, number: 1, response_status: 500, response_body: "answer 500" },
+        { ...one, number: 2, error: "the connection failed" },
+        { ...one, number: 1, response_status: 200, response_body: "x".repeat(256) },
+      ],
+    });
+    expect(body.attempts.map((attempt: { at: string }) => attempt.at)).toEqual(
+      body.attempts.map((attempt: { at: string }) => attempt.at).toSorted(),
+    );
+    expect((await show(admin)).body).toEqual(body);
+    expect((await show(await where.agent())).status).toBe(404);
+    expect((await show(agent, "msg_0")).status).toBe(404);
+    const other = await hook(where, agent, { url: at.url });
+    const elsewhere = `/webhooks/${other.id}/deliveries/${body.delivery.id}`;
+    expect((await where.call(elsewhere, { token: agent.token })).status).toBe(404);
+  });
+
+  it("has its last ten attempts kept, whose bytes are counted and do not outlive it", async () => {
+    const { where, agent, id, only } = await sent("200");
+    const again = async () => {
+      later(1000);
+      await post(where, agent, `/webhooks/${id}/deliveries/${(await only()).id}/redeliver`);
+      await attempts(where);
+    };
+    const bytes = async () =>
+      env.DB.prepare(
+        `SELECT t.bytes AS counted, sum(length(body) + 1024 + length(CAST(attempt_log AS BLOB))) AS stored, attempt_log AS log
+         FROM delivery_totals t JOIN deliveries d USING (webhook_id) WHERE webhook_id = ?`,
+      )
+        .bind(id)
+        .first<{ counted: number; stored: number; log: string }>();
+    for (let round = 0; round < 11; round += 1) await again();
+    const { counted, stored, log } = (await bytes())!;
+    expect(JSON.parse(log)).toHaveLength(10);
+    expect(counted).toBe(stored);
+    await env.DB.prepare("DELETE FROM deliveries WHERE webhook_id = ?").bind(id).run();
+    expect(await env.DB.prepare("SELECT bytes FROM delivery_totals WHERE webhook_id = ?").bind(id).first("bytes")).toBe(0);
+  });
+
   it("keeps of a long answer its first kilobyte", async () => {
     const { only } = await sent("long");
     const { status, response_body } = await only();

@@ -372,7 +372,7 @@ describe("what is kept of a webhook's deliveries", () => {
     ]);
     const totals = async () => {
       const { results } = await env.DB.prepare(
-        `SELECT t.pending, t.bytes, sum(d.status = 'pending') AS realPending, sum(length(d.body) + 1024) AS realBytes
+        `SELECT t.pending, t.bytes, sum(d.status = 'pending') AS realPending, sum(length(d.body) + 1024 + coalesce(iif(d.status = 'pending', 0, length(CAST(d.attempt_log AS BLOB))), 0)) AS realBytes
          FROM delivery_totals t JOIN deliveries d ON d.webhook_id = t.webhook_id WHERE t.webhook_id = ?`,
       )
         .bind(id)

@@ -1,8 +1,8 @@
 import { timeOrderedId } from "../../crypto/random.ts";
 import { newEntry } from "../../outbox/record.ts";
 import type { Write } from "../manage.ts";
-import type { Delivery, DeliveryFilter, Webhook } from "../webhook.ts";
-import { readDeliveries, resetDelivery, type DeliveryQuery } from "./store/deliveries.ts";
+import type { Delivery, DeliveryFilter, DeliveryHistory, Webhook } from "../webhook.ts";
+import { readDeliveries, readDelivery, resetDelivery, type DeliveryQuery } from "./store/deliveries.ts";
 import { insertDelivery } from "./store/fan-out.ts";
 import { resetDeliveries, searchDeliveries, type DeliveryPage, type Redelivery } from "./store/search.ts";
 
@@ -15,6 +15,10 @@ export const listDeliveries = (
   webhookId: string,
   query: DeliveryQuery,
 ): Promise<{ deliveries: Delivery[]; total: number }> => readDeliveries(db, webhookId, query);
+
+/** Returns one delivery of a webhook with its last attempts; undefined if the webhook has no such delivery. One D1 round trip. */
+export const findDelivery = (db: D1Database, id: string, webhookId: string): Promise<DeliveryHistory | undefined> =>
+  readDelivery(db, id, webhookId);
 
 /**
  * One page of the deliveries of all webhooks that a filter matches, the newest first. A page may have fewer than its limit, or none,

@@ -107,7 +107,7 @@ export async function trim(
       db,
       sql`DELETE FROM deliveries WHERE id IN (SELECT id FROM (
           SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM (
-            SELECT id, length(CAST(body AS BLOB)) + 1024 AS size FROM deliveries
+            SELECT id, length(CAST(body AS BLOB)) + 1024 + coalesce(length(CAST(attempt_log AS BLOB)), 0) AS size FROM deliveries
             WHERE webhook_id = ${webhookId} AND status <> 'pending' ORDER BY id LIMIT ${limit}))
         WHERE before < ${bytes})`,
     ),

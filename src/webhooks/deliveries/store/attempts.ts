@@ -1,11 +1,11 @@
 import { randomBase62 } from "../../../crypto/random.ts";
-import { prepare, sql } from "../../../database/sql.ts";
+import { prepare, sql, type Sql } from "../../../database/sql.ts";
 import { newChangeId } from "../../../outbox/change.ts";
 import type { Event } from "../../../outbox/event.ts";
 import { insertEvent } from "../../../outbox/outbox.ts";
 import type { AuditEntry } from "../../../outbox/record.ts";
 import { insertRecord } from "../../../outbox/records.ts";
-import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
+import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow, type LoggedAttempt } from "../../delivery-row.ts";
 import { claimHostSlot } from "../../limits/store.ts";
 import type { AttemptResult } from "../../schedule.ts";
 import { selectSecrets } from "../../secrets/store.ts";
@@ -16,6 +16,8 @@ import type { Delivery, DeliveryStatus } from "../../webhook.ts";
 export interface Attempt {
   /** Made for this attempt, so that its result is not taken for that of another attempt with the same number. */
   readonly attemptId: string;
+  /** When it was claimed, in milliseconds. */
+  readonly at: number;
   readonly delivery: Delivery;
 }
 
@@ -69,7 +71,7 @@ export async function claim(db: D1Database, id: string, now: number): Promise<Cl
   const rest = target!.results[0] as TargetRow | undefined;
   if (row && rest) {
     const sealed = (secrets!.results as { secret: string }[]).map(({ secret }) => secret);
-    return { ...rest, attemptId, delivery: toDelivery(row), body: row.body, secrets: sealed };
+    return { ...rest, attemptId, at: now, delivery: toDelivery(row), body: row.body, secrets: sealed };
   }
   // A delivery that is due within the time of a claim has an attempt under way, or a message that will arrive.
   return rest && rest.dueAt > now + CLAIM_MS ? rest : undefined;
@@ -82,21 +84,48 @@ interface AttemptOutcome {
   readonly now: number;
 }
 
+/** How many attempts of a delivery are kept: those of the whole schedule. */
+const MAX_LOGGED = 10;
+/** How much of each response is kept with them, in characters. Of the last response, `response_body` has more. */
+const MAX_LOGGED_BODY = 256;
+
+/** Returns SQL for `attempt_log` with one more attempt, without the oldest one if there were {@link MAX_LOGGED}. */
+function withAttempt(
+  { at, delivery: { attempts: number } }: Attempt,
+  { durationMs = 0, status, error, body }: AttemptResult,
+): Sql {
+  const logged: LoggedAttempt = {
+    number,
+    at,
+    duration_ms: durationMs,
+    status: status ?? null,
+    error: error ?? null,
+    // Not half of a surrogate pair.
+    body: body?.slice(0, MAX_LOGGED_BODY).replace(/[\ud800-\udbff]$/, "") ?? null,
+  };
+  const former = sql`CASE WHEN json_array_length(attempt_log) >= ${MAX_LOGGED} THEN json_remove(attempt_log, '$[0]')
+    ELSE coalesce(attempt_log, '[]') END`;
+  return sql`json_insert(${former}, '$[#]', json(${JSON.stringify(logged)}))`;
+}
+
 /**
  * The statement that stores an attempt's result. It writes nothing if the delivery was reset, or claimed again, meanwhile: that wins,
  * because the id of the attempt differs then. A former version of the Worker claims without an id, so the number is compared as well.
  */
 function updateDelivery(
   db: D1Database,
-  { attemptId, delivery: { id, attempts } }: Attempt,
-  { status: responseStatus, body, error }: AttemptResult,
+  attempt: Attempt,
+  result: AttemptResult,
   { status, nextAttemptAt, now }: AttemptOutcome,
 ): D1PreparedStatement {
+  const { id, attempts } = attempt.delivery;
+  const { status: responseStatus, body, error } = result;
   return prepare(
     db,
     sql`UPDATE deliveries SET status = ${status}, next_attempt_at = ${nextAttemptAt}, enqueued_at = ${now},
-        response_status = ${responseStatus ?? null}, response_body = ${body ?? null}, error = ${error ?? null}, updated_at = ${now}
-      WHERE id = ${id} AND status = 'pending' AND attempt_id = ${attemptId} AND attempts = ${attempts}`,
+        response_status = ${responseStatus ?? null}, response_body = ${body ?? null}, error = ${error ?? null},
+        attempt_log = ${withAttempt(attempt, result)}, updated_at = ${now}
+      WHERE id = ${id} AND status = 'pending' AND attempt_id = ${attempt.attemptId} AND attempts = ${attempts}`,
   );
 }
 

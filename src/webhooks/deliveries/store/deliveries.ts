@@ -3,8 +3,8 @@ import { batchAsCaller } from "../../../authority/batch.ts";
 import { prepare, sql, type Sql } from "../../../database/sql.ts";
 import type { AuditEntry } from "../../../outbox/record.ts";
 import { insertWebhookRecord } from "../../webhook-row.ts";
-import { DELIVERY_COLUMNS, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
-import type { Delivery, DeliveryStatus } from "../../webhook.ts";
+import { DELIVERY_COLUMNS, toAttempts, toDelivery, type DeliveryRow } from "../../delivery-row.ts";
+import type { Delivery, DeliveryHistory, DeliveryStatus } from "../../webhook.ts";
 import { CLAIM_MS } from "./attempts.ts";
 
 /** SQL for the assignments that start a delivery again. Without an attempt's id, no result of an earlier attempt is stored. */
@@ -73,6 +73,15 @@ export async function readDeliveries(
     prepare(db, sql`SELECT count(*) AS total FROM (SELECT 1 ${matching} LIMIT ${MAX_COUNTED})`),
   ]);
   return { deliveries: page!.results.map(toDelivery), total: count!.results[0]?.total ?? 0 };
+}
+
+/** Returns one delivery of a webhook with its attempts, or undefined if the webhook has no such delivery. */
+export async function readDelivery(db: D1Database, id: string, webhookId: string): Promise<DeliveryHistory | undefined> {
+  const row = await prepare(
+    db,
+    sql`SELECT ${DELIVERY_COLUMNS}, body, attempt_log FROM deliveries WHERE id = ${id} AND webhook_id = ${webhookId}`,
+  ).first<DeliveryRow & { body: string; attempt_log: string | null }>();
+  return row ? { delivery: toDelivery(row), body: row.body, attempts: toAttempts(row.attempt_log) } : undefined;
 }
 
 /** Deletes up to `limit` finished deliveries from before a time. Returns how many. */
