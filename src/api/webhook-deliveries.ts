@@ -46,7 +46,9 @@ const deliverySchema = z.object({
 const attemptSchema = z.object({
   number: z
     .int()
-    .check(z.describe("From 1, and from 1 again when the delivery is started again. One whose result was lost is missing.")),
+    .check(
+      z.describe("From 1, and from 1 again when the delivery is started again. One whose result was lost is missing."),
+    ),
   at: z.iso.datetime(),
   duration_ms: z.int().check(z.describe("How long the receiver took to begin its response, or the attempt to fail.")),
   response_status: z.nullable(z.int()),

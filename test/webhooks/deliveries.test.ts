@@ -510,7 +510,9 @@ describe("a receiver that fails", () => {
     expect(JSON.parse(log)).toHaveLength(10);
     expect(counted).toBe(stored);
     await env.DB.prepare("DELETE FROM deliveries WHERE webhook_id = ?").bind(id).run();
-    expect(await env.DB.prepare("SELECT bytes FROM delivery_totals WHERE webhook_id = ?").bind(id).first("bytes")).toBe(0);
+    expect(await env.DB.prepare("SELECT bytes FROM delivery_totals WHERE webhook_id = ?").bind(id).first("bytes")).toBe(
+      0,
+    );
   });
 
   it("keeps of a long answer its first kilobyte", async () => {

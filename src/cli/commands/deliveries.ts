@@ -1,9 +1,9 @@
-import type { Delivery, DeliveryEvent, RedeliverAllRequest } from "../../client/wire.ts";
+import type { Delivery, DeliveryEvent, DeliveryHistoryResponse, RedeliverAllRequest } from "../../client/wire.ts";
 import { readTime } from "../arguments.ts";
 import { show, type Call, type Command } from "../command.ts";
 import { usage } from "../failure.ts";
 import { noteMore, readRows, wantedRows } from "../paging.ts";
-import { table } from "../table.ts";
+import { fields, table } from "../table.ts";
 import { confirm, progress } from "../terminal.ts";
 import { visible } from "../visible.ts";
 
@@ -67,6 +67,30 @@ const columns = (deliveries: readonly Delivery[], call: Call): string =>
     call.terminal.stdout.columns,
   );
 
+/** One delivery with its attempts, the oldest first. */
+function historyOf({ delivery, request_body, attempts }: DeliveryHistoryResponse, { terminal }: Call): string {
+  const { id, webhook_id, event, agent_id, status, next_attempt_at, created_at } = delivery;
+  const about = fields({
+    id,
+    webhook: webhook_id,
+    event,
+    agent: agent_id,
+    status,
+    created: created_at,
+    "next attempt": next_attempt_at,
+    sends: request_body ?? "(not shown to you)",
+  });
+  const rows = attempts.map(({ number, at, duration_ms, response_status, response_body, error }) => [
+    number,
+    at,
+    `${duration_ms} ms`,
+    error ?? response_status,
+    response_body,
+  ]);
+  const made = table(["TRY", "AT", "TOOK", "ANSWER", "BODY"], rows, terminal.stdout.columns);
+  return `${about}\n\n${rows.length === 0 ? "No attempt has ended." : made}`;
+}
+
 const FILTERS = ["failed", "webhook", "event", "id", "since", "until"] as const;
 
 export const deliveryCommands: readonly Command[] = [
@@ -93,6 +117,19 @@ export const deliveryCommands: readonly Command[] = [
         rows.length === 0 ? "There is no such delivery." : columns(rows, call),
       );
       noteMore(call, hasMore);
+    },
+  },
+  {
+    path: ["deliveries", "show"],
+    takes: "WEBHOOK_ID DELIVERY_ID",
+    words: { min: 2, max: 2 },
+    summary: "Show what a delivery sends, and what came of each attempt",
+    options: [],
+    async run(call) {
+      const { client } = await call.connect();
+      const [webhook = "", id = ""] = call.words;
+      const answer = await client.getDelivery(webhook, id, call);
+      show(call, answer, () => historyOf(answer, call));
     },
   },
   {

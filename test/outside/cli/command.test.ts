@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -225,6 +227,28 @@ describe("the commands", () => {
     expect((await json("webhooks", "disable", id)).is_active).toBe(false);
     expect((await json("webhooks", "enable", id)).is_active).toBe(true);
     expect((await json("webhooks", "delete", id, "--yes")).success).toBe(true);
+  });
+
+  it("show each attempt of a delivery, and what the receiver answered as text", async () => {
+    const receiver = createServer((request, response) => {
+      request.resume().on("end", () => response.writeHead(500).end("\u001b[2Jno\u202e\nway"));
+    });
+    await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+    try {
+      const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
+      const { id } = (await json("webhooks", "create", url, "agent.registered")).webhook;
+      const { delivery } = await json("webhooks", "test", id);
+      let shown = await json("deliveries", "show", id, delivery.id);
+      while (shown.attempts.length === 0) shown = await json("deliveries", "show", id, delivery.id);
+      expect(JSON.parse(shown.request_body).event).toBe("webhook.test");
+      expect(shown.attempts).toMatchObject([{ number: 1, response_status: 500, error: null }]);
+      const { code, stdout } = await agentauth(["deliveries", "show", id, delivery.id]);
+      expect([code, stdout]).toEqual([0, expect.stringContaining(" 500     \\u{1b}[2Jno\\u{202e}\\nway")]);
+      expect((await agentauth(["deliveries", "show", id, "msg_nope"])).code).toBe(5);
+      await json("webhooks", "delete", id, "--yes");
+    } finally {
+      receiver.close();
+    }
   });
 
   it("explain a request, and say by the exit code whether it is allowed", async () => {

@@ -76,7 +76,11 @@ export async function readDeliveries(
 }
 
 /** Returns one delivery of a webhook with its attempts, or undefined if the webhook has no such delivery. */
-export async function readDelivery(db: D1Database, id: string, webhookId: string): Promise<DeliveryHistory | undefined> {
+export async function readDelivery(
+  db: D1Database,
+  id: string,
+  webhookId: string,
+): Promise<DeliveryHistory | undefined> {
   const row = await prepare(
     db,
     sql`SELECT ${DELIVERY_COLUMNS}, body, attempt_log FROM deliveries WHERE id = ${id} AND webhook_id = ${webhookId}`,
