@@ -65,6 +65,26 @@ export function recordRefusal(
   countRefusal(context, { subject, code, status, method, path, agentId: id, origin: { ...origin, ...sender } });
 }
 
+/**
+ * Counts a sign-in that is refused: a record of a minute for each person, as everything that is refused without limit.
+ *
+ * @param personId whose passkey or login it is; null if that is not known, and then it counts for the network of the address.
+ * @param how what the record says.
+ */
+export function countRefusedSignIn(context: RequestContext, personId: string | null, how: string): void {
+  const { request, ipAddress } = context;
+  const actor = personId === null ? null : ({ type: "person", id: personId, name: null } as const);
+  countRefusal(context, {
+    action: "person.sign_in_refused",
+    subject: personId ?? clientNetwork(ipAddress),
+    code: how,
+    status: 401,
+    method: request.method,
+    path: new URL(request.url).pathname,
+    origin: { ...originOf(context), actor },
+  });
+}
+
 function agentIdOf(caller: Caller | PersonCaller | Registrar | undefined): string | undefined {
   if (!caller) return undefined;
   if ("agent" in caller) return caller.agent.id;

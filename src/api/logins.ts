@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { requireAssertion } from "../access/assertion.ts";
-import { changeOf, originOf } from "../access/origin.ts";
-import { recordRefusal } from "../access/refusals.ts";
+import { changeOf } from "../access/origin.ts";
+import { countRefusedSignIn, recordRefusal } from "../access/refusals.ts";
 import { route } from "../access/route.ts";
 import {
   loginCookie,
@@ -11,7 +11,6 @@ import {
   sessionCookie,
 } from "../access/session-cookie.ts";
 import { wakeOutbox } from "../audit/message.ts";
-import { recordInBackground } from "../audit/record.ts";
 import type { Config } from "../config/config.ts";
 import { AuthorityLostError } from "../authority/authority.ts";
 import { ApiError, conflict, notFound, unauthorized } from "../http/errors.ts";
@@ -21,7 +20,6 @@ import { LOGIN_LIFE_MS, openFlow, sealFlow, type LoginFlow, type LoginPurpose } 
 import { listLogins, removeLogin, signInByLogin } from "../people/logins.ts";
 import { authorizationUrl, completeLogin, newFlow } from "../people/provider.ts";
 import { hashOf } from "../people/token.ts";
-import { newEntry } from "../outbox/record.ts";
 import { loginSchema, toLoginResponse } from "./person-schema.ts";
 import { signInContext } from "./sign-in.ts";
 
@@ -101,7 +99,7 @@ export const loginRoutes = [
       }
       call.waitUntil(wakeOutbox(env));
       if (answer.result !== "signed_in") {
-        recordRefusedLogin(call, answer);
+        countRefusedSignIn(call, answer.personId, `login at the provider: ${answer.result}`);
         const isUnbound = answer.result === "taken" || answer.result === "too_many";
         return refuse(call, isUnbound ? "login_not_bound" : "sign_in_refused");
       }
@@ -215,13 +213,3 @@ function redirect(location: string, ...cookies: readonly string[]): Response {
 /** Leads the browser to the page for signing in, which says what went wrong. The login has ended. */
 const refuse = ({ config, request }: RequestContext, fault: Fault): Response =>
   redirect(`${SIGN_IN_PAGE}#fault=${fault}`, loginCookie(publicOrigin(config, request), "", 0));
-
-function recordRefusedLogin(
-  call: RequestContext,
-  { result, personId }: { result: string; personId: string | null },
-): void {
-  const actor = personId === null ? null : ({ type: "person", id: personId, name: null } as const);
-  const about = { outcome: "denied", message: `login at the provider: ${result}` } as const;
-  const entry = newEntry("person.sign_in_refused", call.now, { ...originOf(call), actor }, about);
-  recordInBackground(call, entry);
-}

@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import { ceremonyOf, requestOptions, toAssertion } from "../access/assertion.ts";
 import { originOf } from "../access/origin.ts";
+import { countRefusedSignIn, markRecorded } from "../access/refusals.ts";
 import { admitPerson } from "../access/person.ts";
 import { route } from "../access/route.ts";
 import {
@@ -74,11 +75,13 @@ export const signInRoutes = [
         ...signInContext(call),
         governor: call.config.oidc?.roleClaim ? call.config.oidc.issuer : null,
       });
-      if (!session) {
-        throw unauthorized(
+      if ("refused" in session) {
+        countRefusedSignIn(call, session.personId, "passkey");
+        const error = unauthorized(
           "sign_in_refused",
           "This passkey signs nobody in here. It may be unknown, its person suspended, or signed in at the company's provider only; ask an administrator for a link.",
         );
+        throw markRecorded(error);
       }
       await endFormer(call);
       return withSession(call, session, { success: true, message: "Signed in." });

@@ -8,9 +8,11 @@ import { MINUTE_MS } from "../time/lengths.ts";
 
 /** A request that was refused, of a sender who may repeat it as often as they like. */
 export interface Refusal {
+  /** What the record is; absent: `request.refused`. */
+  readonly action?: "person.sign_in_refused";
   /** What is counted as one: the session or the key of a token that we signed, or else the network of the address. */
   readonly subject: string;
-  /** Of the error. */
+  /** The code of the error, or what else the record says. */
   readonly code: string;
   readonly status: number;
   readonly method: string;
@@ -95,9 +97,9 @@ function add(counts: Map<string, RefusalCount>, refusal: Refusal, now: number): 
 
 /** @param isApart whether the count is of one subject, so that the record may say whose it is. */
 function entryOf(refusal: Refusal, now: number, isApart: boolean): AuditEntry {
-  const { agentId = null, origin, status, method, code } = refusal;
+  const { action = "request.refused", agentId = null, origin, status, method, code } = refusal;
   const unknown = { actor: null, act: [], ipAddress: null, requestId: null, keyId: null, sessionId: null };
-  return newEntry("request.refused", now, isApart ? origin : unknown, {
+  return newEntry(action, now, isApart ? origin : unknown, {
     outcome: "denied",
     agentId: isApart ? agentId : null,
     status,

@@ -57,19 +57,20 @@ export const actChallenge = ({ peppers, now }: Ceremony, sessionId: string, act:
  *
  * @param context `governor`: the issuer that gives the roles by its claim. Whoever has a login there signs in there, so that a role that was
  * withdrawn is heard of, and confirms acts with a passkey.
- * @returns undefined for an assertion that is not valid here, one that was used, one of an authenticator that was copied, and for a
- * person who is suspended: nobody learns which.
+ * @returns `refused` for an assertion that is not valid here, one that was used, one of an authenticator that was copied, and for a
+ * person who is suspended: nobody learns which. `personId` is for the audit log: whose passkey it is, if the signature is of its key.
  */
 export async function signInByPasskey(
   db: D1Database,
   assertion: Assertion,
   ceremony: Ceremony,
   context: SignInContext & { readonly governor: string | null },
-): Promise<SignedIn | undefined> {
+): Promise<SignedIn | { readonly refused: true; readonly personId: string | null }> {
   const verified = await verify(db, assertion, { kind: "sign-in" }, ceremony);
-  if (!verified) return undefined;
-  const { session, signedIn } = await newSession(verified.passkey.personId, context);
-  return (await openByPasskey(db, verified.assertion, session, context)) ? signedIn : undefined;
+  if (!verified) return { refused: true, personId: null };
+  const { personId } = verified.passkey;
+  const { session, signedIn } = await newSession(personId, context);
+  return (await openByPasskey(db, verified.assertion, session, context)) ? signedIn : { refused: true, personId };
 }
 
 /**

@@ -1,6 +1,13 @@
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { Authenticator } from "../support/authenticator.ts";
-import { firstAdministrator, invite, openLink, signIn, type SignedInPerson } from "../support/people.ts";
+import {
+  firstAdministrator,
+  invite,
+  openLink,
+  refusedSignIns,
+  signIn,
+  type SignedInPerson,
+} from "../support/people.ts";
 import { world, type Answer, type World } from "../support/world.ts";
 import type { OidcServers } from "../support/oidc-server.ts";
 import { SLOW } from "../support/extents.ts";
@@ -321,10 +328,13 @@ describe("a login at the provider", () => {
   it("is refused to somebody who is suspended", async () => {
     const one = await member("owner", "heidi");
     await admin.confirmed(`/people/${one.id}`, { method: "PATCH", json: { status: "suspended" } });
-    expect(await new Visitor(self).signIn("heidi")).toBe("/sign-in#fault=sign_in_refused");
-    expect((await self.records("")).find(({ action }) => action === "person.sign_in_refused")).toMatchObject({
-      actor: { id: one.id },
+    const own = deployment();
+    expect(await new Visitor(own).signIn("heidi")).toBe("/sign-in#fault=sign_in_refused");
+    expect((await refusedSignIns(own))[0]).toMatchObject({
+      actor: { type: "person", id: one.id },
       outcome: "denied",
+      count: 1,
+      path: "/sign-in/oidc/callback",
       message: "login at the provider: suspended",
     });
   });

@@ -6,6 +6,7 @@ import {
   firstAdministrator,
   invite,
   openLink,
+  refusedSignIns,
   signIn,
   type SignedInPerson,
 } from "../support/people.ts";
@@ -96,6 +97,27 @@ describe("signing in with a passkey", () => {
       expect((await verify(json)).body.code).toBe("sign_in_refused");
     }
     expect((await signIn(self, owner.authenticator)).status).toBe(200);
+  });
+
+  it("is recorded when it is refused: of its person if the signature is of their key, and else of the address", async () => {
+    const copied = async () =>
+      owner.authenticator.get(await options(), { counter: Math.max(0, owner.authenticator.counter - 1) });
+    const refused = async (json: object) => {
+      const own = world();
+      const before = new Set((await refusedSignIns(own)).map(({ id }) => id));
+      const { body } = await callWith(own, "", "/sign-in/passkey/verify", { method: "POST", json });
+      expect(body.code).toBe("sign_in_refused");
+      return (await refusedSignIns(own)).filter(({ id }) => !before.has(id));
+    };
+    const about = { outcome: "denied", count: 1, path: "/sign-in/passkey/verify", message: "passkey" };
+    expect(await refused(await copied())).toEqual([
+      expect.objectContaining({ ...about, actor: { type: "person", id: owner.id, name: null } }),
+    ]);
+    const { signature: _, ...rest } = await copied();
+    const { signature } = await new Authenticator().get(await options());
+    for (const unknown of [{ ...rest, signature }, await new Authenticator().get(await options())]) {
+      expect(await refused(unknown)).toEqual([expect.objectContaining({ ...about, actor: null })]);
+    }
   });
 
   it("goes on with one that does not count", async () => {

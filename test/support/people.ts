@@ -1,3 +1,5 @@
+import { recordRefusals } from "../../src/audit/refusals.ts";
+import { MINUTE_MS } from "../../src/time/lengths.ts";
 import type { Role } from "../../src/people/person.ts";
 import { Authenticator } from "./authenticator.ts";
 import type { Answer, World } from "./world.ts";
@@ -128,4 +130,11 @@ export async function firstAdministrator(self: World): Promise<SignedInPerson> {
 export async function invite(self: World, by: SignedInPerson, role: Role): Promise<SignedInPerson> {
   const json = { email: `person-${++people}@example.com`, role };
   return join(self, await by.confirmed("/people", { method: "POST", json }));
+}
+
+/** What was recorded of refused sign-ins once their minute is over: of a world of its own, the first at once, and the others later. */
+export async function refusedSignIns(self: World) {
+  await self.drain();
+  await recordRefusals(self.env.AUDIT_DB, Date.now() + 2 * MINUTE_MS, 500);
+  return (await self.records("")).filter(({ action }) => action === "person.sign_in_refused");
 }
