@@ -1,100 +1,189 @@
 import { fork, type ChildProcess } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { createVitest, type TestSpecification, type Vitest } from "vitest/node";
 import { fail, ROOT } from "./local.ts";
-import { mutate, mutationsOf, type Mutation } from "./mutations.ts";
+import { mutate, mutationsOf, switched, type Mutation } from "./mutations.ts";
 
 /**
- * `npm run mutate -- [path…] [--max N] [--list]`: makes one small change after the other in a copy of the tree, runs the tests of
- * the changed file's room, and prints every change that no test notices. Without paths it goes through the rooms that decide
- * about access. `--max` runs only that many mutations, spread evenly; `--list` prints them and runs nothing.
+ * `npm run mutate -- [path…] [--max N] [--list]`: makes one small change after the other in a copy of the tree, runs the tests that reach
+ * it, and prints every change that no test notices. Without paths it goes through the rooms that decide about access. `--max` tries only
+ * that many mutations, spread evenly; `--list` prints them and runs nothing.
+ *
+ * Each source contains all of its mutations, and a switch says which of them is made, so that one process of the tests tries many. A first
+ * run, with none, notes which test reaches which mutation. What code does only once, when its module is loaded, cannot be switched: such a
+ * mutation is written into the source, and costs a process of its own (`--constants` tries these too).
  *
  * It is a script of its own because Stryker's vitest runner runs tests in threads of Node, and these run in workerd.
  */
 const DEFAULT_PATHS = ["src/tokens", "src/access", "src/policy", "src/permissions"];
 
-/** The tests that a change in a room has to fail: first those of the room, then the ones that see it from further away. */
-const TESTS: Readonly<Record<string, readonly (readonly string[])[]>> = {
-  tokens: [["test/tokens/"], ["test/access/authenticate", "test/agents/", "test/security/routes"]],
-  access: [["test/access/"], ["test/tokens/", "test/security/routes", "test/gateway/proxy"]],
-  policy: [["test/policy/"], ["test/gateway/"]],
-  permissions: [["test/permissions/"], ["test/policy/", "test/agents/"]],
+/** The tests that may notice a change in a room. */
+const TESTS: Readonly<Record<string, readonly string[]>> = {
+  tokens: [
+    "tokens/",
+    "access/",
+    "oauth/",
+    "agents/",
+    "security/",
+    "gateway/proxy",
+    "mcp/authorization",
+    "mcp/endpoint",
+  ],
+  access: [
+    "access/",
+    "tokens/",
+    "oauth/",
+    "people/",
+    "agents/",
+    "security/",
+    "gateway/",
+    "mcp/authorization",
+    "mcp/endpoint",
+  ],
+  oauth: ["oauth/", "security/", "people/device-grant"],
+  people: ["people/", "security/people-walk", "security/routes"],
+  policy: ["policy/", "gateway/"],
+  permissions: ["permissions/", "policy/", "agents/", "grants/"],
 };
-const testsOf = (file: string): readonly (readonly string[])[] => {
+const testsOf = (file: string): readonly string[] => {
   const room = file.split("/")[1]!;
-  return TESTS[room] ?? [[`test/${room}/`]];
+  return (TESTS[room] ?? [`${room}/`]).map((path) => `test/${path}`);
 };
 
-/** What one run of some tests came to. */
+/** How many runs of test files one process is given. */
+const RUNS_IN_A_PROCESS = 120;
+/** A file of tests that has not ended after this time is taken for one that never will, in milliseconds. */
+const PATIENCE_MS = 120_000;
+
+/** A run of one file of tests. */
+interface Run {
+  /** Relative to the root. */
+  readonly test: string;
+  /** The mutation that is switched on; -1 for none. */
+  readonly id: number;
+  /** The tests that are run, by their names. Null: all. */
+  readonly only: readonly string[] | null;
+}
+
 interface Outcome {
-  readonly passed: number;
-  readonly failed: number;
+  readonly milliseconds: number;
+  readonly passed: readonly string[];
   /** The first test that failed. */
-  readonly by?: string;
+  readonly failed: string | null;
+  /** The mutations that each test has reached. Under the empty name, those that were reached before the first one. */
+  readonly reached: Readonly<Record<string, readonly number[]>>;
 }
 
-interface Order {
-  readonly file: string;
-  readonly text: string;
-  readonly filters: readonly string[];
-}
+/** What every file of tests begins with in the copy. It knows the switch of the mutations. */
+const SETUP = `
+import { beforeEach as beforeEachMutated } from "vitest";
+const nameOf = (task) => (task.suite && task.suite.name ? nameOf(task.suite) + " > " : "") + task.name;
+const mutation = (globalThis.mutation ??= { id: -1, only: null, failed: false, reached: new Set() });
+Object.assign(mutation, { id: -1, failed: false, only: null });
+mutation.reached.clear();
+globalThis.mutates = (id) => (mutation.reached.add(id), id === mutation.id);
+beforeEachMutated((context) => {
+  const { task } = context;
+  task.meta.before = [...mutation.reached];
+  mutation.reached.clear();
+  if (mutation.failed || (mutation.only && !mutation.only.has(nameOf(task)))) return context.skip();
+  context.onTestFailed(() => void (mutation.failed = true));
+  context.onTestFinished(() => void (task.meta.reached = [...mutation.reached]));
+});
+`;
+const MUTATES = "globalThis.mutates?.";
 
-/** The process that runs tests in the copy: it is ended where a mutation never comes to an end. */
+/** The process that runs tests in the copy. It is ended where a mutation never comes to an end. */
 async function serve(copy: string): Promise<void> {
   process.chdir(copy);
   const vitest: Vitest = await createVitest("test", {
     root: copy,
     project: ["worker"],
-    tagsFilter: ["!slow"],
     watch: false,
-    bail: 1,
     reporters: [{}],
     silent: true,
+    tagsFilter: ["!slow"],
   });
-  process.on("message", ({ file, text, filters }: Order) => {
+  const project = vitest.projects.find(({ name }) => name === "worker")!;
+  let round = 0;
+  process.on("message", (runs: readonly Run[]) => {
     void (async () => {
-      const path = join(copy, file);
-      writeFileSync(path, text);
-      vitest.invalidateFile(path);
-      const specifications: TestSpecification[] = await vitest.globTestSpecifications([...filters]);
+      round++;
+      const folder = join(copy, "test/mutated");
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder, { recursive: true });
+      const specifications: TestSpecification[] = runs.map(({ test, id, only }, at) => {
+        const path = join(folder, `${round}-${String(at).padStart(3, "0")}.test.ts`);
+        const names = only === null ? "null" : `new Set(${JSON.stringify(only)})`;
+        writeFileSync(
+          path,
+          `Object.assign(globalThis.mutation, { id: ${id}, only: ${names} });\nawait import("../../${test}?run=${round}-${at}");\n`,
+        );
+        return project.createSpecification(path);
+      });
       vitest.state.filesMap.clear();
-      const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications);
-      const tests = testModules.flatMap((one) => [...one.children.allTests()]);
-      const failed = tests.filter((one) => one.result().state === "failed");
-      const broken = testModules.filter((one) => one.errors().length > 0);
-      const by =
-        failed[0]?.fullName ??
-        broken[0]?.relativeModuleId ??
-        (unhandledErrors.length > 0 ? "an unhandled error" : undefined);
-      const outcome: Outcome = {
-        passed: tests.filter((one) => one.result().state === "passed").length,
-        failed: failed.length + broken.length + unhandledErrors.length,
-        ...(by !== undefined && { by }),
-      };
-      process.send!(outcome);
+      const { testModules } = await vitest.runTestSpecifications(specifications);
+      const outcomes = specifications.map(({ moduleId }): Outcome => {
+        const one = testModules.find((module) => module.moduleId === moduleId);
+        if (!one) return { milliseconds: 0, passed: [], failed: "the file of tests was not run", reached: {} };
+        const tests = [...one.children.allTests()];
+        const failed = tests.find((test) => test.result().state === "failed")?.fullName;
+        const metas = tests.map((test) => ({
+          name: test.fullName,
+          meta: test.meta() as { before?: number[]; reached?: number[] },
+        }));
+        const { duration, collectDuration } = one.diagnostic();
+        return {
+          milliseconds: duration + collectDuration,
+          passed: tests.filter((test) => test.result().state === "passed").map(({ fullName }) => fullName),
+          failed: failed ?? (one.errors().length > 0 ? `${one.relativeModuleId}: ${one.errors()[0]!.message}` : null),
+          reached: {
+            "": metas[0]?.meta.before ?? [],
+            ...Object.fromEntries(metas.map(({ name, meta }) => [name, meta.reached ?? []])),
+          },
+        };
+      });
+      process.send!(outcomes);
     })();
   });
   process.send!("ready");
 }
 
+interface Mutant {
+  readonly id: number;
+  readonly file: string;
+  readonly mutation: Mutation;
+}
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { max: { type: "string" }, list: { type: "boolean" } },
+    options: { max: { type: "string" }, list: { type: "boolean" }, constants: { type: "boolean" } },
   });
   const files = (positionals.length > 0 ? positionals : DEFAULT_PATHS).flatMap(sourcesIn);
   if (files.length === 0) fail(`There is no TypeScript source below ${positionals.join(", ")}.`);
-  const all = files.flatMap((file) => {
-    const text = readFileSync(join(ROOT, file), "utf8");
-    return mutationsOf(file, text).map((mutation) => ({ file, text, mutation }));
-  });
+  const texts = new Map(files.map((file) => [file, readFileSync(join(ROOT, file), "utf8")]));
+  const all = [...texts].flatMap(([file, text]) => mutationsOf(file, text).map((mutation) => ({ file, mutation })));
   const step = Math.max(1, all.length / Number(values.max ?? all.length));
-  const taken = all.filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step));
+  const mutants: Mutant[] = all
+    .filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step))
+    .map(({ file, mutation }, id) => ({ id, file, mutation }));
   if (values.list) {
-    for (const { file, mutation } of taken) console.log(`${place(file, mutation)}  ${mutation.description}`);
+    for (const mutant of mutants) console.log(describe(mutant));
     return;
   }
 
@@ -115,48 +204,172 @@ async function main(): Promise<void> {
   ])
     cpSync(join(ROOT, name), join(copy, name), { recursive: true });
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-  let runner = await startRunner(copy);
-  const survivors: string[] = [];
+  appendFileSync(join(copy, "test/support/migrate.ts"), SETUP);
+
+  const constants: Mutant[] = [];
+  for (const [file, own] of Map.groupBy(mutants, ({ file }) => file)) {
+    const text = texts.get(file)!;
+    const list = own.map(({ mutation }) => mutation);
+    const made = switched(file, text, list, { idOf: (at) => own[at]!.id, mutates: MUTATES });
+    writeFileSync(join(copy, file), made.text);
+    constants.push(...own.filter((_, at) => !made.contained.has(at)));
+  }
   try {
-    for (const room of Map.groupBy(taken, ({ file }) => file.split("/")[1]).values()) {
-      const { file, text } = room[0]!;
-      for (const filters of testsOf(file)) {
-        const { passed, failed, by } = (await order(runner, { file, text, filters }, 600_000)) ?? {
-          passed: 0,
-          failed: 0,
-        };
-        if (failed > 0 || passed === 0)
-          throw new Error(`${filters.join(" ")} fail without a mutation: ${by ?? "no test ran"}`);
-      }
-    }
-    for (const [index, { file, text, mutation }] of taken.entries()) {
-      const began = Date.now();
-      let end = "SURVIVED";
-      for (const filters of testsOf(file)) {
-        const outcome = await order(runner, { file, text: mutate(text, mutation), filters }, 180_000);
-        if (!outcome) {
-          await stopRunner(runner);
-          runner = await startRunner(copy);
-        }
-        if (!outcome || outcome.failed > 0) {
-          end = `killed by ${outcome?.by ?? "time"}`;
-          break;
-        }
-      }
-      writeFileSync(join(copy, file), text);
-      const line = `${place(file, mutation)}  ${mutation.description}`;
-      if (end === "SURVIVED") survivors.push(line);
-      console.log(`${index + 1}/${taken.length} ${((Date.now() - began) / 1000).toFixed(1)} s  ${line}  ${end}`);
-    }
+    await run(copy, mutants, constants, texts, values.constants === true);
   } finally {
-    await stopRunner(runner);
     rmSync(copy, { recursive: true, force: true });
   }
-  console.log(`\n${taken.length - survivors.length} of ${taken.length} killed; ${survivors.length} survived:`);
-  for (const line of survivors) console.log(`  ${line}`);
 }
 
-const place = (file: string, { line }: Mutation): string => `${file}:${line}`;
+async function run(
+  copy: string,
+  mutants: readonly Mutant[],
+  constants: readonly Mutant[],
+  texts: ReadonlyMap<string, string>,
+  withConstants: boolean,
+): Promise<void> {
+  const began = Date.now();
+  const paths = [...new Set(mutants.flatMap(({ file }) => testsOf(file)))];
+  const tests = sourcesIn("test").filter(
+    (file) => file.endsWith(".test.ts") && paths.some((path) => file.startsWith(path)),
+  );
+  const whole = await runAll(
+    copy,
+    tests.map((test) => ({ test, id: -1, only: null })),
+  );
+  const broken = tests.flatMap((test, at) => whole[at]?.failed ?? (whole[at] ? [] : [`${test} does not end`]));
+  if (broken.length > 0) throw new Error(`Tests fail without a mutation: ${broken.join("; ")}`);
+  // A test that needs what an earlier one of its file has left behind fails without it: such a file is run from its beginning.
+  const halves = tests.flatMap((test, at) =>
+    [0, 1].map((half): Run => ({ test, id: -1, only: whole[at]!.passed.filter((_, index) => index % 2 === half) })),
+  );
+  const halved = await runAll(copy, halves);
+  const ordered = new Set(halves.filter((_, at) => halved[at]?.failed !== null).map(({ test }) => test));
+  console.log(`${tests.length} files of tests, ${ordered.size} of them in order only, ${since(began)}`);
+
+  /** The runs that may notice a mutation, the shortest first. */
+  const runsOf = ({ id }: Mutant): Run[] =>
+    tests
+      .map((test, at) => ({ test, outcome: whole[at]! }))
+      .toSorted((a, b) => a.outcome.milliseconds - b.outcome.milliseconds)
+      .flatMap(({ test, outcome: { passed, reached } }): Run[] => {
+        if (reached[""]!.includes(id)) return [{ test, id, only: null }];
+        const last = passed.findLastIndex((name) => reached[name]?.includes(id));
+        if (last < 0) return [];
+        const only = ordered.has(test)
+          ? passed.slice(0, last + 1)
+          : passed.filter((name) => reached[name]?.includes(id));
+        return [{ test, id, only }];
+      });
+
+  const isConstant = new Set(constants.map(({ id }) => id));
+  const survivors: Mutant[] = [];
+  const unreached: Mutant[] = [];
+  let killed = 0;
+  const report = (mutant: Mutant, end: string) => console.log(`${since(began)}  ${describe(mutant)}  ${end}`);
+  let open = mutants
+    .filter(({ id }) => !isConstant.has(id))
+    .map((mutant) => ({ mutant, runs: runsOf(mutant) }))
+    .filter(({ mutant, runs }) => {
+      if (runs.length === 0) unreached.push(mutant);
+      return runs.length > 0;
+    });
+  // Starting a process takes long: first one run each, which most mutations do not outlive, then two, then all that are left.
+  for (let count = 1; open.length > 0; count = count === 1 ? 2 : Infinity) {
+    const taken = open.map(({ mutant, runs }) => ({ mutant, now: runs.slice(0, count), later: runs.slice(count) }));
+    const outcomes = await runAll(
+      copy,
+      taken.flatMap(({ now }) => now),
+    );
+    let next = 0;
+    open = taken.flatMap(({ mutant, now, later }) => {
+      const own = outcomes.slice(next, (next += now.length));
+      const at = own.findIndex((outcome) => !outcome || outcome.failed !== null);
+      if (at >= 0) {
+        killed++;
+        report(mutant, `killed by ${own[at]?.failed ?? "time"}`);
+        return [];
+      }
+      if (later.length > 0) return [{ mutant, runs: later }];
+      survivors.push(mutant);
+      report(mutant, "SURVIVED");
+      return [];
+    });
+  }
+  for (const mutant of withConstants ? constants : []) {
+    const path = join(copy, mutant.file);
+    const instrumented = readFileSync(path, "utf8");
+    writeFileSync(path, mutate(texts.get(mutant.file)!, mutant.mutation));
+    const ids = new Set(mutants.filter(({ file }) => file === mutant.file).map(({ id }) => id));
+    const reaching = tests
+      .map((test, at) => ({ test, outcome: whole[at]! }))
+      .filter(({ outcome }) => Object.values(outcome.reached).some((reached) => reached.some((id) => ids.has(id))))
+      .toSorted((a, b) => a.outcome.milliseconds - b.outcome.milliseconds);
+    const outcomes = await runAll(
+      copy,
+      reaching.map(({ test }) => ({ test, id: -1, only: null })),
+      true,
+    );
+    writeFileSync(path, instrumented);
+    const by = outcomes.find((outcome) => !outcome || outcome.failed !== null);
+    const isKilled = outcomes.some((outcome) => !outcome || outcome.failed !== null);
+    if (isKilled) killed++;
+    else survivors.push(mutant);
+    report(mutant, isKilled ? `killed by ${by?.failed ?? "time"}` : "SURVIVED");
+  }
+
+  const tried = killed + survivors.length + unreached.length;
+  console.log(`\n${killed} of ${tried} killed in ${since(began)}; ${survivors.length} survived:`);
+  for (const mutant of survivors) console.log(`  ${describe(mutant)}`);
+  console.log(`${unreached.length} that no test reaches:`);
+  for (const mutant of unreached) console.log(`  ${describe(mutant)}`);
+  if (!withConstants) console.log(`${constants.length} constants were not tried: see --constants.`);
+}
+
+const since = (began: number): string => `${Math.round((Date.now() - began) / 1000)} s`;
+
+const describe = ({ file, mutation: { line, description } }: Mutant): string => `${file}:${line}  ${description}`;
+
+/**
+ * Runs files of tests, in a few processes one after another.
+ *
+ * @param untilOneFails whether the rest is left out once a process has had a failure. What is left out passes.
+ * @returns of each what it came to, or undefined if it did not end within its time, or took its process down.
+ */
+async function runAll(copy: string, runs: readonly Run[], untilOneFails = false): Promise<(Outcome | undefined)[]> {
+  const outcomes: (Outcome | undefined)[] = [];
+  for (let from = 0; from < runs.length; from += RUNS_IN_A_PROCESS) {
+    const some = runs.slice(from, from + RUNS_IN_A_PROCESS);
+    const found = await inProcess(copy, some);
+    // One of them has taken the process down: which, is found by halves.
+    if (found) outcomes.push(...found);
+    else if (some.length === 1) outcomes.push(undefined);
+    else {
+      const half = Math.ceil(some.length / 2);
+      outcomes.push(...(await runAll(copy, some.slice(0, half))), ...(await runAll(copy, some.slice(half))));
+    }
+    if (untilOneFails && outcomes.some((outcome) => !outcome || outcome.failed !== null)) break;
+  }
+  return outcomes;
+}
+
+async function inProcess(copy: string, runs: readonly Run[]): Promise<Outcome[] | undefined> {
+  const runner = await startRunner(copy);
+  try {
+    return await new Promise<Outcome[] | undefined>((resolve) => {
+      const timer = setTimeout(() => resolve(undefined), PATIENCE_MS + runs.length * 15_000);
+      const done = (outcomes: Outcome[] | undefined) => {
+        clearTimeout(timer);
+        resolve(outcomes);
+      };
+      runner.once("message", (outcomes) => done(outcomes as Outcome[]));
+      runner.once("exit", () => done(undefined));
+      runner.send(runs);
+    });
+  } finally {
+    await stopRunner(runner);
+  }
+}
 
 /** The TypeScript files of a path below the root, relative to it. */
 function sourcesIn(path: string): string[] {
@@ -188,21 +401,6 @@ function stopRunner(runner: ChildProcess): Promise<void> {
     runner.once("exit", () => resolve());
     if (runner.exitCode !== null || runner.signalCode !== null) return resolve();
     process.kill(-runner.pid!, "SIGKILL");
-  });
-}
-
-/** @returns what the tests came to, or undefined if they did not end within the time or took the runner down. */
-function order(runner: ChildProcess, what: Order, timeoutMs: number): Promise<Outcome | undefined> {
-  return new Promise((resolve) => {
-    const done = (outcome: Outcome | undefined) => {
-      clearTimeout(timer);
-      runner.removeAllListeners("message").removeAllListeners("exit");
-      resolve(outcome);
-    };
-    const timer = setTimeout(() => done(undefined), timeoutMs);
-    runner.once("message", (outcome) => done(outcome as Outcome));
-    runner.once("exit", () => done(undefined));
-    runner.send(what);
   });
 }
 

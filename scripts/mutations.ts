@@ -36,7 +36,7 @@ const SQL_CHANGES: readonly (readonly [pattern: RegExp, replacement: string])[] 
   [/<=/g, "<"],
   [/>=/g, ">"],
   [/(?<![<>])<(?![=>])/g, "<="],
-  [/(?<![<>])>(?!=)/g, ">="],
+  [/(?<![<>=])>(?!=)/g, ">="],
   [/<>/g, "="],
   [/\bNOT EXISTS\b/g, "EXISTS"],
   [/(?<!NOT )\bEXISTS\b/g, "NOT EXISTS"],
@@ -66,7 +66,12 @@ export function mutationsOf(name: string, text: string): Mutation[] {
 
   function visitSql(node: ts.Node): void {
     const start = node.getStart(source);
-    const sql = text.slice(start, node.end);
+    let sql = text.slice(start, node.end);
+    // What is put into a template is no part of its SQL. Offsets stay as they are.
+    for (const { expression } of ts.isTemplateExpression(node) ? node.templateSpans : []) {
+      const from = expression.pos - start;
+      sql = sql.slice(0, from) + " ".repeat(expression.end - expression.pos) + sql.slice(expression.end - start);
+    }
     if (!SQL.test(sql)) return;
     for (const [pattern, replacement] of SQL_CHANGES) {
       for (const match of sql.matchAll(pattern)) {
@@ -74,7 +79,7 @@ export function mutationsOf(name: string, text: string): Mutation[] {
       }
     }
     // `=` compares where a condition has begun; before that it assigns.
-    for (const match of sql.matchAll(/(?<![<>=!])=(?!=)/g)) {
+    for (const match of sql.matchAll(/(?<![<>=!])=(?![=>])/g)) {
       const before = sql.slice(0, match.index);
       const begun = Math.max(before.lastIndexOf("WHERE"), before.lastIndexOf(" ON "), before.lastIndexOf("WHEN"));
       if (begun > before.lastIndexOf("SET ")) add(start + match.index, start + match.index + 1, "<>");
@@ -125,3 +130,93 @@ export function mutationsOf(name: string, text: string): Mutation[] {
 /** The text with one mutation made. */
 export const mutate = (text: string, { start, end, replacement }: Mutation): string =>
   text.slice(0, start) + replacement + text.slice(end);
+
+/** A source that contains all of its mutations, of which the running program makes one at a time. */
+export interface Switched {
+  readonly text: string;
+  /** The mutations in it, by their places in the list. Not in it are those of code that runs only once, when its module is loaded. */
+  readonly contained: ReadonlySet<number>;
+}
+
+/**
+ * Writes a source so that `mutates(id)` says, each time that an expression is evaluated, whether it is evaluated with a mutation.
+ *
+ * @param idOf the id of a mutation by its place in the list.
+ * @param mutates an expression of JavaScript: a function of an id.
+ */
+export function switched(
+  name: string,
+  text: string,
+  mutations: readonly Mutation[],
+  { idOf, mutates }: { idOf: (at: number) => number; mutates: string },
+): Switched {
+  const source = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
+  interface Host {
+    readonly start: number;
+    readonly end: number;
+    readonly variants: { readonly at: number; readonly text: string }[];
+  }
+  const hosts = new Map<ts.Node, Host>();
+  const contained = new Set<number>();
+  for (const [at, mutation] of mutations.entries()) {
+    const found = hostOf(source, mutation);
+    if (!found) continue;
+    contained.add(at);
+    const { node, without } = found;
+    const host = hosts.get(node) ?? { start: node.getStart(source), end: node.end, variants: [] };
+    const mutated = without ?? mutate(text.slice(0, host.end), mutation).slice(host.start);
+    host.variants.push({ at, text: mutated });
+    hosts.set(node, host);
+  }
+  const outermostFirst = [...hosts.values()].toSorted((a, b) => a.start - b.start || b.end - a.end);
+
+  /** The text from `start` to `end`, with these hosts in it, which are all between the two. */
+  function render(start: number, end: number, inner: readonly Host[]): string {
+    let result = "";
+    let from = start;
+    for (let next = 0; next < inner.length;) {
+      const host = inner[next]!;
+      let after = next + 1;
+      while (after < inner.length && inner[after]!.start < host.end) after++;
+      const choices = host.variants.map((one) => `${mutates}(${idOf(one.at)}) ? (${one.text}) : `).join("");
+      const original = render(host.start, host.end, inner.slice(next + 1, after));
+      result += `${text.slice(from, host.start)}(${choices}(${original}))`;
+      from = host.end;
+      next = after;
+    }
+    return result + text.slice(from, end);
+  }
+  return { text: render(0, text.length, outermostFirst), contained };
+}
+
+/**
+ * The expression that is evaluated with or without a mutation. Undefined if there is none that is evaluated more than once.
+ *
+ * @returns `without`: what stands in its place if it is removed.
+ */
+function hostOf(source: ts.SourceFile, { start, end }: Mutation): { node: ts.Node; without?: string } | undefined {
+  let node: ts.Node = source;
+  for (let inner: ts.Node | undefined = node; inner;) {
+    node = inner;
+    inner = ts.forEachChild(node, (child) => (child.getStart(source) <= start && child.end >= end ? child : undefined));
+  }
+  if (!ts.findAncestor(node, ts.isFunctionLike)) return undefined;
+  // A chain that a `?.` may cut short is one expression. The text of a tagged template is nothing without its tag, nor is a method.
+  while (!ts.isStatement(node) && (!ts.isExpression(node) || isPart(node))) node = node.parent;
+  if (ts.isIfStatement(node)) return { node: node.expression, without: "false" };
+  if (ts.isExpressionStatement(node)) return { node: node.expression, without: "undefined" };
+  return ts.isStatement(node) ? undefined : { node };
+}
+
+function isPart(node: ts.Expression): boolean {
+  const { parent } = node;
+  return (
+    (ts.isPropertyAccessExpression(parent) &&
+      (parent.name === node || (parent.flags & ts.NodeFlags.OptionalChain) !== 0)) ||
+    (ts.isCallExpression(parent) &&
+      parent.expression === node &&
+      (ts.isPropertyAccessExpression(node) || (parent.flags & ts.NodeFlags.OptionalChain) !== 0)) ||
+    (ts.isTaggedTemplateExpression(parent) && parent.template === node) ||
+    (ts.isBindingElement(parent) && parent.propertyName === node)
+  );
+}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { mutate, mutationsOf } from "../../scripts/mutations.ts";
+import { mutate, mutationsOf, switched } from "../../scripts/mutations.ts";
 
 /** A source after each of its mutations. */
 const mutants = (text: string) => mutationsOf("source.ts", text).map((mutation) => mutate(text, mutation));
@@ -44,5 +44,50 @@ const d = a as "e";
 const f = new Error("text");
 const g = c.toString;`;
     expect(mutants(text)).toEqual([]);
+  });
+});
+
+describe("a source with a switch", () => {
+  /** What its function `f` returns without a mutation, and then with one after another. */
+  function results(text: string, ...values: unknown[]): unknown[] {
+    const mutations = mutationsOf("source.ts", text);
+    const { text: code, contained } = switched("source.ts", text, mutations, { idOf: (at) => at, mutates: "mutates" });
+    expect([...contained]).toEqual([...mutations.keys()]);
+    // What is run is this file's own text.
+    const run = new Function("mutates", "values", `${code}\nreturn f(...values);`) as (
+      mutates: (id: number) => boolean,
+      values: unknown[],
+    ) => unknown;
+    return [-1, ...mutations.keys()].map((made) => run((id) => id === made, values));
+  }
+
+  it.each<[text: string, values: unknown[], expected: unknown[]]>([
+    ["const f = (a, b) => a && b;", [1, 0], [0, 1]],
+    ["const f = (a) => a.some((one) => one > 1);", [[1, 2]], [true, false, true, false]],
+    ["const f = (a) => a?.some((one) => one).valueOf();", [undefined], [undefined, undefined]],
+    ["function f(a) { if (a) return 7; return a; }", [1], [7, 1, 1, 8]],
+    ["function f(a) { a.push(true); return a.length; }", [[]], [1, 1, 2]],
+    [
+      "const f = (a) => String.raw`WHERE b = 1 AND ${a < 2}`;",
+      [2],
+      [
+        "WHERE b = 1 AND false",
+        "WHERE b <> 1 AND false",
+        "WHERE b = 1 OR false",
+        "WHERE b = 1 AND true",
+        "WHERE b = 1 AND true",
+      ],
+    ],
+  ])("%s", (text, values, expected) => {
+    expect(results(text, ...values)).toEqual(expected);
+  });
+
+  it("leaves out what is evaluated once, when the module is loaded", () => {
+    const text = "const LIMIT = 5; const f = (a) => a < LIMIT;";
+    const { contained } = switched("source.ts", text, mutationsOf("source.ts", text), {
+      idOf: (at) => at,
+      mutates: "m",
+    });
+    expect([...contained]).toEqual([1]);
   });
 });
