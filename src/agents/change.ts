@@ -18,12 +18,16 @@ export type AgentChangeResult =
   | { readonly result: "changed" | "unchanged"; readonly agent: Agent }
   | { readonly result: "unknown" }
   /** A revoked agent cannot be changed. */
-  | { readonly result: "already_revoked" };
+  | { readonly result: "already_revoked" }
+  /** The agent is not what {@link AgentChange.readAt} says. */
+  | { readonly result: "changed_meanwhile"; readonly agent: Agent };
 
 export interface AgentChange {
   readonly id: string;
   /** Who makes the change, and the authority that it needs. */
   readonly by: Authority;
+  /** The `updatedAt` of the agent that the caller has read, in milliseconds: if it was changed since, nothing is changed. */
+  readonly readAt?: number | undefined;
   /** What its record says of the request that makes it. */
   readonly origin: RecordOrigin;
   /** Milliseconds. */
@@ -48,7 +52,7 @@ export function changeRecord(
  * One D1 round trip.
  */
 export async function setStatus(db: D1Database, change: AgentChange, status: Status): Promise<AgentChangeResult> {
-  const { id, by, now } = change;
+  const { id, by, now, readAt } = change;
   const events = [newEvent("agent.status_updated", id, now, { ...updateData(change), status })];
   if (status === "revoked") {
     const revoked_at = new Date(now).toISOString();
@@ -58,8 +62,8 @@ export async function setStatus(db: D1Database, change: AgentChange, status: Sta
     after: { status },
     message: `status is ${status}, set`,
   });
-  const updated = await updateStatus(db, id, status, { by, events, record });
-  return toChangeResult(updated, updated.agent?.status === status);
+  const updated = await updateStatus(db, id, status, { by, readAt, events, record });
+  return toChangeResult(updated, readAt, updated.agent?.status === status);
 }
 
 /** The result of a change of permissions. */
@@ -92,16 +96,16 @@ export async function setPermissions(
   const list = toPermissionList(sorted, catalogue, now);
   const updated = await updatePermissions(db, id, list, { by, events: [event], record });
   if (!updated.changed && updated.limited) return { result: "limited_grant", limited: updated.limited };
-  return toChangeResult(updated, updated.agent?.status !== "revoked");
+  return toChangeResult(updated, undefined, updated.agent?.status !== "revoked");
 }
 
 /** Sets an agent's tier. One D1 round trip. */
 export async function setTier(db: D1Database, change: AgentChange, tier: Tier): Promise<AgentChangeResult> {
-  const { id, by, now } = change;
+  const { id, by, now, readAt } = change;
   const event = newEvent("agent.tier_updated", id, now, { ...updateData(change), tier });
   const record = changeRecord(change, "agent.tier_updated", { after: { tier }, message: `tier is ${tier}, set` });
-  const updated = await updateTier(db, id, tier, { by, events: [event], record });
-  return toChangeResult(updated, updated.agent?.status !== "revoked");
+  const updated = await updateTier(db, id, tier, { by, readAt, events: [event], record });
+  return toChangeResult(updated, readAt, updated.agent?.status !== "revoked");
 }
 
 /**
@@ -117,9 +121,14 @@ export function removeAgent(db: D1Database, change: AgentChange): Promise<Remova
 }
 
 /** @param isSet whether the agent has the value now, for an update that changed nothing. */
-function toChangeResult({ changed, agent }: UpdatedAgent, isSet: boolean): AgentChangeResult {
+function toChangeResult(
+  { changed, agent }: UpdatedAgent,
+  readAt: number | undefined,
+  isSet: boolean,
+): AgentChangeResult {
   if (!agent) return { result: "unknown" };
   if (changed) return { result: "changed", agent };
+  if (readAt !== undefined && agent.updatedAt !== readAt) return { result: "changed_meanwhile", agent };
   return isSet ? { result: "unchanged", agent } : { result: "already_revoked" };
 }
 

@@ -21,5 +21,12 @@ export interface AgentKey {
   readonly jwk: PublicJwk | null;
 }
 
+/** A key that ends at a known time, and whose it is. */
+export interface EndingKey {
+  readonly key: AgentKey & { readonly expiresAt: number };
+  readonly agentId: string;
+  readonly agentName: string;
+}
+
 /** How many keys of an agent may be valid at the same time. Rotations with an overlap may add to them for its time. */
 export const MAX_KEYS_PER_AGENT = 20;

@@ -3,10 +3,17 @@ import type { Peppers } from "../crypto/pepper.ts";
 import { newEvent } from "../outbox/event.ts";
 import { newApiKey, toStoredKey } from "./api-key.ts";
 import { changeRecord, type AgentChange } from "./change.ts";
-import type { AgentKey } from "./key.ts";
+import type { AgentKey, EndingKey } from "./key.ts";
 import type { PagePosition } from "./page.ts";
 import { toStoredPublicKey, type PublicJwk } from "./public-key.ts";
-import { deleteKeyOf, insertKey, readKeys, type NewStoredKey } from "./store/keys.ts";
+import {
+  deleteKeyOf,
+  insertKey,
+  readEndingKeys,
+  readKeys,
+  type EndingKeysQuery,
+  type NewStoredKey,
+} from "./store/keys.ts";
 
 /** What a new key is called, and where and how long it may be used. */
 export interface KeySettings {
@@ -99,4 +106,23 @@ export async function listKeys(
 ): Promise<AgentKey[] | undefined> {
   const { keys, agentExists } = await readKeys(db, agentId, { limit: limit + 1, after });
   return agentExists ? keys : undefined;
+}
+
+/**
+ * One page of the keys that end within a time, those that end first at the front. Keys of revoked agents are left out, so that a page
+ * may have fewer keys than its limit, or none, and still not be the last. One D1 round trip, which reads a bounded number of rows.
+ *
+ * @returns also where the next page begins, or null on the last one. The `createdAt` of such a position is the end of a key.
+ */
+export async function listEndingKeys(
+  db: D1Database,
+  query: EndingKeysQuery,
+): Promise<{ readonly keys: readonly EndingKey[]; readonly next: PagePosition | null }> {
+  const rows = await readEndingKeys(db, { ...query, limit: query.limit + 1 });
+  const page = rows.slice(0, query.limit);
+  const last = page.at(-1)?.key;
+  return {
+    keys: page.filter(({ isUsable }) => isUsable),
+    next: rows.length > page.length && last ? { createdAt: last.expiresAt, id: last.id } : null,
+  };
 }

@@ -3,7 +3,7 @@ import { originOf } from "../access/origin.ts";
 import { requireAssertion } from "../access/assertion.ts";
 import { route, type Call } from "../access/route.ts";
 import { requireBrowser } from "../access/person.ts";
-import { STATUSES, TIERS, type Status } from "../agents/agent.ts";
+import { STATUSES, TIERS, type Agent, type Status } from "../agents/agent.ts";
 import { hasRecentProof, requireProofForKey, requireRecentProof } from "../access/recent-proof.ts";
 import { setPermissions, setStatus, setTier, type AgentChange, type AgentChangeResult } from "../agents/change.ts";
 import { validatePermissions } from "../agents/grants.ts";
@@ -41,6 +41,17 @@ export const ownKeySchema = z.optional(
   ),
 );
 
+/** For a change that is made only if the agent is as the caller has read it. */
+export const readAtSchema = z.optional(
+  z.iso
+    .datetime()
+    .check(
+      z.describe(
+        "The agent's `updated_at` as you have read it. If it was changed since, nothing is changed: 409 `agent_changed`.",
+      ),
+    ),
+);
+
 const changedAgent = () => z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
 
 const DEFAULT_OVERLAP_SECONDS = 3600;
@@ -72,7 +83,7 @@ export const agentChangeRoutes = [
     roles: ["admin", "owner"],
     summary:
       "Set an agent's status; revoked is final, and leaving active ends its tokens, for proxied reads within STANDING_TTL_SECONDS",
-    body: z.object({ status: z.enum(STATUSES), api_key: ownKeySchema }),
+    body: z.object({ status: z.enum(STATUSES), updated_at: readAtSchema, api_key: ownKeySchema }),
     response: changedAgent,
     async handle(call) {
       const { status, api_key: apiKey } = call.body;
@@ -84,7 +95,7 @@ export const agentChangeRoutes = [
       }
       // Only `revoked` cannot be undone.
       const authority = status === "revoked" ? await requireRecentProof(call, apiKey) : call.authority;
-      return changeStatus({ ...call, authority }, status);
+      return changeStatus({ ...call, authority }, status, call.body.updated_at);
     },
   }),
 
@@ -93,11 +104,11 @@ export const agentChangeRoutes = [
     path: "/agents/{id}/tier",
     auth: "admin",
     summary: "Set an agent's tier, and with it its rate limit",
-    body: z.object({ tier: z.enum(TIERS) }),
+    body: z.object({ tier: z.enum(TIERS), updated_at: readAtSchema }),
     response: changedAgent,
     async handle(call) {
-      const { tier } = call.body;
-      return toChangeResponse(await setTier(call.env.DB, toAgentChange(call), tier), `tier is ${tier}`);
+      const { tier, updated_at: readAt } = call.body;
+      return toChangeResponse(await setTier(call.env.DB, toAgentChange(call, readAt), tier), `tier is ${tier}`);
     },
   }),
 
@@ -169,7 +180,7 @@ export const agentChangeRoutes = [
       const rotation = { keyId: body.key_id ?? undefined, overlapMs: body.overlap_seconds * 1000 };
       const rotated = await rotateKey(env.DB, change, rotation, config.peppers);
       if (rotated.result === "unknown_key") throw notFound("The key");
-      if (rotated.result !== "rotated") throw changeRefused(rotated.result);
+      if (rotated.result !== "rotated") throw changeRefused({ result: rotated.result });
       const { agent, apiKey, previousExpiresAt, endedSessions } = rotated;
       const atOnce = body.overlap_seconds === 0;
       if (atOnce && !rotation.keyId) cacheRevocation(call, agent.id, agent.tokenVersion);
@@ -189,9 +200,17 @@ export const agentChangeRoutes = [
 /** A call that changes the agent which `{id}` names. */
 type ChangeCall = Call<"self", "/agents/{id}">;
 
+/** @param readAt the agent's `updated_at` that the request names: see {@link readAtSchema}. */
 export const toAgentChange = (
   call: Pick<ChangeCall, "authority" | "caller" | "params" | "ipAddress" | "requestId" | "now">,
-): AgentChange => ({ id: call.params.id, by: call.authority, origin: originOf(call), now: call.now });
+  readAt?: string,
+): AgentChange => ({
+  id: call.params.id,
+  by: call.authority,
+  origin: originOf(call),
+  now: call.now,
+  readAt: readAt === undefined ? undefined : Date.parse(readAt),
+});
 
 /** Tells every location, in the background, that the agent's tokens of older versions have ended. */
 export function cacheRevocation(
@@ -248,19 +267,20 @@ async function suspendInstead(call: ChangeCall) {
   };
 }
 
-async function applyStatus(call: ChangeCall, status: Status): Promise<AgentChangeResult> {
-  const changed = await setStatus(call.env.DB, toAgentChange(call), status);
+async function applyStatus(call: ChangeCall, status: Status, readAt?: string): Promise<AgentChangeResult> {
+  const changed = await setStatus(call.env.DB, toAgentChange(call, readAt), status);
   if (changed.result === "changed" && status !== "active")
     cacheRevocation(call, changed.agent.id, changed.agent.tokenVersion);
   return changed;
 }
 
-const changeStatus = async (call: ChangeCall, status: Status) =>
-  toChangeResponse(await applyStatus(call, status), `status is ${status}`);
+const changeStatus = async (call: ChangeCall, status: Status, readAt?: string) =>
+  toChangeResponse(await applyStatus(call, status, readAt), `status is ${status}`);
 
 /** @throws {ApiError} 404 or 409 if nothing could be changed. */
 function toChangeResponse(changed: AgentChangeResult, what: string): z.input<ReturnType<typeof changedAgent>> {
-  if (changed.result === "unknown" || changed.result === "already_revoked") throw changeRefused(changed.result);
+  if (changed.result === "unknown" || changed.result === "already_revoked" || changed.result === "changed_meanwhile")
+    throw changeRefused(changed);
   const { agent } = changed;
   return {
     success: true,
@@ -270,8 +290,21 @@ function toChangeResponse(changed: AgentChangeResult, what: string): z.input<Ret
   };
 }
 
-/** 404 or 409 for an agent that cannot be changed. */
-export function changeRefused(result: "unknown" | "already_revoked"): ApiError {
-  if (result === "unknown") return notFound("The agent");
-  return conflict("agent_revoked", "A revoked agent cannot be changed. Register a new one.");
+/** 404 or 409 for an agent that cannot be changed, or not as it is now. */
+export function changeRefused(
+  refused:
+    | { readonly result: "unknown" | "already_revoked" }
+    | { readonly result: "changed_meanwhile"; readonly agent: Agent },
+): ApiError {
+  switch (refused.result) {
+    case "unknown":
+      return notFound("The agent");
+    case "already_revoked":
+      return conflict("agent_revoked", "A revoked agent cannot be changed. Register a new one.");
+    case "changed_meanwhile":
+      return conflict(
+        "agent_changed",
+        `The agent was changed since you have read it, and is ${refused.agent.status} now. Nothing was changed by this request. Read it again.`,
+      );
+  }
 }

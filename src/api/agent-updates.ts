@@ -16,6 +16,7 @@ import {
   invalidPermissions,
   ownKeySchema,
   permissionListSchema,
+  readAtSchema,
   toAgentChange,
 } from "./agent-changes.ts";
 import { agentName, allowedIps, metadata, ownerEmail, rateLimit } from "./agent-fields.ts";
@@ -37,6 +38,7 @@ const updateAgentBody = z.object({
         ),
       ),
   ),
+  updated_at: readAtSchema,
   api_key: ownKeySchema,
   grantable: z.optional(
     permissionListSchema.check(z.describe("The permissions that the agent's owner may grant it. Administrators only.")),
@@ -77,7 +79,7 @@ export const agentUpdateRoutes = [
       }),
     async handle(call) {
       const { env, config, caller } = call;
-      const { api_key: apiKey, ...body } = call.body;
+      const { api_key: apiKey, updated_at: readAt, ...body } = call.body;
       const fields = Object.keys(body).filter((name) => body[name as keyof typeof body] !== undefined);
       if (fields.length === 0) throw badRequest("Name what to change, for example name or metadata.");
       const restricted = fields.filter((name) => ADMIN_FIELDS.includes(name));
@@ -115,8 +117,13 @@ export const agentUpdateRoutes = [
       // Whoever has stolen a token must not let it be used from elsewhere, nor without its key.
       const loosens = body.allowed_ips !== undefined || body.dpop_bound_access_tokens === false;
       const by = loosens ? await requireRecentProof({ ...call, authority }, apiKey) : authority;
-      const updated = await updateAgent(env.DB, { ...toAgentChange(call), by }, profile, fields);
-      if (updated.result === "unknown" || updated.result === "already_revoked") throw changeRefused(updated.result);
+      const updated = await updateAgent(env.DB, { ...toAgentChange(call, readAt), by }, profile, fields);
+      if (
+        updated.result === "unknown" ||
+        updated.result === "already_revoked" ||
+        updated.result === "changed_meanwhile"
+      )
+        throw changeRefused(updated);
       const what = fields.join(", ");
       return {
         success: true,

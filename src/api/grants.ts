@@ -135,7 +135,7 @@ export const grantRoutes = [
       switch (written.result) {
         case "unknown":
         case "already_revoked":
-          throw changeRefused(written.result);
+          throw changeRefused({ result: written.result });
         case "outdated":
           throw conflict(
             "grants_changed",

@@ -2,11 +2,12 @@ import * as z from "zod/mini";
 import { requireProofForKey, requireRecentProof } from "../access/recent-proof.ts";
 import { route } from "../access/route.ts";
 import { MAX_KEYS_PER_AGENT, type AgentKey } from "../agents/key.ts";
-import { addPublicKey, createKey, deleteKey, listKeys } from "../agents/keys.ts";
-import { fromCursor } from "../agents/page.ts";
+import { addPublicKey, createKey, deleteKey, listEndingKeys, listKeys } from "../agents/keys.ts";
+import { fromCursor, toCursor } from "../agents/page.ts";
 import { KEY_ALGORITHMS, readPublicJwk, type ReceivedJwk } from "../agents/public-key.ts";
 import { badRequest, conflict, notFound, type ApiError } from "../http/errors.ts";
 import { readableLine } from "../validation/readable-text.ts";
+import { wholeNumber } from "../validation/whole-number.ts";
 import { cacheSessionEnds, changeRefused, ownKeySchema, toAgentChange } from "./agent-changes.ts";
 import { allowedIps, keyExpiresIn, toLifeMs } from "./agent-fields.ts";
 import { actorSchema, credentialsSchema, toCredentials } from "./agent-schema.ts";
@@ -67,8 +68,51 @@ const jwkSchema = z
     ),
   );
 
+const DAY_MS = 86_400_000;
+const DEFAULT_DAYS = 14;
+const MAX_DAYS = 366;
+
 /** Several API keys of an agent: one for each place that it runs at, ended one by one. */
 export const keyRoutes = [
+  route({
+    method: "GET",
+    path: "/keys",
+    auth: "admin",
+    // An owner is shown the keys of the agents that are theirs.
+    roles: ["admin", "owner", "auditor"],
+    summary:
+      "List the keys that end within some days, those that end first at the front; an owner is shown their own agents'",
+    query: z.object({
+      ...agentListQuery.shape,
+      days: z._default(wholeNumber(1, MAX_DAYS).check(z.describe("How many days from now.")), DEFAULT_DAYS),
+    }),
+    response: () =>
+      z.object({
+        success,
+        keys: z.array(keySchema).check(z.describe("Those of revoked agents are left out, so a page may be short.")),
+        details: z
+          .record(z.string(), z.object({ agent_id: z.string(), agent_name: z.string() }))
+          .check(z.describe("Whose each key is, by its id.")),
+        next_cursor: nextCursor,
+      }),
+    async handle({ env, query, caller }) {
+      const { keys, next } = await listEndingKeys(env.DB, {
+        withinMs: query.days * DAY_MS,
+        ownerId: caller.seesAll ? undefined : caller.id,
+        limit: query.limit,
+        after: query.cursor === undefined ? undefined : fromCursor(query.cursor),
+      });
+      return {
+        success: true,
+        keys: keys.map(({ key }) => toKeyResponse(key)),
+        details: Object.fromEntries(
+          keys.map(({ key, agentId, agentName }) => [key.id, { agent_id: agentId, agent_name: agentName }]),
+        ),
+        next_cursor: next && toCursor(next),
+      };
+    },
+  }),
+
   route({
     method: "GET",
     path: "/agents/{id}/keys",
@@ -191,7 +235,7 @@ function keyRefused(reason: "unknown" | "already_revoked" | "too_many" | "kid_ta
   switch (reason) {
     case "unknown":
     case "already_revoked":
-      return changeRefused(reason);
+      return changeRefused({ result: reason });
     case "too_many":
       return conflict("too_many_keys", `An agent may have ${MAX_KEYS_PER_AGENT} keys. Delete one first.`);
     case "kid_taken":

@@ -213,6 +213,10 @@ export const ERRORS = {
     text: "The grants are of another version than the one that was read; nothing was changed.",
   },
   agent_revoked: { status: 409, text: "A revoked agent cannot be changed." },
+  agent_changed: {
+    status: 409,
+    text: "The agent was changed since the time that `updated_at` of the request names. Read it again.",
+  },
   people_exist: { status: 409, text: "There is a person already: the bootstrap token makes the first one only." },
   email_taken: { status: 409, text: "Another person has this address." },
   last_administrator: { status: 409, text: "Nobody would be left who administers the deployment." },

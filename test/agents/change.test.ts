@@ -237,3 +237,56 @@ describe("deleting an agent", () => {
     expect((await self.call(`/agents/${agent.id}`, { method: "DELETE", token: agent.token })).status).toBe(403);
   });
 });
+
+describe("a change of what was read", () => {
+  it("is made only if the agent is still as it was read, and says how it is now", async () => {
+    const self = world();
+    const [agent, admin] = [await self.agent(["github:issues:read"]), await self.admin()];
+    const path = `/agents/${agent.id}`;
+    const read = async () => (await self.call(path, { token: admin.token })).body.agent.updated_at as string;
+    const patch = (json: object) => self.call(path, { method: "PATCH", token: admin.token, json });
+    const changes = {
+      status: (updated_at: string) => put(self, admin, `${path}/status`, { status: "suspended", updated_at }),
+      tier: (updated_at: string) => put(self, admin, `${path}/tier`, { tier: "pro", updated_at }),
+      description: (updated_at: string) => patch({ description: "from an old page", updated_at }),
+    };
+    const old = await read();
+    await scheduler.wait(2);
+    expect((await patch({ description: "by somebody else" })).status).toBe(200);
+    const now = await read();
+    expect(now).not.toBe(old);
+    for (const [name, change] of Object.entries(changes)) {
+      const { status, body } = await change(old);
+      expect([name, status, body.code]).toEqual([name, 409, "agent_changed"]);
+      expect(body.message).toContain("is active now");
+    }
+    const unchanged = (await self.call(path, { token: admin.token })).body;
+    expect(unchanged).toMatchObject({
+      agent: { status: "active", tier: "free", updated_at: now },
+      details: { description: "by somebody else" },
+    });
+    let last = now;
+    for (const change of Object.values(changes).toReversed()) {
+      const { status, body } = await change(last);
+      expect(status).toBe(200);
+      last = body.agent.updated_at;
+    }
+    for (const wrong of ["yesterday", 1, ""]) {
+      expect((await put(self, admin, `${path}/tier`, { tier: "free", updated_at: wrong })).status).toBe(400);
+    }
+  });
+
+  it("is made by one of two who decide at once, and the other one is told", async () => {
+    const self = world({ REGISTRATION: "approval" });
+    const admin = await self.admin();
+    const json = { name: "Waits", owner_email: "owner@example.com", permissions: ["github:issues:read"] };
+    const { agent } = (await self.call("/agents/register", { method: "POST", json })).body;
+    const events = await listen(self, agent.agent_id, ["agent.status_updated"]);
+    await scheduler.wait(2);
+    const decide = (status: string) =>
+      put(self, admin, `/agents/${agent.agent_id}/status`, { status, updated_at: agent.updated_at });
+    const answers = await Promise.all([decide("active"), decide("active"), decide("suspended")]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 409, 409]);
+    expect(await events()).toEqual(["agent.status_updated"]);
+  });
+});

@@ -201,6 +201,15 @@ export const agentEndpoints = {
     }
   },
 
+  async "GET /keys"() {
+    const { id } = await newAgent();
+    await byAdmin("POST", `/agents/${id}/keys`, { expires_in: 60 });
+    const answer = await byAdmin("GET", "/keys?days=1");
+    atLeast(answer, 200, "success keys details next_cursor");
+    expect(Object.keys(answer.body.keys[0]).toSorted()).toEqual(KEY);
+    expect(Object.keys(answer.body.details[answer.body.keys[0].id]).toSorted()).toEqual(["agent_id", "agent_name"]);
+  },
+
   async "GET /agents/{id}/keys"() {
     const { id, token } = await newAgent();
     const answer = await call("GET", `/agents/${id}/keys`, { token });

@@ -23,6 +23,7 @@ export const ENDPOINTS = {
   "POST /agents/{id}/rotate-key": "self",
   "GET /agents/{id}/grants": "admin",
   "PUT /agents/{id}/grants": "admin",
+  "GET /keys": "admin",
   "GET /agents/{id}/keys": "self",
   "POST /agents/{id}/keys": "self",
   "DELETE /agents/{id}/keys/{key_id}": "self",

@@ -75,6 +75,8 @@ export interface UpdatedAgent {
 
 interface Announced {
   readonly by: Authority;
+  /** The `updated_at` that the row must have. Undefined: any. */
+  readonly readAt?: number | undefined;
   readonly events: readonly Event[];
   readonly record: AuditEntry;
 }
@@ -100,24 +102,21 @@ async function updateAgent<Row = never>(
   db: D1Database,
   id: string,
   { set, when, before, action, read }: Update,
-  { by, events, record }: Announced,
+  { by, readAt, events, record }: Announced,
 ): Promise<UpdatedAgent & { readonly read: Row | undefined }> {
   const changeId = newChangeId();
-  const from = sql`FROM agents WHERE id = ${id} AND ${when}`;
+  const row = sql`id = ${id} AND ${when} AND ${readAt === undefined ? sql`1` : sql`updated_at = ${readAt}`}`;
   const [, update, ...results] = await batchAsCaller<AgentRow>(db, by, [
-    insertRecordOf(db, record, { from, fields: { before, ...(action && { action }) } }),
-    prepare(
-      db,
-      sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId} WHERE id = ${id} AND ${when}`,
-    ),
+    insertRecordOf(db, record, { from: sql`FROM agents WHERE ${row}`, fields: { before, ...(action && { action }) } }),
+    prepare(db, sql`UPDATE agents SET ${set}, updated_at = ${DATABASE_NOW}, change_id = ${changeId} WHERE ${row}`),
     ...events.map((event) => insertEvent(db, event, { table: "agents", id, changeId })),
     selectAgent(db, id),
     ...(read ? [prepare(db, read)] : []),
   ]);
-  const row = results[events.length]!.results[0];
+  const found = results[events.length]!.results[0];
   return {
     changed: update!.meta.changes > 0,
-    agent: row && toAgent(row),
+    agent: found && toAgent(found),
     read: results[events.length + 1]?.results[0] as Row | undefined,
   };
 }

@@ -11,8 +11,8 @@ import { insertRecordOf } from "../../outbox/records.ts";
 import { AGENT_COLUMNS, END_TOKENS, toAgent, toJson, toList, type AgentRow } from "../agent-row.ts";
 import type { Agent } from "../agent.ts";
 import type { StoredKey } from "../api-key.ts";
-import { MAX_KEYS_PER_AGENT, type AgentKey } from "../key.ts";
-import type { PagePosition } from "../page.ts";
+import { MAX_KEYS_PER_AGENT, type AgentKey, type EndingKey } from "../key.ts";
+import { MAX_SCANNED, type PagePosition } from "../page.ts";
 import type { PublicJwk, StoredPublicKey } from "../public-key.ts";
 import { selectAgent } from "./agents.ts";
 import { KEY_STANDS } from "../../authority/token-row.ts";
@@ -66,6 +66,47 @@ export async function readKeys(
     prepare(db, sql`SELECT 1 FROM agents WHERE id = ${agentId}`),
   ]);
   return { keys: keys!.results.map(toKey), agentExists: agents!.results.length > 0 };
+}
+
+/**
+ * Keys that end within a time, those that end first at the front, after a position whose `createdAt` is the end of a key. `isUsable`:
+ * whether the agent is not revoked, so that its key still opens something.
+ *
+ * @param ownerId only those of the agents that this person owns: of their newest {@link MAX_SCANNED}.
+ */
+export async function readEndingKeys(
+  db: D1Database,
+  { withinMs, ownerId, limit, after }: EndingKeysQuery,
+): Promise<(EndingKey & { readonly isUsable: boolean })[]> {
+  const ends = sql`k.expires_at > ${DATABASE_NOW} AND k.expires_at <= ${DATABASE_NOW} + ${withinMs}`;
+  const from =
+    ownerId === undefined
+      ? sql`api_keys k WHERE ${ends}`
+      : sql`(SELECT id FROM agents WHERE owner_person_id = ${ownerId} ORDER BY created_at DESC, id DESC LIMIT ${MAX_SCANNED}) o
+          CROSS JOIN api_keys k ON k.agent_id = o.id WHERE ${ends}`;
+  const { results } = await prepare(
+    db,
+    sql`WITH page AS (
+        SELECT k.id, k.expires_at FROM ${from} AND (k.expires_at, k.id) > (${after?.createdAt ?? 0}, ${after?.id ?? ""})
+        ORDER BY k.expires_at, k.id LIMIT ${limit})
+      SELECT ${KEY_COLUMNS}, a.id AS agent_id, a.name AS agent_name, a.status <> 'revoked' AS is_usable
+      FROM page p CROSS JOIN api_keys k ON k.id = p.id CROSS JOIN agents a ON a.id = k.agent_id
+      ORDER BY p.expires_at, p.id`,
+  ).all<KeyRow & { expires_at: number; agent_id: string; agent_name: string; is_usable: number }>();
+  return results.map((row) => ({
+    key: { ...toKey(row), expiresAt: row.expires_at },
+    agentId: row.agent_id,
+    agentName: row.agent_name,
+    isUsable: row.is_usable === 1,
+  }));
+}
+
+export interface EndingKeysQuery {
+  /** Milliseconds from now. */
+  readonly withinMs: number;
+  readonly ownerId: string | undefined;
+  readonly limit: number;
+  readonly after: PagePosition | undefined;
 }
 
 /** A secret by its hash, or a public key. */

@@ -45,12 +45,13 @@ const COLUMNS: { readonly [Key in keyof Profile]-?: Column<Profile[Key]> } = {
  * revoked. Of two callers that set the same value at once, the second changes nothing.
  *
  * @param profile has one property at least.
+ * @param readAt the `updated_at` that the row must have; undefined for any.
  */
 export async function updateProfile(
   db: D1Database,
   id: string,
   profile: Profile,
-  { by, event, record }: { by: Authority; event: Event; record: AuditEntry },
+  { by, readAt, event, record }: { by: Authority; readAt: number | undefined; event: Event; record: AuditEntry },
 ): Promise<{ changed: boolean; found: DetailedAgent | undefined }> {
   const changeId = newChangeId();
   const values = Object.entries(profile).flatMap(([key, value]) => {
@@ -60,7 +61,8 @@ export async function updateProfile(
   });
   const { set, differs } = assignments(values);
   const when = sql`WHERE id = ${id} AND status <> 'revoked' AND (${differs})
-    AND ${profile.ownerPersonId == null ? sql`1` : sql`EXISTS (SELECT 1 FROM people WHERE people.id = ${profile.ownerPersonId})`}`;
+    AND ${profile.ownerPersonId == null ? sql`1` : sql`EXISTS (SELECT 1 FROM people WHERE people.id = ${profile.ownerPersonId})`}
+    AND ${readAt === undefined ? sql`1` : sql`updated_at = ${readAt}`}`;
   const toJsonSql = ({ isJson, isFlag }: Partial<Column<unknown>>, value: Sql): Sql =>
     isFlag ? sql`json(iif(${value}, 'true', 'false'))` : isJson ? sql`json(${value})` : value;
   const object = (toSql: (one: (typeof values)[number]) => Sql): Sql =>
