@@ -23,6 +23,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "PUT /agents/{id}/permissions": { body: "UpdateAgentPermissionsRequest", response: "AgentChangeResponse" },
   "GET /agents/{id}/grants": { response: "GrantListResponse" },
   "PUT /agents/{id}/grants": { body: "SetGrantsRequest", response: "SetGrantsResponse" },
+  "GET /keys": { query: "ListEndingKeysQuery", response: "EndingKeyListResponse" },
   "GET /agents/{id}/keys": { query: "ListKeysQuery", response: "KeyListResponse" },
   "POST /agents/{id}/keys": { body: "CreateKeyRequest", response: "CreateKeyResponse" },
   "DELETE /agents/{id}/keys/{key_id}": { body: "DeleteKeyRequest", response: "DoneResponse" },

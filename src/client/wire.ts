@@ -431,6 +431,10 @@ export interface UpdateAgentRequest {
    */
   dpop_bound_access_tokens?: boolean | undefined;
   /**
+   * The agent's `updated_at` as you have read it. If it was changed since, nothing is changed: 409 `agent_changed`.
+   */
+  updated_at?: Timestamp | undefined;
+  /**
    * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
    * characters.
    */
@@ -474,6 +478,10 @@ export interface AgentChangeResponse {
 export interface UpdateAgentStatusRequest {
   status: AgentStatus;
   /**
+   * The agent's `updated_at` as you have read it. If it was changed since, nothing is changed: 409 `agent_changed`.
+   */
+  updated_at?: Timestamp | undefined;
+  /**
    * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
    * characters.
    */
@@ -483,6 +491,10 @@ export interface UpdateAgentStatusRequest {
 /** The body of `PUT /agents/{id}/tier`. */
 export interface UpdateAgentTierRequest {
   tier: Tier;
+  /**
+   * The agent's `updated_at` as you have read it. If it was changed since, nothing is changed: 409 `agent_changed`.
+   */
+  updated_at?: Timestamp | undefined;
 }
 
 /** The body of `PUT /agents/{id}/permissions`. */
@@ -591,6 +603,30 @@ export interface SetGrantsResponse {
   grants: Grant[];
   /** Changes with the grants. PUT takes it, to change only what was read. */
   grants_version: number;
+}
+
+/** The query of `GET /keys`. */
+export interface ListEndingKeysQuery {
+  /** 1 to 200. The default is 50. */
+  limit?: number | undefined;
+  /** The `next_cursor` of the previous page. */
+  cursor?: string | undefined;
+  /** How many days from now. 1 to 366. The default is 14. */
+  days?: number | undefined;
+}
+
+/** The response of `GET /keys`. */
+export interface EndingKeyListResponse {
+  success: true;
+  /** Those of revoked agents are left out, so a page may be short. */
+  keys: Key[];
+  /** Whose each key is, by its id. */
+  details: Record<string, {
+    agent_id: string;
+    agent_name: string;
+  }>;
+  /** The `cursor` of the next page; null on the last one. */
+  next_cursor: string | null;
 }
 
 /** The query of `GET /agents/{id}/keys`. */

@@ -52,8 +52,9 @@ const REVIEWED: Readonly<Record<Auth, { reads: readonly Column[]; changes: reado
 
 /** Reviewed: the routes that take other people than their `auth` says. */
 const EXCEPTIONS: Readonly<Record<string, readonly Column[]>> = {
-  // Owners are shown the agents that are theirs: test/agents/owned-list.test.ts.
+  // Owners are shown what is theirs: test/agents/owned-list.test.ts, test/agents/ending-keys.test.ts.
   "GET /agents": ["administrator agent", "owner", "other owner", "auditor", "administrator", "device-grant token"],
+  "GET /keys": ["administrator agent", "owner", "other owner", "auditor", "administrator", "device-grant token"],
   "PUT /agents/{id}/status": ["administrator agent", "owner", "administrator", "device-grant token"],
   "GET /audit/{id}": [
     "administrator agent",

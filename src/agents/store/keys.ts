@@ -78,7 +78,9 @@ export async function readEndingKeys(
   db: D1Database,
   { withinMs, ownerId, limit, after }: EndingKeysQuery,
 ): Promise<(EndingKey & { readonly isUsable: boolean })[]> {
-  const ends = sql`k.expires_at > ${DATABASE_NOW} AND k.expires_at <= ${DATABASE_NOW} + ${withinMs}`;
+  // The unary + leaves the index to the position, from which on it is read.
+  const ends = sql`+k.expires_at > ${DATABASE_NOW} AND k.expires_at <= ${DATABASE_NOW} + ${withinMs}
+    AND (k.expires_at, k.id) > (max(${DATABASE_NOW}, ${after?.createdAt ?? 0}), ${after?.id ?? ""})`;
   const from =
     ownerId === undefined
       ? sql`api_keys k WHERE ${ends}`
@@ -87,7 +89,7 @@ export async function readEndingKeys(
   const { results } = await prepare(
     db,
     sql`WITH page AS (
-        SELECT k.id, k.expires_at FROM ${from} AND (k.expires_at, k.id) > (${after?.createdAt ?? 0}, ${after?.id ?? ""})
+        SELECT k.id, k.expires_at FROM ${from}
         ORDER BY k.expires_at, k.id LIMIT ${limit})
       SELECT ${KEY_COLUMNS}, a.id AS agent_id, a.name AS agent_name, a.status <> 'revoked' AS is_usable
       FROM page p CROSS JOIN api_keys k ON k.id = p.id CROSS JOIN agents a ON a.id = k.agent_id
