@@ -405,8 +405,13 @@ describe("an assertion that is not good", () => {
     ["an iat of long ago", { iat: 1 }, /longer/],
     ["an iat of the future", { iat: Math.floor(Date.now() / 1000) + 120 }, /future/],
     ["an nbf of the future", { nbf: Math.floor(Date.now() / 1000) + 120 }, /future/],
+    ["an nbf that is a text", { nbf: "1" }, /nbf/],
     ["no sub", { sub: undefined }, /sub/],
+    ["an empty sub", { sub: "" }, /sub/],
+    ["a sub that is no text", { sub: 5 }, /sub/],
     ["a jti that is no text", { jti: 5 }, /jti/],
+    ["an empty jti", { jti: "" }, /jti/],
+    ["a jti of 513 characters", { jti: "x".repeat(513) }, /jti/],
   ])("is refused: %s", async (_, claims, said) => {
     const answer = await present(self, await job(claims));
     expect(refusal(answer)).toEqual([400, "invalid_grant"]);

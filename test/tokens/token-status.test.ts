@@ -159,4 +159,18 @@ describe("the status of a token", () => {
     }
     expect(evaluateTokenStatus({ links, boundTo: null }, [own, own]).state).toBe("revoked");
   });
+
+  it("of no agent is none, and of agents of which one needs a bound token is that of a bound one only", () => {
+    expect(evaluateTokenStatus({ links: [], boundTo: null }, []).state).toBe("revoked");
+    const good = { agent, linkStands: true, keyAllowedIps: null, keyId: null };
+    const strict = { ...good, agent: { ...agent, requiresDpop: true } };
+    const links = [{ version: 2 }, { version: 2 }];
+    for (const records of [
+      [strict, good],
+      [good, strict],
+    ]) {
+      expect(evaluateTokenStatus({ links, boundTo: null }, records).state).toBe("revoked");
+      expect(evaluateTokenStatus({ links, boundTo: "jkt" }, records).state).toBe("good");
+    }
+  });
 });
