@@ -398,13 +398,28 @@ describe("refresh_token", () => {
       json: { agent_id: one.id, api_key: one.apiKey, scope: "lab:things:read" },
     });
     const session = verified.body.token.refresh_token as string;
+    // Others have what this agent does not.
+    await self.agent(["lab:things:write"]);
+    const rows = () =>
+      self.env.DB.prepare("SELECT id, generation, hash FROM sessions WHERE agent_id = ?1 ORDER BY id")
+        .bind(one.id)
+        .all()
+        .then(({ results }) => results);
+    const before = await rows();
     for (const scope of ["lab:notes:read", "lab:notes:read lab:things:read", "*:*:*"]) {
       expect(refusal(await refresh(one, session, { scope }))).toEqual([400, "invalid_scope"]);
     }
+    expect(refusal(await refresh(one, one.refreshToken, { scope: "lab:things:write" }))).toEqual([
+      400,
+      "invalid_scope",
+    ]);
+    expect(await rows()).toEqual(before);
     const whole = await refresh(one, one.refreshToken, { scope: "lab:notes:read", resource: `${ISSUER}/proxy/lab` });
     expect(decodeJwt(whole.body.access_token)).toMatchObject({ scope: "lab:notes:read", aud: `${ISSUER}/proxy/lab` });
     expect((await refresh(one, whole.body.refresh_token)).body.scope).toBe("lab:notes:read lab:things:read");
-    expect((await refresh(one, session)).body.scope).toBe("lab:things:read");
+    const same = await refresh(one, session, { scope: "lab:things:read" });
+    expect([same.status, same.body.scope]).toEqual([200, "lab:things:read"]);
+    expect((await refresh(one, same.body.refresh_token)).body.scope).toBe("lab:things:read");
   });
 
   it.each(["", "rt_guess", "garbage"])("refuses %j", async (text) => {

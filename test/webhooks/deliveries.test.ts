@@ -294,6 +294,41 @@ describe("an attempt that ends after its delivery was started again", () => {
   });
 });
 
+describe("an attempt that ends while another one is under way", () => {
+  it.each([
+    ["its success", "200", "attempts = 1, attempt_id = 'att_another'", 1],
+    ["its failure", "500", "attempts = 1, attempt_id = 'att_another'", 1],
+    // A former version of the Worker claims a delivery without naming its attempt.
+    ["its success beside one without a name", "200", "attempts = 2", 2],
+    ["its failure beside one without a name", "500", "attempts = 2", 2],
+  ])("leaves nothing of %s behind", async (_, answer, claimed, count) => {
+    const where = hookWorld();
+    const [agent, admin] = [await where.agent(), await where.admin()];
+    const at = receiver(answer);
+    const { id } = await hook(where, agent, { url: at.url });
+    await setTier(where, admin, agent);
+    await settleAllButAttempts(where);
+    const { deliveryId } = where.asked.splice(0)[0]!;
+    const until = now() + 5 * MINUTE;
+    const send = globalThis.fetch;
+    vi.spyOn(globalThis, "fetch").mockImplementationOnce(async (input, init) => {
+      await where.env.DB.prepare(`UPDATE deliveries SET ${claimed}, next_attempt_at = ?2 WHERE id = ?1`)
+        .bind(deliveryId, until)
+        .run();
+      return send(input, init);
+    });
+    await deliver(where.env, loadConfig(where.env), deliveryId);
+    expect(await at.arrived()).toHaveLength(1);
+    expect((await deliveriesOf(where, agent, id))[0]).toMatchObject({
+      status: "pending",
+      attempts: count,
+      next_attempt_at: new Date(until).toISOString(),
+      response_status: null,
+      error: null,
+    });
+  });
+});
+
 async function settleAllButAttempts(where: World): Promise<void> {
   const wanted = where.asked;
   await runScheduledJobs(where.env, loadConfig(where.env), Date.now());
