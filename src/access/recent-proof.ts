@@ -41,6 +41,18 @@ export async function requireProofForKey(
 }
 
 /**
+ * Requires of a command that its person has let it in within the last 5 minutes. Whoever has stolen its token would otherwise lead to
+ * themselves, for longer than it is valid, what the deployment sends.
+ *
+ * @throws {ApiError} 403 `browser_required`.
+ */
+export function requireRecentCommand(call: Pick<ProvenCall, "caller" | "now">): void {
+  if (!hasRecentProof(call)) requireBrowser(call.caller, LET_IN_AGAIN);
+}
+
+const LET_IN_AGAIN = "This needs a proof of the last 5 minutes, which signing the command in again is.";
+
+/**
  * Requires a recent proof: whoever has stolen an access token, or a session, may not make a key that outlives it, nor destroy what its
  * owner has.
  *
@@ -52,7 +64,7 @@ export async function requireRecentProof(call: ProvenCall, apiKey?: string | nul
   const { caller, authority } = call;
   if (caller.kind === "person") {
     if (!hasRecentProof(call)) {
-      requireBrowser(caller, "This needs a proof of the last 5 minutes, which signing the command in again is.");
+      requireBrowser(caller, LET_IN_AGAIN);
       await requireAssertion({ ...call, caller });
     }
     return authority;

@@ -13,7 +13,13 @@ import { deleteSomeSessions } from "../tokens/delete.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { forbidden, notFound, unavailable } from "../http/errors.ts";
 import { readableText } from "../validation/readable-text.ts";
-import { cacheRevocation, invalidPermissions, permissionsSchema, toAgentChange } from "./agent-changes.ts";
+import {
+  cacheRevocation,
+  invalidPermissions,
+  ownKeySchema,
+  permissionsSchema,
+  toAgentChange,
+} from "./agent-changes.ts";
 import { agentFilter, FILTER_NAMES, toFilter } from "./agent-filter.ts";
 import { agentName, allowedIps, keyExpiresIn, metadata, ownerEmail, toLifeMs } from "./agent-fields.ts";
 import {
@@ -215,10 +221,10 @@ export const agentRoutes = [
     path: "/agents/{id}",
     auth: "admin",
     summary: "Delete an agent with its keys, sessions and webhooks; its activity stays for its retention",
+    body: z.nullish(z.object({ api_key: ownKeySchema })),
     response: () => z.object({ success: z.literal(true), message: z.string() }),
     async handle(call) {
-      // An agent's request has no body for a key, and clients that were published send older tokens.
-      const authority = call.caller.kind === "person" ? await requireRecentProof(call) : call.authority;
+      const authority = await requireRecentProof(call, call.body?.api_key);
       const change = toAgentChange({ ...call, authority });
       let removal = await removeAgent(call.env.DB, change);
       for (let step = 0; removal.result === "too_many_sessions"; step++) {

@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import { requireRecentCommand } from "../access/recent-proof.ts";
 import { route } from "../access/route.ts";
 import { badRequest, conflict, forbidden, notFound } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
@@ -204,7 +205,10 @@ export const webhookRoutes = [
     async handle(call) {
       const { env, body, caller, params } = call;
       const { url, events, description, is_active: isActive } = body;
-      if (url !== undefined) checkTarget(call, url);
+      if (url !== undefined) {
+        requireRecentCommand(call);
+        checkTarget(call, url);
+      }
       const change = { url, events, description, isActive };
       return toOneWebhook(await changeWebhook(env.DB, params.id, toOwner(caller), change, toWrite(call)));
     },
@@ -249,6 +253,7 @@ export const webhookRoutes = [
     response: createdWebhook,
     async handle(call) {
       const { env, config, body, caller, params } = call;
+      requireRecentCommand(call);
       const secrets = { overlapMs: body.overlap_seconds * 1000, keys: config.webhookKeys };
       const regenerated = await regenerateSecret(env.DB, params.id, toOwner(caller), secrets, toWrite(call));
       if (!regenerated) throw notFound("The webhook");

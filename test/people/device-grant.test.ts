@@ -348,6 +348,24 @@ describe("a command that a person has let in", () => {
     expect((await administrator.confirmed(`/agents/${two.id}`, { method: "DELETE" })).status).toBe(200);
   });
 
+  it("leads no deliveries elsewhere, and gets no secret that signs them, later than 5 minutes after the passkey", async () => {
+    const [fresh, agent] = [await command(administrator), await world().agent()];
+    const json = { url: "https://hooks.example.com/one", events: ["agent.verified"] };
+    const { body } = await self.call("/webhooks", { method: "POST", token: agent.token, json });
+    const path = `/webhooks/${body.webhook.id}`;
+    const change = (to: object) => self.call(path, { method: "PUT", token: fresh, json: to });
+    const secret = () => self.call(`${path}/regenerate-secret`, { method: "POST", token: fresh });
+    expect((await change({ url: "https://hooks.example.com/two" })).status).toBe(200);
+    expect((await secret()).status).toBe(200);
+    later(301_000);
+    browserRequired(await change({ url: "https://hooks.example.com/three" }));
+    browserRequired(await secret());
+    // It can still stop them, and its person goes on in a browser.
+    expect((await change({ is_active: false })).status).toBe(200);
+    const moved = await administrator.call(path, { method: "PUT", json: { url: "https://hooks.example.com/four" } });
+    expect([moved.status, moved.body.webhook?.url]).toEqual([200, "https://hooks.example.com/four"]);
+  });
+
   it("is not taken for another kind of credential, nor another for it", async () => {
     const asCookie = await callWith(self, token, "/people/me");
     expect([asCookie.status, asCookie.body.code]).toEqual([401, "sign_in_required"]);
