@@ -97,7 +97,7 @@ describe("the claims of a delegated token", () => {
       ...actors
         .slice(0, count)
         .toReversed()
-        .map((sub, at) => ({ sub, ver: 1, key_id: "k", ...(at < count - 1 && { token: `tok_${sub}` }) })),
+        .map((sub, at) => ({ sub, ver: 1, key_id: "k", token: at < count - 1 ? `tok_${sub}` : undefined })),
     ];
     expect(read({ act: act(...actors.slice(0, 4)), chain: chainOf(4) })).toBeDefined();
     expect(read({ act: act(...actors), chain: chainOf(5) })).toBeUndefined();

@@ -60,6 +60,14 @@ describe("where D1 does not answer", () => {
     );
   });
 
+  it("a KV that does not answer either revokes nobody: 503, and the token is good once the database is back", async () => {
+    const { token } = await world().agent();
+    const REVOCATIONS = { ...failingKv, get: () => new Promise<never>(() => {}) };
+    const { status, body } = await read(world({ DB: failingDatabase, REVOCATIONS }), token);
+    expect([status, body.code]).toEqual([503, "standing_unknown"]);
+    expect((await read(world(), token)).status).toBe(200);
+  });
+
   it("both failing refuse everybody", async () => {
     const { token } = await world().agent();
     const { status } = await read(world({ DB: failingDatabase, REVOCATIONS: failingKv }), token);
