@@ -124,3 +124,80 @@ describe("the twin of a token, with the other signature of the same text", () =>
     }
   });
 });
+
+describe("the claims of a token that our key has signed", () => {
+  const IDP = "https://idp.example.com";
+  const RESOURCE = "https://one.example.com/proxy/lab";
+  /** A token with other claims, whose signature has the low s. */
+  async function signed(changes: Record<string, unknown>): Promise<string> {
+    const [{ kid, ...jwk }] = signingKeys as [SigningKey];
+    const key = await importJWK({ ...jwk, alg: "ES256" }, "ES256");
+    const claims = {
+      iss: "https://one.example.com",
+      aud: "https://one.example.com",
+      sub: "agt_1",
+      jti: "tok_1",
+      scope: "lab:things:read",
+      ver: 1,
+      sid: "ses_1",
+      iat: NOW / 1000,
+      exp: NOW / 1000 + 60,
+      ...changes,
+    };
+    const token = await new SignJWT(JSON.parse(JSON.stringify(claims)))
+      .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid })
+      .sign(key);
+    const s = base64url.decode(token.split(".")[2]!).slice(32);
+    return BigInt(`0x${Array.from(s, (byte) => byte.toString(16).padStart(2, "0")).join("")}`) > N / 2n
+      ? twinOf(token)
+      : token;
+  }
+  const trusting = (agentId: string, issuer = IDP) =>
+    settings({ trustedIssuers: [{ issuer, rules: [{ agentId, claims: {} }] }] as never });
+
+  it.each<[name: string, claims: Record<string, unknown>, read: Record<string, unknown>]>([
+    ["nothing more", {}, { boundTo: null, mayAct: null, resources: null, authTime: undefined, clientId: "agt_1" }],
+    ["a key", { cnf: { jkt: "x" } }, { boundTo: "x" }],
+    ["who may act", { may_act: { sub: "agt_2" } }, { mayAct: "agt_2" }],
+    ["a resource", { aud: RESOURCE }, { resources: [RESOURCE] }],
+    ["two resources", { aud: [RESOURCE, `${RESOURCE}2`] }, { resources: [RESOURCE, `${RESOURCE}2`] }],
+    ["a proof", { auth_time: 7 }, { authTime: 7 }],
+  ])("say %s", async (_, claims, read) => {
+    expect(await verifyAccessToken(await signed(claims), settings(), NOW)).toMatchObject(read);
+  });
+
+  it.each<[name: string, claims: Record<string, unknown>]>([
+    ["a confirmation that is null", { cnf: null }],
+    ["a confirmation that is a text", { cnf: "x" }],
+    ["a confirmation without a key", { cnf: {} }],
+    ["a thumbprint that is a number", { cnf: { jkt: 7 } }],
+    ["a key and a certificate", { cnf: { jkt: "x", "x5t#S256": "y" } }],
+    ["null for who may act", { may_act: null }],
+    ["a number for who may act", { may_act: { sub: 7 } }],
+    ["who may act, of an issuer", { may_act: { sub: "agt_2", iss: IDP } }],
+    ["no audience in a list", { aud: [] }],
+    ["the audience of the deployment beside a resource", { aud: ["https://one.example.com", RESOURCE] }],
+    ["a resource of somebody else", { aud: [RESOURCE, "https://two.example.com/proxy/lab"] }],
+    ["a resource that begins alike", { aud: "https://one.example.com.example/proxy/lab" }],
+    ["a resource that is a number", { aud: [RESOURCE, 7] }],
+    ["a session and a key", { key_id: "key_1" }],
+    ["neither session nor key", { sid: undefined }],
+    ["a key that is null", { key_id: null }],
+    ["a proof at no time", { auth_time: 0 }],
+    ["a proof at half a second", { auth_time: 1.5 }],
+    ["an actor and no chain", { act: { sub: "agt_2" } }],
+    ["a chain and no actor", { chain: [{ sub: "agt_1", ver: 1, sid: "ses_1" }] }],
+    ["no version and a chain", { ver: undefined, chain: [] }],
+    ["details that are no list", { authorization_details: {} }],
+  ])("with %s are none of ours", async (_, claims) => {
+    expect(await verifyAccessToken(await signed(claims), settings(), NOW)).toBe("invalid_token");
+  });
+
+  it("that go back to a trusted issuer hold while it is trusted for this agent, also where the token is remembered", async () => {
+    const token = await signed({ sid: undefined, key_id: `issuer:${IDP}` });
+    expect(await verifyAccessToken(token, trusting("agt_1"), NOW)).toMatchObject({ sub: "agt_1" });
+    for (const other of [settings(), trusting("agt_2"), trusting("agt_1", "https://other.example.com")]) {
+      expect(await verifyAccessToken(token, other, NOW)).toBe("invalid_token");
+    }
+  });
+});
