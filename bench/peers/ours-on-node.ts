@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { registerHooks } from "node:module";
+import { setTimeout as wait } from "node:timers/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { serve } from "@hono/node-server";
@@ -30,6 +31,7 @@ registerHooks({
 });
 
 // Of workerd's own, and what Node has under another name.
+Object.assign(globalThis, { scheduler: { wait: (ms: number) => wait(ms, undefined, { ref: false }) } });
 Object.assign(crypto.subtle, {
   timingSafeEqual: (one: ArrayBuffer, other: ArrayBuffer) =>
     timingSafeEqual(new Uint8Array(one), new Uint8Array(other)),

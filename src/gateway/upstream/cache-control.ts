@@ -6,6 +6,9 @@ const KEPT_SECONDS = new Set(["max-age", "stale-while-revalidate", "stale-if-err
 const DIRECTIVE =
   /[ \t]*(?:([!#$%&'*+.^_`|~\w-]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+.^_`|~\w-]+)))?[ \t]*)?(?:,|$)/y;
 
+/** The last value and what it became. The answers of an upstream mostly have the same. */
+let last = { value: "", result: "" };
+
 /**
  * Returns the `Cache-Control` of an answer that belongs to one agent: always `private`, without what speaks to shared caches
  * (`public`, `s-maxage`, `proxy-revalidate`, extensions). What does not follow the grammar becomes `private, no-store`.
@@ -14,6 +17,11 @@ const DIRECTIVE =
  */
 export function privateCacheControl(value: string | null): string {
   if (!value) return "private, no-cache";
+  if (value !== last.value) last = { value, result: readDirectives(value) };
+  return last.result;
+}
+
+function readDirectives(value: string): string {
   const directives = new Set(["private"]);
   for (let at = 0; at < value.length; at = DIRECTIVE.lastIndex) {
     DIRECTIVE.lastIndex = at;

@@ -9,7 +9,7 @@ import { contentLength, toldHeaders } from "../../policy/request-headers.ts";
 import { linkRewriter } from "./links.ts";
 import type { Meter } from "./meter.ts";
 import { maxDecodedLength, streamBody, bufferBody, type BodyEnd } from "./stream-body.ts";
-import { setResponseHeaders } from "./response-headers.ts";
+import { filterResponseHeaders, headersReadWithin, setGatewayHeaders } from "./response-headers.ts";
 import { containsSecret } from "./secret-leak.ts";
 import { answerClock, transformStreamOf, startUpload, type AnswerClock } from "./upload.ts";
 import { resolveLink } from "./upstream-link.ts";
@@ -51,7 +51,8 @@ const MAX_BUFFERED_BYTES = 64 * 1024;
  * @param caller checked again while a body is streamed.
  * @param bodyTimeoutMs how long the sender may take for a streamed body, in milliseconds.
  * @param meter counts the bytes of both bodies.
- * @param takeBody takes the body of an answer that is read whole, if the response is to have none.
+ * @param takeBody takes the body of an answer that is read whole, if the response is to have none. The response has only the headers then
+ *   that a caller within this Worker reads.
  * @param issuer the gateway's public origin, or null if it is not configured.
  * @throws {ApiError} if the gateway breaks the request's body off: 408 for a slow sender, or the caller's refusal.
  */
@@ -148,10 +149,14 @@ async function passOn(
     return { failure: "bad_redirect", upstreamStatus: status };
   }
   const statusText = containsSecret(answer.statusText, credential.secretEncodings) ? "" : answer.statusText;
-  const answered = (content: BodyInit | null): Response => {
-    const response = new Response(content, { status, statusText, headers: received });
-    setResponseHeaders(response.headers, received, definition, credential.secretEncodings, resolve);
-    if (dropped.length > 0) response.headers.set("x-agentauth-dropped", toldHeaders(dropped));
+  const answered = (content: BodyInit | null, without?: readonly string[]): Response => {
+    const taken = takeBody ? headersReadWithin(received) : received;
+    const response = new Response(content, { status, statusText, headers: taken });
+    const { headers } = response;
+    filterResponseHeaders(headers, taken, definition, credential.secretEncodings, resolve, without);
+    if (takeBody) return response;
+    setGatewayHeaders(headers, definition);
+    if (dropped.length > 0) headers.set("x-agentauth-dropped", toldHeaders(dropped));
     return response;
   };
   const ended = { upstreamStatus: status, done: undefined };
@@ -166,13 +171,11 @@ async function passOn(
     return { failure: "encoded", upstreamStatus: status };
   }
   const rewritten = (content: BodyInit | null): Response => {
-    const response = answered(content);
-    if (coding === "none" || coding === "gzip") response.headers.delete("content-encoding");
-    if (coding === "gzip") response.headers.delete("content-length");
-    if (links) {
-      for (const name of ["content-length", ...DIGESTS]) response.headers.delete(name);
-      response.headers.set(LINKS_HEADER, "rewritten");
-    }
+    const without = coding === "none" || coding === "gzip" ? ["content-encoding"] : [];
+    if (coding === "gzip" || links) without.push("content-length");
+    if (links) without.push(...DIGESTS);
+    const response = answered(content, without);
+    if (links) response.headers.set(LINKS_HEADER, "rewritten");
     return response;
   };
 

@@ -5,25 +5,52 @@ import { connectionNamed } from "../../policy/request-headers.ts";
 import { responseHeaderName } from "../../policy/response-headers.ts";
 import { rewriteLinkHeader } from "./link-header.ts";
 
+/** The headers of an answer that a caller within this Worker reads, where it takes the body by itself (see `takeBody`). */
+const READ_WITHIN = ["content-type", "content-length", "location", "link", "connection"];
+
+/** Returns an upstream's headers without those that a caller within this Worker does not read: of twenty, two or three are left. */
+export function headersReadWithin(received: Headers): Headers {
+  const read = new Headers();
+  for (const name of READ_WITHIN) {
+    const value = received.get(name);
+    if (value !== null) read.set(name, value);
+  }
+  return read;
+}
+
+/** The last names of headers that were found to contain no secret. An upstream's answers mostly have the same. */
+let clean: { readonly names: string; readonly encodings: SecretEncodings } | undefined;
+
+/** Returns whether the names of headers contain a secret. */
+function namesContainSecret(names: string, secretEncodings: SecretEncodings): boolean {
+  if (clean?.names === names && clean.encodings === secretEncodings) return false;
+  if (containsSecret(names, inLowerCase(secretEncodings))) return true;
+  clean = { names, encodings: secretEncodings };
+  return false;
+}
+
 /**
  * Changes an upstream's headers into those that the agent gets: only the ones of the allow-list, none that contains the credential, and
- * links as `resolve` returns them. Then it sets the gateway's own.
+ * links as `resolve` returns them.
  *
+ * @param without the names of those that are wrong for the body that the agent gets, in lower case.
  * @param headers the runtime's own copy of `received`, which costs half of one made here. It is changed.
  * @param resolve returns the link that the agent gets in place of one, or undefined if it gets none.
  */
-export function setResponseHeaders(
+export function filterResponseHeaders(
   headers: Headers,
   received: Headers,
   definition: ServiceDefinition,
   secretEncodings: SecretEncodings,
   resolve: (url: string) => string | undefined,
+  without: readonly string[] = [],
 ): void {
   const named = connectionNamed(received);
   let names = "";
   let values = "";
   received.forEach((value, name) => {
-    const kept = named.includes(name) ? undefined : responseHeaderName(name, definition);
+    const isKept = !named.includes(name) && !without.includes(name);
+    const kept = isKept ? responseHeaderName(name, definition) : undefined;
     if (kept !== name) headers.delete(name);
     if (kept === undefined) return;
     const passed = rewritten(name, value, resolve);
@@ -33,14 +60,18 @@ export function setResponseHeaders(
     if (passed === undefined) headers.delete(name);
     else if (kept !== name || passed !== value) headers.set(kept, passed);
   });
-  const inNames = inLowerCase(secretEncodings);
-  if (containsSecret(values, secretEncodings) || containsSecret(names, inNames)) {
+  if (containsSecret(values, secretEncodings) || namesContainSecret(names, secretEncodings)) {
+    const inNames = inLowerCase(secretEncodings);
     // What is searched is what would be passed on: a link may have lost the credential's parameter.
     const leaks = [...headers].filter(
       ([name, value]) => containsSecret(value, secretEncodings) || containsSecret(name, inNames),
     );
     for (const [name] of leaks) headers.delete(name);
   }
+}
+
+/** Sets the headers that the gateway gives every answer of an upstream. @param headers those that the upstream's have become. */
+export function setGatewayHeaders(headers: Headers, definition: Pick<ServiceDefinition, "name">): void {
   // A response to one agent must never be served to another, so it is kept out of shared caches even if the upstream allows them.
   headers.set("cache-control", privateCacheControl(headers.get("cache-control")));
   headers.append("vary", "Authorization, X-AgentAuth-Links");

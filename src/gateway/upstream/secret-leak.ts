@@ -65,7 +65,8 @@ export function inLowerCase(encodings: SecretEncodings): SecretEncodings {
 
 /** Returns whether a text, or a whole body, contains one of the encodings. */
 export function containsSecret(text: string | Uint8Array, encodings: SecretEncodings): boolean {
-  if (encodings.length === 0) return false;
+  // A character of a text is three bytes of UTF-8 at the most.
+  if (encodings.length === 0 || text.length * 3 < MIN_LENGTH) return false;
   const bytes = typeof text === "string" ? utf8Encoder.encode(text) : text;
   const { containsPlain, findEscaped } = searchFor(encodings);
   return containsPlain(bytes) || findEscaped(bytes, []) === "secret";

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { privateCacheControl } from "../../../src/gateway/upstream/cache-control.ts";
 import type { ServiceDefinition } from "../../../src/policy/service-definition.ts";
 import { rewriteLinkHeader } from "../../../src/gateway/upstream/link-header.ts";
-import { setResponseHeaders } from "../../../src/gateway/upstream/response-headers.ts";
+import { filterResponseHeaders } from "../../../src/gateway/upstream/response-headers.ts";
 import { github } from "../../../src/policy/services/github.ts";
 import { salesforce } from "../../../src/policy/services/salesforce.ts";
 import { stripe } from "../../../src/policy/services/stripe.ts";
@@ -10,19 +10,12 @@ import { zendesk } from "../../../src/policy/services/zendesk.ts";
 
 const own: ServiceDefinition = { name: "own", credential: { scheme: "bearer" }, rules: [] };
 
-/** What an agent gets of an upstream's headers, without those that the gateway sets itself. */
+/** What an agent gets of an upstream's headers. */
 function passed(sent: Record<string, string>, definition = own, secrets: string[] = []): Record<string, string> {
   const received = new Headers(sent);
   const headers = new Headers(received);
-  setResponseHeaders(headers, received, definition, secrets, (url) => url);
-  const ours = new Set([
-    "cache-control",
-    "vary",
-    "content-security-policy",
-    "x-content-type-options",
-    "x-agentauth-upstream",
-  ]);
-  return Object.fromEntries([...headers].filter(([name]) => !ours.has(name)));
+  filterResponseHeaders(headers, received, definition, secrets, (url) => url);
+  return Object.fromEntries(headers);
 }
 const names = (list: string) => Object.fromEntries(list.split(/\s+/).map((name) => [name.toLowerCase(), "1"]));
 
@@ -93,6 +86,21 @@ describe("a response header", () => {
     expect(passed({ connection: "close, X-Hop", "x-hop": "1", "x-kept": "1" })).toEqual({ "x-kept": "1" });
     const sent = { "x-request-id": "the-secret-of-it", "x-a": "Bearer the-secret-of-it", etag: '"1"' };
     expect(passed(sent, own, ["the-secret-of-it"])).toEqual({ etag: '"1"' });
+  });
+
+  it("whose name holds the credential does not pass, also after others of the same upstream that hold none", () => {
+    const secrets = ["the-Secret-of-it"];
+    const harmless = { "x-harmless-one": "1" };
+    const sent = { ...harmless, "x-the-secret-of-it": "1" };
+    for (const [given, expected] of [
+      [harmless, harmless],
+      [sent, harmless],
+      [harmless, harmless],
+    ] as const) {
+      expect(passed(given, own, secrets)).toEqual(expected);
+    }
+    // Names that were harmless are not with another credential.
+    expect(passed(harmless, own, ["x-harmless-one"])).toEqual({});
   });
 });
 
