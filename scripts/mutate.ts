@@ -160,6 +160,8 @@ async function serve(copy: string): Promise<void> {
       process.send!(outcomes);
     })();
   });
+  // It is the leader of a group of its own, and would outlive whoever has started it.
+  process.once("disconnect", () => process.kill(-process.pid, "SIGKILL"));
   process.send!("ready");
 }
 
@@ -274,8 +276,8 @@ async function run(
       if (runs.length === 0) unreached.push(mutant);
       return runs.length > 0;
     });
-  // Starting a process takes long: first one run each, which most mutations do not outlive, then two, then all that are left.
-  for (let count = 1; open.length > 0; count = count === 1 ? 2 : Infinity) {
+  // Starting a process takes long: first one run of each, which most mutations do not outlive, then two, then four.
+  for (let count = 1; open.length > 0; count *= 2) {
     const taken = open.map(({ mutant, runs }) => ({ mutant, now: runs.slice(0, count), later: runs.slice(count) }));
     const outcomes = await runAll(
       copy,

@@ -388,7 +388,11 @@ describe("refresh_token", () => {
     expect(refusal(await refresh(other, one.refreshToken))).toEqual([400, "invalid_grant"]);
     const bare = await token(self, { grant_type: "refresh_token", refresh_token: one.refreshToken });
     expect(refusal(bare)).toEqual([401, "invalid_client"]);
-    expect((await refresh(one, one.refreshToken)).status).toBe(200);
+    const next = await refresh(one, one.refreshToken);
+    expect(next.status).toBe(200);
+    // Nor does another client get the answer again that the first one may have lost.
+    expect(refusal(await refresh(other, one.refreshToken))).toEqual([400, "invalid_grant"]);
+    expect((await refresh(one, one.refreshToken)).body.refresh_token).toBe(next.body.refresh_token);
   });
 
   it("narrows the access token only, and refuses a wider scope without using the token up", async () => {

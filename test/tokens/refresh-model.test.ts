@@ -2,7 +2,9 @@ import { afterAll, describe, expect, it, vi } from "vitest";
 import fc from "fast-check";
 import { decodeJwt } from "jose";
 import type { SessionRecord } from "../../src/tokens/records.ts";
-import { decideRefresh } from "../../src/tokens/refresh.ts";
+import type { Peppers } from "../../src/crypto/pepper.ts";
+import { firstRefreshToken, nextRefreshToken } from "../../src/tokens/refresh-token.ts";
+import { decideRefresh, deriveForward } from "../../src/tokens/refresh.ts";
 import { extents } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 
@@ -282,5 +284,41 @@ describe("the decision", () => {
     ["one of an agent that is not active", record({ agent: { ...record({}).agent, status: "inactive" } }), 5, "ended"],
   ])("on %s", (_, given, generation, outcome) => {
     expect(decideRefresh(given, { generation, hash: `h${generation}` }).outcome).toBe(outcome);
+  });
+
+  it.each<[string, SessionRecord["boundTo"], string | null, boolean, string]>([
+    ["a session of no key", null, "other", false, "replayed"],
+    ["a session of no key, whose agent needs one by now", null, "other", true, "ended"],
+    ["a session of a key", "own", "own", true, "replayed"],
+    ["a session of a key, without a proof", "own", null, false, "other_key"],
+    ["a session of a key, with a proof of another", "own", "other", false, "other_key"],
+  ])("on the answer that is asked for again in %s", (_, boundTo, proven, requiresDpop, outcome) => {
+    const given = record({ boundTo, agent: { ...record({}).agent, requiresDpop } });
+    for (const generation of [4, 3]) {
+      expect(decideRefresh(given, { generation, hash: `h${generation}` }, proven).outcome).toBe(outcome);
+    }
+  });
+
+  it("gives the valid token again only if the session still has it, and its peppers are there", async () => {
+    const peppers: Peppers = [
+      { id: "2", secret: "two".repeat(16) },
+      { id: "1", secret: "one".repeat(16) },
+    ];
+    const first = await firstRefreshToken("ses_a", peppers[1]!);
+    const second = await nextRefreshToken(first, peppers[1]!);
+    const third = await nextRefreshToken(second, peppers[0]);
+    const given = record({
+      hash: third.hash,
+      pepperId: "2",
+      previousHash: second.hash,
+      previousPepperId: "1",
+    });
+    expect((await deriveForward(first, 2, given, peppers))?.text).toBe(third.text);
+    expect((await deriveForward(second, 1, given, peppers))?.text).toBe(third.text);
+    expect(await deriveForward(first, 2, { ...given, previousHash: "other" }, peppers)).toBeUndefined();
+    expect(await deriveForward(first, 2, { ...given, hash: "other" }, peppers)).toBeUndefined();
+    expect(await deriveForward(second, 1, { ...given, hash: "other" }, peppers)).toBeUndefined();
+    expect(await deriveForward(first, 2, given, [peppers[0]])).toBeUndefined();
+    expect(await deriveForward(second, 1, given, [peppers[1]!])).toBeUndefined();
   });
 });
