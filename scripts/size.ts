@@ -21,7 +21,7 @@ const RECORD = join(ROOT, "scripts/size.json");
 
 /**
  * Builds what `wrangler deploy --env production` would upload, of which wrangler also checks the configuration, prints its size and how long its global scope takes, and ends with an error if one is
- * over its budget. `--record` keeps the size, from which the next change's growth is counted.
+ * over its budget. With `--quick`, as in `npm test`, the first measurement of the global scope that is no fault is enough. `--record` keeps the size, from which the next change's growth is counted.
  */
 const out = mkdtempSync(join(tmpdir(), "agentauth-size-"));
 try {
@@ -62,13 +62,14 @@ interface Profile {
 }
 
 /**
- * Milliseconds of CPU in the profile of `wrangler check startup`: of the first attempt within the budget, or the best. The Worker's own
+ * Milliseconds of CPU in the profile of `wrangler check startup`: of the first attempt that is good enough, or the best. The Worker's own
  * code, what it calls and the garbage collector count; idle time and the script by which wrangler loads the Worker do not.
  */
 function startupTime(): number {
   const file = join(out, "startup.cpuprofile");
   let best = Infinity;
-  for (let attempt = 0; attempt < STARTUP_ATTEMPTS && best > STARTUP_BUDGET_MS; attempt++) {
+  const enough = process.argv.includes("--quick") ? MAX_STARTUP_MS : STARTUP_BUDGET_MS;
+  for (let attempt = 0; attempt < STARTUP_ATTEMPTS && best > enough; attempt++) {
     wrangler("check", "startup", "--outfile", file);
     const { nodes, samples, timeDeltas } = JSON.parse(readFileSync(file, "utf8")) as Profile;
     const counted = new Set(

@@ -84,7 +84,7 @@ describe("the limit of a tier", () => {
 describe("the limit of an agent's own", () => {
   afterEach(() => void vi.useRealTimers());
 
-  it.each([10, 120])("of %i stands instead of the tier's, wherever it is lower or higher", async (rate_limit) => {
+  const standsInstead = async (rate_limit: number): Promise<void> => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
@@ -95,7 +95,9 @@ describe("the limit of an agent's own", () => {
     await self.call(`/agents/${agent.id}`, { method: "PATCH", token: admin.token, json: { rate_limit: null } });
     vi.setSystemTime(Date.now() + 5000);
     expect((await call()).status).toBe(200);
-  });
+  };
+  it("of 10 stands instead of the tier's", () => standsInstead(10));
+  it("of 120 stands instead of the tier's", SLOW, () => standsInstead(120));
 });
 
 describe("the limit of an address", () => {
@@ -180,7 +182,7 @@ describe("guesses at one agent's key", () => {
     expect(self.entries.filter(({ outcome }) => outcome !== "success").length).toBeLessThanOrEqual(60);
   });
 
-  it("are apart from what one key may open", async () => {
+  it("are apart from what one key may open", SLOW, async () => {
     const self = world();
     const { id, apiKey } = await self.agent();
     const verify = () => self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
@@ -367,7 +369,7 @@ describe("a text that is no API key", () => {
     expect([awaited.d1, later.queueSends]).toEqual([0, 1]);
   });
 
-  it("is none of an agent's failures: its own limit and its log are as before", async () => {
+  it("is none of an agent's failures: its own limit and its log are as before", SLOW, async () => {
     const self = world();
     const { id } = await self.agent();
     self.sent.length = 0;

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { SLOW } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 
 const AGENT_KEYS = [
@@ -39,7 +40,7 @@ async function listen(where: World, agentId: string, events: string[]): Promise<
 }
 
 describe("revoking an agent", () => {
-  it("is open to the agent itself, answers with it and is final", async () => {
+  it("is open to the agent itself, answers with it and is final", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     const events = await listen(self, agent.id, ["agent.revoked", "agent.status_updated"]);

@@ -155,7 +155,7 @@ describe("a key beside the others", () => {
     expect(await eventsOf(agent.id, "agent.key_created")).toHaveLength(20);
   });
 
-  it("is refused for an agent that is revoked or is not, and with what has no meaning", async () => {
+  it("is refused for an agent that is revoked or is not, and with what has no meaning", SLOW, async () => {
     const agent = await self.agent();
     expect((await create(admin, {}, "agt_000000000000000000000000")).status).toBe(404);
     expect((await list(admin, "agt_000000000000000000000000")).status).toBe(404);
@@ -246,7 +246,7 @@ describe("ending a key", () => {
 });
 
 describe("rotating one of several keys", () => {
-  it("leaves the others, and gives the new one the label, the networks and the end of the former", async () => {
+  it("leaves the others, and gives the new one the label, the networks and the end of the former", SLOW, async () => {
     const agent = await self.agent();
     const { key, credentials } = (await create(agent, { label: "A", expires_in: 7200, allowed_ips: ["10.0.0.0/8"] }))
       .body;
@@ -272,7 +272,7 @@ describe("rotating one of several keys", () => {
     expect((await verify(agent.id, rotated.body.credentials.api_key, "11.0.0.1")).status).toBe(403);
   });
 
-  it("without an overlap ends that key with its sessions, and nothing else", async () => {
+  it("without an overlap ends that key with its sessions, and nothing else", SLOW, async () => {
     const agent = await self.agent();
     const { key, credentials } = (await create(agent)).body;
     const opened = (await verify(agent.id, credentials.api_key)).body.token.access_token;
@@ -290,7 +290,7 @@ describe("rotating one of several keys", () => {
     expect((await verify(other.id, other.apiKey)).status).toBe(200);
   });
 
-  it("without a key_id gives every key the overlap, and with none ends every other key", async () => {
+  it("without a key_id gives every key the overlap, and with none ends every other key", SLOW, async () => {
     const agent = await self.agent();
     const second = (await create(agent)).body;
     const overlapping = await rotate(agent, { overlap_seconds: 60 });

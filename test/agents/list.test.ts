@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, it } from "vitest";
 import { countOperations, type Statement } from "../support/count-operations.ts";
+import { SLOW } from "../support/extents.ts";
 import { world, type Registered } from "../support/world.ts";
 
 const AGENTS = 5000;
@@ -214,7 +215,7 @@ describe("the list of agents", () => {
     expect([status, body.code]).toEqual([400, "validation_error"]);
   });
 
-  it("has the permissions that agents have now", async () => {
+  it("has the permissions that agents have now", SLOW, async () => {
     const [one, holder] = [await self.agent(["lab:notes:write"]), "?permission=lab:notes:write"];
     const ids = async (query: string) =>
       (await list(query)).body.agents.map((agent: { agent_id: string }) => agent.agent_id);

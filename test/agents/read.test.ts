@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { SLOW } from "../support/extents.ts";
 import { world } from "../support/world.ts";
 
 describe("reading an agent", () => {
@@ -79,7 +80,7 @@ describe("reading an agent", () => {
     expect(credentials.api_key).toMatch(/^ak_/);
   });
 
-  it("tells who created and who first approved it", async () => {
+  it("tells who created and who first approved it", SLOW, async () => {
     const self = world({ REGISTRATION: "approval" });
     const [admin, later] = [await self.admin(), await self.admin()];
     const register = async (token?: string) => {

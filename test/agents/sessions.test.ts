@@ -59,7 +59,7 @@ describe("an agent's sessions", () => {
     expect(JSON.stringify(whole)).not.toMatch(/rt_|hash|pepper/);
   });
 
-  it("end one by one, and no other with them", async () => {
+  it("end one by one, and no other with them", SLOW, async () => {
     const agent = await self.agent();
     const opened = await verify(agent);
     const [session, first] = ids((await list(agent, agent.id)).body);

@@ -82,7 +82,7 @@ describe("an agent's activity", () => {
     expect(end.body.activity).toHaveLength(49);
   });
 
-  it("pages by a cursor, which alone adds next_cursor to the response", async () => {
+  it("pages by a cursor, which alone adds next_cursor to the response", SLOW, async () => {
     const path = `/agents/${other.id}/activity?limit=100`;
     const rows: string[] = [];
     for (let cursor: string | null = ""; cursor !== null;) {
@@ -137,7 +137,7 @@ describe("an agent's activity", () => {
     expect((await read("/agents/agt_none/activity")).status).toBe(404);
   });
 
-  it("stays readable for admins after the agent is deleted", async () => {
+  it("stays readable for admins after the agent is deleted", SLOW, async () => {
     const gone = await self.agent();
     await deliver();
     await self.call(`/agents/${gone.id}`, { method: "DELETE", token: admin.token });
@@ -148,7 +148,7 @@ describe("an agent's activity", () => {
     ]);
   });
 
-  it("has what it did just before it was deleted, and its refused calls", async () => {
+  it("has what it did just before it was deleted, and its refused calls", SLOW, async () => {
     const gone = await self.agent();
     await self.call("/proxy/lab/things/1", { token: gone.token });
     await self.call("/proxy/lab/things/1", { token: gone.token, method: "DELETE" });

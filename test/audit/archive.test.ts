@@ -182,20 +182,26 @@ function failingBatch(): D1Database {
 }
 
 describe("joining", () => {
-  it("makes one object of an hour that is over, and the pages are those from before, for each agent and for all", async () => {
-    const made = await seedHours(3);
-    for (let step = 0; step < 3; step++) await archiveAll(T);
-    const before = { all: await ids(), a: await ids({ agentIds: ["agt_a"] }), b: await ids({ agentIds: ["agt_b"] }) };
-    expect(before.all).toEqual(made.toSorted().toReversed());
-    await joinAll(T + 3 * HOUR);
-    expect(await count("archive_objects WHERE state = 'joined'")).toBe(2);
-    expect(await count("archive_objects WHERE state = 'loose'")).toBe(1);
-    expect({ all: await ids(), a: await ids({ agentIds: ["agt_a"] }), b: await ids({ agentIds: ["agt_b"] }) }).toEqual(
-      before,
-    );
-    expect(await ids({ agentIds: ["agt_none"] })).toEqual([]);
-    expect(await ids({ agentIds: [""] })).toHaveLength(9);
-  });
+  it(
+    "makes one object of an hour that is over, and the pages are those from before, for each agent and for all",
+    SLOW,
+    async () => {
+      const made = await seedHours(3);
+      for (let step = 0; step < 3; step++) await archiveAll(T);
+      const before = { all: await ids(), a: await ids({ agentIds: ["agt_a"] }), b: await ids({ agentIds: ["agt_b"] }) };
+      expect(before.all).toEqual(made.toSorted().toReversed());
+      await joinAll(T + 3 * HOUR);
+      expect(await count("archive_objects WHERE state = 'joined'")).toBe(2);
+      expect(await count("archive_objects WHERE state = 'loose'")).toBe(1);
+      expect({
+        all: await ids(),
+        a: await ids({ agentIds: ["agt_a"] }),
+        b: await ids({ agentIds: ["agt_b"] }),
+      }).toEqual(before);
+      expect(await ids({ agentIds: ["agt_none"] })).toEqual([]);
+      expect(await ids({ agentIds: [""] })).toHaveLength(9);
+    },
+  );
 
   it("deletes what was joined only after pages that may be reading it", async () => {
     const made = await seedHours(1);
@@ -226,7 +232,7 @@ describe("joining", () => {
     expect(await read()).toMatchObject([{ id, part: 1, outcome: "failed" }]);
   });
 
-  it("reads one agent's records by ranges, and never the parts of others", async () => {
+  it("reads one agent's records by ranges, and never the parts of others", SLOW, async () => {
     const others = Array.from({ length: 400 }, (_, i) => ({
       agent: `agt_${i}`,
       at: T + i,

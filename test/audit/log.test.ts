@@ -17,6 +17,7 @@ import worker from "../../src/index.ts";
 import { seedRecords } from "../support/audit-rows.ts";
 import { failing, slow } from "../support/bindings.ts";
 import { countOperations } from "../support/count-operations.ts";
+import { SLOW } from "../support/extents.ts";
 import { testEnv, world } from "../support/world.ts";
 
 const START = Date.parse("2026-03-01T10:00:00Z");
@@ -137,7 +138,7 @@ describe("a write", () => {
     await countsAgree();
   });
 
-  it("keeps the counts right through any order of intents, ends, repetitions and sweeps", async () => {
+  it("keeps the counts right through any order of intents, ends, repetitions and sweeps", SLOW, async () => {
     const random = numbersFrom(18);
     const entries = Array.from({ length: 150 }, (_, n) => {
       const agentId = [AGENT, "agt_2", null][n % 3]!;
@@ -271,33 +272,37 @@ describe("a queue that does not answer", () => {
 });
 
 describe("an agent's activity", () => {
-  it("is what stands in the log and what waits in the outbox, on pages of any offset, while it is moved", async () => {
-    const entries = Array.from({ length: 60 }, (_, n) => call(START + n, { outcome: n % 4 ? "success" : "failed" }));
-    await insertEntriesIntoLog(
-      env.AUDIT_DB,
-      entries.filter((_, n) => n % 3 === 0),
-      START,
-    );
-    const outbox = entries.filter((_, n) => n % 3 !== 0);
-    for (const entry of outbox) await putIntoOutbox(entry);
-    // As a move that was cut short leaves it: these are in both.
-    await insertEntriesIntoLog(env.AUDIT_DB, outbox.slice(5, 15), START);
-    const ids = entries.map(({ id }) => id.replace("aud_", "act_")).toReversed();
-    for (const offset of [0, 1, 7, 30, 55, 60, 100]) {
-      const page = await list(10, offset);
-      expect([page.total, page.activities.map(({ id }) => id)]).toEqual([60, ids.slice(offset, offset + 11)]);
-    }
-    const failures = await listActivity(env, { agentId: AGENT, limit: 100, offset: 3, status: "failure" });
-    expect([failures.total, failures.activities.length]).toEqual([15, 12]);
-    const after = await listActivity(env, { agentId: AGENT, limit: 5, offset: 0, before: ids[20] });
-    expect(after.activities.map(({ id }) => id)).toEqual(ids.slice(21, 27));
-    await moveOutbox(env, START + 100);
-    expect((await list(100)).activities.map(({ id }) => id)).toEqual(ids);
-  });
+  it(
+    "is what stands in the log and what waits in the outbox, on pages of any offset, while it is moved",
+    SLOW,
+    async () => {
+      const entries = Array.from({ length: 60 }, (_, n) => call(START + n, { outcome: n % 4 ? "success" : "failed" }));
+      await insertEntriesIntoLog(
+        env.AUDIT_DB,
+        entries.filter((_, n) => n % 3 === 0),
+        START,
+      );
+      const outbox = entries.filter((_, n) => n % 3 !== 0);
+      for (const entry of outbox) await putIntoOutbox(entry);
+      // As a move that was cut short leaves it: these are in both.
+      await insertEntriesIntoLog(env.AUDIT_DB, outbox.slice(5, 15), START);
+      const ids = entries.map(({ id }) => id.replace("aud_", "act_")).toReversed();
+      for (const offset of [0, 1, 7, 30, 55, 60, 100]) {
+        const page = await list(10, offset);
+        expect([page.total, page.activities.map(({ id }) => id)]).toEqual([60, ids.slice(offset, offset + 11)]);
+      }
+      const failures = await listActivity(env, { agentId: AGENT, limit: 100, offset: 3, status: "failure" });
+      expect([failures.total, failures.activities.length]).toEqual([15, 12]);
+      const after = await listActivity(env, { agentId: AGENT, limit: 5, offset: 0, before: ids[20] });
+      expect(after.activities.map(({ id }) => id)).toEqual(ids.slice(21, 27));
+      await moveOutbox(env, START + 100);
+      expect((await list(100)).activities.map(({ id }) => id)).toEqual(ids);
+    },
+  );
 });
 
 describe("an outbox that is above its bound", () => {
-  it("takes no intent and no call, counts them, and says how many there were once it is not", async () => {
+  it("takes no intent and no call, counts them, and says how many there were once it is not", SLOW, async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     const now = START;
     await measureOutbox(env.DB, now, 1_000_000);
@@ -349,28 +354,32 @@ describe("the hot window", () => {
   };
   const left = () => env.AUDIT_DB.prepare("SELECT count(*) AS n, min(at) AS at FROM records").first();
 
-  it("is measured by what the database says of its size: once that is small enough, nothing more leaves", async () => {
-    const before = await size();
-    await seed(3000, (n) => ({ agent: `agt_${n % 3}`, at: START + n * 1000, message: "x".repeat(300) }));
-    const full = await size();
-    expect(full - before).toBeGreaterThan(1_000_000);
-    const maxBytes = full - 100_000;
-    const sweep = () => sweepRecords(env.AUDIT_DB, { retentionDays: 90, maxBytes }, START + 86_400_000, 500);
-    let steps = 0;
-    while ((await sweep()) === 500) steps++;
-    expect([steps, await size()]).toEqual([1, expect.toSatisfy((bytes: number) => bytes <= maxBytes)]);
-    // A step takes 2,000 records, whole minutes of an agent.
-    expect(await left()).toEqual({
-      n: expect.toSatisfy((n: number) => n >= 1000 && n <= 1020),
-      at: expect.any(Number),
-    });
-    const found = await env.AUDIT_DB.prepare("SELECT min(at) >= ?1 AS is_newest FROM records")
-      .bind(START + 1_980_000)
-      .first("is_newest");
-    expect(found).toBe(1);
-  });
+  it(
+    "is measured by what the database says of its size: once that is small enough, nothing more leaves",
+    SLOW,
+    async () => {
+      const before = await size();
+      await seed(3000, (n) => ({ agent: `agt_${n % 3}`, at: START + n * 1000, message: "x".repeat(300) }));
+      const full = await size();
+      expect(full - before).toBeGreaterThan(1_000_000);
+      const maxBytes = full - 100_000;
+      const sweep = () => sweepRecords(env.AUDIT_DB, { retentionDays: 90, maxBytes }, START + 86_400_000, 500);
+      let steps = 0;
+      while ((await sweep()) === 500) steps++;
+      expect([steps, await size()]).toEqual([1, expect.toSatisfy((bytes: number) => bytes <= maxBytes)]);
+      // A step takes 2,000 records, whole minutes of an agent.
+      expect(await left()).toEqual({
+        n: expect.toSatisfy((n: number) => n >= 1000 && n <= 1020),
+        at: expect.any(Number),
+      });
+      const found = await env.AUDIT_DB.prepare("SELECT min(at) >= ?1 AS is_newest FROM records")
+        .bind(START + 1_980_000)
+        .first("is_newest");
+      expect(found).toBe(1);
+    },
+  );
 
-  it("takes a minute of one agent in several steps if it has very many records", async () => {
+  it("takes a minute of one agent in several steps if it has very many records", SLOW, async () => {
     await seed(2500, (n) => ({ agent: AGENT, at: START + n * 20 }));
     const sweep = () => sweepRecords(env.AUDIT_DB, { retentionDays: 1 }, START + 3 * 86_400_000, 500);
     expect(await sweep()).toBe(500);

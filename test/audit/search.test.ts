@@ -242,7 +242,7 @@ describe("a write whose end came after its intent had left the database", () => 
     while ((await archiveRecords({ ...log, retentionDays: null }, START, 500)) === 500);
   };
 
-  it("is found by its end, and not as one whose end is not known", async () => {
+  it("is found by its end, and not as one whose end is not known", SLOW, async () => {
     await insertEntriesIntoLog(env.AUDIT_DB, [intent], START);
     await archive();
     expect(await deleteArchived(env.AUDIT_DB, [[Math.floor(at / 60_000), "agt_late"]])).toBe(1);

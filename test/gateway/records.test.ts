@@ -3,6 +3,7 @@ import type { AuditRecord } from "../../src/audit/audit-record.ts";
 import { consumeMessages } from "../../src/audit/consume.ts";
 import { moveOutbox } from "../../src/audit/move.ts";
 import { failing } from "../support/bindings.ts";
+import { SLOW } from "../support/extents.ts";
 import { testEnv, world, type Registered, type World } from "../support/world.ts";
 
 const ALL = ["lab:things:read", "lab:things:write"];
@@ -158,7 +159,7 @@ describe("a record is not lost", () => {
     expect(await callOf(self, agent)).toMatchObject({ method: "PUT", message: expect.stringMatching(/bad_body/) });
   });
 
-  it("if the sender hangs up while it gets the answer", async () => {
+  it("if the sender hangs up while it gets the answer", SLOW, async () => {
     const self = world();
     const agent = await self.agent(ALL);
     const one = Buffer.from(JSON.stringify("x".repeat(1000))).toString("base64url");

@@ -49,7 +49,7 @@ const eventsOf = async (id: string, event: string) => {
 const LIMITED = { permission: "github:issues:write", where: { "path.owner": "octo", "path.repo": { in: ["a", "b"] } } };
 
 describe("GET and PUT /agents/{id}/grants", () => {
-  it("show and set what an agent may do, how far and until when", async () => {
+  it("show and set what an agent may do, how far and until when", SLOW, async () => {
     const { id } = await self.agent(["github:issues:read"]);
     const before = await get(id);
     expect(before.body).toMatchObject({ grants_version: 1, grants: [{ permission: "github:issues:read" }] });
@@ -315,7 +315,7 @@ describe("PUT /agents/{id}/permissions of an agent with limits", () => {
     expect((await putPermissions(id, ["github:issues:*", "github:repos:read"])).status).toBe(200);
   });
 
-  it("does not grant for ever what has ended since the list was read", async () => {
+  it("does not grant for ever what has ended since the list was read", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const end = inMs(20 * 60_000);
     await put(id, [{ permission: "lab:notes:read", expires_at: end }]);
@@ -365,7 +365,7 @@ describe("a token of an agent with limits", () => {
     ]);
   });
 
-  it("is narrowed by the scope that verify asks for, with the limits of what it selects", async () => {
+  it("is narrowed by the scope that verify asks for, with the limits of what it selects", SLOW, async () => {
     const agent = await self.agent();
     await put(agent.id, [
       LIMITED,
@@ -386,7 +386,7 @@ describe("a token of an agent with limits", () => {
     for (const wider of ["github:*:*", "*:*:*", "github:repos:read"]) expect(await ask(wider)).toBe("invalid_scope");
   });
 
-  it("lives no longer than the first of its grants, and is without what ends within 300 seconds", async () => {
+  it("lives no longer than the first of its grants, and is without what ends within 300 seconds", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     vi.setSystemTime(1_800_000_000_000);
     const agent = await self.agent();
@@ -502,7 +502,7 @@ describe("narrowing at the same time as use", () => {
     expect((await write(limited, "b")).body.code).toBe("constraint_violated");
   });
 
-  it("is not undone by a token that names its grants: a grant with other limits has another id", async () => {
+  it("is not undone by a token that names its grants: a grant with other limits has another id", SLOW, async () => {
     const agent = await self.agent();
     const where = (n: number) => ({ "path.owner": "octo", "path.repo": { in: [`repository-${n}`, `another-${n}`] } });
     const many = Array.from({ length: 50 }, (_, n) => ({ permission: "github:issues:write", where: where(n) }));

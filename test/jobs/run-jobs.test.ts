@@ -157,48 +157,52 @@ describe("what has expired", () => {
 });
 
 describe("agents that nobody approved", () => {
-  it("go after their days, with an event, and no agent that anybody has looked at or that was ever active", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
-    const self = world({ REGISTRATION: "approval", UNAPPROVED_AGENT_DAYS: "10" });
-    const admin = await self.admin();
-    const register = async (where = self) => {
-      const json = { name: "Waiting", owner_email: "o@example.com" };
-      return (await where.call("/agents/register", { method: "POST", json })).body.agent.agent_id as string;
-    };
-    const forgotten = await register();
-    const [approved, renamed, rejected, undone] = [
-      await register(),
-      await register(),
-      await register(),
-      await register(),
-    ];
-    const open = await register(world({ REGISTRATION: "open" }));
-    const put = (id: string, status: string) =>
-      self.call(`/agents/${id}/status`, { method: "PUT", token: admin.token, json: { status } });
-    vi.setSystemTime(Date.now() + 1000);
-    await put(approved, "active");
-    await put(rejected, "suspended");
-    await put(undone, "active");
-    await put(undone, "inactive");
-    await self.call(`/agents/${renamed}`, { method: "PATCH", token: admin.token, json: { name: "Looked at" } });
-    const exist = async () => {
-      const all = [forgotten, approved, renamed, rejected, undone, open];
-      return Promise.all(all.map((id) => count(self, "agents WHERE id = ?1", id)));
-    };
-    vi.setSystemTime(Date.now() + 10 * DAY_MS - 1000);
-    await clean(self);
-    expect(await exist()).toEqual([1, 1, 1, 1, 1, 1]);
-    vi.setSystemTime(Date.now() + 1000);
-    expect(await sweepUnapproved(self.env.DB, 10, Date.now(), 500)).toBe(1);
-    expect(await exist()).toEqual([0, 1, 1, 1, 1, 1]);
-    expect(await count(self, "api_keys WHERE agent_id = ?1", forgotten)).toBe(0);
-    const { results } = await self.env.DB.prepare(
-      "SELECT data FROM events WHERE agent_id = ?1 AND event = 'agent.deleted'",
-    )
-      .bind(forgotten)
-      .all<{ data: string }>();
-    expect(results.map(({ data }) => JSON.parse(data).deleted_by)).toEqual(["agentauth"]);
-  });
+  it(
+    "go after their days, with an event, and no agent that anybody has looked at or that was ever active",
+    SLOW,
+    async () => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const self = world({ REGISTRATION: "approval", UNAPPROVED_AGENT_DAYS: "10" });
+      const admin = await self.admin();
+      const register = async (where = self) => {
+        const json = { name: "Waiting", owner_email: "o@example.com" };
+        return (await where.call("/agents/register", { method: "POST", json })).body.agent.agent_id as string;
+      };
+      const forgotten = await register();
+      const [approved, renamed, rejected, undone] = [
+        await register(),
+        await register(),
+        await register(),
+        await register(),
+      ];
+      const open = await register(world({ REGISTRATION: "open" }));
+      const put = (id: string, status: string) =>
+        self.call(`/agents/${id}/status`, { method: "PUT", token: admin.token, json: { status } });
+      vi.setSystemTime(Date.now() + 1000);
+      await put(approved, "active");
+      await put(rejected, "suspended");
+      await put(undone, "active");
+      await put(undone, "inactive");
+      await self.call(`/agents/${renamed}`, { method: "PATCH", token: admin.token, json: { name: "Looked at" } });
+      const exist = async () => {
+        const all = [forgotten, approved, renamed, rejected, undone, open];
+        return Promise.all(all.map((id) => count(self, "agents WHERE id = ?1", id)));
+      };
+      vi.setSystemTime(Date.now() + 10 * DAY_MS - 1000);
+      await clean(self);
+      expect(await exist()).toEqual([1, 1, 1, 1, 1, 1]);
+      vi.setSystemTime(Date.now() + 1000);
+      expect(await sweepUnapproved(self.env.DB, 10, Date.now(), 500)).toBe(1);
+      expect(await exist()).toEqual([0, 1, 1, 1, 1, 1]);
+      expect(await count(self, "api_keys WHERE agent_id = ?1", forgotten)).toBe(0);
+      const { results } = await self.env.DB.prepare(
+        "SELECT data FROM events WHERE agent_id = ?1 AND event = 'agent.deleted'",
+      )
+        .bind(forgotten)
+        .all<{ data: string }>();
+      expect(results.map(({ data }) => JSON.parse(data).deleted_by)).toEqual(["agentauth"]);
+    },
+  );
 
   it("go in bounded steps, however many they are", SLOW, async () => {
     const self = world();
@@ -213,7 +217,7 @@ describe("agents that nobody approved", () => {
 });
 
 describe("every job", () => {
-  it("finds what it drops by an index", async () => {
+  it("finds what it drops by an index", SLOW, async () => {
     const counter = countOperations();
     const self = world(counter.overrides);
     const { statements } = await counter.run(() => clean(self));

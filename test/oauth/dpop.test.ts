@@ -5,6 +5,7 @@ import { toBase64Url } from "../../src/crypto/base64.ts";
 import { sha256 } from "../../src/crypto/digest.ts";
 import { thumbprintOf } from "../../src/crypto/thumbprint.ts";
 import { countOperations } from "../support/count-operations.ts";
+import { SLOW } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 import { modern } from "../mcp/client.ts";
 import { basic, ISSUER, post, secretOf } from "./clients.ts";
@@ -241,7 +242,7 @@ describe("a session that was opened with a proof", () => {
   };
   const refresh = (refresh_token: string, of: Key | undefined) => call("/agents/refresh", { refresh_token }, of);
 
-  it("is bound with its refresh token, which nobody without the key can use or use up", async () => {
+  it("is bound with its refresh token, which nobody without the key can use or use up", SLOW, async () => {
     const { one, access_token, refresh_token, token_type } = await open();
     expect(token_type).toBe("DPoP");
     expect((await self.call("/proxy/lab/things/1", { token: access_token })).body.code).toBe("invalid_dpop_proof");
@@ -295,7 +296,7 @@ describe("an agent whose tokens must be bound", () => {
       ...(of && { headers: { dpop: await proof(of, "POST", `${ISSUER}/agents/verify`) } }),
     } as never);
 
-  it("gets no other tokens, and those that it has end", async () => {
+  it("gets no other tokens, and those that it has end", SLOW, async () => {
     const one = await self.agent();
     const bound = await boundToken(key, one);
     const plain = (await ask(undefined, one)).body.access_token as string;
@@ -404,23 +405,27 @@ describe("an exchange", () => {
     expect([bound.status, bound.body.token_type]).toEqual([200, "DPoP"]);
   });
 
-  it("gives no unbound token of an agent whose tokens must be bound, and such a token ends with the setting", async () => {
-    const [admin, one, actor] = [await self.admin(), await self.agent(), await self.agent()];
-    const handed = await delegated(self, actor, one.token);
-    const read = () => self.call("/proxy/lab/things/1", { token: handed });
-    expect((await read()).status).toBe(200);
-    const require = async (id: string, dpop_bound_access_tokens: boolean) => {
-      const change = { method: "PATCH", token: admin.token, json: { dpop_bound_access_tokens } };
-      expect((await self.call(`/agents/${id}`, change)).status).toBe(200);
-    };
-    for (const { id } of [one, actor]) {
-      await require(id, true);
-      expect((await read()).status).toBe(401);
-      await require(id, false);
+  it(
+    "gives no unbound token of an agent whose tokens must be bound, and such a token ends with the setting",
+    SLOW,
+    async () => {
+      const [admin, one, actor] = [await self.admin(), await self.agent(), await self.agent()];
+      const handed = await delegated(self, actor, one.token);
+      const read = () => self.call("/proxy/lab/things/1", { token: handed });
       expect((await read()).status).toBe(200);
-    }
-    await require(actor.id, true);
-    expect(await refused(actor, one.token, undefined)).toEqual([400, "invalid_dpop_proof"]);
-    expect(await refused(actor, one.token, await proof(key, "POST", TOKEN_URL))).toEqual([200, undefined]);
-  });
+      const require = async (id: string, dpop_bound_access_tokens: boolean) => {
+        const change = { method: "PATCH", token: admin.token, json: { dpop_bound_access_tokens } };
+        expect((await self.call(`/agents/${id}`, change)).status).toBe(200);
+      };
+      for (const { id } of [one, actor]) {
+        await require(id, true);
+        expect((await read()).status).toBe(401);
+        await require(id, false);
+        expect((await read()).status).toBe(200);
+      }
+      await require(actor.id, true);
+      expect(await refused(actor, one.token, undefined)).toEqual([400, "invalid_dpop_proof"]);
+      expect(await refused(actor, one.token, await proof(key, "POST", TOKEN_URL))).toEqual([200, undefined]);
+    },
+  );
 });

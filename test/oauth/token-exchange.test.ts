@@ -6,6 +6,7 @@ import { modern } from "../mcp/client.ts";
 import { ENDS } from "../security/route-walk.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { failing } from "../support/bindings.ts";
+import { SLOW } from "../support/extents.ts";
 import { world, type Answer, type Registered, type World } from "../support/world.ts";
 import { asserted, assertion, basic, ISSUER, post, registerKey, secretOf, token } from "./clients.ts";
 import { ACCESS_TOKEN, actorToken, delegated, exchange, exchangeOf } from "./exchange.ts";
@@ -107,7 +108,7 @@ describe("an exchange", () => {
     expect([codeOf(await read(bySession)), (await read(byToken)).status]).toEqual(["token_revoked", 200]);
   });
 
-  it("narrows the resource, the scope and the limits, and never widens them", async () => {
+  it("narrows the resource, the scope and the limits, and never widens them", SLOW, async () => {
     const narrow = await clientToken(agent, { scope: "lab:things:read", resource: `${ISSUER}/proxy/lab` });
     const kept = await exchange(self, actor, narrow);
     expect([kept.body.scope, decodeJwt(kept.body.access_token).aud]).toEqual([
@@ -300,7 +301,7 @@ describe("an exchange is refused", () => {
 });
 
 describe("a delegated token", () => {
-  it("is refused by every route of the REST face, whoever the agents are, and may end itself", async () => {
+  it("is refused by every route of the REST face, whoever the agents are, and may end itself", SLOW, async () => {
     const powerful = await self.admin();
     const handed = await delegated(self, powerful, admin.token);
     expect(decodeJwt(handed).scope).toBe("*:*:*");
@@ -363,7 +364,7 @@ describe("a delegated token", () => {
     expect(codeOf(await read(byKey))).toBe("token_revoked");
   });
 
-  it("is ended by each of its agents, and by nobody else", async () => {
+  it("is ended by each of its agents, and by nobody else", SLOW, async () => {
     for (const [who, status] of [
       [agent, 200],
       [actor, 200],
@@ -377,7 +378,7 @@ describe("a delegated token", () => {
     expect((await read(agent.token)).status).toBe(200);
   });
 
-  it("is no wider than what each of its agents has now", async () => {
+  it("is no wider than what each of its agents has now", SLOW, async () => {
     const [one, two] = [await self.agent(THINGS), await self.agent(THINGS)];
     const handed = await delegated(self, two, one.token);
     const put = (id: string, permissions: string[]) =>
@@ -561,72 +562,80 @@ describe("a chain", () => {
     ]);
   });
 
-  it("has four steps at most, names each of them, and ends with each token, session and agent in it", async () => {
-    const agents: Registered[] = [];
-    for (let at = 0; at < 6; at++) agents.push(await deep.agent(THINGS));
-    const build = async () => {
-      const tokens = [await clientToken(agents[0]!)];
-      for (let at = 1; at <= 4; at++) tokens.push(await delegated(deep, agents[at]!, tokens.at(-1)!));
-      return tokens;
-    };
-    const tokens = await build();
-    const ids = agents.map(({ id }) => id);
-    const claims = decodeJwt<{ act: object; chain: { sub: string }[] }>(tokens[4]!);
-    expect(claims.act).toEqual({
-      sub: ids[4],
-      act: { sub: ids[3], act: { sub: ids[2], act: { sub: ids[1] } } },
-    });
-    expect(claims.chain.map((link) => link.sub)).toEqual(ids.slice(0, 5));
-    expect((await read(tokens[4]!)).status).toBe(200);
-    expect(refusal(await exchange(deep, agents[5]!, tokens[4]!))).toEqual([400, "invalid_request"]);
-    for (const one of agents.slice(0, 4)) {
-      expect(refusal(await exchange(deep, one, tokens[3]!))).toEqual([400, "invalid_request"]);
-    }
-    // A token that is ended takes with it what was exchanged from it, and nothing above it.
-    for (const at of [0, 2, 4]) {
-      const line = await build();
-      await post(deep, "/oauth/revoke", { token: line[at]! }, { headers: basic(agents[at]!.id, agents[at]!.apiKey) });
-      const statuses = [];
-      for (const one of line) statuses.push((await read(one)).status);
-      expect(statuses).toEqual(line.map((_, index) => (index < at ? 200 : 401)));
-    }
-    const last = (await build())[4]!;
-    await self.call(`/agents/${ids[2]}/status`, { method: "PUT", token: admin.token, json: { status: "suspended" } });
-    expect(codeOf(await read(last))).toBe("token_revoked");
-  });
+  it(
+    "has four steps at most, names each of them, and ends with each token, session and agent in it",
+    SLOW,
+    async () => {
+      const agents: Registered[] = [];
+      for (let at = 0; at < 6; at++) agents.push(await deep.agent(THINGS));
+      const build = async () => {
+        const tokens = [await clientToken(agents[0]!)];
+        for (let at = 1; at <= 4; at++) tokens.push(await delegated(deep, agents[at]!, tokens.at(-1)!));
+        return tokens;
+      };
+      const tokens = await build();
+      const ids = agents.map(({ id }) => id);
+      const claims = decodeJwt<{ act: object; chain: { sub: string }[] }>(tokens[4]!);
+      expect(claims.act).toEqual({
+        sub: ids[4],
+        act: { sub: ids[3], act: { sub: ids[2], act: { sub: ids[1] } } },
+      });
+      expect(claims.chain.map((link) => link.sub)).toEqual(ids.slice(0, 5));
+      expect((await read(tokens[4]!)).status).toBe(200);
+      expect(refusal(await exchange(deep, agents[5]!, tokens[4]!))).toEqual([400, "invalid_request"]);
+      for (const one of agents.slice(0, 4)) {
+        expect(refusal(await exchange(deep, one, tokens[3]!))).toEqual([400, "invalid_request"]);
+      }
+      // A token that is ended takes with it what was exchanged from it, and nothing above it.
+      for (const at of [0, 2, 4]) {
+        const line = await build();
+        await post(deep, "/oauth/revoke", { token: line[at]! }, { headers: basic(agents[at]!.id, agents[at]!.apiKey) });
+        const statuses = [];
+        for (const one of line) statuses.push((await read(one)).status);
+        expect(statuses).toEqual(line.map((_, index) => (index < at ? 200 : 401)));
+      }
+      const last = (await build())[4]!;
+      await self.call(`/agents/${ids[2]}/status`, { method: "PUT", token: admin.token, json: { status: "suspended" } });
+      expect(codeOf(await read(last))).toBe("token_revoked");
+    },
+  );
 
-  it("ends within the bound for reads, whichever of its links has ended, and at once where KV knows of it", async () => {
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
-    const bound = world({ ...SETTINGS, DELEGATION_DEPTH: "4", STANDING_TTL_SECONDS: "5" });
-    const offline = world({ ...SETTINGS, DB: failing(env.DB), STANDING_TTL_SECONDS: "1" });
-    const [one, two, three] = [await bound.agent(THINGS), await bound.agent(THINGS), await bound.agent(THINGS)];
-    const first = await delegated(bound, two, one.token);
-    const chains = [];
-    for (let at = 0; at < 5; at++) chains.push(await delegated(bound, three, first));
-    const through = (where: World, access: string) => where.call("/proxy/lab/things/1", { token: access });
-    const records = [
-      [`below:${one.id}`, "2"],
-      [`below:${two.id}`, "2"],
-      [`below:${three.id}`, "2"],
-      [`ended:${decodeJwt(one.token).sid as string}`, "1"],
-      [`ended:${decodeJwt(first).jti}`, "1"],
-    ];
-    for (const [at, [key, value]] of records.entries()) {
-      expect([key, codeOf(await through(offline, chains[at]!))]).toEqual([key, "standing_unknown"]);
-      await env.REVOCATIONS.put(key!, value!);
-      expect([key, codeOf(await through(offline, chains[at]!))]).toEqual([key, "token_revoked"]);
-      await env.REVOCATIONS.delete(key!);
-    }
-    const last = await delegated(bound, three, first);
-    expect((await through(bound, last)).status).toBe(200);
-    await env.DB.prepare("UPDATE sessions SET ended_at = 1 WHERE agent_id = ?1").bind(one.id).run();
-    vi.setSystemTime(Date.now() + 4999);
-    expect((await through(bound, last)).status).toBe(200);
-    vi.setSystemTime(Date.now() + 1);
-    expect(codeOf(await through(bound, last))).toBe("token_revoked");
-  });
+  it(
+    "ends within the bound for reads, whichever of its links has ended, and at once where KV knows of it",
+    SLOW,
+    async () => {
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+      const bound = world({ ...SETTINGS, DELEGATION_DEPTH: "4", STANDING_TTL_SECONDS: "5" });
+      const offline = world({ ...SETTINGS, DB: failing(env.DB), STANDING_TTL_SECONDS: "1" });
+      const [one, two, three] = [await bound.agent(THINGS), await bound.agent(THINGS), await bound.agent(THINGS)];
+      const first = await delegated(bound, two, one.token);
+      const chains = [];
+      for (let at = 0; at < 5; at++) chains.push(await delegated(bound, three, first));
+      const through = (where: World, access: string) => where.call("/proxy/lab/things/1", { token: access });
+      const records = [
+        [`below:${one.id}`, "2"],
+        [`below:${two.id}`, "2"],
+        [`below:${three.id}`, "2"],
+        [`ended:${decodeJwt(one.token).sid as string}`, "1"],
+        [`ended:${decodeJwt(first).jti}`, "1"],
+      ];
+      for (const [at, [key, value]] of records.entries()) {
+        expect([key, codeOf(await through(offline, chains[at]!))]).toEqual([key, "standing_unknown"]);
+        await env.REVOCATIONS.put(key!, value!);
+        expect([key, codeOf(await through(offline, chains[at]!))]).toEqual([key, "token_revoked"]);
+        await env.REVOCATIONS.delete(key!);
+      }
+      const last = await delegated(bound, three, first);
+      expect((await through(bound, last)).status).toBe(200);
+      await env.DB.prepare("UPDATE sessions SET ended_at = 1 WHERE agent_id = ?1").bind(one.id).run();
+      vi.setSystemTime(Date.now() + 4999);
+      expect((await through(bound, last)).status).toBe(200);
+      vi.setSystemTime(Date.now() + 1);
+      expect(codeOf(await through(bound, last))).toBe("token_revoked");
+    },
+  );
 
-  it("may begin and end with a token of a trusted issuer, and is none once that is trusted no more", async () => {
+  it("may begin and end with a token of a trusted issuer, and is none once that is trusted no more", SLOW, async () => {
     const [issuer, key] = [newIssuer(), await newIssuerKey("one")];
     await issuer.publish(key);
     const rules = [{ agent: agent.id, claims: { repository_id: "1296269" } }];
@@ -666,7 +675,7 @@ describe("a chain", () => {
 });
 
 describe("what delegation costs", () => {
-  it("is two round trips of an exchange, none of a read that is remembered, and two of a write", async () => {
+  it("is two round trips of an exchange, none of a read that is remembered, and two of a write", SLOW, async () => {
     const counter = countOperations({ DELEGATION_DEPTH: "4" });
     const counted = world(counter.overrides);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });

@@ -2,6 +2,7 @@ import { base64url, calculateJwkThumbprint, decodeJwt, SignJWT } from "jose";
 import * as oauth from "oauth4webapi";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { AgentAuthClient } from "../../src/client/index.ts";
+import { SLOW } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 import { assertion, asserted, basic, ISSUER, post, registerKey, secretOf, token } from "./clients.ts";
 import {
@@ -138,7 +139,7 @@ describe("a token of a trusted issuer", () => {
     }
   });
 
-  it("is used up by the agent that gets the token, and not by a request that is refused", async () => {
+  it("is used up by the agent that gets the token, and not by a request that is refused", SLOW, async () => {
     const text = await job();
     expect((await present(self, text, { scope: "lab:things:write" })).body.error).toBe("invalid_scope");
     expect((await present(self, text, { client_id: other.id })).body.error).toBe("invalid_grant");
@@ -290,7 +291,7 @@ describe("a token of a trusted issuer as subject_token", () => {
     expect((await exchange(actor, presented)).body.error_description).toContain("used before");
   });
 
-  it("is refused if it is for nobody, for the client itself, for several, or says more", async () => {
+  it("is refused if it is for nobody, for the client itself, for several, or says more", SLOW, async () => {
     const stranger = await newIssuerKey("one");
     const cases: [string, Promise<string>][] = [
       ["meets no rule", job({ repository_id: "1" })],
@@ -434,7 +435,7 @@ describe("an assertion that is not good", () => {
     }
   });
 
-  it("is signed by a key of its issuer with this key's algorithm", async () => {
+  it("is signed by a key of its issuer with this key's algorithm", SLOW, async () => {
     const stranger = await newIssuerKey("one");
     const asPs = await newIssuerKey("one", "PS256");
     const secret = new TextEncoder().encode(JSON.stringify(key.jwk));
@@ -490,26 +491,30 @@ describe("the keys of an issuer", () => {
   };
   const METADATA = ".well-known/openid-configuration";
 
-  it("are found by its metadata, fetched once, and again for a key that is not among them, but not for every one", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
-    const [one, where] = await fresh(key);
-    const tokens = await Promise.all(Array.from({ length: 4 }, () => issue(one.url, key)));
-    const answers = await Promise.all(tokens.map((text) => present(where, text)));
-    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
-    expect(await one.asked()).toEqual([METADATA, "keys"]);
-    const next = await newIssuerKey("next");
-    await one.publish(key, next);
-    expect(refusal(await present(where, await issue(one.url, next)))).toEqual([400, "invalid_grant"]);
-    expect(await one.asked()).toHaveLength(2);
-    vi.setSystemTime(Date.now() + 31_000);
-    expect((await present(where, await issue(one.url, next))).status).toBe(200);
-    for (const kid of ["a", "b", "c"]) await present(where, await issue(one.url, { ...next, kid }));
-    expect(await one.asked()).toHaveLength(4);
-    // Later, a key that the issuer has withdrawn is good no more.
-    await one.publish(next);
-    vi.setSystemTime(Date.now() + 601_000);
-    expect(refusal(await present(where, await issue(one.url, key)))).toEqual([400, "invalid_grant"]);
-  });
+  it(
+    "are found by its metadata, fetched once, and again for a key that is not among them, but not for every one",
+    SLOW,
+    async () => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const [one, where] = await fresh(key);
+      const tokens = await Promise.all(Array.from({ length: 4 }, () => issue(one.url, key)));
+      const answers = await Promise.all(tokens.map((text) => present(where, text)));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+      expect(await one.asked()).toEqual([METADATA, "keys"]);
+      const next = await newIssuerKey("next");
+      await one.publish(key, next);
+      expect(refusal(await present(where, await issue(one.url, next)))).toEqual([400, "invalid_grant"]);
+      expect(await one.asked()).toHaveLength(2);
+      vi.setSystemTime(Date.now() + 31_000);
+      expect((await present(where, await issue(one.url, next))).status).toBe(200);
+      for (const kid of ["a", "b", "c"]) await present(where, await issue(one.url, { ...next, kid }));
+      expect(await one.asked()).toHaveLength(4);
+      // Later, a key that the issuer has withdrawn is good no more.
+      await one.publish(next);
+      vi.setSystemTime(Date.now() + 601_000);
+      expect(refusal(await present(where, await issue(one.url, key)))).toEqual([400, "invalid_grant"]);
+    },
+  );
 
   it("are used for an hour if the issuer is gone, and nobody waits for it again and again", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { APART, importsOf, roomOf, sourceFiles, STOREYS, type Import } from "../../scripts/rooms.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** The rooms and the arrows between them, read from the source by the compiler that builds it. */
 const ROOT = join(import.meta.dirname, "../..");
@@ -73,7 +74,7 @@ describe("the rooms", () => {
     expect(hono.filter(({ from }) => !allowed.has(roomOf(from))).map(shown)).toEqual([]);
   });
 
-  it("keep SQL, KV and R2 in the subjects' stores", () => {
+  it("keep SQL, KV and R2 in the subjects' stores", SLOW, () => {
     const calls = callsOn(["D1Database", "KVNamespace"]);
     const sql = calls.filter((call) => /: D1Database\.(prepare|exec|dump|withSession)$/.test(call));
     const kv = calls.filter((call) => call.includes(": KVNamespace."));

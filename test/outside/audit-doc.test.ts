@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SAMPLE_RULES, startSampleUpstream } from "../../scripts/sample-upstream.ts";
 import { ACTIONS } from "../../src/outbox/record.ts";
+import { SLOW } from "../support/extents.ts";
 import { citations, missingTests } from "./support/citations.ts";
 import { readPage } from "./support/markdown.ts";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
@@ -45,7 +46,7 @@ function readOpenApi(): string[] {
   return Object.keys(schema.properties.record.properties);
 }
 
-describe("its answers", () => {
+describe("its answers", SLOW, () => {
   let worker: Worker;
   let sample: Awaited<ReturnType<typeof startSampleUpstream>>;
   let admin: Agent;

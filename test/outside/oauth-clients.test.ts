@@ -1,3 +1,4 @@
+// @module-tag slow
 import { auth, ClientCredentialsProvider, PrivateKeyJwtProvider } from "@modelcontextprotocol/client";
 import * as dpop from "dpop";
 import { exportJWK, type CryptoKey } from "jose";

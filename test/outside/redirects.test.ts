@@ -1,3 +1,4 @@
+// @module-tag slow
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AgentAuthClient } from "../../src/client/index.ts";
 import { startRecorder, type Recorder } from "./support/recorder.ts";

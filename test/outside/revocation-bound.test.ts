@@ -1,3 +1,4 @@
+// @module-tag slow
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startRecorder, type Recorder } from "./support/recorder.ts";
 import { startWorkers, type Agent, type Worker } from "./support/worker.ts";

@@ -1,3 +1,4 @@
+// @module-tag slow
 import { request as httpRequest } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startRecorder, type Recorder } from "./support/recorder.ts";

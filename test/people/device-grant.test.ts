@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { SLOW } from "../support/extents.ts";
 import { firstAdministrator, invite, letIn, openLink, callWith, type SignedInPerson } from "../support/people.ts";
 import { post } from "../oauth/clients.ts";
 import { world, type Answer, type Registered } from "../support/world.ts";
@@ -151,7 +152,7 @@ describe("the device grant", () => {
     ]);
   });
 
-  it("ends in the person's account, by its own revocation, and with the person", async () => {
+  it("ends in the person's account, by its own revocation, and with the person", SLOW, async () => {
     const leaver = await invite(self, administrator, "auditor");
     const [first, second, third] = [await command(owner), await command(owner), await command(leaver)];
     const works = async (token: string) => (await self.call("/people/me", { token })).status === 200;
@@ -208,7 +209,7 @@ describe("a code that is typed for somebody else", () => {
     expect([byAgent.status, byAgent.body.code]).toEqual([403, "person_required"]);
   });
 
-  it("gives nothing once the person who let it in is suspended", async () => {
+  it("gives nothing once the person who let it in is suspended", SLOW, async () => {
     const person = await invite(self, administrator, "owner");
     const { device_code, user_code } = await begin();
     await look(person, user_code);
@@ -221,7 +222,7 @@ describe("a code that is typed for somebody else", () => {
     expect(refusal(await poll(device_code))).toEqual([400, "access_denied"]);
   });
 
-  it("cannot be guessed: a person has few tries, and a code is shown few times", async () => {
+  it("cannot be guessed: a person has few tries, and a code is shown few times", SLOW, async () => {
     const { user_code } = await begin();
     const shown: number[] = [];
     for (let attempt = 0; attempt < 11; attempt++) shown.push((await look(administrator, user_code)).status);

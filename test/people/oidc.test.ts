@@ -244,7 +244,7 @@ describe("a login at the provider", () => {
     expect((await moved.comeBack(answer)).headers.get("location")).toBe("/sign-in#fault=sign_in_refused");
   });
 
-  it("is answered in the browser in which it was begun, once, and with nothing changed", async () => {
+  it("is answered in the browser in which it was begun, once, and with nothing changed", SLOW, async () => {
     await member("owner", "dave");
     const victim = new Visitor(self);
     const attacker = new Visitor(self);
@@ -291,7 +291,7 @@ describe("a login at the provider", () => {
     expect((await replayed.comeBack(answer)).headers.get("location")).toBe("/sign-in#fault=sign_in_refused");
   });
 
-  it("leads nowhere but to the pages of this deployment", async () => {
+  it("leads nowhere but to the pages of this deployment", SLOW, async () => {
     await member("owner", "erin");
     const visitor = new Visitor(self);
     for (const query of ["?next=https://evil.example", "?redirect_uri=https://evil.example", "?enrol=//evil.example"]) {
@@ -325,7 +325,7 @@ describe("a login at the provider", () => {
     expect((await new Visitor(self, former).call("/people/me")).status).toBe(401);
   });
 
-  it("is refused to somebody who is suspended", async () => {
+  it("is refused to somebody who is suspended", SLOW, async () => {
     const one = await member("owner", "heidi");
     await admin.confirmed(`/people/${one.id}`, { method: "PATCH", json: { status: "suspended" } });
     const own = deployment();
@@ -341,7 +341,7 @@ describe("a login at the provider", () => {
 });
 
 describe("binding a login", () => {
-  it("is confirmed with a passkey by somebody who is signed in, and is of one person only", async () => {
+  it("is confirmed with a passkey by somebody who is signed in, and is of one person only", SLOW, async () => {
     const one = await invite(people, admin, "owner");
     const visitor = new Visitor(self, one.cookie);
     const path = `/people/${one.id}/logins`;
@@ -379,7 +379,7 @@ describe("binding a login", () => {
     expect(cross.body.code).toBe("cross_origin");
   });
 
-  it("binds nothing once its session has ended, or its person is suspended", async () => {
+  it("binds nothing once its session has ended, or its person is suspended", SLOW, async () => {
     for (const end of [
       "DELETE FROM person_sessions WHERE person_id = ?1",
       "UPDATE people SET status = 'suspended' WHERE id = ?1",
@@ -395,22 +395,26 @@ describe("binding a login", () => {
     }
   });
 
-  it("is undone by its person and by an administrator, with the sessions that it opened, but not the last way to sign in", async () => {
-    const one = await member("owner", "judy");
-    const [login] = (await one.visitor.call(`/people/${one.id}/logins`)).body.logins;
-    const path = `/people/${one.id}/logins/${login.id}`;
-    expect((await admin.confirmed(path, { method: "DELETE" })).body.code).toBe("last_passkey");
-    await run(
-      "UPDATE passkeys SET person_id = ?1 WHERE person_id = ?2",
-      one.id,
-      (await invite(people, admin, "owner")).id,
-    );
-    expect((await one.visitor.call(path, { method: "DELETE" })).body.code).toBe("reauthentication_required");
-    expect((await admin.confirmed(path, { method: "DELETE" })).status).toBe(200);
-    expect((await one.visitor.call("/people/me")).status).toBe(401);
-    expect((await admin.confirmed(path, { method: "DELETE" })).status).toBe(404);
-    expect(await new Visitor(self).signIn("judy")).toBe("/sign-in#fault=sign_in_refused");
-  });
+  it(
+    "is undone by its person and by an administrator, with the sessions that it opened, but not the last way to sign in",
+    SLOW,
+    async () => {
+      const one = await member("owner", "judy");
+      const [login] = (await one.visitor.call(`/people/${one.id}/logins`)).body.logins;
+      const path = `/people/${one.id}/logins/${login.id}`;
+      expect((await admin.confirmed(path, { method: "DELETE" })).body.code).toBe("last_passkey");
+      await run(
+        "UPDATE passkeys SET person_id = ?1 WHERE person_id = ?2",
+        one.id,
+        (await invite(people, admin, "owner")).id,
+      );
+      expect((await one.visitor.call(path, { method: "DELETE" })).body.code).toBe("reauthentication_required");
+      expect((await admin.confirmed(path, { method: "DELETE" })).status).toBe(200);
+      expect((await one.visitor.call("/people/me")).status).toBe(401);
+      expect((await admin.confirmed(path, { method: "DELETE" })).status).toBe(404);
+      expect(await new Visitor(self).signIn("judy")).toBe("/sign-in#fault=sign_in_refused");
+    },
+  );
 });
 
 describe("enrolling a passkey", () => {
@@ -420,7 +424,7 @@ describe("enrolling a passkey", () => {
     return visitor.call(`/people/${id}/passkeys`, { method: "POST", json });
   };
 
-  it("needs a login that asked the provider for a proof, and not any login", async () => {
+  it("needs a login that asked the provider for a proof, and not any login", SLOW, async () => {
     const one = await member("owner", "kim");
     const visitor = new Visitor(self);
     expect(await visitor.signIn("kim")).toBe("/account");
@@ -437,7 +441,7 @@ describe("enrolling a passkey", () => {
 });
 
 describe("a role that the provider's claim gives", () => {
-  it("is the person's from the next login on: raised, lowered, and withdrawn with every session", async () => {
+  it("is the person's from the next login on: raised, lowered, and withdrawn with every session", SLOW, async () => {
     const one = await member("owner", "lena", governed, { roles: "auditor" });
     expect((await one.visitor.call("/people/me")).body.person.role).toBe("auditor");
     const visitor = new Visitor(governed);
@@ -461,7 +465,7 @@ describe("a role that the provider's claim gives", () => {
     expect(await new Visitor(governed).signIn("lena", { roles: "owner" })).toBe("/account");
   });
 
-  it("opens sessions of twelve hours, and is not gone around with a passkey", async () => {
+  it("opens sessions of twelve hours, and is not gone around with a passkey", SLOW, async () => {
     const one = await invite(people, admin, "owner");
     await run(
       "INSERT INTO person_logins (id, issuer, subject, person_id, created_at) VALUES ('lgn_m', ?1, 'mallory', ?2, 0)",

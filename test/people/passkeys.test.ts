@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { Authenticator, type Twist } from "../support/authenticator.ts";
+import { SLOW } from "../support/extents.ts";
 import {
   callWith,
   enrol,
@@ -209,7 +210,7 @@ describe("enrolling a passkey", () => {
     expect((await enrol(self, session(one), new Authenticator())).body.code).toBe("reauthentication_required");
   });
 
-  it("is confirmed with an existing passkey, and the new one confirms nothing for 24 hours", async () => {
+  it("is confirmed with an existing passkey, and the new one confirms nothing for 24 hours", SLOW, async () => {
     const one = await invite(self, admin, "admin");
     const second = new Authenticator();
     const json = { label: "second", ...(await second.create(await begin(one))) };

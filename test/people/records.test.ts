@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { Authenticator } from "../support/authenticator.ts";
 import { countOperations } from "../support/count-operations.ts";
+import { SLOW } from "../support/extents.ts";
 import {
   callWith,
   cookieOf,
@@ -26,7 +27,7 @@ const post = (json: object) => ({ method: "POST", json });
 const recordOf = async (action: string) => (await self.records("")).find((one) => one.action === action);
 
 describe("what happens to people is in the audit log, in the transaction in which it happens", () => {
-  it("an invitation, a change and a deletion, with what was before and is now, and by whom", async () => {
+  it("an invitation, a change and a deletion, with what was before and is now, and by whom", SLOW, async () => {
     const first = (await self.records("")).findLast(({ action }) => action === "person.created");
     expect(first).toMatchObject({ actor: { type: "bootstrap" }, after: { id: admin.id, role: "admin" } });
 
@@ -90,7 +91,7 @@ describe("what happens to people is in the audit log, in the transaction in whic
 });
 
 describe("an invitation that is sent again with its Idempotency-Key", () => {
-  it("is answered again once it is confirmed again, and without the link after ten minutes", async () => {
+  it("is answered again once it is confirmed again, and without the link after ten minutes", SLOW, async () => {
     const json = { email: "again@example.com", role: "owner" };
     const init = { ...post(json), headers: { "idempotency-key": "invitation-of-again" } };
     const first = await admin.confirmed("/people", init);
@@ -114,34 +115,38 @@ describe("an invitation that is sent again with its Idempotency-Key", () => {
 });
 
 describe("an answer waits for", () => {
-  it("one D1 round trip to find who is signed in, and one for what is read or changed; two more for a confirmation", async () => {
-    const one = await invite(self, admin, "owner");
-    const confirmed = async (path: string, init: object) => {
-      const { body } = await admin.call(path, init);
-      const header = await admin.authenticator.confirm(body.assertion);
-      return () => admin.call(path, { ...init, headers: { "agentauth-assertion": header } });
-    };
-    const cookie = cookieOf(await signIn(self, one.authenticator));
-    const { id } = (await callWith(self, cookie, "/people/me")).body.session;
-    const budgets: [work: () => Promise<{ status: number }>, d1: number][] = [
-      [() => admin.call("/people/me"), 2],
-      [() => admin.call("/people"), 2],
-      [() => admin.call(`/people/${one.id}`), 2],
-      [() => admin.call(`/people/${one.id}/sessions`), 2],
-      [() => admin.call(`/people/${one.id}/passkeys`), 2],
-      [() => admin.call(`/people/${one.id}/logins`), 2],
-      [() => self.call("/sign-in/methods"), 0],
-      [() => callWith(self, "", "/sign-in/passkey/options", { method: "POST" }), 0],
-      [await confirmed("/people", post({ email: "budget@example.com", role: "owner" })), 4],
-      [await confirmed(`/people/${one.id}`, { method: "PATCH", json: { name: "Another" } }), 4],
-      [await confirmed(`/people/${one.id}/sign-in-links`, { method: "POST" }), 4],
-      [() => admin.call(`/people/${one.id}/sessions/${id}`, { method: "DELETE" }), 2],
-      [await confirmed(`/people/${one.id}`, { method: "DELETE" }), 4],
-    ];
-    for (const [index, [work, d1]] of budgets.entries()) {
-      const { result, awaited } = await counter.run(work);
-      expect({ index, ok: result.status < 300, d1: awaited.d1 }).toEqual({ index, ok: true, d1 });
-      expect(awaited).toMatchObject({ kvReads: 0, kvWrites: 0, queueSends: 0 });
-    }
-  });
+  it(
+    "one D1 round trip to find who is signed in, and one for what is read or changed; two more for a confirmation",
+    SLOW,
+    async () => {
+      const one = await invite(self, admin, "owner");
+      const confirmed = async (path: string, init: object) => {
+        const { body } = await admin.call(path, init);
+        const header = await admin.authenticator.confirm(body.assertion);
+        return () => admin.call(path, { ...init, headers: { "agentauth-assertion": header } });
+      };
+      const cookie = cookieOf(await signIn(self, one.authenticator));
+      const { id } = (await callWith(self, cookie, "/people/me")).body.session;
+      const budgets: [work: () => Promise<{ status: number }>, d1: number][] = [
+        [() => admin.call("/people/me"), 2],
+        [() => admin.call("/people"), 2],
+        [() => admin.call(`/people/${one.id}`), 2],
+        [() => admin.call(`/people/${one.id}/sessions`), 2],
+        [() => admin.call(`/people/${one.id}/passkeys`), 2],
+        [() => admin.call(`/people/${one.id}/logins`), 2],
+        [() => self.call("/sign-in/methods"), 0],
+        [() => callWith(self, "", "/sign-in/passkey/options", { method: "POST" }), 0],
+        [await confirmed("/people", post({ email: "budget@example.com", role: "owner" })), 4],
+        [await confirmed(`/people/${one.id}`, { method: "PATCH", json: { name: "Another" } }), 4],
+        [await confirmed(`/people/${one.id}/sign-in-links`, { method: "POST" }), 4],
+        [() => admin.call(`/people/${one.id}/sessions/${id}`, { method: "DELETE" }), 2],
+        [await confirmed(`/people/${one.id}`, { method: "DELETE" }), 4],
+      ];
+      for (const [index, [work, d1]] of budgets.entries()) {
+        const { result, awaited } = await counter.run(work);
+        expect({ index, ok: result.status < 300, d1: awaited.d1 }).toEqual({ index, ok: true, d1 });
+        expect(awaited).toMatchObject({ kvReads: 0, kvWrites: 0, queueSends: 0 });
+      }
+    },
+  );
 });

@@ -1,4 +1,5 @@
 import { describe, expect, inject, it } from "vitest";
+import { SLOW } from "../support/extents.ts";
 import { world } from "../support/world.ts";
 
 const upstream = inject("upstream");
@@ -118,7 +119,7 @@ describe("a body that a Rails upstream merges with the query", () => {
 });
 
 describe("a form to Stripe", () => {
-  it("holds what Stripe's forms hold, and nothing that acts as another account, method or version", async () => {
+  it("holds what Stripe's forms hold, and nothing that acts as another account, method or version", SLOW, async () => {
     const { agent, call } = world(at("stripe"));
     const { token } = await agent(["stripe:*:*"]);
     const headers = { "content-type": "application/x-www-form-urlencoded" };

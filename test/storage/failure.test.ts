@@ -7,6 +7,7 @@ import { databaseFailure } from "../../src/storage/failure.ts";
 import { migrationOf, NEEDED } from "../../src/storage/migrations.ts";
 import { failing, held } from "../support/bindings.ts";
 import { countOperations } from "../support/count-operations.ts";
+import { SLOW } from "../support/extents.ts";
 import { testEnv, world, type Registered } from "../support/world.ts";
 
 const PASSING = [
@@ -117,13 +118,13 @@ describe("every endpoint that asks the database", () => {
     );
   });
 
-  it("names the migration that is missing, and the command", async () => {
+  it("names the migration that is missing, and the command", SLOW, async () => {
     expect(await answersWith("D1_ERROR: no such table: agents: SQLITE_ERROR")).toEqual(
       expected("misconfigured", 503, "30"),
     );
   });
 
-  it("does not call its own bug temporary", async () => {
+  it("does not call its own bug temporary", SLOW, async () => {
     expect(await answersWith('D1_ERROR: near "SELCT": syntax error: SQLITE_ERROR')).toEqual(
       expected("internal_error", 500, null),
     );
@@ -209,7 +210,7 @@ describe("a binding that is missing", () => {
 describe("/health", () => {
   afterEach(() => void vi.useRealTimers());
 
-  it("reads the database every five seconds at the most, whether it is healthy or not", async () => {
+  it("reads the database every five seconds at the most, whether it is healthy or not", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const counter = countOperations();
     const self = world(counter.overrides);
@@ -234,7 +235,7 @@ describe("/health", () => {
     expect(asked).toBe(1);
   });
 
-  it("begins one check at a time, however many ask, and a slow database is no reason for more", async () => {
+  it("begins one check at a time, however many ask, and a slow database is no reason for more", SLOW, async () => {
     const { binding, release } = held(testEnv().DB);
     let asked = 0;
     const DB = { prepare: (sql: string) => (asked++, binding.prepare(sql)), batch: binding.batch };

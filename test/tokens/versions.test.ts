@@ -5,6 +5,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { loadConfig, type SigningKey } from "../../src/config/config.ts";
 import { withLowS } from "../../src/tokens/signature.ts";
 import { held, slow } from "../support/bindings.ts";
+import { SLOW } from "../support/extents.ts";
 import { world, type Registered } from "../support/world.ts";
 
 const self = world();
@@ -189,7 +190,7 @@ describe("KV", () => {
 });
 
 describe("a token without a session", () => {
-  it("stands with its key and the version", async () => {
+  it("stands with its key and the version", SLOW, async () => {
     const agent = await self.agent();
     const { sid: _, ...claims } = decodeJwt(agent.token);
     const key = await self.env.DB.prepare("SELECT id FROM api_keys WHERE agent_id = ?1").bind(agent.id).first("id");

@@ -55,7 +55,7 @@ const logOf = (spy: { mock: { calls: unknown[][] } }) =>
   spy.mock.calls.flat().map((line) => JSON.parse(String(line)) as Record<string, unknown>);
 
 describe("a message of the deliveries' queue", () => {
-  it("is brought again where the claim fails, however late it fails", async () => {
+  it("is brought again where the claim fails, however late it fails", SLOW, async () => {
     const { deliveryId, only } = await waiting();
     const errors = vi.spyOn(console, "error").mockImplementation(() => {});
     const far = hookWorld({ DB: slow(failing(self.env.DB), 500) });

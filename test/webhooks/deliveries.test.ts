@@ -124,7 +124,7 @@ describe("an event", () => {
     expect(new Set(ids.map(({ body }) => JSON.parse(body).id)).size).toBe(1);
   });
 
-  it("is announced for each thing that happens to an agent, with its data", async () => {
+  it("is announced for each thing that happens to an agent, with its data", SLOW, async () => {
     const self = hookWorld();
     const admin = await self.admin();
     const at = receiver();
@@ -161,7 +161,7 @@ describe("an event", () => {
 });
 
 describe("the change and its event", () => {
-  it("are not lost apart: what the queue does not take is swept, once", async () => {
+  it("are not lost apart: what the queue does not take is swept, once", SLOW, async () => {
     const where = hookWorld();
     const [agent, admin] = [await where.agent(), await where.admin()];
     const at = receiver();
@@ -221,7 +221,7 @@ describe("the change and its event", () => {
 });
 
 describe("a delivery that the queue brings twice", () => {
-  it("is attempted once, also at the same moment, and is one row", async () => {
+  it("is attempted once, also at the same moment, and is one row", SLOW, async () => {
     const { where, agent, admin, at, id } = await sent("200");
     await setTier(where, admin, agent, "enterprise");
     await settleAllButAttempts(where);
@@ -235,7 +235,7 @@ describe("a delivery that the queue brings twice", () => {
     expect(await deliveriesOf(where, agent, id)).toHaveLength(2);
   });
 
-  it("is attempted again by another consumer where the first died in the middle", async () => {
+  it("is attempted again by another consumer where the first died in the middle", SLOW, async () => {
     const { where, agent, admin, at, id } = await sent("200");
     await setTier(where, admin, agent, "enterprise");
     await settleAllButAttempts(where);
@@ -370,7 +370,7 @@ describe("a receiver that fails", () => {
     expect(await only()).toMatchObject({ status: "pending", attempts: 1, ...told });
   });
 
-  it("is left alone for as long as it asks", async () => {
+  it("is left alone for as long as it asks", SLOW, async () => {
     const { where, at, only } = await sent("503~3600,200");
     const due = Date.parse((await only()).next_attempt_at) - now();
     expect(Math.abs(due - HOUR)).toBeLessThan(5000);
@@ -424,20 +424,24 @@ describe("a receiver that fails", () => {
     expect(new Set(ids)).toEqual(new Set([failed.id]));
   });
 
-  it("that was repaired need not wait for the schedule: what is not due within a minute can be started again", async () => {
-    const { where, agent, at, id, only } = await sent("500,500,200");
-    const again = async () => post(where, agent, `/webhooks/${id}/deliveries/${(await only()).id}/redeliver`);
-    expect((await again()).body.code).toBe("delivery_pending");
-    later(10_000);
-    await attempts(where);
-    expect((await again()).body.delivery).toMatchObject({ status: "pending", attempts: 0 });
-    await attempts(where);
-    expect(await only()).toMatchObject({ status: "success", attempts: 1 });
-    later(6 * MINUTE);
-    await house(where);
-    await attempts(where);
-    expect(await at.arrived()).toHaveLength(3);
-  });
+  it(
+    "that was repaired need not wait for the schedule: what is not due within a minute can be started again",
+    SLOW,
+    async () => {
+      const { where, agent, at, id, only } = await sent("500,500,200");
+      const again = async () => post(where, agent, `/webhooks/${id}/deliveries/${(await only()).id}/redeliver`);
+      expect((await again()).body.code).toBe("delivery_pending");
+      later(10_000);
+      await attempts(where);
+      expect((await again()).body.delivery).toMatchObject({ status: "pending", attempts: 0 });
+      await attempts(where);
+      expect(await only()).toMatchObject({ status: "success", attempts: 1 });
+      later(6 * MINUTE);
+      await house(where);
+      await attempts(where);
+      expect(await at.arrived()).toHaveLength(3);
+    },
+  );
 
   it("that answers 410 is disabled, and its owner is notified", async () => {
     const where = hookWorld();
@@ -576,22 +580,26 @@ describe("a delivery on its way", () => {
     expect(() => new Webhook(secret).verify(after.body, after.headers)).toThrow("No matching signature");
   });
 
-  it("comes to a receiver of the older scheme with its second attempt, whichever secret of an overlap it knows", async () => {
-    const { where, agent, at, id, secret } = await sent("401,200");
-    const { body } = await post(where, agent, `/webhooks/${id}/regenerate-secret`, { overlap_seconds: 600 });
-    later(10_000);
-    await attempts(where);
-    await post(where, agent, `/webhooks/${id}/deliveries/${(await deliveriesOf(where, agent, id))[0].id}/redeliver`);
-    await attempts(where);
-    const [alone, second, first] = await at.arrived();
-    const signed = ({ headers }: Arrived) => headers["x-agentauth-signature"];
-    const by = (one: string) => olderSignature(one, alone!.body);
-    expect([signed(alone!), signed(second!), signed(first!)]).toEqual([
-      await by(secret),
-      await by(secret),
-      await by(body.webhook.secret),
-    ]);
-  });
+  it(
+    "comes to a receiver of the older scheme with its second attempt, whichever secret of an overlap it knows",
+    SLOW,
+    async () => {
+      const { where, agent, at, id, secret } = await sent("401,200");
+      const { body } = await post(where, agent, `/webhooks/${id}/regenerate-secret`, { overlap_seconds: 600 });
+      later(10_000);
+      await attempts(where);
+      await post(where, agent, `/webhooks/${id}/deliveries/${(await deliveriesOf(where, agent, id))[0].id}/redeliver`);
+      await attempts(where);
+      const [alone, second, first] = await at.arrived();
+      const signed = ({ headers }: Arrived) => headers["x-agentauth-signature"];
+      const by = (one: string) => olderSignature(one, alone!.body);
+      expect([signed(alone!), signed(second!), signed(first!)]).toEqual([
+        await by(secret),
+        await by(secret),
+        await by(body.webhook.secret),
+      ]);
+    },
+  );
 
   it("is not sent where its webhook was switched off meanwhile", async () => {
     const { where, agent, at, id, only } = await sent("500,200");
@@ -681,7 +689,7 @@ describe("a test event", () => {
 });
 
 describe("the deliveries of a webhook", () => {
-  it("are listed newest first, by page and by status", async () => {
+  it("are listed newest first, by page and by status", SLOW, async () => {
     const where = hookWorld();
     const agent = await where.agent();
     const { id } = await hook(where, agent, { url: receiver("500,500,200").url });
@@ -770,7 +778,7 @@ describe("the queues' consumers", () => {
     expect(retryMessages.map(({ msgId }) => msgId)).toEqual(["m0"]);
   });
 
-  it("mark what the queue gave up as failed: visible, and redeliverable", async () => {
+  it("mark what the queue gave up as failed: visible, and redeliverable", SLOW, async () => {
     const { where, agent, id, only, at } = await sent("500,200");
     const { id: deliveryId } = await only();
     const dead = async (...bodies: unknown[]) => {

@@ -185,7 +185,7 @@ describe("POST /webhooks/{id}/regenerate-secret", () => {
 });
 
 describe("DELETE /webhooks/{id}", () => {
-  it("deletes it with its deliveries", async () => {
+  it("deletes it with its deliveries", SLOW, async () => {
     const { id } = await hook(self, agent, { url: URL });
     await send("POST", `/webhooks/${id}/test`, agent);
     const { status, body } = await send("DELETE", `/webhooks/${id}`, agent);

@@ -105,7 +105,7 @@ describe("60 refused requests of 8 KB by an agent with 20 webhooks", () => {
 });
 
 describe("what an event quotes", () => {
-  it("is the beginning of a long path, and the digest of the whole", async () => {
+  it("is the beginning of a long path, and the digest of the whole", SLOW, async () => {
     const where = hookWorld();
     const agent = await busyAgent(where);
     const at = receiver();
@@ -189,7 +189,7 @@ describe("events that an agent causes again and again", () => {
     expect(left).toBe(0);
   });
 
-  it("are counted once where two workers empty the outbox at the same time", async () => {
+  it("are counted once where two workers empty the outbox at the same time", SLOW, async () => {
     const where = hookWorld();
     const agent = await busyAgent(where);
     const at = receiver();
@@ -233,7 +233,7 @@ describe("events that an agent causes again and again", () => {
     expect(maxAttemptsFor(name)).toBe(times);
   });
 
-  it("fail after the few attempts that a refusal is worth", async () => {
+  it("fail after the few attempts that a refusal is worth", SLOW, async () => {
     const where = hookWorld();
     const agent = await busyAgent(where);
     const at = receiver("500");
@@ -306,31 +306,35 @@ describe("attempts to one host", () => {
     expect(states.results).toEqual([{ status: "success", n: 1 }]);
   });
 
-  it("are counted by the domain that is called, in whatever way its URL is written and whatever stands before it", async () => {
-    const where = hookWorld();
-    const agent = await busyAgent(where);
-    const made = [];
-    for (const url of [
-      "https://Hooks.Example.com/1",
-      "https:hooks.example.com/2",
-      "https://hooks.example.com./3",
-      "https://hook%73.example.com/4",
-      "https://w1.deep.example.com/5",
-      "https://example.com/6",
-    ]) {
-      made.push((await hook(where, agent, { url })).id);
-    }
-    const moved = await hook(where, agent, { url: "https://elsewhere.example.net/" });
-    await where.call(`/webhooks/${moved.id}`, {
-      method: "PUT",
-      token: agent.token,
-      json: { url: "https://HOOKS.example.com" },
-    });
-    const { results } = await env.DB.prepare("SELECT DISTINCT host FROM webhooks WHERE agent_id = ?")
-      .bind(agent.id)
-      .all();
-    expect(results).toEqual([{ host: "example.com" }]);
-  });
+  it(
+    "are counted by the domain that is called, in whatever way its URL is written and whatever stands before it",
+    SLOW,
+    async () => {
+      const where = hookWorld();
+      const agent = await busyAgent(where);
+      const made = [];
+      for (const url of [
+        "https://Hooks.Example.com/1",
+        "https:hooks.example.com/2",
+        "https://hooks.example.com./3",
+        "https://hook%73.example.com/4",
+        "https://w1.deep.example.com/5",
+        "https://example.com/6",
+      ]) {
+        made.push((await hook(where, agent, { url })).id);
+      }
+      const moved = await hook(where, agent, { url: "https://elsewhere.example.net/" });
+      await where.call(`/webhooks/${moved.id}`, {
+        method: "PUT",
+        token: agent.token,
+        json: { url: "https://HOOKS.example.com" },
+      });
+      const { results } = await env.DB.prepare("SELECT DISTINCT host FROM webhooks WHERE agent_id = ?")
+        .bind(agent.id)
+        .all();
+      expect(results).toEqual([{ host: "example.com" }]);
+    },
+  );
 
   it("have a limit of their own, and a higher one, for an administrator's webhook for all agents", SLOW, async () => {
     const where = hookWorld();
@@ -384,7 +388,7 @@ describe("what is kept of a webhook's deliveries", () => {
     return { where, agent, id, neighbour, totals };
   }
 
-  it("is bounded in bytes: the oldest that have ended go first", async () => {
+  it("is bounded in bytes: the oldest that have ended go first", SLOW, async () => {
     const { where, agent, id, neighbour, totals } = await filled("failed", 500, 3000);
     expect((await totals()).bytes).toBe(500 * 4024);
     await house(where);
@@ -405,7 +409,7 @@ describe("what is kept of a webhook's deliveries", () => {
     ).toBe(0);
   });
 
-  it("is bounded in deliveries that wait: the oldest fail and can be sent again by hand", async () => {
+  it("is bounded in deliveries that wait: the oldest fail and can be sent again by hand", SLOW, async () => {
     const { where, agent, id, totals } = await filled("pending", MAX_PENDING + 40, 100);
     await house(where);
     expect((await totals()).pending).toBe(MAX_PENDING);

@@ -59,7 +59,7 @@ const kept = (id: string) =>
   env.DB.prepare("SELECT count(*) AS n FROM former_webhook_secrets WHERE webhook_id = ?").bind(id).first("n");
 
 describe("a secret that is regenerated within its overlap", () => {
-  it("leaves the receiver the one that it has, each until its own overlap ends", async () => {
+  it("leaves the receiver the one that it has, each until its own overlap ends", SLOW, async () => {
     const at = receiver();
     const { id, secret: first } = await hook(self, agent, { url: at.url });
     const second = await regenerate(self, id, 3600);
@@ -96,7 +96,7 @@ describe("a secret that is regenerated within its overlap", () => {
     expect(await kept(id)).toBe(3);
   });
 
-  it("ends all of them without an overlap, and those of a webhook that is deleted", async () => {
+  it("ends all of them without an overlap, and those of a webhook that is deleted", SLOW, async () => {
     const at = receiver();
     const { id, secret } = await hook(self, agent, { url: at.url });
     const all = [secret];
@@ -110,7 +110,7 @@ describe("a secret that is regenerated within its overlap", () => {
     expect(await kept(id)).toBe(0);
   });
 
-  it("is not another agent's to end", async () => {
+  it("is not another agent's to end", SLOW, async () => {
     const { id } = await hook(self, agent, { url: receiver().url });
     for (let n = 0; n < 3; n++) await regenerate(self, id, 3600);
     const stranger = await self.agent();
@@ -123,7 +123,7 @@ describe("a secret that is regenerated within its overlap", () => {
 });
 
 describe("a new encryption key", () => {
-  it("encrypts every secret anew, so that the older key can go", async () => {
+  it("encrypts every secret anew, so that the older key can go", SLOW, async () => {
     const at = receiver();
     const { id, secret } = await hook(self, agent, { url: at.url });
     const all = [secret];
@@ -136,46 +136,52 @@ describe("a new encryption key", () => {
     expect(await resealSecrets(env.DB, [fresh, before], Date.now(), 500)).toBe(0);
   });
 
-  it("does not wait for secrets that cannot be decrypted: they are set aside, logged, and tried again in an hour", async () => {
-    const errors = vi.spyOn(console, "error").mockImplementation(() => {});
-    const before = loadConfig(self.env).webhookKeys[0]!;
-    const broken = await hook(self, agent, { url: receiver().url });
-    for (let n = 0; n < 3; n++) await regenerate(self, broken.id, 3600);
-    const good = await hook(self, agent, { url: receiver().url });
-    const sealed = JSON.stringify({ kid: before.kid, iv: "AAAAAAAAAAAAAAAA", data: "AAAA" });
-    await env.DB.batch([
-      env.DB.prepare("UPDATE webhooks SET secret = ? WHERE id = ?").bind(sealed, broken.id),
-      env.DB.prepare(
-        "UPDATE former_webhook_secrets SET secret = ? WHERE secret = (SELECT min(secret) FROM former_webhook_secrets)",
-      ).bind(JSON.stringify({ kid: before.kid, iv: 7, data: null })),
-      // So many that a step handles no others.
-      env.DB.prepare(
-        `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
+  it(
+    "does not wait for secrets that cannot be decrypted: they are set aside, logged, and tried again in an hour",
+    SLOW,
+    async () => {
+      const errors = vi.spyOn(console, "error").mockImplementation(() => {});
+      const before = loadConfig(self.env).webhookKeys[0]!;
+      const broken = await hook(self, agent, { url: receiver().url });
+      for (let n = 0; n < 3; n++) await regenerate(self, broken.id, 3600);
+      const good = await hook(self, agent, { url: receiver().url });
+      const sealed = JSON.stringify({ kid: before.kid, iv: "AAAAAAAAAAAAAAAA", data: "AAAA" });
+      await env.DB.batch([
+        env.DB.prepare("UPDATE webhooks SET secret = ? WHERE id = ?").bind(sealed, broken.id),
+        env.DB.prepare(
+          "UPDATE former_webhook_secrets SET secret = ? WHERE secret = (SELECT min(secret) FROM former_webhook_secrets)",
+        ).bind(JSON.stringify({ kid: before.kid, iv: 7, data: null })),
+        // So many that a step handles no others.
+        env.DB.prepare(
+          `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
          INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at)
          SELECT 'whk_0' || i, agent_id, url, events, secret, 0, 0 FROM n, webhooks WHERE id = ?`,
-      ).bind(broken.id),
-    ]);
-    const fresh = newEncryptionKey();
-    const keys = [fresh, before];
-    for (let step = 0; (await resealSecrets(env.DB, keys, Date.now(), 500)) === 500; step++)
-      expect(step).toBeLessThan(5);
-    const row = await env.DB.prepare("SELECT secret FROM webhooks WHERE id = ?").bind(good.id).first<string>("secret");
-    expect(await openSecret(row!, good.id, [fresh])).toBe(good.secret);
-    expect(errors.mock.calls.flat().join("\n")).toContain(`"webhook_id":"${broken.id}"`);
-    expect(errors.mock.calls.flat().join("\n")).not.toContain("whsec_");
+        ).bind(broken.id),
+      ]);
+      const fresh = newEncryptionKey();
+      const keys = [fresh, before];
+      for (let step = 0; (await resealSecrets(env.DB, keys, Date.now(), 500)) === 500; step++)
+        expect(step).toBeLessThan(5);
+      const row = await env.DB.prepare("SELECT secret FROM webhooks WHERE id = ?")
+        .bind(good.id)
+        .first<string>("secret");
+      expect(await openSecret(row!, good.id, [fresh])).toBe(good.secret);
+      expect(errors.mock.calls.flat().join("\n")).toContain(`"webhook_id":"${broken.id}"`);
+      expect(errors.mock.calls.flat().join("\n")).not.toContain("whsec_");
 
-    const logged = errors.mock.calls.length;
-    expect(await resealSecrets(env.DB, keys, Date.now(), 500)).toBe(0);
-    expect(errors.mock.calls.length).toBe(logged);
-    later(HOUR + 1);
-    await resealSecrets(env.DB, keys, Date.now(), 500);
-    expect(errors.mock.calls.length).toBeGreaterThan(logged);
+      const logged = errors.mock.calls.length;
+      expect(await resealSecrets(env.DB, keys, Date.now(), 500)).toBe(0);
+      expect(errors.mock.calls.length).toBe(logged);
+      later(HOUR + 1);
+      await resealSecrets(env.DB, keys, Date.now(), 500);
+      expect(errors.mock.calls.length).toBeGreaterThan(logged);
 
-    // Its owner replaces it by a new secret.
-    const promoted = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys }) });
-    await regenerate(promoted, broken.id);
-    await promoted.call(`/webhooks/${broken.id}/test`, { method: "POST", token: agent.token });
-    await attempts(promoted);
-    expect((await deliveriesOf(promoted, agent, broken.id))[0]).toMatchObject({ status: "success" });
-  });
+      // Its owner replaces it by a new secret.
+      const promoted = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys }) });
+      await regenerate(promoted, broken.id);
+      await promoted.call(`/webhooks/${broken.id}/test`, { method: "POST", token: agent.token });
+      await attempts(promoted);
+      expect((await deliveriesOf(promoted, agent, broken.id))[0]).toMatchObject({ status: "success" });
+    },
+  );
 });

@@ -7,7 +7,7 @@ import {
   secretScanner,
   type SecretEncodings,
 } from "../../../src/gateway/upstream/secret-leak.ts";
-import { extents } from "../../support/extents.ts";
+import { SLOW, extents } from "../../support/extents.ts";
 import { asciiTexts, ENCODERS, picks } from "../../support/encoders.ts";
 
 const SECRET = "ghp_a+b/c=d0123456789";
@@ -88,7 +88,8 @@ describe("an answer that holds the credential", () => {
 describe("the search of a body", () => {
   // The shortest that is looked for, one that fills no words, lengths around a word's, one byte again and again, not ASCII.
   for (const secret of ["12345678", "123456789", "xoxb-012345", "s".repeat(41), "ghp_0123456789", "pässwörd-€"]) {
-    it(`finds ${secret} at every place, at the beginning and at the end`, () => {
+    const options = secret.startsWith("ghp_") ? {} : SLOW;
+    it(`finds ${secret} at every place, at the beginning and at the end`, options, () => {
       const encodings = secretEncodings([secret]);
       for (const form of encodings) {
         const bytes = bytesOf(form);

@@ -1,3 +1,4 @@
+// @module-tag slow
 import { inspect } from "node:util";
 import { exportJWK, generateKeyPair, type CryptoKey, type JWK } from "jose";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";

@@ -1,3 +1,4 @@
+// @module-tag slow
 import { Octokit } from "@octokit/rest";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";

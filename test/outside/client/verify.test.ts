@@ -1,3 +1,4 @@
+// @module-tag slow
 import * as dpop from "dpop";
 import express from "express";
 import { Hono } from "hono";

@@ -1,3 +1,4 @@
+// @module-tag slow
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startWorker, type Worker } from "../support/worker.ts";
 
