@@ -7,7 +7,10 @@ const server = createServer(async (request, response) => {
   const chunks: Uint8Array[] = [];
   for await (const chunk of request) chunks.push(chunk);
   try {
-    const event = await verifyWebhook({ body: Buffer.concat(chunks), headers: request.headers }, secret);
+    const event = await verifyWebhook(
+      { body: Buffer.concat(chunks), headers: request.headers },
+      secret,
+    );
     console.log(event.event, event.data);
     response.writeHead(200).end();
   } catch (error) {

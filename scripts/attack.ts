@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { runAttack, tableOf, withTable, type Result, type Row } from "../test/attack/run.ts";
+import { runAttack, listOf, withList, type Result, type Row } from "../test/attack/run.ts";
 import { fail, readDevVars, ROOT } from "./local.ts";
 
 /**
@@ -45,11 +45,11 @@ const rows = results.map(({ family: { name, wants }, tried, through, failure }):
   tried,
   through: failure === undefined && tried > 0 ? String(through.length) : "not tried",
 }));
-console.log(`\n${tableOf(rows)}`);
+console.log(`\n${listOf(rows)}`);
 if (values.write) {
   if (size !== "full" || values.only.length > 0) fail("--write is for the whole attack: leave --size and --only out.");
   const page = join(ROOT, "docs/security.md");
-  writeFileSync(page, withTable(readFileSync(page, "utf8"), rows));
+  writeFileSync(page, await withList(readFileSync(page, "utf8"), rows));
 }
 for (const note of new Set(results.flatMap(({ skipped }) => skipped))) console.log(`\nSkipped: ${note}`);
 const seconds = ((performance.now() - began) / 1000).toFixed(0);

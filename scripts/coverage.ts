@@ -1,15 +1,16 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fail, ROOT } from "./local.ts";
-import { limitsTable } from "./limitable-fields.ts";
+import { limitsList } from "./limitable-fields.ts";
+import { narrowMarkdown } from "./narrow-markdown.ts";
 import { readOperations, SERVICES, writeOperations } from "./operations.ts";
-import { coverageTable, differing, presetTable } from "./vendor-groups.ts";
+import { coverageTable, differing, presetList } from "./vendor-groups.ts";
 
 /**
  * Prints the table of what the gateway covers, from vendor/operations.
  *
  * - `--list` adds every operation in its last two columns.
- * - `--write` replaces it in docs/gateway.md, the table of presets there, and that of limits in docs/grants.md.
+ * - `--write` writes it into docs/gateway.md, with the list of presets, and the list of limits into docs/grants.md.
  * - `--classify SERVICE` first rewrites vendor/operations/SERVICE.txt with the permissions that the gateway requires.
  */
 const args = process.argv.slice(2);
@@ -24,17 +25,17 @@ if (args[0] === "--classify") {
   );
 }
 if (args.includes("--write")) {
-  for (const [file, table] of [
-    ["docs/gateway.md", coverageTable()],
-    ["docs/gateway.md", presetTable()],
-    ["docs/grants.md", limitsTable()],
+  for (const [file, name, made] of [
+    ["docs/gateway.md", "coverage", coverageTable()],
+    ["docs/gateway.md", "presets", presetList()],
+    ["docs/grants.md", "limits", limitsList()],
   ] as const) {
     const text = readFileSync(join(ROOT, file), "utf8");
-    const [header = ""] = table.split("\n");
-    const begin = text.indexOf(header);
-    if (begin === -1) fail(`${file} has no table that begins with\n${header}`);
-    const end = begin + text.slice(begin).search(/\n(?!\|)/);
-    writeFileSync(join(ROOT, file), text.slice(0, begin) + table + text.slice(end));
+    const [begin, end] = [`<!-- ${name}: written by \`npm run coverage -- --write\` -->\n\n`, `\n<!-- /${name} -->`];
+    const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+    if (from === -1 || to === -1) fail(`${file} has no place between\n${begin.trim()} and${end}`);
+    const narrow = await narrowMarkdown(`${made}\n`);
+    writeFileSync(join(ROOT, file), text.slice(0, from + begin.length) + narrow + text.slice(to));
   }
 }
 console.log(coverageTable());

@@ -3,8 +3,8 @@ import { limitableFields } from "../src/policy/limits.ts";
 import { compileTable } from "../src/policy/rule-table.ts";
 import { BUILT_IN_SERVICES } from "../src/policy/services.ts";
 
-/** A row for each permission of a built-in service, in Markdown: the fields that a grant of it may limit. */
-export function limitsTable(): string {
+/** An item for each permission of a built-in service, in Markdown: the fields that a grant of it may limit. */
+export function limitsList(): string {
   const rows = BUILT_IN_SERVICES.flatMap((service) => {
     const { rules, limits } = compileTable(service, BUILT_IN_CATALOGUE);
     return listService(BUILT_IN_CATALOGUE, service.name).map((permission) => {
@@ -14,8 +14,8 @@ export function limitsTable(): string {
         const more = isPath ? " (`glob`)" : closedList ? ` (${closedList.join(", ")})` : "";
         return `\`${name}\`${more}`;
       });
-      return `| \`${permission}\` | ${fields.join(", ") || "nothing"} |`;
+      return `- \`${permission}\`: ${fields.join(", ") || "nothing"}`;
     });
   });
-  return ["| permission | what a grant of it may limit |", "|---|---|", ...rows].join("\n");
+  return rows.join("\n");
 }

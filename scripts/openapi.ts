@@ -6,6 +6,7 @@ import { ROUTES } from "../src/app.ts";
 import { ERRORS, titleOf, type ErrorCode } from "../src/http/errors.ts";
 import { EVENT_DATA } from "../src/outbox/event-data.ts";
 import { fail, ROOT } from "./local.ts";
+import { narrowMarkdown } from "./narrow-markdown.ts";
 
 /**
  * Writes public/openapi.json and the list of docs/api.md from the routes, and docs/errors.md from the list of error codes. With `--check` it writes nothing,
@@ -31,8 +32,8 @@ const CALLERS: Readonly<Record<Auth, string>> = {
 
 const FILES = {
   "public/openapi.json": `${JSON.stringify(openApiDocument(ROUTES, { version, events: EVENT_DATA }), null, 2)}\n`,
-  "docs/errors.md": errorsPage(),
-  "docs/api.md": apiPage(),
+  "docs/errors.md": await narrowMarkdown(errorsPage()),
+  "docs/api.md": await narrowMarkdown(apiPage()),
 };
 
 for (const [name, text] of Object.entries(FILES)) {
@@ -57,34 +58,15 @@ function apiPage(): string {
     { call: "any method /proxy/{service}/…", who: "an agent with the permission", summary: "The upstream's response" },
     { call: "POST /mcp", who: "any agent", summary: "The Model Context Protocol: [mcp.md](mcp.md)" },
   ];
-  const list = endpoints.map(({ call, who, summary }) => wrapped(`- \`${call}\` (${who}): ${summary}.`)).join("");
+  const list = endpoints.map(({ call, who, summary }) => `- \`${call}\` (${who}): ${summary}.\n`).join("");
   return page.slice(0, page.indexOf(begin) + begin.length) + list + page.slice(page.indexOf(end));
 }
 
-/** One item of a list, at most 100 characters wide. */
-function wrapped(item: string): string {
-  const lines = [""];
-  // What stands between back-quotes is not divided.
-  for (const word of item.match(/`[^`]*`\S*|\S+/g) ?? []) {
-    const last = lines.at(-1)!;
-    if (last !== "" && last.length + 1 + word.length > 100) lines.push(`  ${word}`);
-    else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`;
-  }
-  return `${lines.join("\n")}\n`;
-}
-
-/** The reference of errors, one row for each code. */
+/** The reference of errors, one item for each code. */
 function errorsPage(): string {
-  const rows = Object.entries(ERRORS).map(([code, { status, text }]) => [
-    String(status),
-    `\`${code}\``,
-    titleOf(code as ErrorCode),
-    text,
-  ]);
-  const table = [["status", "`code`", "`title`", "what is the matter"], ...rows];
-  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  const line = (row: readonly string[]) => `| ${row.map((cell, at) => cell.padEnd(widths[at]!)).join(" | ")} |`;
-  const [head, ...body] = table.map(line);
+  const rows = Object.entries(ERRORS).map(
+    ([code, { status, text }]) => `- \`${code}\` (${status}, "${titleOf(code as ErrorCode)}"): ${text}`,
+  );
   return `# Errors
 
 Every error of AgentAuth is a JSON object:
@@ -103,8 +85,9 @@ Every error of AgentAuth is a JSON object:
 | \`tier\`, \`limit\`, \`retry_after\` | With 429: the limit that is reached, and the seconds to wait. |
 | \`upstream\` | The service that an error of the gateway is about. |
 
-The codes, written by \`npm run openapi\` from \`src/http/errors.ts\`:
+The codes, each with its status and its title, written by \`npm run openapi\` from
+\`src/http/errors.ts\`:
 
-${[head, line(widths.map((width) => "-".repeat(width))), ...body].join("\n")}
+${rows.join("\n")}
 `;
 }

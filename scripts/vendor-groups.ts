@@ -57,14 +57,14 @@ export function coverageTable(): string {
     return `| ${service} | ${counts.join(" | ")} |`;
   });
   return [
-    "| service | operations | read | write | uncovered | granted beyond the vendor's group | in the group, yet uncovered |",
+    "| service | operations | read | write | uncovered | beyond its group | in its group, uncovered |",
     "|---|---:|---:|---:|---:|---:|---:|",
     ...rows,
   ].join("\n");
 }
 
-/** A row for each preset, in Markdown: what it adds, and how many of the vendor's operations become covered. */
-export function presetTable(): string {
+/** An item for each preset, in Markdown: what it adds, and how many of the vendor's operations become covered. */
+export function presetList(): string {
   const rows = BUILT_IN_SERVICES.flatMap(({ name, presets = {} }) =>
     Object.entries(presets).map(([preset, { title, resources }]) => {
       const classify = classifyWithPreset(name, preset);
@@ -75,12 +75,9 @@ export function presetTable(): string {
       const permissions = Object.entries(resources).map(
         ([resource, actions]) => `\`${resource}: ${actions.join(", ")}\``,
       );
-      return `| ${name} | \`${preset}\` | ${title} | ${permissions.join(" · ")} | ${reads} | ${covered.length - reads} |`;
+      const counts = `${reads} that read and ${covered.length - reads} that write`;
+      return `- **${name} \`${preset}\`**: ${title}. It adds ${permissions.join(" and ")}. Operations: ${counts}.`;
     }),
   );
-  return [
-    "| service | preset | what it covers | adds to the catalogue | read | write |",
-    "|---|---|---|---|---:|---:|",
-    ...rows,
-  ].join("\n");
+  return rows.join("\n");
 }

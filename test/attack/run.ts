@@ -1,3 +1,4 @@
+import { narrowMarkdown } from "../../scripts/narrow-markdown.ts";
 import { FAMILIES } from "./families.ts";
 import type { Family, Size } from "./family.ts";
 import { startGateway } from "./gateway.ts";
@@ -118,32 +119,32 @@ export interface Row {
   readonly through: string;
 }
 
-export const tableOf = (rows: readonly Row[]): string =>
-  [
-    "| what | what an attacker wants | tried | got through |",
-    "|---|---|---:|---:|",
-    ...rows.map(
-      ({ name, wants, tried, through }) => `| ${name} | ${wants} | ${tried.toLocaleString("en")} | ${through} |`,
-    ),
-  ].join("\n");
+export const listOf = (rows: readonly Row[]): string =>
+  rows
+    .map(
+      ({ name, wants, tried, through }) =>
+        `- **${name}**: ${wants}. Tried ${tried.toLocaleString("en")} times, got through: ${through}\n`,
+    )
+    .join("");
 
-const [BEGIN, END] = ["<!-- attack: made by `npm run attack -- --write` -->\n", "\n<!-- /attack -->"];
+const [BEGIN, END] = ["<!-- attack: made by `npm run attack -- --write` -->\n\n", "\n<!-- /attack -->"];
 
-/** The rows of the table that stands in the page. */
+/** The rows of the list that stands in the page. */
 export function rowsIn(page: string): Row[] {
-  const table = page.slice(page.indexOf(BEGIN) + BEGIN.length, page.indexOf(END));
-  return table
-    .split("\n")
-    .slice(2)
-    .map((line) => {
-      const [, name = "", wants = "", tried = "", through = ""] = line.split("|").map((cell) => cell.trim());
-      return { name, wants, tried: Number(tried.replaceAll(",", "")), through };
-    });
+  const list = page.slice(page.indexOf(BEGIN) + BEGIN.length, page.indexOf(END)).replaceAll(/\s+/g, " ");
+  return [...list.matchAll(/\*\*([^*]+)\*\*: (.*?)\. Tried ([\d,]+) times, got through: ([\d,]+|not tried)/g)].map(
+    ([, name = "", wants = "", tried = "", through = ""]) => ({
+      name,
+      wants,
+      tried: Number(tried.replaceAll(",", "")),
+      through,
+    }),
+  );
 }
 
-/** The page with another table. @throws {Error} if the page has no place for one. */
-export function withTable(page: string, rows: readonly Row[]): string {
+/** The page with another list. @throws {Error} if the page has no place for one. */
+export async function withList(page: string, rows: readonly Row[]): Promise<string> {
   const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (begin === -1 || end < begin) throw new Error("The page has no place for the table.");
-  return page.slice(0, begin + BEGIN.length) + tableOf(rows) + page.slice(end);
+  if (begin === -1 || end < begin) throw new Error("The page has no place for the list.");
+  return page.slice(0, begin + BEGIN.length) + (await narrowMarkdown(listOf(rows))) + page.slice(end);
 }

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { SERVICES } from "../../scripts/operations.ts";
 import { coverageTable, differing, RESOURCES } from "../../scripts/vendor-groups.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
+import { readPage } from "./support/markdown.ts";
 
 /** What a built-in service needs beside its rules. Each failure says which file lacks what. */
 const ROOT = join(import.meta.dirname, "../..");
@@ -52,7 +53,9 @@ describe.each(SERVICES)("%s", (service) => {
   });
 
   it("explains in docs/gateway.md where its rules differ from the vendor's groups", () => {
-    const named = rowOf(service, "docs/gateway.md", "| service | beyond its group | in its group, yet uncovered |");
+    const named = readPage("docs/gateway.md")
+      .section("What is covered")
+      .rows.some((row) => row[0] === service && row.length < 4);
     const operations = differing(service).map(({ method, path }) => `${method} ${path}`);
     const advice = `Explain these operations of ${service} in docs/gateway.md, "What is covered".`;
     expect(named ? [] : operations, advice).toEqual([]);

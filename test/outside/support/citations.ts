@@ -11,7 +11,7 @@ export interface Citation {
 
 /** The tests that a text names, as `test/file.ts` "a name". */
 export const citations = (text: string): Citation[] =>
-  [...text.matchAll(/`(test\/[^`]+)`((?:,? "[^"]+")*)/g)].map(([, file, names]) => ({
+  [...text.replaceAll(/\s*\n\s*/g, " ").matchAll(/`(test\/[^`]+)`((?:,? "[^"]+")*)/g)].map(([, file, names]) => ({
     file: file!,
     names: [...names!.matchAll(/"([^"]+)"/g)].map(([, name]) => name!),
   }));

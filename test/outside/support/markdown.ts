@@ -12,7 +12,7 @@ export interface Page {
   code(language: string): string;
   /** The text of every fenced block in a language. */
   codes(language: string): string[];
-  /** The cells of every table's rows, as they are written, without the header. */
+  /** The cells of every table's rows, without the header, and of the lists that stand for wide tables (scripts/narrow-markdown.ts). */
   readonly rows: readonly (readonly string[])[];
   readonly headings: readonly string[];
   /** Where the links lead. */
@@ -50,12 +50,29 @@ function toPage(tokens: readonly Token[], name: string): Page {
       ofType("code")
         .filter(({ lang }) => lang === language)
         .map(({ text }) => text),
-    rows: ofType("table").flatMap((table) => table.rows.map((row) => row.map(({ text }) => text))),
+    rows: all.flatMap((token) => {
+      if (token.type === "table") return (token as Tokens.Table).rows.map((row) => row.map(({ text }) => text));
+      return token.type === "list" ? (token as Tokens.List).items.flatMap(toRow) : [];
+    }),
     headings: ofType("heading").map(({ text }) => text),
     links: ofType("link").map(({ href }) => href),
     codeSpans: ofType("codespan").map(({ text }) => unescaped(text)),
   };
 }
+
+/** The cells of an item of a list that stands for a table, as one row, or no row. */
+function toRow({ tokens }: Tokens.ListItem): string[][] {
+  const text = unwrapped(tokens.find((token) => token.type === "text" || token.type === "paragraph")?.raw);
+  const [, first, second, rest] = /^\*\*(.+?)\*\*(?: \(([^)]*)\))?(?:: (.*))?$/.exec(text) ?? [];
+  if (first === undefined) return [];
+  const below = tokens.find((token) => token.type === "list") as Tokens.List | undefined;
+  const cells = (below?.items ?? []).map(({ text: cell }) => unwrapped(cell).replace(/^[^:]*: /, ""));
+  return [
+    [first, ...[second, rest].filter((cell) => cell !== undefined), ...cells.map((cell) => (cell === "–" ? "" : cell))],
+  ];
+}
+
+const unwrapped = (text = ""): string => text.trim().replaceAll(/\s*\n\s*/g, " ");
 
 /** The parser escapes code spans for HTML. */
 const unescaped = (text: string): string =>
