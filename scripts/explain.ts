@@ -46,7 +46,7 @@ else if (positionals.length === 3) {
   const headers = Object.fromEntries(values.header.map((line) => split(line, ":")));
   const { body, permission: permissions } = values;
   const grants = values.grant.length > 0 ? { grants: values.grant.map(parsed) } : {};
-  const request = explainRequest.safeParse({ service, method, path, headers, body, permissions, ...grants });
+  const request = explainRequest().safeParse({ service, method, path, headers, body, permissions, ...grants });
   if (!request.success)
     fail(request.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("\n"));
   const answer = explanationOf(request.data);
@@ -79,7 +79,7 @@ function parsed(text: string): unknown {
 function explanationOf({
   grants,
   ...request
-}: z.infer<typeof explainRequest>): object | { faults: readonly GrantFault[] } {
+}: z.infer<ReturnType<typeof explainRequest>>): object | { faults: readonly GrantFault[] } {
   const now = Date.now();
   const made = makeGrants((grants ?? []).map(limitsOf), { services, catalogue }, now);
   if ("faults" in made) return made;
@@ -112,14 +112,14 @@ interface Unreadable {
   readonly unreadable: { readonly service?: unknown; readonly method?: unknown };
 }
 
-function read(line: string): z.infer<typeof explainRequest> | Unreadable {
+function read(line: string): z.infer<ReturnType<typeof explainRequest>> | Unreadable {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
     return { unreadable: {} };
   }
-  const parsed = explainRequest.safeParse(value);
+  const parsed = explainRequest().safeParse(value);
   if (parsed.success) return parsed.data;
   return { unreadable: typeof value === "object" && value !== null ? value : {} };
 }

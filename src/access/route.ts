@@ -2,6 +2,7 @@ import type { AgentAuthority, Authority, PersonAuthority, Role } from "../author
 import type { Registrar } from "../agents/register.ts";
 import type { Form } from "../http/form.ts";
 import type * as http from "../http/route.ts";
+import { once } from "../validation/once.ts";
 import type { Caller } from "./authenticate.ts";
 import type { PersonCaller } from "./person.ts";
 
@@ -123,5 +124,6 @@ export function route<
   declared: http.RouteDeclaration<A, AccessByAuth[A], Path, Body, Query, Response> &
     Pick<Route, "roles" | "fromCommand" | "confirmed">,
 ): Route {
-  return declared;
+  const { body, query } = declared;
+  return { ...declared, ...(body && { body: once(body) }), ...(query && { query: once(query) }) };
 }

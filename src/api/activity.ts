@@ -5,32 +5,35 @@ import { listActivity } from "../audit/read.ts";
 import { notFound } from "../http/errors.ts";
 import { nextCursor, onePosition, page, pagination, pagingByEither } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
 const ACTIVITY_STATUSES = ["success", "failure"] as const;
 
 const ACTIVITY_ID = /^act_[0-9a-f]{32}$/;
 
 /** Pages by offset or, at any depth, by `cursor` or `before`: the id of the previous page's last row. */
-const pageQuery = z.object({
-  ...pagingByEither,
-  before: z.optional(
-    z
-      .string()
-      .check(
-        z.regex(ACTIVITY_ID, { error: "must be the id of an activity" }),
-        z.describe("The id of the last row of the previous page."),
-      ),
-  ),
-  cursor: z.optional(
-    z.string().check(
-      z.refine((text) => text === "" || ACTIVITY_ID.test(text), { error: "must be a next_cursor of this list" }),
-      z.describe("The `next_cursor` of the previous page; empty for the first page."),
+const pageQuery = once(() =>
+  z.object({
+    ...pagingByEither(),
+    before: z.optional(
+      z
+        .string()
+        .check(
+          z.regex(ACTIVITY_ID, { error: "must be the id of an activity" }),
+          z.describe("The id of the last row of the previous page."),
+        ),
     ),
-  ),
-});
+    cursor: z.optional(
+      z.string().check(
+        z.refine((text) => text === "" || ACTIVITY_ID.test(text), { error: "must be a next_cursor of this list" }),
+        z.describe("The `next_cursor` of the previous page; empty for the first page."),
+      ),
+    ),
+  }),
+);
 
 /** The position of a page. @throws {ApiError} 400 if it is given in two ways. */
-function positionOf(query: z.output<typeof pageQuery>) {
+function positionOf(query: z.output<ReturnType<typeof pageQuery>>) {
   // `offset` and `before` together skip rows after that row, as they always did.
   onePosition(query, ["offset", "cursor"]);
   onePosition(query, ["before", "cursor"]);
@@ -38,20 +41,22 @@ function positionOf(query: z.output<typeof pageQuery>) {
   return { limit, offset, before: cursor || before };
 }
 
-const activityRow = z.object({
-  id: z.string(),
-  agent_id: z.string(),
-  timestamp: z.iso.datetime(),
-  ip_address: z
-    .string()
-    .check(
-      z.describe(
-        "Empty if it is not known, or if somebody else acted on the agent and the caller is not an administrator.",
+const activityRow = once(() =>
+  z.object({
+    id: z.string(),
+    agent_id: z.string(),
+    timestamp: z.iso.datetime(),
+    ip_address: z
+      .string()
+      .check(
+        z.describe(
+          "Empty if it is not known, or if somebody else acted on the agent and the caller is not an administrator.",
+        ),
       ),
-    ),
-  status: z.enum(ACTIVITY_STATUSES),
-  message: z.nullable(z.string()),
-});
+    status: z.enum(ACTIVITY_STATUSES),
+    message: z.nullable(z.string()),
+  }),
+);
 
 export const activityRoutes = [
   route({
@@ -64,10 +69,12 @@ export const activityRoutes = [
       z.object({
         success: z.literal(true),
         agent_id: z.string(),
-        activity: z.array(activityRow),
-        pagination,
+        activity: z.array(activityRow()),
+        pagination: pagination(),
         // Clients that were published before the cursor expect exactly the other properties.
-        next_cursor: z.optional(nextCursor).check(z.describe("Only if the request has `cursor`, which may be empty.")),
+        next_cursor: z
+          .optional(nextCursor())
+          .check(z.describe("Only if the request has `cursor`, which may be empty.")),
       }),
     async handle({ env, params, query, caller }) {
       const position = positionOf(query);
@@ -84,16 +91,17 @@ export const activityRoutes = [
     path: "/activity",
     auth: "admin",
     summary: "What all agents did, newest first",
-    query: z.extend(pageQuery, {
-      agent_id: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
-      status: z.optional(z.enum(ACTIVITY_STATUSES)),
-    }),
+    query: () =>
+      z.extend(pageQuery(), {
+        agent_id: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+        status: z.optional(z.enum(ACTIVITY_STATUSES)),
+      }),
     response: () =>
       z.object({
         success: z.literal(true),
-        activity: z.array(activityRow),
-        pagination,
-        next_cursor: nextCursor,
+        activity: z.array(activityRow()),
+        pagination: pagination(),
+        next_cursor: nextCursor(),
       }),
     async handle({ env, query }) {
       const { agent_id: agentId, status } = query;
@@ -119,7 +127,7 @@ function toPage(
 }
 
 /** @param showAddress false for an agent that reads what an administrator, or another agent, did to it. */
-function toActivityResponse(activity: Activity, showAddress: boolean): z.input<typeof activityRow> {
+function toActivityResponse(activity: Activity, showAddress: boolean): z.input<ReturnType<typeof activityRow>> {
   return {
     id: activity.id,
     agent_id: activity.agentId,

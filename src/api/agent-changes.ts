@@ -16,43 +16,48 @@ import { belowCeiling } from "./ceiling.ts";
 import { cacheAgentRevocation, cacheSessionEnd } from "../tokens/revocation.ts";
 import { agentSchema, credentialsSchema, toAgentResponse, toCredentials } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-const permission = z.string().check(z.maxLength(100));
+const permission = once(() => z.string().check(z.maxLength(100)));
 const MAX_PERMISSIONS = 50;
 
 /** Permissions that a request asks for. {@link validatePermissions} decides whether they can be granted. */
-export const permissionsSchema = z.array(permission).check(z.minLength(1), z.maxLength(MAX_PERMISSIONS));
+export const permissionsSchema = once(() => z.array(permission()).check(z.minLength(1), z.maxLength(MAX_PERMISSIONS)));
 
 /** The same, where no permission at all is a meaning too. */
-export const permissionListSchema = z.array(permission).check(z.maxLength(MAX_PERMISSIONS));
+export const permissionListSchema = once(() => z.array(permission()).check(z.maxLength(MAX_PERMISSIONS)));
 
 /** For what needs a recent proof: see `requireRecentProof`. */
-export const ownKeySchema = z.optional(
-  z.nullable(
-    z
-      .string()
+export const ownKeySchema = once(() =>
+  z.optional(
+    z.nullable(
+      z
+        .string()
+        .check(
+          z.minLength(1),
+          z.maxLength(256),
+          z.describe(
+            "The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes.",
+          ),
+        ),
+    ),
+  ),
+);
+
+/** For a change that is made only if the agent is as the caller has read it. */
+export const readAtSchema = once(() =>
+  z.optional(
+    z.iso
+      .datetime()
       .check(
-        z.minLength(1),
-        z.maxLength(256),
         z.describe(
-          "The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes.",
+          "The agent's `updated_at` as you have read it. If it was changed since, nothing is changed: 409 `agent_changed`.",
         ),
       ),
   ),
 );
 
-/** For a change that is made only if the agent is as the caller has read it. */
-export const readAtSchema = z.optional(
-  z.iso
-    .datetime()
-    .check(
-      z.describe(
-        "The agent's `updated_at` as you have read it. If it was changed since, nothing is changed: 409 `agent_changed`.",
-      ),
-    ),
-);
-
-const changedAgent = () => z.object({ success: z.literal(true), message: z.string(), agent: agentSchema });
+const changedAgent = () => z.object({ success: z.literal(true), message: z.string(), agent: agentSchema() });
 
 const DEFAULT_OVERLAP_SECONDS = 3600;
 const MAX_OVERLAP_SECONDS = 30 * 86_400;
@@ -66,7 +71,7 @@ export const agentChangeRoutes = [
     summary:
       "Revoke an agent for good, and with it every token and key it has; proxied reads end within STANDING_TTL_SECONDS. With a proof by key older than 5 minutes it is suspended instead",
     // Before it took a key, this request took no body, for which some clients send null.
-    body: z.nullish(z.object({ api_key: ownKeySchema })),
+    body: () => z.nullish(z.object({ api_key: ownKeySchema() })),
     response: changedAgent,
     async handle(call) {
       // Whoever has stolen a token can stop the agent, which is what its owner would do, but cannot end it for good.
@@ -83,7 +88,7 @@ export const agentChangeRoutes = [
     roles: ["admin", "owner"],
     summary:
       "Set an agent's status; revoked is final, and leaving active ends its tokens, for proxied reads within STANDING_TTL_SECONDS",
-    body: z.object({ status: z.enum(STATUSES), updated_at: readAtSchema, api_key: ownKeySchema }),
+    body: () => z.object({ status: z.enum(STATUSES), updated_at: readAtSchema(), api_key: ownKeySchema() }),
     response: changedAgent,
     async handle(call) {
       const { status, api_key: apiKey } = call.body;
@@ -104,7 +109,7 @@ export const agentChangeRoutes = [
     path: "/agents/{id}/tier",
     auth: "admin",
     summary: "Set an agent's tier, and with it its rate limit",
-    body: z.object({ tier: z.enum(TIERS), updated_at: readAtSchema }),
+    body: () => z.object({ tier: z.enum(TIERS), updated_at: readAtSchema() }),
     response: changedAgent,
     async handle(call) {
       const { tier, updated_at: readAt } = call.body;
@@ -118,7 +123,7 @@ export const agentChangeRoutes = [
     auth: "admin",
     summary:
       "Set what an agent may do; its tokens are narrowed to it with their next request, proxied reads within STANDING_TTL_SECONDS",
-    body: z.object({ permissions: permissionListSchema }),
+    body: () => z.object({ permissions: permissionListSchema() }),
     response: changedAgent,
     async handle(call) {
       const { env, config, body } = call;
@@ -145,32 +150,33 @@ export const agentChangeRoutes = [
     idempotent: { secrets: ["credentials.api_key"] },
     summary:
       "Give an agent a fresh API key; the former ones, or the one that key_id names, stay good for the overlap, and with none their sessions end as well",
-    body: z._default(
-      z.object({
-        overlap_seconds: z._default(
-          z
-            .int()
-            .check(
-              z.minimum(0),
-              z.maximum(MAX_OVERLAP_SECONDS),
-              z.describe("How many seconds the previous API key stays valid."),
-            ),
-          DEFAULT_OVERLAP_SECONDS,
-        ),
-        key_id: z.optional(
-          z
-            .nullable(z.string().check(z.minLength(1), z.maxLength(64)))
-            .check(z.describe("The key that is replaced. Without one, all of them are.")),
-        ),
-        api_key: ownKeySchema,
-      }),
-      { overlap_seconds: DEFAULT_OVERLAP_SECONDS },
-    ),
+    body: () =>
+      z._default(
+        z.object({
+          overlap_seconds: z._default(
+            z
+              .int()
+              .check(
+                z.minimum(0),
+                z.maximum(MAX_OVERLAP_SECONDS),
+                z.describe("How many seconds the previous API key stays valid."),
+              ),
+            DEFAULT_OVERLAP_SECONDS,
+          ),
+          key_id: z.optional(
+            z
+              .nullable(z.string().check(z.minLength(1), z.maxLength(64)))
+              .check(z.describe("The key that is replaced. Without one, all of them are.")),
+          ),
+          api_key: ownKeySchema(),
+        }),
+        { overlap_seconds: DEFAULT_OVERLAP_SECONDS },
+      ),
     response: () =>
       z.object({
         success: z.literal(true),
         message: z.string(),
-        credentials: credentialsSchema,
+        credentials: credentialsSchema(),
         previous_key_expires_at: z.iso.datetime(),
       }),
     async handle(call) {

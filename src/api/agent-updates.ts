@@ -21,36 +21,41 @@ import {
 } from "./agent-changes.ts";
 import { agentName, allowedIps, metadata, ownerEmail, rateLimit } from "./agent-fields.ts";
 import { agentDetailsSchema, agentSchema, toAgentDetails, toAgentResponse } from "./agent-schema.ts";
+import { once } from "../validation/once.ts";
 
-const updateAgentBody = z.object({
-  name: z.optional(agentName),
-  description: z.optional(z.nullable(readableText(500))),
-  metadata: z.optional(metadata),
-  owner_email: z.optional(ownerEmail.check(z.describe("Administrators only."))),
-  rate_limit: z.optional(rateLimit),
-  allowed_ips: z.optional(allowedIps),
-  dpop_bound_access_tokens: z.optional(
-    z
-      .boolean()
-      .check(
-        z.describe(
-          "Whether a token of the agent is good only if it is bound to a key (DPoP, RFC 9449). Tokens and sessions that are not bound end with it. Switching it off needs a proof by key of the last five minutes.",
+const updateAgentBody = once(() =>
+  z.object({
+    name: z.optional(agentName()),
+    description: z.optional(z.nullable(readableText(500))),
+    metadata: z.optional(metadata()),
+    owner_email: z.optional(ownerEmail().check(z.describe("Administrators only."))),
+    rate_limit: z.optional(rateLimit()),
+    allowed_ips: z.optional(allowedIps()),
+    dpop_bound_access_tokens: z.optional(
+      z
+        .boolean()
+        .check(
+          z.describe(
+            "Whether a token of the agent is good only if it is bound to a key (DPoP, RFC 9449). Tokens and sessions that are not bound end with it. Switching it off needs a proof by key of the last five minutes.",
+          ),
         ),
+    ),
+    updated_at: readAtSchema(),
+    api_key: ownKeySchema(),
+    grantable: z.optional(
+      permissionListSchema().check(
+        z.describe("The permissions that the agent's owner may grant it. Administrators only."),
       ),
-  ),
-  updated_at: readAtSchema,
-  api_key: ownKeySchema,
-  grantable: z.optional(
-    permissionListSchema.check(z.describe("The permissions that the agent's owner may grant it. Administrators only.")),
-  ),
-  owner_person_id: z.optional(
-    z
-      .nullable(z.string().check(z.minLength(1), z.maxLength(64)))
-      .check(
-        z.describe("The person who owns the agent; null for nobody. Only a person who is an administrator sets it."),
-      ),
-  ),
-});
+    ),
+    owner_person_id: z.optional(
+      z
+        .nullable(z.string().check(z.minLength(1), z.maxLength(64)))
+        .check(
+          z.describe("The person who owns the agent; null for nobody. Only a person who is an administrator sets it."),
+        ),
+    ),
+  }),
+);
 
 /** The fields of a request that only an administrator may send. */
 const ADMIN_FIELDS: readonly string[] = [
@@ -59,7 +64,7 @@ const ADMIN_FIELDS: readonly string[] = [
   "allowed_ips",
   "grantable",
   "owner_person_id",
-] satisfies (keyof z.output<typeof updateAgentBody>)[];
+] satisfies (keyof z.output<ReturnType<typeof updateAgentBody>>)[];
 
 /** Changing what is said of an agent, and its own limits. */
 export const agentUpdateRoutes = [
@@ -74,8 +79,8 @@ export const agentUpdateRoutes = [
       z.object({
         success: z.literal(true),
         message: z.string(),
-        agent: agentSchema,
-        details: agentDetailsSchema,
+        agent: agentSchema(),
+        details: agentDetailsSchema(),
       }),
     async handle(call) {
       const { env, config, caller } = call;

@@ -32,27 +32,32 @@ import {
 } from "./agent-schema.ts";
 import { cursorOf, nextCursor, onePosition, pagingByEither } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-export const registerBody = z.object({
-  name: agentName,
-  owner_email: ownerEmail,
-  permissions: z.optional(z.nullable(permissionsSchema)),
-  description: z.optional(z.nullable(readableText(500))),
-  metadata: z.optional(z.nullable(metadata)),
-  allowed_ips: z.optional(allowedIps),
-  key_expires_in: z.optional(keyExpiresIn),
-});
+export const registerBody = once(() =>
+  z.object({
+    name: agentName(),
+    owner_email: ownerEmail(),
+    permissions: z.optional(z.nullable(permissionsSchema())),
+    description: z.optional(z.nullable(readableText(500))),
+    metadata: z.optional(z.nullable(metadata())),
+    allowed_ips: z.optional(allowedIps()),
+    key_expires_in: z.optional(keyExpiresIn()),
+  }),
+);
 
-const listQuery = z.object({
-  ...pagingByEither,
-  cursor: cursorOf((text) => fromCursor(text) !== undefined),
-  q: z.optional(
-    z
-      .string()
-      .check(z.trim(), z.maxLength(100), z.describe("The beginning of a name, of an owner's address or of an id.")),
-  ),
-  ...agentFilter.shape,
-});
+const listQuery = once(() =>
+  z.object({
+    ...pagingByEither(),
+    cursor: cursorOf((text) => fromCursor(text) !== undefined),
+    q: z.optional(
+      z
+        .string()
+        .check(z.trim(), z.maxLength(100), z.describe("The beginning of a name, of an owner's address or of an id.")),
+    ),
+    ...agentFilter().shape,
+  }),
+);
 
 /** Steps in which a request deletes the sessions of an agent that has very many: it then takes about a minute. */
 const MAX_DELETION_STEPS = 200;
@@ -90,8 +95,8 @@ export const agentRoutes = [
       z.object({
         success: z.literal(true),
         message: z.string(),
-        agent: agentSchema,
-        credentials: credentialsSchema,
+        agent: agentSchema(),
+        credentials: credentialsSchema(),
       }),
     status: 201,
     async handle(call) {
@@ -153,8 +158,8 @@ export const agentRoutes = [
     response: () =>
       z.object({
         success: z.literal(true),
-        agents: z.array(agentSchema),
-        details: z.record(z.string(), agentDetailsSchema).check(z.describe("The details of each agent, by its id.")),
+        agents: z.array(agentSchema()),
+        details: z.record(z.string(), agentDetailsSchema()).check(z.describe("The details of each agent, by its id.")),
         total: z
           .int()
           .check(
@@ -163,7 +168,7 @@ export const agentRoutes = [
         limit: z.int(),
         offset: z.int(),
         has_more: z.boolean(),
-        next_cursor: nextCursor,
+        next_cursor: nextCursor(),
       }),
     async handle({ env, query: asked, caller }) {
       const query = { ...asked, ...ownOnly(caller, asked.owner_person_id) };
@@ -200,9 +205,9 @@ export const agentRoutes = [
     response: () =>
       z.object({
         success: z.literal(true),
-        agent: agentSchema,
+        agent: agentSchema(),
         last_verified_at: z.nullable(z.iso.datetime()).check(z.describe("As in `details`.")),
-        details: agentDetailsSchema,
+        details: agentDetailsSchema(),
       }),
     async handle({ env, params }) {
       const found = await findAgent(env.DB, params.id);
@@ -221,7 +226,7 @@ export const agentRoutes = [
     path: "/agents/{id}",
     auth: "admin",
     summary: "Delete an agent with its keys, sessions and webhooks; its activity stays for its retention",
-    body: z.nullish(z.object({ api_key: ownKeySchema })),
+    body: () => z.nullish(z.object({ api_key: ownKeySchema() })),
     response: () => z.object({ success: z.literal(true), message: z.string() }),
     async handle(call) {
       const authority = await requireRecentProof(call, call.body?.api_key);

@@ -12,6 +12,7 @@ import { ApiError, unavailable } from "../http/errors.ts";
 import { logOf, recordFilterShape, toRecordFilter, toRecordResponse, withArchive } from "./audit.ts";
 import { csvEnd, csvHeader, csvRow, type CsvRow } from "./audit-csv.ts";
 import { cursorOf } from "./pagination.ts";
+import { once } from "../validation/once.ts";
 
 /** How many records are read at once, which is about what is in memory. */
 const PAGE_SIZE = 4000;
@@ -114,13 +115,15 @@ export async function writeExport(
   await writer.close();
 }
 
-const exportQuery = z.object({
-  format: z._default(z.enum(["jsonl", "csv"]), "jsonl"),
-  cursor: cursorOf(isRecordId),
-  ...recordFilterShape,
-});
+const exportQuery = once(() =>
+  z.object({
+    format: z._default(z.enum(["jsonl", "csv"]), "jsonl"),
+    cursor: cursorOf(isRecordId),
+    ...recordFilterShape(),
+  }),
+);
 
-type ExportCall = Call<"admin"> & { readonly query: z.output<typeof exportQuery> };
+type ExportCall = Call<"admin"> & { readonly query: z.output<ReturnType<typeof exportQuery>> };
 
 /** Answers with the export, which is written behind the answer. */
 async function exportLog(call: ExportCall): Promise<Response> {

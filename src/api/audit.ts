@@ -16,18 +16,21 @@ import { cursorOf, cursorPaging, nextCursor } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 import { BoundedCache } from "../memory/bounded-cache.ts";
 import { DAY_MS, MINUTE_MS } from "../time/lengths.ts";
+import { once } from "../validation/once.ts";
 
-const text = z.string().check(z.minLength(1), z.maxLength(256));
-const time = z.iso.datetime({ offset: true });
+const text = once(() => z.string().check(z.minLength(1), z.maxLength(256)));
+const time = once(() => z.iso.datetime({ offset: true }));
 
 /** Which records are meant. What is not given is not compared. */
-export const recordFilterShape = {
-  agent_id: z.optional(text.check(z.describe("The agent that the record is about."))),
-  actor: z.optional(text.check(z.describe("The id of who did it; `bootstrap` or `system` for those that have none."))),
+export const recordFilterShape = once(() => ({
+  agent_id: z.optional(text().check(z.describe("The agent that the record is about."))),
+  actor: z.optional(
+    text().check(z.describe("The id of who did it; `bootstrap` or `system` for those that have none.")),
+  ),
   action: z.optional(z.enum(ACTIONS)),
   outcome: z.optional(z.enum(OUTCOMES)),
-  service: z.optional(text),
-  method: z.optional(text),
+  service: z.optional(text()),
+  method: z.optional(text()),
   path: z.optional(
     z
       .string()
@@ -37,22 +40,22 @@ export const recordFilterShape = {
         z.describe("The beginning of the path."),
       ),
   ),
-  permission: z.optional(text.check(z.describe("One of the permissions that the request needed."))),
-  key_id: z.optional(text),
-  session_id: z.optional(text),
-  request_id: z.optional(text),
-  ip: z.optional(text),
-  from: z.optional(time.check(z.describe("At this time or later (RFC 3339)."))),
-  to: z.optional(time.check(z.describe("Before this time (RFC 3339)."))),
+  permission: z.optional(text().check(z.describe("One of the permissions that the request needed."))),
+  key_id: z.optional(text()),
+  session_id: z.optional(text()),
+  request_id: z.optional(text()),
+  ip: z.optional(text()),
+  from: z.optional(time().check(z.describe("At this time or later (RFC 3339)."))),
+  to: z.optional(time().check(z.describe("Before this time (RFC 3339)."))),
   q: z.optional(
-    text.check(
+    text().check(
       z.describe("A part of the message, the path, the actor's name, or of what a change was from or to, in any case."),
     ),
   ),
-};
+}));
 
 type RecordQuery = z.output<ReturnType<typeof recordFilter>>;
-const recordFilter = () => z.object(recordFilterShape);
+const recordFilter = () => z.object(recordFilterShape());
 
 const nullableText = () => z.nullable(z.string());
 const nullableNumber = () => z.nullable(z.int());
@@ -270,8 +273,8 @@ export const auditRoutes = [
     auth: "member",
     summary:
       "The audit log, newest first: for administrators and auditors all of it, for an owner what is about their agents, for an agent its own; a page may be short and still have a next one",
-    query: z.object({ ...cursorPaging, cursor: cursorOf(isRecordId), ...recordFilterShape }),
-    response: () => z.object({ success: z.literal(true), records: z.array(recordSchema()), next_cursor: nextCursor }),
+    query: () => z.object({ ...cursorPaging(), cursor: cursorOf(isRecordId), ...recordFilterShape() }),
+    response: () => z.object({ success: z.literal(true), records: z.array(recordSchema()), next_cursor: nextCursor() }),
     async handle(call) {
       const { query, caller } = call;
       const { limit, cursor, ...wanted } = query;

@@ -13,19 +13,20 @@ export const bulkRevokeRoutes = [
     path: "/agents/bulk-revoke",
     auth: "admin",
     summary: `Revoke for good the agents that a filter selects, ${MAX_REVOKED_AT_ONCE} with each call; without dry_run: false they are only counted`,
-    body: z.object({
-      filter: agentFilter,
-      dry_run: z._default(z.boolean(), true),
-      expected: z.optional(
-        z
-          .int()
-          .check(
-            z.minimum(0),
-            z.describe("`matched` of the dry run, or `remaining` of the previous call. Another number is a 409."),
-          ),
-      ),
-      api_key: ownKeySchema,
-    }),
+    body: () =>
+      z.object({
+        filter: agentFilter(),
+        dry_run: z._default(z.boolean(), true),
+        expected: z.optional(
+          z
+            .int()
+            .check(
+              z.minimum(0),
+              z.describe("`matched` of the dry run, or `remaining` of the previous call. Another number is a 409."),
+            ),
+        ),
+        api_key: ownKeySchema(),
+      }),
     response: () =>
       z.object({
         success: z.literal(true),

@@ -5,11 +5,12 @@ import { route } from "../access/route.ts";
 import { badRequest, notFound } from "../http/errors.ts";
 import { clientName, decideDeviceGrant, findWaitingCommand, readUserCode } from "../people/device-grant.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
-const userCode = z
-  .string()
-  .check(z.maxLength(50), z.describe("As the command shows it; case and hyphens do not matter."));
+const success = once(() => z.literal(true));
+const userCode = once(() =>
+  z.string().check(z.maxLength(50), z.describe("As the command shows it; case and hyphens do not matter.")),
+);
 
 /** @throws {ApiError} 400 */
 function requireUserCode(text: string): string {
@@ -28,10 +29,10 @@ export const deviceDecisionRoutes = [
     auth: "person",
     summary: "Which command waits under a code that the person has typed, from where, since when",
     changesNothing: true,
-    body: z.object({ user_code: userCode }),
+    body: () => z.object({ user_code: userCode() }),
     response: () =>
       z.object({
-        success,
+        success: success(),
         client: z.string().check(z.describe("What asks to act for the person.")),
         ip_address: z.string().check(z.describe("Where it runs; empty if that is not known.")),
         user_agent: z.string().check(z.describe("What it calls itself: it may say anything.")),
@@ -60,8 +61,8 @@ export const deviceDecisionRoutes = [
     path: "/sign-in/device/decide",
     auth: "person",
     summary: "Let the command in that waits under a code, confirmed with a passkey, or do not",
-    body: z.object({ user_code: userCode, decision: z.enum(["approved", "denied"]) }),
-    response: () => z.object({ success, message: z.string() }),
+    body: () => z.object({ user_code: userCode(), decision: z.enum(["approved", "denied"]) }),
+    response: () => z.object({ success: success(), message: z.string() }),
     async handle(call) {
       const { env, config, body, authority, now } = call;
       await limitUserCodes(env, call.caller.id);

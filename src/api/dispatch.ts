@@ -101,8 +101,8 @@ const NO_INPUT = { query: undefined, body: undefined };
 
 /** @throws {ApiError} for a query or a body that is not exactly what the route declares. */
 function parseInput(route: Route, { url, headers }: Request, received: ReceivedBody) {
-  const query = readQuery(new URL(url), route.query);
-  return { query, body: parseBody(received, headers.get("content-type"), route.body) };
+  const query = readQuery(new URL(url), route.query?.());
+  return { query, body: parseBody(received, headers.get("content-type"), route.body?.()) };
 }
 
 /** Who calls, and with which authority it writes. `person`: the person who registers an agent. */

@@ -5,22 +5,29 @@ import { getGrants, makeGrants } from "../grants/put-grants.ts";
 import { notFound } from "../http/errors.ts";
 import { explain } from "../policy/explain.ts";
 import { conditions, grantsRefused, limitsOf, wantedGrant } from "./grants.ts";
+import { once } from "../validation/once.ts";
 
 /** A request to explain; `npm run explain` accepts the same. */
-export const explainRequest = z.object({
-  service: z.string(),
-  method: z.string(),
-  path: z.string().check(z.describe("The path as the upstream would receive it, below its base URL.")),
-  headers: z.nullish(z.record(z.string(), z.string())),
-  body: z.nullish(z.string().check(z.describe("With its Content-Type among the headers. By default none."))),
-  permissions: z.nullish(z.array(z.string()).check(z.describe("What the agent would have, without limits."))),
-  grants: z.nullish(z.array(wantedGrant).check(z.describe("What it would have beside them, with limits and ends."))),
-});
+export const explainRequest = once(() =>
+  z.object({
+    service: z.string(),
+    method: z.string(),
+    path: z.string().check(z.describe("The path as the upstream would receive it, below its base URL.")),
+    headers: z.nullish(z.record(z.string(), z.string())),
+    body: z.nullish(z.string().check(z.describe("With its Content-Type among the headers. By default none."))),
+    permissions: z.nullish(z.array(z.string()).check(z.describe("What the agent would have, without limits."))),
+    grants: z.nullish(
+      z.array(wantedGrant()).check(z.describe("What it would have beside them, with limits and ends.")),
+    ),
+  }),
+);
 
 /** The body of `POST /proxy/_explain`. */
-const explainBody = z.extend(explainRequest, {
-  agent_id: z.nullish(z.string().check(z.describe("An agent, whose present grants count as well."))),
-});
+const explainBody = once(() =>
+  z.extend(explainRequest(), {
+    agent_id: z.nullish(z.string().check(z.describe("An agent, whose present grants count as well."))),
+  }),
+);
 
 export const explainRoutes = [
   route({
@@ -44,13 +51,13 @@ export const explainRoutes = [
         lacking: z.array(z.string()),
         limitable: z.array(z.string()).check(z.describe("The fields that a grant may limit at this rule.")),
         limits: z
-          .array(z.object({ permission: z.string(), any_of: z.array(z.record(z.string(), conditions)) }))
+          .array(z.object({ permission: z.string(), any_of: z.array(z.record(z.string(), conditions())) }))
           .check(z.describe("The limits that the request has to meet: of each permission, those of one grant.")),
         violations: z
           .array(
             z.object({
               field: z.string(),
-              constraint: conditions,
+              constraint: conditions(),
               actual: z.nullable(z.union([z.string(), z.number(), z.boolean()])),
             }),
           )

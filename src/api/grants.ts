@@ -19,40 +19,52 @@ import { belowCeiling } from "./ceiling.ts";
 import { changeRefused, toAgentChange } from "./agent-changes.ts";
 import { actorSchema } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
+const success = once(() => z.literal(true));
 
-const scalar = z.union([z.string(), z.number(), z.boolean()]);
+const scalar = once(() => z.union([z.string(), z.number(), z.boolean()]));
 /** The conditions on one field. */
-export const conditions = z.object({
-  eq: z.optional(scalar),
-  in: z.optional(z.array(scalar)),
-  not_in: z.optional(z.array(scalar)),
-  min: z.optional(z.number()),
-  max: z.optional(z.number()),
-  glob: z.optional(z.string()),
-});
+export const conditions = once(() =>
+  z.object({
+    eq: z.optional(scalar()),
+    in: z.optional(z.array(scalar())),
+    not_in: z.optional(z.array(scalar())),
+    min: z.optional(z.number()),
+    max: z.optional(z.number()),
+    glob: z.optional(z.string()),
+  }),
+);
 
 /** The Grant object of the wire. */
-const grantSchema = z.object({
-  id: z
-    .string()
-    .check(z.describe("Of exactly this permission with these limits: a grant that changes has another id.")),
-  permission: z.string(),
-  where: z.optional(
-    z
-      .record(z.string(), conditions)
-      .check(z.describe("The limits, by the field of the request; all of them must hold. Absent: none.")),
-  ),
-  expires_at: z.optional(z.iso.datetime().check(z.describe("When it ends. Absent: it has no end."))),
-  created_by: z.nullable(actorSchema),
-  created_at: z.iso.datetime(),
-});
+const grantSchema = once(() =>
+  z.object({
+    id: z
+      .string()
+      .check(z.describe("Of exactly this permission with these limits: a grant that changes has another id.")),
+    permission: z.string(),
+    where: z.optional(
+      z
+        .record(z.string(), conditions())
+        .check(z.describe("The limits, by the field of the request; all of them must hold. Absent: none.")),
+    ),
+    expires_at: z.optional(z.iso.datetime().check(z.describe("When it ends. Absent: it has no end."))),
+    created_by: z.nullable(actorSchema()),
+    created_at: z.iso.datetime(),
+  }),
+);
 
-const toGrant = ({ id, permission, where, expiresAt, createdBy, createdAt }: Grant): z.input<typeof grantSchema> => ({
+const toGrant = ({
   id,
   permission,
-  ...(where && { where: where as Record<string, z.input<typeof conditions>> }),
+  where,
+  expiresAt,
+  createdBy,
+  createdAt,
+}: Grant): z.input<ReturnType<typeof grantSchema>> => ({
+  id,
+  permission,
+  ...(where && { where: where as Record<string, z.input<ReturnType<typeof conditions>>> }),
   ...(expiresAt !== null && { expires_at: toTimestamp(expiresAt) }),
   created_by: createdBy,
   created_at: toTimestamp(createdAt),
@@ -61,36 +73,42 @@ const toGrant = ({ id, permission, where, expiresAt, createdBy, createdAt }: Gra
 /** What has ended is no grant any more, although it is kept for a while. */
 const toGrants = ({ grants, readAt }: AgentGrants) => grants.filter((one) => !hasEnded(one, readAt)).map(toGrant);
 
-const grantsVersion = z
-  .int()
-  .check(z.minimum(1), z.describe("Changes with the grants. PUT takes it, to change only what was read."));
+const grantsVersion = once(() =>
+  z.int().check(z.minimum(1), z.describe("Changes with the grants. PUT takes it, to change only what was read.")),
+);
 
-const READ_ONLY = z.describe("Ignored: what was read can be written back.");
+const READ_ONLY = once(() => z.describe("Ignored: what was read can be written back."));
 
 /** Which operators there are, and for which fields, is checked with the permission, so that an error can say what may be written. */
-const wantedConditions = z.union([scalar, z.record(z.string(), z.union([scalar, z.array(scalar)]))]);
+const wantedConditions = once(() => z.union([scalar(), z.record(z.string(), z.union([scalar(), z.array(scalar())]))]));
 
 /** A grant as it is asked for. */
-export const wantedGrant = z.object({
-  permission: z.string().check(z.minLength(1), z.maxLength(100)),
-  where: z
-    .optional(z.nullable(z.record(z.string(), wantedConditions)))
-    .check(
-      z.describe(
-        "Conditions by the field of the request, as `path.owner`: a value, or an object of `eq`, `in`, `not_in`, `min`, `max`, `glob`.",
+export const wantedGrant = once(() =>
+  z.object({
+    permission: z.string().check(z.minLength(1), z.maxLength(100)),
+    where: z
+      .optional(z.nullable(z.record(z.string(), wantedConditions())))
+      .check(
+        z.describe(
+          "Conditions by the field of the request, as `path.owner`: a value, or an object of `eq`, `in`, `not_in`, `min`, `max`, `glob`.",
+        ),
       ),
-    ),
-  expires_at: z.optional(z.nullable(z.iso.datetime({ offset: true }))),
-  approval: z
-    .optional(z.nullable(z.union([z.string(), z.record(z.string(), scalar)])))
-    .check(z.describe("Not offered yet: leave it out.")),
-  id: z.optional(z.string()).check(READ_ONLY),
-  created_by: z.optional(z.nullable(actorSchema)).check(READ_ONLY),
-  created_at: z.optional(z.string()).check(READ_ONLY),
-});
+    expires_at: z.optional(z.nullable(z.iso.datetime({ offset: true }))),
+    approval: z
+      .optional(z.nullable(z.union([z.string(), z.record(z.string(), scalar())])))
+      .check(z.describe("Not offered yet: leave it out.")),
+    id: z.optional(z.string()).check(READ_ONLY()),
+    created_by: z.optional(z.nullable(actorSchema())).check(READ_ONLY()),
+    created_at: z.optional(z.string()).check(READ_ONLY()),
+  }),
+);
 
 /** What of a grant that is asked for decides about requests. */
-export const limitsOf = ({ permission, where, expires_at: end }: z.infer<typeof wantedGrant>): WantedGrant => ({
+export const limitsOf = ({
+  permission,
+  where,
+  expires_at: end,
+}: z.infer<ReturnType<typeof wantedGrant>>): WantedGrant => ({
   permission,
   where,
   expiresAt: end == null ? null : Date.parse(end),
@@ -103,7 +121,7 @@ export const grantRoutes = [
     path: "/agents/{id}/grants",
     auth: "admin",
     summary: "The grants of an agent: its permissions, each with how far it reaches and when it ends",
-    response: () => z.object({ success, grants: z.array(grantSchema), grants_version: grantsVersion }),
+    response: () => z.object({ success: success(), grants: z.array(grantSchema()), grants_version: grantsVersion() }),
     async handle({ env, params }) {
       const found = await getGrants(env.DB, params.id);
       if (!found) throw notFound("The agent");
@@ -117,12 +135,18 @@ export const grantRoutes = [
     auth: "admin",
     summary:
       "Set all grants of an agent, each with or without limits and an end; its tokens are narrowed to them with their next request, proxied reads within STANDING_TTL_SECONDS",
-    body: z.object({
-      grants: z.array(wantedGrant).check(z.maxLength(MAX_GRANTS)),
-      grants_version: z.optional(z.nullable(grantsVersion)),
-    }),
+    body: () =>
+      z.object({
+        grants: z.array(wantedGrant()).check(z.maxLength(MAX_GRANTS)),
+        grants_version: z.optional(z.nullable(grantsVersion())),
+      }),
     response: () =>
-      z.object({ success, message: z.string(), grants: z.array(grantSchema), grants_version: grantsVersion }),
+      z.object({
+        success: success(),
+        message: z.string(),
+        grants: z.array(grantSchema()),
+        grants_version: grantsVersion(),
+      }),
     async handle(call) {
       const { env, config, body, now } = call;
       const unoffered = body.grants.findIndex(({ approval }) => approval != null);

@@ -7,22 +7,25 @@ import { checkDatabase } from "../storage/check.ts";
 import { checkPart, ok, type PartHealth } from "../storage/part-health.ts";
 import { checkRevocationStore } from "../tokens/revocation.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-const part = z.object({
-  name: z.string(),
-  status: z
-    .enum(["ok", "lagging", "failing", "off"])
-    .check(
-      z.describe(
-        "`lagging`: it is behind, and nothing is lost. `failing`: it does not do what it is there for. `off`: it is not set up.",
+const part = once(() =>
+  z.object({
+    name: z.string(),
+    status: z
+      .enum(["ok", "lagging", "failing", "off"])
+      .check(
+        z.describe(
+          "`lagging`: it is behind, and nothing is lost. `failing`: it does not do what it is there for. `off`: it is not set up.",
+        ),
       ),
-    ),
-  since: z.nullable(z.iso.datetime()).check(z.describe("Since when, as far as that is known.")),
-  message: z.nullable(z.string()).check(z.describe("What is the matter, and what to do.")),
-  numbers: z.record(z.string(), z.number()),
-});
+    since: z.nullable(z.iso.datetime()).check(z.describe("Since when, as far as that is known.")),
+    message: z.nullable(z.string()).check(z.describe("What is the matter, and what to do.")),
+    numbers: z.record(z.string(), z.number()),
+  }),
+);
 
-const toResponse = ({ name, status, since, message, numbers }: PartHealth): z.input<typeof part> => ({
+const toResponse = ({ name, status, since, message, numbers }: PartHealth): z.input<ReturnType<typeof part>> => ({
   name,
   status,
   since: toTimestamp(since),
@@ -66,7 +69,7 @@ export const healthDetailsRoutes = [
         success: z.literal(true),
         status: z.enum(["ok", "lagging", "failing"]).check(z.describe("The worst of the parts.")),
         timestamp: z.iso.datetime(),
-        parts: z.array(part),
+        parts: z.array(part()),
       }),
     async handle({ env, config, now }) {
       const all = await checkParts(env, config, now);

@@ -13,60 +13,67 @@ import { allowedIps, keyExpiresIn, toLifeMs } from "./agent-fields.ts";
 import { actorSchema, credentialsSchema, toCredentials } from "./agent-schema.ts";
 import { agentListQuery, cursorPage, nextCursor } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
-const message = z.string();
+const success = once(() => z.literal(true));
+const message = once(() => z.string());
 
 /** The Key object of the wire: exactly these keys. */
-const keySchema = z.object({
-  id: z.string(),
-  type: z.enum(["secret", "jwk"]),
-  label: z.nullable(z.string()),
-  hint: z
-    .string()
-    .check(
-      z.describe(
-        "The last four characters, of a public key those of its `kid`; empty for an old key until it is used.",
+const keySchema = once(() =>
+  z.object({
+    id: z.string(),
+    type: z.enum(["secret", "jwk"]),
+    label: z.nullable(z.string()),
+    hint: z
+      .string()
+      .check(
+        z.describe(
+          "The last four characters, of a public key those of its `kid`; empty for an old key until it is used.",
+        ),
       ),
-    ),
-  created_at: z.iso.datetime(),
-  created_by: z.nullable(actorSchema),
-  expires_at: z.nullable(z.iso.datetime()),
-  last_used_at: z
-    .nullable(z.iso.datetime())
-    .check(z.describe("When a session was last opened with it, to within a minute.")),
-  allowed_ips: z.nullable(z.array(z.string())).check(z.describe("Networks; null for those of the agent.")),
-});
+    created_at: z.iso.datetime(),
+    created_by: z.nullable(actorSchema()),
+    expires_at: z.nullable(z.iso.datetime()),
+    last_used_at: z
+      .nullable(z.iso.datetime())
+      .check(z.describe("When a session was last opened with it, to within a minute.")),
+    allowed_ips: z.nullable(z.array(z.string())).check(z.describe("Networks; null for those of the agent.")),
+  }),
+);
 
 /** What a public key has beside the Key object: by the key's id. */
-const keyDetailsSchema = z
-  .record(z.string(), z.object({ kid: z.string(), alg: z.enum(KEY_ALGORITHMS) }))
-  .check(z.describe("The public keys among them, by their ids."));
+const keyDetailsSchema = once(() =>
+  z
+    .record(z.string(), z.object({ kid: z.string(), alg: z.enum(KEY_ALGORITHMS) }))
+    .check(z.describe("The public keys among them, by their ids.")),
+);
 
-const member = z.optional(z.nullable(z.string().check(z.maxLength(1024))));
+const member = once(() => z.optional(z.nullable(z.string().check(z.maxLength(1024)))));
 
 /** A public key as JWK. Private members are none of it, so they are refused by their names like every unknown one. */
-const jwkSchema = z
-  .object({
-    kty: z.string().check(z.maxLength(16)),
-    crv: member,
-    x: member,
-    y: member,
-    n: member,
-    e: member,
-    alg: member,
-    kid: z.optional(
-      z.nullable(z.string().check(z.regex(/^[\x21-\x7e]{1,255}$/, "must be 1 to 255 visible ASCII characters"))),
+const jwkSchema = once(() =>
+  z
+    .object({
+      kty: z.string().check(z.maxLength(16)),
+      crv: member(),
+      x: member(),
+      y: member(),
+      n: member(),
+      e: member(),
+      alg: member(),
+      kid: z.optional(
+        z.nullable(z.string().check(z.regex(/^[\x21-\x7e]{1,255}$/, "must be 1 to 255 visible ASCII characters"))),
+      ),
+      use: member(),
+      key_ops: z.optional(z.nullable(z.array(z.string().check(z.maxLength(32))).check(z.maxLength(8)))),
+      ext: z.optional(z.nullable(z.boolean())),
+    })
+    .check(
+      z.describe(
+        "A public key (RFC 7517) instead of an API key: EC P-256 (ES256), OKP Ed25519 (EdDSA), or RSA of 2048 to 4096 bits with `alg` RS256 or PS256. Without a `kid` it gets its thumbprint.",
+      ),
     ),
-    use: member,
-    key_ops: z.optional(z.nullable(z.array(z.string().check(z.maxLength(32))).check(z.maxLength(8)))),
-    ext: z.optional(z.nullable(z.boolean())),
-  })
-  .check(
-    z.describe(
-      "A public key (RFC 7517) instead of an API key: EC P-256 (ES256), OKP Ed25519 (EdDSA), or RSA of 2048 to 4096 bits with `alg` RS256 or PS256. Without a `kid` it gets its thumbprint.",
-    ),
-  );
+);
 
 const DAY_MS = 86_400_000;
 const DEFAULT_DAYS = 14;
@@ -82,18 +89,19 @@ export const keyRoutes = [
     roles: ["admin", "owner", "auditor"],
     summary:
       "List the keys that end within some days, those that end first at the front; an owner is shown their own agents'",
-    query: z.object({
-      ...agentListQuery.shape,
-      days: z._default(wholeNumber(1, MAX_DAYS).check(z.describe("How many days from now.")), DEFAULT_DAYS),
-    }),
+    query: () =>
+      z.object({
+        ...agentListQuery().shape,
+        days: z._default(wholeNumber(1, MAX_DAYS).check(z.describe("How many days from now.")), DEFAULT_DAYS),
+      }),
     response: () =>
       z.object({
-        success,
-        keys: z.array(keySchema).check(z.describe("Those of revoked agents are left out, so a page may be short.")),
+        success: success(),
+        keys: z.array(keySchema()).check(z.describe("Those of revoked agents are left out, so a page may be short.")),
         details: z
           .record(z.string(), z.object({ agent_id: z.string(), agent_name: z.string() }))
           .check(z.describe("Whose each key is, by its id.")),
-        next_cursor: nextCursor,
+        next_cursor: nextCursor(),
       }),
     async handle({ env, query, caller }) {
       const { keys, next } = await listEndingKeys(env.DB, {
@@ -119,7 +127,13 @@ export const keyRoutes = [
     auth: "self",
     summary: "List an agent's valid keys, newest first, without what is secret",
     query: agentListQuery,
-    response: () => z.object({ success, keys: z.array(keySchema), details: keyDetailsSchema, next_cursor: nextCursor }),
+    response: () =>
+      z.object({
+        success: success(),
+        keys: z.array(keySchema()),
+        details: keyDetailsSchema(),
+        next_cursor: nextCursor(),
+      }),
     async handle({ env, params, query }) {
       const after = query.cursor === undefined ? undefined : fromCursor(query.cursor);
       const keys = await listKeys(env.DB, params.id, { limit: query.limit, after });
@@ -136,23 +150,24 @@ export const keyRoutes = [
     idempotent: { secrets: ["credentials.api_key"] },
     summary:
       "Give an agent another API key, shown here and never again, or register a public key of it; the others stay as they are",
-    body: z._default(
-      z.object({
-        label: z.optional(z.nullable(readableLine(1, 100))),
-        expires_in: z.optional(keyExpiresIn),
-        allowed_ips: z.optional(allowedIps),
-        jwk: z.optional(z.nullable(jwkSchema)),
-        api_key: ownKeySchema,
-      }),
-      {},
-    ),
+    body: () =>
+      z._default(
+        z.object({
+          label: z.optional(z.nullable(readableLine(1, 100))),
+          expires_in: z.optional(keyExpiresIn()),
+          allowed_ips: z.optional(allowedIps()),
+          jwk: z.optional(z.nullable(jwkSchema())),
+          api_key: ownKeySchema(),
+        }),
+        {},
+      ),
     response: () =>
       z.object({
-        success,
-        message,
-        key: keySchema,
-        credentials: z.optional(credentialsSchema).check(z.describe("The new API key; none for a public key.")),
-        details: z.optional(keyDetailsSchema),
+        success: success(),
+        message: message(),
+        key: keySchema(),
+        credentials: z.optional(credentialsSchema()).check(z.describe("The new API key; none for a public key.")),
+        details: z.optional(keyDetailsSchema()),
       }),
     status: 201,
     async handle(call) {
@@ -192,8 +207,8 @@ export const keyRoutes = [
     path: "/agents/{id}/keys/{key_id}",
     auth: "self",
     summary: "End a key and the sessions that it opened",
-    body: z.nullish(z.object({ api_key: ownKeySchema })),
-    response: () => z.object({ success, message }),
+    body: () => z.nullish(z.object({ api_key: ownKeySchema() })),
+    response: () => z.object({ success: success(), message: message() }),
     async handle(call) {
       const { env, params } = call;
       const authority = await requireRecentProof(call, call.body?.api_key);
@@ -205,7 +220,7 @@ export const keyRoutes = [
   }),
 ];
 
-function toKeyResponse(key: AgentKey): z.input<typeof keySchema> {
+function toKeyResponse(key: AgentKey): z.input<ReturnType<typeof keySchema>> {
   return {
     id: key.id,
     type: key.type,
@@ -219,7 +234,7 @@ function toKeyResponse(key: AgentKey): z.input<typeof keySchema> {
   };
 }
 
-const toKeyDetails = (keys: readonly AgentKey[]): z.input<typeof keyDetailsSchema> =>
+const toKeyDetails = (keys: readonly AgentKey[]): z.input<ReturnType<typeof keyDetailsSchema>> =>
   Object.fromEntries(keys.flatMap(({ id, jwk }) => (jwk ? [[id, { kid: jwk.kid, alg: jwk.alg }]] : [])));
 
 /** @throws {ApiError} 400 that names the member which is not one of a public key that can be used. */

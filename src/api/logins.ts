@@ -22,9 +22,10 @@ import { authorizationUrl, completeLogin, newFlow } from "../people/provider.ts"
 import { hashOf } from "../people/token.ts";
 import { loginSchema, toLoginResponse } from "./person-schema.ts";
 import { signInContext } from "./sign-in.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
-const message = z.string();
+const success = once(() => z.literal(true));
+const message = once(() => z.string());
 
 const SIGN_IN_PATH = "/sign-in/oidc";
 const CALLBACK_PATH = `${SIGN_IN_PATH}/callback`;
@@ -40,7 +41,7 @@ export const loginRoutes = [
     path: "/sign-in/methods",
     auth: "none",
     summary: "How people sign in here: by passkey, and at the company's OpenID provider if one is configured",
-    response: () => z.object({ success, methods: z.array(z.enum(["passkey", "oidc"])) }),
+    response: () => z.object({ success: success(), methods: z.array(z.enum(["passkey", "oidc"])) }),
     handle: ({ config }) => ({ success: true, methods: config.oidc ? ["passkey", "oidc"] : ["passkey"] }),
   }),
 
@@ -115,7 +116,7 @@ export const loginRoutes = [
     path: "/people/{id}/logins",
     auth: "oneself",
     summary: "List a person's logins at the company's OpenID provider, the oldest first",
-    response: () => z.object({ success, logins: z.array(loginSchema) }),
+    response: () => z.object({ success: success(), logins: z.array(loginSchema()) }),
     async handle({ env, params }) {
       const logins = await listLogins(env.DB, params.id);
       if (!logins) throw notFound("The person");
@@ -129,7 +130,7 @@ export const loginRoutes = [
     auth: "enrolling",
     summary:
       "Begin to bind a login at the company's OpenID provider: after a link, or confirmed with a passkey; the browser goes on at `url`",
-    response: () => z.object({ success, message, url: z.string() }),
+    response: () => z.object({ success: success(), message: message(), url: z.string() }),
     async handle(call) {
       const { config, request, caller, now } = call;
       requireProvider(config);
@@ -154,7 +155,7 @@ export const loginRoutes = [
     auth: "oneself",
     summary: "Delete a login of a person with the sessions that logins opened, unless it is their last way to sign in",
     confirmed: true,
-    response: () => z.object({ success, message }),
+    response: () => z.object({ success: success(), message: message() }),
     async handle(call) {
       const result = await removeLogin(call.env.DB, call.params.id, call.params.login_id, changeOf(call));
       if (result === "unknown") throw notFound("The login");

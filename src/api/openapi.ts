@@ -160,7 +160,8 @@ const errorSchema = (status: ErrorStatus): Json => ({
 });
 
 function operation(route: Route): Json {
-  const { auth, summary, body, form, query, response, status = 200, mediaTypes = ["application/json"] } = route;
+  const { auth, summary, response, status = 200, mediaTypes = ["application/json"] } = route;
+  const [body, form, query] = [route.body?.(), route.form?.(), route.query?.()];
   const parameters = [
     ...pathParameters(route.path),
     ...(query ? queryParameters(query) : []),

@@ -2,29 +2,30 @@ import * as z from "zod/mini";
 import { fromCursor, toCursor, type PagePosition } from "../agents/page.ts";
 import { badRequest } from "../http/errors.ts";
 import { wholeNumber } from "../validation/whole-number.ts";
+import { once } from "../validation/once.ts";
 
 /** SQLite reads every row that an offset skips. Lists that can be longer than this have a cursor as well. */
 const MAX_OFFSET = 10_000;
 
 /** The query parameters `limit` and `offset`, as every list accepts them. */
-const paging = {
+const paging = once(() => ({
   limit: z._default(wholeNumber(1, 100), 50),
   offset: z._default(wholeNumber(0, MAX_OFFSET), 0),
-};
+}));
 
 /** As {@link paging}, for lists that have a cursor as well: without a default, it can be seen whether `offset` is given. */
-export const pagingByEither = {
-  limit: paging.limit,
+export const pagingByEither = once(() => ({
+  limit: paging().limit,
   offset: z.optional(wholeNumber(0, MAX_OFFSET).check(z.describe("0 by default. Not together with `cursor`."))),
-};
+}));
 
 /** The query parameters of lists that have no `offset`. */
-export const cursorPaging = { limit: z._default(wholeNumber(1, 200), 50) };
+export const cursorPaging = once(() => ({ limit: z._default(wholeNumber(1, 200), 50) }));
 
 /** The property of a response that the next page's `cursor` is. */
-export const nextCursor = z
-  .nullable(z.string())
-  .check(z.describe("The `cursor` of the next page; null on the last one."));
+export const nextCursor = once(() =>
+  z.nullable(z.string()).check(z.describe("The `cursor` of the next page; null on the last one.")),
+);
 
 /**
  * The query parameter `cursor` of a list. A cursor contains only a position, so one that was made up, or is another caller's, shows
@@ -55,12 +56,14 @@ export function onePosition(query: Readonly<Record<string, unknown>>, names: rea
 }
 
 /** The Pagination object of the wire: exactly these keys. */
-export const pagination = z.object({
-  total: z.int(),
-  limit: z.int(),
-  offset: z.int(),
-  has_more: z.boolean(),
-});
+export const pagination = once(() =>
+  z.object({
+    total: z.int(),
+    limit: z.int(),
+    offset: z.int(),
+    has_more: z.boolean(),
+  }),
+);
 
 /**
  * Takes a page from the rows that a store has read.
@@ -72,10 +75,12 @@ export function page<Row>(rows: readonly Row[], { limit }: { limit: number }): {
 }
 
 /** The query of a list of an agent's things, the newest first. */
-export const agentListQuery = z.object({
-  ...cursorPaging,
-  cursor: cursorOf((text) => fromCursor(text) !== undefined),
-});
+export const agentListQuery = once(() =>
+  z.object({
+    ...cursorPaging(),
+    cursor: cursorOf((text) => fromCursor(text) !== undefined),
+  }),
+);
 
 /** Takes a page from the rows that a store has read, and the cursor of the next one. */
 export function cursorPage<Row extends PagePosition>(

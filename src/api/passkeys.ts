@@ -9,9 +9,10 @@ import { enrolChallenge, enrolPasskey, listPasskeys, MAX_PASSKEYS, removePasskey
 import { ALGORITHMS } from "../people/webauthn.ts";
 import { readableLine } from "../validation/readable-text.ts";
 import { passkeySchema, toPasskeyResponse } from "./person-schema.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
-const message = z.string();
+const success = once(() => z.literal(true));
+const message = once(() => z.string());
 
 /** The options of `navigator.credentials.create` as JSON. */
 const creationOptions = () =>
@@ -33,7 +34,7 @@ export const passkeyRoutes = [
     path: "/people/{id}/passkeys",
     auth: "oneself",
     summary: "List the passkeys of a person, the oldest first",
-    response: () => z.object({ success, passkeys: z.array(passkeySchema) }),
+    response: () => z.object({ success: success(), passkeys: z.array(passkeySchema()) }),
     async handle({ env, params }) {
       const found = await listPasskeys(env.DB, params.id);
       if (!found) throw notFound("The person");
@@ -46,7 +47,7 @@ export const passkeyRoutes = [
     path: "/people/{id}/passkeys/options",
     auth: "enrolling",
     summary: "The options for making a passkey in the browser",
-    response: () => z.object({ success, options: creationOptions() }),
+    response: () => z.object({ success: success(), options: creationOptions() }),
     async handle(call) {
       const { env, caller } = call;
       const { person, session } = caller;
@@ -78,8 +79,8 @@ export const passkeyRoutes = [
     auth: "enrolling",
     summary:
       "Enrol a passkey: after a link or a login that asked for it, or confirmed with another passkey; beside others it confirms nothing for 24 hours",
-    body: z.object({ label: readableLine(1, 60), clientDataJSON: z.string(), attestationObject: z.string() }),
-    response: () => z.object({ success, message, passkey: passkeySchema }),
+    body: () => z.object({ label: readableLine(1, 60), clientDataJSON: z.string(), attestationObject: z.string() }),
+    response: () => z.object({ success: success(), message: message(), passkey: passkeySchema() }),
     status: 201,
     async handle(call) {
       const { env, body, caller, authority, now } = call;
@@ -117,7 +118,7 @@ export const passkeyRoutes = [
     auth: "oneself",
     summary: "Delete a passkey of a person, unless it is their last way to sign in",
     confirmed: true,
-    response: () => z.object({ success, message }),
+    response: () => z.object({ success: success(), message: message() }),
     async handle(call) {
       const result = await removePasskey(call.env.DB, call.params.id, call.params.passkey_id, changeOf(call));
       if (result === "unknown") throw notFound("The passkey");

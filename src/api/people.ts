@@ -28,14 +28,16 @@ import {
   toPersonResponse,
   toPersonSessionResponse,
 } from "./person-schema.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
-const message = z.string();
-const onePerson = () => z.object({ success, message, person: personSchema });
-const invitedPerson = () => z.object({ success, message, person: personSchema, link: linkSchema });
+const success = once(() => z.literal(true));
+const message = once(() => z.string());
+const onePerson = () => z.object({ success: success(), message: message(), person: personSchema() });
+const invitedPerson = () =>
+  z.object({ success: success(), message: message(), person: personSchema(), link: linkSchema() });
 
-const personQuery = { ...cursorPaging, cursor: cursorOf((text) => /^per_[0-9a-f]{32}$/.test(text)) };
-const sessionQuery = { ...cursorPaging, cursor: cursorOf((text) => /^pse_[0-9a-f]{32}$/.test(text)) };
+const personQuery = { ...cursorPaging(), cursor: cursorOf((text) => /^per_[0-9a-f]{32}$/.test(text)) };
+const sessionQuery = { ...cursorPaging(), cursor: cursorOf((text) => /^pse_[0-9a-f]{32}$/.test(text)) };
 
 const lastAdministrator = () =>
   conflict(
@@ -52,7 +54,7 @@ export const peopleRoutes = [
     auth: "bootstrap",
     summary: "Make the first person, who administers the deployment, by the bootstrap token; once",
     limited: "address",
-    body: z.object({ email: personEmail, name: z.optional(personName) }),
+    body: () => z.object({ email: personEmail(), name: z.optional(personName()) }),
     response: invitedPerson,
     status: 201,
     async handle(call) {
@@ -82,10 +84,10 @@ export const peopleRoutes = [
     summary: "Who is signed in, in which session, and what they were told lately",
     response: () =>
       z.object({
-        success,
-        person: personSchema,
-        session: personSessionSchema,
-        notices: z.array(noticeSchema).check(z.describe("The last 50, the newest first.")),
+        success: success(),
+        person: personSchema(),
+        session: personSessionSchema(),
+        notices: z.array(noticeSchema()).check(z.describe("The last 50, the newest first.")),
       }),
     async handle({ env, caller }) {
       const { person, session } = caller;
@@ -103,8 +105,8 @@ export const peopleRoutes = [
     path: "/people",
     auth: "administrator",
     summary: "List people, in the order in which they were made",
-    query: z.object(personQuery),
-    response: () => z.object({ success, people: z.array(personSchema), next_cursor: nextCursor }),
+    query: () => z.object(personQuery),
+    response: () => z.object({ success: success(), people: z.array(personSchema()), next_cursor: nextCursor() }),
     async handle({ env, query }) {
       const { rows, hasMore } = page(await listPeople(env.DB, query.cursor ?? "", query.limit + 1), query);
       return {
@@ -122,7 +124,7 @@ export const peopleRoutes = [
     summary: "Invite a person; the link signs them in once, to enrol a passkey",
     confirmed: true,
     idempotent: { secrets: ["link.url"] },
-    body: z.object({ email: personEmail, name: z.optional(personName), role }),
+    body: () => z.object({ email: personEmail(), name: z.optional(personName()), role: role() }),
     response: invitedPerson,
     status: 201,
     async handle(call) {
@@ -144,7 +146,7 @@ export const peopleRoutes = [
     path: "/people/{id}",
     auth: "oneself",
     summary: "Read a person",
-    response: () => z.object({ success, person: personSchema }),
+    response: () => z.object({ success: success(), person: personSchema() }),
     async handle({ env, params }) {
       const person = await findPerson(env.DB, params.id);
       if (!person) throw notFound("The person");
@@ -158,12 +160,13 @@ export const peopleRoutes = [
     auth: "administrator",
     summary: "Change a person's name, address, role or status; suspended, they are signed out",
     confirmed: true,
-    body: z.object({
-      name: z.optional(personName),
-      email: z.optional(personEmail),
-      role: z.optional(role),
-      status: z.optional(status),
-    }),
+    body: () =>
+      z.object({
+        name: z.optional(personName()),
+        email: z.optional(personEmail()),
+        role: z.optional(role()),
+        status: z.optional(status()),
+      }),
     response: onePerson,
     async handle(call) {
       if (Object.values(call.body).every((value) => value === undefined)) {
@@ -194,7 +197,7 @@ export const peopleRoutes = [
     auth: "administrator",
     summary: "Delete a person with their sessions and passkeys; their agents belong to nobody then",
     confirmed: true,
-    response: () => z.object({ success, message }),
+    response: () => z.object({ success: success(), message: message() }),
     async handle(call) {
       const result = await removePerson(call.env.DB, call.params.id, changeOf(call));
       if (result === "unknown") throw notFound("The person");
@@ -210,7 +213,7 @@ export const peopleRoutes = [
     summary: "Make a link that signs a person in once, to enrol a passkey; they and the administrators are told",
     confirmed: true,
     idempotent: { secrets: ["link.url"] },
-    response: () => z.object({ success, message, link: linkSchema }),
+    response: () => z.object({ success: success(), message: message(), link: linkSchema() }),
     status: 201,
     async handle(call) {
       const link = await makeLink(call.env.DB, call.params.id, changeOf(call));
@@ -229,8 +232,9 @@ export const peopleRoutes = [
     path: "/people/{id}/sessions",
     auth: "oneself",
     summary: "List the sessions of a person, newest first",
-    query: z.object(sessionQuery),
-    response: () => z.object({ success, sessions: z.array(personSessionSchema), next_cursor: nextCursor }),
+    query: () => z.object(sessionQuery),
+    response: () =>
+      z.object({ success: success(), sessions: z.array(personSessionSchema()), next_cursor: nextCursor() }),
     async handle({ env, params, query, caller }) {
       const { limit, cursor: before } = query;
       const sessions = await listPersonSessions(env.DB, params.id, { limit: limit + 1, before });
@@ -249,7 +253,7 @@ export const peopleRoutes = [
     path: "/people/{id}/sessions/{session_id}",
     auth: "oneself",
     summary: "Sign a person out of a session, at once",
-    response: () => z.object({ success, message }),
+    response: () => z.object({ success: success(), message: message() }),
     async handle(call) {
       const { env, params } = call;
       const isEnded = await endPersonSession(env.DB, params.id, params.session_id, changeOf(call));

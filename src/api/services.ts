@@ -10,26 +10,29 @@ import { newEntry } from "../outbox/record.ts";
 import { limitableAt } from "../policy/limits.ts";
 import type { SecretPart } from "../policy/service-definition.ts";
 import { BUILT_IN_SERVICES, secretName, type Service } from "../policy/services.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
+const success = once(() => z.literal(true));
 
 const SECRET_PARTS = ["TOKEN", "USERNAME", "CLIENT_ID", "CLIENT_SECRET", "PRIVATE_KEY"] as const satisfies SecretPart[];
 
-const serviceSchema = z.object({
-  name: z.string(),
-  built_in: z.boolean().check(z.describe("Whether AgentAuth knows it without configuration.")),
-  base_url: z.nullable(z.string()).check(z.describe("Null if it has to be configured.")),
-  credential: z.string().check(z.describe("The scheme by which the credential is sent; never the credential.")),
-  secrets: z.array(z.string()).check(z.describe("The names of the secrets that are set; never their values.")),
-  resources: z
-    .record(z.string(), z.array(z.string()))
-    .check(z.describe("What can be granted: the actions of each resource.")),
-  rule_count: z.int(),
-});
+const serviceSchema = once(() =>
+  z.object({
+    name: z.string(),
+    built_in: z.boolean().check(z.describe("Whether AgentAuth knows it without configuration.")),
+    base_url: z.nullable(z.string()).check(z.describe("Null if it has to be configured.")),
+    credential: z.string().check(z.describe("The scheme by which the credential is sent; never the credential.")),
+    secrets: z.array(z.string()).check(z.describe("The names of the secrets that are set; never their values.")),
+    resources: z
+      .record(z.string(), z.array(z.string()))
+      .check(z.describe("What can be granted: the actions of each resource.")),
+    rule_count: z.int(),
+  }),
+);
 
 const BUILT_IN: ReadonlySet<string> = new Set(BUILT_IN_SERVICES.map(({ name }) => name));
 
-function toService(service: Service, { catalogue, secret }: Config): z.input<typeof serviceSchema> {
+function toService(service: Service, { catalogue, secret }: Config): z.input<ReturnType<typeof serviceSchema>> {
   const { name, origin, basePath, credential } = service;
   const parts = SECRET_PARTS.filter((part) => secret(name, part)?.trim());
   return {
@@ -59,7 +62,7 @@ export const serviceRoutes = [
     path: "/services",
     auth: "admin",
     summary: "The services of the gateway: where each is, what can be granted, and which of its secrets are set",
-    response: () => z.object({ success, services: z.array(serviceSchema) }),
+    response: () => z.object({ success: success(), services: z.array(serviceSchema()) }),
     handle: ({ config }) => ({
       success: true,
       services: [...config.services.values()].map((service) => toService(service, config)),
@@ -73,8 +76,8 @@ export const serviceRoutes = [
     summary: "One service, with its rules: which request needs which permission, and what a grant may limit there",
     response: () =>
       z.object({
-        success,
-        service: serviceSchema,
+        success: success(),
+        service: serviceSchema(),
         rules: z.array(
           z.object({
             rule: z.string().check(z.describe("The line as it is written.")),
@@ -110,7 +113,7 @@ export const serviceRoutes = [
     changesNothing: true,
     response: () =>
       z.object({
-        success,
+        success: success(),
         outcome: z
           .enum(["works", "refused", "unclear", "unreachable", "not_configured"])
           .check(z.describe("`works`: the upstream takes the credential. `unclear`: its answer does not say.")),

@@ -9,25 +9,28 @@ import { endSession, listSessions } from "../tokens/sessions.ts";
 import { cacheRevocation, cacheSessionEnds } from "./agent-changes.ts";
 import { agentListQuery, cursorPage, nextCursor } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
-const message = z.string();
+const success = once(() => z.literal(true));
+const message = once(() => z.string());
 
-const sessionSchema = z.object({
-  id: z.string(),
-  key_id: z.nullable(z.string()).check(z.describe("The key that opened it; null for a session of a former version.")),
-  created_at: z.iso.datetime(),
-  last_refreshed_at: z.iso.datetime(),
-  expires_at: z.iso.datetime().check(z.describe("When it ends unless it is refreshed.")),
-  ip_address: z.string().check(z.describe("The address that opened it; empty if it is not known.")),
-  scope: z
-    .nullable(z.array(z.string()))
-    .check(z.describe("The permissions that its tokens are limited to; null for those of the agent.")),
-  dpop_jkt: z
-    .nullable(z.string())
-    .check(z.describe("The thumbprint of the key that its tokens are bound to (RFC 9449); null for none.")),
-  act: z.null().check(z.describe("Nobody acts for the agent in it.")),
-});
+const sessionSchema = once(() =>
+  z.object({
+    id: z.string(),
+    key_id: z.nullable(z.string()).check(z.describe("The key that opened it; null for a session of a former version.")),
+    created_at: z.iso.datetime(),
+    last_refreshed_at: z.iso.datetime(),
+    expires_at: z.iso.datetime().check(z.describe("When it ends unless it is refreshed.")),
+    ip_address: z.string().check(z.describe("The address that opened it; empty if it is not known.")),
+    scope: z
+      .nullable(z.array(z.string()))
+      .check(z.describe("The permissions that its tokens are limited to; null for those of the agent.")),
+    dpop_jkt: z
+      .nullable(z.string())
+      .check(z.describe("The thumbprint of the key that its tokens are bound to (RFC 9449); null for none.")),
+    act: z.null().check(z.describe("Nobody acts for the agent in it.")),
+  }),
+);
 
 /** The sessions of an agent, ended one by one or all together. */
 export const sessionRoutes = [
@@ -37,7 +40,7 @@ export const sessionRoutes = [
     auth: "self",
     summary: "List the sessions of an agent that can be refreshed, newest first",
     query: agentListQuery,
-    response: () => z.object({ success, sessions: z.array(sessionSchema), next_cursor: nextCursor }),
+    response: () => z.object({ success: success(), sessions: z.array(sessionSchema()), next_cursor: nextCursor() }),
     async handle({ env, params, query }) {
       const after = query.cursor === undefined ? undefined : fromCursor(query.cursor);
       const sessions = await listSessions(env.DB, params.id, { limit: query.limit, after });
@@ -52,7 +55,7 @@ export const sessionRoutes = [
     path: "/agents/{id}/sessions/{session_id}",
     auth: "self",
     summary: "End a session: its refresh token at once, proxied reads within STANDING_TTL_SECONDS",
-    response: () => z.object({ success, message }),
+    response: () => z.object({ success: success(), message: message() }),
     async handle(call) {
       const { env, params, authority: by, now } = call;
       const write = { by, origin: originOf(call), now };
@@ -67,7 +70,7 @@ export const sessionRoutes = [
     path: "/agents/{id}/revoke-tokens",
     auth: "admin",
     summary: "End every access and refresh token of an agent, and leave its keys: it can verify itself again",
-    response: () => z.object({ success, message, revoked_at: z.iso.datetime() }),
+    response: () => z.object({ success: success(), message: message(), revoked_at: z.iso.datetime() }),
     async handle(call) {
       const { env, params, authority: by, now } = call;
       const tokenVersion = await revokeTokens(env.DB, params.id, { by, origin: originOf(call), now });
@@ -82,7 +85,7 @@ export const sessionRoutes = [
   }),
 ];
 
-function toSessionResponse(session: Session): z.input<typeof sessionSchema> {
+function toSessionResponse(session: Session): z.input<ReturnType<typeof sessionSchema>> {
   return {
     id: session.id,
     key_id: session.keyId,

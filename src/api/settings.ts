@@ -1,11 +1,12 @@
 import * as z from "zod/mini";
 import { route } from "../access/route.ts";
 import { unknownSettings, type Config } from "../config/config.ts";
+import { once } from "../validation/once.ts";
 
-const value = z.nullable(z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]));
+const value = once(() => z.nullable(z.union([z.string(), z.number(), z.boolean(), z.array(z.string())])));
 
 /** The settings in force that are no secrets, by their names. */
-const settingsOf = (config: Config): Record<string, z.input<typeof value>> => ({
+const settingsOf = (config: Config): Record<string, z.input<ReturnType<typeof value>>> => ({
   ENVIRONMENT: config.development ? "development" : "production",
   ISSUER: config.issuer,
   AUDIENCE: config.audience,
@@ -55,7 +56,7 @@ export const settingsRoutes = [
     response: () =>
       z.object({
         success: z.literal(true),
-        settings: z.record(z.string(), value).check(z.describe("By name. Null for a setting that is not set.")),
+        settings: z.record(z.string(), value()).check(z.describe("By name. Null for a setting that is not set.")),
         secrets: z.record(z.string(), z.int()).check(z.describe("How many keys each has; 0 for one that is not set.")),
         warnings: z
           .array(z.string())

@@ -18,19 +18,22 @@ import { signInByPasskey, signInChallenge } from "../people/passkeys.ts";
 import { signOut, type SignInContext, type SignedIn } from "../people/sessions.ts";
 import { actorSchema } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-const success = z.literal(true);
-const message = z.string();
+const success = once(() => z.literal(true));
+const message = once(() => z.string());
 
 /** What a browser sends beside what is needed is ignored, as the standards of signing in say. */
-const assertionBody = z.looseObject({
-  id: z.string().check(z.maxLength(2000)),
-  clientDataJSON: z.string().check(z.maxLength(4000)),
-  authenticatorData: z.string().check(z.maxLength(4000)),
-  signature: z.string().check(z.maxLength(4000)),
-});
+const assertionBody = once(() =>
+  z.looseObject({
+    id: z.string().check(z.maxLength(2000)),
+    clientDataJSON: z.string().check(z.maxLength(4000)),
+    authenticatorData: z.string().check(z.maxLength(4000)),
+    signature: z.string().check(z.maxLength(4000)),
+  }),
+);
 
-const signedIn = () => z.object({ success, message });
+const signedIn = () => z.object({ success: success(), message: message() });
 
 /** Signing people in and out. A person signs in by passkey; by a link once, to enrol one. */
 export const signInRoutes = [
@@ -40,10 +43,10 @@ export const signInRoutes = [
     auth: "none",
     summary: "A challenge for signing in with a passkey; nobody has to say who they are",
     limited: "address",
-    body: z.nullish(z.looseObject({})),
+    body: () => z.nullish(z.looseObject({})),
     response: () =>
       z.object({
-        success,
+        success: success(),
         options: z.object({
           challenge: z.string(),
           rpId: z.string(),
@@ -94,25 +97,26 @@ export const signInRoutes = [
     auth: "none",
     summary: "Read whose sign-in link this is, and with `person_id` use it; its session only enrols a passkey",
     limited: "address",
-    body: z.looseObject({
-      token: z.string().check(z.minLength(1), z.maxLength(100)),
-      person_id: z.optional(
-        z
-          .string()
-          .check(
-            z.maxLength(64),
-            z.describe("The `person_id` that the answer without it had: whoever uses the link has seen whose it is."),
-          ),
-      ),
-    }),
+    body: () =>
+      z.looseObject({
+        token: z.string().check(z.minLength(1), z.maxLength(100)),
+        person_id: z.optional(
+          z
+            .string()
+            .check(
+              z.maxLength(64),
+              z.describe("The `person_id` that the answer without it had: whoever uses the link has seen whose it is."),
+            ),
+        ),
+      }),
     response: () =>
       z.object({
-        success,
-        message,
+        success: success(),
+        message: message(),
         person_id: z.string(),
         email: z.string(),
         name: z.string(),
-        created_by: actorSchema,
+        created_by: actorSchema(),
         expires_at: z.iso.datetime(),
         used: z.boolean(),
       }),

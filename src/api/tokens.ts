@@ -24,19 +24,22 @@ import { cacheAgentRevocation, cacheSessionEnd, revokeTokens } from "../tokens/r
 import { validateLimits, verifyAgent, type VerifyResult } from "../tokens/verify.ts";
 import { agentSchema, toAgentResponse } from "./agent-schema.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
 /** As many permissions as an agent can have. */
 const MAX_SCOPE_LENGTH = 50;
 
 /** The Token object of the wire: exactly these keys. */
-const tokenSchema = z.object({
-  access_token: z.string(),
-  refresh_token: z.string(),
-  token_type: z
-    .enum(["Bearer", "DPoP"])
-    .check(z.describe("`DPoP` if the request had a proof, whose key the tokens are bound to.")),
-  expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
-});
+const tokenSchema = once(() =>
+  z.object({
+    access_token: z.string(),
+    refresh_token: z.string(),
+    token_type: z
+      .enum(["Bearer", "DPoP"])
+      .check(z.describe("`DPoP` if the request had a proof, whose key the tokens are bound to.")),
+    expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
+  }),
+);
 
 export const tokenRoutes = [
   route({
@@ -45,38 +48,39 @@ export const tokenRoutes = [
     auth: "none",
     summary: "Exchange an API key for an access token and a refresh token",
     limited: "address",
-    body: z.object({
-      agent_id: z.string().check(z.minLength(1), z.maxLength(128)),
-      api_key: z.string().check(z.minLength(1), z.maxLength(256)),
-      scope: z.optional(
-        z.nullable(
-          z.union([z.string().check(z.maxLength(5100)), z.array(z.string().check(z.maxLength(100)))]).check(
-            z.refine((scope) => toScope(scope).length > 0 && toScope(scope).length <= MAX_SCOPE_LENGTH, {
-              error: `must name 1 to ${MAX_SCOPE_LENGTH} permissions`,
-            }),
-            z.describe(
-              "The permissions that the token is limited to: a list, or a text with spaces between. None wider than the agent's.",
+    body: () =>
+      z.object({
+        agent_id: z.string().check(z.minLength(1), z.maxLength(128)),
+        api_key: z.string().check(z.minLength(1), z.maxLength(256)),
+        scope: z.optional(
+          z.nullable(
+            z.union([z.string().check(z.maxLength(5100)), z.array(z.string().check(z.maxLength(100)))]).check(
+              z.refine((scope) => toScope(scope).length > 0 && toScope(scope).length <= MAX_SCOPE_LENGTH, {
+                error: `must name 1 to ${MAX_SCOPE_LENGTH} permissions`,
+              }),
+              z.describe(
+                "The permissions that the token is limited to: a list, or a text with spaces between. None wider than the agent's.",
+              ),
             ),
           ),
         ),
-      ),
-      expires_in: z.optional(
-        z.nullable(
-          z
-            .int()
-            .check(
-              z.minimum(1),
-              z.describe("Seconds that access tokens of this session live; at most `ACCESS_TOKEN_TTL_SECONDS`."),
-            ),
+        expires_in: z.optional(
+          z.nullable(
+            z
+              .int()
+              .check(
+                z.minimum(1),
+                z.describe("Seconds that access tokens of this session live; at most `ACCESS_TOKEN_TTL_SECONDS`."),
+              ),
+          ),
         ),
-      ),
-    }),
+      }),
     response: () =>
       z.object({
         success: z.literal(true),
         message: z.string(),
-        agent: agentSchema,
-        token: tokenSchema,
+        agent: agentSchema(),
+        token: tokenSchema(),
       }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
@@ -125,8 +129,8 @@ export const tokenRoutes = [
     auth: "none",
     summary: "Exchange a refresh token for the next pair; used again within the grace, it gives the same successor",
     limited: "address",
-    body: z.object({ refresh_token: z.string().check(z.minLength(1), z.maxLength(256)) }),
-    response: () => z.object({ success: z.literal(true), message: z.string(), token: tokenSchema }),
+    body: () => z.object({ refresh_token: z.string().check(z.minLength(1), z.maxLength(256)) }),
+    response: () => z.object({ success: z.literal(true), message: z.string(), token: tokenSchema() }),
     async handle(call) {
       const { request, env, config, body, now, ipAddress } = call;
       const settings = tokenSettings(config, request.url);
@@ -240,7 +244,12 @@ function invalidScope(details: { field: string; message: string }[]): ApiError {
   );
 }
 
-function toTokenResponse({ accessToken, refreshToken, expiresIn, boundTo }: TokenPair): z.input<typeof tokenSchema> {
+function toTokenResponse({
+  accessToken,
+  refreshToken,
+  expiresIn,
+  boundTo,
+}: TokenPair): z.input<ReturnType<typeof tokenSchema>> {
   return {
     access_token: accessToken,
     refresh_token: refreshToken,

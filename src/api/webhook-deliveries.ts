@@ -26,66 +26,75 @@ import {
 } from "../webhooks/webhook.ts";
 import { cursorOf, cursorPaging, nextCursor, onePosition, page, pagination, pagingByEither } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
+import { once } from "../validation/once.ts";
 
-const deliverySchema = z.object({
-  id: z.string(),
-  webhook_id: z.string(),
-  event_id: z.string(),
-  event: z.string(),
-  agent_id: z.string(),
-  status: z.enum(DELIVERY_STATUSES),
-  attempts: z.int(),
-  next_attempt_at: z.nullable(z.iso.datetime()),
-  response_status: z.nullable(z.int()),
-  response_body: z.nullable(z.string()).check(z.describe("The first kilobyte of the receiver's response.")),
-  error: z.nullable(z.string()),
-  created_at: z.iso.datetime(),
-  updated_at: z.iso.datetime(),
-});
+const deliverySchema = once(() =>
+  z.object({
+    id: z.string(),
+    webhook_id: z.string(),
+    event_id: z.string(),
+    event: z.string(),
+    agent_id: z.string(),
+    status: z.enum(DELIVERY_STATUSES),
+    attempts: z.int(),
+    next_attempt_at: z.nullable(z.iso.datetime()),
+    response_status: z.nullable(z.int()),
+    response_body: z.nullable(z.string()).check(z.describe("The first kilobyte of the receiver's response.")),
+    error: z.nullable(z.string()),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  }),
+);
 
-const attemptSchema = z.object({
-  number: z
-    .int()
-    .check(
-      z.describe("From 1, and from 1 again when the delivery is started again. One whose result was lost is missing."),
-    ),
-  at: z.iso.datetime(),
-  duration_ms: z.int().check(z.describe("How long the receiver took to begin its response, or the attempt to fail.")),
-  response_status: z.nullable(z.int()),
-  response_body: z.nullable(z.string()).check(z.describe("The first 256 characters of the response.")),
-  error: z.nullable(z.string()),
-});
+const attemptSchema = once(() =>
+  z.object({
+    number: z
+      .int()
+      .check(
+        z.describe(
+          "From 1, and from 1 again when the delivery is started again. One whose result was lost is missing.",
+        ),
+      ),
+    at: z.iso.datetime(),
+    duration_ms: z.int().check(z.describe("How long the receiver took to begin its response, or the attempt to fail.")),
+    response_status: z.nullable(z.int()),
+    response_body: z.nullable(z.string()).check(z.describe("The first 256 characters of the response.")),
+    error: z.nullable(z.string()),
+  }),
+);
 
 /** The id of the last delivery of a page. */
-const deliveryCursor = cursorOf((text) => /^msg_[0-9a-f]{32}$/.test(text));
+const deliveryCursor = once(() => cursorOf((text) => /^msg_[0-9a-f]{32}$/.test(text)));
 
-const id = z.string().check(z.regex(/^\w{1,128}$/, { error: "must be an id" }));
-const time = z.iso.datetime({ offset: true });
+const id = once(() => z.string().check(z.regex(/^\w{1,128}$/, { error: "must be an id" })));
+const time = once(() => z.iso.datetime({ offset: true }));
 
 /** Which deliveries are meant. What is not given is not compared. */
-const filterShape = {
-  agent_id: z.optional(id.check(z.describe("The agent that the event is about."))),
-  webhook_id: z.optional(id),
+const filterShape = once(() => ({
+  agent_id: z.optional(id().check(z.describe("The agent that the event is about."))),
+  webhook_id: z.optional(id()),
   status: z.optional(z.enum(DELIVERY_STATUSES)),
   event: z.optional(z.enum([...EVENTS, "webhook.test"])),
-  from: z.optional(time.check(z.describe("Made at this time or later (RFC 3339)."))),
-  to: z.optional(time.check(z.describe("Made before this time (RFC 3339)."))),
-};
-const filterSchema = z.object(filterShape);
+  from: z.optional(time().check(z.describe("Made at this time or later (RFC 3339)."))),
+  to: z.optional(time().check(z.describe("Made before this time (RFC 3339)."))),
+}));
+const filterSchema = once(() => z.object(filterShape()));
 
-const redeliverBody = z.object({
-  filter: filterSchema.check(
-    z.refine((filter) => Object.values(filter).some((value) => value !== undefined), {
-      error: `must have at least one of ${Object.keys(filterShape).join(", ")}`,
-    }),
-    z.describe("Which deliveries: all that is given has to apply. `status` is `failed` if it is not given."),
-  ),
-  dry_run: z._default(z.boolean().check(z.describe("Only counts them. False starts them again.")), true),
-  cursor: deliveryCursor.check(z.describe("The `next_cursor` of the previous call.")),
-});
+const redeliverBody = once(() =>
+  z.object({
+    filter: filterSchema().check(
+      z.refine((filter) => Object.values(filter).some((value) => value !== undefined), {
+        error: `must have at least one of ${Object.keys(filterShape()).join(", ")}`,
+      }),
+      z.describe("Which deliveries: all that is given has to apply. `status` is `failed` if it is not given."),
+    ),
+    dry_run: z._default(z.boolean().check(z.describe("Only counts them. False starts them again.")), true),
+    cursor: deliveryCursor().check(z.describe("The `next_cursor` of the previous call.")),
+  }),
+);
 
-const success = z.literal(true);
-const oneDelivery = () => z.object({ success, message: z.string(), delivery: deliverySchema });
+const success = once(() => z.literal(true));
+const oneDelivery = () => z.object({ success: success(), message: z.string(), delivery: deliverySchema() });
 
 /** Reading a webhook's deliveries, repeating one, and sending a test. */
 export const webhookDeliveryRoutes = [
@@ -94,8 +103,15 @@ export const webhookDeliveryRoutes = [
     path: "/webhooks/{id}/deliveries",
     auth: "own",
     summary: "The deliveries of a webhook and their responses, newest first",
-    query: z.object({ ...pagingByEither, cursor: deliveryCursor, status: z.optional(z.enum(DELIVERY_STATUSES)) }),
-    response: () => z.object({ success, deliveries: z.array(deliverySchema), pagination, next_cursor: nextCursor }),
+    query: () =>
+      z.object({ ...pagingByEither(), cursor: deliveryCursor(), status: z.optional(z.enum(DELIVERY_STATUSES)) }),
+    response: () =>
+      z.object({
+        success: success(),
+        deliveries: z.array(deliverySchema()),
+        pagination: pagination(),
+        next_cursor: nextCursor(),
+      }),
     async handle({ env, caller, params, query }) {
       onePosition(query, ["offset", "cursor"]);
       const { limit, offset = 0, cursor: before, status } = query;
@@ -118,10 +134,10 @@ export const webhookDeliveryRoutes = [
     summary: "One delivery: what is sent, and what came of its last ten attempts, the oldest first",
     response: () =>
       z.object({
-        success,
-        delivery: deliverySchema,
+        success: success(),
+        delivery: deliverySchema(),
         request_body: z.nullable(z.string()).check(z.describe("What each attempt sends. Null for an auditor.")),
-        attempts: z.array(attemptSchema),
+        attempts: z.array(attemptSchema()),
       }),
     async handle({ env, caller, params }) {
       const webhook = await requireOwnWebhook(env.DB, params.id, caller);
@@ -142,8 +158,8 @@ export const webhookDeliveryRoutes = [
     path: "/deliveries",
     auth: "admin",
     summary: "The deliveries of all webhooks, newest first; a page may be short and still have a next one",
-    query: z.object({ ...cursorPaging, cursor: deliveryCursor, ...filterShape }),
-    response: () => z.object({ success, deliveries: z.array(deliverySchema), next_cursor: nextCursor }),
+    query: () => z.object({ ...cursorPaging(), cursor: deliveryCursor(), ...filterShape() }),
+    response: () => z.object({ success: success(), deliveries: z.array(deliverySchema()), next_cursor: nextCursor() }),
     async handle({ env, caller, query: { limit, cursor: before, ...filter } }) {
       const { deliveries, next } = await listAllDeliveries(env.DB, toFilter(filter), { before, limit });
       const shown = deliveries.map((delivery) => toDeliveryResponse(delivery, showsBodies(caller)));
@@ -159,7 +175,7 @@ export const webhookDeliveryRoutes = [
     body: redeliverBody,
     response: () =>
       z.object({
-        success,
+        success: success(),
         message: z.string(),
         matched: z.int().check(z.describe("How many of the searched deliveries could be started again.")),
         redelivered: z.int().check(z.describe("How many were started again.")),
@@ -230,7 +246,7 @@ export const webhookDeliveryRoutes = [
 ];
 
 /** @throws {ApiError} 400 for a time range that ends before it begins. */
-function toFilter({ from, to, ...filter }: z.output<typeof filterSchema>): DeliveryFilter {
+function toFilter({ from, to, ...filter }: z.output<ReturnType<typeof filterSchema>>): DeliveryFilter {
   const [fromMs, toMs] = [from, to].map((time) => (time === undefined ? undefined : Date.parse(time)));
   if (fromMs !== undefined && toMs !== undefined && toMs <= fromMs) {
     const message = "must be later than from";
@@ -266,7 +282,7 @@ function redeliveryMessage({
 /** An auditor reads no bodies: a receiver's answer may hold what is its owner's. */
 const showsBodies = (caller: Caller | PersonCaller): boolean => caller.kind === "agent" || caller.isAdmin;
 
-function toDeliveryResponse(delivery: Delivery, showsBody = true): z.input<typeof deliverySchema> {
+function toDeliveryResponse(delivery: Delivery, showsBody = true): z.input<ReturnType<typeof deliverySchema>> {
   return {
     id: delivery.id,
     webhook_id: delivery.webhookId,
@@ -287,7 +303,7 @@ function toDeliveryResponse(delivery: Delivery, showsBody = true): z.input<typeo
 const toAttemptResponse = (
   { number, at, durationMs, responseStatus, responseBody, error }: DeliveryAttempt,
   showsBody: boolean,
-): z.input<typeof attemptSchema> => ({
+): z.input<ReturnType<typeof attemptSchema>> => ({
   number,
   at: toTimestamp(at),
   duration_ms: durationMs,

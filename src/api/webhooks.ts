@@ -20,69 +20,82 @@ import { readableText } from "../validation/readable-text.ts";
 import { cursorOf, cursorPaging, nextCursor, page } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
 import { toOwner, toWrite } from "./webhook-deliveries.ts";
+import { once } from "../validation/once.ts";
 
 /** A week. */
 const MAX_OVERLAP_SECONDS = 7 * 86_400;
 
-const url = z
-  .string()
-  .check(z.minLength(1), z.maxLength(2048), z.describe("An https URL; in local development also http://127.0.0.1."));
-const events = z.array(z.enum(EVENTS)).check(z.minLength(1), z.maxLength(EVENTS.length));
-const description = z.nullable(readableText(500));
+const url = once(() =>
+  z
+    .string()
+    .check(z.minLength(1), z.maxLength(2048), z.describe("An https URL; in local development also http://127.0.0.1.")),
+);
+const events = once(() => z.array(z.enum(EVENTS)).check(z.minLength(1), z.maxLength(EVENTS.length)));
+const description = once(() => z.nullable(readableText(500)));
 
-export const createBody = z.object({
-  url,
-  events,
-  description: z.optional(description),
-  all_agents: z._default(
-    z.boolean().check(z.describe("Delivers the events of every agent. Administrators only.")),
-    false,
-  ),
-});
+export const createBody = once(() =>
+  z.object({
+    url: url(),
+    events: events(),
+    description: z.optional(description()),
+    all_agents: z._default(
+      z.boolean().check(z.describe("Delivers the events of every agent. Administrators only.")),
+      false,
+    ),
+  }),
+);
 
-export const updateBody = z.object({
-  url: z.optional(url),
-  events: z.optional(events),
-  description: z.optional(description),
-  is_active: z.optional(
-    z
-      .boolean()
-      .check(z.describe("False stops deliveries; true starts them again, also after failures disabled the webhook.")),
-  ),
-});
+export const updateBody = once(() =>
+  z.object({
+    url: z.optional(url()),
+    events: z.optional(events()),
+    description: z.optional(description()),
+    is_active: z.optional(
+      z
+        .boolean()
+        .check(z.describe("False stops deliveries; true starts them again, also after failures disabled the webhook.")),
+    ),
+  }),
+);
 
 /** The Webhook object of the wire: exactly these keys. */
-const webhookSchema = z.object({
-  id: z.string(),
-  agent_id: z.string(),
-  url: z.string(),
-  events: z.array(z.enum(EVENTS)),
-  secret: z.string().check(z.describe("`***`, except in the response that has just created it.")),
-  created_at: z.iso.datetime(),
-});
+const webhookSchema = once(() =>
+  z.object({
+    id: z.string(),
+    agent_id: z.string(),
+    url: z.string(),
+    events: z.array(z.enum(EVENTS)),
+    secret: z.string().check(z.describe("`***`, except in the response that has just created it.")),
+    created_at: z.iso.datetime(),
+  }),
+);
 
 /** The further properties of a webhook that is read by its id. */
-const webhookState = z.object({
-  is_active: z.boolean(),
-  all_agents: z.boolean(),
-  description: z.nullable(z.string()),
-  disabled_at: z.nullable(z.iso.datetime()),
-  disabled_reason: z.nullable(z.string()),
-  previous_secret_expires_at: z.nullable(z.iso.datetime()),
-  updated_at: z.iso.datetime(),
-});
+const webhookState = once(() =>
+  z.object({
+    is_active: z.boolean(),
+    all_agents: z.boolean(),
+    description: z.nullable(z.string()),
+    disabled_at: z.nullable(z.iso.datetime()),
+    disabled_reason: z.nullable(z.string()),
+    previous_secret_expires_at: z.nullable(z.iso.datetime()),
+    updated_at: z.iso.datetime(),
+  }),
+);
 
 /** What a list shows of each webhook beside its object. */
-const webhookSummary = z.object({
-  is_active: z.boolean(),
-  disabled_reason: z.nullable(z.string()),
-  description: z.nullable(z.string()),
-});
+const webhookSummary = once(() =>
+  z.object({
+    is_active: z.boolean(),
+    disabled_reason: z.nullable(z.string()),
+    description: z.nullable(z.string()),
+  }),
+);
 
-const success = z.literal(true);
-const message = z.string();
-const createdWebhook = () => z.object({ success, message, webhook: webhookSchema });
-const oneWebhook = () => z.object({ success, webhook: webhookSchema, ...webhookState.shape });
+const success = once(() => z.literal(true));
+const message = once(() => z.string());
+const createdWebhook = () => z.object({ success: success(), message: message(), webhook: webhookSchema() });
+const oneWebhook = () => z.object({ success: success(), webhook: webhookSchema(), ...webhookState().shape });
 
 export const webhookRoutes = [
   route({
@@ -132,26 +145,27 @@ export const webhookRoutes = [
     path: "/webhooks",
     auth: "member",
     summary: "List the calling agent's webhooks, or for administrators those of agent_id",
-    query: z.object({
-      ...cursorPaging,
-      cursor: cursorOf((text) => fromCursor(text) !== undefined),
-      agent_id: z.optional(
-        z
-          .string()
-          .check(
-            z.regex(/^(?:\*|[0-9A-Za-z_]{1,128})$/, { error: "must be the id of an agent, or * for all agents" }),
-            z.describe("The agent whose webhooks are listed, or `*` for all agents. The calling agent by default."),
-          ),
-      ),
-    }),
+    query: () =>
+      z.object({
+        ...cursorPaging(),
+        cursor: cursorOf((text) => fromCursor(text) !== undefined),
+        agent_id: z.optional(
+          z
+            .string()
+            .check(
+              z.regex(/^(?:\*|[0-9A-Za-z_]{1,128})$/, { error: "must be the id of an agent, or * for all agents" }),
+              z.describe("The agent whose webhooks are listed, or `*` for all agents. The calling agent by default."),
+            ),
+        ),
+      }),
     response: () =>
       z.object({
-        success,
-        webhooks: z.array(webhookSchema),
+        success: success(),
+        webhooks: z.array(webhookSchema()),
         details: z
-          .record(z.string(), webhookSummary)
+          .record(z.string(), webhookSummary())
           .check(z.describe("By the id of each webhook, what is not in its object.")),
-        next_cursor: nextCursor,
+        next_cursor: nextCursor(),
       }),
     async handle({ env, caller, query }) {
       // A person has no webhooks, so theirs are none unless agent_id says whose.
@@ -219,7 +233,7 @@ export const webhookRoutes = [
     path: "/webhooks/{id}",
     auth: "own",
     summary: "Delete a webhook with its deliveries",
-    response: () => z.object({ success, message }),
+    response: () => z.object({ success: success(), message: message() }),
     async handle(call) {
       const isDeleted = await removeWebhook(call.env.DB, call.params.id, toOwner(call.caller), toWrite(call));
       if (!isDeleted) throw notFound("The webhook");
@@ -233,23 +247,24 @@ export const webhookRoutes = [
     auth: "own",
     idempotent: { secrets: ["webhook.secret"] },
     summary: "Give a webhook a new secret; the former one signs deliveries too for overlap_seconds",
-    body: z._default(
-      z.object({
-        overlap_seconds: z._default(
-          z
-            .int()
-            .check(
-              z.minimum(0),
-              z.maximum(MAX_OVERLAP_SECONDS),
-              z.describe(
-                "How many seconds the former secret signs deliveries too. 0 ends every former secret at once.",
+    body: () =>
+      z._default(
+        z.object({
+          overlap_seconds: z._default(
+            z
+              .int()
+              .check(
+                z.minimum(0),
+                z.maximum(MAX_OVERLAP_SECONDS),
+                z.describe(
+                  "How many seconds the former secret signs deliveries too. 0 ends every former secret at once.",
+                ),
               ),
-            ),
-          0,
-        ),
-      }),
-      { overlap_seconds: 0 },
-    ),
+            0,
+          ),
+        }),
+        { overlap_seconds: 0 },
+      ),
     response: createdWebhook,
     async handle(call) {
       const { env, config, body, caller, params } = call;
@@ -271,11 +286,15 @@ export const webhookRoutes = [
 function toWebhookResponse(
   { id, agentId, url, events, createdAt }: Webhook,
   secret = "***",
-): z.input<typeof webhookSchema> {
+): z.input<ReturnType<typeof webhookSchema>> {
   return { id, agent_id: agentId, url, events: [...events], secret, created_at: toTimestamp(createdAt) };
 }
 
-const toWebhookSummary = ({ isActive, disabledReason, description }: Webhook): z.input<typeof webhookSummary> => ({
+const toWebhookSummary = ({
+  isActive,
+  disabledReason,
+  description,
+}: Webhook): z.input<ReturnType<typeof webhookSummary>> => ({
   is_active: isActive,
   disabled_reason: disabledReason,
   description,
@@ -292,7 +311,7 @@ function fromCursor(text: string): WebhookPosition | undefined {
   return createdAt && id ? { createdAt: Number.parseInt(createdAt, 36), id } : undefined;
 }
 
-function toWebhookStateResponse(webhook: Webhook): z.input<typeof webhookState> {
+function toWebhookStateResponse(webhook: Webhook): z.input<ReturnType<typeof webhookState>> {
   return {
     is_active: webhook.isActive,
     all_agents: webhook.allAgents,

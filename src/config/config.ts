@@ -13,6 +13,7 @@ import { describeFault, upstreamSettings } from "./upstream-settings.ts";
 import { isLoopbackUrl } from "../validation/loopback.ts";
 import { BUILT_IN_CATALOGUE, type Catalogue } from "../permissions/catalogue.ts";
 import { wholeNumber } from "../validation/whole-number.ts";
+import { once } from "../validation/once.ts";
 
 /** A private signing key (ES256) in the JWK Set `SIGNING_KEYS` (RFC 7517 §5, RFC 7518 §6.2). */
 export interface SigningKey {
@@ -96,7 +97,7 @@ export class ConfigError extends Error {
 }
 
 const seconds = (fallback: number, minimum = 0) => z._default(wholeNumber(minimum, 10 * 365 * 86_400), fallback);
-const flag = z._default(z.pipe(z.transform(readFlag), z.boolean()), false);
+const flag = once(() => z._default(z.pipe(z.transform(readFlag), z.boolean()), false));
 const originOr = (other: string) =>
   z.string().check(
     z.refine((text) => text === other || URL.parse(text)?.origin === text, {
@@ -104,55 +105,67 @@ const originOr = (other: string) =>
     }),
   );
 /** Broken JSON is called that, and not an object of the wrong shape. */
-const json = z.transform((value: unknown, context) => {
-  if (typeof value !== "string") return value;
-  const fault = jsonFault(value);
-  if (fault === undefined) return JSON.parse(value) as unknown;
-  context.issues.push({ code: "custom", message: fault, input: value });
-  return z.NEVER;
-});
+const json = once(() =>
+  z.transform((value: unknown, context) => {
+    if (typeof value !== "string") return value;
+    const fault = jsonFault(value);
+    if (fault === undefined) return JSON.parse(value) as unknown;
+    context.issues.push({ code: "custom", message: fault, input: value });
+    return z.NEVER;
+  }),
+);
 const jwkSet = <Key extends z.ZodMiniType>(key: Key) =>
-  z.pipe(json, z.object({ keys: z.array(key).check(z.minLength(1)) }));
+  z.pipe(json(), z.object({ keys: z.array(key).check(z.minLength(1)) }));
 
-const signingKey = z.object({
-  kty: z.enum(["EC"]),
-  crv: z.enum(["P-256"]),
-  kid: z.string().check(z.minLength(1)),
-  x: z.string(),
-  y: z.string(),
-  d: z.string(),
-});
-const encryptionKey = z.object({ kty: z.enum(["oct"]), kid: z.string().check(z.minLength(1)), k: z.string() });
+const signingKey = once(() =>
+  z.object({
+    kty: z.enum(["EC"]),
+    crv: z.enum(["P-256"]),
+    kid: z.string().check(z.minLength(1)),
+    x: z.string(),
+    y: z.string(),
+    d: z.string(),
+  }),
+);
+const encryptionKey = once(() =>
+  z.object({ kty: z.enum(["oct"]), kid: z.string().check(z.minLength(1)), k: z.string() }),
+);
 /** A key of another length would be found out by the first encryption only. */
-const dataKey = z.extend(encryptionKey, {
-  k: z.string().check(z.regex(/^[\w-]{43}$/, { error: "must be 32 bytes in base64url" })),
-});
+const dataKey = once(() =>
+  z.extend(encryptionKey(), {
+    k: z.string().check(z.regex(/^[\w-]{43}$/, { error: "must be 32 bytes in base64url" })),
+  }),
+);
 
-const pepper = z.object({
-  // It is part of every refresh token.
-  id: z.string().check(z.regex(/^[\w-]{1,32}$/, "must be 1 to 32 letters, digits, - or _")),
-  secret: z.string().check(z.minLength(32)),
-});
+const pepper = once(() =>
+  z.object({
+    // It is part of every refresh token.
+    id: z.string().check(z.regex(/^[\w-]{1,32}$/, "must be 1 to 32 letters, digits, - or _")),
+    secret: z.string().check(z.minLength(32)),
+  }),
+);
 
 /** One string, or a set of keys with ids. A string is a set of one, so that a set can begin with it. */
-const pepperSet = z.pipe(
-  z.transform((value: unknown) =>
-    typeof value === "string" && !value.trimStart().startsWith("{")
-      ? { keys: [{ id: ONLY_PEPPER_ID, secret: value }] }
-      : value,
-  ),
+const pepperSet = once(() =>
   z.pipe(
-    json,
+    z.transform((value: unknown) =>
+      typeof value === "string" && !value.trimStart().startsWith("{")
+        ? { keys: [{ id: ONLY_PEPPER_ID, secret: value }] }
+        : value,
+    ),
     z.pipe(
-      z.object({
-        keys: z.array(pepper).check(
-          z.minLength(1),
-          z.refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, {
-            error: "has two keys with one id",
-          }),
-        ),
-      }),
-      z.transform(({ keys }) => keys as unknown as Peppers),
+      json(),
+      z.pipe(
+        z.object({
+          keys: z.array(pepper()).check(
+            z.minLength(1),
+            z.refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, {
+              error: "has two keys with one id",
+            }),
+          ),
+        }),
+        z.transform(({ keys }) => keys as unknown as Peppers),
+      ),
     ),
   ),
 );
@@ -171,23 +184,25 @@ function isOtlpEndpoint(text: string): boolean {
 const otlpUrl = (endpoint: string): string => endpoint.replace(/\/*$/, "").replace(/(\/v1\/logs)?$/, "/v1/logs");
 
 /** Headers as in OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, values percent-encoded. */
-const otlpHeaders = z.pipe(
-  z.string(),
-  z.transform((text, context) => {
-    const headers: Record<string, string> = {};
-    for (const pair of text.split(",").filter((one) => one.trim() !== "")) {
-      const [, name, value] =
-        /^\s*([!#$%&'*+.^_`|~\w-]+)\s*=\s*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)\s*$/.exec(pair) ?? [];
-      const decoded = value === undefined ? undefined : decodeValue(value);
-      if (name === undefined || decoded === undefined) {
-        // The value is a secret, and is not in the message.
-        context.issues.push({ code: "custom", message: "must be name=value pairs, separated by commas", input: "" });
-        return z.NEVER;
+const otlpHeaders = once(() =>
+  z.pipe(
+    z.string(),
+    z.transform((text, context) => {
+      const headers: Record<string, string> = {};
+      for (const pair of text.split(",").filter((one) => one.trim() !== "")) {
+        const [, name, value] =
+          /^\s*([!#$%&'*+.^_`|~\w-]+)\s*=\s*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)\s*$/.exec(pair) ?? [];
+        const decoded = value === undefined ? undefined : decodeValue(value);
+        if (name === undefined || decoded === undefined) {
+          // The value is a secret, and is not in the message.
+          context.issues.push({ code: "custom", message: "must be name=value pairs, separated by commas", input: "" });
+          return z.NEVER;
+        }
+        headers[name.toLowerCase()] = decoded;
       }
-      headers[name.toLowerCase()] = decoded;
-    }
-    return headers;
-  }),
+      return headers;
+    }),
+  ),
 );
 
 function decodeValue(text: string): string | undefined {
@@ -209,60 +224,62 @@ function isProviderUrl(text: string): boolean {
   return url.protocol === "https:" || isLoopbackUrl(text);
 }
 
-const settings = z.object({
-  ENVIRONMENT: z.optional(z.string()),
-  ISSUER: z.optional(originOr("")),
-  AUDIENCE: z.optional(z.string()),
-  REGISTRATION: z._default(z.enum(["open", "approval", "admin"]), "approval"),
-  ACCESS_TOKEN_TTL_SECONDS: seconds(3600, 1),
-  REFRESH_TOKEN_TTL_SECONDS: seconds(2_592_000, 1),
-  REFRESH_FAMILY_TTL_SECONDS: seconds(7_776_000, 1),
-  REFRESH_GRACE_SECONDS: seconds(10),
-  STANDING_TTL_SECONDS: seconds(5),
-  SESSIONS_PER_AGENT: z._default(wholeNumber(1, 10_000), 100),
-  DELEGATION_DEPTH: z._default(wholeNumber(1, 4), 1),
-  BODY_TIMEOUT_MS: z._default(wholeNumber(1000, 86_400_000), 600_000),
-  ACTIVITY_RETENTION_DAYS: seconds(90, 1),
-  AUDIT_ON_FAILURE: z._default(
-    z.enum(["continue", "refuse_writes"], { error: "must be continue or refuse_writes" }),
-    "continue",
-  ),
-  AUDIT_RETENTION_DAYS: z.optional(
-    z.union([
-      z.pipe(
-        z.literal(""),
-        z.transform(() => undefined),
-      ),
-      wholeNumber(1, 36_500),
-    ]),
-  ),
-  OTLP_ENDPOINT: z._default(z.string().check(z.refine(isOtlpEndpoint, { error: OTLP_ENDPOINT_FORM })), ""),
-  OTLP_HEADERS: z._default(otlpHeaders, {}),
-  UNAPPROVED_AGENT_DAYS: seconds(30, 1),
-  CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(originOr("*"))), []),
-  WEBHOOK_ALLOW_LOOPBACK: flag,
-  WEBHOOK_PORTS: z._default(z.pipe(z.transform(splitList), z.array(wholeNumber(1, 65_535))), []),
-  SIGNING_KEYS: jwkSet(signingKey),
-  WEBHOOK_KEYS: jwkSet(encryptionKey),
-  DATA_KEYS: z.optional(jwkSet(dataKey)),
-  SECRET_PEPPER: pepperSet,
-  TRUSTED_ISSUERS: z._default(
-    z.pipe(
-      z.transform((value: unknown) => (value === "" ? [] : value)),
-      z.pipe(json, trustedIssuers),
+const settings = once(() =>
+  z.object({
+    ENVIRONMENT: z.optional(z.string()),
+    ISSUER: z.optional(originOr("")),
+    AUDIENCE: z.optional(z.string()),
+    REGISTRATION: z._default(z.enum(["open", "approval", "admin"]), "approval"),
+    ACCESS_TOKEN_TTL_SECONDS: seconds(3600, 1),
+    REFRESH_TOKEN_TTL_SECONDS: seconds(2_592_000, 1),
+    REFRESH_FAMILY_TTL_SECONDS: seconds(7_776_000, 1),
+    REFRESH_GRACE_SECONDS: seconds(10),
+    STANDING_TTL_SECONDS: seconds(5),
+    SESSIONS_PER_AGENT: z._default(wholeNumber(1, 10_000), 100),
+    DELEGATION_DEPTH: z._default(wholeNumber(1, 4), 1),
+    BODY_TIMEOUT_MS: z._default(wholeNumber(1000, 86_400_000), 600_000),
+    ACTIVITY_RETENTION_DAYS: seconds(90, 1),
+    AUDIT_ON_FAILURE: z._default(
+      z.enum(["continue", "refuse_writes"], { error: "must be continue or refuse_writes" }),
+      "continue",
     ),
-    [],
-  ),
-  ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
-  BOOTSTRAP: z.optional(z.enum(["keep", "once"])),
-  OIDC_ISSUER: z._default(z.string().check(z.refine(isProviderUrl, { error: OIDC_ISSUER_FORM })), ""),
-  OIDC_CLIENT_ID: z._default(z.string(), ""),
-  OIDC_CLIENT_SECRET: z._default(z.string(), ""),
-  OIDC_ROLE_CLAIM: z._default(z.string(), ""),
-});
+    AUDIT_RETENTION_DAYS: z.optional(
+      z.union([
+        z.pipe(
+          z.literal(""),
+          z.transform(() => undefined),
+        ),
+        wholeNumber(1, 36_500),
+      ]),
+    ),
+    OTLP_ENDPOINT: z._default(z.string().check(z.refine(isOtlpEndpoint, { error: OTLP_ENDPOINT_FORM })), ""),
+    OTLP_HEADERS: z._default(otlpHeaders(), {}),
+    UNAPPROVED_AGENT_DAYS: seconds(30, 1),
+    CORS_ORIGINS: z._default(z.pipe(z.transform(splitList), z.array(originOr("*"))), []),
+    WEBHOOK_ALLOW_LOOPBACK: flag(),
+    WEBHOOK_PORTS: z._default(z.pipe(z.transform(splitList), z.array(wholeNumber(1, 65_535))), []),
+    SIGNING_KEYS: jwkSet(signingKey()),
+    WEBHOOK_KEYS: jwkSet(encryptionKey()),
+    DATA_KEYS: z.optional(jwkSet(dataKey())),
+    SECRET_PEPPER: pepperSet(),
+    TRUSTED_ISSUERS: z._default(
+      z.pipe(
+        z.transform((value: unknown) => (value === "" ? [] : value)),
+        z.pipe(json(), trustedIssuers()),
+      ),
+      [],
+    ),
+    ADMIN_BOOTSTRAP_TOKEN: z.optional(z.string()),
+    BOOTSTRAP: z.optional(z.enum(["keep", "once"])),
+    OIDC_ISSUER: z._default(z.string().check(z.refine(isProviderUrl, { error: OIDC_ISSUER_FORM })), ""),
+    OIDC_CLIENT_ID: z._default(z.string(), ""),
+    OIDC_CLIENT_SECRET: z._default(z.string(), ""),
+    OIDC_ROLE_CLAIM: z._default(z.string(), ""),
+  }),
+);
 
-/** The names of all settings but `UPSTREAMS` and the secrets of services. */
-export const SETTING_NAMES: readonly string[] = Object.keys(settings.shape);
+/** Returns the names of all settings but `UPSTREAMS` and the secrets of services. */
+export const settingNames = (): readonly string[] => Object.keys(settings().shape);
 
 const NEW_SECRET = "Make it with `npm run keys -- new FILE` and set it with `wrangler secret bulk FILE`.";
 
@@ -308,7 +325,7 @@ export function loadConfig(env: object): Config {
  */
 export function unknownSettings(env: Record<string, unknown>, services: Iterable<string>): string[] {
   const secrets = [...services].flatMap((service) => SECRET_PARTS.map((part) => secretName(service, part)));
-  const known = new Set([...SETTING_NAMES, "UPSTREAMS", ...secrets]);
+  const known = new Set([...settingNames(), "UPSTREAMS", ...secrets]);
   const unknown = Object.entries(env).filter(
     ([name, value]) => typeof value === "string" && !known.has(name) && !name.startsWith("UPSTREAMS."),
   );
@@ -322,7 +339,7 @@ const SECRET_PARTS: readonly SecretPart[] = ["TOKEN", "USERNAME", "CLIENT_ID", "
 
 function readConfig(env: Record<string, unknown>, files: Readonly<Record<string, unknown>>): Config | ConfigError {
   const faults: string[] = [];
-  const parsed = settings.safeParse(env, { error: explainIssue });
+  const parsed = settings().safeParse(env, { error: explainIssue });
   for (const issue of parsed.error?.issues ?? []) {
     const name = String(issue.path[0]);
     const help = HELP[name] ?? "";

@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { isLoopbackUrl } from "../validation/loopback.ts";
+import { once } from "../validation/once.ts";
 
 /** A claim's value, or for a claim that is an object the values of its members. */
 export type ClaimValue = string | number | boolean | RequiredClaims;
@@ -78,84 +79,92 @@ const isSecureUrl = (text: string): boolean => {
   return url.protocol === "https:" || isLoopbackUrl(text);
 };
 
-const claimValue: z.ZodMiniType<ClaimValue> = z.lazy(() =>
-  z.union([z.string().check(z.minLength(1)), z.int(), z.boolean(), requiredClaims], {
-    error: "must be a text, a whole number, true or false, or a table of claims: claims are compared by equality",
-  }),
+const claimValue: () => z.ZodMiniType<ClaimValue> = once(() =>
+  z.lazy(() =>
+    z.union([z.string().check(z.minLength(1)), z.int(), z.boolean(), requiredClaims()], {
+      error: "must be a text, a whole number, true or false, or a table of claims: claims are compared by equality",
+    }),
+  ),
 );
-const requiredClaims = z
-  .record(z.string().check(z.minLength(1)), claimValue)
-  .check(z.refine((claims) => Object.keys(claims).length > 0, { error: "must name a claim" }));
+const requiredClaims = once(() =>
+  z
+    .record(z.string().check(z.minLength(1)), claimValue())
+    .check(z.refine((claims) => Object.keys(claims).length > 0, { error: "must name a claim" })),
+);
 
 const URL_FAULT = "must be an https URL without user, password and fragment; http is accepted for this machine only";
 
-const trustedIssuer = z
-  .strictObject({
-    issuer: z.string().check(
-      z.maxLength(200),
-      z.refine((text) => isSecureUrl(text) && !text.includes("?"), { error: `${URL_FAULT}, as the tokens have it` }),
-    ),
-    audience: z.string().check(
-      z.minLength(1),
-      z.maxLength(255),
-      z.refine((text) => !isShared(text), {
-        error: "is one that tokens have for others too: name this deployment, and have the token made for it",
-      }),
-    ),
-    jwks_uri: z.optional(z.string().check(z.refine(isSecureUrl, { error: URL_FAULT }))),
-    id_claims: z.optional(z.array(z.string().check(z.minLength(1))).check(z.minLength(1))),
-    max_token_life_seconds: z._default(z.int().check(z.minimum(60), z.maximum(86_400)), 3600),
-    timeout_ms: z._default(z.int().check(z.minimum(100), z.maximum(10_000)), 5000),
-    rules: z
-      .array(
-        z.strictObject({
-          agent: z
-            .string()
-            .check(z.regex(/^agt_\w{24,120}$/, { error: "must be the id of an agent, which begins with agt_" })),
-          claims: requiredClaims,
+const trustedIssuer = once(() =>
+  z
+    .strictObject({
+      issuer: z.string().check(
+        z.maxLength(200),
+        z.refine((text) => isSecureUrl(text) && !text.includes("?"), { error: `${URL_FAULT}, as the tokens have it` }),
+      ),
+      audience: z.string().check(
+        z.minLength(1),
+        z.maxLength(255),
+        z.refine((text) => !isShared(text), {
+          error: "is one that tokens have for others too: name this deployment, and have the token made for it",
         }),
-      )
-      .check(z.minLength(1), z.maxLength(MAX_RULES)),
-  })
-  .check((context) => {
-    const { issuer, audience, id_claims: own, rules } = context.value;
-    if (audience === issuer) {
-      const message = "is the issuer's own URL, which its tokens have for itself: name this deployment";
-      context.issues.push({ code: "custom", path: ["audience"], message, input: audience });
-    }
-    for (const [index, { claims }] of rules.entries()) {
-      const ids = own ?? idClaimsOf(issuer, claims);
-      if (ids.some((path) => hasClaim(claims, path))) continue;
-      const message = `names nothing by an id that stays its own: add ${ids.join(" or ")}. Names can be given to somebody else. Which claims of this issuer are ids, id_claims says`;
-      context.issues.push({ code: "custom", path: ["rules", index, "claims"], message, input: claims });
-    }
-  });
+      ),
+      jwks_uri: z.optional(z.string().check(z.refine(isSecureUrl, { error: URL_FAULT }))),
+      id_claims: z.optional(z.array(z.string().check(z.minLength(1))).check(z.minLength(1))),
+      max_token_life_seconds: z._default(z.int().check(z.minimum(60), z.maximum(86_400)), 3600),
+      timeout_ms: z._default(z.int().check(z.minimum(100), z.maximum(10_000)), 5000),
+      rules: z
+        .array(
+          z.strictObject({
+            agent: z
+              .string()
+              .check(z.regex(/^agt_\w{24,120}$/, { error: "must be the id of an agent, which begins with agt_" })),
+            claims: requiredClaims(),
+          }),
+        )
+        .check(z.minLength(1), z.maxLength(MAX_RULES)),
+    })
+    .check((context) => {
+      const { issuer, audience, id_claims: own, rules } = context.value;
+      if (audience === issuer) {
+        const message = "is the issuer's own URL, which its tokens have for itself: name this deployment";
+        context.issues.push({ code: "custom", path: ["audience"], message, input: audience });
+      }
+      for (const [index, { claims }] of rules.entries()) {
+        const ids = own ?? idClaimsOf(issuer, claims);
+        if (ids.some((path) => hasClaim(claims, path))) continue;
+        const message = `names nothing by an id that stays its own: add ${ids.join(" or ")}. Names can be given to somebody else. Which claims of this issuer are ids, id_claims says`;
+        context.issues.push({ code: "custom", path: ["rules", index, "claims"], message, input: claims });
+      }
+    }),
+);
 
 /** The setting `TRUSTED_ISSUERS`, as `[[vars.TRUSTED_ISSUERS]]` of wrangler.toml has it. */
-export const trustedIssuers = z.pipe(
-  z.array(trustedIssuer).check(
-    z.maxLength(20),
-    z.refine((list) => new Set(list.map(({ issuer }) => issuer)).size === list.length, {
-      error: "names an issuer twice: put its rules together",
-    }),
-  ),
-  z.transform((list): readonly TrustedIssuer[] =>
-    list.map(
-      ({
-        issuer,
-        audience,
-        jwks_uri: jwksUri = null,
-        max_token_life_seconds: maxTokenLife,
-        timeout_ms: timeoutMs,
-        rules,
-      }) => ({
-        issuer,
-        audience,
-        jwksUri,
-        maxTokenLife,
-        timeoutMs,
-        rules: rules.map(({ agent, claims }) => ({ agentId: agent, claims })),
+export const trustedIssuers = once(() =>
+  z.pipe(
+    z.array(trustedIssuer()).check(
+      z.maxLength(20),
+      z.refine((list) => new Set(list.map(({ issuer }) => issuer)).size === list.length, {
+        error: "names an issuer twice: put its rules together",
       }),
+    ),
+    z.transform((list): readonly TrustedIssuer[] =>
+      list.map(
+        ({
+          issuer,
+          audience,
+          jwks_uri: jwksUri = null,
+          max_token_life_seconds: maxTokenLife,
+          timeout_ms: timeoutMs,
+          rules,
+        }) => ({
+          issuer,
+          audience,
+          jwksUri,
+          maxTokenLife,
+          timeoutMs,
+          rules: rules.map(({ agent, claims }) => ({ agentId: agent, claims })),
+        }),
+      ),
     ),
   ),
 );

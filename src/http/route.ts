@@ -43,15 +43,15 @@ export interface RouteDeclaration<
   readonly summary: string;
   /** `address` counts each request against its sender's address before anything else, for routes that strangers may call. */
   readonly limited?: "address";
-  /** Schema of the JSON body. Fields that it does not name are refused; a route without one refuses all. */
-  readonly body?: Body;
+  /** Schema of the JSON body, made with the first request (see `once`). Fields that it does not name are refused; a route without one refuses all. */
+  readonly body?: () => Body;
   /**
    * For a route of the OAuth face: the parameters of its form, for the reference. It ignores what it does not know, its handler
    * authenticates the client itself, and its errors are those of RFC 6749 §5.2.
    */
-  readonly form?: Schema;
-  /** Schema of the query. Parameters that it does not name are refused; a route without one refuses all. */
-  readonly query?: Query;
+  readonly form?: () => Schema;
+  /** Schema of the query, as that of the body. Parameters that it does not name are refused; a route without one refuses all. */
+  readonly query?: () => Query;
   /** The query and the body are not looked at: the standards of published documents say to ignore what they do not know (RFC 8414 §3). */
   readonly ignoresInput?: true;
   /** A request of this route changes nothing, whatever its method is: it has no record. */

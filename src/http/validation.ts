@@ -3,6 +3,7 @@ import { explainIssue } from "../validation/explain-issue.ts";
 import { nameHint, shownName, unknownKeys } from "../validation/unknown-keys.ts";
 import { bodyTimer, type StartTimer } from "./body-timer.ts";
 import { ApiError, badRequest } from "./errors.ts";
+import { once } from "../validation/once.ts";
 
 /** Bodies of AgentAuth's own endpoints; proxied bodies have no limit. Bytes. */
 const MAX_BODY_BYTES = 64 * 1024;
@@ -31,8 +32,8 @@ export async function receiveBody(request: Request, start?: StartTimer): Promise
 }
 
 /** The schema of a route that takes no body: an empty body, or an object without fields, as some clients send for none. */
-const NO_BODY = z.nullish(z.object({}));
-const NO_QUERY = z.object({});
+const NO_BODY = once(() => z.nullish(z.object({})));
+const NO_QUERY = once(() => z.object({}));
 
 /**
  * Parses a JSON body by its schema. A field that the schema does not name is refused, at any depth: a client that misspells an
@@ -50,7 +51,7 @@ export function parseBody(
   const { text } = received;
   if (text === "") {
     // A body of which nothing is required may be left out.
-    const absent = (schema ?? NO_BODY).safeParse(undefined);
+    const absent = (schema ?? NO_BODY()).safeParse(undefined);
     if (absent.success) return absent.data;
     throw badRequest("The request needs a JSON body.");
   }
@@ -65,8 +66,8 @@ export function parseBody(
   }
   // Some clients send null where there is nothing to send.
   if (!schema && value === null) return undefined;
-  refuseUnknown(schema ?? NO_BODY, value, "field");
-  const parsed = check(schema ?? NO_BODY, value, "The body is not valid.");
+  refuseUnknown(schema ?? NO_BODY(), value, "field");
+  const parsed = check(schema ?? NO_BODY(), value, "The body is not valid.");
   return schema ? parsed : undefined;
 }
 
@@ -85,7 +86,7 @@ export function readQuery(url: URL, schema: z.ZodMiniType | undefined): unknown 
   }
   // A spread would lose nothing here, but a key `__proto__` has to stay a key.
   const given = Object.fromEntries(Object.entries(values));
-  refuseUnknown(schema ?? NO_QUERY, given, "parameter");
+  refuseUnknown(schema ?? NO_QUERY(), given, "parameter");
   if (repeated.size > 0) {
     const details = [...repeated].map((name) => ({ field: name, message: "is given more than once" }));
     throw badRequest(`The query is not valid. ${details[0]!.field} ${details[0]!.message}.`, details);

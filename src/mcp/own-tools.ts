@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import { listActivity } from "../audit/read.ts";
 import { explain } from "../policy/explain.ts";
 import { explainIssue } from "../validation/explain-issue.ts";
+import { once } from "../validation/once.ts";
 import type { Caller } from "../access/authenticate.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import type { ArgumentFault } from "./arguments.ts";
@@ -37,7 +38,7 @@ function ownTool<Args extends z.ZodMiniType>(
     properties,
     required = [],
   }: { name: string; description: string; properties: Readonly<Record<string, unknown>>; required?: readonly string[] },
-  schema: Args,
+  schema: () => Args,
   call: (
     call: OwnCall,
     args: z.output<Args>,
@@ -49,10 +50,11 @@ function ownTool<Args extends z.ZodMiniType>(
     ...(required.length > 0 && { required }),
     additionalProperties: false,
   };
+  const schemaOnce = once(schema);
   return {
     tool: { name, description, inputSchema, annotations: READ_ONLY },
     call(own, args) {
-      const parsed = schema.safeParse(args ?? {}, { error: explainIssue });
+      const parsed = schemaOnce().safeParse(args ?? {}, { error: explainIssue });
       if (parsed.success) return call(own, parsed.data);
       return parsed.error.issues.slice(0, 20).map((issue) => ({
         field: issue.path.join(".").slice(0, 100) || "arguments",
@@ -88,13 +90,14 @@ export const OWN_TOOLS: readonly OwnTool[] = [
       },
       required: ["service", "method", "path"],
     },
-    z.strictObject({
-      service: z.string(),
-      method: z.string(),
-      path: z.string(),
-      body: z.optional(z.union([z.string(), z.array(z.unknown()), z.record(z.string(), z.unknown())])),
-      headers: z.optional(z.record(z.string(), z.string())),
-    }),
+    () =>
+      z.strictObject({
+        service: z.string(),
+        method: z.string(),
+        path: z.string(),
+        body: z.optional(z.union([z.string(), z.array(z.unknown()), z.record(z.string(), z.unknown())])),
+        headers: z.optional(z.record(z.string(), z.string())),
+      }),
     ({ context, caller }, { body, headers, ...request }) => {
       const isJson = typeof body === "object";
       const hasType = Object.keys(headers ?? {}).some((name) => name.toLowerCase() === "content-type");
@@ -119,12 +122,13 @@ export const OWN_TOOLS: readonly OwnTool[] = [
         description: "What this agent did, the newest first.",
         properties: { limit: limitOf(100), cursor: text("The next_cursor of the previous page.") },
       },
-      z.strictObject({
-        limit: z.optional(whole(100)),
-        cursor: z.optional(
-          z.string().check(z.regex(/^act_[0-9a-f]{32}$/, { error: "must be a next_cursor of this list" })),
-        ),
-      }),
+      () =>
+        z.strictObject({
+          limit: z.optional(whole(100)),
+          cursor: z.optional(
+            z.string().check(z.regex(/^act_[0-9a-f]{32}$/, { error: "must be a next_cursor of this list" })),
+          ),
+        }),
       async ({ context, caller }, { limit = 20, cursor }) => {
         const found = await listActivity(context.env, { limit, offset: 0, agentId: caller.agent.id, before: cursor });
         const rows = found.activities.slice(0, limit);
@@ -163,11 +167,12 @@ export const SEARCH_TOOLS: readonly OwnTool[] = [
       },
       required: ["query"],
     },
-    z.strictObject({
-      query: z.string().check(z.maxLength(200)),
-      limit: z.optional(whole(25)),
-      cursor: z.optional(z.string().check(z.regex(/^\d{1,6}$/, { error: "must be a next_cursor of this search" }))),
-    }),
+    () =>
+      z.strictObject({
+        query: z.string().check(z.maxLength(200)),
+        limit: z.optional(whole(25)),
+        cursor: z.optional(z.string().check(z.regex(/^\d{1,6}$/, { error: "must be a next_cursor of this search" }))),
+      }),
     ({ operations }, { query, limit = PAGE, cursor = "0" }) => {
       const found = search(operations(), query);
       const end = Number(cursor) + limit;

@@ -39,7 +39,7 @@ export const deviceRoutes = [
     path: DEVICE_AUTHORIZATION_PATH,
     auth: "client",
     summary: "Begin to sign a person in for the command line, by a code that they type into a page (RFC 8628)",
-    form: z.object({ client_id: z.string().check(z.describe("`agentauth-cli`.")) }),
+    form: () => z.object({ client_id: z.string().check(z.describe("`agentauth-cli`.")) }),
     // No verification_uri_complete: whoever opens a link that somebody has sent has not seen which command it is for.
     response: () =>
       z.object({

@@ -15,30 +15,35 @@ import { requireCaller, type OAuthCaller } from "./caller.ts";
 import type { OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
 import { CLIENT_PARAMETERS } from "./token.ts";
+import { once } from "../validation/once.ts";
 
-const seconds = z.optional(z.int());
-const text = z.optional(z.string());
+const seconds = once(() => z.optional(z.int()));
+const text = once(() => z.optional(z.string()));
 
 /** RFC 7662 §2.2. Nothing but `active` stands in the answer about a token that is not. */
-const introspection = z.object({
-  active: z.boolean(),
-  scope: text,
-  client_id: text,
-  sub: text,
-  iss: text,
-  aud: z.optional(z.union([z.string(), z.array(z.string())])),
-  token_type: text,
-  iat: seconds,
-  exp: seconds,
-  auth_time: seconds,
-  jti: text,
-  cnf: z.optional(z.object({ jkt: z.string() })),
-  act: z.optional(
-    z.record(z.string(), z.any()).check(z.describe("Who acts for `sub`, the present actor outermost (RFC 8693 §4.1).")),
-  ),
-  authorization_details: z.optional(z.array(z.record(z.string(), z.any()))),
-});
-type Introspection = z.input<typeof introspection>;
+const introspection = once(() =>
+  z.object({
+    active: z.boolean(),
+    scope: text(),
+    client_id: text(),
+    sub: text(),
+    iss: text(),
+    aud: z.optional(z.union([z.string(), z.array(z.string())])),
+    token_type: text(),
+    iat: seconds(),
+    exp: seconds(),
+    auth_time: seconds(),
+    jti: text(),
+    cnf: z.optional(z.object({ jkt: z.string() })),
+    act: z.optional(
+      z
+        .record(z.string(), z.any())
+        .check(z.describe("Who acts for `sub`, the present actor outermost (RFC 8693 §4.1).")),
+    ),
+    authorization_details: z.optional(z.array(z.record(z.string(), z.any()))),
+  }),
+);
+type Introspection = z.input<ReturnType<typeof introspection>>;
 
 const INACTIVE: Introspection = { active: false };
 
@@ -50,14 +55,15 @@ export const introspectionRoutes = [
     path: INTROSPECTION_PATH,
     auth: "client",
     summary: "Whether a token is valid now, and what it gives (RFC 7662)",
-    form: z.object({
-      token: z.string().check(z.describe("An access token or a refresh token.")),
-      token_type_hint: z.optional(
-        z.string().check(z.describe("`access_token` or `refresh_token`; either is found without it.")),
-      ),
-      ...CLIENT_PARAMETERS,
-    }),
-    response: () => introspection,
+    form: () =>
+      z.object({
+        token: z.string().check(z.describe("An access token or a refresh token.")),
+        token_type_hint: z.optional(
+          z.string().check(z.describe("`access_token` or `refresh_token`; either is found without it.")),
+        ),
+        ...CLIENT_PARAMETERS,
+      }),
+    response: () => introspection(),
     async handle(call): Promise<Introspection> {
       const caller = await requireCaller(call);
       if (!caller.isAdmin && !isGranted(caller.permissions, INTROSPECT, call.config.catalogue)) {

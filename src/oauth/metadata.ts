@@ -14,45 +14,50 @@ import { INTROSPECTION_PATH } from "./introspection.ts";
 import { REVOCATION_PATH } from "./revocation.ts";
 import { resourcePaths } from "./resource.ts";
 import { GRANT_TYPES } from "./token.ts";
+import { once } from "../validation/once.ts";
 
-const url = z.url();
-const texts = z.array(z.string());
+const url = once(() => z.url());
+const texts = once(() => z.array(z.string()));
 
 const AUTHORIZATION_PATH = "/oauth/authorize";
 const JWKS_PATH = "/.well-known/jwks.json";
 
 const AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
-const authorizationServer = z.object({
-  issuer: url,
-  authorization_endpoint: url,
-  token_endpoint: url,
-  introspection_endpoint: url,
-  revocation_endpoint: url,
-  device_authorization_endpoint: url,
-  jwks_uri: url,
-  scopes_supported: texts,
-  response_types_supported: texts.check(z.describe("None: nobody signs in here for an agent.")),
-  grant_types_supported: texts,
-  token_endpoint_auth_methods_supported: texts,
-  token_endpoint_auth_signing_alg_values_supported: texts,
-  introspection_endpoint_auth_methods_supported: texts,
-  introspection_endpoint_auth_signing_alg_values_supported: texts,
-  revocation_endpoint_auth_methods_supported: texts,
-  revocation_endpoint_auth_signing_alg_values_supported: texts,
-  authorization_details_types_supported: texts,
-  dpop_signing_alg_values_supported: texts,
-  protected_resources: texts,
-});
+const authorizationServer = once(() =>
+  z.object({
+    issuer: url(),
+    authorization_endpoint: url(),
+    token_endpoint: url(),
+    introspection_endpoint: url(),
+    revocation_endpoint: url(),
+    device_authorization_endpoint: url(),
+    jwks_uri: url(),
+    scopes_supported: texts(),
+    response_types_supported: texts().check(z.describe("None: nobody signs in here for an agent.")),
+    grant_types_supported: texts(),
+    token_endpoint_auth_methods_supported: texts(),
+    token_endpoint_auth_signing_alg_values_supported: texts(),
+    introspection_endpoint_auth_methods_supported: texts(),
+    introspection_endpoint_auth_signing_alg_values_supported: texts(),
+    revocation_endpoint_auth_methods_supported: texts(),
+    revocation_endpoint_auth_signing_alg_values_supported: texts(),
+    authorization_details_types_supported: texts(),
+    dpop_signing_alg_values_supported: texts(),
+    protected_resources: texts(),
+  }),
+);
 
-const protectedResource = z.object({
-  resource: url,
-  authorization_servers: z.array(url),
-  jwks_uri: z.optional(url),
-  bearer_methods_supported: texts,
-  dpop_signing_alg_values_supported: texts,
-  resource_name: z.string(),
-});
+const protectedResource = once(() =>
+  z.object({
+    resource: url(),
+    authorization_servers: z.array(url()),
+    jwks_uri: z.optional(url()),
+    bearer_methods_supported: texts(),
+    dpop_signing_alg_values_supported: texts(),
+    resource_name: z.string(),
+  }),
+);
 
 /** A minute: what is published changes with the configuration only. */
 const CACHE_CONTROL = "public, max-age=60";
@@ -65,7 +70,7 @@ export const metadataRoutes = [
     auth: "none",
     ignoresInput: true,
     summary: "The metadata of this authorization server (RFC 8414)",
-    response: () => authorizationServer,
+    response: () => authorizationServer(),
     cacheControl: CACHE_CONTROL,
     handle: ({ issuer, config: { catalogue, services } }) => ({
       issuer,
@@ -96,7 +101,7 @@ export const metadataRoutes = [
     auth: "none",
     ignoresInput: true,
     summary: "The metadata of this deployment as a protected resource (RFC 9728)",
-    response: () => protectedResource,
+    response: () => protectedResource(),
     cacheControl: CACHE_CONTROL,
     handle: (call) => ({
       ...resourceMetadata(call, ""),
@@ -111,7 +116,7 @@ export const metadataRoutes = [
     auth: "none",
     ignoresInput: true,
     summary: "The metadata of a proxied service as a protected resource (RFC 9728)",
-    response: () => protectedResource,
+    response: () => protectedResource(),
     cacheControl: CACHE_CONTROL,
     handle(call) {
       const { service } = call.params;
@@ -126,7 +131,7 @@ export const metadataRoutes = [
     auth: "none",
     ignoresInput: true,
     summary: "The metadata of the MCP server as a protected resource (RFC 9728)",
-    response: () => protectedResource,
+    response: () => protectedResource(),
     cacheControl: CACHE_CONTROL,
     handle: (call) => ({ ...resourceMetadata(call, MCP_PATH), resource_name: "The MCP server of AgentAuth" }),
   }),

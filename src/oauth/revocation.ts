@@ -26,13 +26,14 @@ export const revocationRoutes = [
     auth: "client",
     summary:
       "End a session by its refresh token or one of its access tokens, or a token without a session by itself (RFC 7009); a token that is unknown is no error",
-    form: z.object({
-      token: z.string().check(z.describe("An access token or a refresh token.")),
-      token_type_hint: z.optional(
-        z.string().check(z.describe("`access_token` or `refresh_token`; either is found without it.")),
-      ),
-      ...CLIENT_PARAMETERS,
-    }),
+    form: () =>
+      z.object({
+        token: z.string().check(z.describe("An access token or a refresh token.")),
+        token_type_hint: z.optional(
+          z.string().check(z.describe("`access_token` or `refresh_token`; either is found without it.")),
+        ),
+        ...CLIENT_PARAMETERS,
+      }),
     response: () => z.object({}),
     async handle(call) {
       const text = call.form.get("token");

@@ -17,24 +17,27 @@ import { grantDetails, readRequestedDetails, type RequestedDetails } from "../to
 import type { OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
 import { readResources } from "./resource.ts";
+import { once } from "../validation/once.ts";
 
 /** What the grants of the token endpoint have in common: parameters that narrow a token, the key that it is bound to, and the answer. */
 
 /** RFC 6749 §5.1. */
-export const tokenResponse = z.object({
-  access_token: z.string(),
-  token_type: z.enum(["Bearer", "DPoP"]),
-  expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
-  scope: z.string().check(z.describe("The permissions in the token, with spaces between.")),
-  refresh_token: z.optional(z.string()),
-  issued_token_type: z.optional(z.string().check(z.describe("Of an exchange (RFC 8693 §2.2.1)."))),
-  authorization_details: z.optional(
-    z
-      .array(z.record(z.string(), z.any()))
-      .check(z.describe("The permissions in the token that have limits or an end (RFC 9396).")),
-  ),
-});
-export type TokenResponse = z.input<typeof tokenResponse>;
+export const tokenResponse = once(() =>
+  z.object({
+    access_token: z.string(),
+    token_type: z.enum(["Bearer", "DPoP"]),
+    expires_in: z.int().check(z.describe("Seconds until the access token expires.")),
+    scope: z.string().check(z.describe("The permissions in the token, with spaces between.")),
+    refresh_token: z.optional(z.string()),
+    issued_token_type: z.optional(z.string().check(z.describe("Of an exchange (RFC 8693 §2.2.1)."))),
+    authorization_details: z.optional(
+      z
+        .array(z.record(z.string(), z.any()))
+        .check(z.describe("The permissions in the token that have limits or an end (RFC 9396).")),
+    ),
+  }),
+);
+export type TokenResponse = z.input<ReturnType<typeof tokenResponse>>;
 
 /** The proof of a request for a token, which the token is then bound to (RFC 9449 §5). @throws {OAuthError} */
 export async function readTokenProof(call: OAuthCall): Promise<Proof | undefined> {

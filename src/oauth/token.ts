@@ -53,41 +53,44 @@ export const tokenEndpointRoutes = [
     path: TOKEN_PATH,
     auth: "client",
     summary: "Get an access token as an OAuth client (RFC 6749)",
-    form: z.object({
-      grant_type: z
-        .string()
-        .check(
-          z.describe(
-            `\`client_credentials\`, \`refresh_token\`, \`${TOKEN_EXCHANGE}\`, \`${JWT_BEARER}\` or \`${DEVICE_CODE_GRANT}\`.`,
+    form: () =>
+      z.object({
+        grant_type: z
+          .string()
+          .check(
+            z.describe(
+              `\`client_credentials\`, \`refresh_token\`, \`${TOKEN_EXCHANGE}\`, \`${JWT_BEARER}\` or \`${DEVICE_CODE_GRANT}\`.`,
+            ),
           ),
+        scope: parameter("Permissions with spaces between: narrower than the agent's, or than the session's."),
+        resource: z.optional(
+          z
+            .array(z.string())
+            .check(z.describe("What the token is for, as URLs; may be repeated (RFC 8707): `ISSUER/proxy/github`.")),
         ),
-      scope: parameter("Permissions with spaces between: narrower than the agent's, or than the session's."),
-      resource: z.optional(
-        z
-          .array(z.string())
-          .check(z.describe("What the token is for, as URLs; may be repeated (RFC 8707): `ISSUER/proxy/github`.")),
-      ),
-      authorization_details: parameter(
-        "A JSON list of permissions with limits, of the type `agentauth_grant` (RFC 9396): each narrower than a grant of the agent.",
-      ),
-      refresh_token: parameter("For the grant `refresh_token`."),
-      assertion: parameter("For the grant `jwt-bearer`: a token of an issuer that this deployment trusts (RFC 7523)."),
-      subject_token: parameter(
-        "For an exchange: an access token of the agent that is to be acted for, or a token of a trusted issuer (RFC 8693).",
-      ),
-      subject_token_type: parameter(
-        "`urn:ietf:params:oauth:token-type:access_token`, or for a token of a trusted issuer `urn:ietf:params:oauth:token-type:jwt`.",
-      ),
-      actor_token: parameter(
-        "For an exchange: an access token of the agent that is to act; without it, the client acts.",
-      ),
-      actor_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
-      requested_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
-      sub_agent: parameter("For an exchange: the name of a sub-agent of the client, which is to act and has no key."),
-      device_code: parameter("For the grant `urn:ietf:params:oauth:grant-type:device_code`."),
-      ...CLIENT_PARAMETERS,
-    }),
-    response: () => tokenResponse,
+        authorization_details: parameter(
+          "A JSON list of permissions with limits, of the type `agentauth_grant` (RFC 9396): each narrower than a grant of the agent.",
+        ),
+        refresh_token: parameter("For the grant `refresh_token`."),
+        assertion: parameter(
+          "For the grant `jwt-bearer`: a token of an issuer that this deployment trusts (RFC 7523).",
+        ),
+        subject_token: parameter(
+          "For an exchange: an access token of the agent that is to be acted for, or a token of a trusted issuer (RFC 8693).",
+        ),
+        subject_token_type: parameter(
+          "`urn:ietf:params:oauth:token-type:access_token`, or for a token of a trusted issuer `urn:ietf:params:oauth:token-type:jwt`.",
+        ),
+        actor_token: parameter(
+          "For an exchange: an access token of the agent that is to act; without it, the client acts.",
+        ),
+        actor_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
+        requested_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
+        sub_agent: parameter("For an exchange: the name of a sub-agent of the client, which is to act and has no key."),
+        device_code: parameter("For the grant `urn:ietf:params:oauth:grant-type:device_code`."),
+        ...CLIENT_PARAMETERS,
+      }),
+    response: () => tokenResponse(),
     async handle(call) {
       const type = call.form.get("grant_type");
       if (type === undefined) throw new OAuthError("invalid_request", "grant_type is missing.");

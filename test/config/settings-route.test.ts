@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { SETTING_NAMES } from "../../src/config/config.ts";
+import { settingNames } from "../../src/config/config.ts";
 import { testSecrets } from "../support/secrets.ts";
 import { world } from "../support/world.ts";
 
@@ -30,7 +30,7 @@ describe("GET /settings", () => {
     ]) {
       expect(text.includes(String(secret).slice(0, 40))).toBe(false);
     }
-    expect([...Object.keys(body.settings), ...Object.keys(body.secrets)].toSorted()).toEqual(SETTING_NAMES.toSorted());
+    expect([...Object.keys(body.settings), ...Object.keys(body.secrets)].toSorted()).toEqual(settingNames().toSorted());
     const { token: other } = await self.agent();
     expect((await self.call("/settings", { token: other })).status).toBe(403);
   });

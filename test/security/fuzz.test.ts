@@ -107,7 +107,7 @@ const target: fc.Arbitrary<Target> = fc.oneof(
     const ids: Record<string, string> = { own: agent.id, none: "agt_0", odd: "%00'%22--" };
     const { method, path, body, query } = route;
     const own = path.replace(/\{\w+\}/g, ids[id]!);
-    return { method: method as string, path: own, fields: namesOf(body), parameters: namesOf(query) };
+    return { method: method as string, path: own, fields: namesOf(body?.()), parameters: namesOf(query?.()) };
   }),
   fc
     .tuple(

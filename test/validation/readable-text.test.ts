@@ -52,7 +52,7 @@ describe("a name", () => {
     for (const name of [`pay${character}roll`, `7${character}7`, `a${character}${character}b`, `é${character}.`]) {
       expect(invisibleCharacter(name)).toBe(shown);
       expect(line.safeParse(name).success).toBe(false);
-      expect(registerBody.safeParse({ name, owner_email: "o@example.com" }).success).toBe(false);
+      expect(registerBody().safeParse({ name, owner_email: "o@example.com" }).success).toBe(false);
     }
   });
 
@@ -139,12 +139,12 @@ describe("a description", () => {
     const webhook = { url: "https://example.com", events: ["agent.revoked"] };
     for (const character of [...Object.values(INVISIBLE), "\r"]) {
       const description = `line\nwith${character}something`;
-      expect(registerBody.safeParse({ ...agent, description }).success).toBe(false);
-      expect(createBody.safeParse({ ...webhook, description }).success).toBe(false);
-      expect(updateBody.safeParse({ description }).success).toBe(false);
+      expect(registerBody().safeParse({ ...agent, description }).success).toBe(false);
+      expect(createBody().safeParse({ ...webhook, description }).success).toBe(false);
+      expect(updateBody().safeParse({ description }).success).toBe(false);
     }
-    expect(registerBody.safeParse({ ...agent, description: "seen" }).success).toBe(true);
-    expect(createBody.safeParse({ ...webhook, description: "seen" }).success).toBe(true);
-    expect(updateBody.safeParse({ description: null }).success).toBe(true);
+    expect(registerBody().safeParse({ ...agent, description: "seen" }).success).toBe(true);
+    expect(createBody().safeParse({ ...webhook, description: "seen" }).success).toBe(true);
+    expect(updateBody().safeParse({ description: null }).success).toBe(true);
   });
 });
