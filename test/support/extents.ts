@@ -2,7 +2,8 @@ import type { TestOptions } from "vitest";
 
 /**
  * The options of a test that takes long: `npm test` does not run it, `npm run test:slow` does, and so does `.ci/run`. What a quiet
- * machine needs more than a third of a second for has them, unless nothing faster shows the same.
+ * machine needs more than a fifth of a second for has them, unless nothing faster shows the same. A whole file is tagged by its first
+ * line: `// @module-tag slow`.
  */
 export const SLOW: TestOptions = { tags: ["slow"] };
 
