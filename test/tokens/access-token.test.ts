@@ -193,6 +193,11 @@ describe("the claims of a token that our key has signed", () => {
     expect(await verifyAccessToken(await signed(claims), settings(), NOW)).toBe("invalid_token");
   });
 
+  it("are expired from their end on, also where the token was never seen before", async () => {
+    expect(await verifyAccessToken(await signed({}), settings(), NOW + 60_000)).toBe("token_expired");
+    expect(await verifyAccessToken(await signed({}), settings(), NOW + 59_999)).toBeTypeOf("object");
+  });
+
   it("that go back to a trusted issuer hold while it is trusted for this agent, also where the token is remembered", async () => {
     const token = await signed({ sid: undefined, key_id: `issuer:${IDP}` });
     expect(await verifyAccessToken(token, trusting("agt_1"), NOW)).toMatchObject({ sub: "agt_1" });
