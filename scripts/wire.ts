@@ -58,7 +58,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "POST /proxy/_explain": { body: "ExplainRequest", response: "ExplainResponse" },
   "GET /audit/export": { query: "ExportAuditQuery" },
   "GET /health": { response: "HealthResponse" },
-  "GET /health/details": { response: "HealthDetailsResponse" },
+  "GET /health/details": { query: "HealthDetailsQuery", response: "HealthDetailsResponse" },
   // Only the verifier reads it, with types from jose.
   // The SDK has no types for documents that standards define.
   "GET /metrics": {},

@@ -1245,6 +1245,12 @@ export interface HealthResponse {
   timestamp: Timestamp;
 }
 
+/** The query of `GET /health/details`. */
+export interface HealthDetailsQuery {
+  /** Adds `counts`, which reads up to 100,000 rows. */
+  counts?: "true" | undefined;
+}
+
 /** The response of `GET /health/details`. */
 export interface HealthDetailsResponse {
   success: true;
@@ -1264,6 +1270,27 @@ export interface HealthDetailsResponse {
     message: string | null;
     numbers: Record<string, number>;
   })[];
+  counts?: {
+    /** Which API keys and sessions each key of SECRET_PEPPER still verifies. */
+    peppers: ({
+      /** Null: written by a former version. */
+      id: string | null;
+      configured: boolean;
+      keys: number;
+      sessions: number;
+    })[];
+    /** False: there are more than 50,000 keys or sessions. */
+    peppers_complete: boolean;
+    /** What a `service:resource:*` does not give because it was granted before. */
+    gains: {
+      agent_id: string;
+      permission: string;
+      lacks: string[];
+    }[];
+    gains_complete: boolean;
+    /** Of the last 1000 failed deliveries, those that the queue gave up. */
+    deliveries_given_up: number;
+  };
 }
 
 /** How long the previous key or secret stays valid. */

@@ -110,3 +110,26 @@ export function writeDue(
     ...events.map((event) => insertEvent(db, event, { table: "agents", id, changeId })),
   ];
 }
+
+/** How many agents are looked at that hold a `service:resource:*`. */
+const MAX_HOLDERS = 1000;
+
+/**
+ * Finds agents that hold one of these permissions, each `service:resource:*`, with their grants.
+ *
+ * @returns `isWhole`: whether these are all of them, and not the first 1000 alone.
+ */
+export async function findHolders(
+  db: D1Database,
+  permissions: readonly string[],
+): Promise<{ holders: readonly { id: string; grants: readonly Grant[] }[]; isWhole: boolean }> {
+  const { results } = await prepare(
+    db,
+    sql`SELECT DISTINCT a.id, a.grants FROM (
+        SELECT agent_id FROM json_each(${JSON.stringify(permissions)}) w JOIN agent_permissions p ON p.permission = w.value
+        LIMIT ${MAX_HOLDERS}) h
+      JOIN agents a ON a.id = h.agent_id WHERE a.status <> 'revoked'`,
+  ).all<{ id: string; grants: string | null }>();
+  const holders = results.map(({ id, grants }) => ({ id, grants: parseGrants(grants) }));
+  return { holders, isWhole: results.length < MAX_HOLDERS };
+}

@@ -1,6 +1,16 @@
 import { prepare, sql } from "../database/sql.ts";
 import { NEEDED } from "./migrations.ts";
 
+/** Returns the number of the last migration that wrangler has applied; null if another program made the schema. */
+export async function findLastMigration(db: D1Database): Promise<number | null> {
+  try {
+    return await prepare(db, sql`SELECT CAST(max(name) AS INTEGER) AS last FROM d1_migrations`).first<number>("last");
+  } catch (error) {
+    if (String(error).includes("no such table")) return null;
+    throw error;
+  }
+}
+
 /**
  * Returns the first table or column that the schema lacks, or undefined if the schema is complete. One D1 round trip, which reads the
  * list of tables only.

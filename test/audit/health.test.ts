@@ -37,7 +37,9 @@ describe("GET /health/details", () => {
     expect(Object.keys(parts)).toEqual([
       "database",
       "revocations",
+      "migrations",
       "events",
+      "deliveries",
       "audit_outbox",
       "audit_database",
       "audit_archive",
@@ -111,6 +113,63 @@ describe("GET /health/details", () => {
     expect(parts.revocations.message).toContain("KV is down. Look for the KV namespace");
     const text = JSON.stringify(parts);
     for (const secret of Object.values(testSecrets)) expect(text).not.toContain(secret);
+  });
+
+  it("compares the migrations of both databases with the files", async () => {
+    const last = (migrations: typeof env.TEST_MIGRATIONS) => parseInt(migrations.at(-1)!.name);
+    const [wanted, auditWanted] = [last(env.TEST_MIGRATIONS), last(env.TEST_AUDIT_MIGRATIONS)];
+    const numbers = { applied: wanted, wanted, audit_applied: auditWanted, audit_wanted: auditWanted };
+    expect((await details()).parts.migrations).toMatchObject({ status: "ok", numbers });
+    const newest = "name = (SELECT max(name) FROM d1_migrations)";
+    const row = await env.AUDIT_DB.prepare(`DELETE FROM d1_migrations WHERE ${newest} RETURNING name`).first("name");
+    const { parts } = await details();
+    await env.AUDIT_DB.prepare("INSERT INTO d1_migrations (name) VALUES (?)").bind(row).run();
+    expect(parts.migrations).toMatchObject({
+      status: "failing",
+      numbers: { ...numbers, audit_applied: auditWanted - 1 },
+    });
+  });
+
+  it("says since when deliveries are due that nobody attempts", async () => {
+    const self = world();
+    const { id } = await self.agent();
+    const due = Date.now() - HOUR;
+    await env.DB.batch([
+      env.DB.prepare(
+        "INSERT INTO webhooks (id, agent_id, url, events, secret, created_at, updated_at) VALUES ('whk_due', ?1, 'https://hooks.example.com/', '[]', '{}', 0, 0)",
+      ).bind(id),
+      env.DB.prepare(
+        "INSERT INTO deliveries (id, webhook_id, event_id, event, agent_id, body, status, next_attempt_at, created_at, updated_at) VALUES ('msg_due', 'whk_due', 'e', 'webhook.test', ?1, '{}', 'pending', ?2, 0, 0)",
+      ).bind(id, due),
+    ]);
+    const { parts } = await details();
+    await env.DB.prepare("DELETE FROM webhooks WHERE id = 'whk_due'").run();
+    expect(parts.deliveries).toMatchObject({
+      status: "lagging",
+      since: new Date(due).toISOString(),
+      numbers: { overdue: 1 },
+    });
+  });
+
+  it("counts what each pepper verifies, and who would gain by new rules, when it is asked", async () => {
+    const self = world();
+    const admin = await self.admin();
+    const { id } = await self.agent(["github:issues:*"]);
+    await env.DB.batch([
+      env.DB.prepare("UPDATE api_keys SET pepper_id = 'gone' WHERE agent_id = ?").bind(id),
+      env.DB.prepare(
+        "UPDATE agents SET grants = json_set(grants, '$[0].actions', json('[\"read\"]')) WHERE id = ?",
+      ).bind(id),
+    ]);
+    const { body } = await self.call("/health/details?counts=true", { token: admin.token });
+    const { peppers, peppers_complete, gains, gains_complete, deliveries_given_up } = body.counts;
+    expect([peppers_complete, gains_complete, deliveries_given_up]).toEqual([true, true, 0]);
+    expect(peppers).toContainEqual({ id: "gone", configured: false, keys: 1, sessions: 0 });
+    const current = peppers.find(({ configured }: { configured: boolean }) => configured);
+    expect(current.keys).toBeGreaterThan(0);
+    expect(current.sessions).toBeGreaterThan(0);
+    expect(gains).toEqual([{ agent_id: id, permission: "github:issues:*", lacks: ["github:issues:write"] }]);
+    expect((await self.call("/health/details", { token: admin.token })).body.counts).toBeUndefined();
   });
 
   it("is for administrators", async () => {

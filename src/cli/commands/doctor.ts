@@ -1,4 +1,6 @@
+import type { HealthDetailsResponse, SettingsResponse } from "../../client/wire.ts";
 import { show, type Call, type Command } from "../command.ts";
+import type { Connection } from "../connection.ts";
 import { credentialsPath } from "../credentials.ts";
 import { EXIT, type ExitCode } from "../failure.ts";
 import { problemOf } from "../problem.ts";
@@ -18,13 +20,24 @@ const MAX_CLOCK_DIFFERENCE_MS = 30_000;
 
 const STATES = { ok: "ok", off: "off", lagging: "warning", failing: "fault" } as const;
 
+/** The metadata of a deployment, or the answer of one that is not set up. */
+interface Described {
+  readonly issuer?: string;
+  readonly code?: string;
+  readonly details?: readonly { readonly message?: string }[];
+}
+
 /** What can be seen without credentials: that the deployment answers, its name, and this machine's clock. */
 async function lookFromOutside(url: string, signal: AbortSignal): Promise<Finding[]> {
   const began = Date.now();
   const response = await fetch(`${url}/.well-known/oauth-authorization-server`, { redirect: "manual", signal }).catch(
     () => undefined,
   );
-  const { issuer } = ((await response?.json().catch(() => undefined)) ?? {}) as { issuer?: string };
+  const { issuer, code, details } = ((await response?.json().catch(() => undefined)) ?? {}) as Described;
+  // A deployment that lacks a binding or a setting answers nothing else, and names each.
+  if (code === "misconfigured" && details && details.length > 0) {
+    return details.map(({ message }) => ({ name: "configuration", state: "fault", message: String(message) }));
+  }
   if (!response || issuer === undefined) {
     return [
       {
@@ -62,6 +75,110 @@ async function lookFromOutside(url: string, signal: AbortSignal): Promise<Findin
   return findings;
 }
 
+const MIGRATE =
+  "`npm run deploy -- production` does it before it deploys; or npx wrangler d1 migrations apply DB --remote, and the same with AUDIT_DB.";
+
+/** What is counted: dead letters, what each pepper still verifies (an old one can go at 0), and who would gain by new rules. */
+function countsFindings(counts: NonNullable<HealthDetailsResponse["counts"]>): Finding[] {
+  const { peppers, peppers_complete: isWhole, gains, gains_complete: areAll, deliveries_given_up: givenUp } = counts;
+  const more = isWhole ? "" : "more than ";
+  const findings = peppers.map(({ id, configured, keys, sessions }): Finding => {
+    const name = `pepper ${id ?? "of a former version"}`;
+    const bearing = `${more}${countOf(keys, "API key")} and ${more}${countOf(sessions, "session")} bear it`;
+    if (!configured && id !== null) {
+      return {
+        name,
+        state: keys + sessions > 0 ? "fault" : "ok",
+        message: `SECRET_PEPPER has no such key, and ${bearing}: they are refused. Put it back behind the first one.`,
+      };
+    }
+    const canGo = keys + sessions === 0 && isWhole && peppers.length > 1;
+    return {
+      name,
+      state: "ok",
+      message: `${bearing}.${canGo ? " If it is not the first of SECRET_PEPPER, it can go." : ""}`,
+    };
+  });
+  findings.push(
+    givenUp === 0
+      ? { name: "dead letters", state: "ok", message: "The queue has given up none of the last deliveries." }
+      : {
+          name: "dead letters",
+          state: "warning",
+          message: `The queue gave up ${countOf(givenUp, "delivery", "deliveries")} of the last 1000 that failed. Send them again: agentauth deliveries redeliver --failed.`,
+        },
+  );
+  for (const { agent_id, permission, lacks } of gains) {
+    findings.push({
+      name: "new rules",
+      state: "warning",
+      message: `${agent_id} has ${permission} from before ${lacks.join(", ")}, and does not have that. If it should: agentauth agents grant ${agent_id} ${lacks.join(" ")}.`,
+    });
+  }
+  if (!areAll) findings.push({ name: "new rules", state: "warning", message: "There are more agents like that." });
+  return findings;
+}
+
+const countOf = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`;
+
+/** Variables that are no settings, and settings that contradict each other or are wider than they should be. */
+function settingsFindings({ settings, secrets, warnings }: SettingsResponse): Finding[] {
+  const { ENVIRONMENT, REGISTRATION, CORS_ORIGINS, BOOTSTRAP } = settings;
+  const isProduction = ENVIRONMENT !== "development";
+  const seconds = (name: string): number => Number(settings[name] ?? 0);
+  const faults = [
+    ...warnings.map((warning) => `${warning} Rename it or remove it, and deploy again.`),
+    seconds("REFRESH_TOKEN_TTL_SECONDS") > seconds("REFRESH_FAMILY_TTL_SECONDS") &&
+      "REFRESH_TOKEN_TTL_SECONDS is longer than REFRESH_FAMILY_TTL_SECONDS, which ends the session before. Shorten it.",
+    seconds("ACCESS_TOKEN_TTL_SECONDS") > seconds("REFRESH_TOKEN_TTL_SECONDS") &&
+      "ACCESS_TOKEN_TTL_SECONDS is longer than REFRESH_TOKEN_TTL_SECONDS: no token is ever refreshed. Shorten it.",
+    isProduction &&
+      REGISTRATION === "open" &&
+      "REGISTRATION is open: anybody can register an agent that is active at once. Set it to approval or admin.",
+    isProduction &&
+      Array.isArray(CORS_ORIGINS) &&
+      CORS_ORIGINS.includes("*") &&
+      "CORS_ORIGINS has *: pages of every site can call this deployment with a token that they have. Name the origins.",
+    isProduction &&
+      BOOTSTRAP === "keep" &&
+      (secrets.ADMIN_BOOTSTRAP_TOKEN ?? 0) > 0 &&
+      "BOOTSTRAP is keep, and ADMIN_BOOTSTRAP_TOKEN is set: whoever has it registers administrators. Remove the secret once there are people.",
+  ].filter((fault) => fault !== false);
+  return faults.length === 0
+    ? [{ name: "settings", state: "ok", message: "Every variable is a setting, and none contradicts another." }]
+    : faults.map((message) => ({ name: "settings", state: "warning", message }));
+}
+
+/** Services with some of their secrets only; with `--check`, whether each credential works. */
+async function credentialFindings(connection: Connection, call: Call): Promise<Finding[]> {
+  const { services } = await connection.client.listServices(call);
+  const connected = services.filter(({ secrets }) => secrets.length > 0);
+  const names = connected.map(({ name }) => name).join(", ");
+  const own = services
+    .filter(
+      ({ built_in, base_url, credential, secrets }) =>
+        !built_in && base_url && credential !== "none" && secrets.length === 0,
+    )
+    .map(({ name }): Finding => ({
+      name: `service ${name}`,
+      state: "warning",
+      message: `No secret of it is set: requests go nowhere. npx wrangler secret put UPSTREAM_${name.toUpperCase().replaceAll("-", "_")}_TOKEN.`,
+    }));
+  if (!call.values.has("check")) {
+    const message =
+      connected.length === 0
+        ? "No service has a credential: set UPSTREAM_<NAME>_TOKEN for those that agents call."
+        : `Set for ${names}. \`agentauth doctor --check\` sends each a small request to see whether it works.`;
+    return [...own, { name: "credentials", state: connected.length === 0 ? "warning" : "ok", message }];
+  }
+  for (const { name } of connected) {
+    const { outcome, message } = await connection.client.checkService(name, call);
+    const state = outcome === "works" ? "ok" : outcome === "unclear" ? "warning" : "fault";
+    own.push({ name: `service ${name}`, state, message });
+  }
+  return own;
+}
+
 /** What the deployment says of itself to an administrator or an auditor. */
 async function lookInside(call: Call): Promise<Finding[]> {
   const connection = await call.connect({ anonymous: true });
@@ -75,18 +192,31 @@ async function lookInside(call: Call): Promise<Finding[]> {
     ];
   }
   try {
-    const { parts } = await connection.client.healthDetails(call);
-    return parts.map(({ name, status, since, message, numbers }) => {
+    const { parts, counts } = await connection.send<HealthDetailsResponse>({
+      method: "GET",
+      path: "/health/details?counts=true",
+      token: await connection.token(),
+    });
+    const findings = parts.map(({ name, status, since, message, numbers }): Finding => {
       const counts = Object.entries(numbers).map(([what, count]) => `${what} ${count}`);
       const said = message ?? (status === "off" ? "It is not set up." : "");
       return {
         name,
         state: STATES[status],
-        message: [said, since && `Since ${since}.`, counts.length > 0 && `(${counts.join(", ")})`]
+        message: [
+          said,
+          name === "migrations" && status !== "ok" && MIGRATE,
+          since && `Since ${since}.`,
+          counts.length > 0 && `(${counts.join(", ")})`,
+        ]
           .filter(Boolean)
           .join(" "),
       };
     });
+    if (counts) findings.push(...countsFindings(counts));
+    findings.push(...settingsFindings(await connection.client.getSettings(call)));
+    findings.push(...(await credentialFindings(connection, call)));
+    return findings;
   } catch (error) {
     const { message } = problemOf(error, call.signal);
     return [
@@ -110,7 +240,7 @@ async function doctor(call: Call): Promise<ExitCode> {
     const sum =
       faults + warnings === 0
         ? "Everything is in order."
-        : `${faults} faults, ${warnings} warnings. Each says what to do.`;
+        : `${countOf(faults, "fault")}, ${countOf(warnings, "warning")}. Each says what to do.`;
     return `${table(["WHAT", "STATE", "WHAT TO DO"], rows)}\n\n${sum}\nCredentials are kept in ${visible(credentialsPath(call.terminal.env))}.`;
   });
   return faults > 0 ? EXIT.failed : EXIT.ok;
@@ -122,7 +252,7 @@ export const doctorCommands: readonly Command[] = [
     takes: "",
     words: { min: 0, max: 0 },
     summary: "Look for faults of the deployment, and say how to cure each",
-    options: [],
+    options: ["check"],
     run: doctor,
   },
 ];

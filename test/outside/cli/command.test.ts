@@ -295,6 +295,25 @@ describe("the commands", () => {
     expect(findings.map(({ name }: { name: string }) => name)).toEqual(
       expect.arrayContaining(["deployment", "issuer", "clock", "database"]),
     );
+    expect(findings.map(({ name }: { name: string }) => name)).toEqual(
+      expect.arrayContaining(["migrations", "deliveries", "dead letters", "settings", "credentials"]),
+    );
+    const pepper = findings.find(({ name }: { name: string }) => name.startsWith("pepper "));
+    expect(pepper.message).toMatch(/^[1-9]\d* API keys? and \d+ sessions? bear it\.$/);
+    const unset = createServer((_, response) => {
+      const details = [{ message: "SIGNING_KEYS is not set.\u001b[2J" }, { message: "The binding DB is missing." }];
+      response.writeHead(503, { "content-type": "application/json" });
+      response.end(JSON.stringify({ error: "x", code: "misconfigured", details }));
+    });
+    await new Promise<void>((resolve) => unset.listen(0, "127.0.0.1", resolve));
+    const address = `http://127.0.0.1:${(unset.address() as AddressInfo).port}`;
+    const { code, stdout } = await agentauth(["doctor", "--url", address]);
+    unset.close();
+    expect([code, stdout]).toEqual([
+      1,
+      expect.stringMatching(/SIGNING_KEYS is not set\.\\u\{1b\}[\s\S]+DB is missing/),
+    ]);
+    expect(stdout).toContain("2 faults, 0 warnings");
     const nowhere = await agentauth(["doctor", "--url", "http://127.0.0.1:9"]);
     expect([nowhere.code, nowhere.stdout]).toEqual([1, expect.stringContaining("AGENTAUTH_URL")]);
   });
