@@ -1,8 +1,9 @@
 import type { Agent, AgentStatus, Grant, SetGrantsRequest } from "../../client/wire.ts";
 import { readNumber, type Values } from "../arguments.ts";
 import { show, type Call, type Command } from "../command.ts";
-import { requireSignedIn } from "../connection.ts";
+import { requireSignedIn, type Connection } from "../connection.ts";
 import { usage } from "../failure.ts";
+import { readMyself } from "../myself.ts";
 import { noteMore, readRows, wantedRows } from "../paging.ts";
 import { fields, table } from "../table.ts";
 import { confirm } from "../terminal.ts";
@@ -110,6 +111,14 @@ async function grant(call: Call): Promise<void> {
   show(call, answer, () => visible(answer.message));
 }
 
+/** Whether the caller may read the grants of an agent that it can read. */
+async function readsGrants(connection: Connection, agent: Agent): Promise<boolean> {
+  const credential = requireSignedIn(connection);
+  if (credential.kind === "person") return (await readMyself(connection)).person.role !== "owner";
+  // An agent reads another one as an administrator only.
+  return credential.agent_id !== agent.agent_id || agent.permissions.includes("*:*:*");
+}
+
 export const agentCommands: readonly Command[] = [
   {
     path: ["agents", "list"],
@@ -149,11 +158,8 @@ export const agentCommands: readonly Command[] = [
       const { client } = connection;
       const [id = ""] = call.words;
       const { agent, details } = await client.getAgent(id, call);
-      // An agent that is no administrator reads its permissions, and not how far each reaches.
-      const grants = await client.getGrants(id, call).catch((error: { status?: number }) => {
-        if (error.status === 403) return undefined;
-        throw error;
-      });
+      // Who is no administrator reads the permissions, and not how far each reaches: asking would be recorded as a refusal.
+      const grants = (await readsGrants(connection, agent)) ? await client.getGrants(id, call) : undefined;
       show(call, { agent, details, ...(grants && { grants: grants.grants }) }, () => {
         const reach = grants ? grants.grants.map(grantText) : agent.permissions;
         return `${fields({

@@ -147,12 +147,20 @@ async function runImport(call: Call): Promise<ExitCode> {
     );
     return faults.length > 0 ? EXIT.invalid : EXIT.ok;
   }
+  if (waiting.length === 0) {
+    show(call, { ...summary, imported: 0, without_key: 0, output }, () =>
+      summary.imported_before > 0
+        ? `All ${summary.imported_before} agents were imported before: there is nothing to do. Their ids and API keys are in ${visible(output)}.`
+        : "The file has no agent to import: there is nothing to do.",
+    );
+    return EXIT.ok;
+  }
   if (!call.isJson) {
     call.note(
       `${waiting.length} agents are registered anew, each with a new id and a new API key, which are written to ${visible(output)}.`,
     );
   }
-  await confirm(terminal, "Go on?", { isConfirmed: values.has("yes") || waiting.length === 0 });
+  await confirm(terminal, "Go on?", { isConfirmed: values.has("yes") });
   const results = await open(output, "a", 0o600);
   const shown = progress(terminal);
   let imported = 0;

@@ -1,20 +1,15 @@
 import { checkApiKey } from "../../client/api-key.ts";
 import { AgentAuthClient } from "../../client/client.ts";
 import { show, type Call, type Command } from "../command.ts";
-import { requireSignedIn, type Connection } from "../connection.ts";
+import { requireSignedIn } from "../connection.ts";
 import { credentialsPath, forgetCredential, keepCredential, readCredential } from "../credentials.ts";
 import { signInByDevice } from "../device-grant.ts";
 import { usage } from "../failure.ts";
+import { readMyself } from "../myself.ts";
 import { CLIENT_ID, postForm } from "../oauth.ts";
 import { fields } from "../table.ts";
 import { ask, askSecret, canAsk, readStdin } from "../terminal.ts";
 import { visible } from "../visible.ts";
-
-/** The answer of `GET /people/me`, as far as it is shown. */
-interface Myself {
-  readonly person: { readonly id: string; readonly email: string; readonly name: string; readonly role: string };
-  readonly session: { readonly expires_at: string };
-}
 
 /** An agent's id and its key: asked for, or the two lines of standard input. @throws {Failure} */
 async function readKey({ terminal }: Call): Promise<{ agentId: string; apiKey: string }> {
@@ -72,9 +67,6 @@ async function loginPerson(call: Call, url: string): Promise<void> {
       `Signed in to ${visible(url)} as ${visible(person.name)} (${visible(person.email)}), until ${session.expires_at}.`,
   );
 }
-
-const readMyself = async (connection: Connection): Promise<Myself> =>
-  connection.send<Myself>({ method: "GET", path: "/people/me", token: await connection.token() });
 
 export const signInCommands: readonly Command[] = [
   {

@@ -143,6 +143,8 @@ describe("signing in", () => {
     expect([code, JSON.parse(stdout).agent.agent_id]).toEqual([0, agent.id]);
     const denied = await agentauth(["agents", "list"], { env });
     expect([denied.code, denied.stderr]).toEqual([4, expect.stringContaining("agentauth whoami")]);
+    const itself = await agentauth(["agents", "show", agent.id, "--json"], { env });
+    expect([itself.code, JSON.parse(itself.stdout).grants]).toEqual([0, undefined]);
   });
 });
 
@@ -347,6 +349,11 @@ describe("the commands", () => {
     writeFileSync(results, `${JSON.stringify(lines[0])}\n${JSON.stringify(lines[1]).slice(0, 30)}`);
     const second = await agentauth(["import", file, "--yes", "--json"]);
     expect(JSON.parse(second.stdout)).toMatchObject({ imported_before: 1, imported: 2, without_key: 0 });
+    const third = await agentauth(["import", file]);
+    expect([third.code, third.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^All 3 agents were imported before: there is nothing/),
+    ]);
     const { agents } = await json("agents", "list", "--search", "Imported");
     expect(agents.map(({ name, status, tier }: Record<string, string>) => [name, status, tier]).toSorted()).toEqual([
       ["Imported 1", "active", "pro"],
