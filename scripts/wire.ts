@@ -16,7 +16,7 @@ const OPERATIONS: Readonly<Record<string, { body?: string; query?: string; respo
   "GET /agents": { query: "ListAgentsQuery", response: "AgentListResponse" },
   "GET /agents/{id}": { response: "AgentResponse" },
   "PATCH /agents/{id}": { body: "UpdateAgentRequest", response: "UpdateAgentResponse" },
-  "DELETE /agents/{id}": { body: "DeleteAgentRequest", response: "DoneResponse" },
+  "DELETE /agents/{id}": { response: "DoneResponse" },
   "POST /agents/{id}/revoke": { body: "RevokeAgentRequest", response: "AgentChangeResponse" },
   "PUT /agents/{id}/status": { body: "UpdateAgentStatusRequest", response: "AgentChangeResponse" },
   "PUT /agents/{id}/tier": { body: "UpdateAgentTierRequest", response: "AgentChangeResponse" },

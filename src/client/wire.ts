@@ -400,15 +400,6 @@ export interface AgentResponse {
   details: AgentDetails;
 }
 
-/** The body of `DELETE /agents/{id}`. */
-export type DeleteAgentRequest = {
-  /**
-   * The caller's own API key, instead of an access token that POST /agents/verify gave in the last 5 minutes. 1 to 256
-   * characters.
-   */
-  api_key?: string | null | undefined;
-} | null;
-
 /**
  * The response of `DELETE /agents/{id}`, `DELETE /agents/{id}/keys/{key_id}`, `DELETE
  * /agents/{id}/sessions/{session_id}`, `DELETE /webhooks/{id}`.

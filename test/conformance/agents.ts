@@ -277,10 +277,9 @@ export const agentEndpoints = {
 
   async "DELETE /agents/{id}"() {
     const { agent_id: id, api_key } = credentialsOf(await register());
-    const proof = { api_key: admin.apiKey };
-    exactly(await byAdmin("DELETE", `/agents/${id}`, proof), 200, "success message");
+    exactly(await byAdmin("DELETE", `/agents/${id}`), 200, "success message");
     isError(await byAdmin("GET", `/agents/${id}`), 404);
-    isError(await byAdmin("DELETE", `/agents/${id}`, proof), 404);
+    isError(await byAdmin("DELETE", `/agents/${id}`), 404);
     isError(await call("POST", "/agents/verify", { json: { agent_id: id, api_key } }), 401);
   },
 

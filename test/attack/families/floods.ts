@@ -148,12 +148,7 @@ export const records = family<Trace>(
         mustBe("a call", (await lab.send({ target: `/proxy/vault/public/${call}`, token: agent.token })).status, 200);
       mustBe(
         "the agent is deleted",
-        (
-          await lab.call("DELETE", `/agents/${agent.id}`, {
-            token: lab.admin.token,
-            json: { api_key: lab.admin.apiKey },
-          })
-        ).status,
+        (await lab.call("DELETE", `/agents/${agent.id}`, { token: lab.admin.token })).status,
         200,
       );
       let kept = 0;
