@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MAX_COLUMNS, narrowMarkdown } from "../../scripts/narrow-markdown.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "../../scripts/sample-upstream.ts";
 import { readPage } from "./support/markdown.ts";
-import { keysOfArgument, nodesOf } from "./support/source.ts";
+import { keysOfObject, nodesOf } from "./support/source.ts";
 import { startWorker, type Worker } from "./support/worker.ts";
 
 /** README and the pages that it leads to say what is: their commands run, their lists are the code's. */
@@ -68,7 +68,7 @@ describe("the five minutes", () => {
 
 describe("the lists", () => {
   it("have every setting", () => {
-    const names = keysOfArgument(nodesOf("src/config/config.ts"), "settings");
+    const names = keysOfObject(nodesOf("src/config/config.ts"), "settings");
     expect(names.length).toBeGreaterThan(15);
     const listed = [...read("docs/configuration.md").matchAll(/^- `([\w.<>]+)` \(/gm)].map(([, name]) => name);
     expect(listed).toEqual(expect.arrayContaining([...names, "UPSTREAMS.<name>", "UPSTREAM_<NAME>_TOKEN"]));

@@ -24,14 +24,17 @@ export function nodesOf(...paths: readonly string[]): ts.Node[] {
   return found;
 }
 
-/** The names of an object literal's properties, that is the argument of a call which a variable is initialised with. */
-export function keysOfArgument(nodes: readonly ts.Node[], variable: string): string[] {
-  const declared = nodes.find((node) => ts.isVariableDeclaration(node) && node.name.getText() === variable);
-  const call = (declared as ts.VariableDeclaration | undefined)?.initializer;
-  const object = call && ts.isCallExpression(call) ? call.arguments[0] : undefined;
-  if (!object || !ts.isObjectLiteralExpression(object)) throw new Error(`${variable} is not made of an object`);
+/** The names of an object literal's properties, that is the outermost one in what a variable is initialised with. */
+export function keysOfObject(nodes: readonly ts.Node[], variable: string): string[] {
+  const isDeclared = (node: ts.Node): node is ts.VariableDeclaration =>
+    ts.isVariableDeclaration(node) && node.name.getText() === variable;
+  const object = outermostObject(nodes.find(isDeclared)?.initializer);
+  if (!object) throw new Error(`${variable} is not made of an object`);
   return object.properties.flatMap(({ name }) => (name ? [name.getText()] : []));
 }
+
+const outermostObject = (node: ts.Node | undefined): ts.ObjectLiteralExpression | undefined =>
+  node && (ts.isObjectLiteralExpression(node) ? node : ts.forEachChild(node, outermostObject));
 
 /** The string literals of the union types that are declared under a name which ends like this. */
 export const membersOfUnions = (nodes: readonly ts.Node[], ending: RegExp): string[] =>
