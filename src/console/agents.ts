@@ -44,10 +44,11 @@ export async function readWaiting(cursor?: string, signal?: AbortSignal): Promis
 export const readAgent = (id: string, signal?: AbortSignal): Promise<AgentResponse> =>
   read<AgentResponse>(`/agents/${segment(id)}`, {}, signal);
 
-/** Sets an agent's status. */
-export async function setStatus(id: string, status: AgentStatus): Promise<void> {
-  await change("PUT", `/agents/${segment(id)}/status`, { status });
+/** Sets the status of an agent, if it is still as it was read. Returns the agent as it is then. */
+export async function setStatus({ agent_id: id, updated_at }: Agent, status: AgentStatus): Promise<Agent> {
+  const { agent } = await change<{ agent: Agent }>("PUT", `/agents/${segment(id)}/status`, { status, updated_at });
   decided.value += 1;
+  return agent;
 }
 
 /** The permissions that can be granted, by service. */

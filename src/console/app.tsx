@@ -1,7 +1,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useEvery } from "./load.ts";
 import { useShortcuts, Shortcuts } from "./shortcuts.tsx";
-import { change, isOnline } from "./request.ts";
+import { change, isOnline, outdated } from "./request.ts";
 import { path, takeReturn } from "./router.ts";
 import { decided, me, ROLE_NAMES, seesAll, setTheme, theme, toast, waiting, isAdmin, type Theme } from "./state.ts";
 import { Button, Choice, Empty, PageHead } from "./ui.tsx";
@@ -186,6 +186,27 @@ function ToastLine() {
   );
 }
 
+/** Why nothing was changed, if the screen was outdated when the person changed something. */
+function Outdated() {
+  const error = outdated.value;
+  return (
+    <div role="alert">
+      {error && (
+        <div class="fault">
+          <p>
+            <Quoted text={error.message} most={400} /> What you see below is how it is now.
+          </p>
+          <div class="row">
+            <Button small onClick={() => (outdated.value = undefined)}>
+              Understood
+            </Button>
+          </div>
+        </div>
+      )}
+    </div>
+  );
+}
+
 /** The frame around every screen. */
 export function App() {
   const [isOpen, setOpen] = useState(false);
@@ -207,6 +228,7 @@ export function App() {
   useLayoutEffect(() => {
     document.title = `${titleOf()} · AgentAuth`;
     setOpen(false);
+    outdated.value = undefined;
     if (isFirst.current) isFirst.current = false;
     else if (!takeReturn()) {
       scrollTo(0, 0);
@@ -237,6 +259,7 @@ export function App() {
             </div>
           )}
           <main id="main" tabIndex={-1} ref={main}>
+            <Outdated />
             <Screen />
           </main>
         </div>

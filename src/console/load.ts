@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { RequestError } from "./request.ts";
+import { refusals, RequestError } from "./request.ts";
 
 /** What of a screen was loaded. What was there stays while it is loaded again, and if that fails. */
 export interface Loaded<T> {
@@ -18,7 +18,8 @@ export const asRequestError = (error: unknown): RequestError =>
     : new RequestError(`The page failed: ${(error as Error).message}`, { code: "page" });
 
 /**
- * Loads what a screen shows, again whenever `key` changes; what is loaded for a former key is then gone.
+ * Loads what a screen shows, again whenever `key` changes, when what is loaded for a former key is gone, and whenever a change was refused
+ * because the screen was outdated.
  *
  * @param everyMs loads it again so often while the page is seen.
  */
@@ -51,7 +52,7 @@ export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T
         }));
       });
     return () => ended.abort();
-  }, [key, turn]);
+  }, [key, turn, refusals.value]);
   const reload = useCallback(() => setTurn((was) => was + 1), []);
   useEvery(everyMs, reload);
   const set = useCallback((data: T) => setState({ key, data, isLoading: false }), [key]);

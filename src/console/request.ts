@@ -34,6 +34,15 @@ export class RequestError extends Error {
 /** Whether the last request reached the deployment. Offline, what is on the screen stays, and the frame says so. */
 export const isOnline = signal(true);
 
+/** What says that the screen was not how things are: somebody else has changed them, or they are gone. */
+const OUTDATED: ReadonlySet<string> = new Set(["agent_changed", "agent_revoked", "grants_changed", "not_found"]);
+export const isOutdated = (error: RequestError): boolean => OUTDATED.has(error.code);
+
+/** Why the last change was refused, if the screen was outdated. The frame says it, also where what it was about has gone. */
+export const outdated = signal<RequestError | undefined>(undefined);
+/** Counts such refusals: whatever is on the screen is read again after each. */
+export const refusals = signal(0);
+
 /** How long a request may take before it is given up, in milliseconds. */
 const TIMEOUT_MS = 30_000;
 /** A read that is told to wait is sent again by itself, so often and after at most so many seconds. */
@@ -142,8 +151,18 @@ export const read = <T>(path: string, parameters?: Parameters, signal?: AbortSig
   json<T>(withQuery(path, parameters), { signal });
 
 /** Changes something through the API, once. @throws {RequestError} */
-export const change = <T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> =>
-  json<T>(path, { method, ...(body !== undefined && { json: body }) });
+export async function change<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> {
+  outdated.value = undefined;
+  try {
+    return await json<T>(path, { method, ...(body !== undefined && { json: body }) });
+  } catch (error) {
+    if (error instanceof RequestError && isOutdated(error)) {
+      outdated.value = error;
+      refusals.value += 1;
+    }
+    throw error;
+  }
+}
 
 /** Part of a path: an id that may be anything. */
 export const segment = (id: string): string => encodeURIComponent(id);

@@ -2,7 +2,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Loaded, LoadedList } from "./load.ts";
 import { useAction, type Action } from "./load.ts";
-import type { RequestError } from "./request.ts";
+import { isOutdated, type RequestError } from "./request.ts";
 import { clock } from "./state.ts";
 import { cut, exactTime, inWords, shortId, visibleParts } from "./text.ts";
 
@@ -214,7 +214,7 @@ export function Fault({ error, retry }: { error: RequestError | undefined; retry
   );
 }
 
-/** A button that does something, and the fault of it. */
+/** A button that does something, and the fault of it; the frame says that the screen was outdated, because the button may go with it. */
 export function ActionButton({ work, children, ...rest }: ButtonProps & { work: () => Promise<unknown> }) {
   const action = useAction(work);
   return (
@@ -222,7 +222,7 @@ export function ActionButton({ work, children, ...rest }: ButtonProps & { work: 
       <Button {...rest} isRunning={action.isRunning} onClick={() => void action.run()}>
         {children}
       </Button>
-      <Fault error={action.error} />
+      {action.error && !isOutdated(action.error) && <Fault error={action.error} />}
     </>
   );
 }
@@ -251,7 +251,7 @@ export const Empty = ({ title, children }: { title: string; children?: Component
   </div>
 );
 
-/** What was loaded; a skeleton before, and what went wrong beside what was there. */
+/** What was loaded; a skeleton before, and what went wrong beside what was there, unless that is there no more. */
 export function Ready<T>({
   of,
   lines = 3,
@@ -264,7 +264,9 @@ export function Ready<T>({
   return (
     <>
       <Fault error={of.error} retry={of.reload} />
-      {of.data === undefined ? !of.error && <Skeleton lines={lines} /> : children(of.data)}
+      {of.data === undefined
+        ? !of.error && <Skeleton lines={lines} />
+        : of.error?.code !== "not_found" && children(of.data)}
     </>
   );
 }

@@ -45,11 +45,11 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
   const [dialog, setDialog] = useState<"edit" | "revoke" | "delete">();
   const close = () => setDialog(undefined);
   const status = async (next: "active" | "suspended") => {
-    await setStatus(id, next);
+    const changed = await setStatus(agent, next);
     const undone = next === "active" ? "suspended" : "active";
     notify(
       next === "active" ? `${agent.name} is active.` : `${agent.name} is suspended, and its tokens have ended.`,
-      isAdmin.value ? () => setStatus(id, undone) : undefined,
+      isAdmin.value ? () => setStatus(changed, undone) : undefined,
     );
   };
   const isPending = agent.status === "inactive" && details.approved_by === null;
@@ -231,15 +231,22 @@ const TIERS = [
 ];
 
 function TierChoice({ agent, changed }: { agent: AgentRow["agent"]; changed: () => void }) {
-  const set = (tier: Tier) => change("PUT", `/agents/${segment(agent.agent_id)}/tier`, { tier }).then(changed);
+  const set = async ({ agent_id: id, updated_at }: AgentRow["agent"], tier: Tier) => {
+    const answer = await change<{ agent: AgentRow["agent"] }>("PUT", `/agents/${segment(id)}/tier`, {
+      tier,
+      updated_at,
+    });
+    changed();
+    return answer.agent;
+  };
   return (
     <Choice
       label="Tier"
       value={agent.tier}
       options={TIERS}
       choose={(tier) => {
-        void set(tier as Tier)
-          .then(() => notify(`The tier of ${agent.name} is ${tier}.`, () => set(agent.tier)))
+        void set(agent, tier as Tier)
+          .then((now) => notify(`The tier of ${agent.name} is ${tier}.`, () => set(now, agent.tier)))
           .catch((error: unknown) => notify(asRequestError(error).message));
       }}
     />

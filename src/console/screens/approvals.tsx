@@ -6,8 +6,8 @@ import { ActionButton, Card, Empty, PageHead, Quoted, Rows, Tag, Time } from "..
 
 /** Makes an agent active, and says how it is undone. */
 export async function approve({ agent }: AgentRow): Promise<void> {
-  await setStatus(agent.agent_id, "active");
-  notify(`${agent.name} is approved. It can verify itself now.`, () => setStatus(agent.agent_id, "suspended"));
+  const approved = await setStatus(agent, "active");
+  notify(`${agent.name} is approved. It can verify itself now.`, () => setStatus(approved, "suspended"));
 }
 
 /** One registration that waits. */

@@ -1,4 +1,5 @@
 import { useId, useState } from "preact/hooks";
+import type { AgentResponse } from "../../client/wire.ts";
 import type { AgentRow } from "../agents.ts";
 import { useAction, useLoad } from "../load.ts";
 import { change, read, segment } from "../request.ts";
@@ -30,7 +31,10 @@ function valuesOf(draft: Draft) {
   };
 }
 
-/** Changes what is said of an agent; its limits and its owner are an administrator's. Only what was changed is sent. */
+/**
+ * Changes what is said of an agent; its limits and its owner are an administrator's. Only what was changed is sent. What somebody else
+ * changes meanwhile is shown, and stays unless it was changed here as well.
+ */
 export function EditAgent({
   row: { agent, details },
   close,
@@ -48,18 +52,23 @@ export function EditAgent({
     allowed_ips: (details.allowed_ips ?? []).join(", "),
     owner_person_id: details.owner_person_id ?? "",
   };
-  const [now, setNow] = useState(was);
-  const set = (name: keyof Draft) => (value: string) => setNow({ ...now, [name]: value });
+  const [edits, setEdits] = useState<Partial<Draft>>({});
+  const now: Draft = { ...was, ...edits };
+  const set = (name: keyof Draft) => (value: string) => setEdits({ ...edits, [name]: value });
   const changed = Object.keys(was).filter((name) => now[name as keyof Draft] !== was[name as keyof Draft]);
-  const write = async (draft: Draft) => {
+  const write = async (draft: Draft, readAt: string): Promise<string> => {
     const values = Object.entries(valuesOf(draft)).filter(([name]) => changed.includes(name));
-    await change("PATCH", `/agents/${segment(agent.agent_id)}`, Object.fromEntries(values));
+    const answer = await change<AgentResponse>("PATCH", `/agents/${segment(agent.agent_id)}`, {
+      ...Object.fromEntries(values),
+      updated_at: readAt,
+    });
     saved();
+    return answer.agent.updated_at;
   };
   const action = useAction(async () => {
     if (changed.length > 0) {
-      await write(now);
-      notify("The agent is changed.", () => write(was));
+      const writtenAt = await write(now, agent.updated_at);
+      notify("The agent is changed.", () => write(was, writtenAt));
     }
     close();
   });
@@ -102,7 +111,7 @@ export function EditAgent({
                     <option value={person} label={`${name}, ${email}`} />
                   ))}
                 </datalist>
-                <Button small onClick={() => setNow({ ...now, owner_person_id: me.value!.id })}>
+                <Button small onClick={() => set("owner_person_id")(me.value!.id)}>
                   Me
                 </Button>
               </div>

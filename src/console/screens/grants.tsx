@@ -1,4 +1,4 @@
-import { useId, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Agent, GrantConditions, GrantListResponse, ServiceResponse } from "../../client/wire.ts";
 import {
   compareGrants,
@@ -10,7 +10,7 @@ import {
   type DraftGrant,
 } from "../draft-grants.ts";
 import { useAction, useLoad } from "../load.ts";
-import { change, read, RequestError, segment } from "../request.ts";
+import { change, isOutdated, read, segment } from "../request.ts";
 import { isAdmin, notify, seesAll } from "../state.ts";
 import { Button, Card, Choice, Dialog, Empty, Fault, Field, Quoted, Ready, Tag, Time } from "../ui.tsx";
 import { PermissionBoxes } from "./permission-boxes.tsx";
@@ -33,9 +33,14 @@ export function Grants({ agent, changed }: { agent: Agent; changed: () => void }
 const pathOf = (agent: Agent): string => `/agents/${segment(agent.agent_id)}/grants`;
 
 function GrantList({ agent, changed }: { agent: Agent; changed: () => void }) {
-  const loaded = useLoad(`grants ${agent.agent_id} ${agent.updated_at}`, (signal) =>
-    read<GrantListResponse>(pathOf(agent), {}, signal),
-  );
+  const loaded = useLoad(`grants ${agent.agent_id}`, (signal) => read<GrantListResponse>(pathOf(agent), {}, signal));
+  // Read again in place, so that what is being written stays when somebody else changes the agent.
+  const readAt = useRef(agent.updated_at);
+  useEffect(() => {
+    if (readAt.current === agent.updated_at) return;
+    readAt.current = agent.updated_at;
+    loaded.reload();
+  }, [agent.updated_at]);
   const [isEditing, setEditing] = useState(false);
   const mayEdit = isAdmin.value && agent.status !== "revoked";
   return (
@@ -164,16 +169,10 @@ function EditGrants({
         <p class="hint">
           What is taken away ends with the next request, also for tokens that it has. What is added needs a new token.
         </p>
-        <Fault
-          error={action.error}
-          {...(action.error instanceof RequestError &&
-            action.error.code === "grants_changed" && {
-              retry: () => {
-                reload();
-                close();
-              },
-            })}
-        />
+        <Fault error={action.error} />
+        {action.error && isOutdated(action.error) && (
+          <p class="hint">Before is how it is now. Look at what saving would change, and save again.</p>
+        )}
         <div class="actions">
           <Button onClick={close}>Cancel</Button>
           <Button kind="primary" disabled={!isChanged} isRunning={action.isRunning} onClick={() => void action.run()}>

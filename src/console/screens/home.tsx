@@ -1,4 +1,9 @@
-import type { AllDeliveriesResponse, AuditCountsResponse, HealthDetailsResponse } from "../../client/wire.ts";
+import type {
+  AllDeliveriesResponse,
+  AuditCountsResponse,
+  EndingKeyListResponse,
+  HealthDetailsResponse,
+} from "../../client/wire.ts";
 import { listAgents, readWaiting } from "../agents.ts";
 import { compareDays, drawCalls } from "../call-chart.ts";
 import { failingWebhooks, type Failing } from "../deliveries.ts";
@@ -67,6 +72,7 @@ function EverybodysHome() {
         </Card>
         <div class="stackgap">
           <Calls />
+          <EndingKeys />
           <Health />
         </div>
       </div>
@@ -175,6 +181,47 @@ const FailingWebhook = ({ webhookId, deliveries, last }: Failing) => (
   </div>
 );
 
+/** How long before its end a key is shown, in days. */
+const ENDING_DAYS = 14;
+
+/** The API keys that end soon: of everybody's agents, or of an owner's. */
+function EndingKeys() {
+  const list = useList(`ending keys ${decided.value}`, async (cursor, signal) => {
+    const page = await read<EndingKeyListResponse>("/keys", { days: ENDING_DAYS, limit: 10, cursor }, signal);
+    return { rows: page.keys.map((key) => ({ key, of: page.details[key.id]! })), next: page.next_cursor };
+  });
+  return (
+    <Card title="Keys about to end" pad={false} action={<span class="sub">{ENDING_DAYS} days</span>}>
+      <Rows of={list} lines={2} empty={<p class="faint pad">No key ends within {ENDING_DAYS} days.</p>}>
+        {(rows) => (
+          <ul class="list">
+            {rows.map(({ key, of }) => (
+              <li key={key.id}>
+                <div>
+                  <a class="t" href={`/console/agents/${segment(of.agent_id)}`}>
+                    <Quoted text={of.agent_name} most={100} brief />
+                  </a>
+                  <div class="s">
+                    {key.label !== null && (
+                      <>
+                        <Quoted text={key.label} most={60} /> ·{" "}
+                      </>
+                    )}
+                    <span class="mono">…{key.hint}</span> · used <Time at={key.last_used_at} />
+                  </div>
+                </div>
+                <span class="s">
+                  ends <Time at={key.expires_at} />
+                </span>
+              </li>
+            ))}
+          </ul>
+        )}
+      </Rows>
+    </Card>
+  );
+}
+
 const PART_NAMES: Readonly<Record<string, string>> = {
   database: "Identity database",
   revocations: "Revocations",
@@ -235,7 +282,10 @@ function OwnersHome() {
   return (
     <>
       <PageHead title="Home" sub="The agents that are yours." />
-      <OwnAgents />
+      <div class="stackgap">
+        <OwnAgents />
+        <EndingKeys />
+      </div>
     </>
   );
 }

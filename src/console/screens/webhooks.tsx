@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import type {
   AllDeliveriesResponse,
   Delivery,
+  DeliveryHistoryResponse,
   NewWebhookResponse,
   RedeliverAllResponse,
   WebhookListResponse,
@@ -11,7 +12,7 @@ import { useAction, useList, useLoad, type Loaded } from "../load.ts";
 import { change, read, segment } from "../request.ts";
 import { navigate, query, setQuery } from "../router.ts";
 import { isAdmin, notify } from "../state.ts";
-import { duration, plural, shortId } from "../text.ts";
+import { duration, number, plural, shortId } from "../text.ts";
 import {
   ActionButton,
   Badge,
@@ -360,6 +361,47 @@ function DeliveryCard({ deliveries, filter }: { deliveries: ReturnType<typeof us
   );
 }
 
+/** What came of each attempt, and what each sends. */
+function Attempts({ delivery }: { delivery: Delivery }) {
+  const path = `${pathOf(delivery.webhook_id)}/deliveries/${segment(delivery.id)}`;
+  const loaded = useLoad(`attempts ${delivery.id}`, (signal) => read<DeliveryHistoryResponse>(path, {}, signal));
+  return (
+    <Ready of={loaded} lines={2}>
+      {({ attempts, request_body: sent }) => (
+        <>
+          {attempts.length > 0 && <h3>Its last attempts</h3>}
+          {attempts.map((attempt) => (
+            <div class="field" key={attempt.at}>
+              <div>
+                <b>{attempt.response_status ?? "No answer"}</b> <Time at={attempt.at} exact />, after{" "}
+                {number(attempt.duration_ms)} ms
+              </div>
+              {attempt.error !== null && (
+                <div class="s">
+                  <Quoted text={attempt.error} most={200} />
+                </div>
+              )}
+              {attempt.response_body && (
+                <div class="pre">
+                  <Quoted text={attempt.response_body} most={300} lines />
+                </div>
+              )}
+            </div>
+          ))}
+          {sent !== null && (
+            <>
+              <h3>What is sent</h3>
+              <div class="pre">
+                <Quoted text={sent} most={2000} lines />
+              </div>
+            </>
+          )}
+        </>
+      )}
+    </Ready>
+  );
+}
+
 function OneDelivery({ delivery, close, repeated }: { delivery: Delivery; close: () => void; repeated: () => void }) {
   return (
     <Dialog title="Delivery" close={close} drawer>
@@ -392,6 +434,7 @@ function OneDelivery({ delivery, close, repeated }: { delivery: Delivery; close:
             </div>
           </>
         )}
+        <Attempts delivery={delivery} />
         {isAdmin.value && (
           <div class="actions">
             <ActionButton
