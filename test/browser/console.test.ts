@@ -338,7 +338,8 @@ test("a webhook is tested, its secret renewed, and it is switched off and on aga
   await heading(page, "http://127.0.0.1:9/hooks").waitFor();
   await button(page, "Send a test").click();
   await button(page, "webhook.test").click();
-  await page.getByRole("dialog").getByText("Attempts").waitFor();
+  await page.getByRole("dialog").getByText("Attempts", { exact: true }).waitFor();
+  await page.getByRole("dialog").getByText("What is sent").waitFor();
   await page.keyboard.press("Escape");
   await button(page, "New secret").click();
   await button(page, "Make the secret").click();

@@ -369,7 +369,7 @@ function Attempts({ delivery }: { delivery: Delivery }) {
     <Ready of={loaded} lines={2}>
       {({ attempts, request_body: sent }) => (
         <>
-          {attempts.length > 0 && <h3>Its last attempts</h3>}
+          {attempts.length > 0 && <h3>The last attempts</h3>}
           {attempts.map((attempt) => (
             <div class="field" key={attempt.at}>
               <div>
