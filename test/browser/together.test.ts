@@ -173,8 +173,8 @@ test(
     expect(await rows.count()).toBe(50);
     await button(page, "More").click();
     await expect.poll(() => rows.count(), SOON).toBe(100);
-    await page.getByLabel("Search name, id or owner").fill("seeded 077");
-    await page.waitForURL(/q=seeded\+077/);
+    await page.getByLabel("Search name, id or owner").fill("seeded 0779");
+    await page.waitForURL(/q=seeded\+0779/);
     await page.getByRole("link", { name: "Seeded 077999" }).waitFor();
     expect(await rows.count()).toBe(50);
     await page.goto(`${origin}/console/agents?status=suspended`);
