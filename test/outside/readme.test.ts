@@ -131,6 +131,16 @@ it("README is one screen: what it is, how to start it, five lines, seven points,
   expect(read("README.md").match(/^- \*\*\w+\.\*\*/gm)).toHaveLength(7);
 });
 
+it("README shows the console, in a picture of at most 150 KB that says what it shows", () => {
+  const [, alt, path] = /^!\[(.*)\]\((.*)\)$/m.exec(read("README.md"))!;
+  expect(alt!.length).toBeGreaterThan(40);
+  const picture = readFileSync(join(ROOT, path!));
+  expect(picture.subarray(1, 4).toString()).toBe("PNG");
+  // Its width, in the header of the file.
+  expect(picture.readUInt32BE(16)).toBe(1440);
+  expect(picture.length).toBeLessThanOrEqual(150_000);
+});
+
 /** The anchor that GitHub gives to a heading. */
 function anchorOf(heading: string): string {
   return heading
