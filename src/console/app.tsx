@@ -207,6 +207,27 @@ function Outdated() {
   );
 }
 
+/** When what had the focus is taken away, as a button is whose work is done, the title of the screen gets it: the next key begins there. */
+function useKeptFocus(): void {
+  useEffect(() => {
+    let last: EventTarget | null = null;
+    const remember = ({ target }: FocusEvent): void => {
+      last = target;
+    };
+    const observer = new MutationObserver(() => {
+      if (!(last instanceof Element) || last.isConnected || document.activeElement !== document.body) return;
+      // A screen that is read anew has no title for a moment: the next change looks again.
+      document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
+    });
+    document.addEventListener("focusin", remember);
+    observer.observe(document.body, { childList: true, subtree: true });
+    return () => {
+      document.removeEventListener("focusin", remember);
+      observer.disconnect();
+    };
+  }, []);
+}
+
 /** The frame around every screen. */
 export function App() {
   const [isOpen, setOpen] = useState(false);
@@ -214,6 +235,7 @@ export function App() {
   const main = useRef<HTMLElement>(null);
   const isFirst = useRef(true);
   useShortcuts(() => setShowsKeys(true));
+  useKeptFocus();
 
   const count = () => {
     if (isAdmin.value)

@@ -62,9 +62,11 @@ export function Time({
 }) {
   if (!at) return <span class="faint">{none}</span>;
   const ms = Date.parse(at);
+  // What has just come is newer than the last tick of the clock, and is not of the future.
+  const now = Math.max(clock.value, Date.now());
   return (
     <time dateTime={at} title={exactTime(ms)}>
-      {exact ? exactTime(ms) : inWords(ms, clock.value)}
+      {exact ? exactTime(ms) : inWords(ms, now)}
     </time>
   );
 }
@@ -111,14 +113,19 @@ export const PageHead = ({
   title,
   sub,
   children,
+  isAddress = false,
 }: {
   title: ComponentChildren;
   sub?: ComponentChildren;
   children?: ComponentChildren;
+  /** A URL is long, and set smaller. */
+  isAddress?: boolean;
 }) => (
   <header class="page">
     <div>
-      <h1 tabIndex={-1}>{title}</h1>
+      <h1 tabIndex={-1} class={isAddress ? "address" : undefined}>
+        {title}
+      </h1>
       {sub && <p class="sub">{sub}</p>}
     </div>
     {children && <div class="buttons">{children}</div>}
@@ -349,6 +356,7 @@ export const TextField = ({
   maxLength?: number;
   autocomplete?: "off";
   spellcheck?: boolean;
+  autofocus?: boolean;
   class?: string;
 }) => (
   <Field label={label} hint={hint}>
@@ -515,6 +523,7 @@ export function Destroy({
         }
         autocomplete="off"
         spellcheck={false}
+        autofocus
         value={typed}
         change={setTyped}
       />

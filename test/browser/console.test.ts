@@ -22,8 +22,10 @@ let admin: Visitor;
 const found: string[] = [];
 
 beforeAll(async () => {
-  upstream = createServer((_, response) =>
-    response.writeHead(200, { "content-type": "application/json" }).end('{"ok":true}'),
+  upstream = createServer(({ url }, response) =>
+    url === "/hostile-hook"
+      ? response.writeHead(500, { "content-type": "text/html" }).end(`\u202E${HOSTILE}`)
+      : response.writeHead(200, { "content-type": "application/json" }).end('{"ok":true}'),
   );
   await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
   const { port } = upstream.address() as AddressInfo;
@@ -444,6 +446,46 @@ test("text that agents, browsers and receivers wrote is only ever text", async (
   expect(admin.complaints).toEqual([]);
 });
 
+test("what a receiver of webhooks answers is only ever text, also among the attempts", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  const { token: agentToken } = await worker.admin();
+  const { port } = upstream.address() as AddressInfo;
+  const { status, body } = await worker.call("/webhooks", {
+    method: "POST",
+    token: agentToken,
+    json: {
+      url: `http://127.0.0.1:${port}/hostile-hook`,
+      events: ["agent.revoked"],
+      description: HOSTILE.replaceAll(/[<>]/g, "*"),
+    },
+  });
+  expect(status, JSON.stringify(body)).toBe(201);
+  const { id } = body.webhook;
+  await page.goto(`${origin}/console/webhooks/${id}`);
+  await button(page, "Send a test").click();
+  await expect
+    .poll(() => worker.call(`/webhooks/${id}/deliveries`, { token: agentToken }), { timeout: 20_000 })
+    .toMatchObject({ body: { deliveries: [{ response_status: 500 }] } });
+  await page.reload();
+  await button(page, "webhook.test").click();
+  const drawer = page.getByRole("dialog");
+  await drawer.getByText("The last attempts").waitFor();
+  await drawer.getByText("What the receiver answered").waitFor();
+  // Once as the last answer, and once in its attempt.
+  const answers = drawer.locator(".pre", { hasText: "<script>alert(2)</script>" });
+  await expect.poll(() => answers.count()).toBe(2);
+  for (const answer of await answers.all()) {
+    expect(await answer.textContent()).toContain(`U+202E${HOSTILE}`);
+  }
+  expect(await page.locator(":is(main, dialog) :is(img, iframe, script, [onerror])").count()).toBe(0);
+  await picture(page, "delivery");
+  await page.keyboard.press("Escape");
+  await drawer.waitFor({ state: "detached" });
+  expect(await page.evaluate("document.activeElement.textContent")).toBe("webhook.test");
+  expect(admin.complaints).toEqual([]);
+});
+
 test("a script that a proxied answer holds never runs as one of the console’s", async () => {
   const { page } = admin;
   await page.setViewportSize(DESK);
@@ -528,6 +570,87 @@ test("the keyboard alone reaches an agent, and a dialog gives the focus back", a
   await page.keyboard.press("?");
   await page.getByRole("dialog").getByText("Next and former row").waitFor();
   await page.keyboard.press("Escape");
+});
+
+/** Presses Tab until what has the focus is called so. Everything on the way has to show that it has it. */
+async function tabTo(page: Page, name: string): Promise<void> {
+  for (let presses = 0; presses < 80; presses++) {
+    await page.keyboard.press("Tab");
+    const [label, isShown] = (await page.evaluate(`(() => {
+      const at = document.activeElement;
+      if (at === document.body) return ["", true];
+      const { boxShadow, outlineStyle } = getComputedStyle(at);
+      const label = at.getAttribute("aria-label") ?? at.labels?.[0]?.textContent ?? at.textContent;
+      return [label, boxShadow !== "none" || outlineStyle !== "none"];
+    })()`)) as [string, boolean];
+    expect(isShown, `the focus is seen on “${label}”`).toBe(true);
+    if (label === name) return;
+  }
+  expect.unreachable(`no key leads to “${name}”`);
+}
+
+const focused = (page: Page) =>
+  page.evaluate("document.activeElement.tagName + ' ' + document.activeElement.textContent");
+
+test("by keys alone an agent is approved, narrowed and revoked, and the focus is never lost", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  const porter = await register({ name: "Night porter", permissions: ["github:issues:write"] });
+  await worker.sql("UPDATE agents SET status = 'revoked' WHERE status = 'inactive' AND id <> ?1", porter.id);
+  await open(page, "/console", "Home");
+  await page.getByText("Night porter").waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  expect(await page.evaluate("document.activeElement.id")).toBe("main");
+  await tabTo(page, "Approve");
+  await page.keyboard.press("Enter");
+  await page.getByRole("status").filter({ hasText: "Night porter is approved" }).waitFor();
+  // Its row goes, and the button with it.
+  await button(page, "Approve").waitFor({ state: "detached" });
+  expect(await focused(page)).toBe("H1 Home");
+  const verified = await verify(porter);
+  expect(verified.status).toBe(200);
+  token = verified.body.token.access_token;
+  expect((await createIssue("hello")).status).toBe(200);
+
+  await page.keyboard.press("g");
+  await page.keyboard.press("a");
+  await heading(page, "Agents").waitFor();
+  await page.keyboard.press("/");
+  await page.keyboard.type("Night");
+  await page.waitForURL(/q=Night/);
+  await link(page, "Night porter").waitFor();
+  await tabTo(page, "Night porter");
+  await page.keyboard.press("Enter");
+  await heading(page, "Night porter").waitFor();
+
+  await tabTo(page, "Change");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await tabTo(page, "Field to limit github:issues:write by");
+  await page.keyboard.type("path.repo");
+  await tabTo(page, "Value");
+  await page.keyboard.type("hello");
+  await tabTo(page, "Limit");
+  await page.keyboard.press("Enter");
+  await page.getByText("+ github:issues:write · path.repo is hello").waitFor();
+  await tabTo(page, "Save");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  expect(await focused(page)).toBe("BUTTON Change");
+  expect((await createIssue("other")).status).toBe(403);
+
+  await tabTo(page, "Revoke");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  // The name is typed at once.
+  await page.keyboard.type("Night porter");
+  await tabTo(page, "Revoke for good");
+  await page.keyboard.press("Enter");
+  await page.getByText("Revoked", { exact: true }).waitFor();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  expect(await focused(page)).toBe("H1 Night porter");
+  expect((await createIssue("hello")).status).toBe(401);
 });
 
 test("nobody is kept out of any of the screens above", () => {

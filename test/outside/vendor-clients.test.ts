@@ -1,5 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { AgentAuthClient } from "../../src/client/index.ts";
+import { snippetsOf } from "../../src/console/snippets.ts";
+import { BUILT_IN_SERVICES } from "../../src/policy/services.ts";
 import type * as Clients from "./support/vendor-clients.ts";
 import { startRecorder, type Recorder } from "./support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
@@ -96,6 +99,50 @@ describe("@octokit/rest", SLOW, () => {
       granted: ["github:issues:read", "github:issues:write"],
     });
   });
+});
+
+describe("a snippet of the console", SLOW, () => {
+  /** A call with the client that the snippet makes, and the path at which the upstream gets it. */
+  const calls: Readonly<Record<string, readonly [call: string, path: string, answer?: object]>> = {
+    github: ["rest.issues.listForRepo({ owner: 'o', repo: 'r' })", "/repos/o/r/issues"],
+    stripe: ["customers.retrieve('cus_1')", "/v1/customers/cus_1"],
+    slack: ["conversations.list()", "/api/conversations.list", { ok: true }],
+    hubspot: ["crm.contacts.basicApi.getPage()", "/crm/v3/objects/contacts", { results: [] }],
+    zendesk: ["tickets.show(1)", "/api/v2/tickets/1.json"],
+    salesforce: ["sobject('Account').retrieve('001000000000001AAA')", "/sobjects/Account/001000000000001AAA"],
+  };
+
+  it.each(BUILT_IN_SERVICES)(
+    "makes a client of $name that reaches it through the gateway",
+    async ({ name: service }) => {
+      const agent = await worker.agent([`${service}:*:*`]);
+      const snippets = snippetsOf(service, worker.url);
+      expect(snippets.map(({ client }) => client).slice(0, 2)).toEqual(["curl", "AgentAuth’s SDK"]);
+      const [call, path, answer = {}] = calls[service]!;
+      const given = {
+        client: new AgentAuthClient({ baseUrl: worker.url, accessToken: agent.token }),
+        token: agent.token,
+        Octokit: (await import("@octokit/rest")).Octokit,
+        Stripe: (await import("stripe")).Stripe,
+        WebClient: (await import("@slack/web-api")).WebClient,
+        Client: (await import("@hubspot/api-client")).Client,
+        createClient: (await import("node-zendesk")).createClient,
+        jsforce: (await import("jsforce")).default,
+      };
+      const run = (code: string) =>
+        // oxlint-disable-next-line typescript/no-implied-eval -- the snippet is code, and this is what it is for
+        new Function(...Object.keys(given), `return (async () => (${code}))()`)(...Object.values(given));
+      reply = () => ({ body: answer });
+      await run(snippets[1]!.code);
+      const { pathname } = new URL(/"(http[^"]+)"$/.exec(snippets[0]!.code)![1]!);
+      expect(asked()).toEqual([`GET ${pathname.slice(`/proxy/${service}`.length)}`]);
+      expect(snippets[2], `the vendor's client of ${service}`).toBeDefined();
+      await run(`await (${snippets[2]!.code}).${call}`);
+      expect(upstream.seen).toHaveLength(2);
+      expect(upstream.seen[1]!.target.split("?")[0]).toMatch(new RegExp(`${path}$`));
+      expectCredential(agent, SECRETS[`UPSTREAM_${service.toUpperCase()}_TOKEN` as keyof typeof SECRETS]);
+    },
+  );
 });
 
 describe("stripe", SLOW, () => {

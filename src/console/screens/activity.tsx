@@ -254,7 +254,10 @@ function WholeRecord({ record }: { record: AuditRecord }) {
           record.agent_id !== null && [
             "Agent",
             <>
-              <Copyable value={record.agent_id} /> <a href={`/console/agents/${segment(record.agent_id)}`}>Open</a>
+              <Copyable value={record.agent_id} />{" "}
+              <a class="s" href={`/console/agents/${segment(record.agent_id)}`}>
+                Open
+              </a>
             </>,
           ],
           record.act.length > 0 && [

@@ -225,7 +225,9 @@ function EndingKeys() {
 const PART_NAMES: Readonly<Record<string, string>> = {
   database: "Identity database",
   revocations: "Revocations",
+  migrations: "Migrations",
   events: "Webhook events",
+  deliveries: "Deliveries",
   audit_outbox: "Audit log, on its way",
   audit_database: "Audit log",
   audit_archive: "Audit archive",

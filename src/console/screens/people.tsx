@@ -234,7 +234,7 @@ function OnePerson({ person, reload }: { person: Person; reload: () => void }) {
               ["Role", mayChange && !isSelf ? <RoleChoice person={person} patch={patch} /> : ROLE_NAMES[person.role]],
               ["Since", <Time at={person.created_at} />],
               ["Signed in", <Time at={person.last_signed_in_at} />],
-              ["Id", <Copyable value={person.id} />],
+              ["Id", <Copyable value={person.id} short />],
             ]}
           />
           {isSelf && (
@@ -306,7 +306,7 @@ function PersonSessions({ path }: { path: string }) {
   });
   return (
     <Card title="Where they are signed in" pad={false}>
-      <Rows of={list} lines={2} empty={<Empty title="Nowhere." />}>
+      <Rows of={list} lines={2} empty={<p class="faint pad">They are signed in nowhere.</p>}>
         {(sessions) => (
           <ul class="list">
             {sessions.map((session) => (

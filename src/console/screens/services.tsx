@@ -8,6 +8,7 @@ import type {
 } from "../../client/wire.ts";
 import { useAction, useLoad } from "../load.ts";
 import { change, read, segment } from "../request.ts";
+import { snippetsOf } from "../snippets.ts";
 import { isAdmin } from "../state.ts";
 import { plural } from "../text.ts";
 import {
@@ -146,7 +147,7 @@ function OneService({ response: { service, rules } }: { response: ServiceRespons
               <Search label="Search rules" value={search} search={setSearch} />
             </div>
             {shown.length === 0 && <Empty title="No rule matches." />}
-            <ul class="list">
+            <ul class="list rules">
               {shown.slice(0, 200).map(({ rule, required, limitable }) => (
                 <li>
                   <div>
@@ -285,32 +286,21 @@ function Explain({ service }: { service: Service }) {
   );
 }
 
-/** What the vendors' own clients take, where the gateway is a base URL. */
-const CLIENTS: Readonly<Record<string, (url: string) => string>> = {
-  github: (url) =>
-    `new Octokit({ baseUrl: "${url}", request: { fetch: client.proxy("github", { baseUrl: "${url}" }) } })`,
-  slack: (url) => `new WebClient(token, { slackApiUrl: "${url}/api/", retryConfig: { retries: 0 } })`,
-  hubspot: (url) => `new Client({ accessToken: token, basePath: "${url}" })`,
-};
-
-function Snippets({ service }: { service: Service }) {
-  const url = `${location.origin}/proxy/${service.name}`;
-  const client = CLIENTS[service.name]?.(url);
-  const snippets: readonly (readonly [string, string])[] = [
-    ["curl", `curl ${url}/… -H "Authorization: Bearer $TOKEN"`],
-    ["TypeScript SDK", `await client.proxy("${service.name}")("/…")`],
-    ...(client ? [["The vendor’s client", client] as const] : []),
-  ];
-  return (
-    <Card title="Use it">
-      {snippets.map(([name, text]) => (
-        <div class="field">
-          <div class="label">{name}</div>
-          <div class="pre">
-            <Copyable value={text} />
-          </div>
+/** How it is called. `client` is this product's SDK, `token` what its `getAccessToken()` returns. */
+const Snippets = ({ service }: { service: Service }) => (
+  <Card title="Use it">
+    {snippetsOf(service.name, location.origin).map(({ client, code }) => (
+      <div class="field" key={client}>
+        <div class="label">{client}</div>
+        <div class="pre">
+          <Copyable value={code} />
         </div>
-      ))}
-    </Card>
-  );
-}
+      </div>
+    ))}
+    <p class="hint">
+      <span class="mono">client</span> is an <span class="mono">AgentAuthClient</span> of{" "}
+      <span class="mono">agentauth/client</span>, <span class="mono">token</span> what its{" "}
+      <span class="mono">getAccessToken()</span> returns.
+    </p>
+  </Card>
+);

@@ -134,6 +134,7 @@ function OneWebhook({ of: { webhook, ...state }, loaded }: { of: WebhookResponse
     <>
       <PageHead
         title={<Quoted text={webhook.url} most={200} />}
+        isAddress
         sub={
           <>
             <WebhookBadge isActive={state.is_active} reason={state.disabled_reason} /> <Copyable value={webhook.id} />
@@ -184,7 +185,9 @@ function OneWebhook({ of: { webhook, ...state }, loaded }: { of: WebhookResponse
                 "Agent",
                 <>
                   <Copyable value={webhook.agent_id} short />{" "}
-                  <a href={`/console/agents/${segment(webhook.agent_id)}`}>Open</a>
+                  <a class="s" href={`/console/agents/${segment(webhook.agent_id)}`}>
+                    Open
+                  </a>
                 </>,
               ],
               ["Reaches", state.all_agents ? "events of every agent" : "its agent’s events"],
