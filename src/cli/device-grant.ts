@@ -60,7 +60,10 @@ export async function signInByDevice(
 }
 
 const SENTENCES: Readonly<Record<string, readonly [ExitCode, string]>> = {
-  access_denied: [EXIT.denied, "You have declined it. Run `agentauth login` again if that was a mistake."],
+  access_denied: [
+    EXIT.denied,
+    "It was declined, or whoever confirmed it may not be signed in. Run `agentauth login` again if that is a mistake.",
+  ],
   expired_token: [EXIT.notSignedIn, "The code has expired before it was confirmed. Run `agentauth login` again."],
   temporarily_unavailable: [
     EXIT.rateLimited,

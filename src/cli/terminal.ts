@@ -1,7 +1,6 @@
-import { createInterface } from "node:readline/promises";
 import type { ReadStream } from "node:tty";
 import { EXIT, Failure, usage } from "./failure.ts";
-import { visible } from "./visible.ts";
+import { visible, widthOf } from "./visible.ts";
 
 /** What a command reads from and writes to. */
 export interface Terminal {
@@ -25,52 +24,82 @@ export async function readStdin({ stdin }: Terminal, maxLength: number): Promise
   return text;
 }
 
-/** Asks for a line. */
-export async function ask(terminal: Terminal, question: string): Promise<string> {
-  const lines = createInterface({ input: terminal.stdin, output: terminal.stderr });
-  try {
-    return (await lines.question(question)).trim();
-  } finally {
-    lines.close();
-  }
+/** One line that is asked for. */
+interface Question {
+  readonly text: string;
+  /** Not shown while it is typed. */
+  readonly isSecret?: boolean;
+  /** Enter alone is an answer too. */
+  readonly mayBeEmpty?: boolean;
 }
 
-const ENTER = new Set(["\r", "\n", "\u0004"]);
+const CTRL_C = "\u0003";
+const CTRL_D = "\u0004";
+const CTRL_U = "\u0015";
+const ENTER = new Set(["\r", "\n"]);
 const ERASE = new Set(["\u007f", "\b"]);
+/** What keys such as the arrows send (ECMA-48 §5.4). */
+// oxlint-disable-next-line no-control-regex
+const ESCAPES = /\u001b(?:[[O][\d;]*[ -~]?)?/g;
 
-/** Asks for a line without showing what is typed. @throws {Failure} if it is interrupted. */
-export async function askSecret({ stdin, stderr }: Terminal, question: string): Promise<string> {
+/**
+ * Asks for lines, one after the other. The terminal itself shows nothing until the last is answered, so that a secret is not seen
+ * either if it is pasted together with the line before it, or typed before it is asked for.
+ *
+ * @returns the answers, without white space around them.
+ * @throws {Failure} after Ctrl-C, and after Ctrl-D or the end of the terminal.
+ */
+export async function askLines({ stdin, stderr }: Terminal, questions: readonly Question[]): Promise<string[]> {
   const input = stdin as ReadStream;
-  stderr.write(question);
+  const answers: string[] = [];
+  let typed: string[] = [];
+  const takeChar = (char: string): void => {
+    const question = questions[answers.length];
+    if (question === undefined) return;
+    const show = (text: string): void => void (question.isSecret || stderr.write(text));
+    if (char === CTRL_C) throw new Failure(EXIT.interrupted, "interrupted", "Interrupted.");
+    if (char === CTRL_D && typed.length === 0) throw cancelled();
+    if (ENTER.has(char)) {
+      const answer = typed.join("").trim();
+      // Of a pasted line that ends in two characters, the second is no answer.
+      if (answer === "" && !question.mayBeEmpty) return;
+      answers.push(answer);
+      typed = [];
+      stderr.write(`\n${questions[answers.length]?.text ?? ""}`);
+    } else if (ERASE.has(char) || char === CTRL_U) {
+      const erased = typed.splice(char === CTRL_U ? 0 : -1);
+      show("\b \b".repeat(widthOf(erased.join(""))));
+    } else if (visible(char) === char) {
+      typed.push(char);
+      show(char);
+    }
+  };
   input.setRawMode(true);
   input.setEncoding("utf8");
-  input.resume();
+  stderr.write(questions[0]?.text ?? "");
   try {
-    return await new Promise<string>((resolve, reject) => {
-      let typed = "";
-      const onData = (chunk: string): void => {
-        for (const char of chunk) {
-          if (char === "\u0003") {
-            input.off("data", onData);
-            reject(new Failure(EXIT.interrupted, "interrupted", "Interrupted."));
-            return;
-          }
-          if (ENTER.has(char)) {
-            input.off("data", onData);
-            resolve(typed.trim());
-            return;
-          }
-          typed = ERASE.has(char) ? typed.slice(0, -1) : typed + char;
+    await new Promise<void>((resolve, reject) => {
+      input.on("end", () => reject(cancelled()));
+      input.on("data", (chunk: string) => {
+        try {
+          for (const char of chunk.replace(ESCAPES, "")) takeChar(char);
+        } catch (error) {
+          stderr.write("\n");
+          reject(error as Error);
         }
-      };
-      input.on("data", onData);
+        if (answers.length === questions.length) resolve();
+      });
     });
+    return answers;
   } finally {
+    input.removeAllListeners("data");
+    input.removeAllListeners("end");
     input.setRawMode(false);
     input.pause();
-    stderr.write("\n");
   }
 }
+
+const cancelled = (): Failure => new Failure(EXIT.failed, "cancelled", "Cancelled: nothing was changed.");
 
 /**
  * Asks whether to go on, and returns if the answer is yes.
@@ -86,9 +115,9 @@ export async function confirm(
   if (isConfirmed) return;
   if (!canAsk(terminal)) throw usage(`${question} Nobody can be asked here: repeat the command with --yes.`);
   const wanted = typed === undefined ? "[y/N]" : `Type ${visible(typed)} to go on:`;
-  const answer = await ask(terminal, `${question} ${wanted} `);
+  const [answer = ""] = await askLines(terminal, [{ text: `${question} ${wanted} `, mayBeEmpty: true }]);
   const isYes = typed === undefined ? /^y(?:es)?$/i.test(answer) : answer === typed;
-  if (!isYes) throw new Failure(EXIT.failed, "cancelled", "Cancelled: nothing was changed.");
+  if (!isYes) throw cancelled();
 }
 
 /** Shows how far long work is, on the terminal only. */

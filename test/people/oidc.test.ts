@@ -1,13 +1,7 @@
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { Authenticator } from "../support/authenticator.ts";
-import {
-  firstAdministrator,
-  invite,
-  openLink,
-  refusedSignIns,
-  signIn,
-  type SignedInPerson,
-} from "../support/people.ts";
+import { firstAdministrator, invite, openLink, signIn, type SignedInPerson } from "../support/people.ts";
+import { refusedSignIns } from "../support/refused-sign-ins.ts";
 import { world, type Answer, type World } from "../support/world.ts";
 import type { OidcServers } from "../support/oidc-server.ts";
 import { SLOW } from "../support/extents.ts";

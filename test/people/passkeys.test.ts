@@ -7,10 +7,10 @@ import {
   firstAdministrator,
   invite,
   openLink,
-  refusedSignIns,
   signIn,
   type SignedInPerson,
 } from "../support/people.ts";
+import { refusedSignIns } from "../support/refused-sign-ins.ts";
 import { toBase64Url } from "../../src/crypto/base64.ts";
 import { world } from "../support/world.ts";
 

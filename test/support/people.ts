@@ -1,15 +1,19 @@
-import { recordRefusals } from "../../src/audit/refusals.ts";
-import { MINUTE_MS } from "../../src/time/lengths.ts";
 import type { Role } from "../../src/people/person.ts";
 import { Authenticator } from "./authenticator.ts";
-import type { Answer, World } from "./world.ts";
+import type { Answer } from "./answer.ts";
 
 export const ORIGIN = "https://auth.example.com";
 
 /** What a page of this deployment sends beside the cookie. */
 export const OWN_PAGE = { origin: ORIGIN, "x-agentauth-console": "1" };
 
-type Init = Parameters<World["call"]>[1];
+type Init = RequestInit & { token?: string; json?: unknown; ip?: string };
+
+/** The Worker that people sign in to: here as a function, or in a process of its own. */
+interface Deployment {
+  call(path: string, init?: Init): Promise<Answer>;
+  readonly env: { readonly ADMIN_BOOTSTRAP_TOKEN?: string | undefined };
+}
 
 /** A person who is signed in in a browser of their own. */
 export interface SignedInPerson {
@@ -28,7 +32,7 @@ export const cookieOf = ({ headers }: Pick<Answer, "headers">): string =>
   headers.get("set-cookie")?.split(";")[0]?.split("=")[1] ?? "";
 
 /** A request of a page of this deployment, in a browser with this cookie. */
-export const callWith = (self: World, cookie: string, path: string, init: Init = {}): Promise<Answer> =>
+export const callWith = (self: Deployment, cookie: string, path: string, init: Init = {}): Promise<Answer> =>
   self.call(path, {
     ...init,
     headers: {
@@ -39,7 +43,7 @@ export const callWith = (self: World, cookie: string, path: string, init: Init =
   });
 
 function inBrowser(
-  self: World,
+  self: Deployment,
   person: { id: string; email: string },
   cookie: string,
   authenticator: Authenticator,
@@ -66,7 +70,7 @@ function good(answer: Answer): Answer {
 }
 
 /** Opens a sign-in link. Returns the cookie of its session. */
-export async function openLink(self: World, url: string): Promise<{ cookie: string; personId: string }> {
+export async function openLink(self: Deployment, url: string): Promise<{ cookie: string; personId: string }> {
   const token = new URL(url).hash.replace("#link=", "");
   const read = good(await callWith(self, "", "/sign-in/link", { method: "POST", json: { token } }));
   const personId: string = read.body.person_id;
@@ -76,7 +80,7 @@ export async function openLink(self: World, url: string): Promise<{ cookie: stri
 
 /** Enrols a passkey in a session that may. */
 export async function enrol(
-  self: World,
+  self: Deployment,
   { cookie, personId }: { cookie: string; personId: string },
   authenticator: Authenticator,
 ): Promise<Answer> {
@@ -86,7 +90,7 @@ export async function enrol(
 }
 
 /** Signs in with a passkey. */
-export async function signIn(self: World, authenticator: Authenticator): Promise<Answer> {
+export async function signIn(self: Deployment, authenticator: Authenticator): Promise<Answer> {
   const { body } = good(await callWith(self, "", "/sign-in/passkey/options", { method: "POST" }));
   return callWith(self, "", "/sign-in/passkey/verify", {
     method: "POST",
@@ -95,7 +99,7 @@ export async function signIn(self: World, authenticator: Authenticator): Promise
 }
 
 /** From a link to somebody who is signed in by their first passkey. */
-export async function join(self: World, invited: Answer): Promise<SignedInPerson> {
+export async function join(self: Deployment, invited: Answer): Promise<SignedInPerson> {
   const { person, link } = good(invited).body;
   const authenticator = new Authenticator();
   good(await enrol(self, await openLink(self, link.url), authenticator));
@@ -104,7 +108,7 @@ export async function join(self: World, invited: Answer): Promise<SignedInPerson
 }
 
 /** A command that a person lets in by the device grant. Returns its access token. */
-export async function letIn(self: World, person: SignedInPerson): Promise<string> {
+export async function letIn(self: Deployment, person: SignedInPerson): Promise<string> {
   const post = (path: string, form: Record<string, string>) =>
     self.call(path, { method: "POST", body: new URLSearchParams({ client_id: "agentauth-cli", ...form }) });
   const { device_code, user_code } = good(await post("/oauth/device_authorization", {})).body;
@@ -118,23 +122,14 @@ export async function letIn(self: World, person: SignedInPerson): Promise<string
 let people = 0;
 
 /** The first administrator of an empty deployment. */
-export async function firstAdministrator(self: World): Promise<SignedInPerson> {
+export async function firstAdministrator(self: Deployment): Promise<SignedInPerson> {
   const json = { email: "first@example.com", name: "First" };
-  return join(
-    self,
-    await self.call("/people/bootstrap", { method: "POST", token: self.env.ADMIN_BOOTSTRAP_TOKEN, json }),
-  );
+  const token = self.env.ADMIN_BOOTSTRAP_TOKEN;
+  return join(self, await self.call("/people/bootstrap", { method: "POST", ...(token && { token }), json }));
 }
 
 /** Somebody whom an administrator invites. */
-export async function invite(self: World, by: SignedInPerson, role: Role): Promise<SignedInPerson> {
+export async function invite(self: Deployment, by: SignedInPerson, role: Role): Promise<SignedInPerson> {
   const json = { email: `person-${++people}@example.com`, role };
   return join(self, await by.confirmed("/people", { method: "POST", json }));
-}
-
-/** What was recorded of refused sign-ins once their minute is over: of a world of its own, the first at once, and the others later. */
-export async function refusedSignIns(self: World) {
-  await self.drain();
-  await recordRefusals(self.env.AUDIT_DB, Date.now() + 2 * MINUTE_MS, 500);
-  return (await self.records("")).filter(({ action }) => action === "person.sign_in_refused");
 }

@@ -9,7 +9,10 @@ import { rowToRecord, type RecordRow } from "../../src/audit/store/records.ts";
 import { answer, ROUTES } from "../../src/app.ts";
 import type { AuditEntry } from "../../src/outbox/record.ts";
 import type { DeliveryMessage } from "../../src/webhooks/deliveries/enqueue.ts";
+import type { Answer } from "./answer.ts";
 import { withTestClock } from "./database-clock.ts";
+
+export type { Answer } from "./answer.ts";
 
 /** The operator's own upstream of the tests: served by upstream-server.ts. */
 export const LAB = {
@@ -22,14 +25,6 @@ export const LAB = {
     "* /files/{path...} things",
   ],
 };
-
-export interface Answer {
-  status: number;
-  headers: Headers;
-  // Test code reads answers of every shape; each test asserts the one it means.
-  // oxlint-disable-next-line typescript/no-explicit-any
-  body: any;
-}
 
 export interface Registered {
   id: string;

@@ -8,14 +8,17 @@ import { usage } from "../failure.ts";
 import { readMyself } from "../myself.ts";
 import { CLIENT_ID, postForm } from "../oauth.ts";
 import { fields } from "../table.ts";
-import { ask, askSecret, canAsk, readStdin } from "../terminal.ts";
+import { askLines, canAsk, readStdin } from "../terminal.ts";
 import { visible } from "../visible.ts";
 
 /** An agent's id and its key: asked for, or the two lines of standard input. @throws {Failure} */
 async function readKey({ terminal }: Call): Promise<{ agentId: string; apiKey: string }> {
   if (canAsk(terminal)) {
-    const agentId = await ask(terminal, "Agent id: ");
-    return { agentId, apiKey: await askSecret(terminal, "API key (not shown): ") };
+    const [agentId = "", apiKey = ""] = await askLines(terminal, [
+      { text: "Agent id: " },
+      { text: "API key (not shown): ", isSecret: true },
+    ]);
+    return { agentId, apiKey };
   }
   const [agentId = "", apiKey = "", ...rest] = (await readStdin(terminal, 1000))
     .split(/\r?\n/)
