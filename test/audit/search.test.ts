@@ -1,5 +1,6 @@
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, it } from "vitest";
+import { makeDayKey } from "../../src/audit/archive/day-keys.ts";
 import { archiveRecords } from "../../src/audit/archive/write.ts";
 import { matchesFilter, rangeOf, type RecordFilter } from "../../src/audit/filter.ts";
 import { findRecord, searchRecords, type Log } from "../../src/audit/search.ts";
@@ -364,6 +365,7 @@ describe("GET /audit", () => {
   });
 
   it("says that the archive cannot be read, if it is needed", async () => {
+    await makeDayKey(env.AUDIT_DB, Math.floor(START / 86_400_000), dataKeys);
     await env.AUDIT_DB.prepare(
       "INSERT INTO log_state VALUES ('swept_before', 9999999999) ON CONFLICT DO UPDATE SET value = excluded.value",
     ).run();
