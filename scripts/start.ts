@@ -5,7 +5,7 @@ import { unknownSettings } from "../src/config/config.ts";
 import { upstreamSettings } from "../src/config/upstream-settings.ts";
 import { BUILT_IN_SERVICES } from "../src/policy/services.ts";
 import { declaredSettings } from "./declared-settings.ts";
-import { BASE_URL, DEV_VARS, fail, localIssuer, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
+import { BASE_URL, fail, localIssuer, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "./sample-upstream.ts";
 import { completeDevVars } from "./secrets.ts";
 import { compileUpstreams } from "./upstreams.ts";
@@ -94,8 +94,7 @@ if (await ready()) {
     POST ${issuer}/agents/register  {"name", "owner_email", "permissions": ["*:*:*"]}
 
   The first administrator who is a person signs in with the link that this makes, once:
-    (. '${DEV_VARS}'; curl -s ${issuer}/people/bootstrap -H "Authorization: Bearer $ADMIN_BOOTSTRAP_TOKEN" \\
-      -H 'Content-Type: application/json' -d '{"email": "you@example.com"}')
+    ${inSameSurroundings("npm run --silent first-person -- you@example.com")}
 
   Next: run  ${inSameSurroundings("npm run demo")}  in another terminal. API reference: ${issuer}/docs
   Stop with Ctrl-C. State is kept in ${STATE_DIR}.

@@ -1,6 +1,18 @@
 // @module-tag slow
-import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
@@ -38,4 +50,82 @@ it("npm start in a clone without packages, or with those of a former version, sa
     status: 1,
     stderr: "\npackage.json has changed since the packages were installed: hono, preact. Run `npm ci` again.\n\n",
   });
+});
+
+/** A copy of what is in the repository, with the packages that are installed here. */
+function cloneHere(name: string): string {
+  const clone = join(folder, name);
+  const { stdout } = spawnSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
+  for (const file of stdout
+    .split("\0")
+    .filter((path) => /^(?:src|scripts|migrations|public|upstreams|[^/]+$)/.test(path))) {
+    cpSync(join(ROOT, file), join(clone, file));
+  }
+  symlinkSync(join(ROOT, "node_modules"), join(clone, "node_modules"));
+  return clone;
+}
+
+/** A port that nothing listens on. */
+async function freePort(): Promise<string> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return String(port);
+}
+
+it("npm start prints commands that work in every shell; with a fault in the configuration it prints the fault only", async () => {
+  const clone = cloneHere("whole");
+  const env = { ...process.env, PORT: await freePort(), STATE_DIR: join(clone, "a state") };
+  const gateway = spawn("npm", ["start"], { cwd: clone, env, stdio: ["ignore", "pipe", "pipe"] });
+  let printed = "";
+  try {
+    await new Promise<void>((resolve, reject) => {
+      for (const stream of [gateway.stdout, gateway.stderr]) {
+        stream.on("data", (data: Buffer) => {
+          printed += String(data);
+          if (printed.includes("Stop with Ctrl-C")) resolve();
+        });
+      }
+      gateway.once("exit", () => reject(new Error(printed)));
+    });
+    const commands = [...printed.matchAll(/env PORT=.* npm run .*?(?= {2}|$)/gm)].map(([command]) => command);
+    expect(commands).toEqual([
+      expect.stringMatching(/ npm run --silent first-person -- you@example\.com$/),
+      expect.stringMatching(/ npm run demo$/),
+    ]);
+    // Of themselves the variables are not there: the commands bring them.
+    const { PORT: _port, STATE_DIR: _folder, ...other } = process.env;
+    const paste = (shell: string, command: string) =>
+      spawnSync(shell, ["-c", command], { cwd: clone, env: other, encoding: "utf8" });
+    const demo = paste("bash", commands[1]!);
+    expect([demo.status, demo.stdout]).toEqual([0, expect.stringContaining("Everything was as it says.")]);
+    const installed = ["fish", "zsh", "bash"].filter((shell) => spawnSync(shell, ["-c", "true"]).status === 0);
+    const [first, ...more] = installed.map((shell) => paste(shell, commands[0]!));
+    expect([first!.stderr, first!.status, first!.stdout]).toEqual([
+      "",
+      0,
+      expect.stringContaining(`http://localhost:${env.PORT}/sign-in#`),
+    ]);
+    for (const { status, stderr } of more) {
+      expect([status, stderr]).toEqual([1, expect.stringMatching(/^\nThe first person was not made: 4\d\d /)]);
+    }
+  } finally {
+    gateway.kill("SIGTERM");
+    await once(gateway, "exit");
+  }
+
+  appendFileSync(join(clone, ".dev.vars"), "\nACCESS_TOKEN_TTL_SECONDS='an hour'\n");
+  const failed = spawnSync("npm", ["start"], {
+    cwd: clone,
+    env: { ...env, PORT: await freePort() },
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  expect([failed.status, failed.stderr]).toEqual([1, expect.stringContaining("ACCESS_TOKEN_TTL_SECONDS")]);
+  expect(failed.stdout).not.toContain("AgentAuth is running");
+  expect(failed.stdout).not.toContain("npm run demo");
 });
