@@ -100,6 +100,21 @@ describe("README and the other documents", () => {
     expect(missing).toEqual([]);
   });
 
+  it("link to other sites by https, and to the RFC that the text names", () => {
+    const links = documents.flatMap((document) =>
+      [...read(document).matchAll(/\[([^\]]+)\]\((http[^)\s]+)\)/g)].map(([, text, url]) => ({ document, text, url })),
+    );
+    expect(links.length).toBeGreaterThan(10);
+    expect(links.filter(({ url }) => !url!.startsWith("https://"))).toEqual([]);
+    const rfcs = links.map((link) => ({
+      ...link,
+      named: /\bRFC\s+(\d+)/.exec(link.text!)?.[1],
+      linked: /\brfc(\d+)/.exec(link.url!)?.[1],
+    }));
+    expect(rfcs.filter(({ named }) => named !== undefined).length).toBeGreaterThan(3);
+    expect(rfcs.filter(({ named, linked }) => named !== linked)).toEqual([]);
+  });
+
   it("name commands that exist", () => {
     const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
     const unknown = documents.flatMap((document) =>

@@ -123,7 +123,7 @@ it("npm start prints commands that work in every shell; with a fault in the conf
     cwd: clone,
     env: { ...env, PORT: await freePort() },
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: 120_000,
   });
   expect([failed.status, failed.stderr]).toEqual([1, expect.stringContaining("ACCESS_TOKEN_TTL_SECONDS")]);
   expect(failed.stdout).not.toContain("AgentAuth is running");
