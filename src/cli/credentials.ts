@@ -125,6 +125,10 @@ export async function forgetCredential(env: Env, url: string): Promise<void> {
   });
 }
 
+/** Whether a deployment is named: by `--url`, by `AGENTAUTH_URL`, or because somebody has signed in to one. @throws {Failure} */
+export const namesDeployment = async (env: Env, option: string | undefined): Promise<boolean> =>
+  option !== undefined || Boolean(env.AGENTAUTH_URL) || (await readStored(env)).current !== undefined;
+
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
 /**

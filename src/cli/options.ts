@@ -60,6 +60,7 @@ export const OPTIONS = {
   header: { type: "list", value: "'NAME: VALUE'", help: "A header of the request; may be repeated." },
   body: { type: "value", value: "TEXT", help: "The body of the request; - reads it from standard input." },
 
+  local: { type: "switch", help: "Look at the clone on this machine that the program lies in." },
   check: { type: "switch", help: "Send each service a small request with its credential, to see whether it works." },
 
   format: {

@@ -1,19 +1,14 @@
 import type { HealthDetailsResponse, SettingsResponse } from "../../client/wire.ts";
 import { show, type Call, type Command } from "../command.ts";
 import type { Connection } from "../connection.ts";
-import { credentialsPath } from "../credentials.ts";
-import { EXIT, type ExitCode } from "../failure.ts";
+import { contradictions } from "../contradictions.ts";
+import { credentialsPath, namesDeployment } from "../credentials.ts";
+import { EXIT, usage, type ExitCode } from "../failure.ts";
+import type { Finding } from "../finding.ts";
+import { cloneOf, lookAtClone } from "../local-clone.ts";
 import { problemOf } from "../problem.ts";
 import { table } from "../table.ts";
 import { visible } from "../visible.ts";
-
-/** One thing that was looked at. `fault`: something does not work. `warning`: something will not, or need not be so. */
-interface Finding {
-  readonly name: string;
-  readonly state: "ok" | "off" | "warning" | "fault";
-  /** What is the matter, and its cure. */
-  readonly message: string;
-}
 
 /** Tokens are refused if the clock of a machine is this far from the deployment's, in milliseconds. */
 const MAX_CLOCK_DIFFERENCE_MS = 30_000;
@@ -123,27 +118,10 @@ const countOf = (count: number, one: string, many = `${one}s`): string => `${cou
 
 /** Variables that are no settings, and settings that contradict each other or are wider than they should be. */
 function settingsFindings({ settings, secrets, warnings }: SettingsResponse): Finding[] {
-  const { ENVIRONMENT, REGISTRATION, CORS_ORIGINS, BOOTSTRAP } = settings;
-  const isProduction = ENVIRONMENT !== "development";
-  const seconds = (name: string): number => Number(settings[name] ?? 0);
   const faults = [
     ...warnings.map((warning) => `${warning} Rename it or remove it, and deploy again.`),
-    seconds("REFRESH_TOKEN_TTL_SECONDS") > seconds("REFRESH_FAMILY_TTL_SECONDS") &&
-      "REFRESH_TOKEN_TTL_SECONDS is longer than REFRESH_FAMILY_TTL_SECONDS, which ends the session before. Shorten it.",
-    seconds("ACCESS_TOKEN_TTL_SECONDS") > seconds("REFRESH_TOKEN_TTL_SECONDS") &&
-      "ACCESS_TOKEN_TTL_SECONDS is longer than REFRESH_TOKEN_TTL_SECONDS: no token is ever refreshed. Shorten it.",
-    isProduction &&
-      REGISTRATION === "open" &&
-      "REGISTRATION is open: anybody can register an agent that is active at once. Set it to approval or admin.",
-    isProduction &&
-      Array.isArray(CORS_ORIGINS) &&
-      CORS_ORIGINS.includes("*") &&
-      "CORS_ORIGINS has *: pages of every site can call this deployment with a token that they have. Name the origins.",
-    isProduction &&
-      BOOTSTRAP === "keep" &&
-      (secrets.ADMIN_BOOTSTRAP_TOKEN ?? 0) > 0 &&
-      "BOOTSTRAP is keep, and ADMIN_BOOTSTRAP_TOKEN is set: whoever has it registers administrators. Remove the secret once there are people.",
-  ].filter((fault) => fault !== false);
+    ...contradictions(settings, secrets),
+  ];
   return faults.length === 0
     ? [{ name: "settings", state: "ok", message: "Every variable is a setting, and none contradicts another." }]
     : faults.map((message) => ({ name: "settings", state: "warning", message }));
@@ -230,18 +208,40 @@ async function lookInside(call: Call): Promise<Finding[]> {
 }
 
 async function doctor(call: Call): Promise<ExitCode> {
-  const url = await call.url();
-  const findings = await lookFromOutside(url, call.signal);
-  if (findings[0]?.state === "ok") findings.push(...(await lookInside(call)));
+  const { env } = call.terminal;
+  const clone = cloneOf();
+  const isLocal =
+    call.values.has("local") || (clone !== undefined && !(await namesDeployment(env, call.values.text("url"))));
+  if (!isLocal) return lookAt(call, { url: await call.url() });
+  if (call.values.text("url") !== undefined || call.values.has("check")) {
+    throw usage("--local looks at the clone on this machine: it goes without --url and --check.");
+  }
+  if (clone === undefined) {
+    throw usage(
+      "This program does not lie in a clone of AgentAuth: --local is for `npx --no-install agentauth` there.",
+    );
+  }
+  return lookAt(call, { clone });
+}
+
+/** Shows what is found at a deployment or in a clone. */
+async function lookAt(call: Call, place: { url: string } | { clone: string }): Promise<ExitCode> {
+  const findings =
+    "clone" in place ? await lookAtClone(place.clone, call.signal) : await lookFromOutside(place.url, call.signal);
+  if ("url" in place && findings[0]?.state === "ok") findings.push(...(await lookInside(call)));
   const faults = findings.filter(({ state }) => state === "fault").length;
   const warnings = findings.filter(({ state }) => state === "warning").length;
-  show(call, { url, faults, warnings, findings }, () => {
+  show(call, { ...place, faults, warnings, findings }, () => {
     const rows = findings.map(({ name, state, message }) => [name, state, message]);
     const sum =
       faults + warnings === 0
         ? "Everything is in order."
         : `${countOf(faults, "fault")}, ${countOf(warnings, "warning")}. Each says what to do.`;
-    return `${table(["WHAT", "STATE", "WHAT TO DO"], rows)}\n\n${sum}\nCredentials are kept in ${visible(credentialsPath(call.terminal.env))}.`;
+    const end =
+      "clone" in place
+        ? `This was the clone in ${visible(place.clone)}. For a deployment: agentauth doctor --url https://…`
+        : `Credentials are kept in ${visible(credentialsPath(call.terminal.env))}.`;
+    return `${table(["WHAT", "STATE", "WHAT TO DO"], rows)}\n\n${sum}\n${end}`;
   });
   return faults > 0 ? EXIT.failed : EXIT.ok;
 }
@@ -251,8 +251,8 @@ export const doctorCommands: readonly Command[] = [
     path: ["doctor"],
     takes: "",
     words: { min: 0, max: 0 },
-    summary: "Look for faults of the deployment, and say how to cure each",
-    options: ["check"],
+    summary: "Look for faults of the deployment, or of the clone that the program lies in, and say how to cure each",
+    options: ["check", "local"],
     run: doctor,
   },
 ];
