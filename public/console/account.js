@@ -1,4 +1,4 @@
-import { attempt, call, enrolPasskey, onClick } from "./api.js";
+import { attempt, call, enrolPasskey, onClick, time } from "./api.js";
 
 const element = (id) => document.getElementById(id);
 const ROLES = { admin: "Administrator", owner: "Owner", auditor: "Auditor" };
@@ -14,7 +14,6 @@ const KINDS = {
   "login.deleted": "lost an account of the company",
   "command.approved": "let a command line act for them",
 };
-const time = (text) => new Date(text).toLocaleString();
 
 /** A row of a list: only ever text. */
 function row(title, detail, label, action) {

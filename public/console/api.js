@@ -1,6 +1,14 @@
 // What the pages of people share: requests with the session's cookie, and passkeys. passkey.js is built from src/console/passkey.ts.
 import { confirmWithPasskey, fromBase64Url, toBase64Url, toCredentials } from "./passkey.js";
 
+// The colours that this browser has been given in the console: src/console/state.ts keeps them.
+const theme = localStorage.getItem("agentauth-theme");
+if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
+
+/** A time of the API as the console writes it. */
+export const time = (text) =>
+  new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
+
 /** A request that was refused, with the message that its response has. */
 class Refused extends Error {
   constructor(body) {

@@ -1,4 +1,4 @@
-import { attempt, call, onClick } from "./api.js";
+import { attempt, call, onClick, time } from "./api.js";
 import { getPasskey } from "./passkey.js";
 
 const element = (id) => document.getElementById(id);
@@ -42,7 +42,7 @@ async function lookUp() {
   element("client").textContent = found.client;
   element("person").textContent = person.email;
   element("address").textContent = found.ip_address || "not known";
-  element("started").textContent = new Date(found.created_at).toLocaleString();
+  element("started").textContent = time(found.created_at);
   element("agent").textContent = found.user_agent || "nothing";
   element("elsewhere").hidden = found.same_address;
   show("consent");

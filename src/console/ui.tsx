@@ -278,6 +278,26 @@ export function Ready<T>({
   );
 }
 
+/** A screen of one thing: what kind it is stands as the title until it is there, and the way to the others where there is none. */
+export const ReadyScreen = <T,>({
+  of,
+  kind,
+  all,
+  children,
+}: {
+  of: Loaded<T>;
+  kind: string;
+  all: { readonly href: string; readonly name: string };
+  children: (data: T) => ComponentChildren;
+}) => (
+  <>
+    {(of.data === undefined || of.error?.code === "not_found") && (
+      <PageHead title={kind} sub={of.error && <a href={all.href}>{all.name}</a>} />
+    )}
+    <Ready of={of}>{children}</Ready>
+  </>
+);
+
 /** A list with its next page. @param empty what stands for no row. */
 export function Rows<Row>({
   of,

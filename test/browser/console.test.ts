@@ -69,6 +69,12 @@ async function picture(page: Page, name: string): Promise<void> {
     expect(await page.evaluate("document.documentElement.scrollWidth"), `${name} at ${width}`).toBeLessThanOrEqual(
       width,
     );
+    if (width === 360) {
+      const drawers = await page.evaluate(
+        "[...document.querySelectorAll('dialog.drawer')].map((one) => one.offsetWidth)",
+      );
+      expect(drawers, `${name}: a drawer is as wide as a phone`).toEqual((drawers as []).map(() => width));
+    }
     if (looks) found.push(...(await barriers(admin)).map((one) => `${name} at ${width}, ${scheme}: ${one}`));
     if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}-${width}-${scheme}.png` });
   }
@@ -320,6 +326,23 @@ test("the settings are shown, and no secret", async () => {
   expect(await page.content()).not.toContain(testSecrets.ADMIN_BOOTSTRAP_TOKEN);
 });
 
+test("the colours that are chosen in the console are those of its other pages", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await page.emulateMedia({ colorScheme: "light" });
+  await open(page, "/console", "Home");
+  const background = () => page.evaluate("getComputedStyle(document.body).backgroundColor");
+  const light = await background();
+  await page.getByLabel("Colours").selectOption("dark");
+  const dark = await background();
+  expect(dark).not.toBe(light);
+  await open(page, "/account", "Ada Lovelace");
+  expect(await background()).toBe(dark);
+  await open(page, "/console", "Home");
+  await page.getByLabel("Colours").selectOption("device");
+  expect(await background()).toBe(light);
+});
+
 test("a webhook is tested, its secret renewed, and it is switched off and on again", async () => {
   const { page } = admin;
   const agent = await worker.admin();
@@ -519,6 +542,11 @@ test("what fails says so, and what to do; what was there stays", async () => {
   await page.setViewportSize(DESK);
   await page.unroute("**/agents?**");
   await button(page, "Try again").first().click();
+  await link(page, "Billing bot").waitFor();
+
+  await open(page, "/console/agents/agt_nothing", "Agent");
+  await page.getByRole("alert").filter({ hasText: "The agent does not exist." }).waitFor();
+  await link(page, "All agents").click();
   await link(page, "Billing bot").waitFor();
 
   await page.route("**/health/details", (route) => route.abort());

@@ -11,7 +11,7 @@ const MOST_TAGS = 3;
 
 export function AgentTable({ rows }: { rows: readonly AgentRow[] }) {
   return (
-    <table class="stack">
+    <table class="stack agents">
       <thead>
         <tr>
           <th>Agent</th>
@@ -47,7 +47,7 @@ export function AgentTable({ rows }: { rows: readonly AgentRow[] }) {
               </div>
             </td>
             <td class="hide">
-              <Quoted text={row.agent.owner_email} most={60} />
+              <Quoted text={row.agent.owner_email} most={60} brief />
             </td>
             <td class="num hide">
               <Time at={row.details.last_verified_at} />

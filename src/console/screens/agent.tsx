@@ -18,7 +18,7 @@ import {
   Facts,
   PageHead,
   Quoted,
-  Ready,
+  ReadyScreen,
   Rows,
   SecretOnce,
   Time,
@@ -35,7 +35,11 @@ const isTheirs = (row: AgentRow): boolean => isAdmin.value || row.details.owner_
 
 export function AgentScreen({ id }: { id: string }) {
   const loaded = useLoad(`agent ${id} ${decided.value}`, (signal) => readAgent(id, signal));
-  return <Ready of={loaded}>{(response) => <OneAgent response={response} reload={loaded.reload} />}</Ready>;
+  return (
+    <ReadyScreen of={loaded} kind="Agent" all={{ href: "/console/agents", name: "All agents" }}>
+      {(response) => <OneAgent response={response} reload={loaded.reload} />}
+    </ReadyScreen>
+  );
 }
 
 function OneAgent({ response, reload }: { response: AgentResponse; reload: () => void }) {

@@ -16,6 +16,7 @@ import {
   PageHead,
   Quoted,
   Ready,
+  ReadyScreen,
   Rows,
   SecretOnce,
   TextField,
@@ -169,7 +170,11 @@ function Invite({ close, invited }: { close: () => void; invited: () => void }) 
 export function PersonScreen({ id }: { id: string }) {
   const path = `/people/${segment(id)}`;
   const loaded = useLoad(`person ${id}`, async (signal) => (await read<{ person: Person }>(path, {}, signal)).person);
-  return <Ready of={loaded}>{(person) => <OnePerson person={person} reload={loaded.reload} />}</Ready>;
+  return (
+    <ReadyScreen of={loaded} kind="Person" all={{ href: "/console/people", name: "All people" }}>
+      {(person) => <OnePerson person={person} reload={loaded.reload} />}
+    </ReadyScreen>
+  );
 }
 
 function OnePerson({ person, reload }: { person: Person; reload: () => void }) {

@@ -25,6 +25,7 @@ import {
   PageHead,
   Quoted,
   Ready,
+  ReadyScreen,
   Search,
   Tag,
   TextField,
@@ -93,7 +94,11 @@ export function ServiceScreen({ name }: { name: string }) {
   const loaded = useLoad(`service ${name}`, (signal) =>
     read<ServiceResponse>(`/services/${segment(name)}`, {}, signal),
   );
-  return <Ready of={loaded}>{(response) => <OneService response={response} />}</Ready>;
+  return (
+    <ReadyScreen of={loaded} kind="Service" all={{ href: "/console/services", name: "All services" }}>
+      {(response) => <OneService response={response} />}
+    </ReadyScreen>
+  );
 }
 
 const RESULTS = {

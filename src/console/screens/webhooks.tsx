@@ -29,6 +29,7 @@ import {
   PageHead,
   Quoted,
   Ready,
+  ReadyScreen,
   Rows,
   SecretOnce,
   Tag,
@@ -118,7 +119,11 @@ export const WebhookBadge = ({ isActive, reason }: { isActive: boolean; reason: 
 
 export function WebhookScreen({ id }: { id: string }) {
   const loaded = useLoad(`webhook ${id}`, (signal) => read<WebhookResponse>(pathOf(id), {}, signal));
-  return <Ready of={loaded}>{(response) => <OneWebhook of={response} loaded={loaded} />}</Ready>;
+  return (
+    <ReadyScreen of={loaded} kind="Webhook" all={{ href: "/console/webhooks", name: "All webhooks" }}>
+      {(response) => <OneWebhook of={response} loaded={loaded} />}
+    </ReadyScreen>
+  );
 }
 
 function OneWebhook({ of: { webhook, ...state }, loaded }: { of: WebhookResponse; loaded: Loaded<WebhookResponse> }) {
@@ -306,7 +311,11 @@ function DeliveryCard({ deliveries, filter }: { deliveries: ReturnType<typeof us
     >
       <Rows
         of={deliveries}
-        empty={<Empty title="No deliveries.">Events that it subscribes to appear here; a test does too.</Empty>}
+        empty={
+          <Empty title={filter.status ? `No delivery is “${filter.status}”.` : "No deliveries."}>
+            Events that are subscribed to appear here; a test does too.
+          </Empty>
+        }
       >
         {(rows) => (
           <table class="stack">
