@@ -92,8 +92,8 @@ export function WebhookList() {
                     <td>
                       <WebhookBadge isActive={summary.is_active} reason={summary.disabled_reason} />
                     </td>
-                    <td class="hide s">{plural(webhook.events.length, "event")}</td>
-                    <td class="hide mono s">
+                    <td class="hide s nowrap">{plural(webhook.events.length, "event")}</td>
+                    <td class="hide mono s nowrap">
                       <a href={`/console/agents/${segment(webhook.agent_id)}`}>{shortId(webhook.agent_id)}</a>
                     </td>
                     <td class="num hide">
