@@ -1,6 +1,7 @@
 import type { Option } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
+import { EXAMPLES } from "./examples.ts";
 import { COMMON, OPTIONS, type OptionName } from "./options.ts";
 
 const lines = (rows: readonly (readonly [string, string])[]): string => {
@@ -36,6 +37,8 @@ export function helpOf(command: Command): string {
   return `agentauth ${usageOf(command)} [OPTION…]
 
 ${command.summary}.
+
+  agentauth ${[...command.path, EXAMPLES[command.path.join(" ")]].filter(Boolean).join(" ")}
 
 ${optionLines([...command.options, ...COMMON])}`;
 }

@@ -63,6 +63,8 @@ complete -o default -F _agentauth agentauth
 const zsh = (
   commands: readonly Command[],
 ): string => `# Completion of agentauth for zsh: eval "$(agentauth completion zsh)"
+# A shell whose .zshrc has not begun completion has no compdef.
+if ! whence compdef >/dev/null; then autoload -Uz compinit && compinit -i -D; fi
 autoload -U +X bashcompinit && bashcompinit
 ${bash(commands)}`;
 

@@ -1,10 +1,16 @@
+import { spawnSync } from "node:child_process";
+import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { parseArguments, readTime, refuseSecrets } from "../../../src/cli/arguments.ts";
 import { COMMANDS } from "../../../src/cli/commands.ts";
 import { parseCsv } from "../../../src/cli/csv.ts";
+import { EXAMPLES } from "../../../src/cli/examples.ts";
 import { readExport } from "../../../src/cli/export-file.ts";
+import { helpOf } from "../../../src/cli/help.ts";
 import { COMMON, OPTIONS } from "../../../src/cli/options.ts";
+import { run } from "../../../src/cli/run.ts";
 import { table } from "../../../src/cli/table.ts";
+import type { Terminal } from "../../../src/cli/terminal.ts";
 import { visible, visibleJson, widthOf } from "../../../src/cli/visible.ts";
 import { readPage } from "../support/markdown.ts";
 
@@ -140,6 +146,38 @@ describe("an export", () => {
     expect(() => parseCsv('a\n"open')).toThrow(SyntaxError);
     expect(() => parseCsv('a\nx"y')).toThrow(SyntaxError);
   });
+});
+
+const hasZsh = spawnSync("zsh", ["--version"]).status === 0;
+if (!hasZsh) console.warn("SKIPPED: completion in zsh. There is no zsh here.");
+
+it.skipIf(!hasZsh)("completion loads in a zsh that has not begun completion by itself", async () => {
+  const stdout = new PassThrough();
+  const terminal = { stdout, stderr: stdout, env: {} } as unknown as Terminal;
+  await run(["completion", "zsh"], terminal, { signal: new AbortController().signal, version: "0.0.0" });
+  const script = `${String(stdout.read())}\nprint -r -- $_comps[agentauth]`;
+  const shown = spawnSync("zsh", ["-f", "-c", script], { encoding: "utf8", timeout: 20_000 });
+  expect([shown.stdout, shown.stderr]).toEqual([expect.stringMatching(/_bash_complete .*_agentauth\n$/), ""]);
+});
+
+describe("the help", () => {
+  it.each(COMMANDS.map((command) => [command.path.join(" "), command] as const))(
+    "of %s has an example, which is used as it says",
+    (name, command) => {
+      expect(EXAMPLES).toHaveProperty([name]);
+      const example = `${name} ${EXAMPLES[name]}`.trim();
+      expect(helpOf(command)).toContain(`\n  agentauth ${example}\n`);
+      const argv = example.match(/'[^']*'|\S+/g)!.map((word) => word.replace(/^'|'$/g, ""));
+      const { words, given } = parseArguments(argv, OPTIONS);
+      const rest = words.slice(command.path.length);
+      expect([words.slice(0, command.path.length), [...command.options, ...COMMON]]).toEqual([
+        command.path,
+        expect.arrayContaining([...given]),
+      ]);
+      expect(rest.length).toBeGreaterThanOrEqual(command.words.min);
+      expect(rest.length).toBeLessThanOrEqual(command.words.max);
+    },
+  );
 });
 
 describe("the page of the command", () => {
