@@ -19,7 +19,9 @@ const page = (name: string) => readFileSync(join(clone, name), "utf8");
 const blocksOf = (name: string) => [...page(name).matchAll(/^```sh\n(.*?)\n```$/gms)].map(([, text]) => text!);
 const seconds = (since: number) => Math.round((Date.now() - since) / 1000);
 
-const env = { ...process.env, PORT, WRANGLER_SEND_METRICS: "false" };
+// Without npm's own settings: `npm run --silent` would silence what is shown.
+const { npm_config_loglevel: _, ...surroundings } = process.env;
+const env = { ...surroundings, PORT, WRANGLER_SEND_METRICS: "false" };
 const written: string[] = [];
 const began = Date.now();
 
@@ -44,6 +46,8 @@ try {
     gateway.once("exit", () => reject(new Error(`npm start ended:\n${banner}`)));
   });
   const startedAfter = seconds(began);
+  // What it logs later is not shown.
+  const started = banner.slice(banner.indexOf("  AgentAuth is running"));
 
   const [steps] = blocksOf("docs/quick-start.md");
   let firstCallAfter: number | undefined;
@@ -68,7 +72,7 @@ try {
     "",
   );
   show("In one terminal", `git clone REPOSITORY agentauth; cd agentauth\n$ ${install}`, installed);
-  show(undefined, run, banner.slice(banner.indexOf("  AgentAuth is running")));
+  show(undefined, run, started);
   show("In another: the quick start", steps!, quickStart);
   show("The whole job", "npm run demo", demo);
   show("The console answers", ask, answered);
@@ -109,24 +113,31 @@ function write(...lines: string[]): void {
 /** A command with what it printed. */
 function show(title: string | undefined, command: string, output: string): void {
   if (title !== undefined) write(`## ${title}`, "");
-  write("```console", ...`$ ${command}`.split("\n"), ...withoutMachine(output).split("\n").map(cut), "```", "");
+  const printed = withoutMachine(output).split("\n").map(cut);
+  write("```console", ...`$ ${command}`.split("\n"), ...printed.filter((line) => line !== "" || printed.length > 1));
+  write("```", "");
 }
 
-const cut = (line: string): string => (line.length > MAX_COLUMNS ? `${line.slice(0, MAX_COLUMNS - 1)}…` : line);
+function cut(line: string): string {
+  return line.length > MAX_COLUMNS ? `${line.slice(0, MAX_COLUMNS - 1)}…` : line;
+}
 
 /** Without what npm says of its scripts, folders, ports, and what is another with each run. */
-const withoutMachine = (output: string): string =>
-  output
-    // oxlint-disable-next-line no-control-regex
-    .replaceAll(/\u001b\[[\d;]*m/g, "")
-    .replaceAll(/^> .*\n/gm, "")
-    .replaceAll(clone, "/home/you/agentauth")
-    .replaceAll(`:${PORT}`, ":8787")
-    .replaceAll(`env PORT=${PORT} `, "")
-    .replaceAll(/127\.0\.0\.1:(?!8787)\d+/g, "127.0.0.1:49152")
-    .replaceAll(/\b(agt|whk|dlv|evt|msg|key)_[\w-]{16,}/g, "$1_…")
-    .replaceAll(/\b[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}\b/g, "…")
-    .replaceAll(/(\d\d:\d\d:\d\d)\.\d+Z/g, "$1Z")
-    .replaceAll(/ in (\d+)m\b/g, " in $1 min")
-    .replaceAll(/\n{3,}/g, "\n\n")
-    .replaceAll(/^\n+|\n+$/g, "");
+function withoutMachine(output: string): string {
+  return (
+    output
+      // oxlint-disable-next-line no-control-regex
+      .replaceAll(/\u001b\[[\d;]*m/g, "")
+      .replaceAll(/^> .*\n/gm, "")
+      .replaceAll(clone, "/home/you/agentauth")
+      .replaceAll(`:${PORT}`, ":8787")
+      .replaceAll(`env PORT=${PORT} `, "")
+      .replaceAll(/127\.0\.0\.1:(?!8787)\d+/g, "127.0.0.1:49152")
+      .replaceAll(/\b(agt|aud|whk|dlv|evt|msg|key)_[\w-]{16,}/g, "$1_…")
+      .replaceAll(/\b[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}\b/g, "…")
+      .replaceAll(/(\d\d:\d\d:\d\d)\.\d+Z/g, "$1Z")
+      .replaceAll(/ in (\d+)m\b/g, " in $1 min")
+      .replaceAll(/\n{3,}/g, "\n\n")
+      .replaceAll(/^\n+|\n+$/g, "")
+  );
+}

@@ -156,6 +156,20 @@ it("README shows the console, in a picture of at most 150 KB that says what it s
   expect(picture.length).toBeLessThanOrEqual(150_000);
 });
 
+it("docs/transcript.md, which README links to, shows README's commands and those of the quick start, and nothing of a machine", () => {
+  const transcript = readPage("docs/transcript.md");
+  const shown = transcript.codes("console").join("\n");
+  const [start, setup] = readme.codes("sh");
+  const commands = [...start!.split(" && "), quickStart.code("sh"), "npm run demo", `${setup} --dry-run`];
+  expect(commands.filter((command) => !`${shown}\n`.includes(`$ ${command}\n`))).toEqual([]);
+  expect(shown).toContain('{"id":1,"item":"lamp"}');
+  expect(shown).toContain("Everything was as it says.");
+  expect(shown).toContain("Nothing was done.");
+  expect(shown).not.toMatch(/\/tmp\/|\/root\/|eyJ|registry|\b(?:sk|psl|boot)_\w{8}/);
+  expect(readme.links).toContain("docs/transcript.md");
+  expect(quickStart.links).toContain("transcript.md");
+});
+
 /** The anchor that GitHub gives to a heading. */
 function anchorOf(heading: string): string {
   return heading
