@@ -3,6 +3,7 @@ import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { parseArguments, readTime, refuseSecrets } from "../../../src/cli/arguments.ts";
 import { COMMANDS } from "../../../src/cli/commands.ts";
+import { contradictions } from "../../../src/cli/contradictions.ts";
 import { parseCsv } from "../../../src/cli/csv.ts";
 import { EXAMPLES } from "../../../src/cli/examples.ts";
 import { readExport } from "../../../src/cli/export-file.ts";
@@ -145,6 +146,24 @@ describe("an export", () => {
     ]);
     expect(() => parseCsv('a\n"open')).toThrow(SyntaxError);
     expect(() => parseCsv('a\nx"y')).toThrow(SyntaxError);
+  });
+});
+
+describe("settings that contradict each other", () => {
+  const sound = { ENVIRONMENT: "production", REGISTRATION: "approval", CORS_ORIGINS: ["https://a.example.com"] };
+
+  it.each([
+    [{ REFRESH_TOKEN_TTL_SECONDS: 10, REFRESH_FAMILY_TTL_SECONDS: 5 }, /^REFRESH_TOKEN_TTL_SECONDS is longer/, true],
+    [{ ACCESS_TOKEN_TTL_SECONDS: 10, REFRESH_TOKEN_TTL_SECONDS: 5, REFRESH_FAMILY_TTL_SECONDS: 5 }, /^ACCESS_/, true],
+    [{ REGISTRATION: "open" }, /^REGISTRATION is open/, false],
+    [{ CORS_ORIGINS: ["*"] }, /^CORS_ORIGINS has \*/, false],
+    [{ BOOTSTRAP: "keep" }, /^BOOTSTRAP is keep/, false],
+  ] as const)("are named with what to do: %j", (settings, sentence, isForDevelopment) => {
+    const secrets = { ADMIN_BOOTSTRAP_TOKEN: 1 };
+    expect(contradictions({ ...sound, ...settings }, secrets)).toEqual([expect.stringMatching(sentence)]);
+    const here = { ...sound, ...settings, ENVIRONMENT: "development" };
+    expect(contradictions(here, secrets)).toHaveLength(isForDevelopment ? 1 : 0);
+    expect(contradictions(sound, secrets)).toEqual([]);
   });
 });
 
