@@ -48,7 +48,8 @@ export function connectWith(
   const transport: Transport = {
     baseUrl: url,
     fetch: (input, init) => globalThis.fetch(input, init),
-    maxRetries: 10,
+    // Somebody is waiting: seconds where nothing answers, and what the deployment names where it limits the rate.
+    maxRetries: 4,
     maxRetryDelay: 90_000,
     onRetry,
     timeout: 30_000,

@@ -45,7 +45,15 @@ async function readStored(env: Env): Promise<Stored> {
   const path = credentialsPath(env);
   let text: string;
   try {
-    const { mode } = await lstat(path);
+    const file = await lstat(path);
+    if (file.isSymbolicLink()) {
+      throw new Failure(
+        EXIT.notSignedIn,
+        "credentials_linked",
+        `${path} is a link to another place. Remove it, and sign in again with \`agentauth login\`.`,
+      );
+    }
+    const { mode } = file;
     if (process.platform !== "win32" && (mode & 0o077) !== 0) {
       throw new Failure(
         EXIT.notSignedIn,

@@ -43,7 +43,7 @@ function advice(error: AgentAuthError): string {
   if (status === 403) return "";
   if (status === 404) return "Check the id: the lists of `agentauth` show the whole ids.";
   if (status === 429) return `Try again in ${retryAfter ?? 60} seconds.`;
-  if (status >= 500) return "Try again; `agentauth doctor` says what is the matter with the deployment.";
+  if (status >= 500) return "`agentauth doctor` says what is the matter with the deployment.";
   if (code === "unknown_field" || code === "unknown_parameter") {
     return "The deployment is of an older version than this command: update it.";
   }

@@ -69,5 +69,6 @@ it("does not use a credentials file that is a link to another place", async () =
   rmSync(file);
   writeFileSync(join(home, "elsewhere.json"), "{}", { mode: 0o600 });
   symlinkSync(join(home, "elsewhere.json"), file);
-  expect((await agentauth(["whoami"])).code).toBe(3);
+  const { code, stderr } = await agentauth(["whoami"]);
+  expect([code, stderr]).toEqual([3, expect.stringContaining("is a link to another place. Remove it")]);
 });
