@@ -1,18 +1,21 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { delimiter, dirname, join } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Finding } from "./finding.ts";
 
-/** The folder of the clone that this program lies in, or undefined if it was installed from elsewhere. */
+/**
+ * The folder of the clone that this program lies in, or undefined if it was installed from elsewhere. The package that a clone builds in
+ * itself, `dist/npm`, is a part of it.
+ */
 export function cloneOf(program: string = fileURLToPath(import.meta.url)): string | undefined {
   for (let folder = dirname(program); ; folder = dirname(folder)) {
     const file = join(folder, "package.json");
-    if (existsSync(file)) {
+    if (existsSync(file) && existsSync(join(folder, "scripts/local-doctor.ts"))) {
       const { name } = JSON.parse(readFileSync(file, "utf8")) as { name?: unknown };
-      return name === "agentauth" && existsSync(join(folder, "scripts/local-doctor.ts")) ? folder : undefined;
+      return name === "agentauth" ? folder : undefined;
     }
-    if (folder === dirname(folder)) return undefined;
+    if (basename(folder) === "node_modules" || folder === dirname(folder)) return undefined;
   }
 }
 

@@ -54,6 +54,8 @@ beforeAll(async () => {
   symlinkSync(join(ROOT, "node_modules"), join(clone, "node_modules"));
   mkdirSync(join(clone, "dist/npm/cli"), { recursive: true });
   await buildCommand(join(clone, "dist/npm/cli/agentauth.js"));
+  // The build puts one beside it, which is of a package and not of a clone.
+  writeFileSync(join(clone, "dist/npm/package.json"), JSON.stringify({ name: "agentauth", type: "module" }));
   neighbour = createServer((_, response) => response.end("<html>"));
   await new Promise<void>((resolve) => neighbour.listen(0, "127.0.0.1", resolve));
   ({ port } = neighbour.address() as AddressInfo);
