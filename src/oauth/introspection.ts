@@ -14,7 +14,7 @@ import { getTokenStatus } from "../tokens/token-status.ts";
 import { requireCaller, type OAuthCaller } from "./caller.ts";
 import type { OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
-import { CLIENT_PARAMETERS } from "./token.ts";
+import { tokenForm } from "./token.ts";
 import { once } from "../validation/once.ts";
 
 const seconds = once(() => z.optional(z.int()));
@@ -55,14 +55,7 @@ export const introspectionRoutes = [
     path: INTROSPECTION_PATH,
     auth: "client",
     summary: "Whether a token is valid now, and what it gives (RFC 7662)",
-    form: () =>
-      z.object({
-        token: z.string().check(z.describe("An access token or a refresh token.")),
-        token_type_hint: z.optional(
-          z.string().check(z.describe("`access_token` or `refresh_token`; either is found without it.")),
-        ),
-        ...CLIENT_PARAMETERS,
-      }),
+    form: tokenForm,
     response: () => introspection(),
     async handle(call): Promise<Introspection> {
       const caller = await requireCaller(call);

@@ -15,7 +15,7 @@ import { endSession } from "../tokens/sessions.ts";
 import { requireCaller, type OAuthCaller } from "./caller.ts";
 import type { OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
-import { CLIENT_PARAMETERS } from "./token.ts";
+import { tokenForm } from "./token.ts";
 
 export const REVOCATION_PATH = "/oauth/revoke";
 
@@ -26,14 +26,7 @@ export const revocationRoutes = [
     auth: "client",
     summary:
       "End a session by its refresh token or one of its access tokens, or a token without a session by itself (RFC 7009); a token that is unknown is no error",
-    form: () =>
-      z.object({
-        token: z.string().check(z.describe("An access token or a refresh token.")),
-        token_type_hint: z.optional(
-          z.string().check(z.describe("`access_token` or `refresh_token`; either is found without it.")),
-        ),
-        ...CLIENT_PARAMETERS,
-      }),
+    form: tokenForm,
     response: () => z.object({}),
     async handle(call) {
       const text = call.form.get("token");

@@ -24,6 +24,7 @@ import {
   useTokenProof,
   type TokenResponse,
 } from "./token-request.ts";
+import { once } from "../validation/once.ts";
 
 /** The grants of the token endpoint, by their names. */
 const GRANTS: Readonly<Record<string, (call: OAuthCall) => Promise<TokenResponse>>> = {
@@ -40,12 +41,23 @@ export const GRANT_TYPES: readonly string[] = Object.keys(GRANTS);
 const parameter = (description: string) => z.optional(z.string().check(z.describe(description)));
 
 /** How a client authenticates itself, for the reference. */
-export const CLIENT_PARAMETERS = {
+const clientParameters = once(() => ({
   client_id: parameter("The agent's id, unless it is in the Authorization header or in the assertion."),
   client_secret: parameter("An API key of the agent (client_secret_post)."),
   client_assertion_type: parameter("`urn:ietf:params:oauth:client-assertion-type:jwt-bearer`."),
   client_assertion: parameter("A JWT that a registered key of the agent has signed (private_key_jwt)."),
-};
+}));
+
+/** What names a token to the introspection and the revocation endpoint (RFC 7662 §2.1, RFC 7009 §2.1), and the client. */
+export const tokenForm = once(() =>
+  z.object({
+    token: z.string().check(z.describe("An access token or a refresh token.")),
+    token_type_hint: z.optional(
+      z.string().check(z.describe("`access_token` or `refresh_token`; either is found without it.")),
+    ),
+    ...clientParameters(),
+  }),
+);
 
 export const tokenEndpointRoutes = [
   route({
@@ -88,7 +100,7 @@ export const tokenEndpointRoutes = [
         requested_token_type: parameter("`urn:ietf:params:oauth:token-type:access_token`."),
         sub_agent: parameter("For an exchange: the name of a sub-agent of the client, which is to act and has no key."),
         device_code: parameter("For the grant `urn:ietf:params:oauth:grant-type:device_code`."),
-        ...CLIENT_PARAMETERS,
+        ...clientParameters(),
       }),
     response: () => tokenResponse(),
     async handle(call) {
