@@ -19,9 +19,10 @@ import { fail, ROOT } from "./local.ts";
 import { mutate, mutationsOf, switched, type Mutation } from "./mutations.ts";
 
 /**
- * `npm run mutate -- [path…] [--max N] [--list]`: makes one small change after the other in a copy of the tree, runs the tests that reach
+ * `npm run mutate -- [path…] [--max N] [--list] [--without-literals]`: makes one small change after the other in a copy of the tree, runs the tests that reach
  * it, and prints every change that no test notices. Without paths it goes through the rooms that decide about access. `--max` tries only
- * that many mutations, spread evenly; `--list` prints them and runs nothing.
+ * that many mutations, spread evenly; `--list` prints them and runs nothing; `--without-literals` leaves out
+ * those that only put another number or another text in a place.
  *
  * Each source contains all of its mutations, and a switch says which of them is made, so that one process of the tests tries many. A first
  * run, with none, notes which test reaches which mutation. What code does only once, when its module is loaded, cannot be switched: such a
@@ -66,6 +67,8 @@ const testsOf = (file: string): readonly string[] => {
 
 /** How many runs of test files one process is given. */
 const RUNS_IN_A_PROCESS = 120;
+/** How many mutations are judged before the next are begun, so that what they came to is printed early. */
+const MUTANTS_AT_ONCE = 120;
 /** A file of tests that has not ended after this time is taken for one that never will, in milliseconds. */
 const PATIENCE_MS = 120_000;
 
@@ -82,7 +85,7 @@ interface Run {
 interface Outcome {
   readonly milliseconds: number;
   readonly passed: readonly string[];
-  /** The first test that failed. */
+  /** The first test that failed, and how: where it ran out of time, the machine may have been busy. */
   readonly failed: string | null;
   /** The mutations that each test has reached. Under the empty name, those that were reached before the first one. */
   readonly reached: Readonly<Record<string, readonly number[]>>;
@@ -141,7 +144,7 @@ async function serve(copy: string): Promise<void> {
         const one = testModules.find((module) => module.moduleId === moduleId);
         if (!one) return { milliseconds: 0, passed: [], failed: "the file of tests was not run", reached: {} };
         const tests = [...one.children.allTests()];
-        const failed = tests.find((test) => test.result().state === "failed")?.fullName;
+        const failed = tests.find((test) => test.result().state === "failed");
         const metas = tests.map((test) => ({
           name: test.fullName,
           meta: test.meta() as { before?: number[]; reached?: number[] },
@@ -150,7 +153,11 @@ async function serve(copy: string): Promise<void> {
         return {
           milliseconds: duration + collectDuration,
           passed: tests.filter((test) => test.result().state === "passed").map(({ fullName }) => fullName),
-          failed: failed ?? (one.errors().length > 0 ? `${one.relativeModuleId}: ${one.errors()[0]!.message}` : null),
+          failed: failed
+            ? `${failed.fullName}: ${firstLine(failed.result().errors?.[0]?.message)}`
+            : one.errors().length > 0
+              ? `${one.relativeModuleId}: ${firstLine(one.errors()[0]!.message)}`
+              : null,
           reached: {
             "": metas[0]?.meta.before ?? [],
             ...Object.fromEntries(metas.map(({ name, meta }) => [name, meta.reached ?? []])),
@@ -174,12 +181,21 @@ interface Mutant {
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { max: { type: "string" }, list: { type: "boolean" }, constants: { type: "boolean" } },
+    options: {
+      max: { type: "string" },
+      list: { type: "boolean" },
+      constants: { type: "boolean" },
+      "without-literals": { type: "boolean" },
+    },
   });
   const files = (positionals.length > 0 ? positionals : DEFAULT_PATHS).flatMap(sourcesIn);
   if (files.length === 0) fail(`There is no TypeScript source below ${positionals.join(", ")}.`);
   const texts = new Map(files.map((file) => [file, readFileSync(join(ROOT, file), "utf8")]));
-  const all = [...texts].flatMap(([file, text]) => mutationsOf(file, text).map((mutation) => ({ file, mutation })));
+  const all = [...texts].flatMap(([file, text]) =>
+    mutationsOf(file, text)
+      .filter(({ isLiteral }) => !(isLiteral && values["without-literals"]))
+      .map((mutation) => ({ file, mutation })),
+  );
   const step = Math.max(1, all.length / Number(values.max ?? all.length));
   const mutants: Mutant[] = all
     .filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step))
@@ -205,6 +221,9 @@ async function main(): Promise<void> {
     "audit.sql",
   ])
     cpSync(join(ROOT, name), join(copy, name), { recursive: true });
+  // A test that a busy machine holds up has not noticed anything.
+  const config = readFileSync(join(copy, "vitest.config.ts"), "utf8");
+  writeFileSync(join(copy, "vitest.config.ts"), config.replaceAll("Timeout: 30_000", "Timeout: 90_000"));
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
   appendFileSync(join(copy, "test/support/migrate.ts"), SETUP);
 
@@ -232,15 +251,19 @@ async function run(
 ): Promise<void> {
   const began = Date.now();
   const paths = [...new Set(mutants.flatMap(({ file }) => testsOf(file)))];
-  const tests = sourcesIn("test").filter(
+  const found = sourcesIn("test").filter(
     (file) => file.endsWith(".test.ts") && paths.some((path) => file.startsWith(path)),
   );
-  const whole = await runAll(
+  const first = await runAll(
     copy,
-    tests.map((test) => ({ test, id: -1, only: null })),
+    found.map((test) => ({ test, id: -1, only: null })),
   );
-  const broken = tests.flatMap((test, at) => whole[at]?.failed ?? (whole[at] ? [] : [`${test} does not end`]));
-  if (broken.length > 0) throw new Error(`Tests fail without a mutation: ${broken.join("; ")}`);
+  // On a busy machine that may be an accident, and what the other files notice counts nevertheless.
+  const broken = found.flatMap((test, at) => first[at]?.failed ?? (first[at] ? [] : [`${test} does not end`]));
+  if (broken.length > 0) console.log(`Left out, because they fail without a mutation: ${broken.join("; ")}`);
+  const isSound = (at: number): boolean => first[at]?.failed === null;
+  const tests = found.filter((_, at) => isSound(at));
+  const whole = first.filter((_, at) => isSound(at));
   // A test that needs what an earlier one of its file has left behind fails without it: such a file is run from its beginning.
   const halves = tests.flatMap((test, at) =>
     [0, 1].map((half): Run => ({ test, id: -1, only: whole[at]!.passed.filter((_, index) => index % 2 === half) })),
@@ -269,34 +292,37 @@ async function run(
   const unreached: Mutant[] = [];
   let killed = 0;
   const report = (mutant: Mutant, end: string) => console.log(`${since(began)}  ${describe(mutant)}  ${end}`);
-  let open = mutants
+  const reached = mutants
     .filter(({ id }) => !isConstant.has(id))
     .map((mutant) => ({ mutant, runs: runsOf(mutant) }))
     .filter(({ mutant, runs }) => {
       if (runs.length === 0) unreached.push(mutant);
       return runs.length > 0;
     });
-  // Starting a process takes long: first one run of each, which most mutations do not outlive, then two, then four.
-  for (let count = 1; open.length > 0; count *= 2) {
-    const taken = open.map(({ mutant, runs }) => ({ mutant, now: runs.slice(0, count), later: runs.slice(count) }));
-    const outcomes = await runAll(
-      copy,
-      taken.flatMap(({ now }) => now),
-    );
-    let next = 0;
-    open = taken.flatMap(({ mutant, now, later }) => {
-      const own = outcomes.slice(next, (next += now.length));
-      const at = own.findIndex((outcome) => !outcome || outcome.failed !== null);
-      if (at >= 0) {
-        killed++;
-        report(mutant, `killed by ${own[at]?.failed ?? "time"}`);
+  for (let from = 0; from < reached.length; from += MUTANTS_AT_ONCE) {
+    let open = reached.slice(from, from + MUTANTS_AT_ONCE);
+    // Starting a process takes long: first one run of each, which most mutations do not outlive, then two, then four.
+    for (let count = 1; open.length > 0; count *= 2) {
+      const taken = open.map(({ mutant, runs }) => ({ mutant, now: runs.slice(0, count), later: runs.slice(count) }));
+      const outcomes = await runAll(
+        copy,
+        taken.flatMap(({ now }) => now),
+      );
+      let next = 0;
+      open = taken.flatMap(({ mutant, now, later }) => {
+        const own = outcomes.slice(next, (next += now.length));
+        const at = own.findIndex((outcome) => !outcome || outcome.failed !== null);
+        if (at >= 0) {
+          killed++;
+          report(mutant, `killed by ${own[at]?.failed ?? "time"}`);
+          return [];
+        }
+        if (later.length > 0) return [{ mutant, runs: later }];
+        survivors.push(mutant);
+        report(mutant, "SURVIVED");
         return [];
-      }
-      if (later.length > 0) return [{ mutant, runs: later }];
-      survivors.push(mutant);
-      report(mutant, "SURVIVED");
-      return [];
-    });
+      });
+    }
   }
   for (const mutant of withConstants ? constants : []) {
     const path = join(copy, mutant.file);
@@ -327,6 +353,8 @@ async function run(
   for (const mutant of unreached) console.log(`  ${describe(mutant)}`);
   if (!withConstants) console.log(`${constants.length} constants were not tried: see --constants.`);
 }
+
+const firstLine = (message = ""): string => message.split("\n")[0]!.slice(0, 100);
 
 const since = (began: number): string => `${Math.round((Date.now() - began) / 1000)} s`;
 

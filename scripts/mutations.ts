@@ -10,6 +10,8 @@ export interface Mutation {
   readonly line: number;
   /** What was changed, on one line. */
   readonly description: string;
+  /** Whether it is another number, or another text without spaces. */
+  readonly isLiteral: boolean;
 }
 
 const SWAPPED_OPERATORS: Partial<Record<ts.SyntaxKind, string>> = {
@@ -24,6 +26,10 @@ const SWAPPED_OPERATORS: Partial<Record<ts.SyntaxKind, string>> = {
   [ts.SyntaxKind.PlusToken]: "-",
   [ts.SyntaxKind.MinusToken]: "+",
 };
+const EQUALITIES: ReadonlySet<ts.SyntaxKind> = new Set([
+  ts.SyntaxKind.EqualsEqualsEqualsToken,
+  ts.SyntaxKind.ExclamationEqualsEqualsToken,
+]);
 const SWAPPED_CALLS = new Map([
   ["some", "every"],
   ["every", "some"],
@@ -55,13 +61,21 @@ const SQL = /\b(?:SELECT|UPDATE|INSERT|DELETE|WHERE|EXISTS|NULL)\b/;
 export function mutationsOf(name: string, text: string): Mutation[] {
   const source = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
   const found: Mutation[] = [];
-  const add = (start: number, end: number, replacement: string): void => {
+  const add = (start: number, end: number, replacement: string, isLiteral = false): void => {
     const shown = (part: string) => part.replace(/\s+/g, " ").trim().slice(0, 80);
     const line = source.getLineAndCharacterOfPosition(start).line + 1;
     const description = `${shown(text.slice(start, end))} → ${shown(replacement) || "(removed)"}`;
-    found.push({ start, end, replacement, line, description });
+    found.push({ start, end, replacement, line, description, isLiteral });
   };
-  const replace = (node: ts.Node, replacement: string): void => add(node.getStart(source), node.end, replacement);
+  const replace = (node: ts.Node, replacement: string, isLiteral = false): void =>
+    add(node.getStart(source), node.end, replacement, isLiteral);
+  /** A condition whose own operator is changed into its opposite already needs no second mutation that negates it. */
+  const negate = (condition: ts.Expression): void => {
+    const isOpposed = ts.isBinaryExpression(condition)
+      ? EQUALITIES.has(condition.operatorToken.kind)
+      : ts.isPrefixUnaryExpression(condition) && condition.operator === ts.SyntaxKind.ExclamationToken;
+    if (!isOpposed) replace(condition, `!(${condition.getText(source)})`);
+  };
   const isText = (node: ts.Node): boolean => ts.isStringLiteralLike(node) || ts.isTemplateExpression(node);
 
   function visitSql(node: ts.Node): void {
@@ -98,11 +112,11 @@ export function mutationsOf(name: string, text: string): Mutation[] {
       const joins = operatorToken.kind === ts.SyntaxKind.PlusToken && (isText(left) || isText(right));
       if (swapped && !joins) replace(operatorToken, swapped);
     } else if (ts.isIfStatement(node)) {
-      replace(node.expression, `!(${node.expression.getText(source)})`);
+      negate(node.expression);
       const only = ts.isBlock(node.thenStatement) ? node.thenStatement.statements.at(-1) : node.thenStatement;
       if (!node.elseStatement && only && (ts.isReturnStatement(only) || ts.isThrowStatement(only))) replace(node, ";");
     } else if (ts.isConditionalExpression(node)) {
-      replace(node.condition, `!(${node.condition.getText(source)})`);
+      negate(node.condition);
     } else if (ts.isPropertyAccessExpression(node) && ts.isCallExpression(node.parent)) {
       const swapped = SWAPPED_CALLS.get(node.name.text);
       if (swapped && node.parent.expression === node) replace(node.name, swapped);
@@ -115,11 +129,11 @@ export function mutationsOf(name: string, text: string): Mutation[] {
     } else if (node.kind === ts.SyntaxKind.FalseKeyword && !ts.isLiteralTypeNode(node.parent)) {
       replace(node, "true");
     } else if (ts.isNumericLiteral(node) && !ts.isPropertyAssignment(node.parent)) {
-      replace(node, String(Number(node.text.replaceAll("_", "")) + 1));
+      replace(node, String(Number(node.text.replaceAll("_", "")) + 1), true);
     } else if (isText(node)) {
       visitSql(node);
       const isName = ts.isPropertyAssignment(node.parent) && node.parent.name === node;
-      if (ts.isStringLiteral(node) && !isName && /^[^\s]+$/.test(node.text)) replace(node, '"mutated"');
+      if (ts.isStringLiteral(node) && !isName && /^[^\s]+$/.test(node.text)) replace(node, '"mutated"', true);
     }
     ts.forEachChild(node, visit);
   }

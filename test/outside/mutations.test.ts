@@ -27,6 +27,17 @@ describe("the mutations of a source", () => {
     ]);
   });
 
+  it("change a condition that is one comparison once, and not by its negation too", () => {
+    expect(mutants("const a = b === c ? d : e;")).toEqual(["const a = b !== c ? d : e;"]);
+    expect(mutants("if (!a) b();")).toEqual(["if (a) b();", "if (!a) ;"]);
+    expect(mutants("if (a < b) c();")).toContain("if (!(a < b)) c();");
+  });
+
+  it("say which are of a number or a text only", () => {
+    const literal = (text: string) => mutationsOf("source.ts", text).map(({ isLiteral }) => isLiteral);
+    expect(literal('const a = b > 60 || c === "d";')).toEqual([false, true, false, false, true]);
+  });
+
   it("change what SQL compares, and not what it assigns", () => {
     const text = "const a = `UPDATE t SET b = ?1 WHERE c = ?2 AND d IS NULL`;";
     expect(mutants(text)).toEqual([
