@@ -19,10 +19,11 @@ import { fail, ROOT } from "./local.ts";
 import { mutate, mutationsOf, switched, type Mutation } from "./mutations.ts";
 
 /**
- * `npm run mutate -- [path…] [--max N] [--list] [--without-literals]`: makes one small change after the other in a copy of the tree, runs the tests that reach
- * it, and prints every change that no test notices. Without paths it goes through the rooms that decide about access. `--max` tries only
- * that many mutations, spread evenly; `--list` prints them and runs nothing; `--without-literals` leaves out
- * those that only put another number or another text in a place.
+ * `npm run mutate -- [path…] [--max N] [--list] [--without-literals] [--tests PATH]…`: makes one small change after the other in a copy of
+ * the tree, runs the tests that reach it, and prints every change that no test notices. Without paths it goes through the rooms that decide
+ * about access. `--max` tries only that many mutations, spread evenly; `--list` prints them and runs nothing; `--without-literals` leaves
+ * out those that only put another number or another text in a place; `--tests` names the tests that are run, instead of those of the room
+ * and of the rooms that use it.
  *
  * Each source contains all of its mutations, and a switch says which of them is made, so that one process of the tests tries many. A first
  * run, with none, notes which test reaches which mutation. What code does only once, when its module is loaded, cannot be switched: such a
@@ -186,6 +187,7 @@ async function main(): Promise<void> {
       list: { type: "boolean" },
       constants: { type: "boolean" },
       "without-literals": { type: "boolean" },
+      tests: { type: "string", multiple: true },
     },
   });
   const files = (positionals.length > 0 ? positionals : DEFAULT_PATHS).flatMap(sourcesIn);
@@ -236,7 +238,7 @@ async function main(): Promise<void> {
     constants.push(...own.filter((_, at) => !made.contained.has(at)));
   }
   try {
-    await run(copy, mutants, constants, texts, values.constants === true);
+    await run(copy, mutants, constants, texts, { withConstants: values.constants === true, tests: values.tests });
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
@@ -247,10 +249,10 @@ async function run(
   mutants: readonly Mutant[],
   constants: readonly Mutant[],
   texts: ReadonlyMap<string, string>,
-  withConstants: boolean,
+  { withConstants, tests: given }: { withConstants: boolean; tests: readonly string[] | undefined },
 ): Promise<void> {
   const began = Date.now();
-  const paths = [...new Set(mutants.flatMap(({ file }) => testsOf(file)))];
+  const paths = given ?? [...new Set(mutants.flatMap(({ file }) => testsOf(file)))];
   const found = sourcesIn("test").filter(
     (file) => file.endsWith(".test.ts") && paths.some((path) => file.startsWith(path)),
   );
