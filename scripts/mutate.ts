@@ -19,11 +19,13 @@ import { fail, ROOT } from "./local.ts";
 import { mutate, mutationsOf, switched, type Mutation } from "./mutations.ts";
 
 /**
- * `npm run mutate -- [path…] [--max N] [--list] [--without-literals] [--tests PATH]…`: makes one small change after the other in a copy of
- * the tree, runs the tests that reach it, and prints every change that no test notices. Without paths it goes through the rooms that decide
- * about access. `--max` tries only that many mutations, spread evenly; `--list` prints them and runs nothing; `--without-literals` leaves
- * out those that only put another number or another text in a place; `--tests` names the tests that are run, instead of those of the room
- * and of the rooms that use it.
+ * `npm run mutate -- [path…] [--max N] [--list] [--without-literals] [--tests PATH]… [--slow]`: makes one small change after the other in a
+ * copy of the tree, runs the tests that reach it, and prints every change that no test notices. A path may end with `:` and a line. Without
+ * paths it goes through the rooms that decide about access.
+ *
+ * `--max` tries only that many mutations, spread evenly; `--list` prints them and runs nothing; `--without-literals` leaves out those that
+ * only put another number or another text in a place; `--tests` names the tests that are run, instead of those of the room and of the rooms
+ * that use it; `--slow` runs those with the tag `slow` too.
  *
  * Each source contains all of its mutations, and a switch says which of them is made, so that one process of the tests tries many. A first
  * run, with none, notes which test reaches which mutation. What code does only once, when its module is loaded, cannot be switched: such a
@@ -112,7 +114,7 @@ beforeEachMutated((context) => {
 const MUTATES = "globalThis.mutates?.";
 
 /** The process that runs tests in the copy. It is ended where a mutation never comes to an end. */
-async function serve(copy: string): Promise<void> {
+async function serve(copy: string, isSlow: boolean): Promise<void> {
   process.chdir(copy);
   const vitest: Vitest = await createVitest("test", {
     root: copy,
@@ -120,7 +122,7 @@ async function serve(copy: string): Promise<void> {
     watch: false,
     reporters: [{}],
     silent: true,
-    tagsFilter: ["!slow"],
+    tagsFilter: isSlow ? [] : ["!slow"],
   });
   const project = vitest.projects.find(({ name }) => name === "worker")!;
   let round = 0;
@@ -188,14 +190,19 @@ async function main(): Promise<void> {
       constants: { type: "boolean" },
       "without-literals": { type: "boolean" },
       tests: { type: "string", multiple: true },
+      slow: { type: "boolean" },
     },
   });
-  const files = (positionals.length > 0 ? positionals : DEFAULT_PATHS).flatMap(sourcesIn);
+  const places = positionals.map((text) => /^(.*?)(?::(\d+))?$/.exec(text)!.slice(1) as [string, string?]);
+  const lines = new Set(places.flatMap(([path, line]) => (line === undefined ? [] : `${path}:${line}`)));
+  const hasLines = (file: string): boolean => places.some(([path, line]) => path === file && line !== undefined);
+  const files = [...new Set((places.length > 0 ? places.map(([path]) => path) : DEFAULT_PATHS).flatMap(sourcesIn))];
   if (files.length === 0) fail(`There is no TypeScript source below ${positionals.join(", ")}.`);
   const texts = new Map(files.map((file) => [file, readFileSync(join(ROOT, file), "utf8")]));
   const all = [...texts].flatMap(([file, text]) =>
     mutationsOf(file, text)
       .filter(({ isLiteral }) => !(isLiteral && values["without-literals"]))
+      .filter(({ line }) => !hasLines(file) || lines.has(`${file}:${line}`))
       .map((mutation) => ({ file, mutation })),
   );
   const step = Math.max(1, all.length / Number(values.max ?? all.length));
@@ -416,12 +423,16 @@ function sourcesIn(path: string): string[] {
 }
 
 function startRunner(copy: string): Promise<ChildProcess> {
-  const runner = fork(import.meta.filename, ["--runner", copy], {
-    // A group of its own, so that workerd ends with it.
-    detached: true,
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
-    env: { ...process.env, NO_COLOR: "1", WRANGLER_SEND_METRICS: "false" },
-  });
+  const runner = fork(
+    import.meta.filename,
+    ["--runner", copy, ...(process.argv.includes("--slow") ? ["--slow"] : [])],
+    {
+      // A group of its own, so that workerd ends with it.
+      detached: true,
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+      env: { ...process.env, NO_COLOR: "1", WRANGLER_SEND_METRICS: "false" },
+    },
+  );
   return new Promise((resolve, reject) => {
     runner.once("message", () => resolve(runner));
     runner.once("exit", () => reject(new Error("the runner ended before it began")));
@@ -436,5 +447,5 @@ function stopRunner(runner: ChildProcess): Promise<void> {
   });
 }
 
-if (process.argv[2] === "--runner") await serve(process.argv[3]!);
+if (process.argv[2] === "--runner") await serve(process.argv[3]!, process.argv[4] === "--slow");
 else await main();
