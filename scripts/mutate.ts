@@ -69,9 +69,11 @@ const testsOf = (file: string): readonly string[] => {
 };
 
 /** How many runs of test files one process is given. */
-const RUNS_IN_A_PROCESS = 120;
+const RUNS_IN_A_PROCESS = 480;
+/** How many of them are one message, so that not much is run again where one of them takes the process down. */
+const RUNS_AT_ONCE = 120;
 /** How many mutations are judged before the next are begun, so that what they came to is printed early. */
-const MUTANTS_AT_ONCE = 120;
+const MUTANTS_AT_ONCE = 60;
 /** A file of tests that has not ended after this time is taken for one that never will, in milliseconds. */
 const PATIENCE_MS = 120_000;
 
@@ -247,6 +249,7 @@ async function main(): Promise<void> {
   try {
     await run(copy, mutants, constants, texts, { withConstants: values.constants === true, tests: values.tests });
   } finally {
+    await endRunner();
     rmSync(copy, { recursive: true, force: true });
   }
 }
@@ -337,6 +340,7 @@ async function run(
     const path = join(copy, mutant.file);
     const instrumented = readFileSync(path, "utf8");
     writeFileSync(path, mutate(texts.get(mutant.file)!, mutant.mutation));
+    await endRunner();
     const ids = new Set(mutants.filter(({ file }) => file === mutant.file).map(({ id }) => id));
     const reaching = tests
       .map((test, at) => ({ test, outcome: whole[at]! }))
@@ -348,6 +352,7 @@ async function run(
       true,
     );
     writeFileSync(path, instrumented);
+    await endRunner();
     const by = outcomes.find((outcome) => !outcome || outcome.failed !== null);
     const isKilled = outcomes.some((outcome) => !outcome || outcome.failed !== null);
     if (isKilled) killed++;
@@ -377,8 +382,8 @@ const describe = ({ file, mutation: { line, description } }: Mutant): string => 
  */
 async function runAll(copy: string, runs: readonly Run[], untilOneFails = false): Promise<(Outcome | undefined)[]> {
   const outcomes: (Outcome | undefined)[] = [];
-  for (let from = 0; from < runs.length; from += RUNS_IN_A_PROCESS) {
-    const some = runs.slice(from, from + RUNS_IN_A_PROCESS);
+  for (let from = 0; from < runs.length; from += RUNS_AT_ONCE) {
+    const some = runs.slice(from, from + RUNS_AT_ONCE);
     const found = await inProcess(copy, some);
     // One of them has taken the process down: which, is found by halves.
     if (found) outcomes.push(...found);
@@ -392,22 +397,32 @@ async function runAll(copy: string, runs: readonly Run[], untilOneFails = false)
   return outcomes;
 }
 
+/** The process that runs tests, which takes long to start, and how many runs it was given. */
+let runner: { readonly process: ChildProcess; runs: number } | undefined;
+
 async function inProcess(copy: string, runs: readonly Run[]): Promise<Outcome[] | undefined> {
-  const runner = await startRunner(copy);
-  try {
-    return await new Promise<Outcome[] | undefined>((resolve) => {
-      const timer = setTimeout(() => resolve(undefined), PATIENCE_MS + runs.length * 15_000);
-      const done = (outcomes: Outcome[] | undefined) => {
-        clearTimeout(timer);
-        resolve(outcomes);
-      };
-      runner.once("message", (outcomes) => done(outcomes as Outcome[]));
-      runner.once("exit", () => done(undefined));
-      runner.send(runs);
-    });
-  } finally {
-    await stopRunner(runner);
-  }
+  runner ??= { process: await startRunner(copy), runs: 0 };
+  const { process: own } = runner;
+  const outcomes = await new Promise<Outcome[] | undefined>((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), PATIENCE_MS + runs.length * 15_000);
+    const done = (found: Outcome[] | undefined) => {
+      clearTimeout(timer);
+      own.off("message", done).off("exit", gone);
+      resolve(found);
+    };
+    const gone = () => done(undefined);
+    own.once("message", done).once("exit", gone);
+    own.send(runs);
+  });
+  runner.runs += runs.length;
+  if (!outcomes || runner.runs >= RUNS_IN_A_PROCESS) await endRunner();
+  return outcomes;
+}
+
+async function endRunner(): Promise<void> {
+  const ended = runner?.process;
+  runner = undefined;
+  if (ended) await stopRunner(ended);
 }
 
 /** The TypeScript files of a path below the root, relative to it. */
