@@ -82,6 +82,7 @@ describe("an agent's sessions", () => {
     expect((await list(thief, agent.id)).status).toBe(403);
     expect((await end(thief, agent.id, session!)).status).toBe(403);
     expect((await end(thief, thief.id, session!)).status).toBe(404);
+    expect((await self.records(thief.id)).filter(({ message }) => message?.includes("ended by"))).toEqual([]);
     expect((await end(admin, thief.id, session!)).status).toBe(404);
     for (const odd of ["constructor", "' OR 1=1 --", "ses_" + "x".repeat(5000)])
       expect((await end(agent, agent.id, odd)).status).toBe(404);
@@ -101,6 +102,45 @@ describe("an agent's sessions", () => {
     expect(former).toMatchObject({ key_id: null, ip_address: "", scope: null });
     expect((await end(agent, agent.id, former.id)).status).toBe(200);
     expect(ids((await list(agent, agent.id)).body)).not.toContain(former.id);
+  });
+
+  it("are those that can be refreshed, and no others, in either format", async () => {
+    const agent = await self.agent();
+    const db = self.env.DB;
+    // The session that the agent has is of the version before.
+    await db.prepare("UPDATE agents SET not_before = 100 WHERE id = ?1").bind(agent.id).run();
+    const end = 4102444800000;
+    const addSession = (id: string, [expiresAt, endedAt, jkt]: [number, number | null, string | null]) =>
+      db
+        .prepare(
+          `INSERT INTO sessions (id, agent_id, token_version, generation, hash, pepper_id, created_at, last_refreshed_at, expires_at,
+            absolute_expires_at, auth_time, ip_address, ended_at, dpop_jkt)
+          VALUES (?1, ?2, 2, 1, '', '1', 9, 9, ?3, ?3, 9, '', ?4, ?5)`,
+        )
+        .bind(`${id}_${agent.id}`, agent.id, expiresAt, endedAt, jkt);
+    const addFamily = (id: string, [issuedAt, expiresAt, revokedAt]: [number, number, number | null]) =>
+      db
+        .prepare(
+          "INSERT INTO refresh_families (id, agent_id, issued_at, expires_at, revoked_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .bind(`${id}_${agent.id}`, agent.id, issuedAt, expiresAt, revokedAt);
+    await db.batch([
+      addSession("bound", [end, null, "jkt"]),
+      addSession("converted", [end, null, null]),
+      addSession("ended", [end, 1, "jkt"]),
+      addSession("expired", [1, null, "jkt"]),
+      addFamily("converted", [100, end, null]),
+      addFamily("former", [100, end, null]),
+      addFamily("former_ended", [100, end, 1]),
+      addFamily("former_expired", [100, 1, null]),
+      addFamily("former_of_before", [99, end, null]),
+    ]);
+    const listed = async () => ids((await list(admin, agent.id)).body).map((id) => id.replace(`_${agent.id}`, ""));
+    expect(await listed()).toEqual(["former", "converted", "bound"]);
+    await db.prepare("UPDATE agents SET dpop_required = 1 WHERE id = ?1").bind(agent.id).run();
+    expect(await listed()).toEqual(["bound"]);
+    await db.prepare("UPDATE agents SET status = 'suspended' WHERE id = ?1").bind(agent.id).run();
+    expect(await listed()).toEqual([]);
   });
 
   it("all end by an administrator's word, which leaves the keys", async () => {

@@ -397,6 +397,51 @@ describe("a session of the former format", () => {
       expect((await refresh(text)).body.code).toBe("session_ended");
     }
   });
+
+  it.each([
+    ["whose session was ended", "UPDATE refresh_families SET revoked_at = 1 WHERE agent_id = ?1", "session_ended"],
+    ["of an agent that is suspended", "UPDATE agents SET status = 'suspended' WHERE id = ?1", "session_ended"],
+    ["of an agent whose tokens must be bound", "UPDATE agents SET dpop_required = 1 WHERE id = ?1", "session_ended"],
+    [
+      "from another address than the agent's",
+      `UPDATE agents SET allowed_ips = '["192.0.2.0/24"]' WHERE id = ?1`,
+      "address_not_allowed",
+    ],
+    [
+      "that was not used for its life",
+      "UPDATE refresh_tokens SET expires_at = 1 WHERE family_id IN (SELECT id FROM refresh_families WHERE agent_id = ?1)",
+      "refresh_token_expired",
+    ],
+    [
+      "at the end of its session",
+      "UPDATE refresh_families SET expires_at = 1 WHERE agent_id = ?1",
+      "refresh_token_expired",
+    ],
+  ])("is not converted by a token %s, which stays as it is", async (_, change, code) => {
+    const { agent, id, text } = await open();
+    const { hash } = await derive(text);
+    await self.env.DB.prepare(change).bind(agent.id).run();
+    expect((await refresh(text)).body.code).toBe(code);
+    expect(await rowOf(id)).toBeNull();
+    const usedAt = self.env.DB.prepare("SELECT used_at FROM refresh_tokens WHERE hash = ?1").bind(hash);
+    expect(await usedAt.first("used_at")).toBeNull();
+  });
+
+  it("is converted by its present token only, and not by an older one that was used a moment ago", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const { id, text } = await open();
+    const { hash, successor } = await derive(text);
+    const second = await derive(successor);
+    await self.env.DB.batch([
+      self.env.DB.prepare("UPDATE refresh_tokens SET used_at = ?2 WHERE hash = ?1").bind(hash, Date.now() - 4000),
+      insertToken(id, second.hash, null),
+    ]);
+    expect((await refresh(successor)).status).toBe(200);
+    const { generation, hash: present } = (await rowOf(id)) as unknown as { generation: number; hash: string };
+    // Its successor of the former format was used since: which token the session has now, cannot be derived from this one.
+    expect((await refresh(text)).body.code).toBe("invalid_refresh_token");
+    expect(await rowOf(id)).toMatchObject({ generation, hash: present, ended_at: null });
+  });
 });
 
 describe("a refresh token", () => {
