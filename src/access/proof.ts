@@ -22,9 +22,12 @@ export async function readProof(
 
 /** Uses a proof up. One D1 round trip. @throws {ApiError} 401 for one that was used before. */
 export async function useProofOnce({ env }: Pick<ProvenContext, "env">, proof: Proof): Promise<void> {
-  if (!(await useProof(env.DB, proof)))
-    throw proofRefused({ fault: "The proof was used before: each has a jti of its own." });
+  if (!(await useProof(env.DB, proof))) throw proofUsed();
 }
+
+/** 401 for a proof that was used before. */
+export const proofUsed = (): ApiError =>
+  proofRefused({ fault: "The proof was used before: each has a jti of its own." });
 
 /** What an agent does whose tokens must be bound to a key (RFC 9449 §5.2). */
 export const PROOF_REQUIRED =

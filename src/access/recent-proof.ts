@@ -3,6 +3,7 @@ import type { Authority } from "../authority/authority.ts";
 import { MAX_PROOF_AGE_SECONDS } from "../http/challenge.ts";
 import { reauthenticationRequired } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
+import { givesAll } from "../tokens/authorization-details.ts";
 import { requireAssertion } from "./assertion.ts";
 import type { Caller } from "./authenticate.ts";
 import { requireBrowser, type PersonCaller } from "./person.ts";
@@ -16,12 +17,23 @@ interface ProvenCall extends Pick<RequestContext, "request" | "env" | "config" |
 
 /**
  * Whether the caller proved who it is within the last {@link MAX_PROOF_AGE_SECONDS}: an agent by API key (`auth_time` of its token), a
- * person by signing in. A refresh is no proof, and neither is a token of the former format, which does not say.
+ * person by signing in. A refresh is no proof, and neither is a token of the former format, which does not say. Nor is a token that was
+ * narrowed, however new it is: see {@link isWhole}.
  */
-export function hasRecentProof({ caller, now }: Pick<ProvenCall, "caller" | "now">): boolean {
+export const hasRecentProof = (call: Pick<ProvenCall, "caller" | "now" | "config">): boolean =>
+  isRecent(call) && isWhole(call);
+
+function isRecent({ caller, now }: Pick<ProvenCall, "caller" | "now">): boolean {
   const provenAt = caller.kind === "agent" ? caller.claims.authTime : Math.floor(caller.session.authTime / 1000);
   return provenAt !== undefined && Math.floor(now / 1000) - provenAt <= MAX_PROOF_AGE_SECONDS;
 }
+
+/**
+ * Whether the caller's token gives all that its agent has. An agent hands a narrower one to a part that it trusts with no more, which
+ * would have everything with a key that it makes.
+ */
+const isWhole = ({ caller, now, config }: Pick<ProvenCall, "caller" | "now" | "config">): boolean =>
+  caller.kind === "person" || givesAll(caller.tokenGrants, caller.agent.grants, config.catalogue, now);
 
 /**
  * Requires a recent proof, as {@link requireRecentProof}, for making a key of an agent. The owner of an administrator makes none of it, and
@@ -47,7 +59,7 @@ export async function requireProofForKey(
  * @throws {ApiError} 403 `browser_required`.
  */
 export function requireRecentCommand(call: Pick<ProvenCall, "caller" | "now">): void {
-  if (!hasRecentProof(call)) requireBrowser(call.caller, LET_IN_AGAIN);
+  if (!isRecent(call)) requireBrowser(call.caller, LET_IN_AGAIN);
 }
 
 const LET_IN_AGAIN = "This needs a proof of the last 5 minutes, which signing the command in again is.";
@@ -73,5 +85,9 @@ export async function requireRecentProof(call: ProvenCall, apiKey?: string | nul
     return { ...authority, keyHashes: await apiKeyHashes(apiKey, call.config.peppers) };
   }
   if (hasRecentProof(call)) return authority;
-  throw reauthenticationRequired("The access token goes back to an older proof.");
+  throw reauthenticationRequired(
+    isWhole(call)
+      ? "The access token goes back to an older proof."
+      : "The access token gives less than its agent has, and a key would give all of it.",
+  );
 }

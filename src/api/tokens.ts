@@ -8,7 +8,7 @@ import { toHex } from "../crypto/random.ts";
 import { addressNotAllowed, badRequest, unauthorized, type ApiError } from "../http/errors.ts";
 import { WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
 import { originOf } from "../access/origin.ts";
-import { PROOF_REQUIRED, proofRefused, readProof, useProofOnce } from "../access/proof.ts";
+import { PROOF_REQUIRED, proofRefused, proofUsed, readProof, useProofOnce } from "../access/proof.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { markRecorded } from "../access/refusals.ts";
 import { limitFailedVerifications, limitKey, limitSession } from "../access/rate-limit.ts";
@@ -94,9 +94,9 @@ export const tokenRoutes = [
       if (faults.length > 0) throw invalidScope(faults);
       const keyHashes = await apiKeyHashes(body.api_key, config.peppers);
       await limitKey(env, keyHashes[0]!);
-      const [origin, boundTo] = [originOf(call), await boundKeyOf(call)];
-      const proof = { agentId: body.agent_id, apiKey: body.api_key, keyHashes, boundTo };
-      const attempt = { ...limits, ...proof, ipAddress, origin, now };
+      const proof = (await requireGoodProof(call)) ?? null;
+      const credentials = { agentId: body.agent_id, apiKey: body.api_key, keyHashes, proof };
+      const attempt = { ...limits, ...credentials, ipAddress, origin: originOf(call), now };
       const verified = await verifyAgent(env.DB, attempt, config, tokenSettings(config, request.url));
       switch (verified.result) {
         case "refused":
@@ -108,6 +108,8 @@ export const tokenRoutes = [
           throw markRecorded(refusalOf(verified));
         case "proof_required":
           throw proofRefused({ fault: PROOF_REQUIRED });
+        case "proof_used":
+          throw proofUsed();
         case "exceeds_agent": {
           const wider = beyondAgent(limits.scope ?? [], verified.agent, config.catalogue, now);
           throw invalidScope(wider.map((one) => ({ field: "scope", message: `${one} is not granted to the agent` })));
@@ -222,11 +224,17 @@ export const tokenRoutes = [
   }),
 ];
 
-/** The key that a request proves to have, by which the tokens of its session are bound (RFC 9449 §5). @throws {ApiError} 401 */
-async function boundKeyOf(call: RequestContext): Promise<string | null> {
+/** The proof of a request for tokens, which are then bound to its key (RFC 9449 §5). It is not used up yet. @throws {ApiError} 401 */
+async function requireGoodProof(call: RequestContext) {
   const proof = await readProof(call, undefined);
+  if (proof && "fault" in proof) throw proofRefused(proof);
+  return proof;
+}
+
+/** The key that a request proves to have, whose proof is used up. @throws {ApiError} 401 */
+async function boundKeyOf(call: RequestContext): Promise<string | null> {
+  const proof = await requireGoodProof(call);
   if (!proof) return null;
-  if ("fault" in proof) throw proofRefused(proof);
   await useProofOnce(call, proof);
   return proof.jkt;
 }

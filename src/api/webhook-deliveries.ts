@@ -4,7 +4,8 @@ import { originOf } from "../access/origin.ts";
 import type { PersonCaller } from "../access/person.ts";
 import { route } from "../access/route.ts";
 import type { Authority } from "../authority/authority.ts";
-import { badRequest, conflict, notFound } from "../http/errors.ts";
+import { badRequest, conflict, forbidden, notFound } from "../http/errors.ts";
+import { ADMIN } from "../permissions/grammar.ts";
 import { EVENTS } from "../outbox/event.ts";
 import { enqueueDeliveries } from "../webhooks/deliveries/enqueue.ts";
 import {
@@ -115,7 +116,7 @@ export const webhookDeliveryRoutes = [
     async handle({ env, caller, params, query }) {
       onePosition(query, ["offset", "cursor"]);
       const { limit, offset = 0, cursor: before, status } = query;
-      const webhook = await requireOwnWebhook(env.DB, params.id, caller);
+      const webhook = await requireReached(env.DB, params.id, caller);
       const { deliveries, total } = await listDeliveries(env.DB, webhook.id, { status, limit, offset, before });
       const { rows, hasMore } = page(deliveries, { limit });
       return {
@@ -140,7 +141,7 @@ export const webhookDeliveryRoutes = [
         attempts: z.array(attemptSchema()),
       }),
     async handle({ env, caller, params }) {
-      const webhook = await requireOwnWebhook(env.DB, params.id, caller);
+      const webhook = await requireReached(env.DB, params.id, caller);
       const found = await findDelivery(env.DB, params.delivery_id, webhook.id);
       if (!found) throw notFound("The delivery");
       const isShown = showsBodies(caller);
@@ -325,6 +326,21 @@ async function requireOwnWebhook(db: D1Database, id: string, caller: Caller | Pe
   const webhook = await findWebhook(db, id, toOwner(caller));
   if (!webhook) throw notFound("The webhook");
   return webhook;
+}
+
+/**
+ * The same for what has to do with everybody's events: of a webhook for all agents, only an administrator reads what it was sent, and says
+ * where it is. The token of its own agent may have less.
+ *
+ * @throws {ApiError} 404, 403.
+ */
+export async function requireReached(db: D1Database, id: string, caller: Caller | PersonCaller): Promise<Webhook> {
+  const webhook = await requireOwnWebhook(db, id, caller);
+  if (!webhook.allAgents || caller.seesAll) return webhook;
+  throw forbidden("insufficient_permissions", "Only an administrator may do this with a webhook for all agents.", {
+    required: ADMIN,
+    granted: [...caller.permissions],
+  });
 }
 
 /** @throws {ApiError} 409 */

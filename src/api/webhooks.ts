@@ -19,7 +19,7 @@ import type { Webhook, WebhookPosition } from "../webhooks/webhook.ts";
 import { readableText } from "../validation/readable-text.ts";
 import { cursorOf, cursorPaging, nextCursor, page } from "./pagination.ts";
 import { toTimestamp } from "./timestamp.ts";
-import { toOwner, toWrite } from "./webhook-deliveries.ts";
+import { requireReached, toOwner, toWrite } from "./webhook-deliveries.ts";
 import { once } from "../validation/once.ts";
 
 /** A week. */
@@ -224,7 +224,9 @@ export const webhookRoutes = [
         checkTarget(call, url);
       }
       const change = { url, events, description, isActive };
-      return toOneWebhook(await changeWebhook(env.DB, params.id, toOwner(caller), change, toWrite(call)));
+      const changed = await changeWebhook(env.DB, params.id, toOwner(caller), change, toWrite(call));
+      if (!changed) await requireReached(env.DB, params.id, caller);
+      return toOneWebhook(changed);
     },
   }),
 
@@ -271,7 +273,10 @@ export const webhookRoutes = [
       requireRecentCommand(call);
       const secrets = { overlapMs: body.overlap_seconds * 1000, keys: config.webhookKeys };
       const regenerated = await regenerateSecret(env.DB, params.id, toOwner(caller), secrets, toWrite(call));
-      if (!regenerated) throw notFound("The webhook");
+      if (!regenerated) {
+        await requireReached(env.DB, params.id, caller);
+        throw notFound("The webhook");
+      }
       const { webhook, secret } = regenerated;
       return {
         success: true,

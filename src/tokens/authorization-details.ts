@@ -219,6 +219,24 @@ export function presentDetails(
   return toAuthorizationDetails({ details, reference: null });
 }
 
+/**
+ * Whether a token gives all that its agent has now. Grants that end within {@link MIN_GRANT_LIFE_MS} do not count: they are in no token.
+ *
+ * @param tokenGrants all that the token gives.
+ * @param now milliseconds.
+ */
+export function givesAll(
+  tokenGrants: readonly GrantLimits[],
+  grants: readonly Grant[],
+  catalogue: Catalogue,
+  now: number,
+): boolean {
+  const whole = new Set(tokenGrants.filter(isUnlimited).map(({ permission }) => permission));
+  return expandWildcards(grantsNow(grants, now + MIN_GRANT_LIFE_MS), catalogue).every(
+    (one) => isGranted(whole, one.permission, catalogue) || isHeld(one, tokenGrants, catalogue),
+  );
+}
+
 /** Whether one of these grants gives all that a permission with limits gives. */
 const isHeld = (one: GrantLimits, grants: readonly GrantLimits[], catalogue: Catalogue): boolean =>
   grants.some((grant) => isGranted(new Set([grant.permission]), one.permission, catalogue) && isNarrower(one, grant));

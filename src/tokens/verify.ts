@@ -8,6 +8,7 @@ import { issueTokens } from "./issue.ts";
 import { firstRefreshToken } from "./refresh-token.ts";
 import type { RecordedRefusal, TokenPair } from "./records.ts";
 import { toScopePermissions } from "./scope-row.ts";
+import type { GoodProof } from "./store/proofs.ts";
 import { openSession } from "./store/sessions.ts";
 
 /** What a client may ask for: less than the agent has, and a shorter time. */
@@ -36,8 +37,8 @@ export function validateLimits(
 export interface VerifyAttempt extends TokenLimits {
   readonly agentId: string;
   readonly apiKey: string;
-  /** The thumbprint of the key that the tokens are to be bound to; null for none. */
-  readonly boundTo: string | null;
+  /** The proof of the key that the tokens are to be bound to; null for none. It is used up by who has the API key. */
+  readonly proof: GoodProof | null;
   /** The key's hash under each key of `SECRET_PEPPER`, in their order. */
   readonly keyHashes: readonly string[];
   readonly ipAddress: string;
@@ -56,20 +57,23 @@ export type VerifyResult =
   | ({ readonly result: "not_active"; readonly status: Exclude<Status, "active"> } & RecordedRefusal)
   /** The agent's tokens must be bound to a key, and the request proves to have none. No session was opened. */
   | { readonly result: "proof_required" }
+  /** The proof was used before. No session was opened. */
+  | { readonly result: "proof_used" }
   /** The agent does not have everything that the scope names. No session was opened. */
   | { readonly result: "exceeds_agent"; readonly agent: Agent };
 
 /** Exchanges an API key for the first tokens of a new session. One D1 round trip. */
 export async function verifyAgent(
   db: D1Database,
-  { agentId, apiKey, keyHashes, boundTo, scope, expiresIn, ipAddress, origin, now }: VerifyAttempt,
+  { agentId, apiKey, keyHashes, proof, scope, expiresIn, ipAddress, origin, now }: VerifyAttempt,
   config: Config,
   settings: AccessTokenSettings,
 ): Promise<VerifyResult> {
   const [pepper] = config.peppers;
   const token = await firstRefreshToken(`ses_${randomBase62(24)}`, pepper);
   const unique = scope && [...new Set(scope)];
-  const { found, hasNewRecord } = await openSession(db, {
+  const boundTo = proof?.jkt ?? null;
+  const opened = await openSession(db, {
     agentId,
     keyHashes,
     pepperId: pepper.id,
@@ -80,7 +84,7 @@ export async function verifyAgent(
     now,
     sessionLifeMs: config.refreshFamilyTtl * 1000,
     tokenLifeMs: config.refreshTokenTtl * 1000,
-    boundTo,
+    proof,
     maxSessions: config.sessionsPerAgent,
     ipAddress,
     records: {
@@ -98,6 +102,8 @@ export async function verifyAgent(
       refused: newEntry("token.refused", now, origin, { outcome: "denied", message: "verification failed" }),
     },
   });
+  if (opened === "proof_used") return { result: "proof_used" };
+  const { found, hasNewRecord } = opened;
   if (!found) return { result: "refused", hasNewRecord };
   const { agent, isAllowed, openedAt } = found;
   if (!isAllowed) return { result: "address_refused", hasNewRecord };

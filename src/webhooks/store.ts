@@ -42,6 +42,13 @@ const isOwned = (id: string, owner: Owner): Sql =>
     ? sql`id = ${id} AND orphaned_at IS NULL`
     : sql`id = ${id} AND agent_id = ${owner} AND orphaned_at IS NULL`;
 
+/**
+ * The same for what decides where deliveries go, and how they are signed. A webhook for all agents is an administrator's: a token of its
+ * own agent that gives less leads nobody else's events elsewhere.
+ */
+const isChangeable = (id: string, owner: Owner): Sql =>
+  owner === "anybody" ? isOwned(id, owner) : sql`${isOwned(id, owner)} AND all_agents = 0`;
+
 /** Up to `limit` of the owner's webhooks after a position, the oldest first. */
 export async function readWebhooks(
   db: D1Database,
@@ -98,9 +105,9 @@ export async function updateWebhook(
   return writeWebhook(
     db,
     by,
-    sql`UPDATE webhooks SET ${changes} WHERE ${isOwned(id, owner)} RETURNING ${WEBHOOK_COLUMNS}`,
+    sql`UPDATE webhooks SET ${changes} WHERE ${isChangeable(id, owner)} RETURNING ${WEBHOOK_COLUMNS}`,
     [
-      insertWebhookRecord(db, record, sql`FROM webhooks w WHERE ${isOwned(id, owner)}`, {
+      insertWebhookRecord(db, record, sql`FROM webhooks w WHERE ${isChangeable(id, owner)}`, {
         before: true,
         after: sql`json_object(${after.length === 0 ? sql`` : join(after, sql`, `)})`,
       }),
@@ -153,7 +160,7 @@ export function replaceSecret(
   owner: Owner,
   { sealedSecret, previousExpiresAt, now, by, record }: NewSecret,
 ): Promise<Webhook | undefined> {
-  const isWebhook = isOwned(id, owner);
+  const isWebhook = isChangeable(id, owner);
   const overlaps = previousExpiresAt > now;
   const previous = overlaps
     ? sql`previous_secret = secret, previous_secret_expires_at = ${previousExpiresAt}`

@@ -130,3 +130,70 @@ describe("what a stolen token may not do", () => {
     expect((await rotate(agent, { api_key: rotated.body.credentials.api_key })).status).toBe(200);
   });
 });
+
+describe("a token that was asked for with less than its agent has", () => {
+  const PERMISSIONS = ["lab:things:read", "lab:things:write"];
+  const LIMITS = [
+    ["a scope at verify", { path: "/agents/verify", scope: "lab:things:read" }],
+    ["a scope at the token endpoint", { path: "/oauth/token", scope: "lab:things:read" }],
+    ["details at the token endpoint", { path: "/oauth/token", authorization_details: true }],
+  ] as const;
+
+  async function lessThan(agent: Registered, limits: (typeof LIMITS)[number][1]): Promise<string> {
+    if (limits.path === "/agents/verify") {
+      const json = { agent_id: agent.id, api_key: agent.apiKey, scope: limits.scope };
+      return (await self.call(limits.path, { method: "POST", json })).body.token.access_token;
+    }
+    const ends = { expires_at: new Date(Date.now() + 3_600_000).toISOString() };
+    const details = JSON.stringify([{ type: "agentauth_grant", permission: "lab:things:read", ...ends }]);
+    const body = new URLSearchParams({
+      grant_type: "client_credentials",
+      client_id: agent.id,
+      client_secret: agent.apiKey,
+      ...("scope" in limits ? { scope: limits.scope } : { authorization_details: details }),
+    });
+    return (await self.call(limits.path, { method: "POST", body })).body.access_token;
+  }
+
+  it.each(LIMITS)("makes and ends no key, and ends no agent, which would be more: %s", async (_, limits) => {
+    const agent = await self.agent(PERMISSIONS);
+    const token = await lessThan(agent, limits);
+    const keys = `/agents/${agent.id}/keys`;
+    const ownKey = (await self.call(keys, { token: agent.token })).body.keys[0].id;
+    for (const answer of [
+      await post(keys, token, {}),
+      await post(`/agents/${agent.id}/rotate-key`, token, {}),
+      await self.call(`${keys}/${ownKey}`, { method: "DELETE", token }),
+    ]) {
+      expect([answer.status, answer.body.code]).toEqual([403, "reauthentication_required"]);
+      expect(answer.body.error).toContain("gives less than its agent has");
+    }
+    // The key itself is the proof, whichever token it comes with.
+    expect((await post(keys, token, { api_key: agent.apiKey })).status).toBe(201);
+    expect((await post(`/agents/${agent.id}/revoke`, token)).body.agent.status).toBe("suspended");
+  });
+
+  it("makes no administrator's key", async () => {
+    const admin = await self.admin();
+    const token = await lessThan(admin, LIMITS[0][1]);
+    expect((await post(`/agents/${admin.id}/keys`, token, {})).body.code).toBe("reauthentication_required");
+    expect((await post(`/agents/${admin.id}/keys`, admin.token, {})).status).toBe(201);
+  });
+
+  it("is one that has all of it: with limits, with an end that is near, and as a wildcard", async () => {
+    const [admin, agent] = [await self.admin(), await self.agent(["lab:things:*"])];
+    const soon = new Date(Date.now() + 200_000).toISOString();
+    const grants = [
+      { permission: "lab:things:*" },
+      { permission: "github:issues:read", where: { "path.owner": "octo" } },
+      { permission: "lab:notes:read", expires_at: soon },
+    ];
+    const put = await self.call(`/agents/${agent.id}/grants`, { method: "PUT", token: admin.token, json: { grants } });
+    expect(put.status).toBe(200);
+    // Granted after it was issued.
+    expect((await post(`/agents/${agent.id}/keys`, agent.token, {})).body.code).toBe("reauthentication_required");
+    const json = { agent_id: agent.id, api_key: agent.apiKey };
+    const { token } = (await self.call("/agents/verify", { method: "POST", json })).body;
+    expect((await post(`/agents/${agent.id}/keys`, token.access_token, {})).status).toBe(201);
+  });
+});

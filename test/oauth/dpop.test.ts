@@ -242,6 +242,29 @@ describe("a session that was opened with a proof", () => {
   };
   const refresh = (refresh_token: string, of: Key | undefined) => call("/agents/refresh", { refresh_token }, of);
 
+  it("is opened by a proof once, and leaves no row of a proof for a stranger", async () => {
+    const one = await self.agent();
+    const rows = () => self.env.DB.prepare("SELECT count(*) AS n FROM used_proofs").first<number>("n");
+    const before = await rows();
+    const { apiKey: stranger } = await self.agent();
+    for (const json of [
+      { agent_id: one.id, api_key: stranger },
+      { agent_id: "agt_nobody", api_key: one.apiKey },
+    ]) {
+      expect((await call("/agents/verify", json, key)).status).toBe(401);
+    }
+    expect(await rows()).toBe(before);
+    const headers = { dpop: await proof(key, "POST", `${ISSUER}/agents/verify`) };
+    const json = { agent_id: one.id, api_key: one.apiKey };
+    const verify = () => self.call("/agents/verify", { method: "POST", json, headers });
+    const answers = await Promise.all([verify(), verify()]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 401]);
+    const again = await verify();
+    expect([again.status, again.body.code]).toEqual([401, "invalid_dpop_proof"]);
+    const { body } = await self.call(`/agents/${one.id}/sessions`, { token: one.token });
+    expect(body.sessions).toHaveLength(2);
+  });
+
   it("is bound with its refresh token, which nobody without the key can use or use up", SLOW, async () => {
     const { one, access_token, refresh_token, token_type } = await open();
     expect(token_type).toBe("DPoP");

@@ -88,6 +88,28 @@ describe("POST /webhooks", () => {
     expect((await send("GET", `/webhooks/${made.body.webhook.id}`, admin)).body.all_agents).toBe(true);
   });
 
+  it("lets no narrower token of an administrator lead everybody's events elsewhere, nor read them", async () => {
+    const { id } = await hook(self, admin, { url: URL, all_agents: true });
+    const json = { agent_id: admin.id, api_key: admin.apiKey, scope: "lab:things:read" };
+    const { body } = await self.call("/agents/verify", { method: "POST", json });
+    const narrow = { ...admin, token: body.token.access_token };
+    for (const [method, path, sent] of [
+      ["PUT", `/webhooks/${id}`, { url: "https://evil.example.com/" }],
+      ["PUT", `/webhooks/${id}`, { events: ["agent.registered"] }],
+      ["POST", `/webhooks/${id}/regenerate-secret`, {}],
+      ["GET", `/webhooks/${id}/deliveries`, undefined],
+      ["GET", `/webhooks/${id}/deliveries/msg_1`, undefined],
+    ] as const) {
+      const refused = await send(method, path, narrow, sent);
+      expect([refused.status, refused.body.required]).toEqual([403, "*:*:*"]);
+    }
+    const read = (await send("GET", `/webhooks/${id}`, admin)).body;
+    expect([read.webhook.url, read.webhook.events]).toEqual([URL, expect.not.arrayContaining(["agent.registered"])]);
+    // Its own webhooks are its own.
+    const own = (await hook(self, admin, { url: URL })).id;
+    expect((await send("PUT", `/webhooks/${own}`, narrow, { url: `${URL}/2` })).status).toBe(200);
+  });
+
   it("lets an agent have twenty, also when it asks for more at once", SLOW, async () => {
     const many = await self.agent();
     const json = { url: URL, events: ["agent.revoked"] };

@@ -1,4 +1,27 @@
-import { deletedRows, prepare, sql } from "../../database/sql.ts";
+import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
+
+/** A DPoP proof that is good for one request: whose key has signed it, and until when it would be accepted, in milliseconds. */
+export interface GoodProof {
+  readonly jkt: string;
+  readonly jtiHash: string;
+  readonly usedUntil: number;
+}
+
+/**
+ * The statement that uses a proof up, for a batch that does what the proof is sent for. It fails, and so rolls the batch back, if the proof
+ * was used before: see {@link isProofUsed}.
+ *
+ * @param from SQL with a row if the proof is to be used up: nobody whom the batch refuses writes anything.
+ */
+export const useProofIf = (db: D1Database, { jkt, jtiHash, usedUntil }: GoodProof, from: Sql): D1PreparedStatement =>
+  prepare(
+    db,
+    sql`INSERT INTO used_proofs (signer, jti_hash, expires_at) SELECT ${jkt}, ${jtiHash}, ${usedUntil} ${from}`,
+  );
+
+/** Whether D1 says that the proof of a batch was used before. */
+export const isProofUsed = (cause: unknown): boolean =>
+  cause instanceof Error && cause.message.includes("UNIQUE constraint failed: used_proofs.");
 
 /** Remembers that a proof was used. Returns whether it was for the first time: of two requests at once, for one. */
 export async function insertProof(

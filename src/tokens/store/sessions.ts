@@ -16,6 +16,7 @@ import type { AccessClaims } from "../access-token.ts";
 import type { TokenStatusRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
 import { holdsScope, type ScopePermission } from "../scope-row.ts";
+import { isProofUsed, useProofIf, type GoodProof } from "./proofs.ts";
 import { recordRefusal } from "./refusals.ts";
 import { hashesOf, rehashKey, type HashedKey } from "./hashed-key.ts";
 
@@ -80,8 +81,8 @@ export interface NewSession extends HashedKey {
   readonly sessionLifeMs: number;
   /** How long its first refresh token lives, in milliseconds. */
   readonly tokenLifeMs: number;
-  /** The thumbprint of the key that the session's tokens are bound to; null for none. */
-  readonly boundTo: string | null;
+  /** The proof of the key that the session's tokens are bound to, which is used up with it; null for none. */
+  readonly proof: GoodProof | null;
   /** How many sessions of an agent can be refreshed. */
   readonly maxSessions: number;
   /** Milliseconds, for the events only: the session's times are the database's. */
@@ -116,14 +117,27 @@ export interface OpenedSession {
  * A refusal is recorded: see `recordRefusal`.
  *
  * @returns `found`: the agent, and when the session was opened: null if it was not, because the agent is not active, the address not allowed,
- *   the session not bound as the agent's must be, or the scope wider than the agent. Undefined if there is no such agent or key. `hasNewRecord`: whether a refusal has a record of its own.
+ *   the session not bound as the agent's must be, or the scope wider than the agent. Undefined if there is no such agent or key. `hasNewRecord`: whether a refusal has a record of its own. `proof_used` if the proof was used before: then nothing was written.
  */
 export async function openSession(
   db: D1Database,
   session: NewSession,
+): Promise<{ found: OpenedSession | undefined; hasNewRecord: boolean } | "proof_used"> {
+  try {
+    return await openSessionOnce(db, session);
+  } catch (cause) {
+    if (isProofUsed(cause)) return "proof_used";
+    throw cause;
+  }
+}
+
+async function openSessionOnce(
+  db: D1Database,
+  session: NewSession,
 ): Promise<{ found: OpenedSession | undefined; hasNewRecord: boolean }> {
   const { agentId, token, scope, tokenTtl, now, ipAddress, maxSessions } = session;
-  const { sessionLifeMs, tokenLifeMs, boundTo, records } = session;
+  const { sessionLifeMs, tokenLifeMs, proof, records } = session;
+  const boundTo = proof?.jkt ?? null;
   const { sessionId } = token;
   const [changeId, cappedId] = [newChangeId(), newChangeId()];
   const at = new Date(now).toISOString();
@@ -197,6 +211,8 @@ export async function openSession(
       { table: "audit_outbox", id: agentId, changeId: records.refused.id },
     ),
     rehashKey(db, agentId, session),
+    // Only for who has the key: a stranger leaves no row.
+    ...(proof ? [useProofIf(db, proof, sql`FROM ${credentials} AND a.status = 'active' AND ${isAllowed}`)] : []),
   ]);
   const row = results[6]!.results[0];
   return {
