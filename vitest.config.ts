@@ -3,6 +3,9 @@ import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { testSecrets } from "./test/support/secrets.ts";
 
+/** How long `expect.poll` waits for what another process does. What comes at once costs no time; a busy machine may take its own. */
+const expect = { poll: { timeout: 20_000 } };
+
 export default defineConfig({
   test: {
     // Refusals are logged; of tests that pass, nobody needs to read them.
@@ -11,7 +14,7 @@ export default defineConfig({
       {
         name: "slow",
         description: "Takes long: `npm run test:slow` runs it, `npm test` does not.",
-        timeout: 300_000,
+        timeout: 900_000,
       },
     ],
     // Projects with different numbers of workers run one after another, in `groupOrder`, if one command names files of several.
@@ -41,8 +44,9 @@ export default defineConfig({
           globalSetup: ["./test/support/upstream-server.ts"],
           setupFiles: ["./test/support/migrate.ts"],
           // A machine may have other things to do: no test here is about real time.
-          testTimeout: 30_000,
-          hookTimeout: 30_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          expect,
         },
       },
       {
@@ -51,8 +55,9 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           include: ["test/conformance/**/*.test.ts"],
           globalSetup: ["./test/conformance/target.ts"],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          expect,
         },
       },
       {
@@ -60,7 +65,7 @@ export default defineConfig({
           name: "differential",
           sequence: { groupOrder: 2 },
           include: ["test/differential/**/*.test.ts"],
-          testTimeout: 120_000,
+          testTimeout: 300_000,
         },
       },
       {
@@ -68,8 +73,9 @@ export default defineConfig({
           name: "browser",
           sequence: { groupOrder: 4 },
           include: ["test/browser/**/*.test.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          expect,
         },
       },
       {
@@ -80,8 +86,9 @@ export default defineConfig({
           sequence: { groupOrder: 3 },
           maxWorkers: 2,
           include: ["test/outside/**/*.test.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          expect,
         },
       },
     ],

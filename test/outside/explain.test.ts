@@ -66,13 +66,14 @@ describe("npm run explain", () => {
     expect(explain(["github", "PATCH", line.path, "--grant", "{"])).toMatchObject({ status: 1, answers: [] });
   });
 
-  it("answers ten thousand lines, each in its place, within ten seconds", SLOW, () => {
+  it("answers ten thousand lines, each in its place, by one process", SLOW, () => {
     const lines = Array.from({ length: 10_000 }, (_, i) =>
       i === 7 ? "{" : JSON.stringify({ service: "github", method: "GET", path: `/repos/o/r/issues/${i}` }),
     );
     const began = Date.now();
     const { status, answers } = explain(["-"], lines.join("\n"));
-    expect(Date.now() - began).toBeLessThan(10_000);
+    // A quiet machine needs two seconds. With a process for each it would need half an hour.
+    expect(Date.now() - began).toBeLessThan(120_000);
     expect(answers).toHaveLength(10_000);
     expect(answers[9_999]).toMatchObject({ path: "/repos/o/r/issues/9999", required: "github:issues:read" });
     expect(answers[7]).toMatchObject({ decision: "refuse", code: "bad_line" });

@@ -36,6 +36,9 @@ afterAll(() => {
   server.close();
 });
 
+/** Opened when the Worker is dead: until then the later half of what arrives at `/slow/n` is not answered. */
+const killed = Promise.withResolvers<void>();
+
 /** `/hang/n` never answers, `/slow/n` takes a little. */
 async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const [, kind = "", at] = request.url!.split("/");
@@ -43,6 +46,7 @@ async function receive(request: IncomingMessage, response: ServerResponse): Prom
   arrivals.push({ kind, at: Number(at), id: String(request.headers["webhook-id"]), time: Date.now() });
   if (kind === "hang") return;
   if (kind === "slow") await new Promise((resolve) => setTimeout(resolve, 20));
+  if (kind === "slow" && arrived("slow").length > KILLED / 2) await killed.promise;
   response.end("ok");
 }
 
@@ -87,26 +91,33 @@ describe.concurrent("slow and dead receivers", SLOW, () => {
       const { endpoints, hanging, deliveries } = LOAD;
       const urls = Array.from({ length: endpoints }, (_, n) => `${origin}/${n < hanging ? "hang" : "ok"}/${n}`);
       const ids = await listeners(worker, admin, urls);
-      const began = Date.now();
       const each = deliveries / endpoints;
+      const wanted = (endpoints - hanging) * each;
+      // How long the healthy ones take by themselves, which on a busy machine may be any time.
+      const alone = Date.now();
+      await announce(worker, admin, ids.slice(hanging), each);
+      expect(await until(() => arrived("ok").length >= wanted, 120)).toBe(true);
+      const usual = Date.now() - alone;
+      const earlier = arrived("ok").length;
+
+      const began = Date.now();
       await announce(worker, admin, ids, each);
       const announced = Date.now() - began;
-      const wanted = (endpoints - hanging) * each;
-      await until(() => arrived("ok").length >= wanted, 60);
-      const healthy = arrived("ok");
+      await until(() => arrived("ok").length >= earlier + wanted, 120);
+      const healthy = arrived("ok").slice(earlier);
       const last = Math.max(...healthy.map(({ time }) => time)) - began;
       console.log(
-        `${deliveries} deliveries to ${endpoints} receivers, ${hanging} of them hanging: announced in ${announced} ms, the last healthy one arrived after ${last} ms`,
+        `${deliveries} deliveries to ${endpoints} receivers, ${hanging} of them hanging: announced in ${announced} ms, the last healthy one arrived after ${last} ms, and after ${usual} ms where none hung`,
       );
       expect(new Set(healthy.map(({ id }) => id)).size).toBe(wanted);
       expect(healthy).toHaveLength(wanted);
       // A receiver that hangs is given up after 15 seconds: whoever waited for one would be later than that.
-      expect(last - announced).toBeLessThan(FULL ? 30_000 : 10_000);
+      expect(last - announced).toBeLessThan((FULL ? 30_000 : 10_000) + 3 * usual);
       const timedOut = "no answer within 15 seconds";
       const seen = await until(async () => {
         const rows = await worker.sql("SELECT count(*) AS n FROM deliveries WHERE error = ?", timedOut);
         return Number(rows[0]!.n) >= hanging * each;
-      }, 60);
+      }, 120);
       expect(seen).toBe(true);
     } finally {
       await worker.stop();
@@ -123,11 +134,12 @@ describe.concurrent("a Worker that is killed in the middle of its deliveries", S
       const admin = await worker.admin();
       const urls = Array.from({ length: KILLED / each }, (_, n) => `${origin}/slow/${n}`);
       const ids = await listeners(worker, admin, urls);
-      const half = until(() => arrived("slow").length >= KILLED / 2, 60);
+      const half = until(() => arrived("slow").length > KILLED / 2, 120);
       await announce(worker, admin, ids, each);
-      await half;
+      expect(await half).toBe(true);
       worker.kill();
       await worker.stop().catch(() => {});
+      killed.resolve();
       const before = arrived("slow").length;
 
       worker = await startWorker(SETTINGS, { stateDir });
@@ -144,7 +156,7 @@ describe.concurrent("a Worker that is killed in the middle of its deliveries", S
       const done = await until(async () => {
         const [row] = await worker.sql("SELECT count(*) AS n, sum(status = 'success') AS done FROM deliveries");
         return Number(row!.n) === KILLED && Number(row!.done) === KILLED;
-      }, 30);
+      }, 120);
       expect(done).toBe(true);
       const arrivedIds = new Set(arrived("slow").map(({ id }) => id));
       const rows = await worker.sql("SELECT id FROM deliveries");

@@ -58,8 +58,8 @@ export interface RawAnswer {
   readonly statuses: readonly number[];
 }
 
-/** Sends bytes as they are, and reads until the other side closes or falls silent. */
-export function sendRaw(port: number, bytes: string | Buffer, silenceMs = 1500): Promise<RawAnswer> {
+/** Sends bytes as they are, and reads until the other side closes, or falls silent for longer than a busy machine needs for an answer. */
+export function sendRaw(port: number, bytes: string | Buffer, silenceMs = 20_000): Promise<RawAnswer> {
   return new Promise((resolve) => {
     const received: Buffer[] = [];
     const socket = connect(port, "127.0.0.1", () => socket.write(bytes));

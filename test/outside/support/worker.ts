@@ -207,7 +207,7 @@ function workerAt(
     kill: () => void process.kill(self.pid, "SIGKILL"),
     async activity({ id }, found) {
       let messages: string[] = [];
-      for (const until = Date.now() + 10_000; Date.now() < until;) {
+      for (const until = Date.now() + 30_000; Date.now() < until;) {
         const { results } = await auditDb.prepare("SELECT * FROM records WHERE agent_id = ?").bind(id).all<RecordRow>();
         messages = results.map((row) => String(toActivity(rowToRecord(row)).message));
         const message = messages.find(found);
