@@ -26,7 +26,7 @@ import {
   upstreamFailed,
 } from "./refusals.ts";
 import { bodyToSend, isReadFirst, mustBeRead, receiveBody, type ReceivedBody } from "./request-body.ts";
-import { forward } from "./upstream/forward.ts";
+import { forward, type Answer } from "./upstream/forward.ts";
 
 /**
  * Handles one request to `/proxy/{service}/…`:
@@ -47,8 +47,19 @@ import { forward } from "./upstream/forward.ts";
  *
  * @throws {ApiError} with a stable code, for every request that gets no answer of its upstream.
  */
-export function proxy(incoming: RequestContext): Promise<Response> {
-  const handling: Handling = {};
+export const proxy = (incoming: RequestContext): Promise<Response> => handle(incoming, false);
+
+/**
+ * Handles a request like {@link proxy}, for a caller within this Worker, which reads the answer at once. No response is made for it.
+ *
+ * @throws {ApiError} as {@link proxy}.
+ */
+export const proxyWithin = (incoming: RequestContext): Promise<Answer> => handle(incoming, true);
+
+function handle(incoming: RequestContext, isWithin: false): Promise<Response>;
+function handle(incoming: RequestContext, isWithin: true): Promise<Answer>;
+function handle(incoming: RequestContext, isWithin: boolean): Promise<Answer> {
+  const handling: Handling = { isWithin };
   const answering = answerAndRecord(incoming, handling);
   // A sender that closes its connection must not end what was begun, nor keep it from being recorded.
   incoming.waitUntil(
@@ -62,6 +73,8 @@ export function proxy(incoming: RequestContext): Promise<Response> {
 
 /** What is known of a request while it is handled, for its record. */
 interface Handling {
+  /** Whether its answer is for a caller within this Worker. */
+  readonly isWithin: boolean;
   /** The name of a service that exists. */
   service?: string;
   caller?: Caller;
@@ -70,13 +83,13 @@ interface Handling {
   recorded?: Promise<void>;
 }
 
-async function answerAndRecord(incoming: RequestContext, handling: Handling): Promise<Response> {
+async function answerAndRecord(incoming: RequestContext, handling: Handling): Promise<Answer> {
   const { timing } = incoming;
   try {
-    const response = await answer(incoming, handling);
-    if (handling.caller?.isAdmin) response.headers.set("server-timing", timing.toHeader());
-    measureCall(incoming, handling, response.status);
-    return response;
+    const answered = await answer(incoming, handling);
+    if (handling.caller?.isAdmin) answered.headers.set("server-timing", timing.toHeader());
+    measureCall(incoming, handling, answered.status);
+    return answered;
   } catch (error) {
     measureCall(incoming, handling, toApiError(error));
     if (handling.record) incoming.waitUntil(handling.record.refuse(error));
@@ -96,7 +109,7 @@ function measureCall(
   measureRequest(env, { kind: "call", name: service ?? "", method: request.method, status, code }, timing);
 }
 
-async function answer(incoming: RequestContext, handling: Handling): Promise<Response> {
+async function answer(incoming: RequestContext, handling: Handling): Promise<Answer> {
   const { request, config } = incoming;
   const asked = toProxyRequest(request);
   const { tokenPlaces = [], tokenHint } = config.services.get(asked.service)?.definition ?? {};
@@ -310,7 +323,7 @@ async function forwardAndRecord(
   body: BodyToSend,
   credential: Credential,
   handling: Handling,
-): Promise<Response> {
+): Promise<Answer> {
   const { context, resolved, record } = audited;
   const { bodyTimeoutMs, issuer } = context.config;
   const options = {
@@ -318,7 +331,7 @@ async function forwardAndRecord(
     bodyTimeoutMs,
     issuer,
     meter: record.meter,
-    takeBody: context.takeBody,
+    isWithin: handling.isWithin,
   };
   const forwarding = forward(context.request, body, resolved, credential, options);
   const outcome = await context.timing.during("upstream", forwarding).catch((cause: unknown) => {
@@ -329,12 +342,12 @@ async function forwardAndRecord(
     record.upstreamFailed(outcome);
     throw upstreamFailed(resolved.service, outcome);
   }
-  const { response, upstreamStatus, done } = outcome;
-  const { status } = response;
+  const { answer: answered, upstreamStatus, done } = outcome;
+  const { status } = answered;
   handling.recorded = done
     ? done.then((end) => record.answer(status, upstreamStatus, end))
     : record.answer(status, upstreamStatus);
-  return response;
+  return answered;
 }
 
 /** Checks repeatedly whether the sender of a streamed body is still authorized. */

@@ -34,11 +34,6 @@ export interface RequestContext {
   readonly readToken?: () => string;
   /** The request as its sender has sent it, where `request` was made of it: a DPoP proof is of that one. */
   readonly sentRequest?: Request;
-  /**
-   * Takes the body of an answer that was read whole, and the response has none then: for a caller within this Worker, which would read the
-   * response at once. The response has only the headers that such a caller reads.
-   */
-  readonly takeBody?: (body: Uint8Array) => void;
   /** The resource of RFC 8707 that the request is for, as a URL. Undefined on the REST face, which is none of its own. */
   readonly resource?: string;
 }

@@ -1,5 +1,6 @@
 import { authenticate } from "../access/authenticate.ts";
-import { proxy } from "../gateway/proxy.ts";
+import { proxyWithin } from "../gateway/proxy.ts";
+import type { Answer } from "../gateway/upstream/forward.ts";
 import { toErrorResponse } from "../http/error-response.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
@@ -23,23 +24,17 @@ export async function callOperation(
   allowsAnyJson: boolean,
 ): Promise<ToolResult> {
   const request = gatewayRequest(context.request, operation, target, body);
-  let response: Response;
-  let whole: Uint8Array | undefined;
+  let answer: Answer;
   try {
-    response = await proxy({
-      ...context,
-      request,
-      sentRequest: context.request,
-      takeBody: (taken) => void (whole = taken),
-    });
+    answer = await proxyWithin({ ...context, request, sentRequest: context.request });
   } catch (error) {
     if (error instanceof ApiError) {
       if (error.status === 401 || error.code === "address_not_allowed") throw error;
       if (error.code === "insufficient_permissions") await refuseNarrowToken(context, operation, error);
     }
-    response = toErrorResponse(error, request, context.requestId, context);
+    answer = toErrorResponse(error, request, context.requestId, context);
   }
-  return toToolResult(response, request.url, allowsAnyJson, whole);
+  return toToolResult(answer, request.url, allowsAnyJson);
 }
 
 /** The headers of a call. The client's other headers are about its own request. */

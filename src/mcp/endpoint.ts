@@ -18,7 +18,7 @@ import {
   type RequestId,
   type RpcMessage,
 } from "./protocol.ts";
-import { toolError, toolResult, type ToolResult } from "./result.ts";
+import { toJson, toolError, toolResult, type ToolResult } from "./result.ts";
 import { findOperation, reachableOperations, readSelection, toolsOf, toTool, type Selection } from "./tools.ts";
 import { isObject } from "../validation/is-object.ts";
 
@@ -39,7 +39,8 @@ const CACHEABLE = { ttlMs: 60_000, cacheScope: "private" } as const;
 /** How long a message may take to arrive. */
 const BODY_LIMITS = { idleMs: 10_000, totalMs: 30_000 };
 
-type Outcome = { readonly result: Readonly<Record<string, unknown>> } | ProtocolError;
+/** @property result as JSON. */
+type Outcome = { readonly result: string } | ProtocolError;
 
 /**
  * Handles `POST /mcp`: one JSON-RPC message of the Model Context Protocol, in the revisions 2026-07-28, 2025-11-25 and 2025-06-18. There
@@ -126,7 +127,7 @@ async function handle(context: RequestContext, message: RpcMessage, selection: S
   const isModern = message.era === "modern";
   if (message.method === "tools/call") {
     const outcome = await callTool(context, message, selection);
-    return "code" in outcome ? outcome : complete(outcome, isModern);
+    return "code" in outcome ? outcome : { result: toJson(outcome, isModern ? COMPLETE : {}) };
   }
   const caller = await admit(context, 0);
   const { id, method, params } = message;
@@ -134,20 +135,20 @@ async function handle(context: RequestContext, message: RpcMessage, selection: S
     case "initialize":
       if (isModern) break;
       return {
-        result: {
+        result: JSON.stringify({
           protocolVersion: LEGACY_VERSIONS.find((one) => one === params.protocolVersion) ?? LEGACY_VERSIONS[0],
           capabilities: CAPABILITIES,
           serverInfo: SERVER,
           instructions: INSTRUCTIONS,
-        },
+        }),
       };
     case "ping":
       if (isModern) break;
-      return { result: {} };
+      return { result: "{}" };
     case "server/discover":
       if (!isModern) break;
-      return complete(
-        { supportedVersions: SUPPORTED_VERSIONS, capabilities: CAPABILITIES, instructions: INSTRUCTIONS, ...CACHEABLE },
+      return list(
+        { supportedVersions: SUPPORTED_VERSIONS, capabilities: CAPABILITIES, instructions: INSTRUCTIONS },
         true,
       );
     case "tools/list":
@@ -173,16 +174,13 @@ async function handle(context: RequestContext, message: RpcMessage, selection: S
   return isModern ? error : { ...error, status: 200 };
 }
 
-const list = (value: Readonly<Record<string, unknown>>, isModern: boolean): Outcome =>
-  isModern ? complete({ ...value, ...CACHEABLE }, true) : { result: value };
+/** What is the same for everybody with the same permissions, and may be kept. */
+const list = (value: Readonly<Record<string, unknown>>, isModern: boolean): Outcome => ({
+  result: JSON.stringify(isModern ? { ...value, ...CACHEABLE, ...COMPLETE } : value),
+});
 
 /** A result of the modern era says what it is and who made it. */
-const complete = (value: object, isModern: boolean): Outcome => ({
-  result: {
-    ...value,
-    ...(isModern && { resultType: "complete", _meta: { "io.modelcontextprotocol/serverInfo": SERVER } }),
-  },
-});
+const COMPLETE = { resultType: "complete", _meta: { "io.modelcontextprotocol/serverInfo": SERVER } } as const;
 
 async function callTool(
   context: RequestContext,
@@ -219,22 +217,20 @@ function badArguments(details: readonly ArgumentFault[]): ToolResult {
   return toolError({ error, code: "validation_error", details });
 }
 
+const NO_STORE = { "cache-control": "no-store" } as const;
+
 function toResponse(id: RequestId | undefined, outcome: Outcome, format: "json" | "stream"): Response {
-  const envelope = { jsonrpc: "2.0", ...(id !== undefined && { id }) };
-  const isError = "code" in outcome;
-  const message = isError
-    ? {
-        ...envelope,
-        error: {
-          code: outcome.code,
-          message: outcome.message,
-          ...(outcome.data !== undefined && { data: outcome.data }),
-        },
-      }
-    : { ...envelope, result: outcome.result };
-  const status = isError ? outcome.status : 200;
-  if (format === "json" || isError) return Response.json(message, { status, headers: { "cache-control": "no-store" } });
-  return new Response(`event: message\ndata: ${JSON.stringify(message)}\n\n`, {
-    headers: { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" },
+  if ("code" in outcome) {
+    const { status, code, message, data } = outcome;
+    // JSON has no undefined, so an id and data that there are not are left out.
+    return Response.json({ jsonrpc: "2.0", id, error: { code, message, data } }, { status, headers: NO_STORE });
+  }
+  const message = `${JSON.stringify({ jsonrpc: "2.0", id }).slice(0, -1)},"result":${outcome.result}}`;
+  if (format === "json") {
+    return new Response(message, { headers: { "content-type": "application/json", ...NO_STORE } });
+  }
+  // A line break would end the event's line. In JSON it stands only between two tokens, where a blank says the same.
+  return new Response(`event: message\ndata: ${message.replace(/[\r\n]/g, " ")}\n\n`, {
+    headers: { "content-type": "text/event-stream", "x-accel-buffering": "no", ...NO_STORE },
   });
 }

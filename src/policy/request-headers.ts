@@ -231,7 +231,7 @@ export const declaresBody = (headers: Headers): boolean =>
   headers.has("transfer-encoding") || !/^0*$/.test(headers.get("content-length") ?? "");
 
 /** Returns the names that `Connection` lists, in lower case: these headers are for the next hop only (RFC 9110 §7.6.1). */
-export function connectionNamed(headers: Headers): readonly string[] {
+export function connectionNamed(headers: { get(name: string): string | null | undefined }): readonly string[] {
   const named = headers.get("connection");
   return named ? named.split(",").map((name) => name.trim().toLowerCase()) : [];
 }

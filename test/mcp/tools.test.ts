@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, inject, it } from "vitest";
-import { toToolResult } from "../../src/mcp/result.ts";
+import { toJson, toToolResult } from "../../src/mcp/result.ts";
 import { world, type Registered } from "../support/world.ts";
 import { callTool, legacy, modern } from "./client.ts";
 
@@ -368,6 +368,11 @@ describe("a call", () => {
 describe("a result", () => {
   const json = (value: unknown) => ({ behaviour: "json", argument: base64Url(JSON.stringify(value)) });
   const lab = (args: Record<string, unknown>) => callTool(self, reader.token, "lab_get_lab", args);
+  const jsonAnswer = (text: string) => ({
+    status: 200,
+    headers: new Headers({ "content-type": "application/json" }),
+    body: new TextEncoder().encode(text),
+  });
 
   it("of a status of 400 or more is a tool error", async () => {
     expect(await lab({ behaviour: "status", argument: "404" })).toMatchObject({
@@ -408,14 +413,50 @@ describe("a result", () => {
   });
 
   it("that was read whole is cut too, as links that lead here may have made it long", async () => {
-    const response = new Response(null, { headers: { "content-type": "application/json" } });
-    const whole = new TextEncoder().encode(`"${"x".repeat(64 * 1024)}"`);
-    const { content, structuredContent } = await toToolResult(response, "https://auth.example.com/", true, whole);
+    const { content, structured } = await toToolResult(
+      jsonAnswer(`"${"x".repeat(64 * 1024)}"`),
+      "https://auth.example.com/",
+      true,
+    );
     expect(content).toEqual([
       { type: "text", text: `"${"x".repeat(64 * 1024 - 1)}` },
       { type: "text", text: expect.stringContaining("Cut: these are the first 65536 bytes") },
     ]);
-    expect(structuredContent).toBeUndefined();
+    expect(structured).toBeUndefined();
+  });
+
+  it("has the upstream's numbers with all their digits, and line breaks between them end no event", async () => {
+    const text = '{\r\n  "id": 12345678901234567890,\n  "rate": 1.000\r}';
+    const params = { name: "lab_get_lab", arguments: { behaviour: "json", argument: base64Url(text) } };
+    const headers = { accept: "text/event-stream" };
+    const { body } = await modern(self, "tools/call", params, { token: reader.token, headers });
+    const [, json] = /^event: message\ndata: (.*)\n\n$/.exec(body as string)!;
+    expect(json).toMatch(/"structuredContent":\{\s+"id": 12345678901234567890,\s+"rate": 1\.000\s+\}/);
+    expect(JSON.parse(json!).result).toMatchObject({
+      content: [{ type: "text", text }],
+      structuredContent: { rate: 1 },
+      resultType: "complete",
+    });
+  });
+
+  it("is JSON that is nested deeper than it could be written again", async () => {
+    const deep = "[".repeat(20_000) + "]".repeat(20_000);
+    const result = await toToolResult(jsonAnswer(deep), "https://auth.example.com/", true);
+    expect(toJson(result, {})).toBe(`{"content":[{"type":"text","text":"${deep}"}],"structuredContent":${deep}}`);
+  });
+
+  it.each([
+    '{"a":1}}',
+    '{"a":1},"isError":false',
+    '{"a":01}',
+    "{'a':1}",
+    '{"a":1}\u0000',
+    '\ufeff\ufeff{"a":1}',
+    '{"a":"\n"}',
+  ])("has no structured content of %j, which is not JSON", async (text) => {
+    const result = await toToolResult(jsonAnswer(text), "https://auth.example.com/", true);
+    expect(result.structured).toBeUndefined();
+    expect(JSON.parse(toJson(result, {}))).toEqual({ content: [{ type: "text", text: text.replace(/^\ufeff/, "") }] });
   });
 
   it("names the query of the next page", async () => {

@@ -9,7 +9,7 @@ import { contentLength, toldHeaders } from "../../policy/request-headers.ts";
 import { linkRewriter } from "./links.ts";
 import type { Meter } from "./meter.ts";
 import { maxDecodedLength, streamBody, bufferBody, type BodyEnd } from "./stream-body.ts";
-import { filterResponseHeaders, headersReadWithin, setGatewayHeaders } from "./response-headers.ts";
+import { filterResponseHeaders, headersReadWithin, setGatewayHeaders, type HeaderMap } from "./response-headers.ts";
 import { containsSecret } from "./secret-leak.ts";
 import { answerClock, transformStreamOf, startUpload, type AnswerClock } from "./upload.ts";
 import { resolveLink } from "./upstream-link.ts";
@@ -28,8 +28,18 @@ export interface UpstreamFailure {
   readonly cause?: unknown;
 }
 
+/**
+ * What an agent gets of an upstream: a response, or for a caller within this Worker what a response would be made of. That has only the
+ * headers that such a caller reads, and a body that was read whole is still one array.
+ */
+export interface Answer {
+  readonly status: number;
+  readonly headers: HeaderMap;
+  readonly body: ReadableStream<Uint8Array> | Uint8Array | null;
+}
+
 export interface Forwarded {
-  readonly response: Response;
+  readonly answer: Answer;
   readonly upstreamStatus: number;
   /** Resolves with how the body ended; undefined if the body was read whole before. */
   readonly done: Promise<BodyEnd> | undefined;
@@ -51,8 +61,7 @@ const MAX_BUFFERED_BYTES = 64 * 1024;
  * @param caller checked again while a body is streamed.
  * @param bodyTimeoutMs how long the sender may take for a streamed body, in milliseconds.
  * @param meter counts the bytes of both bodies.
- * @param takeBody takes the body of an answer that is read whole, if the response is to have none. The response has only the headers then
- *   that a caller within this Worker reads.
+ * @param isWithin whether the answer is for a caller within this Worker. It is a `Response` otherwise.
  * @param issuer the gateway's public origin, or null if it is not configured.
  * @throws {ApiError} if the gateway breaks the request's body off: 408 for a slow sender, or the caller's refusal.
  */
@@ -66,8 +75,8 @@ export async function forward(
     bodyTimeoutMs,
     issuer,
     meter,
-    takeBody,
-  }: { bodyTimeoutMs: number } & Pick<PassOptions, "caller" | "issuer" | "meter" | "takeBody">,
+    isWithin,
+  }: { bodyTimeoutMs: number } & Pick<PassOptions, "caller" | "issuer" | "meter" | "isWithin">,
 ): Promise<Forwarded | UpstreamFailure> {
   const { timeoutMs, idleTimeoutMs: idleMs } = resolved.service;
   const url = upstreamUrl(resolved, credential.origin);
@@ -103,7 +112,7 @@ export async function forward(
     caller,
     issuer,
     meter,
-    takeBody,
+    isWithin,
     late: clock.late,
   });
   clock.stop();
@@ -117,7 +126,7 @@ interface PassOptions {
   readonly caller: CallerWatch;
   readonly issuer: string | null;
   readonly meter: Meter;
-  readonly takeBody?: ((body: Uint8Array) => void) | undefined;
+  readonly isWithin: boolean;
   /** Resolves when a body that is read whole is late. */
   readonly late: AnswerClock["late"];
 }
@@ -126,7 +135,7 @@ interface PassOptions {
 async function passOn(
   request: Request,
   answer: Response,
-  { url, resolved, credential, caller, issuer, meter, takeBody, late }: PassOptions,
+  { url, resolved, credential, caller, issuer, meter, isWithin, late }: PassOptions,
 ): Promise<Forwarded | UpstreamFailure> {
   const { service } = resolved;
   // 101 without an Upgrade header in the request, or what is no status of HTTP (RFC 9110 §15) and no response could have.
@@ -148,20 +157,24 @@ async function passOn(
     await answer.body?.cancel();
     return { failure: "bad_redirect", upstreamStatus: status };
   }
-  const statusText = containsSecret(answer.statusText, credential.secretEncodings) ? "" : answer.statusText;
-  const answered = (content: BodyInit | null, without?: readonly string[]): Response => {
-    const taken = takeBody ? headersReadWithin(received) : received;
-    const response = new Response(content, { status, statusText, headers: taken });
+  const { secretEncodings } = credential;
+  const answered = (body: Answer["body"], without?: readonly string[]): Answer => {
+    if (isWithin) {
+      const read = headersReadWithin(received);
+      const headers = new Map(read);
+      filterResponseHeaders(headers, read, definition, secretEncodings, resolve, without);
+      return { status, headers, body };
+    }
+    const statusText = containsSecret(answer.statusText, secretEncodings) ? "" : answer.statusText;
+    const response = new Response(body, { status, statusText, headers: received });
     const { headers } = response;
-    filterResponseHeaders(headers, taken, definition, credential.secretEncodings, resolve, without);
-    if (takeBody) return response;
+    filterResponseHeaders(headers, received, definition, secretEncodings, resolve, without);
     setGatewayHeaders(headers, definition);
     if (dropped.length > 0) headers.set("x-agentauth-dropped", toldHeaders(dropped));
     return response;
   };
   const ended = { upstreamStatus: status, done: undefined };
-  if (resolved.method === "HEAD" || BODILESS.has(status)) return { response: answered(null), ...ended };
-  const { secretEncodings } = credential;
+  if (resolved.method === "HEAD" || BODILESS.has(status)) return { answer: answered(null), ...ended };
   const bodyLinks = status !== 206 && isJson(received) ? bodyLinksOf(definition, resolved.links) : undefined;
   const links = bodyLinks && linkRewriter(bodyLinks, scope);
   const isRead = links !== undefined || secretEncodings.length > 0;
@@ -170,13 +183,13 @@ async function passOn(
     await answer.body?.cancel();
     return { failure: "encoded", upstreamStatus: status };
   }
-  const rewritten = (content: BodyInit | null): Response => {
+  const rewritten = (body: Answer["body"]): Answer => {
     const without = coding === "none" || coding === "gzip" ? ["content-encoding"] : [];
     if (coding === "gzip" || links) without.push("content-length");
     if (links) without.push(...DIGESTS);
-    const response = answered(content, without);
-    if (links) response.headers.set(LINKS_HEADER, "rewritten");
-    return response;
+    const passedOn = answered(body, without);
+    if (links) passedOn.headers.set(LINKS_HEADER, "rewritten");
+    return passedOn;
   };
 
   const length = coding === "none" || !received.has("content-encoding") ? contentLength(received) : undefined;
@@ -184,10 +197,9 @@ async function passOn(
     const whole = await bufferBody(answer, { secretEncodings, links }, late);
     if ("failure" in whole) return { ...whole, upstreamStatus: status };
     meter.bytesOut = whole.body.byteLength;
-    takeBody?.(whole.body);
-    return { response: rewritten(takeBody ? null : whole.body), ...ended };
+    return { answer: rewritten(whole.body), ...ended };
   }
-  if (!answer.body) return { response: rewritten(null), ...ended };
+  if (!answer.body) return { answer: rewritten(null), ...ended };
   const decoded = coding === "gzip" ? answer.body.pipeThrough(new DecompressionStream("gzip")) : answer.body;
   const { readable, writable } = transformStreamOf(links ? undefined : length);
   const transforms = {
@@ -200,7 +212,7 @@ async function passOn(
     meter,
   };
   const done = streamBody(decoded, writable, transforms, length);
-  return { response: rewritten(readable), upstreamStatus: status, done };
+  return { answer: rewritten(readable), upstreamStatus: status, done };
 }
 
 /**

@@ -5,12 +5,21 @@ import { connectionNamed } from "../../policy/request-headers.ts";
 import { responseHeaderName } from "../../policy/response-headers.ts";
 import { rewriteLinkHeader } from "./link-header.ts";
 
-/** The headers of an answer that a caller within this Worker reads, where it takes the body by itself (see `takeBody`). */
+/** Headers by their names in lower case: those of a response, or a map of the few that a caller within this Worker reads. */
+export interface HeaderMap {
+  get(name: string): string | null | undefined;
+  set(name: string, value: string): unknown;
+  delete(name: string): unknown;
+  forEach(each: (value: string, name: string) => void): void;
+  [Symbol.iterator](): Iterator<[name: string, value: string]>;
+}
+
+/** The headers of an answer that a caller within this Worker reads, and the one that says which of them are not for it. */
 const READ_WITHIN = ["content-type", "content-length", "location", "link", "connection"];
 
 /** Returns an upstream's headers without those that a caller within this Worker does not read: of twenty, two or three are left. */
-export function headersReadWithin(received: Headers): Headers {
-  const read = new Headers();
+export function headersReadWithin(received: Headers): Map<string, string> {
+  const read = new Map<string, string>();
   for (const name of READ_WITHIN) {
     const value = received.get(name);
     if (value !== null) read.set(name, value);
@@ -34,12 +43,12 @@ function namesContainSecret(names: string, secretEncodings: SecretEncodings): bo
  * links as `resolve` returns them.
  *
  * @param without the names of those that are wrong for the body that the agent gets, in lower case.
- * @param headers the runtime's own copy of `received`, which costs half of one made here. It is changed.
+ * @param headers a copy of `received`, which is changed. Of a response's headers the runtime's own copy costs half of one made here.
  * @param resolve returns the link that the agent gets in place of one, or undefined if it gets none.
  */
 export function filterResponseHeaders(
-  headers: Headers,
-  received: Headers,
+  headers: HeaderMap,
+  received: HeaderMap,
   definition: ServiceDefinition,
   secretEncodings: SecretEncodings,
   resolve: (url: string) => string | undefined,
