@@ -23,7 +23,7 @@ function obstacle() {
     return "The packages are not installed. Run `npm ci` first, and then `npm start`.";
   }
   if (major < 22) {
-    return `This is Node ${process.versions.node}, without the newer one that \`npm ci\` installs. Run \`npm ci\` again, without --ignore-scripts.`;
+    return `This is Node ${process.versions.node}, without the newer one that \`npm ci\` installs. Run \`npm ci\` again, without --omit=optional; if that does not help, install Node 22 or later.`;
   }
   const names = changed();
   if (names.length > 0) {

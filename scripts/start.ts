@@ -1,4 +1,4 @@
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { unknownSettings } from "../src/config/config.ts";
@@ -6,6 +6,7 @@ import { upstreamSettings } from "../src/config/upstream-settings.ts";
 import { BUILT_IN_SERVICES } from "../src/policy/services.ts";
 import { declaredSettings } from "./declared-settings.ts";
 import { BASE_URL, fail, localIssuer, PORT, readDevVars, ROOT, SAMPLE_URL_FILE, STATE_DIR } from "./local.ts";
+import { migrateLocally } from "./local-migrations.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "./sample-upstream.ts";
 import { completeDevVars } from "./secrets.ts";
 import { compileUpstreams } from "./upstreams.ts";
@@ -19,17 +20,9 @@ await assertFree(PORT);
 const made = completeDevVars();
 if (made.length > 0) console.log(`Made local secrets and settings in .dev.vars: ${made.join(", ")}`);
 
-for (const database of ["DB", "AUDIT_DB"]) {
-  const migrated = spawnSync(
-    "wrangler",
-    ["d1", "migrations", "apply", database, "--local", "--persist-to", STATE_DIR],
-    { cwd: ROOT, env, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" },
-  );
-  if (migrated.error) fail("wrangler is not installed. Run `npm ci` first, and start with `npm start`.");
-  if (migrated.status !== 0) {
-    fail(`The migrations of ${database} could not be applied:\n${migrated.stdout}\n${migrated.stderr}`);
-  }
-}
+await migrateLocally(STATE_DIR).catch((error: Error) =>
+  fail(`The migrations could not be applied to the databases in ${STATE_DIR}: ${error.message}`),
+);
 
 const { files, faults } = compileUpstreams();
 if (faults.length > 0) fail(faults.join("\n"));

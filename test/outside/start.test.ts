@@ -118,13 +118,24 @@ it("npm start prints commands that work in every shell; with a fault in the conf
     await once(gateway, "exit");
   }
 
+  // wrangler finds its own list of migrations, complete.
+  for (const database of ["DB", "AUDIT_DB"]) {
+    const list = ["d1", "migrations", "list", database, "--local", "--persist-to", env.STATE_DIR];
+    const { stdout } = spawnSync("wrangler", list, { cwd: clone, env, encoding: "utf8" });
+    expect(stdout).toContain("No migrations to apply");
+  }
+  // A migration is applied as a whole or not at all.
+  const migration = join(clone, "migrations/9999_more.sql");
+  const migrate = (text: string) => {
+    writeFileSync(migration, text);
+    return spawnSync("npm", ["start"], { cwd: clone, env: { ...env, PORT: port }, encoding: "utf8", timeout: 120_000 });
+  };
+  const port = await freePort();
+  const halfway = migrate("CREATE TABLE more (a);\n-- ;\nINSERT INTO nowhere VALUES (1);");
+  expect([halfway.status, halfway.stderr]).toEqual([1, expect.stringContaining("9999_more.sql: ")]);
+  expect(halfway.stderr).toContain("no such table: nowhere");
   appendFileSync(join(clone, ".dev.vars"), "\nACCESS_TOKEN_TTL_SECONDS='an hour'\n");
-  const failed = spawnSync("npm", ["start"], {
-    cwd: clone,
-    env: { ...env, PORT: await freePort() },
-    encoding: "utf8",
-    timeout: 120_000,
-  });
+  const failed = migrate("CREATE TABLE more (a);");
   expect([failed.status, failed.stderr]).toEqual([1, expect.stringContaining("ACCESS_TOKEN_TTL_SECONDS")]);
   expect(failed.stdout).not.toContain("AgentAuth is running");
   expect(failed.stdout).not.toContain("npm run demo");
