@@ -13,6 +13,8 @@ export interface Call {
   readonly isJson: boolean;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
+  /** How long one answer of the deployment may take, in milliseconds. */
+  readonly timeout: number;
   /**
    * The deployment, with the credentials that there are for it.
    *

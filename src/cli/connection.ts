@@ -38,7 +38,17 @@ export async function credentialOf({ env }: Terminal, url: string): Promise<Cred
 /** Connects to a deployment with a credential. */
 export function connectWith(
   terminal: Terminal,
-  { url, credential, signal }: { url: string; credential: Credential | undefined; signal: AbortSignal },
+  {
+    url,
+    credential,
+    signal,
+    timeout,
+  }: {
+    url: string;
+    credential: Credential | undefined;
+    signal: AbortSignal;
+    timeout: number;
+  },
 ): Connection {
   const { env, stderr } = terminal;
   const now = Date.now();
@@ -52,7 +62,7 @@ export function connectWith(
     maxRetries: 4,
     maxRetryDelay: 90_000,
     onRetry,
-    timeout: 30_000,
+    timeout,
     closed: signal,
   };
   const standing =
@@ -73,7 +83,7 @@ export function connectWith(
         }),
     }),
     onRetry,
-    timeout: transport.timeout,
+    timeout,
   });
   const connection: Connection = {
     url,

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { AgentAuthError, notAgentAuth } from "../client/errors.ts";
 import { EXIT, Failure, type ExitCode } from "./failure.ts";
-import { CLIENT_ID, postForm, type OAuthRefusal } from "./oauth.ts";
+import { CLIENT_ID, postForm, type OAuthAnswer, type OAuthRefusal } from "./oauth.ts";
 
 const DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -24,40 +25,59 @@ export type ShowCode = (shown: { page: string; code: string; seconds: number }) 
 /**
  * Signs a person in by the device grant (RFC 8628): they type a code into a page of the deployment, and confirm it with a passkey.
  *
- * @param wait waits so many milliseconds, or throws if the signal is aborted.
+ * @param options.timeout how long one answer may take, in milliseconds.
+ * @param options.wait waits so many milliseconds, or throws if the signal is aborted.
  * @returns an access token, and how many seconds it lives.
  * @throws {Failure} if they decline, or the code expires.
+ * @throws {AgentAuthError} if the deployment does not answer, or not as AgentAuth does.
  */
 export async function signInByDevice(
   url: string,
   show: ShowCode,
-  signal: AbortSignal,
-  wait: (ms: number) => Promise<void> = (ms) => sleep(ms, undefined, { signal }),
+  {
+    signal,
+    timeout,
+    wait = (ms) => sleep(ms, undefined, { signal }),
+  }: { signal: AbortSignal; timeout: number; wait?: (ms: number) => Promise<void> },
 ): Promise<DeviceToken> {
-  const begun = await postForm<DeviceAuthorization>(
-    `${url}/oauth/device_authorization`,
-    { client_id: CLIENT_ID },
-    { signal },
-  );
+  const post = <Answer>(path: string, form: Readonly<Record<string, string>>) =>
+    postForm<Answer>(url, path, { ...form, client_id: CLIENT_ID }, { signal, timeout });
+  const begun = await post<DeviceAuthorization>("/oauth/device_authorization", {});
   if (!begun.ok) throw refused(begun);
   const { device_code, user_code, verification_uri, expires_in, interval = 5 } = begun.body;
+  if (![device_code, user_code].every(Boolean) || !URL.canParse(verification_uri) || !(expires_in > 0)) {
+    throw notAgentAuth(200, `${url} gave no code for the sign-in`);
+  }
   // The page is opened by a person, who trusts the deployment that they have named and no other.
   if (new URL(verification_uri).protocol !== "https:" && new URL(url).protocol === "https:") {
-    throw new Failure(EXIT.failed, "not_agentauth", "The deployment named a page that is not https. Check --url.");
+    throw new Failure(EXIT.unreachable, "not_agentauth", "The deployment named a page that is not https. Check --url.");
   }
   show({ page: verification_uri, code: user_code, seconds: expires_in });
   let seconds = interval;
-  for (;;) {
+  for (let waited = 0; ;) {
     await wait(seconds * 1000);
-    const form = { grant_type: DEVICE_CODE, device_code, client_id: CLIENT_ID };
-    const answer = await postForm<DeviceToken>(`${url}/oauth/token`, form, { signal });
-    if (answer.ok) return answer.body;
+    waited += seconds;
+    let answer: OAuthAnswer<DeviceToken>;
+    try {
+      answer = await post<DeviceToken>("/oauth/token", { grant_type: DEVICE_CODE, device_code });
+    } catch (error) {
+      // A network that is away for a moment does not cost the code that was shown: the next poll is later (RFC 8628 §3.5).
+      if (waited >= expires_in || !(error instanceof AgentAuthError) || !MAY_PASS.has(error.code)) throw error;
+      seconds = Math.min(2 * seconds, 60);
+      continue;
+    }
+    if (answer.ok) {
+      if (answer.body.access_token && answer.body.expires_in > 0) return answer.body;
+      throw notAgentAuth(200, `${url} gave no token`);
+    }
     // RFC 8628 §3.5: slow_down asks for 5 seconds more, from now on.
     if (answer.error === "slow_down") seconds += 5;
     else if (answer.error !== "authorization_pending" && answer.error !== "temporarily_unavailable")
       throw refused(answer);
   }
 }
+
+const MAY_PASS: ReadonlySet<string> = new Set(["connection_failed", "timeout", "unavailable"]);
 
 const SENTENCES: Readonly<Record<string, readonly [ExitCode, string]>> = {
   access_denied: [

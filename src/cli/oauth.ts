@@ -1,4 +1,5 @@
-import { EXIT, Failure } from "./failure.ts";
+import { toError } from "../client/errors.ts";
+import { fetchWithin, parseJson, readText } from "../client/transport.ts";
 
 /** The name under which the deployment knows this program: a public client (RFC 6749 §2.1), which has no secret. */
 export const CLIENT_ID = "agentauth-cli";
@@ -14,41 +15,37 @@ export type OAuthAnswer<Answer> =
   | ({ readonly ok: false } & OAuthRefusal);
 
 /**
- * Posts a form to an OAuth endpoint. A request is not repeated here: what is waited for is asked for again anyway.
+ * Posts a form to an OAuth endpoint of a deployment. A request is not repeated here: what is waited for is asked for again anyway.
  *
- * @throws {Failure} if the deployment does not answer as AgentAuth does.
+ * @param options.timeout how long the answer may take, in milliseconds.
+ * @throws {AgentAuthError} if there is no answer, or one that AgentAuth does not give.
  */
 export async function postForm<Answer>(
-  url: string,
+  baseUrl: string,
+  path: string,
   form: Readonly<Record<string, string>>,
-  { signal, token }: { signal: AbortSignal; token?: string },
+  { signal, timeout, token }: { signal: AbortSignal; timeout: number; token?: string },
 ): Promise<OAuthAnswer<Answer>> {
-  let response: Response;
-  let body: unknown;
-  try {
-    response = await fetch(url, {
-      method: "POST",
-      headers: {
-        "content-type": "application/x-www-form-urlencoded",
-        accept: "application/json",
-        // The page on which a person confirms the device grant shows it.
-        "user-agent": "agentauth",
-        ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      },
-      body: new URLSearchParams(form).toString(),
-      redirect: "manual",
-      signal,
-    });
-    body = await response.json();
-  } catch (error) {
-    if (signal.aborted) throw error;
-    throw new Failure(
-      EXIT.unreachable,
-      "connection_failed",
-      `${new URL(url).origin} could not be reached, or is not an AgentAuth. Check --url or AGENTAUTH_URL.`,
-    );
-  }
-  if (response.ok) return { ok: true, body: body as Answer };
-  const { error = "unknown", error_description } = (body ?? {}) as Partial<OAuthRefusal>;
-  return { ok: false, error, ...(error_description !== undefined && { error_description }) };
+  const url = baseUrl + path;
+  const init = {
+    method: "POST",
+    headers: {
+      "content-type": "application/x-www-form-urlencoded",
+      accept: "application/json",
+      // The page on which a person confirms the device grant shows it.
+      "user-agent": "agentauth",
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+    },
+    body: new URLSearchParams(form).toString(),
+  };
+  const [response, text] = await fetchWithin({ baseUrl, timeout, fetch }, url, init, [signal], readText);
+  const body = parseJson(text);
+  // The answer to a revocation has no body (RFC 7009 §2.2).
+  if (response.ok && (text === "" || isObject(body))) return { ok: true, body: (body ?? {}) as Answer };
+  if (response.ok || !isObject(body) || typeof body.error !== "string") throw toError(response, undefined, url);
+  const { error, error_description } = body as unknown as OAuthRefusal;
+  return { ok: false, error, ...(typeof error_description === "string" && { error_description }) };
 }
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;

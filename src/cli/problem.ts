@@ -1,4 +1,4 @@
-import { AgentAuthError } from "../client/errors.ts";
+import { AgentAuthError, ConnectionError } from "../client/errors.ts";
 import { EXIT, Failure, type ExitCode } from "./failure.ts";
 import { visible } from "./visible.ts";
 
@@ -27,10 +27,16 @@ const EXIT_BY_STATUS: Readonly<Record<number, ExitCode>> = {
   429: EXIT.rateLimited,
 };
 
+/** How the SDK says that something else has answered, by a redirect. */
+const REDIRECTS = ": it redirects to ";
+
 /** What to do about an error, beside what its message says. */
 function advice(error: AgentAuthError): string {
   const { code, status, retryAfter } = error;
-  if (code === "connection_failed" || code === "timeout" || code === "not_agentauth") {
+  if (error instanceof ConnectionError) {
+    if (error.message.includes(REDIRECTS)) {
+      return "Redirects are not followed: if the deployment has moved there, name its address there in --url or AGENTAUTH_URL.";
+    }
     return "Check --url or AGENTAUTH_URL, and whether the deployment runs.";
   }
   if (code === "reauthentication_required")
@@ -64,7 +70,8 @@ export function problemOf(error: unknown, signal: AbortSignal): Problem {
   if (error instanceof AgentAuthError) {
     const { status, code, requestId, details } = error;
     return {
-      exit: EXIT_BY_STATUS[status] ?? EXIT.failed,
+      // Whatever the status is: it says nothing of an agent or of who is signed in if something else has answered.
+      exit: error instanceof ConnectionError ? EXIT.unreachable : (EXIT_BY_STATUS[status] ?? EXIT.failed),
       code,
       message: [sentenceOf(error), advice(error)].filter(Boolean).join(" "),
       status,
@@ -72,6 +79,14 @@ export function problemOf(error: unknown, signal: AbortSignal): Problem {
       details: details.map(({ field, permission, message }) =>
         [field ?? permission, message].filter(Boolean).join(": "),
       ),
+    };
+  }
+  // An answer of another form than the command reads.
+  if (error instanceof TypeError) {
+    return {
+      exit: EXIT.failed,
+      code: "unexpected_answer",
+      message: `The answer cannot be read as one of AgentAuth (${error.message}). Check --url or AGENTAUTH_URL, and whether the command is of the deployment's version; else it is a fault of the command: please report it.`,
     };
   }
   const { code, message } = error as NodeJS.ErrnoException;

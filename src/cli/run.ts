@@ -21,17 +21,18 @@ function findCommand(words: readonly string[]): Command | undefined {
  * Runs one command.
  *
  * @param argv the arguments, without those that name the program.
- * @param signal aborted by Ctrl-C.
+ * @param options.signal aborted by Ctrl-C.
+ * @param options.timeout how long one answer of the deployment may take, in milliseconds.
  * @returns what the process ends with.
  */
 export async function run(
   argv: readonly string[],
   terminal: Terminal,
-  { signal, version }: { signal: AbortSignal; version: string },
+  { signal, version, timeout = 30_000 }: { signal: AbortSignal; version: string; timeout?: number },
 ): Promise<ExitCode> {
   const isJson = argv.includes("--json");
   try {
-    return await runCommand(argv, terminal, { signal, version, isJson });
+    return await runCommand(argv, terminal, { signal, version, timeout, isJson });
   } catch (error) {
     const problem = problemOf(error, signal);
     const { exit, code, message, status, requestId, details } = problem;
@@ -47,7 +48,7 @@ export async function run(
 async function runCommand(
   argv: readonly string[],
   terminal: Terminal,
-  { signal, version, isJson }: { signal: AbortSignal; version: string; isJson: boolean },
+  { signal, version, timeout, isJson }: { signal: AbortSignal; version: string; timeout: number; isJson: boolean },
 ): Promise<ExitCode> {
   refuseSecrets(argv);
   const options: Readonly<Record<string, Option>> = OPTIONS;
@@ -101,12 +102,13 @@ async function runCommand(
     values,
     isJson,
     signal,
+    timeout,
     url,
     async connect({ anonymous = false } = {}) {
       const at = await url();
       const credential = await credentialOf(terminal, at);
       if (!credential && !anonymous) throw notSignedIn();
-      return connectWith(terminal, { url: at, credential, signal });
+      return connectWith(terminal, { url: at, credential, signal, timeout });
     },
     print,
     printJson: (value) => print(visibleJson(value, terminal.stdout.isTTY ? 2 : undefined)),

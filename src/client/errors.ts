@@ -101,7 +101,9 @@ export function toError(response: Response, body: unknown, url: string): AgentAu
       return new Kind({ status, code: "unavailable", message, retryAfter });
     }
     const location = headers.get("location");
-    return notAgentAuth(status, location ? `${what}: it redirects to ${location}` : what);
+    const target = location && URL.canParse(location, url) && new URL(location, url);
+    // Without its query, which may contain a secret of that place.
+    return notAgentAuth(status, target ? `${what}: it redirects to ${target.origin}${target.pathname}` : what);
   }
   // OAuth's endpoints have OAuth's shape (RFC 6749 §5.2).
   const { error, error_description: description } = fields;

@@ -96,24 +96,40 @@ async function sendOnce(
     ...(token && { authorization: bearer(token) }),
     ...(idempotencyKey && { "idempotency-key": idempotencyKey }),
   };
-  const fetchText = async (signal: AbortSignal): Promise<[Response, string]> => {
-    const response = await fetch(url, { method, headers, redirect: "manual", signal, ...(body && { body }) });
-    return [response, await response.text()];
-  };
-  const result = await withSignals(signals, fetchText, timeout).catch((cause: unknown) => {
-    for (const one of signals) one.throwIfAborted();
-    throw connectionFailed(baseUrl, cause);
-  });
-  if (!result) {
-    const message = `${baseUrl} did not answer within ${timeout / 1000} seconds. Try again, or raise timeout.`;
-    throw new ConnectionError({ status: 0, code: "timeout", message });
-  }
-  const [response, text] = result;
+  const init = { method, headers, ...(body && { body }) };
+  const [response, text] = await fetchWithin({ baseUrl, timeout, fetch }, url, init, signals, readText);
   const answer = parseJson(text);
   // An unhealthy deployment answers 503 with the health object, which is no error.
   if (Object(answer) === answer && (response.ok || "database" in (answer as object))) return answer;
   throw toError(response, answer, url);
 }
+
+/**
+ * Sends one request, and follows no redirect, which could carry the token elsewhere.
+ *
+ * @param read what has to be read of the response within the time limit.
+ * @throws {ConnectionError} `connection_failed`, or `timeout`.
+ */
+export async function fetchWithin<T extends object>(
+  { baseUrl, timeout, fetch }: Pick<Transport, "baseUrl" | "timeout" | "fetch">,
+  url: string,
+  init: RequestInit,
+  signals: readonly AbortSignal[],
+  read: (response: Response) => T | Promise<T>,
+): Promise<T> {
+  const work = async (signal: AbortSignal): Promise<T> =>
+    read(await fetch(url, { ...init, redirect: "manual", signal }));
+  const result = await withSignals(signals, work, timeout).catch((cause: unknown) => {
+    for (const one of signals) one.throwIfAborted();
+    throw connectionFailed(baseUrl, cause);
+  });
+  if (result) return result;
+  const message = `${baseUrl} did not answer within ${timeout / 1000} seconds. Try again, or raise timeout.`;
+  throw new ConnectionError({ status: 0, code: "timeout", message });
+}
+
+/** Reads all of a response. */
+export const readText = async (response: Response): Promise<[Response, string]> => [response, await response.text()];
 
 /** The error for a request that got no response. */
 export function connectionFailed(baseUrl: string, cause: unknown): ConnectionError {
@@ -130,7 +146,8 @@ function queryString(query: object | undefined): string {
   return text && `?${text}`;
 }
 
-function parseJson(text: string): unknown {
+/** The value of a JSON text; undefined for any other text. */
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -4,12 +4,13 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AuditAction, AuditOutcome, AuditQuery, AuditRecord } from "../../client/wire.ts";
 import { toError } from "../../client/errors.ts";
+import { fetchWithin, parseJson } from "../../client/transport.ts";
 import { readTime } from "../arguments.ts";
 import { show, type Call, type Command } from "../command.ts";
 import { EXIT, Failure, usage } from "../failure.ts";
 import { noteMore, readRows, wantedRows } from "../paging.ts";
 import { table, type Cell } from "../table.ts";
-import { visible } from "../visible.ts";
+import { visible, visibleJson } from "../visible.ts";
 
 type Filter = Omit<AuditQuery, "cursor" | "limit">;
 
@@ -72,7 +73,7 @@ async function follow(call: Call): Promise<void> {
       ({ id, action }) => !seen.has(id) && (action !== "audit.read" || filter.action === action),
     );
     for (const record of fresh.toReversed()) {
-      if (call.isJson) call.print(JSON.stringify(record));
+      if (call.isJson) call.print(visibleJson(record));
       else call.print(lineOf(record));
     }
     for (const { id, at } of rows) seen.set(id, at);
@@ -95,11 +96,18 @@ async function createFile(file: string): Promise<ReturnType<FileHandle["createWr
   }
 }
 
+/** The media type of each format. */
+const TYPES: Readonly<Record<string, string>> = { jsonl: "application/jsonl", csv: "text/csv" };
+
 /** Streams an export into a file or to standard output; a long one goes on by its cursor in further requests. */
 async function exportLog(call: Call, format: string): Promise<void> {
   const connection = await call.connect();
-  const { terminal, values, signal } = call;
+  const { terminal, values, signal, timeout } = call;
   const file = values.text("output");
+  // What is signed is written as it is, with all that a terminal would act on.
+  if (file === undefined && terminal.stdout.isTTY) {
+    throw usage("An export is for a file or another program: give --output FILE, or a pipe.");
+  }
   // Never over a file that is there: an export is evidence.
   const target = file === undefined ? terminal.stdout : await createFile(file);
   const query = Object.entries({ ...filterOf(call, Date.now()), format }).filter(
@@ -111,13 +119,23 @@ async function exportLog(call: Call, format: string): Promise<void> {
     const parameters = new URLSearchParams([...query, ...(cursor === undefined ? [] : [["cursor", cursor]])]);
     const url = `${connection.url}/audit/export?${parameters}`;
     const headers = { authorization: `Bearer ${await connection.token()}` };
-    const response = await fetch(url, { headers, redirect: "manual", signal });
-    if (!response.ok || !response.body) {
+    let response: Response;
+    try {
+      response = await fetchWithin(
+        { baseUrl: connection.url, timeout, fetch },
+        url,
+        { headers },
+        [signal],
+        (head) => head,
+      );
+      const isExport = response.ok && response.headers.get("content-type")?.startsWith(TYPES[format] ?? "") === true;
+      if (!isExport || !response.body) throw toError(response, parseJson(await response.text()), url);
+    } catch (error) {
       if (file !== undefined && bytes === 0) {
         target.destroy();
         await rm(file);
       }
-      throw toError(response, await response.json().catch(() => undefined), url);
+      throw error;
     }
     let tail = "";
     const watch = async function* (source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

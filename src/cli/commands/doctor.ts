@@ -1,3 +1,5 @@
+import { toError } from "../../client/errors.ts";
+import { fetchWithin, parseJson, readText } from "../../client/transport.ts";
 import type { HealthDetailsResponse, SettingsResponse } from "../../client/wire.ts";
 import { show, type Call, type Command } from "../command.ts";
 import type { Connection } from "../connection.ts";
@@ -23,36 +25,44 @@ interface Described {
 }
 
 /** What can be seen without credentials: that the deployment answers, its name, and this machine's clock. */
-async function lookFromOutside(url: string, signal: AbortSignal): Promise<Finding[]> {
+async function lookFromOutside(call: Call, baseUrl: string): Promise<Finding[]> {
+  const url = `${baseUrl}/.well-known/oauth-authorization-server`;
   const began = Date.now();
-  const response = await fetch(`${url}/.well-known/oauth-authorization-server`, { redirect: "manual", signal }).catch(
-    () => undefined,
-  );
-  const { issuer, code, details } = ((await response?.json().catch(() => undefined)) ?? {}) as Described;
-  // A deployment that lacks a binding or a setting answers nothing else, and names each.
-  if (code === "misconfigured" && details && details.length > 0) {
-    return details.map(({ message }) => ({ name: "configuration", state: "fault", message: String(message) }));
+  let response: Response;
+  let answer: Described;
+  try {
+    const init = { headers: { accept: "application/json" } };
+    const [head, text] = await fetchWithin(
+      { baseUrl, timeout: call.timeout, fetch },
+      url,
+      init,
+      [call.signal],
+      readText,
+    );
+    response = head;
+    answer = (parseJson(text) ?? {}) as Described;
+    const { code, details } = answer;
+    // A deployment that lacks a binding or a setting answers nothing else, and names each.
+    if (code === "misconfigured" && details && details.length > 0) {
+      return details.map(({ message }) => ({ name: "configuration", state: "fault", message: String(message) }));
+    }
+    if (!response.ok || typeof answer.issuer !== "string") throw toError(response, answer, url);
+  } catch (error) {
+    if (call.signal.aborted) throw error;
+    return [{ name: "deployment", state: "fault", message: problemOf(error, call.signal).message }];
   }
-  if (!response || issuer === undefined) {
-    return [
-      {
-        name: "deployment",
-        state: "fault",
-        message: `Nothing answers at ${url} as AgentAuth does. Check --url or AGENTAUTH_URL, and whether it is deployed.`,
-      },
-    ];
-  }
-  const findings: Finding[] = [{ name: "deployment", state: "ok", message: `${url} answers.` }];
+  const { issuer } = answer;
+  const findings: Finding[] = [{ name: "deployment", state: "ok", message: `${baseUrl} answers.` }];
   // In development, 127.0.0.1 and localhost are the same deployment.
   const sameName = (text: string): string =>
     text.replace("//127.0.0.1:", "//localhost:").replace("//[::1]:", "//localhost:");
   findings.push(
-    sameName(issuer) === sameName(url)
+    sameName(issuer) === sameName(baseUrl)
       ? { name: "issuer", state: "ok", message: `It calls itself ${issuer}.` }
       : {
           name: "issuer",
           state: "warning",
-          message: `It calls itself ${issuer}: verifiers of tokens expect that. Use that address, or set ISSUER to ${url}.`,
+          message: `It calls itself ${issuer}: verifiers of tokens expect that. Use that address, or set ISSUER to ${baseUrl}.`,
         },
   );
   const date = Date.parse(response.headers.get("date") ?? "");
@@ -227,7 +237,7 @@ async function doctor(call: Call): Promise<ExitCode> {
 /** Shows what is found at a deployment or in a clone. */
 async function lookAt(call: Call, place: { url: string } | { clone: string }): Promise<ExitCode> {
   const findings =
-    "clone" in place ? await lookAtClone(place.clone, call.signal) : await lookFromOutside(place.url, call.signal);
+    "clone" in place ? await lookAtClone(place.clone, call.signal) : await lookFromOutside(call, place.url);
   if ("url" in place && findings[0]?.state === "ok") findings.push(...(await lookInside(call)));
   const faults = findings.filter(({ state }) => state === "fault").length;
   const warnings = findings.filter(({ state }) => state === "warning").length;

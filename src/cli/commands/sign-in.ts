@@ -32,7 +32,7 @@ async function readKey({ terminal }: Call): Promise<{ agentId: string; apiKey: s
 async function loginAgent(call: Call, url: string): Promise<void> {
   const { agentId, apiKey } = await readKey(call);
   checkApiKey(apiKey);
-  const client = new AgentAuthClient({ baseUrl: url });
+  const client = new AgentAuthClient({ baseUrl: url, timeout: call.timeout });
   const { agent, token } = await client.verifyAgent({ agent_id: agentId, api_key: apiKey }, call);
   await keepCredential(call.terminal.env, url, {
     kind: "agent",
@@ -55,7 +55,7 @@ async function loginPerson(call: Call, url: string): Promise<void> {
       call.note(
         `Open ${visible(page)} in a browser, sign in, and type the code ${visible(code)}\nIt is good for ${Math.floor(seconds / 60)} minutes. Never type a code that somebody has sent you.`,
       ),
-    call.signal,
+    call,
   );
   await keepCredential(call.terminal.env, url, {
     kind: "person",
@@ -106,9 +106,10 @@ export const signInCommands: readonly Command[] = [
         token === undefined
           ? undefined
           : await postForm(
-              `${url}/oauth/revoke`,
+              url,
+              "/oauth/revoke",
               { token, ...(kind === "person" && { client_id: CLIENT_ID }) },
-              { signal: call.signal, ...(kind === "agent" && { token }) },
+              { signal: call.signal, timeout: call.timeout, ...(kind === "agent" && { token }) },
             ).catch(() => undefined);
       show(call, { signed_out: true, session_ended: ended?.ok === true }, () =>
         ended?.ok === true || token === undefined
