@@ -77,7 +77,7 @@ export function connectWith(
       apiKey: credential.api_key,
       onTokens: ({ access_token: token, expires_in }) =>
         keepAccessToken(env, url, {
-          agentId: credential.agent_id,
+          apiKey: credential.api_key,
           token,
           expiresAt: Date.now() + expires_in * 1000,
         }),

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, lstat, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { EXIT, Failure, usage } from "./failure.ts";
 
 /** How the command is signed in to a deployment. */
@@ -79,24 +80,61 @@ async function readStored(env: Env): Promise<Stored> {
   );
 }
 
-/** Replaces the file in one step: another command sees the former one or this one, and nobody else any. */
-async function writeStored(env: Env, stored: Stored): Promise<void> {
+/** A lock that is older than this was left by a command that was killed: what is done under it takes milliseconds. */
+const STALE_LOCK_MS = 10_000;
+const LOCK_POLL_MS = 20;
+
+/**
+ * Does something while no other command does: reading and writing the file are two steps, and of two commands the later would undo what
+ * the earlier has done, such as a logout.
+ */
+async function withLock(path: string, work: () => Promise<void>): Promise<void> {
+  const lock = `${path}.lock`;
+  for (;;) {
+    try {
+      await (await open(lock, "wx", 0o600)).close();
+      break;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const { mtimeMs } = await lstat(lock).catch(() => ({ mtimeMs: Infinity }));
+    if (Date.now() - mtimeMs > STALE_LOCK_MS) await rm(lock, { force: true });
+    else await sleep(LOCK_POLL_MS);
+  }
+  try {
+    await work();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+/**
+ * Changes the file, one command after the other. It is replaced in one step: who only reads sees the former one or this one, and nobody
+ * else any.
+ *
+ * @param change the new content of the former, or undefined for no change.
+ */
+async function changeStored(env: Env, change: (stored: Stored) => Stored | undefined): Promise<void> {
   const path = credentialsPath(env);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await chmod(dirname(path), 0o700);
-  const temporary = `${path}.${randomBytes(8).toString("hex")}`;
-  try {
-    const file = await open(temporary, "wx", 0o600);
+  await withLock(path, async () => {
+    const stored = change(await readStored(env));
+    if (stored === undefined) return;
+    const temporary = `${path}.${randomBytes(8).toString("hex")}`;
     try {
-      await file.writeFile(`${JSON.stringify(stored, null, 2)}\n`);
-    } finally {
-      await file.close();
+      const file = await open(temporary, "wx", 0o600);
+      try {
+        await file.writeFile(`${JSON.stringify(stored, null, 2)}\n`);
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
     }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  });
 }
 
 export const readCredential = async (env: Env, url: string): Promise<Credential | undefined> => {
@@ -105,33 +143,32 @@ export const readCredential = async (env: Env, url: string): Promise<Credential 
 };
 
 /** Keeps how the command is signed in to a deployment, which is the current one from now on. */
-export async function keepCredential(env: Env, url: string, credential: Credential): Promise<void> {
-  const { deployments } = await readStored(env);
-  await writeStored(env, { version: 1, current: url, deployments: { ...deployments, [url]: credential } });
-}
+export const keepCredential = (env: Env, url: string, credential: Credential): Promise<void> =>
+  changeStored(env, ({ deployments }) => ({
+    version: 1,
+    current: url,
+    deployments: { ...deployments, [url]: credential },
+  }));
 
-/** Keeps a new access token of an agent, unless the command was signed out, or in as somebody else, meanwhile. */
-export async function keepAccessToken(
+/** Keeps a new access token that a key got, unless the command was signed out, or in with another key, meanwhile. */
+export const keepAccessToken = (
   env: Env,
   url: string,
-  { agentId, token, expiresAt }: { agentId: string; token: string; expiresAt: number },
-): Promise<void> {
-  const stored = await readStored(env);
-  const known = Object.hasOwn(stored.deployments, url) ? stored.deployments[url] : undefined;
-  if (known?.kind !== "agent" || known.agent_id !== agentId) return;
-  const renewed = { ...known, access_token: token, expires_at: expiresAt };
-  await writeStored(env, { ...stored, deployments: { ...stored.deployments, [url]: renewed } });
-}
+  { apiKey, token, expiresAt }: { apiKey: string; token: string; expiresAt: number },
+): Promise<void> =>
+  changeStored(env, (stored) => {
+    const known = Object.hasOwn(stored.deployments, url) ? stored.deployments[url] : undefined;
+    if (known?.kind !== "agent" || known.api_key !== apiKey) return undefined;
+    const renewed = { ...known, access_token: token, expires_at: expiresAt };
+    return { ...stored, deployments: { ...stored.deployments, [url]: renewed } };
+  });
 
-export async function forgetCredential(env: Env, url: string): Promise<void> {
-  const { current, deployments } = await readStored(env);
-  const { [url]: _gone, ...rest } = deployments;
-  await writeStored(env, {
+export const forgetCredential = (env: Env, url: string): Promise<void> =>
+  changeStored(env, ({ current, deployments: { [url]: _gone, ...deployments } }) => ({
     version: 1,
     ...(current !== undefined && current !== url && { current }),
-    deployments: rest,
-  });
-}
+    deployments,
+  }));
 
 /** Whether a deployment is named: by `--url`, by `AGENTAUTH_URL`, or because somebody has signed in to one. @throws {Failure} */
 export const namesDeployment = async (env: Env, option: string | undefined): Promise<boolean> =>

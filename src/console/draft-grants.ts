@@ -7,6 +7,13 @@ export interface DraftGrant {
   readonly expires_at?: string | undefined;
 }
 
+/** A grant as a record of the log has it. */
+export interface RecordedGrant {
+  readonly permission: string;
+  readonly where?: DraftGrant["where"] | null;
+  readonly expires_at?: string | null | undefined;
+}
+
 export const toDraft = ({ permission, where, expires_at: end }: Grant): DraftGrant => ({
   permission,
   ...(where && { where }),
@@ -23,7 +30,7 @@ const OPERATORS = {
 } as const;
 
 /** The limits of a grant as sentences. */
-export const limitsInWords = (where: DraftGrant["where"]): string[] =>
+export const limitsInWords = (where: RecordedGrant["where"]): string[] =>
   Object.entries(where ?? {}).flatMap(([field, conditions]) =>
     Object.entries(conditions).map(([operator, value]) => {
       const said = Array.isArray(value) ? value.map(String).join(", ") : String(value);
@@ -32,20 +39,29 @@ export const limitsInWords = (where: DraftGrant["where"]): string[] =>
   );
 
 /** A grant as one line, for comparing what was with what will be. */
-const grantLine = ({ permission, where, expires_at: end }: DraftGrant): string =>
+export const grantLine = ({ permission, where, expires_at: end }: RecordedGrant): string =>
   [permission, ...limitsInWords(where), ...(end ? [`until ${end.slice(0, 16).replace("T", " ")} UTC`] : [])].join(
     " · ",
   );
 
-/** What a change of grants takes away, leaves and adds. */
-export function compareGrants(
-  before: readonly DraftGrant[],
-  after: readonly DraftGrant[],
-): readonly { readonly kind: "removed" | "same" | "added"; readonly line: string }[] {
-  const [was, will] = [new Set(before.map(grantLine)), new Set(after.map(grantLine))];
-  const lines = [...new Set([...was, ...will])].toSorted();
+/** A line of what a change takes away, leaves or adds. */
+export interface Line {
+  readonly kind: "removed" | "same" | "added";
+  readonly line: string;
+}
+
+/** What is taken away, left and added between two lists, in the order of the texts, so that similar ones stand together. */
+export function compareLines(before: readonly string[], after: readonly string[]): Line[] {
+  const [was, will] = [new Set(before), new Set(after)];
+  const lines = [...new Set([...was, ...will])];
+  // One value in place of another: the former first.
+  if (lines.length > 2) lines.sort();
   return lines.map((line) => ({ kind: !will.has(line) ? "removed" : was.has(line) ? "same" : "added", line }));
 }
+
+/** What a change of grants takes away, leaves and adds. */
+export const compareGrants = (before: readonly DraftGrant[], after: readonly DraftGrant[]): Line[] =>
+  compareLines(before.map(grantLine), after.map(grantLine));
 
 export const CONDITION_OPERATORS = Object.entries(OPERATORS).map(([value, label]) => ({ value, label }));
 

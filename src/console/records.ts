@@ -1,4 +1,5 @@
 import type { AuditRecord } from "../client/wire.ts";
+import { changeInWords } from "./changes.ts";
 import { shortId } from "./text.ts";
 
 /** The filters of the log, which stand in the address as the API names them. */
@@ -38,31 +39,9 @@ export const withoutOwnReadings = (
 /** What a record tells, in one line. */
 export function detailOf({ method, service, path, message, count, before, after }: AuditRecord): string {
   const called = [method, service, path].filter((one) => one !== null).join(" ");
-  const changed = after ? changeInWords(before ?? {}, after) : "";
+  const changed = after ? changeInWords(before, after) : "";
   const said = called || changed || message || "";
   return count !== null && count > 1 ? `${said}, ${count} times` : said;
-}
-
-const shown = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? ""));
-
-/** What a change set, by name: `status active → suspended`; of lists what came and what went. */
-function changeInWords(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>): string {
-  return Object.entries(after)
-    .map(([name, value]) => {
-      const was = before[name];
-      if (Array.isArray(value) && Array.isArray(was) && [...value, ...was].every((one) => typeof one === "string")) {
-        const [old, now] = [new Set<string>(was), new Set<string>(value)];
-        const changes = [
-          ...value.filter((one: string) => !old.has(one)).map((one: string) => `+ ${one}`),
-          ...was.filter((one: string) => !now.has(one)).map((one: string) => `− ${one}`),
-        ];
-        return changes.length > 0 ? `${name} ${changes.join(" ")}` : "";
-      }
-      if (was === undefined && value === null) return "";
-      return was === undefined ? `${name} ${shown(value)}` : `${name} ${shown(was)} → ${shown(value)}`;
-    })
-    .filter((one) => one !== "")
-    .join(", ");
 }
 
 /** Who did what a record tells of: a name, or an id in short; all of it stands in the record. */

@@ -1,5 +1,6 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
+import type { Line } from "./draft-grants.ts";
 import type { Loaded, LoadedList } from "./load.ts";
 import { useAction, type Action } from "./load.ts";
 import { isOutdated, type RequestError } from "./request.ts";
@@ -492,6 +493,18 @@ export const FormDialog = ({
   </Dialog>
 );
 
+/** What a change takes away, leaves and adds. */
+export const ChangeLines = ({ lines }: { lines: readonly Line[] }) => (
+  <>
+    {lines.map(({ kind, line }) => {
+      const text = <Quoted text={line} most={400} />;
+      if (kind === "added") return <ins class="mono">+ {text}</ins>;
+      if (kind === "removed") return <del class="mono">− {text}</del>;
+      return <div class="same mono">{text}</div>;
+    })}
+  </>
+);
+
 /** A dialog in which the name of what is destroyed is typed. */
 export function Destroy({
   title,
@@ -605,7 +618,11 @@ export function saveFile(blob: Blob, name: string): void {
 }
 
 /** A list of names and values. */
-export const Facts = ({ rows }: { rows: readonly (readonly [string, ComponentChildren] | false | undefined)[] }) => (
+export const Facts = ({
+  rows,
+}: {
+  rows: readonly (readonly [ComponentChildren, ComponentChildren] | false | undefined)[];
+}) => (
   <dl class="facts">
     {rows.map(
       (row) =>

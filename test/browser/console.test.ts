@@ -232,6 +232,44 @@ test("an agent is registered, its key is shown once, and it is suspended and act
   expect(await verify({ id, key: key! })).toMatchObject({ status: 200 });
 });
 
+test("what ends sessions ends nothing before it is named: one, and all of an agent", async () => {
+  const { page } = admin;
+  const id = page.url().split("/").at(-1)!;
+  const sessions = page.locator(".card", { hasText: "Sessions" }).locator("li");
+  const count = async () =>
+    Number((await worker.sql("SELECT count(*) AS n FROM sessions WHERE agent_id = ?1", id))[0]!.n);
+  await page.reload();
+  await sessions.nth(0).waitFor();
+  const before = await count();
+  expect(before).toBeGreaterThan(1);
+  const address = (await sessions.first().locator(".t").textContent())!;
+  await sessions.first().getByRole("button", { name: "End" }).click();
+  const dialog = page.getByRole("dialog");
+  expect(await button(page, "End it").isDisabled()).toBe(true);
+  await page.getByLabel("Type the address of the session").fill(`${address}1`);
+  expect(await button(page, "End it").isDisabled()).toBe(true);
+  await picture(page, "end-session");
+  await page.setViewportSize(DESK);
+  await button(page, "Cancel").click();
+  await dialog.waitFor({ state: "detached" });
+  expect(await count()).toBe(before);
+  await sessions.first().getByRole("button", { name: "End" }).click();
+  await page.getByLabel("Type the address of the session").fill(address);
+  await button(page, "End it").click();
+  await page.getByRole("status").filter({ hasText: "The session has ended." }).waitFor();
+  await dialog.waitFor({ state: "detached" });
+  expect(await sessions.count()).toBe(before - 1);
+
+  await button(page, "End its sessions").click();
+  expect(await button(page, "End all").isDisabled()).toBe(true);
+  await picture(page, "end-sessions");
+  await page.setViewportSize(DESK);
+  await page.getByLabel("Type the name of the agent").fill("Billing bot");
+  await button(page, "End all").click();
+  await page.getByRole("status").filter({ hasText: "Billing bot is signed out everywhere." }).waitFor();
+  await page.getByText("No session.").waitFor();
+});
+
 test("an agent is edited, given to a person, and the change is undone", async () => {
   const { page } = admin;
   await button(page, "Edit").click();
@@ -297,6 +335,23 @@ test("the log is searched by filters that stand in the address, and a record has
   const lines = (await readFile(await download.path(), "utf8")).trim().split("\n");
   expect(lines.length).toBeGreaterThan(3);
   expect(JSON.parse(lines.at(-1)!)).toMatchObject({ end: { records: lines.length - 1 } });
+});
+
+test("the record of a change of grants is read as grants, in the list and in the drawer", async () => {
+  const { page } = admin;
+  await page.setViewportSize(DESK);
+  await open(page, "/console/activity?action=agent.permissions_updated", "Activity");
+  const limited = "github:issues:write · path.owner is octo · path.repo is hello";
+  const row = page.locator("tr", { hasText: `grants + ${limited} − github:issues:write` });
+  await row.getByRole("link").click();
+  const drawer = page.getByRole("dialog");
+  await drawer.getByText("Before and after").waitFor();
+  expect(await drawer.locator("ins").allTextContents()).toEqual([`+ ${limited}`]);
+  expect(await drawer.locator("del").allTextContents()).toEqual(["− github:issues:write"]);
+  expect(await drawer.locator(".same").allTextContents()).toEqual(["github:issues:read"]);
+  await picture(page, "record-of-grants");
+  await page.setViewportSize(DESK);
+  await page.keyboard.press("Escape");
 });
 
 test("a service is checked, explained and searched for the rules that reach a path", async () => {

@@ -1,16 +1,19 @@
 import { useState } from "preact/hooks";
 import type { AuditAction, AuditRecord, AuditRecordResponse } from "../../client/wire.ts";
+import { changesOf } from "../changes.ts";
+import type { Line } from "../draft-grants.ts";
 import { useLiveRecords } from "../live.ts";
 import { useLoad } from "../load.ts";
 import { actorOf, FILTERS, searchedFilter, type RecordFilter } from "../records.ts";
 import { read, readFile, segment } from "../request.ts";
 import { navigate, query, setQuery } from "../router.ts";
 import { seesAll } from "../state.ts";
-import { plural } from "../text.ts";
+import { number, plural } from "../text.ts";
 import {
   ActionButton,
   Button,
   Card,
+  ChangeLines,
   Choice,
   Copyable,
   Dialog,
@@ -297,19 +300,46 @@ function WholeRecord({ record }: { record: AuditRecord }) {
           ["Record", <Copyable value={record.id} />],
         ]}
       />
-      <Values title="Before" values={record.before} />
-      <Values title="After" values={record.after} />
+      <Changes before={record.before} after={record.after} />
       <p class="hint">The address of this page is a link to this record, for everybody who may read it.</p>
     </>
   );
 }
 
-const Values = ({ title, values }: { title: string; values: AuditRecord["before"] }) =>
-  values === null ? null : (
+/** As many lines of one field are shown at first. */
+const MAX_LINES = 20;
+
+function Changes({ before, after }: Pick<AuditRecord, "before" | "after">) {
+  const changes = changesOf(before, after);
+  if (changes.length === 0) return null;
+  return (
     <>
-      <h3>{title}</h3>
-      <div class="pre">
-        <Quoted text={JSON.stringify(values, null, 2)} most={4000} lines />
-      </div>
+      <h3>{before === null ? "What was set" : after === null ? "What it was" : "Before and after"}</h3>
+      <Facts
+        rows={changes.map(({ name, lines }) => [
+          <Quoted text={name} most={100} brief />,
+          <ChangedLines lines={lines} />,
+        ])}
+      />
     </>
   );
+}
+
+/** The lines of a field; of many those that a change has touched first. */
+function ChangedLines({ lines }: { lines: readonly Line[] }) {
+  const [isWhole, setWhole] = useState(false);
+  const touched = lines.filter(({ kind }) => kind !== "same");
+  const shown =
+    isWhole || lines.length <= MAX_LINES ? lines : (touched.length > 0 ? touched : lines).slice(0, MAX_LINES);
+  return (
+    <>
+      <ChangeLines lines={shown} />
+      {lines.length === 0 && <span class="faint">none</span>}
+      {shown.length < lines.length && (
+        <button type="button" class="link" onClick={() => setWhole(true)}>
+          Show all ({number(lines.length)} lines)
+        </button>
+      )}
+    </>
+  );
+}

@@ -27,6 +27,7 @@ import { AgentActivity } from "./agent-activity.tsx";
 import { AgentWebhooks } from "./agent-webhooks.tsx";
 import { approve } from "./approvals.tsx";
 import { EditAgent } from "./edit-agent.tsx";
+import { EndSession } from "./end-session.tsx";
 import { Grants } from "./grants.tsx";
 import { NewKey } from "./new-key.tsx";
 import { StatusBadge } from "./status-badge.tsx";
@@ -46,7 +47,7 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
   const { agent, details } = response;
   const row = { agent, details };
   const id = agent.agent_id;
-  const [dialog, setDialog] = useState<"edit" | "revoke" | "delete">();
+  const [dialog, setDialog] = useState<"edit" | "sessions" | "revoke" | "delete">();
   const close = () => setDialog(undefined);
   const status = async (next: "active" | "suspended") => {
     const changed = await setStatus(agent, next);
@@ -80,15 +81,9 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
           <ActionButton work={() => status("suspended")}>Suspend</ActionButton>
         )}
         {isAdmin.value && agent.status === "active" && (
-          <ActionButton
-            work={async () => {
-              await change("POST", `${path}/revoke-tokens`);
-              decided.value += 1;
-              notify(`${agent.name} is signed out everywhere. It can verify itself again with its key.`);
-            }}
-          >
+          <Button kind="danger" onClick={() => setDialog("sessions")}>
             End its sessions
-          </ActionButton>
+          </Button>
         )}
         {isTheirs(row) && agent.status !== "revoked" && (
           <Button kind="danger" onClick={() => setDialog("revoke")}>
@@ -173,6 +168,25 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
         </div>
       </div>
       {dialog === "edit" && <EditAgent row={row} close={close} saved={reload} />}
+      {dialog === "sessions" && (
+        <Destroy
+          title="End its sessions"
+          name={agent.name}
+          what="name of the agent"
+          label="End all"
+          close={close}
+          work={async () => {
+            await change("POST", `${path}/revoke-tokens`);
+            decided.value += 1;
+            notify(`${agent.name} is signed out everywhere. It can verify itself again with its key.`);
+          }}
+        >
+          <p>
+            Every token of it ends now, with {plural(details.session_count, "session")}: what it is doing fails until it
+            verifies itself again with its key. To keep it from that, suspend it.
+          </p>
+        </Destroy>
+      )}
       {dialog === "revoke" && (
         <Destroy
           title="Revoke this agent"
@@ -380,6 +394,7 @@ function Sessions({ row }: { row: AgentRow }) {
     const page = await read<SessionListResponse>(`/agents/${segment(id)}/sessions`, { cursor, limit: 10 }, signal);
     return { rows: page.sessions, next: page.next_cursor };
   });
+  const [ending, setEnding] = useState<SessionListResponse["sessions"][number]>();
   return (
     <Card title="Sessions" pad={false}>
       <Rows of={list} lines={2} empty={<Empty title="No session.">One is opened when it verifies itself.</Empty>}>
@@ -398,22 +413,31 @@ function Sessions({ row }: { row: AgentRow }) {
                   </div>
                 </div>
                 {isTheirs(row) && (
-                  <ActionButton
-                    small
-                    work={async () => {
-                      await change("DELETE", `/agents/${segment(id)}/sessions/${segment(session.id)}`);
-                      list.reload();
-                      notify("The session has ended. The agent can verify itself again with its key.");
-                    }}
-                  >
+                  <Button small kind="danger" onClick={() => setEnding(session)}>
                     End
-                  </ActionButton>
+                  </Button>
                 )}
               </li>
             ))}
           </ul>
         )}
       </Rows>
+      {ending && (
+        <EndSession
+          session={ending}
+          path={`/agents/${segment(id)}/sessions`}
+          close={() => setEnding(undefined)}
+          ended={() => {
+            list.reload();
+            notify("The session has ended. The agent can verify itself again with its key.");
+          }}
+        >
+          <p>
+            Its tokens end now, and what the agent does with them fails. It was last refreshed{" "}
+            <Time at={ending.last_refreshed_at} />.
+          </p>
+        </EndSession>
+      )}
     </Card>
   );
 }

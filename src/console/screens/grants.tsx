@@ -12,7 +12,7 @@ import {
 import { useAction, useLoad } from "../load.ts";
 import { change, isOutdated, read, segment } from "../request.ts";
 import { isAdmin, notify, seesAll } from "../state.ts";
-import { Button, Card, Choice, Dialog, Empty, Fault, Field, Quoted, Ready, Tag, Time } from "../ui.tsx";
+import { Button, Card, ChangeLines, Choice, Dialog, Empty, Fault, Field, Quoted, Ready, Tag, Time } from "../ui.tsx";
 import { PermissionBoxes } from "./permission-boxes.tsx";
 
 /** What an agent may do, how far, and until when. An owner sees the permissions only. */
@@ -159,12 +159,7 @@ function EditGrants({
       )}
       <div>
         <h3>Before and after</h3>
-        {lines.map(({ kind, line }) => {
-          const text = <Quoted text={line} most={400} />;
-          if (kind === "added") return <ins class="mono">+ {text}</ins>;
-          if (kind === "removed") return <del class="mono">− {text}</del>;
-          return <div class="same mono">{text}</div>;
-        })}
+        <ChangeLines lines={lines} />
         {lines.length === 0 && <p class="faint">Nothing.</p>}
         <p class="hint">
           What is taken away ends with the next request, also for tokens that it has. What is added needs a new token.

@@ -22,6 +22,7 @@ import {
   TextField,
   Time,
 } from "../ui.tsx";
+import { EndSession } from "./end-session.tsx";
 
 const isAdministrator = (): boolean => me.value?.role === "admin";
 
@@ -309,6 +310,7 @@ function PersonSessions({ path }: { path: string }) {
     );
     return { rows: page.sessions, next: page.next_cursor };
   });
+  const [ending, setEnding] = useState<PersonSession>();
   return (
     <Card title="Where they are signed in" pad={false}>
       <Rows of={list} lines={2} empty={<p class="faint pad">They are signed in nowhere.</p>}>
@@ -330,22 +332,31 @@ function PersonSessions({ path }: { path: string }) {
                   </div>
                 </div>
                 {!session.current && isAdministrator() && (
-                  <ActionButton
-                    small
-                    work={async () => {
-                      await change("DELETE", `${path}/sessions/${segment(session.id)}`);
-                      notify("The session has ended. They can sign in again with their passkey.");
-                      list.reload();
-                    }}
-                  >
+                  <Button small kind="danger" onClick={() => setEnding(session)}>
                     End
-                  </ActionButton>
+                  </Button>
                 )}
               </li>
             ))}
           </ul>
         )}
       </Rows>
+      {ending && (
+        <EndSession
+          session={ending}
+          path={`${path}/sessions`}
+          close={() => setEnding(undefined)}
+          ended={() => {
+            list.reload();
+            notify("The session has ended. They can sign in again with their passkey.");
+          }}
+        >
+          <p>
+            They are signed out there now, and lose what they were writing. It was last used{" "}
+            <Time at={ending.last_used_at} />.
+          </p>
+        </EndSession>
+      )}
     </Card>
   );
 }

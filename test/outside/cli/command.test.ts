@@ -117,6 +117,28 @@ describe("signing in", () => {
     expect((await json("sessions", "list", admin.id)).sessions).toHaveLength(before);
   });
 
+  it("stays signed in when two commands renew the expired access token at the same time", async () => {
+    const file = join(home, ".config/agentauth/credentials.json");
+    const read = () => JSON.parse(readFileSync(file, "utf8"));
+    const stored = read();
+    stored.deployments[worker.url].expires_at = Date.now();
+    writeFileSync(file, JSON.stringify(stored));
+    const both = await Promise.all([inProcess(["whoami", "--json"]), inProcess(["agents", "list", "--json"])]);
+    expect(both.map(({ code, stderr }) => [code, stderr])).toEqual([
+      [0, ""],
+      [0, ""],
+    ]);
+    const { access_token, api_key, expires_at } = read().deployments[worker.url];
+    expect([api_key, expires_at > Date.now(), access_token === stored.deployments[worker.url].access_token]).toEqual([
+      admin.apiKey,
+      true,
+      false,
+    ]);
+    const { sessions } = await json("sessions", "list", admin.id);
+    expect(read().deployments[worker.url].access_token).toBe(access_token);
+    expect(sessions.length).toBeGreaterThan(2);
+  });
+
   it("does not use a file that others may read", async () => {
     const file = join(home, ".config/agentauth/credentials.json");
     chmodSync(file, 0o644);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { AuditRecord, Delivery } from "../../../src/client/wire.ts";
 import { compareDays, drawCalls } from "../../../src/console/call-chart.ts";
+import { changesOf } from "../../../src/console/changes.ts";
 import { failingWebhooks } from "../../../src/console/deliveries.ts";
 import { compareGrants, parseCondition, typedCondition } from "../../../src/console/draft-grants.ts";
 import {
@@ -122,6 +123,77 @@ describe("records", () => {
         }),
       ),
     ).toBe("status active → suspended, permissions + a:c:read − a:b:write");
+  });
+
+  it("tell a change of grants as people read grants: permission, limits and end", () => {
+    const grant = (permission: string, where: object | null = null, expires_at: string | null = null) => ({
+      id: `grt_${permission}`,
+      permission,
+      where,
+      expires_at,
+    });
+    const limits = { "path.repo": { in: ["a", "b"] } };
+    const before = { grants: [grant("github:issues:read"), grant("github:issues:write"), grant("slack:chat:write")] };
+    const end = "2099-12-04T18:00:00.000Z";
+    const after = { grants: [grant("github:issues:read"), grant("github:issues:write", limits, end)] };
+    const limited = "github:issues:write · path.repo is one of a, b · until 2099-12-04 18:00 UTC";
+    expect(changesOf(before, after)).toEqual([
+      {
+        name: "grants",
+        isSingle: false,
+        lines: [
+          { kind: "same", line: "github:issues:read" },
+          { kind: "removed", line: "github:issues:write" },
+          { kind: "added", line: limited },
+          { kind: "removed", line: "slack:chat:write" },
+        ],
+      },
+    ]);
+    expect(detailOf(record({ before, after }))).toBe(`grants + ${limited} − github:issues:write − slack:chat:write`);
+    expect(changesOf(null, before)[0]!.lines.map(({ kind }) => kind)).toEqual(["same", "same", "same"]);
+    expect(changesOf({ grants: [grant("a:b:c", limits)] }, { grants: [] })[0]!.lines).toEqual([
+      { kind: "removed", line: "a:b:c · path.repo is one of a, b" },
+    ]);
+  });
+
+  it("tell the fields of objects, and what is set or taken away, one by one", () => {
+    const before = { metadata: { team: "a", cost: "1" }, description: null, tier: "free", owner: "x", key_ids: ["k1"] };
+    const after = { metadata: { team: "b", cost: "1" }, description: "It", tier: "free", owner: null, key_id: "k2" };
+    expect(detailOf(record({ before, after }))).toBe(
+      "metadata + team: b − team: a, description It, owner x → none, key_ids − k1, key_id k2",
+    );
+    expect(changesOf(before, after).find(({ name }) => name === "metadata")!.lines).toEqual([
+      { kind: "same", line: "cost: 1" },
+      { kind: "removed", line: "team: a" },
+      { kind: "added", line: "team: b" },
+    ]);
+  });
+
+  it("are shown whatever form they have: nothing that an agent wrote breaks them", () => {
+    const hostile = JSON.parse(
+      '{"grants": [7, null, "<b>", {"permission": 5}, {"permission": "p", "where": "glob"}, {"permission": "p", "where": {"f": null}}, {"permission": "p", "expires_at": 1}, [[]]], "__proto__": {"toString": 1}, "constructor": {"a": {"b": [1]}}}',
+    );
+    for (const [one, other] of [
+      [hostile, null],
+      [null, hostile],
+      [hostile, {}],
+      [{}, hostile],
+      [hostile, hostile],
+    ] as const) {
+      const changes = changesOf(one, other);
+      expect(changes.map(({ name }) => name)).toEqual(["grants", "__proto__", "constructor"]);
+      for (const { lines } of changes) for (const { line } of lines) expect(typeof line).toBe("string");
+    }
+    expect(changesOf(null, hostile)[0]!.lines.map(({ line }) => line)).toEqual([
+      "7",
+      "null",
+      "<b>",
+      '{"permission":5}',
+      '{"permission":"p","where":"glob"}',
+      '{"permission":"p","where":{"f":null}}',
+      '{"permission":"p","expires_at":1}',
+      "[[]]",
+    ]);
   });
 
   it("are searched by what was typed: an id, or a part of a text", () => {
