@@ -41,7 +41,9 @@ function advice(error: AgentAuthError): string {
   }
   if (code === "reauthentication_required")
     return "Sign in again with `agentauth login`, and repeat the command at once.";
-  if (code === "malformed_api_key") return "Copy the key again, whole, and run `agentauth login --agent`.";
+  if (code === "malformed_api_key") {
+    return `${error.message.includes("Copy the key again") ? "Then" : "Copy the key again, whole, and"} run \`agentauth login --agent\`.`;
+  }
   if (status === 401) return "Sign in again with `agentauth login`.";
   if (code === "insufficient_permissions" || code === "role_required") {
     return "`agentauth whoami` says who you are; sign in as somebody who may do this.";

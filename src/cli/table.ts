@@ -8,18 +8,25 @@ const textOf = (cell: Cell): string => {
   return visible(String(cell));
 };
 
+/** Columns of ids, which are of use only whole: a terminal that is too narrow for them breaks the lines. */
+const WHOLE: ReadonlySet<string> = new Set(["ID", "KEY", "WEBHOOK", "AGENT"]);
+/** A column is not cut below this. */
+const MIN_COLUMNS = 10;
+
 /**
  * Returns a table for people: a line of headings, then a line for each row, with two spaces between columns.
  *
- * @param columns how wide the terminal is, undefined for a file or a pipe. The widest column is cut where a line would be longer.
+ * @param columns how wide the terminal is, undefined for a file or a pipe. Where a line would be longer, the widest columns are cut.
  */
 export function table(headings: readonly string[], rows: readonly (readonly Cell[])[], columns?: number): string {
   const lines = [headings, ...rows.map((row) => row.map(textOf))];
   const widths = headings.map((_, at) => Math.max(...lines.map((line) => widthOf(line[at] ?? ""))));
-  const total = widths.reduce((sum, width) => sum + width, 2 * (widths.length - 1));
-  if (columns !== undefined && total > columns) {
-    const widest = widths.indexOf(Math.max(...widths));
-    widths[widest] = Math.max(10, widths[widest]! - (total - columns));
+  let excess = widths.reduce((sum, width) => sum + width, 2 * (widths.length - 1)) - (columns ?? Infinity);
+  for (; excess > 0; excess--) {
+    const cuttable = widths.map((width, at) => (WHOLE.has(headings[at]!) ? 0 : width));
+    const widest = Math.max(...cuttable);
+    if (widest <= MIN_COLUMNS) break;
+    widths[cuttable.indexOf(widest)]! -= 1;
   }
   return lines
     .map((line) =>

@@ -50,6 +50,19 @@ describe("hostile text", () => {
     expect(widthOf(line)).toBe(40);
     expect(line.endsWith("…")).toBe(true);
   });
+
+  it("is cut in the widest columns of a narrow terminal, and an id never", () => {
+    const id = "agt_0123456789abcdefghijkl";
+    const row = [id, "n".repeat(60), "o".repeat(80), "active"];
+    for (const columns of [120, 80, 60]) {
+      const [head = "", line = ""] = table(["ID", "NAME", "OWNER", "STATUS"], [row], columns).split("\n");
+      expect([widthOf(line), line.startsWith(`${id}  n`), line.endsWith("  active")]).toEqual([columns, true, true]);
+      expect(widthOf(head)).toBeLessThanOrEqual(columns);
+    }
+    // Too narrow for that: the terminal breaks the line.
+    const [, line = ""] = table(["ID", "NAME", "OWNER", "STATUS"], [row], 20).split("\n");
+    expect(line).toBe(`${id}  ${"n".repeat(9)}…  ${"o".repeat(9)}…  active`);
+  });
 });
 
 describe("arguments", () => {
