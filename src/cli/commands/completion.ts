@@ -6,7 +6,10 @@ import { COMMON, OPTIONS } from "../options.ts";
 /** What each prefix of words may be followed by. */
 function nextWords(commands: readonly Command[]): Map<string, Set<string>> {
   const next = new Map<string, Set<string>>();
-  for (const { path } of commands) {
+  for (const { path, takes } of commands) {
+    // What a command takes is among its words where it is one of a few, such as `bash|zsh`.
+    const choices = takes.includes("|") ? takes.split("|") : [];
+    if (choices.length > 0) next.set(path.join(" "), new Set(choices));
     path.forEach((word, at) => {
       const prefix = path.slice(0, at).join(" ");
       next.set(prefix, (next.get(prefix) ?? new Set()).add(word));

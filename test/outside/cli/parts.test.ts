@@ -1,6 +1,9 @@
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { parseArguments, readTime, refuseSecrets } from "../../../src/cli/arguments.ts";
 import { COMMANDS } from "../../../src/cli/commands.ts";
 import { contradictions } from "../../../src/cli/contradictions.ts";
@@ -13,6 +16,7 @@ import { run } from "../../../src/cli/run.ts";
 import { table } from "../../../src/cli/table.ts";
 import type { Terminal } from "../../../src/cli/terminal.ts";
 import { visible, visibleJson, widthOf } from "../../../src/cli/visible.ts";
+import { SLOW } from "../../support/extents.ts";
 import { readPage } from "../support/markdown.ts";
 
 describe("hostile text", () => {
@@ -180,17 +184,51 @@ describe("settings that contradict each other", () => {
   });
 });
 
+/** Python makes the pseudo terminal: Node cannot. */
+const ON_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+const hasTerminal = spawnSync("python3", ["-c", "import pty"]).status === 0;
 const hasZsh = spawnSync("zsh", ["--version"]).status === 0;
 if (!hasZsh) console.warn("SKIPPED: completion in zsh. There is no zsh here.");
 
-it.skipIf(!hasZsh)("completion loads in a zsh that has not begun completion by itself", async () => {
-  const stdout = new PassThrough();
-  const terminal = { stdout, stderr: stdout, env: {} } as unknown as Terminal;
-  await run(["completion", "zsh"], terminal, { signal: new AbortController().signal, version: "0.0.0" });
-  const script = `${String(stdout.read())}\nprint -r -- $_comps[agentauth]`;
-  const shown = spawnSync("zsh", ["-f", "-c", script], { encoding: "utf8", timeout: 20_000 });
-  expect([shown.stdout, shown.stderr]).toEqual([expect.stringMatching(/_bash_complete .*_agentauth\n$/), ""]);
-});
+it.skipIf(!hasZsh)(
+  "completion loads in a zsh that has not begun completion by itself, and Tab completes",
+  SLOW,
+  async () => {
+    const stdout = new PassThrough();
+    const terminal = { stdout, stderr: stdout, env: {} } as unknown as Terminal;
+    await run(["completion", "zsh"], terminal, { signal: new AbortController().signal, version: "0.0.0" });
+    const home = mkdtempSync(join(tmpdir(), "agentauth-zsh-"));
+    onTestFinished(() => rmSync(home, { recursive: true, force: true }));
+    const file = join(home, "completion.zsh");
+    // In the place of the command, a function that says what it was called with.
+    writeFileSync(file, `${String(stdout.read())}\nagentauth() { print -r -- "called with <$*>" }\n`);
+    const loaded = spawnSync("zsh", ["-f", "-c", `source ${file}\nprint -r -- $_comps[agentauth]`], {
+      encoding: "utf8",
+      timeout: 60_000,
+    });
+    expect([loaded.stdout, loaded.stderr]).toEqual([expect.stringMatching(/_bash_complete .*_agentauth\n$/), ""]);
+    if (!hasTerminal) return;
+    // The shell reads its keys in their order: nothing has to be waited for.
+    const keys = [
+      `source ${file}`,
+      "agentauth age\t lis\t --sta\t ina\t",
+      "agentauth deliveries list --fai\t",
+      "agentauth comp\t z\t",
+      "exit",
+    ];
+    const typed = spawnSync("python3", ["-c", ON_TERMINAL, "zsh", "-f", "-i"], {
+      encoding: "utf8",
+      timeout: 60_000,
+      input: `${keys.join("\n")}\n`,
+      env: { PATH: process.env.PATH, HOME: home, TERM: "dumb" } as unknown as NodeJS.ProcessEnv,
+    });
+    expect([...typed.stdout.matchAll(/^called with <(.*)>/gm)].map(([, words]) => words!.trim())).toEqual([
+      "agents list --status inactive",
+      "deliveries list --failed",
+      "completion zsh",
+    ]);
+  },
+);
 
 describe("the help", () => {
   it.each(COMMANDS.map((command) => [command.path.join(" "), command] as const))(
