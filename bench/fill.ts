@@ -166,6 +166,7 @@ function fillLog(
     INSERT INTO record_minutes SELECT DISTINCT at / 60000 AS minute, agent_id FROM records ORDER BY minute, agent_id;
     INSERT INTO record_counts SELECT agent_id, outcome = 'success', count(*) FROM records GROUP BY 1, 2;
     INSERT INTO record_counts SELECT '*', is_success, sum(total) FROM record_counts GROUP BY 2;
+    UPDATE log_state SET value = ${Math.floor(now / 60_000) + 1} WHERE name = 'counted_before';
   `);
   return { step, oldest, auditBytes: close() };
 }

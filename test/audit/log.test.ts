@@ -15,6 +15,7 @@ import { newEvent } from "../../src/outbox/event.ts";
 import { newEntry, SYSTEM_ORIGIN, type AuditEntry } from "../../src/outbox/record.ts";
 import worker from "../../src/index.ts";
 import { seedRecords } from "../support/audit-rows.ts";
+import { expectCountsToAgree } from "../support/record-counts.ts";
 import { failing, slow } from "../support/bindings.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { SLOW } from "../support/extents.ts";
@@ -60,21 +61,7 @@ const stored = async () =>
   (await env.AUDIT_DB.prepare("SELECT id, part, outcome, intent_random FROM records ORDER BY id, part").all()).results;
 const list = (limit = 50, offset = 0) => listActivity(env, { agentId: AGENT, limit, offset });
 
-/** Whether the counts say what there is to see. */
-async function countsAgree(): Promise<void> {
-  const seen = await env.AUDIT_DB.prepare(
-    `SELECT r.agent_id, r.outcome = 'success' AS is_success, count(*) AS total FROM records r
-     WHERE r.part = (SELECT max(part) FROM records m WHERE m.agent_id = r.agent_id AND m.id = r.id) GROUP BY 1, 2 ORDER BY 1, 2`,
-  ).all<{ agent_id: string; is_success: number; total: number }>();
-  const counted = await env.AUDIT_DB.prepare(
-    "SELECT * FROM record_counts WHERE agent_id <> '*' AND total <> 0 ORDER BY 1, 2",
-  ).all();
-  expect(counted.results).toEqual(seen.results);
-  const all = await env.AUDIT_DB.prepare(
-    "SELECT coalesce(sum(total), 0) AS n FROM record_counts WHERE agent_id = '*'",
-  ).first("n");
-  expect(all).toBe(seen.results.reduce((sum, { total }) => sum + total, 0));
-}
+const countsAgree = () => expectCountsToAgree(env.AUDIT_DB);
 
 beforeEach(async () => {
   const tables = ["records", "record_minutes", "record_seconds", "record_counts", "batches", "log_state"];
@@ -389,7 +376,9 @@ describe("the hot window", () => {
     expect(await sweep()).toBe(0);
     expect(await left()).toEqual({ n: 0, at: null });
     expect(await env.AUDIT_DB.prepare("SELECT count(*) AS n FROM record_minutes").first("n")).toBe(0);
-    expect(await env.AUDIT_DB.prepare("SELECT value FROM log_state").first("value")).toBe(START / 1000 + 60);
+    expect(await env.AUDIT_DB.prepare("SELECT value FROM log_state WHERE name = 'swept_before'").first("value")).toBe(
+      START / 1000 + 60,
+    );
   });
 });
 

@@ -37,8 +37,14 @@ const EMPTY: ArchivedRow = {
   intent_random: null,
 };
 
-/** A record as a line of JSON, without what is null and without the batch, which says nothing outside the database. */
-export function toLine({ batch: _batch, ...row }: ArchivedRow & { readonly batch?: string }): string {
+/** What a row of the database has besides, which says nothing outside of it. */
+interface OwnColumns {
+  readonly batch?: string;
+  readonly is_counted?: number;
+}
+
+/** A record as a line of JSON, without what is null. */
+export function toLine({ batch: _batch, is_counted: _isCounted, ...row }: ArchivedRow & OwnColumns): string {
   return JSON.stringify(Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)));
 }
 

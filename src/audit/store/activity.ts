@@ -1,5 +1,6 @@
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { BEFORE_EVERY_ID } from "../audit-record.ts";
+import { readCounts } from "./record-counts.ts";
 import { isSuperseded, rowsOfPiece, topOfFirst, topOfNext, WITH_ROWS, type RecordRow } from "./records.ts";
 
 /** Which rows of the activity are read: those of one agent, or of everybody. */
@@ -41,7 +42,7 @@ export async function readActivity(
   const { agentId, status } = filter;
   const [rows, counts, existing] = await db.batch<RecordRow & { is_success: number; total: number; part: number }>([
     prepare(db, pageOf(filter, limit, offset)),
-    prepare(db, sql`SELECT is_success, total FROM record_counts WHERE agent_id = ${agentId ?? "*"}`),
+    readCounts(db, agentId ?? "*"),
     ...(agentId !== undefined && ids.length > 0 ? [prepare(db, existingOf(agentId, ids))] : []),
   ]);
   const total = counts!.results

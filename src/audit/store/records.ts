@@ -1,7 +1,10 @@
 import { integer, prepare, sql, type Sql } from "../../database/sql.ts";
 import type { ActLink, Action, AuditEntry, Outcome } from "../../outbox/record.ts";
 import { minuteOfId, secondOfId, type AuditRecord, type IdRange } from "../audit-record.ts";
+import { MINUTE_MS } from "../../time/lengths.ts";
 import { addToCallHours } from "./call-hours.ts";
+import { firstIdOf } from "./minutes.ts";
+import { addToAllCounts, countedBefore, countMinutesBefore } from "./record-counts.ts";
 
 /** The part of a row that is an intent without its end. Any other row has part 1. */
 const INTENT_PART = integer(0);
@@ -40,7 +43,7 @@ export interface RecordRow {
   intent_random: string | null;
 }
 
-/** Every column of `records` but `batch`. */
+/** Every column of `records` but `batch` and `is_counted`, which are the database's own. */
 const RECORD_COLUMNS = sql`agent_id, id, part, at, action, outcome, actor_type, actor_id, actor_name, act, ip_address,
   request_id, key_id, session_id, service, method, path, rule, permission, status, upstream_status, duration_ms, bytes_in, bytes_out,
   count, before, after, message, random, intent_random`;
@@ -135,11 +138,14 @@ export async function insertRecords(
     ),
     prepare(
       db,
-      addToCounts(sql`SELECT r.agent_id, r.outcome = 'success' AS is_success, 1 AS number FROM ${inserted}
-        UNION ALL
-        SELECT i.agent_id, i.outcome = 'success', -1 FROM ${inserted}
-          CROSS JOIN records i ON i.agent_id = r.agent_id AND i.id = r.id AND i.part = ${INTENT_PART}
-        WHERE r.part > ${INTENT_PART}`),
+      addToAllCounts(
+        sql`SELECT r.agent_id, r.outcome = 'success' AS is_success, 1 AS number, r.is_counted FROM ${inserted}
+          UNION ALL
+          SELECT i.agent_id, i.outcome = 'success', -1, max(r.is_counted, i.is_counted) FROM ${inserted}
+            CROSS JOIN records i ON i.agent_id = r.agent_id AND i.id = r.id AND i.part = ${INTENT_PART}
+          WHERE r.part > ${INTENT_PART}`,
+        sql`n.is_counted`,
+      ),
     ),
     ...addToCallHours(
       db,
@@ -150,6 +156,8 @@ export async function insertRecords(
         WHERE r.part > ${INTENT_PART} AND r.action = 'gateway.call'`,
       now,
     ),
+    // Last, so that a minute's counts include what is inserted here.
+    ...countMinutesBefore(db, Math.floor(now / MINUTE_MS)),
     prepare(
       db,
       sql`INSERT INTO batches (id, first_id, last_id, keys, created_at)
@@ -161,45 +169,26 @@ export async function insertRecords(
   return made ? (JSON.parse(made.keys) as RecordKey[]) : [];
 }
 
-/** @param rows JSON of an array of entries, each with its `key`. */
+/** @param rows JSON of an array of entries, each with its `key` and its `minute`. */
 function insertRows(db: D1Database, rows: string, batch: string): D1PreparedStatement {
   // A column of integers refuses a fraction, which would stop the whole batch.
   const whole = (name: string) => sql`CAST(value ->> ${name} AS INTEGER)`;
   return prepare(
     db,
-    sql`INSERT INTO records (${RECORD_COLUMNS}, batch)
+    sql`INSERT INTO records (${RECORD_COLUMNS}, batch, is_counted)
       SELECT value ->> '$.key[0]', value ->> 'id', value ->> '$.key[2]', ${whole("at")}, value ->> 'action', value ->> 'outcome',
         value ->> '$.actor.type', value ->> '$.actor.id', value ->> '$.actor.name', nullif(value ->> 'act', '[]'),
         value ->> 'ipAddress', value ->> 'requestId', value ->> 'keyId', value ->> 'sessionId', value ->> 'service',
         value ->> 'method', value ->> 'path', value ->> 'rule', value ->> 'permission', ${whole("status")},
         ${whole("upstreamStatus")}, ${whole("durationMs")}, ${whole("bytesIn")}, ${whole("bytesOut")}, ${whole("count")},
-        value ->> 'before', value ->> 'after', value ->> 'message', value ->> 'random', value ->> 'intentRandom', ${batch}
+        value ->> 'before', value ->> 'after', value ->> 'message', value ->> 'random', value ->> 'intentRandom', ${batch},
+        value ->> 'minute' < ${countedBefore}
       FROM json_each(${rows})
       WHERE value ->> '$.key[2]' > ${INTENT_PART} OR NOT EXISTS (SELECT 1 FROM records r
         WHERE r.agent_id = value ->> '$.key[0]' AND r.id = value ->> 'id' AND r.part > ${INTENT_PART})
       ON CONFLICT DO NOTHING`,
   );
 }
-
-/**
- * SQL that adds to the counts of each agent, and of everybody (`*`).
- *
- * @param numbers a selection of `agent_id, is_success, number`.
- */
-export const addToCounts = (numbers: Sql): Sql =>
-  sql`INSERT INTO record_counts (agent_id, is_success, total)
-    SELECT whose, is_success, sum(number) FROM (
-      SELECT iif(w.value = 1, '*', n.agent_id) AS whose, n.is_success, n.number
-      FROM (${numbers}) n CROSS JOIN json_each('[0, 1]') w)
-    WHERE true GROUP BY whose, is_success HAVING sum(number) <> 0
-    ON CONFLICT (agent_id, is_success) DO UPDATE SET total = total + excluded.total`;
-
-/** SQL for a text that sorts before the ids of this second and after all earlier ones. @param second SQL for seconds since the epoch. */
-const firstIdOf = (second: Sql): Sql => sql`printf('aud_%012x', ${second} * 1000)`;
-
-/** SQL that is true of a row `r` whose id was made in this minute. @param minute SQL for minutes since the epoch. */
-export const isOfMinute = (minute: Sql): Sql =>
-  sql`r.id >= ${firstIdOf(sql`${minute} * 60`)} AND r.id < ${firstIdOf(sql`(${minute} * 60 + 60)`)}`;
 
 /*
  * Everybody's records are read back in time, a piece after another, by a recursive table `walk`. Its row is the piece that is read next:

@@ -1,5 +1,7 @@
 import { prepare, sql, type Sql } from "../../database/sql.ts";
-import { addToCounts, isOfMinute, isSuperseded } from "./records.ts";
+import { isOfMinute } from "./minutes.ts";
+import { addToAllCounts, countMinutesBefore } from "./record-counts.ts";
+import { isSuperseded } from "./records.ts";
 
 /** The records of an agent in a minute: all of them, or those with ids before one. */
 export type Slot = readonly [minute: number, agentId: string, beforeId?: string];
@@ -52,7 +54,10 @@ export async function deleteArchived(db: D1Database, slots: readonly Slot[]): Pr
   // A record leaves as a whole: without its end, an intent would be all that is known of a write.
   const isArchived = sql`NOT EXISTS (SELECT 1 FROM records p CROSS JOIN batches b ON b.id = p.batch AND b.archived_at IS NULL
     WHERE p.agent_id = r.agent_id AND p.id = r.id)`;
-  const [, , , deletion] = await db.batch([
+  // What leaves is taken from the counts, so that all of it must be in them. Seldom is any of it not.
+  const counting = countMinutesBefore(db, Math.max(...slots.map(([minute]) => minute)) + 1, Number.MAX_SAFE_INTEGER);
+  const results = await db.batch([
+    ...counting,
     prepare(
       db,
       sql`INSERT INTO log_state (name, value)
@@ -61,7 +66,7 @@ export async function deleteArchived(db: D1Database, slots: readonly Slot[]): Pr
     ),
     prepare(
       db,
-      addToCounts(sql`SELECT r.agent_id, r.outcome = 'success' AS is_success, -1 AS number FROM ${inSlots}
+      addToAllCounts(sql`SELECT r.agent_id, r.outcome = 'success' AS is_success, -1 AS number FROM ${inSlots}
         WHERE ${isArchived} AND NOT ${isSuperseded}`),
     ),
     prepare(db, sql`DELETE FROM record_counts WHERE total = 0 AND agent_id IN (SELECT s.value ->> 1 FROM ${all} s)`),
@@ -82,5 +87,5 @@ export async function deleteArchived(db: D1Database, slots: readonly Slot[]): Pr
       sql`DELETE FROM record_seconds WHERE second < (SELECT coalesce(min(minute) * 60, ${Number.MAX_SAFE_INTEGER}) FROM record_minutes)`,
     ),
   ]);
-  return deletion!.results.length;
+  return results[counting.length + 3]!.results.length;
 }
