@@ -92,7 +92,7 @@ export async function bufferBody(
   if (!bytes) return { failure: "stalled" };
   const received = new Uint8Array(bytes);
   // The search sees what the agent gets.
-  const body = links ? concatenate([links.push(received), links.rest()]) : received;
+  const body = links ? links.whole(received) : received;
   return containsSecret(body, secretEncodings) ? { failure: "credential_echo" } : { body };
 }
 

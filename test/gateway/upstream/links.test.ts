@@ -24,7 +24,10 @@ function through(text: string, sizes: readonly number[] = [text.length], rules =
     passed.push(links.push(bytes.slice(at, at + size)));
     at += size;
   }
-  return new TextDecoder().decode(joined([...passed, links.rest()]));
+  const rewritten = new TextDecoder().decode(joined([...passed, links.rest()]));
+  // An answer that has arrived whole is not read if it cannot have such a link.
+  expect(new TextDecoder().decode(linkRewriter(rules, scope(basePath)).whole(bytes))).toBe(rewritten);
+  return rewritten;
 }
 
 const joined = (pieces: readonly Uint8Array[]) => Uint8Array.from(pieces.flatMap((piece) => [...piece]));
@@ -95,6 +98,26 @@ describe("links in an answer", () => {
     const { push } = linkRewriter(POINTED, scope());
     const sent = '{"items":[1,2,';
     expect(new TextDecoder().decode(push(new TextEncoder().encode(sent)))).toBe(sent);
+  });
+
+  it("are found in an answer that is there whole, however their names are written and wherever they stand", () => {
+    const filler = "x".repeat(5000);
+    for (const [rules, name] of [
+      [NAMED, "url"],
+      [NAMED, "\\u0075rl"],
+      [NAMED, "a\\u005Furl"],
+      [NAMED, "nex\\u0074_page"],
+      [{ rewritten: ["/next"], removed: [] }, "next"],
+      [{ rewritten: ["/next"], removed: [] }, "\\u006E\\u0065\\u0078\\u0074"],
+      [{ rewritten: ["/a~1b"], removed: [] }, "a\\/b"],
+      [{ rewritten: ["*"], removed: [] }, "anything"],
+    ] as const) {
+      expect(through(`{"a":"${filler}","${name}":"${UP}"}`, [1 << 20], rules)).toBe(
+        `{"a":"${filler}","${name}":"${HERE}"}`,
+      );
+    }
+    const none = new TextEncoder().encode(`{"text":"${filler}","curl\\u01":"${UP}"}`);
+    expect(linkRewriter({ rewritten: ["/next"], removed: ["identity"] }, scope()).whole(none)).toBe(none);
   });
 
   it("are not looked for in a text that is too long to be one", () => {
