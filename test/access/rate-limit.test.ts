@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { limitAgent, limitToken, rememberAgentOf } from "../../src/access/rate-limit.ts";
+import type { AccessClaims } from "../../src/tokens/access-token.ts";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { world, type Answer, type World } from "../support/world.ts";
@@ -289,6 +291,87 @@ describe("the order in which a request is counted", () => {
     await self.call(`/agents/${agent.id}/tier`, { method: "PUT", token: admin.token, json: { tier: "pro" } });
     vi.setSystemTime(Date.now() + 5000);
     expect((await write(self, agent.token)).status).toBe(200);
+  });
+});
+
+describe("what a token is counted under", () => {
+  /** The bindings of limits, of which each says what was counted, and refuses what the test says. */
+  function limits() {
+    const counted: string[] = [];
+    const refused = new Set<string>();
+    const bindings = new Proxy({} as Env, {
+      get: (_, name: string) => ({
+        limit: async ({ key }: RateLimitOptions) => {
+          counted.push(`${name} ${key}`);
+          return { success: !refused.has(name) };
+        },
+      }),
+    });
+    return { env: bindings, refused, counted: () => counted.splice(0) };
+  }
+  let ids = 0;
+  const newClaims = (sessionId: string | undefined, delegators: readonly string[] = []) => {
+    const [agentId, jti] = [`agt_${++ids}`, `jti_${ids}`];
+    const links = [...delegators, agentId].map((one) => ({ agentId: one, basis: { sessionId } }));
+    const delegation = delegators.length > 0 ? { actors: [agentId] } : undefined;
+    return { agentId, jti, claims: { links, jti, delegation } as unknown as AccessClaims };
+  };
+  const agentOf = (id: string) => ({ id, tier: "pro", rateLimit: null }) as const;
+  const codeOf = (work: Promise<void>) =>
+    work.then(
+      () => "within",
+      ({ code }: { code: string }) => code,
+    );
+  const from = { ipAddress: "192.0.2.1", now: 100_000, memoryMs: 5000 };
+
+  it("is its session, or itself where it has none or others are acted for", async () => {
+    const { env, counted } = limits();
+    const [session, single] = [newClaims("ses_a"), newClaims(undefined)];
+    const delegated = newClaims("ses_b", ["agt_delegator"]);
+    for (const { claims } of [session, single, delegated]) await limitToken(env, claims, from);
+    const address = "RATE_ADDRESS token:192.0.2.1";
+    const keys = ["token:ses_a", `token:${single.jti}`, `token:${delegated.jti}`];
+    expect(counted()).toEqual(keys.flatMap((key) => [address, `RATE_3000 ${key}`]));
+    // Once it was good, the limit is that of its agent, and its address is not asked about.
+    rememberAgentOf(session.claims, agentOf(session.agentId), 100_000);
+    await limitToken(env, session.claims, from);
+    expect(counted()).toEqual(["RATE_PRO token:ses_a"]);
+  });
+
+  it("is refused by what is known of its agent for as long as that may be remembered", async () => {
+    const { env, refused, counted } = limits();
+    const { claims, agentId } = newClaims("ses_c");
+    rememberAgentOf(claims, agentOf(agentId), 100_000);
+    refused.add("RATE_PRO");
+    const at = (now: number, memoryMs = 5000) => codeOf(limitToken(env, claims, { ...from, now, memoryMs }));
+    expect([await at(100_000), await at(104_999), await at(105_000), await at(99_999)]).toEqual([
+      "rate_limited",
+      "rate_limited",
+      "within",
+      "within",
+    ]);
+    // Nothing may be remembered: for a second it is nevertheless.
+    expect([await at(100_999, 0), await at(101_000, 0)]).toEqual(["rate_limited", "within"]);
+    expect(new Set(counted())).toEqual(new Set(["RATE_PRO token:ses_c"]));
+  });
+
+  it("is not asked at all while an agent that it depends on is known to be above its limit", async () => {
+    const { env, refused, counted } = limits();
+    const busy = newClaims("ses_d");
+    refused.add("RATE_PRO");
+    expect(await codeOf(limitAgent(env, agentOf(busy.agentId), 100_000))).toBe("rate_limited");
+    expect(counted()).toEqual([`RATE_PRO ${busy.agentId}`]);
+    const delegated = newClaims("ses_e", [busy.agentId]);
+    const at = (now: number, { claims } = busy) => codeOf(limitToken(env, claims, { ...from, now }));
+    expect([await at(100_000), await at(104_999), await at(104_999, delegated)]).toEqual(
+      Array<string>(3).fill("rate_limited"),
+    );
+    expect(counted()).toEqual([]);
+    expect([await at(105_000), await at(99_999)]).toEqual(["within", "within"]);
+    // One request that is within the limit ends what is known.
+    refused.clear();
+    await limitAgent(env, agentOf(busy.agentId), 100_000);
+    expect(await at(100_001)).toBe("within");
   });
 });
 
