@@ -442,6 +442,18 @@ describe("a session of the former format", () => {
     expect((await refresh(text)).body.code).toBe("invalid_refresh_token");
     expect(await rowOf(id)).toMatchObject({ generation, hash: present, ended_at: null });
   });
+
+  it("is not converted by an older token where none is left that was not used", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const { id, text } = await open();
+    const { hash, successor } = await derive(text);
+    await self.env.DB.batch([
+      self.env.DB.prepare("UPDATE refresh_tokens SET used_at = ?2 WHERE hash = ?1").bind(hash, Date.now() - 4000),
+      insertToken(id, (await derive(successor)).hash, Date.now() - 1000),
+    ]);
+    await refresh(text);
+    expect(await rowOf(id)).toBeNull();
+  });
 });
 
 describe("a refresh token", () => {
