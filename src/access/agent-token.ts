@@ -38,8 +38,9 @@ function tokenOf(authorization: string, places: readonly TokenPlace[], headers: 
   if (scheme === "bearer" || scheme === "dpop") return value;
   if (scheme === "token") return places.some((place) => place.scheme === "token") ? value : undefined;
   if (scheme !== "basic" || isCrossSite(headers)) return undefined;
-  const [user, password] = decodeBasic(value) ?? [];
-  if (user === undefined || password === undefined) return undefined;
+  const pair = decodeBasic(value);
+  if (!pair) return undefined;
+  const [user, password] = pair;
   const found = places.flatMap((place) => {
     if (place.scheme !== "basic") return [];
     const [token, other] = place.half === "user" ? [user, password] : [password, user];

@@ -47,8 +47,7 @@ export async function requireProofForKey(
   apiKey?: string | null,
 ): Promise<Authority> {
   const authority = await requireRecentProof(call, apiKey);
-  if (authority.personId === undefined) return authority;
-  const isLess = authority.role === "owner" || authority.byCommand === true;
+  const isLess = authority.personId !== undefined && (authority.role === "owner" || authority.byCommand === true);
   return isLess ? { ...authority, keyFor: call.params.id } : authority;
 }
 

@@ -68,6 +68,18 @@ describe("an agent's token", () => {
     expect(read(headers, places)).toBe("missing_token");
   });
 
+  it("is asked for with a hint of the service, if it has one", () => {
+    const message = (hint?: string) => {
+      try {
+        return readAgentToken(new Headers(), KEY, hint);
+      } catch (error) {
+        return (error as ApiError).message;
+      }
+    };
+    expect(message("Set it in the client.")).toMatch(/ gives one\. Set it in the client\.$/);
+    expect(message()).toMatch(/ gives one\.$/);
+  });
+
   it.each([
     ["in two headers, equal", KEY, { authorization: `Bearer ${T}`, "x-api-key": T }],
     ["in two headers, different", KEY, { authorization: `Bearer ${T}`, "x-api-key": "other" }],

@@ -167,7 +167,9 @@ describe("the authority of a person", () => {
 });
 
 describe("a recent proof", () => {
-  const agentWith = (authTime: number | undefined) => ({ kind: "agent", claims: { authTime } }) as unknown as Caller;
+  const agentWith = (authTime: number | undefined) =>
+    ({ kind: "agent", claims: { authTime }, tokenGrants: [], agent: { grants: [] } }) as unknown as Caller;
+  const config = { catalogue: {} } as never;
   const seconds = 1_000_000;
 
   it.each([
@@ -177,7 +179,7 @@ describe("a recent proof", () => {
     ["a person's of five minutes ago", personOf({ authTime: (seconds - 300) * 1000 }), true],
     ["a person's of a second before that", personOf({ authTime: (seconds - 301) * 1000 + 999 }), false],
   ])("may be %s: %s", (_, caller, isRecent) => {
-    expect(hasRecentProof({ caller, now: NOW })).toBe(isRecent);
+    expect(hasRecentProof({ caller, now: NOW, config })).toBe(isRecent);
   });
 
   it("is asked of commands, and not of browsers and agents", () => {
@@ -191,7 +193,7 @@ describe("a recent proof", () => {
 
   it("is enough for a key of an administrator to whoever administers in a browser only", async () => {
     const given = (authority: object, caller: Caller | PersonCaller = personOf({})) =>
-      requireProofForKey({ caller, authority, now: NOW, params: { id: "agt_a" } } as never);
+      requireProofForKey({ caller, authority, now: NOW, config, params: { id: "agt_a" } } as never);
     const person = { personId: "per_a", sessionId: "pss_a" };
     const admin: Partial<Authority> = { ...person, role: "admin" };
     expect(await given(admin)).toEqual(admin);

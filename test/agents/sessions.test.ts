@@ -101,7 +101,18 @@ describe("an agent's sessions", () => {
     const former = sessions.find(({ id }: { id: string }) => id.startsWith("fam_"));
     expect(former).toMatchObject({ key_id: null, ip_address: "", scope: null });
     expect((await end(agent, agent.id, former.id)).status).toBe(200);
-    expect(ids((await list(agent, agent.id)).body)).not.toContain(former.id);
+    const [own, ...others] = ids((await list(agent, agent.id)).body);
+    expect(others).toEqual([]);
+    // Each ends once, and is recorded once.
+    expect((await end(agent, agent.id, former.id)).status).toBe(404);
+    expect((await end(admin, agent.id, own!)).status).toBe(200);
+    expect((await end(admin, agent.id, own!)).status).toBe(404);
+    const ended = (await self.records(agent.id)).flatMap(
+      ({ message }) => /^session (\S+) ended/.exec(message ?? "")?.[1] ?? [],
+    );
+    expect(ended.toSorted()).toEqual([former.id, own].toSorted());
+    const left = self.env.DB.prepare("SELECT count(*) AS n FROM sessions WHERE ended_at IS NULL AND agent_id <> ?1");
+    expect(await left.bind(agent.id).first("n")).toBeGreaterThan(0);
   });
 
   it("are those that can be refreshed, and no others, in either format", async () => {

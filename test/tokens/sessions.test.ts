@@ -443,6 +443,25 @@ describe("a session of the former format", () => {
     expect(await rowOf(id)).toMatchObject({ generation, hash: present, ended_at: null });
   });
 
+  it("ends for its token that is used again after the grace, and no other session with it", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const [{ agent, id, text }, other] = [await open(), await open()];
+    const { refresh_token: next } = (await refresh(text)).body.token;
+    const otherNext = (await refresh(other.text)).body.token.refresh_token;
+    later(10);
+    // At the end of the grace, the answer is the same again.
+    expect((await refresh(text)).body.token.refresh_token).toBe(next);
+    later(0.001);
+    expect((await refresh(text)).body.code).toBe("refresh_token_reused");
+    expect((await refresh(next)).body.code).toBe("session_ended");
+    expect(await rowOf(id)).toMatchObject({ ended_at: Date.now() });
+    expect(await rowOf(other.id)).toMatchObject({ ended_at: null });
+    expect((await refresh(otherNext)).status).toBe(200);
+    const actions = (await self.records(agent.id)).map(({ action }) => action);
+    expect(actions.filter((one) => one === "token.reuse_detected")).toHaveLength(1);
+    expect(actions.filter((one) => one === "token.refreshed")).toHaveLength(1);
+  });
+
   it("is not converted by an older token where none is left that was not used", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const { id, text } = await open();
@@ -458,6 +477,41 @@ describe("a session of the former format", () => {
 
 describe("a refresh token", () => {
   const pepper = { id: "p".repeat(32), secret: "s".repeat(32) };
+
+  it("is none without our MAC over all of it, or with ids and a length that no token of ours has", async () => {
+    const own = { id: "1", secret: "p".repeat(32) };
+    const encoder = new TextEncoder();
+    /** With a MAC of ours, whatever the bytes say. */
+    const made = async (body: readonly number[]): Promise<string> => {
+      const mac = await hmac(own.secret, "session-token-mac", base64url.encode(Uint8Array.from(body)));
+      return `rt_${base64url.encode(Uint8Array.from([...body, ...mac.subarray(0, 16)]))}`;
+    };
+    const id = (text: string) => [text.length, ...encoder.encode(text)];
+    const end = [0, 0, 0, 1, ...new Array<number>(32).fill(7)];
+    const reads = async (text: string) => (await readRefreshToken(text, [own]))?.sessionId;
+    for (const session of ["ses_a", "s".repeat(64)]) {
+      expect(await reads(await made([1, ...id("1"), ...id(session), ...end]))).toBe(session);
+    }
+    const good = await made([1, ...id("1"), ...id("ses_abcdefghijkl"), ...end]);
+    expect(await reads(`ak_${good.slice(3)}`)).toBeUndefined();
+    const bytes = base64url.decode(good.slice(3));
+    for (const at of bytes.keys()) {
+      const changed = bytes.with(at, bytes[at]! ^ 1);
+      expect([at, await reads(`rt_${base64url.encode(changed)}`)]).toEqual([at, undefined]);
+    }
+    for (const body of [
+      [2, ...id("1"), ...id("ses_a"), ...end],
+      [1, ...id("2"), ...id("ses_a"), ...end],
+      [1, ...id(""), ...id("ses_a"), ...end],
+      [1, ...id("1"), ...id(""), ...end, 0, 0, 0],
+      [1, ...id("1"), ...id("s".repeat(65)), ...end],
+      [1, ...id("1"), ...id("ses a"), ...end],
+      [1, ...id("1"), ...id("ses_a"), ...end, 0],
+      [1, ...id("1"), ...id("ses_abc"), ...end.slice(1)],
+    ]) {
+      expect([body, await reads(await made(body))]).toEqual([body, undefined]);
+    }
+  });
 
   it("says who it is, and is read in one spelling only", async () => {
     const first = await firstRefreshToken("ses_0123456789abcdefghijABCD", pepper);
