@@ -220,24 +220,13 @@ describe("an assertion", () => {
     });
   });
 
-  it.each([
-    null,
-    undefined,
-    1,
-    "x",
-    [],
-    ...Object.keys(whole).flatMap((name) => [
-      { ...whole, [name]: undefined },
-      { ...whole, [name]: 1 },
-      ...(name === "id"
-        ? []
-        : [
-            { ...whole, [name]: "%" },
-            { ...whole, [name]: "" },
-          ]),
-    ]),
-  ])("is not read from %j", (value) => {
-    expect(toAssertion(value)).toBeUndefined();
+  it("is not read from anything else", () => {
+    for (const value of [null, undefined, 1, "x", []]) expect(toAssertion(value)).toBeUndefined();
+    for (const name of Object.keys(whole)) {
+      for (const value of name === "id" ? [undefined, 1] : [undefined, 1, "%", ""]) {
+        expect(toAssertion({ ...whole, [name]: value })).toBeUndefined();
+      }
+    }
   });
 });
 

@@ -487,7 +487,7 @@ describe("a refresh token", () => {
       return `rt_${base64url.encode(Uint8Array.from([...body, ...mac.subarray(0, 16)]))}`;
     };
     const id = (text: string) => [text.length, ...encoder.encode(text)];
-    const end = [0, 0, 0, 1, ...new Array<number>(32).fill(7)];
+    const end = [0, 0, 0, 1, ...Array<number>(32).fill(7)];
     const reads = async (text: string) => (await readRefreshToken(text, [own]))?.sessionId;
     for (const session of ["ses_a", "s".repeat(64)]) {
       expect(await reads(await made([1, ...id("1"), ...id(session), ...end]))).toBe(session);
