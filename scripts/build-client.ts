@@ -43,7 +43,7 @@ for (const file of readdirSync(SOURCE)) {
 }
 
 const root = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-const { main, types, typesVersions, exports, bin } = root;
+const { main, types, typesVersions, exports } = root;
 const manifest = {
   name: root.name,
   version: root.version,
@@ -53,7 +53,8 @@ const manifest = {
   type: "module",
   sideEffects: false,
   files: ["client", "cli"],
-  ...JSON.parse(JSON.stringify({ main, types, typesVersions, exports, bin }).replaceAll("dist/npm/", "")),
+  ...JSON.parse(JSON.stringify({ main, types, typesVersions, exports }).replaceAll("dist/npm/", "")),
+  bin: { agentauth: "cli/agentauth.js" },
   engines: { node: ">=20.3" },
   // The verifier and the middleware over it need it; ./client imports nothing.
   dependencies: { jose: root.dependencies.jose },

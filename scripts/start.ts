@@ -104,7 +104,9 @@ function inSameSurroundings(command: string): string {
 
 /** Waits until the gateway is healthy. Returns false, after printing the reason, if it cannot become healthy. */
 async function ready(): Promise<boolean> {
-  for (let i = 0; i < 240; i++) {
+  for (let i = 0; i < 1200; i++) {
+    if (stopping) return false;
+    if (i === 120) console.log("Still starting. A busy machine can need some minutes; Ctrl-C stops it.");
     const answer = await fetch(`${BASE_URL}/health`).catch(() => undefined);
     if (answer?.ok) return true;
     if (answer?.status === 503) {
@@ -117,7 +119,7 @@ async function ready(): Promise<boolean> {
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
-  console.error("\nThe gateway did not become healthy within a minute.\n");
+  console.error("\nThe gateway did not become healthy within five minutes. What it printed above, or a quieter machine, may help.\n");
   stop(1);
   return false;
 }

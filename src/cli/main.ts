@@ -1,7 +1,7 @@
 import { EXIT } from "./failure.ts";
 import { run } from "./run.ts";
 
-/** Replaced by the build. */
+/** Replaced by the build, and set by scripts/agentauth.js in a clone. */
 declare const VERSION: string;
 
 const interrupted = new AbortController();
