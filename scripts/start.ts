@@ -119,7 +119,9 @@ async function ready(): Promise<boolean> {
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
-  console.error("\nThe gateway did not become healthy within five minutes. What it printed above, or a quieter machine, may help.\n");
+  console.error(
+    "\nThe gateway did not become healthy within five minutes. What it printed above, or a quieter machine, may help.\n",
+  );
   stop(1);
   return false;
 }
