@@ -161,10 +161,7 @@ export const grantRoutes = [
         case "already_revoked":
           throw changeRefused({ result: written.result });
         case "outdated":
-          throw conflict(
-            "grants_changed",
-            `The grants have changed since they were read: their version is ${written.version}. Read them again with GET /agents/{id}/grants.`,
-          );
+          throw grantsChanged(written.version);
       }
       const grants = toGrants(written);
       return {
@@ -193,14 +190,31 @@ async function grantingAuthority(
   if (caller.kind === "person") {
     if (grants.some(({ permission }) => permission === ADMIN)) await requireAssertion({ ...call, caller });
     const below = await belowCeiling(call, authority, grants, { keepsLimits: false });
-    return { by: below.by, version: version ?? below.version };
+    return { by: below.by, version: below.version === undefined ? version : sameVersion(below.version, version) };
   }
   const found = await getGrants(env.DB, params.id);
   if (!found || authority.agentId === undefined) return { by: authority, version };
   if (loosensGrants(found, grants, config.catalogue))
     return { by: { ...authority, loosens: "always" as const }, version };
-  return { by: authority, version: version ?? found.version };
+  return { by: authority, version: sameVersion(found.version, version) };
 }
+
+/**
+ * The version of the grants that a change was compared with, which is then the one that it replaces: of another one nobody has seen
+ * whether the change loosens it.
+ *
+ * @throws {ApiError} 409 if the request names another one.
+ */
+function sameVersion(compared: number, asked: number | undefined): number {
+  if (asked !== undefined && asked !== compared) throw grantsChanged(compared);
+  return compared;
+}
+
+const grantsChanged = (version: number): ApiError =>
+  conflict(
+    "grants_changed",
+    `The grants have changed since they were read: their version is ${version}. Read them again with GET /agents/{id}/grants.`,
+  );
 
 const approvalNotOffered = (index: number): ApiError =>
   badRequest("Grants that ask for an approval are not offered yet: leave approval out.", [

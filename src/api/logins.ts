@@ -13,7 +13,7 @@ import {
 import { wakeOutbox } from "../audit/message.ts";
 import type { Config } from "../config/config.ts";
 import { AuthorityLostError } from "../authority/authority.ts";
-import { ApiError, conflict, notFound, unauthorized } from "../http/errors.ts";
+import { ApiError, conflict, forbidden, notFound, unauthorized } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { logFailure } from "../log/failure-log.ts";
 import { LOGIN_LIFE_MS, openFlow, sealFlow, type LoginFlow, type LoginPurpose } from "../people/login-flow.ts";
@@ -21,7 +21,7 @@ import { listLogins, removeLogin, signInByLogin } from "../people/logins.ts";
 import { authorizationUrl, completeLogin, newFlow } from "../people/provider.ts";
 import { hashOf } from "../people/token.ts";
 import { loginSchema, toLoginResponse } from "./person-schema.ts";
-import { signInContext } from "./sign-in.ts";
+import { governorOf, signInContext } from "./sign-in.ts";
 import { once } from "../validation/once.ts";
 
 const success = once(() => z.literal(true));
@@ -157,10 +157,17 @@ export const loginRoutes = [
     confirmed: true,
     response: () => z.object({ success: success(), message: message() }),
     async handle(call) {
-      const result = await removeLogin(call.env.DB, call.params.id, call.params.login_id, changeOf(call));
+      const change = { ...changeOf(call), governor: governorOf(call.config) };
+      const result = await removeLogin(call.env.DB, call.params.id, call.params.login_id, change);
       if (result === "unknown") throw notFound("The login");
       if (result === "last") {
         throw conflict("last_passkey", "The person could not sign in any more. Enrol a passkey first.");
+      }
+      if (result === "governed") {
+        throw forbidden(
+          "role_required",
+          "The provider gives your role by this login. Another administrator may delete it.",
+        );
       }
       return { success: true, message: "The login is deleted." };
     },

@@ -11,6 +11,7 @@ import {
   requireOwnPage,
   sessionCookie,
 } from "../access/session-cookie.ts";
+import type { Config } from "../config/config.ts";
 import { ApiError, badRequest, conflict, unauthorized } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { findLink, signInByLink } from "../people/links.ts";
@@ -76,7 +77,7 @@ export const signInRoutes = [
       if (!assertion) throw badRequest("clientDataJSON, authenticatorData and signature have to be base64url.");
       const session = await signInByPasskey(call.env.DB, assertion, ceremonyOf(call), {
         ...signInContext(call),
-        governor: call.config.oidc?.roleClaim ? call.config.oidc.issuer : null,
+        governor: governorOf(call.config),
       });
       if ("refused" in session) {
         countRefusedSignIn(call, session.personId, "passkey");
@@ -177,6 +178,9 @@ async function endFormer(call: RequestContext): Promise<void> {
   const token = readSessionCookie(call.request, call.config);
   if (token !== undefined) await signOut(call.env.DB, token, { now: call.now, origin: originOf(call) });
 }
+
+/** The issuer that gives the roles by its claim (`OIDC_ROLE_CLAIM`); null if none does. */
+export const governorOf = ({ oidc }: Pick<Config, "oidc">): string | null => (oidc?.roleClaim ? oidc.issuer : null);
 
 /** From where somebody signs in. */
 export const signInContext = (call: RequestContext): SignInContext => ({

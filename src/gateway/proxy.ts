@@ -11,7 +11,7 @@ import { findGrants, judgeLimits, widerKeys, type LimitedPermission } from "../p
 import { bodyRefusal, resolveRequest, type ProxyRequest, type ResolvedRequest } from "../policy/resolve.ts";
 import { contentLength } from "../policy/request-headers.ts";
 import { isRead } from "../policy/rule.ts";
-import { recordRefusal } from "../access/refusals.ts";
+import { markRecorded, recordRefusal } from "../access/refusals.ts";
 import { AuthorityLostError } from "../authority/authority.ts";
 import { CallRecord, type AuditedRequest } from "./audit.ts";
 import { watchCaller, type CallerWatch } from "./caller-watch.ts";
@@ -94,7 +94,8 @@ async function answerAndRecord(incoming: RequestContext, handling: Handling): Pr
     measureCall(incoming, handling, toApiError(error));
     if (handling.record) incoming.waitUntil(handling.record.refuse(error));
     else recordRefusal(incoming, error, handling.caller);
-    throw error;
+    // A call of a tool at /mcp leads here too, and has no second record.
+    throw error instanceof ApiError ? markRecorded(error) : error;
   }
 }
 

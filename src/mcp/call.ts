@@ -1,4 +1,5 @@
 import { authenticate } from "../access/authenticate.ts";
+import { markRecorded } from "../access/refusals.ts";
 import { proxyWithin } from "../gateway/proxy.ts";
 import type { Answer } from "../gateway/upstream/forward.ts";
 import { toErrorResponse } from "../http/error-response.ts";
@@ -73,9 +74,11 @@ async function refuseNarrowToken(context: RequestContext, { rule }: Operation, e
     return scopes.every((scope) => isGranted(permissions, scope, config.catalogue));
   };
   if (isWithin(tokenGrants) || !agentGrants.every(isWithin)) return;
-  throw forbidden(
+  const refusal = forbidden(
     "insufficient_permissions",
     `The access token has less than its agent, and this needs ${scopes.join(" and ")}. Get a token with that scope.`,
     { required: scopes.join(" "), granted },
   );
+  // The gateway's denial is the record of it.
+  throw markRecorded(refusal);
 }

@@ -1,4 +1,5 @@
 import { admit, readClaims } from "../access/authenticate.ts";
+import { recordRefusal } from "../access/refusals.ts";
 import { receiveBody } from "../gateway/request-body.ts";
 import { MCP_PATH } from "../http/challenge.ts";
 import { ApiError, forbidden } from "../http/errors.ts";
@@ -53,6 +54,16 @@ type Outcome = { readonly result: string } | ProtocolError;
  * @throws {ApiError} for what is wrong with the HTTP request and not with the message: 401, 403, 408, 429, 503.
  */
 export async function mcp(arrived: RequestContext): Promise<Response> {
+  try {
+    return await answer(arrived);
+  } catch (error) {
+    // What the gateway has refused has its record already.
+    recordRefusal(arrived, error, undefined);
+    throw error;
+  }
+}
+
+async function answer(arrived: RequestContext): Promise<Response> {
   // Also for the calls that the gateway makes of it: they are of this resource, whichever service they reach.
   const incoming = { ...arrived, resource: `${arrived.issuer}${MCP_PATH}` };
   const { request, config } = incoming;

@@ -1,9 +1,12 @@
 import { accessTokenOf, admit, authorityOf } from "../access/authenticate.ts";
+import { originOf } from "../access/origin.ts";
+import { recordInBackground } from "../audit/record.ts";
 import type { AgentAuthority } from "../authority/authority.ts";
 import { unlimitedPermissions } from "../grants/grant.ts";
+import { newEntry, type RecordOrigin } from "../outbox/record.ts";
 import { ADMIN } from "../permissions/grammar.ts";
 import { requireClient, type OAuthCall } from "./client.ts";
-import { OAuthError } from "./errors.ts";
+import { OAuthError, statusOf } from "./errors.ts";
 
 /** An agent that calls an endpoint for tokens: as a client, or with an access token of its own. */
 export interface OAuthCaller {
@@ -38,4 +41,19 @@ export async function requireCaller(call: OAuthCall, toEnd?: string): Promise<OA
   const basis = { keyId, tokenId: "" };
   const authority = { agentId: agent.id, basis, version: agent.tokenVersion, required: isAdmin ? [ADMIN] : [] };
   return { agent, permissions, isAdmin, authority };
+}
+
+/** What a record says of a request of such a caller. */
+export function originOfCaller(call: OAuthCall, { agent, authority: { basis } }: OAuthCaller): RecordOrigin {
+  const actor = { type: "agent", id: agent.id, name: agent.name } as const;
+  return { ...originOf(call), actor, keyId: basis.keyId ?? null, sessionId: basis.sessionId ?? null };
+}
+
+/** Records that a caller asked for what is not its to ask, and returns the error. @param permission what it would need. */
+export function refusedTo(call: OAuthCall, caller: OAuthCaller, error: OAuthError, permission?: string): OAuthError {
+  const { method, url } = call.request;
+  const about = { method, path: new URL(url).pathname, status: statusOf(error), permission: permission ?? null };
+  const refused = { ...about, agentId: caller.agent.id, outcome: "denied", message: error.fault.error } as const;
+  recordInBackground(call, newEntry("request.refused", call.now, originOfCaller(call, caller), refused));
+  return error;
 }

@@ -1,8 +1,10 @@
 import type { Handler } from "hono";
 import { limitAddress } from "../access/rate-limit.ts";
+import { recordRefusal } from "../access/refusals.ts";
 import type { Route } from "../access/route.ts";
 import { challengeOf } from "../http/challenge.ts";
 import { toApiError } from "../http/error-response.ts";
+import { ApiError } from "../http/errors.ts";
 import { parseForm } from "../http/form.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
 import { receiveBody } from "../http/validation.ts";
@@ -30,6 +32,8 @@ export function dispatchForm(route: Route): Handler<AppEnv> {
       measure(route, context, 200, "");
       return Response.json(answer, { headers: NO_STORE });
     } catch (error) {
+      // A token that was revoked, or is over a limit. What is wrong with a client's own proof has a record already.
+      if (error instanceof ApiError) recordRefusal(context, error, undefined);
       const response = toFormResponse(error, context);
       measure(
         route,

@@ -11,7 +11,7 @@ import { sessionOf } from "../tokens/end-token.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { readRefreshToken } from "../tokens/refresh-token.ts";
 import { getTokenStatus } from "../tokens/token-status.ts";
-import { requireCaller, type OAuthCaller } from "./caller.ts";
+import { refusedTo, requireCaller, type OAuthCaller } from "./caller.ts";
 import type { OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
 import { tokenForm } from "./token.ts";
@@ -60,7 +60,8 @@ export const introspectionRoutes = [
     async handle(call): Promise<Introspection> {
       const caller = await requireCaller(call);
       if (!caller.isAdmin && !isGranted(caller.permissions, INTROSPECT, call.config.catalogue)) {
-        throw new OAuthError({ error: "insufficient_scope", scope: INTROSPECT }, `This needs ${INTROSPECT}.`);
+        const error = new OAuthError({ error: "insufficient_scope", scope: INTROSPECT }, `This needs ${INTROSPECT}.`);
+        throw refusedTo(call, caller, error, INTROSPECT);
       }
       const token = call.form.get("token");
       if (token === undefined) throw new OAuthError("invalid_request", "token is missing.");

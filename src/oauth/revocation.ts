@@ -3,7 +3,7 @@ import { originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
-import { newEntry, type RecordOrigin } from "../outbox/record.ts";
+import { newEntry } from "../outbox/record.ts";
 import { endCommandSession } from "../people/sessions.ts";
 import { COMMAND_TOKEN_PREFIX } from "../people/token.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
@@ -12,7 +12,7 @@ import { tokenSettings } from "../tokens/issuer.ts";
 import { readRefreshToken } from "../tokens/refresh-token.ts";
 import { cacheSessionEnd } from "../tokens/revocation.ts";
 import { endSession } from "../tokens/sessions.ts";
-import { requireCaller, type OAuthCaller } from "./caller.ts";
+import { originOfCaller, refusedTo, requireCaller, type OAuthCaller } from "./caller.ts";
 import type { OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
 import { tokenForm } from "./token.ts";
@@ -64,35 +64,29 @@ async function revokeAccess(
 ): Promise<void> {
   const { sessionId } = links[0].basis;
   if (!delegation && sessionId !== undefined) return revokeSession(call, caller, sub, sessionId);
-  requireOwn(caller, delegation ? [clientId, ...links.map(({ agentId }) => agentId)] : [sub]);
+  requireOwn(call, caller, delegation ? [clientId, ...links.map(({ agentId }) => agentId)] : [sub]);
   await endToken(call.env.DB, { jti, exp }, caller.authority);
   remember(call, jti);
   const message = `token ${jti} revoked by ${caller.agent.id}`;
   recordInBackground(
     call,
-    newEntry("token.revoked", call.now, originOfClient(call, caller), { agentId: sub, message }),
+    newEntry("token.revoked", call.now, originOfCaller(call, caller), { agentId: sub, message }),
   );
 }
 
 async function revokeSession(call: OAuthCall, caller: OAuthCaller, agentId: string, sessionId: string): Promise<void> {
-  requireOwn(caller, [agentId]);
+  requireOwn(call, caller, [agentId]);
   const { env, now, waitUntil } = call;
-  const origin = originOfClient(call, caller);
+  const origin = originOfCaller(call, caller);
   if (!(await endSession(env.DB, agentId, sessionId, { by: caller.authority, origin, now }))) return;
   remember(call, sessionId);
   waitUntil(wakeOutbox(env));
 }
 
-function originOfClient(call: OAuthCall, { agent: { id, name }, authority: { basis } }: OAuthCaller): RecordOrigin {
-  const actor = { type: "agent", id, name } as const;
-  return { ...originOf(call), actor, keyId: basis.keyId ?? null, sessionId: basis.sessionId ?? null };
-}
-
 /** @throws {OAuthError} for a token of another client, which RFC 7009 §2.1 has told to whoever presents it. */
-function requireOwn({ agent, isAdmin }: OAuthCaller, agentIds: readonly string[]): void {
-  if (!isAdmin && !agentIds.includes(agent.id)) {
-    throw new OAuthError("unauthorized_client", "The token was issued to another client.");
-  }
+function requireOwn(call: OAuthCall, caller: OAuthCaller, agentIds: readonly string[]): void {
+  if (caller.isAdmin || agentIds.includes(caller.agent.id)) return;
+  throw refusedTo(call, caller, new OAuthError("unauthorized_client", "The token was issued to another client."));
 }
 
 function remember({ env, config, waitUntil }: OAuthCall, id: string): void {

@@ -108,10 +108,17 @@ export async function listLogins(db: D1Database, personId: string): Promise<Logi
   return personExists ? logins : undefined;
 }
 
-/** Deletes a login and ends the sessions that logins opened, unless the person could not sign in any more. @throws {AuthorityLostError} */
+/**
+ * Deletes a login and ends the sessions that logins opened, unless the person could not sign in any more.
+ *
+ * @param governor the issuer that gives the roles by its claim: nobody deletes their own last login there (`governed`), because they would
+ * keep the role with a passkey, and nobody would hear that it was withdrawn. Null: none does.
+ * @throws {AuthorityLostError}
+ */
 export const removeLogin = (
   db: D1Database,
   personId: string,
   loginId: string,
-  change: PersonalChange,
-): Promise<"deleted" | "last" | "unknown"> => deleteLogin(db, personId, loginId, change);
+  { governor, ...change }: PersonalChange & { readonly governor: string | null },
+): Promise<"deleted" | "last" | "governed" | "unknown"> =>
+  deleteLogin(db, personId, loginId, { ...change, governor: change.by.personId === personId ? governor : null });

@@ -46,6 +46,27 @@ describe("a client without a token", () => {
   });
 });
 
+describe("a request that is refused before its sender is admitted", () => {
+  const counted = (where: ReturnType<typeof world>) =>
+    where.sent.flatMap((message) => (message.kind === "refusals" ? message.refusals : []));
+
+  it("is counted, by the session of its token or by its network, and a call of a tool like a list", async () => {
+    const one = await self.agent();
+    await self.call("/agents/revoke-tokens", { method: "POST", token: one.token });
+    const call = { name: "lab_list_things", arguments: {} };
+    for (const [method, params, token, expected] of [
+      ["tools/list", {}, one.token, { code: "token_revoked", agentId: one.id }],
+      ["tools/call", call, one.token, { code: "token_revoked", agentId: one.id }],
+      ["tools/list", {}, undefined, { code: "missing_token", agentId: "" }],
+    ] as const) {
+      // The first refusal of an isolate is sent at once.
+      const fresh = world();
+      expect((await modern(fresh, method, params, { token })).status).toBe(401);
+      expect(counted(fresh)).toMatchObject([{ ...expected, count: 1 }]);
+    }
+  });
+});
+
 describe("a token with a resource", () => {
   it("is taken if that is the MCP server, for lists and for calls of any service, and nowhere else", async () => {
     const access = await grant(RESOURCE);

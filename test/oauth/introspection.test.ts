@@ -121,6 +121,25 @@ describe("introspection", () => {
     expect((await post(self, "/oauth/introspect", secretOf(server))).body.error).toBe("invalid_request");
   });
 
+  it("records who asks about, or would end, what is not theirs, and counts tokens that are revoked", async () => {
+    const [one, other] = [await self.agent(), await self.agent()];
+    await introspect(one, other.token);
+    await revoke(one, other.token);
+    const refused = (await self.records(one.id)).filter(({ action }) => action === "request.refused");
+    expect(refused.map(({ path, status, permission, message }) => [path, status, permission, message])).toEqual([
+      ["/oauth/revoke", 400, null, "unauthorized_client"],
+      ["/oauth/introspect", 403, "agentauth:tokens:introspect", "insufficient_scope"],
+    ]);
+    expect(refused[0]).toMatchObject({ outcome: "denied", method: "POST", actor: { type: "agent", id: one.id } });
+    await self.call("/agents/revoke-tokens", { method: "POST", token: one.token });
+    // The first refusal of an isolate is sent at once.
+    const fresh = world();
+    const headers = { authorization: `Bearer ${one.token}` };
+    expect((await post(fresh, "/oauth/introspect", { token: other.token }, { headers })).status).toBe(401);
+    const counted = fresh.sent.flatMap((message) => (message.kind === "refusals" ? message.refusals : []));
+    expect(counted).toMatchObject([{ code: "token_revoked", agentId: one.id, entry: { path: "/oauth/introspect" } }]);
+  });
+
   it("says that it does not know rather than that a token is invalid", async () => {
     const text = await issue(agent);
     const where = world({ DB: failing(self.env.DB) });

@@ -293,6 +293,33 @@ describe("a command that a person has let in", () => {
     expect((await call("/agents/register", { method: "POST", json: admin })).status).toBe(403);
   });
 
+  it("loosens nothing that is narrowed while it grants, nor does an agent, whichever version they name", async () => {
+    const [one, admin] = [await world({ REGISTRATION: "open" }).agent(["github:issues:read"]), await self.admin()];
+    const path = `/agents/${one.id}/grants`;
+    const wide = { permission: "github:issues:read" };
+    const narrow = { ...wide, where: { "path.owner": { eq: "octo" } } };
+    const { DB } = self.env;
+    let meanwhile: (() => Promise<unknown>) | undefined;
+    const batch = async (statements: D1PreparedStatement[]) => {
+      const [change, isWrite] = [meanwhile, statements.length > 3];
+      if (isWrite) meanwhile = undefined;
+      if (isWrite) await change?.();
+      return DB.batch(statements);
+    };
+    const raced = world({ ...SETTINGS, DB: { prepare: DB.prepare.bind(DB), batch } });
+    for (const caller of [token, admin.token]) {
+      const set = (grants: object[]) => administrator.call(path, { method: "PUT", json: { grants } });
+      const { grants_version: version } = (await set([wide])).body;
+      meanwhile = () => set([narrow]);
+      const json = { grants: [wide], grants_version: version + 1 };
+      const answer = await raced.call(path, { method: "PUT", token: caller, json });
+      expect([answer.status, answer.body.code]).toEqual([409, "grants_changed"]);
+      expect((await set([narrow])).body.grants).toMatchObject([narrow]);
+      expect(meanwhile).toBeDefined();
+      meanwhile = undefined;
+    }
+  });
+
   it("grants below the ceiling only, and may narrow", async () => {
     const path = `/agents/${agent.id}`;
     const put = (permissions: string[]) => call(`${path}/permissions`, { method: "PUT", json: { permissions } });

@@ -488,6 +488,37 @@ describe("a role that the provider's claim gives", () => {
     expect((await callOf(visitor, one.id, { "agentauth-assertion": header })).status).toBe(409);
   });
 
+  it("is not kept by whoever deletes their own login, but for another administrator", SLOW, async () => {
+    const one = await invite(people, admin, "owner");
+    const add = (id: string, subject: string) =>
+      run(
+        "INSERT INTO person_logins (id, issuer, subject, person_id, created_at) VALUES (?1, ?2, ?3, ?4, 0)",
+        id,
+        servers.issuer,
+        subject,
+        one.id,
+      );
+    await add("lgn_r1", "rupert");
+    await add("lgn_r2", "rupert at home");
+    const remove = async (visitor: Visitor, id: string) => {
+      const path = `/people/${one.id}/logins/${id}`;
+      const asked = await visitor.call(path, { method: "DELETE" });
+      const header = await one.authenticator.confirm(asked.body.assertion, TWIST);
+      return visitor.call(path, { method: "DELETE", headers: { "agentauth-assertion": header } });
+    };
+    const visitor = new Visitor(governed);
+    expect(await visitor.signIn("rupert", { roles: "owner" })).toBe("/account");
+    expect((await remove(visitor, "lgn_r2")).status).toBe(200);
+    const refused = await remove(visitor, "lgn_r1");
+    expect([refused.status, refused.body.code]).toEqual([403, "role_required"]);
+    expect(await rows("SELECT id FROM person_logins WHERE person_id = ?1", one.id)).toEqual([{ id: "lgn_r1" }]);
+    // Where no claim gives the role, nothing is lost with it.
+    const ungoverned = new Visitor(self, visitor.own.cookies.get(COOKIE));
+    expect((await remove(ungoverned, "lgn_r1")).status).toBe(200);
+    await add("lgn_r3", "rupert");
+    expect((await admin.confirmed(`/people/${one.id}/logins/lgn_r3`, { method: "DELETE" })).status).toBe(200);
+  });
+
   const callOf = async (visitor: Visitor, id: string, headers: Record<string, string> = {}) => {
     const { passkeys } = (await visitor.call(`/people/${id}/passkeys`)).body;
     await run("DELETE FROM person_logins WHERE person_id = ?1", id);

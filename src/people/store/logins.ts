@@ -208,20 +208,27 @@ export async function readLogins(
   return { logins: logins!.results.map(toLogin), personExists: people!.results.length > 0 };
 }
 
-/** Deletes a login of a person, unless it is their last way to sign in, and the sessions that logins opened. */
+/**
+ * Deletes a login of a person, unless it is their last way to sign in, and the sessions that logins opened.
+ *
+ * @param governor an issuer of which the person keeps a login; null for none.
+ */
 export async function deleteLogin(
   db: D1Database,
   personId: string,
   loginId: string,
-  { by, now, origin }: PersonalChange,
-): Promise<"deleted" | "last" | "unknown"> {
+  { by, now, origin, governor }: PersonalChange & { readonly governor: string | null },
+): Promise<"deleted" | "last" | "governed" | "unknown"> {
   const isIt = sql`l.id = ${loginId} AND l.person_id = ${personId}`;
-  const isSpare = sql`(EXISTS (SELECT 1 FROM person_logins o WHERE o.person_id = ${personId} AND o.id <> ${loginId})
-    OR EXISTS (SELECT 1 FROM passkeys k WHERE k.person_id = ${personId}))`;
+  const others = sql`person_logins o WHERE o.person_id = ${personId} AND o.id <> ${loginId}`;
+  const isGoverned = sql`EXISTS (SELECT 1 FROM person_logins l WHERE ${isIt} AND l.issuer = ${governor}
+    AND NOT EXISTS (SELECT 1 FROM ${others} AND o.issuer = ${governor}))`;
+  const isSpare = sql`(NOT ${isGoverned} AND (EXISTS (SELECT 1 FROM ${others})
+    OR EXISTS (SELECT 1 FROM passkeys k WHERE k.person_id = ${personId})))`;
   const isDeletable = sql`EXISTS (SELECT 1 FROM person_logins l WHERE ${isIt} AND ${isSpare})`;
   const record = newEntry("login.deleted", now, origin, {});
-  const [found, , , , deletion] = await batchAsCaller(db, by, [
-    prepare(db, sql`SELECT 1 FROM person_logins l WHERE ${isIt}`),
+  const [found, , , , deletion] = await batchAsCaller<{ governed: number }>(db, by, [
+    prepare(db, sql`SELECT ${isGoverned} AS governed FROM person_logins l WHERE ${isIt}`),
     insertNotice(db, { kind: "login.deleted", personId, actor: actorJson(by), now }, isDeletable),
     insertRecordOf(db, record, {
       from: sql`FROM person_logins l WHERE ${isIt} AND ${isSpare}`,
@@ -234,5 +241,6 @@ export async function deleteLogin(
     prepare(db, sql`DELETE FROM person_logins AS l WHERE ${isIt} AND ${isSpare} RETURNING id`),
   ]);
   if (found!.results.length === 0) return "unknown";
-  return deletion!.results.length > 0 ? "deleted" : "last";
+  if (deletion!.results.length > 0) return "deleted";
+  return found!.results[0]!.governed === 1 ? "governed" : "last";
 }
