@@ -4,6 +4,7 @@ import { MAX_ATTEMPTS_PER_HOST, MAX_PENDING } from "../../src/webhooks/limits/st
 import { MAX_REDELIVERED, MAX_SEARCHED } from "../../src/webhooks/deliveries/store/search.ts";
 import { countOperations, type Statement } from "../support/count-operations.ts";
 import { attempts, hook, hookWorld, receiver } from "../support/receiver.ts";
+import { firstAdministrator, invite } from "../support/people.ts";
 import type { Answer, Registered } from "../support/world.ts";
 import { SLOW } from "../support/extents.ts";
 
@@ -455,5 +456,31 @@ describe("every one of these lists", () => {
       bindings: [0, 0, 10],
     });
     expect(details).toEqual([expect.stringContaining("deliveries_due")]);
+  });
+});
+
+describe("one delivery, whole", () => {
+  it("is read by an auditor without what was sent and what was answered, and by an administrator with both", async () => {
+    const administrator = await firstAdministrator(self);
+    const auditor = await invite(self, administrator, "auditor");
+    const { id } = await hook(self, agent, { url: receiver().url });
+    const sent = await self.call(`/webhooks/${id}/test`, { method: "POST", token: agent.token });
+    const path = `/webhooks/${id}/deliveries/${sent.body.delivery.id}`;
+    await attempts(self);
+    const read = async (person: typeof auditor) => {
+      const { status, body } = await person.call(path);
+      expect([status, body.delivery.status, body.attempts.length]).toEqual([200, "success", 1]);
+      return [body.request_body, body.delivery.response_body, body.attempts[0].response_body];
+    };
+    const answered = expect.stringMatching(/./);
+    expect(await read(administrator)).toEqual([expect.stringContaining("webhook.test"), answered, answered]);
+    expect(await read(auditor)).toEqual([null, null, null]);
+    for (const list of [`/webhooks/${id}/deliveries`, "/deliveries"]) {
+      const { status, body } = await auditor.call(list);
+      expect([status, body.deliveries.map((one: { response_body: unknown }) => one.response_body)]).toEqual([
+        200,
+        [null],
+      ]);
+    }
   });
 });
