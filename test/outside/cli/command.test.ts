@@ -10,12 +10,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildCommand } from "../../../scripts/build-command.ts";
 import { run } from "../../../src/cli/run.ts";
 import type { Terminal } from "../../../src/cli/terminal.ts";
+import { startRecorder, type Recorder } from "../support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
 
 /** The command against a gateway that runs: as a process of its own, as it is published, where that matters. */
 let home: string;
 let program: string;
 let worker: Worker;
+/** What the services lead to, and what it answers. */
+let upstream: Recorder;
+let upstreamStatus = 200;
 let admin: Agent;
 let agent: Agent;
 /** Every argument that a process was started with. */
@@ -75,11 +79,20 @@ beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), "agentauth-cli-"));
   program = join(home, "agentauth.mjs");
   await buildCommand(program);
-  worker = await startWorker({ WEBHOOK_ALLOW_LOOPBACK: "true" });
+  upstream = await startRecorder((_, response) => {
+    response.writeHead(upstreamStatus, { "content-type": "application/json" }).end("{}");
+  });
+  const own = { base_url: upstream.url, resources: { things: ["read"] }, rules: ["GET /things/{id} things"] };
+  worker = await startWorker({
+    WEBHOOK_ALLOW_LOOPBACK: "true",
+    "UPSTREAMS.github.base_url": upstream.url,
+    "UPSTREAMS.my-shelf": JSON.stringify(own),
+  });
   admin = await worker.admin();
   agent = await worker.agent(["github:issues:read"]);
 });
 afterAll(async () => {
+  upstream?.close();
   await worker?.stop();
   rmSync(home, { recursive: true, force: true });
 });
@@ -340,6 +353,46 @@ describe("the commands", () => {
     expect(stdout).toContain("2 faults, 0 warnings");
     const nowhere = await agentauth(["doctor", "--url", "http://127.0.0.1:9"]);
     expect([nowhere.code, nowhere.stdout]).toEqual([1, expect.stringContaining("AGENTAUTH_URL")]);
+  });
+
+  it("try the credential of each service, and name the services that have none", async () => {
+    type Finding = { name: string; state: string; message: string };
+    const look = async (...more: string[]) => {
+      const { code, stdout, stderr } = await agentauth(["doctor", ...more, "--json"]);
+      expect(stderr).toBe("");
+      const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+      return { code, of: (name: string) => findings.find((one) => one.name === name) };
+    };
+    const before = upstream.seen.length;
+    const unchecked = await look();
+    expect(unchecked.of("service my-shelf")).toEqual({
+      name: "service my-shelf",
+      state: "warning",
+      message: "No secret of it is set: requests go nowhere. npx wrangler secret put UPSTREAM_MY_SHELF_TOKEN.",
+    });
+    expect(unchecked.of("credentials")?.message).toContain("Set for github");
+    expect(unchecked.of("service github")).toBeUndefined();
+    expect(upstream.seen).toHaveLength(before);
+
+    const works = await look("--check");
+    expect([works.code, works.of("service github")?.state]).toEqual([0, "ok"]);
+    expect(works.of("service my-shelf")?.state).toBe("warning");
+    const sent = upstream.seen.slice(before);
+    expect(sent.map(({ method, target }) => [method, target])).toEqual([["GET", "/rate_limit"]]);
+    upstreamStatus = 401;
+    const refused = await look("--check");
+    expect([refused.code, refused.of("service github")]).toEqual([
+      1,
+      {
+        name: "service github",
+        state: "fault",
+        message: expect.stringMatching(/refuses the credential.+UPSTREAM_GITHUB_/),
+      },
+    ]);
+    upstreamStatus = 500;
+    const unclear = await look("--check");
+    expect([unclear.code, unclear.of("service github")?.state]).toEqual([0, "warning"]);
+    upstreamStatus = 200;
   });
 
   it("import an export once, however often it is run, and keep the keys in a file of its user", async () => {
