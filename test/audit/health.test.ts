@@ -6,6 +6,7 @@ import { seedRecords } from "../support/audit-rows.ts";
 import { failing } from "../support/bindings.ts";
 import { testSecrets } from "../support/secrets.ts";
 import { world, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const KEYS = JSON.stringify({ keys: [{ kty: "oct", kid: "new", k: btoa("n".repeat(32)).replaceAll("=", "") }] });
 const HOUR = 3_600_000;
@@ -52,7 +53,7 @@ describe("GET /health/details", () => {
     expect(parts.audit_database.numbers.bytes).toBeGreaterThan(10_000);
   });
 
-  it("says since when records wait, for the archive and for the receiver, and what to do", async () => {
+  it("says since when records wait, for the archive and for the receiver, and what to do", SLOW, async () => {
     const since = Date.now() - HOUR;
     await seedRecords([{ agent: "agt_a", at: since }]);
     const { status, parts } = await details({ OTLP_ENDPOINT: "https://otlp.example.com" });
@@ -115,7 +116,7 @@ describe("GET /health/details", () => {
     for (const secret of Object.values(testSecrets)) expect(text).not.toContain(secret);
   });
 
-  it("compares the migrations of both databases with the files", async () => {
+  it("compares the migrations of both databases with the files", SLOW, async () => {
     const last = (migrations: typeof env.TEST_MIGRATIONS) => parseInt(migrations.at(-1)!.name);
     const [wanted, auditWanted] = [last(env.TEST_MIGRATIONS), last(env.TEST_AUDIT_MIGRATIONS)];
     const numbers = { applied: wanted, wanted, audit_applied: auditWanted, audit_wanted: auditWanted };

@@ -2,6 +2,7 @@ import { afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { held } from "../support/bindings.ts";
 import { holdBody } from "../support/held-body.ts";
 import { world, type Answer, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const upstream = inject("upstream");
 const at = (name: string) => ({
@@ -494,10 +495,10 @@ describe("narrowing and expiry", () => {
     expect(narrow).toBe(false);
   });
 
-  it.each([
-    ["a short body", true],
-    ["a streamed body", false],
-  ])("decide about a request whose body arrives after them: %s", async (_, length) => {
+  it("decide about a request whose short body arrives after them", () => decideAfterBody(true));
+  it("decide about a request whose streamed body arrives after them", SLOW, () => decideAfterBody(false));
+
+  async function decideAfterBody(length: boolean): Promise<void> {
     const begun = async () => {
       const agent = await agentWith(whole);
       const body = JSON.stringify(json);
@@ -522,5 +523,5 @@ describe("narrowing and expiry", () => {
     await setGrants(ended.agent.id, [{ ...whole, expires_at: end }]);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.parse(end) });
     expect(await ended.held.release()).toEqual({ status: 403, code: "grant_expired" });
-  });
+  }
 });

@@ -139,7 +139,7 @@ const argumentsOf = ({ parts, method }: Operation): fc.Arbitrary<Record<string, 
 };
 
 describe("no argument", () => {
-  for (const { numRuns, options } of extents(400, 20_000))
+  for (const { numRuns, options } of extents(100, 20_000))
     it(`leads to another path, service or parameter than the schema says (${numRuns} calls)`, options, () => {
       let sent = 0;
       fc.assert(

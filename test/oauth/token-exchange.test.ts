@@ -333,7 +333,7 @@ describe("a delegated token", () => {
     expect((await read(agent.token)).status).toBe(200);
   });
 
-  it("ends with whatever ends one of its agents, and with the token that it was exchanged from", async () => {
+  it("ends with whatever ends one of its agents, and with the token that it was exchanged from", SLOW, async () => {
     for (const [at, [name, end]] of Object.entries(ENDS).entries()) {
       const one = await self.agent(THINGS);
       // In turn, the agent that is acted for and the one that acts.

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FAMILIES } from "../attack/families.ts";
 import { rowsIn, runAttack } from "../attack/run.ts";
+import { SLOW } from "../support/extents.ts";
 
 const SEED = 1;
 
@@ -42,7 +43,7 @@ describe("the attack", () => {
 describe("the table in docs/security.md", () => {
   const rows = rowsIn(readFileSync(join(import.meta.dirname, "../../docs/security.md"), "utf8"));
 
-  it("is the one that the families make", () => {
+  it("is the one that the families make", SLOW, () => {
     const made = FAMILIES.map((family) => {
       const { name, wants } = family;
       return { name, wants, tried: family.plan(SEED, "full").inputs.length };

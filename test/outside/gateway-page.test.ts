@@ -14,6 +14,7 @@ import { parseUpstream, upstreamSettings } from "../../src/config/upstream-setti
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { readPage } from "./support/markdown.ts";
 import { membersOfUnions, nodesOf } from "./support/source.ts";
+import { SLOW } from "../support/extents.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (name: string) => readFileSync(join(ROOT, name), "utf8");
@@ -85,7 +86,7 @@ describe("docs/gateway.md", () => {
     expect(new Set([...schemes, "bearer", "none"])).toEqual(new Set(documented));
   });
 
-  it("shows what explain answers", () => {
+  it("shows what explain answers", SLOW, () => {
     const [, command = ""] = markdown.code("sh").replaceAll("\\\n", "").split("npm run --silent explain -- ");
     const args = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
     const { stdout } = spawnSync("node", ["scripts/explain.ts", ...args], { cwd: ROOT, encoding: "utf8" });

@@ -230,7 +230,7 @@ describe("an import", () => {
     ["broken YAML", "a: [", [], "x.yaml: "],
     ["no address", '{"openapi":"3.0.0","paths":{"/a":{"get":{}}}}', ["--name", "x"], "give --base-url"],
     ["a built-in service", '{"openapi":"3.0.0","paths":{}}', ["--name", "github"], "github is a built-in service"],
-  ])("of %s says what to do", (_, content, args, expected) => {
+  ])("of %s says what to do", SLOW, (_, content, args, expected) => {
     const file = join(parent, "x.yaml");
     writeFileSync(file, content);
     const { status, stderr } = run("import", file, ...args);

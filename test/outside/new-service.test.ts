@@ -50,17 +50,24 @@ afterAll(() => rmSync(copy, { recursive: true, force: true }));
 describe("npm run new -- service", { timeout: 120_000 }, () => {
   const service = ["scripts/new.ts", "service"];
 
-  it.each([
+  const FAULTS: [what: string, args: string[], reason: string][] = [
     ["without a resource", ["acme"], "npm run new -- service NAME RESOURCE:ACTIONS…"],
     ["with a name that no permission can have", ["Acme", "orders:read"], '"Acme" cannot be the name of a service'],
     ["with an action that no catalogue has", ["acme", "orders:delete"], '"orders:delete" is not a resource'],
     ["with a base URL without TLS", ["acme", "orders:read", "--base-url", "http://acme.example"], "--base-url must be"],
     ["that is there already", ["slack", "messages:read"], "src/policy/services/slack.ts is there already"],
-  ])("%s writes nothing and says why", (_, args, reason) => {
+  ];
+  for (const [what, args, reason] of FAULTS) {
+    // Each starts a process; the last one gets furthest.
+    const options = what === "that is there already" ? {} : SLOW;
+    it(`${what} writes nothing and says why`, options, () => writesNothing(args, reason));
+  }
+
+  function writesNothing(args: string[], reason: string): void {
     const { status, stderr } = run(...service, ...args);
     expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining(reason) });
     expect(read("src/policy/services.ts")).toBe(readFileSync(join(ROOT, "src/policy/services.ts"), "utf8"));
-  });
+  }
 
   it("writes a skeleton, and each part that is missing is one failure that names its file", SLOW, () => {
     const resources = ["orders:read,write", "line_items:read"];

@@ -131,7 +131,7 @@ describe("an access token that isolates share", () => {
     expect(asked("refusing")).toHaveLength(2);
   });
 
-  it("is not requested over and over for an upstream that refuses every token", async () => {
+  it("is not requested over and over for an upstream that refuses every token", SLOW, async () => {
     behaviours.set("refusing", (response) =>
       json(response, 200, { access_token: "never-good-enough", expires_in: 3600 }),
     );
@@ -143,7 +143,7 @@ describe("an access token that isolates share", () => {
     expect(asked("refusing").length - before).toBeLessThanOrEqual(4 + doublingsIn(Date.now() - began));
   });
 
-  it("is waited for longer after each failure, and the agent is told for how long", async () => {
+  it("is waited for longer after each failure, and the agent is told for how long", SLOW, async () => {
     behaviours.set("failing", (response) =>
       json(response, 400, { error: "invalid_client", error_description: `no ${SECRET}` }),
     );

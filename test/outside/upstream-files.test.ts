@@ -9,6 +9,7 @@ import type * as configModule from "../../src/config/config.ts";
 import { ROOT } from "../../scripts/local.ts";
 import { newSecrets } from "../../scripts/secrets.ts";
 import { writeUpstreams } from "../../scripts/upstreams.ts";
+import { SLOW } from "../support/extents.ts";
 
 const ORDERS = `
 # rules = ["a comment is no rule"]
@@ -157,7 +158,7 @@ describe("the files of upstreams/", () => {
     expect(run()).toContain(expected.replace("vars.", "env.staging.vars."));
   });
 
-  it("end the command that compiles them with their faults, and nothing is written", () => {
+  it("end the command that compiles them with their faults, and nothing is written", SLOW, () => {
     file("orders.toml", ORDERS.replace("base_url", "base_uri"));
     const module = join(folder, ".out", "upstreams.js");
     const { status, stderr } = spawnSync(process.execPath, ["scripts/upstreams.ts", folder, module], {

@@ -7,6 +7,7 @@ import { EVENTS } from "../../src/outbox/event.ts";
 import { newWebhookSecret } from "../../src/webhooks/secret.ts";
 import { signatureHeaders } from "../../src/webhooks/signature.ts";
 import { readPage } from "./support/markdown.ts";
+import { SLOW } from "../support/extents.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const page = readPage("docs/webhooks.md");
@@ -62,6 +63,7 @@ console.log(JSON.stringify({ answers, acted }));`;
 
   it.skipIf(spawnSync("python3", ["--version"]).status !== 0)(
     "has receivers in Python that take what is signed, by either scheme",
+    SLOW,
     async () => {
       const source = `${page.code("python")}
 import sys

@@ -306,7 +306,7 @@ describe("through the tables of all services", () => {
     return "code" in body ? undefined : judgeLimits(found.limited, resolved, body.content) === null;
   }
 
-  for (const { numRuns, options } of extents(500, 50_000)) {
+  for (const { numRuns, options } of extents(200, 50_000)) {
     it(`no request passes that a slow, independent checker refuses: ${numRuns} requests`, options, () => {
       fc.assert(
         fc.property(drawn, ({ where, made }) => {

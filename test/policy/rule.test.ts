@@ -10,6 +10,7 @@ import {
   type Rule,
 } from "../../src/policy/rule.ts";
 import { overlaps } from "../../src/policy/rule-table.ts";
+import { SLOW, extents } from "../support/extents.ts";
 
 const rule = (path: string): Rule => parseRule(`GET ${path} things:read`, "own")[0]!;
 const segment = (text: string): Matcher => rule(`/${text}`).segments[0]!;
@@ -151,23 +152,33 @@ const text = fc.oneof(
 );
 
 describe("rules, compared with a slow reading of them", () => {
-  it("match exactly the same texts", () => {
+  for (const { numRuns, options } of extents(500, 10_000)) {
+    it(`match exactly the same texts: ${numRuns}`, options, () => matchTexts(numRuns));
+    it(`are found to overlap whenever a text matches both: ${numRuns}`, options, () => meet(numRuns));
+    it(
+      `overlap in the same pairs, whether each is compared with each or looked up: ${numRuns / 10} lists`,
+      options,
+      () => pair(numRuns / 10),
+    );
+  }
+
+  function matchTexts(numRuns: number): void {
     fc.assert(
       fc.property(pattern, text, (one, sent) => {
         expect(matches(segment(one), sent)).toBe(slowMatch(one, sent));
       }),
-      { numRuns: 3000 },
+      { numRuns },
     );
-  });
+  }
 
-  it("are found to overlap whenever a text matches both", () => {
+  function meet(numRuns: number): void {
     const property = fc.property(pattern, pattern, text, (one, other, sent) => {
       if (slowMatch(one, sent) && slowMatch(other, sent)) expect(matchersMeet(segment(one), segment(other))).toBe(true);
     });
-    fc.assert(property, { numRuns: 5000 });
-  });
+    fc.assert(property, { numRuns });
+  }
 
-  it("are found to overlap only if a text matches both", () => {
+  it("are found to overlap only if a text matches both", SLOW, () => {
     // Every text of up to four of these characters: enough to show each meeting of these patterns.
     const texts = ["v1.0", "a(a)", "1.b:b", "a.b:b", "v1.0:b"];
     const grow = (begun: string, left: number): void => {
@@ -189,7 +200,7 @@ describe("rules, compared with a slow reading of them", () => {
     expect(claimed).toEqual([]);
   });
 
-  it("overlap in the same pairs, whether each is compared with each or looked up", () => {
+  function pair(numRuns: number): void {
     const path = fc
       .tuple(fc.array(pattern, { maxLength: 3 }), fc.constantFrom("", "/{rest...}", "/"))
       .filter(([segments, end]) => end !== "/" || segments.length > 0)
@@ -205,8 +216,8 @@ describe("rules, compared with a slow reading of them", () => {
       const inOrder = (pairs: Rule[][]) => pairs.map((pair) => pair.map((one) => rules.indexOf(one)).join()).toSorted();
       expect(inOrder(overlaps(rules))).toEqual(inOrder(slow));
     });
-    fc.assert(property, { numRuns: 500 });
-  });
+    fc.assert(property, { numRuns });
+  }
 
   it("have one key for what is defined alike, and no other", () => {
     const all = [...PATTERNS, ...AFFIXED];

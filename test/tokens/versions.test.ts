@@ -68,9 +68,9 @@ describe("straight after a revocation", () => {
     ],
   ];
 
-  it.each(revocations)(
-    "%s: a new token is good for every library, and the old one is not good here",
-    async (_, revoke) => {
+  for (const [what, revoke] of revocations) {
+    const options = what.endsWith("25 times") ? SLOW : {};
+    it(`${what}: a new token is good for every library, and the old one is not good here`, options, async () => {
       const agent = await self.agent();
       await revoke(agent);
       const fresh = await verify(agent);
@@ -78,8 +78,8 @@ describe("straight after a revocation", () => {
       expect(versionOf(fresh)).toBeGreaterThan(versionOf(agent.token) as number);
       expect((await read(fresh)).status).toBe(200);
       expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).body.code).toBe("token_revoked");
-    },
-  );
+    });
+  }
 
   it("a session that was opened while a slow revocation was on its way does not survive it, whatever the clocks say", async () => {
     const agent = await self.agent();

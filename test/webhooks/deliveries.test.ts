@@ -530,7 +530,7 @@ describe("a receiver that fails", () => {
     expect((await where.call(elsewhere, { token: agent.token })).status).toBe(404);
   });
 
-  it("has its last ten attempts kept, whose bytes are counted and do not outlive it", async () => {
+  it("has its last ten attempts kept, whose bytes are counted and do not outlive it", SLOW, async () => {
     const { where, agent, id, only } = await sent("200");
     const again = async () => {
       later(1000);

@@ -177,7 +177,7 @@ describe("whatever an upstream writes, a client that joins the result to the gat
     }
   }
 
-  for (const { numRuns, options } of extents(4000, 40_000)) {
+  for (const { numRuns, options } of extents(1000, 40_000)) {
     it(`where a link is: ${numRuns} links`, options, () => tryLinks(numRuns));
     it(`where a member has the name of a link: ${numRuns} links`, options, () => tryMembers(numRuns));
   }
