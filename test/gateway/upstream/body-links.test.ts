@@ -90,7 +90,7 @@ describe("links in a JSON answer", () => {
     expect((await answered(text, "", { links: "keep" })).text).toBe(text);
   });
 
-  it.each(["", "?times=300", "?times=300&chunked"])(
+  it.each(["", "?times=3000", "?times=3000&chunked"])(
     "are rewritten and removed before the credential is looked for: the search sees what the agent gets, %s",
     async (query) => {
       const secret = worlds.plain.env.UPSTREAM_LAB_TOKEN;
