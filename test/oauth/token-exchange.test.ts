@@ -13,7 +13,7 @@ import { ACCESS_TOKEN, actorToken, delegated, exchange, exchangeOf } from "./exc
 import { AUDIENCE, issue, newIssuer, newIssuerKey, present } from "./issuers.ts";
 
 const unlimited = { limit: async () => ({ success: true }) };
-const SETTINGS = { STANDING_TTL_SECONDS: "0", RATE_FREE: unlimited };
+const SETTINGS = { STANDING_TTL_SECONDS: "0", RATE_FREE: unlimited, RATE_VERIFY: unlimited };
 const self = world(SETTINGS);
 /** A deployment that lets tokens be handed on as far as possible. */
 const deep = world({ ...SETTINGS, DELEGATION_DEPTH: "4" });
