@@ -134,7 +134,7 @@ describe("what an answer waits for", () => {
       [() => self.call(`/agents/${id}/keys`, { token }), 2, 0],
       [() => self.call(`/agents/${id}/sessions`, { token }), 2, 0],
       [post(self, "/agents/bulk-revoke", { filter: { owner_email: "nobody@example.com" } }, admin.token), 2, 0],
-      [post(self, `/agents/${id}/rotate-key`, { overlap_seconds: 60 }, token), 2, 7],
+      [post(self, `/agents/${id}/rotate-key`, { overlap_seconds: 60, api_key: apiKey }, token), 2, 7],
       [post(self, "/agents/revoke-tokens", {}, token), 2, 2],
       [put(`/agents/${id}/status`, { status: "suspended" }), 2, 8],
       [() => self.call(`/agents/${id}`, { method: "DELETE", token: admin.token }), 2, 10],

@@ -14,7 +14,7 @@ let other: Registered;
 
 beforeAll(async () => {
   [admin, busy, other] = [await self.admin(), await self.agent(), await self.agent()];
-  await scheduler.wait(200);
+  await self.settled();
   counter.sends.length = 0;
   await self.env.DB.prepare("DELETE FROM audit_outbox").run();
   const { AUDIT_DB } = self.env;
@@ -40,7 +40,7 @@ const seededId = (value: number) =>
 
 /** Lets the queue deliver what was sent, each message so many times at once, and once more after that. */
 async function deliver(times = 1): Promise<void> {
-  await scheduler.wait(200);
+  await self.settled();
   const messages = counter.sends.splice(0) as typeof self.sent;
   for (const copies of [times, 1]) {
     for (let i = 0; i < copies; i++) self.sent.push(...messages);
@@ -198,7 +198,7 @@ describe("an agent's activity", () => {
     await self.call(`/agents/${agent.id}/rotate-key`, {
       method: "POST",
       token: agent.token,
-      json: { overlap_seconds: 60 },
+      json: { overlap_seconds: 60, api_key: agent.apiKey },
       ip: "192.0.2.7",
     });
     await self.call("/agents/verify", {

@@ -1,5 +1,5 @@
 import { env } from "cloudflare:workers";
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { countCalls, MAX_HOURS } from "../../src/audit/call-counts.ts";
 import { insertRecords } from "../../src/audit/store/records.ts";
 import { newEntry, SYSTEM_ORIGIN, type AuditEntry } from "../../src/outbox/record.ts";
@@ -84,7 +84,10 @@ describe("calls by hour", () => {
 });
 
 describe("GET /audit/counts", () => {
+  afterEach(() => void vi.useRealTimers());
+
   it("shows administrators the last hours, the present one last", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { token } = await self.admin();
     const { status, body } = await self.call("/audit/counts", { token });

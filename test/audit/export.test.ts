@@ -51,7 +51,7 @@ async function exported(query = ""): Promise<{ records: Json[]; end: Json }> {
 
 /** What the log says of exports, once all that was sent is written. */
 async function recorded(): Promise<Json[]> {
-  await scheduler.wait(50);
+  await self.settled();
   await self.drain();
   const { results } = await env.AUDIT_DB.prepare(
     "SELECT part, outcome, actor_id, count, bytes_out, after, message FROM records WHERE action = 'audit.exported' ORDER BY id, part",

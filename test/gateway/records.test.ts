@@ -14,7 +14,7 @@ const callsOf = async (where: World, { id }: Registered): Promise<AuditRecord[]>
 
 /** The one record of an agent's calls. */
 async function callOf(where: World, agent: Registered): Promise<AuditRecord> {
-  await scheduler.wait(50);
+  await where.settled();
   const calls = await callsOf(where, agent);
   expect(calls).toHaveLength(1);
   return calls[0]!;
@@ -100,7 +100,7 @@ describe("a call is one record", () => {
     [
       "an answer that comes too late",
       "GET",
-      "/lab/lab/slow/2000",
+      "/lab/lab/slow/1000000",
       {},
       { status: 504, outcome: "failed", message: "timeout" },
     ],
@@ -112,7 +112,7 @@ describe("a call is one record", () => {
       { status: 502, upstreamStatus: 200, message: "the answer broke off" },
     ],
   ] as const)("of %s", async (_, method, path, init, expected) => {
-    const self = world();
+    const self = world(path.includes("/slow/") ? { "UPSTREAMS.lab.timeout_ms": 400 } : {});
     const agent = await self.agent(["lab:things:read"]);
     await self.call(`/proxy${path}`, { method, token: agent.token, ...init });
     expect(await callOf(self, agent)).toMatchObject(expected);
@@ -137,7 +137,7 @@ describe("a call is one record", () => {
     const self = world();
     const agent = await self.agent(ALL);
     await self.call("/proxy/nowhere/things", { token: agent.token });
-    await scheduler.wait(20);
+    await self.settled();
     const [record] = await self.records(agent.id);
     expect(record).toMatchObject({ action: "request.refused", status: 404, path: "/proxy/nowhere/things" });
   });
@@ -203,7 +203,7 @@ describe("a record is not lost", () => {
     const self = world();
     const agent = await self.agent(ALL);
     await self.call("/proxy/lab/things/1", { method: "PUT", token: agent.token, json: {} });
-    await scheduler.wait(50);
+    await self.settled();
     const broken = { DB: self.env.DB, AUDIT_DB: failing(self.env.AUDIT_DB) };
     const messages = [...self.sent];
     await expect(consumeMessages(broken, messages, { now: Date.now(), isRepeated: false })).rejects.toThrow();
@@ -216,7 +216,7 @@ describe("a record is not lost", () => {
     const self = world();
     const agent = await self.agent(ALL);
     await self.call("/proxy/lab/things/1", { method: "PUT", token: agent.token, json: {} });
-    await scheduler.wait(50);
+    await self.settled();
     const messages = self.sent.splice(0);
     await self.drain();
     expect(await outbox(self, agent), "it may still end").toHaveLength(1);
@@ -308,7 +308,7 @@ describe("refusals", () => {
     const [agent, other] = [await self.agent(), await self.agent()];
     await self.call(`/agents/${other.id}`, { token: agent.token });
     await self.call("/webhooks/whk_none", { token: agent.token });
-    await scheduler.wait(20);
+    await self.settled();
     const records = (await self.records(agent.id)).filter(({ action }) => action === "request.refused");
     expect(records.toReversed()).toMatchObject([
       { status: 403, method: "GET", path: `/agents/${other.id}`, permission: "*:*:*", outcome: "denied" },
@@ -323,20 +323,20 @@ describe("refusals", () => {
     self.sent.length = 0;
     const { body } = await self.call("/proxy/lab/things/a%5Cb", { token: agent.token });
     expect(body.status).toBe(400);
-    await scheduler.wait(20);
+    await self.settled();
     const [trick] = counted(self);
     expect(trick).toMatchObject({ agentId: agent.id, subject: expect.stringMatching(/^ses_/), count: 1 });
     const second = world();
     await second.call(`/agents/${agent.id}/revoke-tokens`, { method: "POST", token: admin.token });
     second.sent.length = 0;
     await second.call("/proxy/lab/things/1", { token: agent.token, method: "DELETE" });
-    await scheduler.wait(20);
+    await second.settled();
     expect(counted(second)).toMatchObject([
       { code: "token_revoked", agentId: agent.id, subject: expect.stringMatching(/^ses_/), entry: { status: 401 } },
     ]);
     const third = world();
     await third.call("/proxy/lab/things/1", { ip: "192.0.2.1" });
-    await scheduler.wait(20);
+    await third.settled();
     expect(counted(third)).toMatchObject([{ code: "missing_token", agentId: "", subject: "192.0.2.1", count: 1 }]);
   });
 });

@@ -12,7 +12,6 @@ const at = (path: string, settings: Record<string, unknown> = {}) => ({
     credential: { scheme: "bearer" },
     resources: { orders: ["read"] },
     rules: ["GET /orders orders"],
-    timeout_ms: 400,
   },
   UPSTREAM_ORDERS_TOKEN: SECRET,
   ...settings,

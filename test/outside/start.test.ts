@@ -128,7 +128,7 @@ it("npm start prints commands that work in every shell; with a fault in the conf
   const migration = join(clone, "migrations/9999_more.sql");
   const migrate = (text: string) => {
     writeFileSync(migration, text);
-    return spawnSync("npm", ["start"], { cwd: clone, env: { ...env, PORT: port }, encoding: "utf8", timeout: 120_000 });
+    return spawnSync("npm", ["start"], { cwd: clone, env: { ...env, PORT: port }, encoding: "utf8", timeout: 600_000 });
   };
   const port = await freePort();
   const halfway = migrate("CREATE TABLE more (a);\n-- ;\nINSERT INTO nowhere VALUES (1);");

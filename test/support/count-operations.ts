@@ -48,8 +48,8 @@ const NONE: Operations = {
 /**
  * Wraps the bindings so that what is done to them can be counted: `world(counter.overrides)`, then `counter.run(…)`.
  *
- * Operations on KV and queues are held until the work is done, or for a moment: what is unfinished when the work is done
- * was not awaited by it. Nothing may touch D1 behind an answer, so D1 is not held.
+ * Operations on KV and queues are held until the work is done, or nothing else has gone on for a moment: what is unfinished when the
+ * work is done was not awaited by it. Nothing may touch D1 behind an answer, so D1 is not held.
  */
 export function countOperations(base: Record<string, unknown> = {}) {
   const env = { ...testEnv(), ...base };
@@ -58,11 +58,16 @@ export function countOperations(base: Record<string, unknown> = {}) {
   let auditStatements: Statement[] = [];
   let release = () => {};
   let gate = Promise.resolve();
+  /** Operations that have begun and were not held, and that have ended. */
+  let steps = 0;
+  let underWay = 0;
 
   async function counted<T>(what: Partial<Operations>, hold: boolean, work: () => Promise<T>): Promise<T> {
     const operation: Operation = { ...what, finished: false };
     operations.push(operation);
-    if (hold) await Promise.race([gate, scheduler.wait(150)]);
+    if (hold) await Promise.race([gate, stillness()]);
+    else steps++;
+    underWay++;
     try {
       const result = await work();
       for (const one of [result].flat() as ({ meta?: D1Meta } | null | undefined)[]) {
@@ -72,6 +77,16 @@ export function countOperations(base: Record<string, unknown> = {}) {
       return result;
     } finally {
       operation.finished = true;
+      steps++;
+      underWay--;
+    }
+  }
+
+  /** Ends once nothing has begun or ended for a moment, and nothing that is not held is under way: on a busy machine that takes longer. */
+  async function stillness(): Promise<void> {
+    for (let before = -1; before !== steps || underWay > 0;) {
+      before = steps;
+      await scheduler.wait(150);
     }
   }
 

@@ -23,7 +23,7 @@ async function migrate(database: D1Database, migrations: readonly D1Migration[])
 await reset();
 const areEmpty = async (): Promise<boolean> =>
   (await Promise.all([isEmpty(env.DB), isEmpty(env.AUDIT_DB)])).every(Boolean);
-for (let tries = 1; tries < 50 && !(await areEmpty()); tries++) {
+for (let tries = 1; tries < 1500 && !(await areEmpty()); tries++) {
   await scheduler.wait(20);
   await reset();
 }

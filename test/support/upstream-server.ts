@@ -18,7 +18,7 @@ type Behaviour = (request: IncomingMessage, response: ServerResponse, argument: 
 const BEHAVIOURS: Record<string, Behaviour> = {
   status: (_, response, code) =>
     void response.writeHead(Number(code), { "content-type": "text/plain" }).end(`status ${code}`),
-  slow: (_, response, ms) => void setTimeout(() => response.end("late"), Number(ms)),
+  slow: (_, response, ms) => void setTimeout(() => response.end("late"), Number(ms)).unref(),
   reset: (_, response) => {
     response.writeHead(200, { "content-length": "1000" });
     response.write("only this");
@@ -130,7 +130,7 @@ async function serveIssuer(request: IncomingMessage, response: ServerResponse): 
     response.writeHead(status, { "content-type": "application/json", ...(location && { location }) });
     response.end(text.replaceAll("SELF", `http://${request.headers.host}/issuer/${name}`));
   };
-  if (late > 0) setTimeout(answer, late);
+  if (late > 0) setTimeout(answer, late).unref();
   else answer();
 }
 

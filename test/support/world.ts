@@ -50,6 +50,8 @@ export interface World {
   call(path: string, init?: RequestInit & { token?: string; json?: unknown; ip?: string }): Promise<Answer>;
   agent(permissions?: string[]): Promise<Registered>;
   admin(): Promise<Registered>;
+  /** Waits until what all requests have begun has ended, also behind their answers. An answer that nobody reads does not end. */
+  settled(): Promise<void>;
   /** Lets the queue's consumer run over all that was sent, and moves the outbox of the audit log. */
   drain(): Promise<void>;
 }
@@ -78,9 +80,10 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
   const upstream = inject("upstream");
   const sent: AuditMessage[] = [];
   const asked: World["asked"] = [];
+  const working: Promise<void>[] = [];
   const env = testEnv({
     "UPSTREAMS.github.base_url": upstream,
-    "UPSTREAMS.lab": { base_url: upstream, timeout_ms: 400, ...LAB },
+    "UPSTREAMS.lab": { base_url: upstream, ...LAB },
     ACTIVITY: {
       send: async (message: AuditMessage) => void sent.push(structuredClone(message)),
       async sendBatch(messages: MessageSendRequest<AuditMessage>[]) {
@@ -129,7 +132,7 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
       });
       const response = await served.fetch(request, env, ctx);
       // A body that nobody reads keeps its pipe, and so the context, open.
-      void waitOnExecutionContext(ctx);
+      working.push(waitOnExecutionContext(ctx));
       return response;
     },
     async call(path, init) {
@@ -147,6 +150,9 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
     },
     agent: (permissions = ["lab:things:read"]) => register(self, permissions),
     admin: () => register(self, ["*:*:*"], env.ADMIN_BOOTSTRAP_TOKEN),
+    async settled() {
+      await Promise.allSettled(working.splice(0));
+    },
     async drain() {
       await consumeMessages(env, sent.splice(0), { now: Date.now(), isRepeated: false });
       await moveOutbox(env, Date.now());
