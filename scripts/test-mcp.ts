@@ -28,7 +28,9 @@ const ANSWERS: Readonly<Record<string, readonly [status: number, type: string, b
   "/embedded_resource": [200, "application/pdf", "%PDF-1.7"],
 };
 
-if (!existsSync(join(SUITE, "node_modules"))) await run("npm", ["ci", "--no-audit", "--no-fund"], SUITE);
+// npm writes this last: an installation that was broken off has none.
+if (!existsSync(join(SUITE, "node_modules/.package-lock.json")))
+  await run("npm", ["ci", "--no-audit", "--no-fund"], SUITE);
 
 const upstream = await startRecorder((incoming, response) => {
   const [status, type, body] = ANSWERS[incoming.url ?? ""] ?? [404, "text/plain", "no such tool"];

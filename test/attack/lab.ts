@@ -184,8 +184,12 @@ export async function labOf(target: Target): Promise<Lab> {
             body: text.slice(text.indexOf("\r\n\r\n") + 4),
           });
         };
-        socket.setTimeout(silenceMs, finish);
-        socket.on("data", (data: Buffer) => received.push(data));
+        // A busy machine may take its time before it answers. Silence counts from the first byte on.
+        socket.setTimeout(30_000, finish);
+        socket.on("data", (data: Buffer) => {
+          received.push(data);
+          socket.setTimeout(silenceMs);
+        });
         socket.on("error", () => undefined);
         socket.on("close", finish);
       }),

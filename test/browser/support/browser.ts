@@ -25,7 +25,9 @@ export async function startBrowser(): Promise<Browser> {
       `${CHROMIUM} is not there. Install Debian's package chromium, or name another Chromium in CHROMIUM.`,
     );
   }
-  return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  // The shared memory of a container may be too small for pages.
+  const args = ["--no-sandbox", "--disable-dev-shm-usage"];
+  return chromium.launch({ executablePath: CHROMIUM, args, timeout: 120_000 });
 }
 
 /** A browser of its own, with its cookies and its passkeys. */
@@ -45,7 +47,7 @@ export async function visitor(
   complaints: string[] = [],
 ): Promise<Visitor> {
   const context = await browser.newContext({ viewport, reducedMotion: "reduce", timezoneId: "Europe/Berlin" });
-  context.setDefaultTimeout(10_000);
+  context.setDefaultTimeout(30_000);
   const page = await context.newPage();
   page.on("pageerror", ({ message }) => complaints.push(message));
   page.on("dialog", (dialog) => {
