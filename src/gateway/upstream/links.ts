@@ -277,19 +277,19 @@ function toPattern(name: string, kind: Pattern["kind"]): Pattern {
 /** The beginning of an escape of an ASCII character. */
 const ESCAPED = "\\\\u00";
 
-/** How much of an answer is looked at first, in bytes. An API that has such names has them from the beginning. */
+/** How much of an answer is looked at first, in bytes. An API that has such names has them from the beginning. One that is shorter is read at once. */
 const FIRST_LOOK = 1024;
 
 /**
- * Returns whether an answer may have a link that is looked at. Many have none, and the runtime finds that out in a tenth of the time that
+ * Returns whether an answer may have a link that is looked at. Many have none, and the runtime finds that out in a fifth of the time that
  * reading the JSON takes.
  *
  * JSON writes the characters of these words as they are or as `\u00XX` (RFC 8259 §7), so an answer with neither has no such key.
  */
 function mayHaveLinks(answer: Uint8Array, { words }: Matcher): boolean {
-  if (!words) return true;
+  if (!words || answer.length <= FIRST_LOOK) return true;
   const isIn = (bytes: Uint8Array): boolean => words.test(decoder.decode(bytes));
-  return isIn(answer.subarray(0, FIRST_LOOK)) || (answer.length > FIRST_LOOK && isIn(answer));
+  return isIn(answer.subarray(0, FIRST_LOOK)) || isIn(answer);
 }
 
 /** Returns whether a key can be a segment of a pointer. Most cannot, and are not decoded. */
