@@ -413,6 +413,25 @@ describe("Retry-After", () => {
     success = false;
     expect(await at(71_000)).toEqual(["60", 60, "Wait 60 seconds."]);
   });
+
+  it("of an agent's own limit begins anew once a request of it was within the limit", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    let success = true;
+    const self = world({ RATE_FREE: { limit: async () => ({ success }) }, STANDING_TTL_SECONDS: "0" });
+    const { id, token } = await self.agent();
+    const begin = Date.now();
+    const after = async (seconds: number, isWithin: boolean) => {
+      success = isWithin;
+      vi.setSystemTime(begin + seconds * 1000);
+      return (await self.call(`/agents/${id}`, { token })).headers.get("retry-after");
+    };
+    expect([await after(0, false), await after(20, false), await after(25, true), await after(30, false)]).toEqual([
+      "60",
+      "40",
+      null,
+      "60",
+    ]);
+  });
 });
 
 describe("a rate limit that cannot be asked", () => {

@@ -92,16 +92,21 @@ describe("an agent's sessions", () => {
 
   it("of the former format are among them, and end like the others", async () => {
     const agent = await self.agent();
-    await self.env.DB.prepare(
-      `INSERT INTO refresh_families (id, agent_id, issued_at, expires_at) VALUES (?1, ?2, unixepoch(), 4102444800000)`,
-    )
-      .bind(`fam_${agent.id.slice(4)}`, agent.id)
-      .run();
+    const stranger = await self.agent();
+    const insert = self.env.DB.prepare(
+      "INSERT INTO refresh_families (id, agent_id, issued_at, expires_at) VALUES (?1, ?2, unixepoch(), 4102444800000)",
+    );
+    const another = `fan_${agent.id.slice(4)}`;
+    await self.env.DB.batch([
+      insert.bind(`fam_${agent.id.slice(4)}`, agent.id),
+      insert.bind(another, agent.id),
+      insert.bind(`fam_${stranger.id.slice(4)}`, stranger.id),
+    ]);
     const { sessions } = (await list(agent, agent.id)).body;
     const former = sessions.find(({ id }: { id: string }) => id.startsWith("fam_"));
     expect(former).toMatchObject({ key_id: null, ip_address: "", scope: null });
     expect((await end(agent, agent.id, former.id)).status).toBe(200);
-    const [own, ...others] = ids((await list(agent, agent.id)).body);
+    const [own, ...others] = ids((await list(agent, agent.id)).body).filter((id) => id !== another);
     expect(others).toEqual([]);
     // Each ends once, and is recorded once.
     expect((await end(agent, agent.id, former.id)).status).toBe(404);
@@ -111,8 +116,9 @@ describe("an agent's sessions", () => {
       ({ message }) => /^session (\S+) ended/.exec(message ?? "")?.[1] ?? [],
     );
     expect(ended.toSorted()).toEqual([former.id, own].toSorted());
-    const left = self.env.DB.prepare("SELECT count(*) AS n FROM sessions WHERE ended_at IS NULL AND agent_id <> ?1");
-    expect(await left.bind(agent.id).first("n")).toBeGreaterThan(0);
+    // Nothing else has ended with them.
+    expect(ids((await list(admin, agent.id)).body)).toEqual([another]);
+    expect(ids((await list(admin, stranger.id)).body)).toHaveLength(2);
   });
 
   it("are those that can be refreshed, and no others, in either format", async () => {

@@ -108,6 +108,8 @@ describe("authorization_details of a request for a token", () => {
       /no grant/,
     ],
     ["an unknown field", [{ type, permission, where: { "path.nope": "x" } }], /\[0\]\.where/],
+    ["no permission", [{ type, where: HELLO }], /permission is missing/],
+    ["a permission that is no text", [{ type, permission: [permission], where: HELLO }], /permission is missing/],
     ["an unknown permission", [{ type, permission: "nope" }], /\[0\]\.permission/],
     ["another type", [{ type: "payment", permission }], /type must be agentauth_grant/],
     ["the type of a reference", [{ type: "agentauth_grant_reference", ids: ["gra_x"] }], /type must be/],
