@@ -115,6 +115,18 @@ describe("authorization_details of a request for a token", () => {
     ["the type of a reference", [{ type: "agentauth_grant_reference", ids: ["gra_x"] }], /type must be/],
     ["a member that nobody knows", [{ type, permission, where: HELLO, locations: [] }], /locations/],
     ["an end that is no time", [{ type, permission, where: HELLO, expires_at: "soon" }], /RFC 3339/],
+    ["an end in another form", [{ type, permission, where: HELLO, expires_at: "2030-01-01" }], /RFC 3339/],
+    [
+      "a wildcard that is too long once it stands expanded",
+      [
+        {
+          type,
+          permission: "github:issues:*",
+          where: { "path.owner": { in: Array.from({ length: 50 }, (_, n) => `${"x".repeat(36)}${n}`) } },
+        },
+      ],
+      /wildcards stand expanded/,
+    ],
     ["no list", { type, permission, where: HELLO }, /list/],
     ["an empty list", [], /list/],
     ["no objects", ["x", null], /type must be/],

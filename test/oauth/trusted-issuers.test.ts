@@ -545,7 +545,13 @@ describe("the keys of an issuer", () => {
       }),
     ],
     ["is gone", () => ({})],
-    ["fails", () => ({ [METADATA]: { status: 500 } })],
+    [
+      "fails",
+      (keys) => ({
+        [METADATA]: { status: 500, text: '{"issuer":"SELF","jwks_uri":"SELF/keys"}' },
+        keys: { text: keys },
+      }),
+    ],
     ["redirects", () => ({ [METADATA]: { status: 302, location: "/issuer/elsewhere/keys" } })],
     [
       "redirects its keys",
@@ -556,7 +562,10 @@ describe("the keys of an issuer", () => {
     ],
     [
       "names another issuer",
-      () => ({ [METADATA]: { text: '{"issuer":"https://evil.example","jwks_uri":"SELF/keys"}' } }),
+      (keys) => ({
+        [METADATA]: { text: '{"issuer":"https://evil.example","jwks_uri":"SELF/keys"}' },
+        keys: { text: keys },
+      }),
     ],
     [
       "names keys that everybody on the way could replace",
