@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { accessSync, constants, mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { unknownSettings } from "../src/config/config.ts";
 import { upstreamSettings } from "../src/config/upstream-settings.ts";
@@ -16,6 +16,17 @@ const env = { ...process.env, ...QUIET };
 
 if (!Number.isInteger(PORT) || PORT < 1 || PORT > 65_534) fail("PORT must be a number from 1 to 65534.");
 await assertFree(PORT);
+for (const [folder, advice] of [
+  [STATE_DIR, "Name a folder that you may write to: STATE_DIR=/tmp/agentauth npm start"],
+  [ROOT, "Clone the repository to a folder that you may write to."],
+] as const) {
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    fail(`${folder} cannot be written to (${(error as Error).message}). ${advice}`);
+  }
+}
 
 const made = completeDevVars();
 if (made.length > 0) console.log(`Made local secrets and settings in .dev.vars: ${made.join(", ")}`);
@@ -33,7 +44,6 @@ for (const name of upstreamSettings(declaredSettings()).upstreams.keys()) servic
 for (const warning of unknownSettings(declaredSettings(), services)) console.warn(`Warning: ${warning}`);
 
 const sample = await startSampleUpstream(vars.UPSTREAM_SAMPLE_TOKEN ?? "");
-mkdirSync(STATE_DIR, { recursive: true });
 writeFileSync(SAMPLE_URL_FILE, sample.url);
 const sampleUpstream = JSON.stringify({ base_url: sample.url, ...SAMPLE_RULES });
 

@@ -77,6 +77,18 @@ async function freePort(): Promise<string> {
   return String(port);
 }
 
+it("npm start names a folder that it cannot keep its state in", async () => {
+  const { status, stderr } = spawnSync("node", ["scripts/start.ts"], {
+    cwd: ROOT,
+    env: { ...process.env, PORT: await freePort(), STATE_DIR: "/dev/null/state" },
+    encoding: "utf8",
+  });
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringMatching(/^\n\/dev\/null\/state cannot be written to .*STATE_DIR=/),
+  ]);
+});
+
 it("npm start prints commands that work in every shell; with a fault in the configuration it prints the fault only", async () => {
   const clone = cloneHere("whole");
   const env = { ...process.env, PORT: await freePort(), STATE_DIR: join(clone, "a state") };
