@@ -7,6 +7,8 @@ export interface Bench {
   readonly effort: Effort;
   /** Whether to run the slow measurements too, with the largest database. */
   readonly full: boolean;
+  /** How many records of the audit log the larger of two databases has; the usual databases where it is not given. */
+  readonly records?: number;
   /** A hundred ports from here on are the run's own. */
   readonly port: number;
   /** Cells of the proxy's matrix whose name matches; all of them where it is not given. */

@@ -6,8 +6,8 @@ import type { Bench, Effort, Part } from "./part.ts";
 import { report, withGoals } from "./report.ts";
 
 /**
- * `npm run bench -- [--quick | --smoke] [--full] [--only=PATTERN] [part …]`. Without a part, all of them; `--full` adds the
- * largest database to `scale`.
+ * `npm run bench -- [--quick | --smoke] [--full] [--records=NUMBER] [--only=PATTERN] [part …]`. Without a part, all of them; `--full` adds the
+ * largest database to `scale`, and `--records` gives it one of 100,000 records of the audit log and one of so many.
  *
  * Results stand in `bench/results` and are committed, those of quick runs in `dist/bench`. The table and the chart are made again
  * from all the parts' results there.
@@ -45,9 +45,11 @@ if (!names.every((name) => WITHOUT_PEERS.has(name))) installPeers();
 const results = effort === "normal" ? join(HERE, "results") : join(HERE, "../dist/bench", effort);
 mkdirSync(results, { recursive: true });
 const only = args.find((arg) => arg.startsWith("--only="))?.slice("--only=".length);
+const records = args.find((arg) => arg.startsWith("--records="))?.slice("--records=".length);
 const bench: Bench = {
   effort,
   full: args.includes("--full"),
+  ...(records && { records: Number(records) }),
   ...(only && { only: new RegExp(only) }),
   port: Number(process.env.BENCH_PORT ?? 9700),
   log: (line) => console.log(`  ${line}`),

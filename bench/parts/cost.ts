@@ -57,7 +57,7 @@ export const cost: Part = async ({ effort, port, log }) => {
       claims: (
         [
           ["a remembered read with its record", read, 3.5],
-          [`the same, of ${TURNS.agents} agents in turns, ${TURNS.calls} a second`, readInTurns, null],
+          [`the same, of ${TURNS.agents} agents in turns, ${TURNS.calls} a second`, readInTurns, 3.5],
           ["a write with its intent and its record", write, 6],
         ] as const
       ).map(([work, dollars, goal]) =>

@@ -108,12 +108,13 @@ export const scale: Part = async (bench) => {
   }
 };
 
-function sizes({ effort, full }: Bench): Size[] {
+function sizes({ effort, full, records }: Bench): Size[] {
   const of = (agents: number, records: number): Size => ({
     name: `${short(agents)} agents, ${short(records)} records`,
     agents,
     records,
   });
+  if (records) return [of(10_000, 100_000), of(10_000, records)];
   if (effort === "smoke") return [of(1000, 20_000), of(10_000, 200_000)];
   if (effort === "quick") return [of(10_000, 100_000), of(100_000, 1_000_000)];
   const list = [of(10_000, 1_000_000), of(100_000, 1_000_000), of(1_000_000, 1_000_000)];

@@ -36,7 +36,7 @@ export type ReceivedMessage = AuditMessage | (ActivityMessage & { readonly kind?
 
 type AuditEnv = Pick<Env, "DB" | "ACTIVITY">;
 
-/** Messages that one call of a queue takes, and how many characters of them. A queue takes 256 KB at once. */
+/** How many messages one call of a queue takes. */
 const MAX_MESSAGES_PER_SEND = 100;
 
 /**

@@ -18,7 +18,7 @@ const isUncounted = sql`r.is_counted = 0 AND NOT EXISTS (SELECT 1 FROM records e
   WHERE e.agent_id = r.agent_id AND e.id = r.id AND e.part > r.part AND e.is_counted = 0)`;
 
 /** SQL that adds to the counts. @param numbers a selection of `agent_id, is_success, number`. */
-export const addToCounts = (numbers: Sql): Sql =>
+const addToCounts = (numbers: Sql): Sql =>
   sql`INSERT INTO record_counts (agent_id, is_success, total)
     SELECT n.agent_id, n.is_success, sum(n.number) FROM (${numbers}) n
     WHERE true GROUP BY 1, 2 HAVING sum(n.number) <> 0

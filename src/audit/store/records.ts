@@ -99,9 +99,9 @@ function lastParts(entries: readonly AuditEntry[]): AuditEntry[] {
 }
 
 /**
- * Inserts entries into the audit log: their rows, the index of time, the counts, the calls of each hour, and the batch that is to be archived, as one
- * transaction. A row that exists already stays as it is and is counted no more, so the same entries can be inserted again. An intent
- * whose end has been inserted is not.
+ * Inserts entries into the audit log: their rows, the index of time, the counts, the calls of each hour, and the batch that is to be
+ * archived, as one transaction, which also counts the minutes that are over. A row that exists already stays as it is and is counted no
+ * more, so the same entries can be inserted again. An intent whose end has been inserted is not.
  *
  * @param batch a new id.
  * @param also statements of the same transaction.
