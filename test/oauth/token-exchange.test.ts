@@ -423,20 +423,22 @@ describe("a delegated token", () => {
   });
 
   it("is charged to the limit of each of its agents, the actor's first", async () => {
+    // Of its own: whose limit is used up is remembered beyond this test, by its clock.
+    const [of, by] = [await self.agent(THINGS), await self.agent(THINGS)];
     const asked: string[] = [];
     const limit = { limit: async ({ key }: { key: string }) => ({ success: asked.push(key) > 0 && key !== full }) };
     let full = "";
     const counted = world({ ...SETTINGS, RATE_FREE: limit });
-    const handed = await delegated(counted, actor, agent.token);
+    const handed = await delegated(counted, by, of.token);
     const agentsOf = () => asked.splice(0).filter((key) => key.startsWith("agt_"));
     agentsOf();
     const call = () => counted.call("/proxy/lab/things/1", { token: handed });
-    expect([(await call()).status, agentsOf()]).toEqual([200, [actor.id, agent.id]]);
-    full = actor.id;
-    expect([codeOf(await call()), agentsOf()]).toEqual(["rate_limited", [actor.id]]);
-    full = agent.id;
+    expect([(await call()).status, agentsOf()]).toEqual([200, [by.id, of.id]]);
+    full = by.id;
+    expect([codeOf(await call()), agentsOf()]).toEqual(["rate_limited", [by.id]]);
+    full = of.id;
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 2000 });
-    expect([codeOf(await call()), agentsOf()]).toEqual(["rate_limited", [actor.id, agent.id]]);
+    expect([codeOf(await call()), agentsOf()]).toEqual(["rate_limited", [by.id, of.id]]);
     // What is known to be used up is not asked for again, by whichever token.
     expect([codeOf(await call()), agentsOf()]).toEqual(["rate_limited", []]);
     const named = await delegated(counted, other, other.token, { sub_agent: "one" });
