@@ -11,7 +11,9 @@ process.on("SIGINT", () => {
   interrupted.abort(new Error("Interrupted."));
 });
 // A reader that has seen enough, such as head, closes the pipe.
-process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? EXIT.ok : EXIT.failed));
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? EXIT.ok : EXIT.failed));
+}
 
 const { stdin, stdout, stderr, env, argv } = process;
 process.exitCode = await run(

@@ -1,7 +1,13 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWorker, type Worker } from "../outside/support/worker.ts";
-import { firstLink as makeFirstLink, startBrowser, visitor as visitorOf, type Visitor } from "./support/browser.ts";
+import {
+  barriers,
+  firstLink as makeFirstLink,
+  startBrowser,
+  visitor as visitorOf,
+  type Visitor,
+} from "./support/browser.ts";
 
 /** The pages of people in a real browser, with its virtual authenticator. Each test goes on where the one before it ended. */
 
@@ -32,11 +38,16 @@ const putPasskey = ({ authenticators, authenticatorId }: Visitor, credential: Pa
 const takePasskey = ({ authenticators, authenticatorId }: Visitor, { credentialId }: Passkey) =>
   authenticators.send("WebAuthn.removeCredential", { authenticatorId, credentialId });
 
-/** Sees that nothing of a page is cut off or scrolls sideways, on a phone and on a desk. */
-async function look({ page }: Visitor, name: string): Promise<void> {
+/** Sees that nothing of a page is cut off or scrolls sideways, on a phone and on a desk, and that nobody is kept out. */
+async function look(one: Visitor, name: string): Promise<void> {
+  const { page } = one;
   for (const width of [360, 1440]) {
     await page.setViewportSize({ width, height: 800 });
     expect(await page.evaluate("document.documentElement.scrollWidth"), `${name} at ${width}`).toBe(width);
+    // What axe-core puts into the page, the page's policy refuses.
+    const before = complaints.length;
+    expect(await barriers(one), `${name} at ${width}`).toEqual([]);
+    complaints.length = before;
     if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}-${width}.png`, fullPage: true });
   }
 }
