@@ -107,7 +107,7 @@ export function drawRooms(files: readonly string[], imports: readonly Import[]):
 }
 
 const PAGE = join(ROOT, "CONTRIBUTING.md");
-const MARKED = /(<!-- rooms: drawn by `npm run rooms` -->\n)[\s\S]*?(\n<!-- \/rooms -->)/;
+const MARKED = /(<!-- rooms: drawn by `npm run rooms` -->\n\n)[\s\S]*?(\n\n<!-- \/rooms -->)/;
 
 if (import.meta.main ?? process.argv[1] === import.meta.filename) {
   const files = sourceFiles();
