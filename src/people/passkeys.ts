@@ -139,7 +139,12 @@ export async function listPasskeys(
   return personExists ? found : undefined;
 }
 
-/** Deletes a passkey, unless the person could not sign in any more. @throws {AuthorityLostError} */
+/**
+ * Deletes a passkey and ends the sessions that passkeys opened, but for that of whoever deletes it, unless the person could not sign in any
+ * more.
+ *
+ * @throws {AuthorityLostError}
+ */
 export const removePasskey = (
   db: D1Database,
   personId: string,

@@ -3,6 +3,7 @@ import { Authenticator, type Twist } from "../support/authenticator.ts";
 import { SLOW } from "../support/extents.ts";
 import {
   callWith,
+  cookieOf,
   enrol,
   firstAdministrator,
   invite,
@@ -274,5 +275,24 @@ describe("deleting a passkey", () => {
     expect((await owner.confirmed(path, { method: "DELETE" })).body.code).toBe("role_required");
     expect((await one.confirmed(`/people/${owner.id}/passkeys/${passkey.id}`, { method: "DELETE" })).status).toBe(403);
     expect((await one.confirmed(`/people/${one.id}/passkeys/pky_0`, { method: "DELETE" })).status).toBe(404);
+  });
+
+  it("ends the sessions that passkeys opened, but that of who deletes it, and nothing if it is refused", async () => {
+    const one = await invite(self, admin, "owner");
+    const [passkey] = (await one.call(`/people/${one.id}/passkeys`)).body.passkeys;
+    const lost = await signIn(self, one.authenticator);
+    const isIn = async () => (await callWith(self, cookieOf(lost), "/people/me")).status === 200;
+    const path = `/people/${one.id}/passkeys`;
+    expect((await one.confirmed(`${path}/${passkey.id}`, { method: "DELETE" })).body.code).toBe("last_passkey");
+    expect(await isIn()).toBe(true);
+    const { options } = (await one.call(`${path}/options`, { method: "POST" })).body;
+    const json = { label: "second", ...(await new Authenticator().create(options)) };
+    expect((await one.confirmed(path, { method: "POST", json })).status).toBe(201);
+    expect((await one.confirmed(`${path}/pky_0`, { method: "DELETE" })).status).toBe(404);
+    expect(await isIn()).toBe(true);
+    expect((await one.confirmed(`${path}/${passkey.id}`, { method: "DELETE" })).status).toBe(200);
+    expect(await isIn()).toBe(false);
+    expect((await one.call("/people/me")).status).toBe(200);
+    expect((await admin.call("/people/me")).status).toBe(200);
   });
 });

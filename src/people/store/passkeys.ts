@@ -219,13 +219,18 @@ export async function deletePasskey(
   const isSpare = sql`(EXISTS (SELECT 1 FROM passkeys o WHERE o.person_id = ${personId} AND o.id <> ${passkeyId})
     OR EXISTS (SELECT 1 FROM person_logins l WHERE l.person_id = ${personId}))`;
   const isDeletable = sql`EXISTS (SELECT 1 FROM passkeys WHERE ${isIt} AND ${isSpare})`;
-  const [found, , , deletion] = await batchAsCaller(db, by, [
+  const [found, , , , deletion] = await batchAsCaller(db, by, [
     prepare(db, sql`SELECT 1 FROM passkeys WHERE ${isIt}`),
     insertNotice(db, { kind: "passkey.deleted", personId, actor: actorJson(by), now }, isDeletable),
     insertRecordOf(db, newEntry("passkey.deleted", now, origin, {}), {
       from: sql`FROM passkeys k WHERE k.id = ${passkeyId} AND ${isDeletable}`,
       fields: { before: PASSKEY_JSON },
     }),
+    // No session says which of the passkeys opened it.
+    prepare(
+      db,
+      sql`DELETE FROM person_sessions WHERE person_id = ${personId} AND method = 'passkey' AND id <> ${by.sessionId} AND ${isDeletable}`,
+    ),
     prepare(db, sql`DELETE FROM passkeys WHERE ${isIt} AND ${isSpare} RETURNING id`),
   ]);
   if (found!.results.length === 0) return "unknown";
