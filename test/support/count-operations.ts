@@ -82,12 +82,15 @@ export function countOperations(base: Record<string, unknown> = {}) {
     }
   }
 
+  const isGoingOn = (before: number) => before !== steps || underWay > 0;
+
   /** Ends once nothing has begun or ended for a moment, and nothing that is not held is under way: on a busy machine that takes longer. */
   async function stillness(): Promise<void> {
-    for (let before = -1; before !== steps || underWay > 0;) {
+    let before: number;
+    do {
       before = steps;
       await scheduler.wait(150);
-    }
+    } while (isGoingOn(before));
   }
 
   const inner = new WeakMap<object, { statement: D1PreparedStatement; told: Statement }>();
