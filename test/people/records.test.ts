@@ -75,14 +75,14 @@ describe("what happens to people is in the audit log, in the transaction in whic
     const cookie = cookieOf(await signIn(self, second));
     const signedIn = await recordOf("person.signed_in");
     expect(signedIn).toMatchObject({ actor: { id: one.id }, after: { method: "passkey" } });
-    expect((await one.confirmed(`/people/${one.id}/passkeys/${passkey.id}`, { method: "DELETE" })).status).toBe(200);
-    expect(await recordOf("passkey.deleted")).toMatchObject({ actor: { id: one.id }, before: { id: passkey.id } });
     const path = `/people/${one.id}/sessions/${signedIn!.sessionId}`;
     expect((await admin.call(path, { method: "DELETE" })).status).toBe(200);
     expect(await recordOf("person.session_ended")).toMatchObject({
       actor: { id: admin.id },
       before: { id: signedIn!.sessionId, person_id: one.id },
     });
+    expect((await one.confirmed(`/people/${one.id}/passkeys/${passkey.id}`, { method: "DELETE" })).status).toBe(200);
+    expect(await recordOf("passkey.deleted")).toMatchObject({ actor: { id: one.id }, before: { id: passkey.id } });
     await callWith(self, one.cookie, "/sign-out", { method: "POST" });
     expect(await recordOf("person.session_ended")).toMatchObject({ actor: { id: one.id } });
     const all = JSON.stringify(await self.records(""));
