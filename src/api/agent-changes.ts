@@ -269,7 +269,7 @@ async function suspendInstead(call: ChangeCall) {
   return {
     ...response,
     message:
-      "The agent is suspended and its tokens have ended. It is not revoked for good, because the access token goes back to a proof by API key of more than 5 minutes ago: an administrator can activate or revoke it.",
+      "The agent is suspended and its tokens have ended. It is not revoked for good: that takes an access token with all that the agent has, from a proof by API key of the last 5 minutes. An administrator can activate or revoke it.",
   };
 }
 
