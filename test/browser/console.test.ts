@@ -644,6 +644,8 @@ test("the keyboard alone reaches an agent, and a dialog gives the focus back", a
   await page.keyboard.press("j");
   await page.keyboard.press("Enter");
   await heading(page, "Billing bot").waitFor();
+  // The title gets the focus once it is drawn, and would take it from what is pressed before.
+  await expect.poll(() => page.evaluate("document.activeElement.textContent")).toBe("Billing bot");
   await button(page, "Revoke").focus();
   await page.keyboard.press("Enter");
   await page.getByRole("dialog").waitFor();

@@ -106,7 +106,7 @@ test("what somebody else has narrowed is not widened from an old page", async ()
   expect(grants).toContain("octo");
   expect(grants).toContain("github:issues:read");
   await button(grace.page, "Cancel").click();
-  await grace.page.getByText("path.owner is octo").waitFor();
+  await grace.page.getByText("path.owner is octo", { exact: true }).waitFor();
 });
 
 test("two who edit an agent lose nothing of each other", async () => {
