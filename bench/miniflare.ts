@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import { unstable_getMiniflareWorkerOptions, unstable_splitSqlQuery } from "wrangler";
+import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from "wrangler";
 
 /**
  * Runs the deploy bundle in Miniflare with the bindings of wrangler.toml; the rate limits are raised out of the way.
@@ -12,6 +12,8 @@ import { unstable_getMiniflareWorkerOptions, unstable_splitSqlQuery } from "wran
 const ROOT = join(import.meta.dirname, "..");
 const job = JSON.parse(readFileSync(process.argv[2]!, "utf8"));
 const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
+// Not those of the options, which hold `.dev.vars` too: `npm start` writes it, and the benchmark runs as in a fresh clone.
+const { vars } = unstable_readConfig({ config: join(ROOT, "wrangler.toml") });
 const { assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = workerOptions as Record<string, unknown>;
 
 const ratelimits = Object.fromEntries(
@@ -34,7 +36,7 @@ const server = new Miniflare(
     cf: false,
     modulesRoot: ROOT,
     modules: main ? [main, worker] : [worker],
-    bindings: { ...(options.bindings as object), ...job.bindings },
+    bindings: { ...vars, ...job.bindings },
     ratelimits,
   } as Parameters<typeof convertV4MiniflareOptions>[0]),
 );

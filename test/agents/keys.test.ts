@@ -99,6 +99,24 @@ describe("a key beside the others", () => {
     expect((await list(agent)).body.keys.map(({ id }: { id: string }) => id)).not.toContain(brief.body.key.id);
   });
 
+  it("opens no session that lasts longer than itself, refreshed or not", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const agent = await self.agent();
+    const { key, credentials } = (await create(agent, { expires_in: 7200 })).body;
+    const opened = (await verify(agent.id, credentials.api_key)).body.token;
+    const refresh = (token: string) => send("POST", "/agents/refresh", { json: { refresh_token: token } });
+    const refreshed = await refresh(opened.refresh_token);
+    expect(refreshed.status).toBe(200);
+    const { sessions } = (await send("GET", `/agents/${agent.id}/sessions`, { token: agent.token })).body;
+    const ends = sessions
+      .filter((session: { key_id: string }) => session.key_id === key.id)
+      .map((session: { expires_at: string }) => session.expires_at);
+    expect(ends).toEqual([key.expires_at]);
+    vi.setSystemTime(Date.parse(key.expires_at));
+    expect((await refresh(refreshed.body.token.refresh_token)).status).toBe(401);
+    expect((await refresh(agent.refreshToken)).status).toBe(200);
+  });
+
   it("may be used from its own networks only, and never from more than its agent's", SLOW, async () => {
     const agent = await self.agent(["lab:things:read"]);
     const { body } = await create(agent, { allowed_ips: ["10.1.0.0/16", "10.2.0.0/16"] });

@@ -77,7 +77,7 @@ export interface NewSession extends HashedKey {
   readonly scope: readonly ScopePermission[] | undefined;
   /** Seconds. */
   readonly tokenTtl: number | undefined;
-  /** How long the session lives, in milliseconds. */
+  /** How long the session lives, in milliseconds, if its key does not end before. */
   readonly sessionLifeMs: number;
   /** How long its first refresh token lives, in milliseconds. */
   readonly tokenLifeMs: number;
@@ -144,6 +144,8 @@ async function openSessionOnce(
   const credentials = sql`agents a JOIN api_keys k ON k.agent_id = a.id
     WHERE a.id = ${agentId} AND k.hash IN ${hashesOf(session)}
       AND ${KEY_STANDS}`;
+  // A key that is good for a day opens no session for a month.
+  const end = sql`min(${DATABASE_NOW} + ${sessionLifeMs}, coalesce(k.expires_at, ${Number.MAX_SAFE_INTEGER}))`;
   const isAllowed = mayUseKey(ipAddress);
   const isBound = boundTo === null ? sql`a.dpop_required = 0` : sql`1`;
   const isNew = sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${sessionId})`;
@@ -154,8 +156,7 @@ async function openSessionOnce(
       sql`INSERT INTO sessions (id, agent_id, key_id, token_version, generation, hash, pepper_id, created_at, last_refreshed_at,
           expires_at, absolute_expires_at, auth_time, scope, token_ttl, ip_address, allowed_ips, dpop_jkt, change_id)
         SELECT ${sessionId}, a.id, k.id, a.token_version, ${token.generation}, ${token.hash}, ${token.pepperId}, ${DATABASE_NOW},
-          ${DATABASE_NOW}, ${DATABASE_NOW} + min(${tokenLifeMs}, ${sessionLifeMs}), ${DATABASE_NOW} + ${sessionLifeMs},
-          ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.map(({ permission }) => permission)) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${boundTo}, ${changeId}
+          ${DATABASE_NOW}, min(${DATABASE_NOW} + ${tokenLifeMs}, ${end}), ${end}, ${DATABASE_NOW}, ${scope ? JSON.stringify(scope.map(({ permission }) => permission)) : null}, ${tokenTtl ?? null}, ${ipAddress}, k.allowed_ips, ${boundTo}, ${changeId}
         FROM ${credentials} AND a.status = 'active' AND ${isAllowed} AND ${isBound} AND ${scope ? holdsScope(scope) : sql`1`}`,
     ),
     insertEvent(
