@@ -131,13 +131,16 @@ export const refresh: Part = async ({ effort, port, log }) => {
   }
 };
 
+/** How many sessions an agent has here: of more than `SESSIONS_PER_AGENT` (100), the eldest could not be refreshed. */
+const SESSIONS_OF_AN_AGENT = 96;
+
 /** Refresh tokens of so many sessions. */
 async function sessions(port: number, wanted: number): Promise<string[]> {
   const { call, agent } = client(port);
   const tokens: string[] = [];
   let proof: { agent_id: string; api_key: string } | undefined;
   while (tokens.length < wanted) {
-    if (!proof || tokens.length % 200 === 0) {
+    if (!proof || tokens.length % SESSIONS_OF_AN_AGENT === 0) {
       const { id, apiKey } = await agent(["github:issues:read"]);
       proof = { agent_id: id, api_key: apiKey };
     }
