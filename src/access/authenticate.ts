@@ -11,7 +11,7 @@ import { actorOf, verifyAccessToken, type AccessClaims } from "../tokens/access-
 import { grantsOfToken } from "../tokens/authorization-details.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
 import { getTokenStatus, isStatusCached, type TokenStatus } from "../tokens/token-status.ts";
-import type { Proof } from "./dpop.ts";
+import type { Proof } from "../tokens/records.ts";
 import { proofRefused, readProof, useProofOnce } from "./proof.ts";
 import { limitAgent, limitToken, rememberAgentOf } from "./rate-limit.ts";
 import {

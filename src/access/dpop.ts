@@ -11,6 +11,7 @@ import type { Config } from "../config/config.ts";
 import { toBase64Url } from "../crypto/base64.ts";
 import { sha256 } from "../crypto/digest.ts";
 import { hmac } from "../crypto/hmac.ts";
+import type { Proof } from "../tokens/records.ts";
 
 /** How old a proof may be, and how far its sender's clock may be ahead, in seconds. */
 const MAX_AGE = 300;
@@ -23,15 +24,6 @@ export const DPOP_ALGORITHMS = SIGNATURE_ALGORITHMS;
 
 /** The members of a JWK that are secret. A proof with one has given its key away. */
 const PRIVATE_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-
-/** A proof that is good for one request. It may be used once. */
-export interface Proof {
-  /** The thumbprint of the key that has signed it (RFC 7638), which tokens are bound to. */
-  readonly jkt: string;
-  readonly jtiHash: string;
-  /** Until when it would be accepted, in milliseconds. */
-  readonly usedUntil: number;
-}
 
 /** Why a proof is refused: what is wrong, as a sentence. With `nonce`, the same request is good with a proof that contains it. */
 export interface ProofFault {

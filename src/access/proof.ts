@@ -1,7 +1,8 @@
 import type { RequestContext } from "../http/request-context.ts";
 import { ApiError } from "../http/errors.ts";
 import { useProof } from "../tokens/proofs.ts";
-import { checkProof, type Proof, type ProofFault } from "./dpop.ts";
+import type { Proof } from "../tokens/records.ts";
+import { checkProof, type ProofFault } from "./dpop.ts";
 
 type ProvenContext = Pick<RequestContext, "request" | "env" | "config" | "now">;
 

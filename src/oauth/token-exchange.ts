@@ -1,5 +1,5 @@
 import { callerWith, type Caller } from "../access/authenticate.ts";
-import type { Proof } from "../access/dpop.ts";
+import type { Proof } from "../tokens/records.ts";
 import { originOf } from "../access/origin.ts";
 import type { Agent } from "../agents/agent.ts";
 import { sendRecords } from "../audit/message.ts";

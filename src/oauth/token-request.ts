@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import type { Proof } from "../access/dpop.ts";
+import type { Proof } from "../tokens/records.ts";
 import { originOf } from "../access/origin.ts";
 import { PROOF_REQUIRED, readProof } from "../access/proof.ts";
 import type { Agent } from "../agents/agent.ts";

@@ -1,3 +1,4 @@
+import type { Proof } from "./records.ts";
 import { insertProof } from "./store/proofs.ts";
 
 /**
@@ -6,7 +7,4 @@ import { insertProof } from "./store/proofs.ts";
  *
  * @returns false if it was used before.
  */
-export const useProof = (
-  db: D1Database,
-  { jkt, jtiHash, usedUntil }: { readonly jkt: string; readonly jtiHash: string; readonly usedUntil: number },
-): Promise<boolean> => insertProof(db, { signer: jkt, jtiHash, usedUntil });
+export const useProof = (db: D1Database, proof: Proof): Promise<boolean> => insertProof(db, proof);

@@ -1,5 +1,14 @@
 import type { Agent } from "../agents/agent.ts";
 
+/** A DPoP proof that is good for one request (RFC 9449). It may be used once. */
+export interface Proof {
+  /** The thumbprint of the key that has signed it (RFC 7638), which tokens are bound to. */
+  readonly jkt: string;
+  readonly jtiHash: string;
+  /** Until when it would be accepted, in milliseconds. */
+  readonly usedUntil: number;
+}
+
 /** An agent that a token depends on, and whether what its link stands on has not ended, as the database has them. */
 export interface TokenStatusRecord {
   readonly agent: Agent;

@@ -6,9 +6,8 @@ import { validatePermissions } from "../agents/grants.ts";
 import type { AccessTokenSettings } from "./access-token.ts";
 import { issueTokens } from "./issue.ts";
 import { firstRefreshToken } from "./refresh-token.ts";
-import type { RecordedRefusal, TokenPair } from "./records.ts";
+import type { Proof, RecordedRefusal, TokenPair } from "./records.ts";
 import { toScopePermissions } from "./scope-row.ts";
-import type { GoodProof } from "./store/proofs.ts";
 import { openSession } from "./store/sessions.ts";
 
 /** What a client may ask for: less than the agent has, and a shorter time. */
@@ -38,7 +37,7 @@ export interface VerifyAttempt extends TokenLimits {
   readonly agentId: string;
   readonly apiKey: string;
   /** The proof of the key that the tokens are to be bound to; null for none. It is used up by who has the API key. */
-  readonly proof: GoodProof | null;
+  readonly proof: Proof | null;
   /** The key's hash under each key of `SECRET_PEPPER`, in their order. */
   readonly keyHashes: readonly string[];
   readonly ipAddress: string;

@@ -1,11 +1,5 @@
 import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
-
-/** A DPoP proof that is good for one request: whose key has signed it, and until when it would be accepted, in milliseconds. */
-export interface GoodProof {
-  readonly jkt: string;
-  readonly jtiHash: string;
-  readonly usedUntil: number;
-}
+import type { Proof } from "../records.ts";
 
 /**
  * The statement that uses a proof up, for a batch that does what the proof is sent for. It fails, and so rolls the batch back, if the proof
@@ -13,7 +7,7 @@ export interface GoodProof {
  *
  * @param from SQL with a row if the proof is to be used up: nobody whom the batch refuses writes anything.
  */
-export const useProofIf = (db: D1Database, { jkt, jtiHash, usedUntil }: GoodProof, from: Sql): D1PreparedStatement =>
+export const useProofIf = (db: D1Database, { jkt, jtiHash, usedUntil }: Proof, from: Sql): D1PreparedStatement =>
   prepare(
     db,
     sql`INSERT INTO used_proofs (signer, jti_hash, expires_at) SELECT ${jkt}, ${jtiHash}, ${usedUntil} ${from}`,
@@ -24,13 +18,10 @@ export const isProofUsed = (cause: unknown): boolean =>
   cause instanceof Error && cause.message.includes("UNIQUE constraint failed: used_proofs.");
 
 /** Remembers that a proof was used. Returns whether it was for the first time: of two requests at once, for one. */
-export async function insertProof(
-  db: D1Database,
-  { signer, jtiHash, usedUntil }: { signer: string; jtiHash: string; usedUntil: number },
-): Promise<boolean> {
+export async function insertProof(db: D1Database, { jkt, jtiHash, usedUntil }: Proof): Promise<boolean> {
   const { results } = await prepare(
     db,
-    sql`INSERT OR IGNORE INTO used_proofs (signer, jti_hash, expires_at) VALUES (${signer}, ${jtiHash}, ${usedUntil}) RETURNING 1`,
+    sql`INSERT OR IGNORE INTO used_proofs (signer, jti_hash, expires_at) VALUES (${jkt}, ${jtiHash}, ${usedUntil}) RETURNING 1`,
   ).all();
   return results.length > 0;
 }

@@ -13,10 +13,10 @@ import { insertEvent } from "../../outbox/outbox.ts";
 import type { AuditEntry } from "../../outbox/record.ts";
 import { insertRecord, insertRecordOf } from "../../outbox/records.ts";
 import type { AccessClaims } from "../access-token.ts";
-import type { TokenStatusRecord } from "../records.ts";
+import type { Proof, TokenStatusRecord } from "../records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
 import { holdsScope, type ScopePermission } from "../scope-row.ts";
-import { isProofUsed, useProofIf, type GoodProof } from "./proofs.ts";
+import { isProofUsed, useProofIf } from "./proofs.ts";
 import { recordRefusal } from "./refusals.ts";
 import { hashesOf, rehashKey, type HashedKey } from "./hashed-key.ts";
 
@@ -82,7 +82,7 @@ export interface NewSession extends HashedKey {
   /** How long its first refresh token lives, in milliseconds. */
   readonly tokenLifeMs: number;
   /** The proof of the key that the session's tokens are bound to, which is used up with it; null for none. */
-  readonly proof: GoodProof | null;
+  readonly proof: Proof | null;
   /** How many sessions of an agent can be refreshed. */
   readonly maxSessions: number;
   /** Milliseconds, for the events only: the session's times are the database's. */
