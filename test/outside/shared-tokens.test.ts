@@ -139,8 +139,8 @@ describe("an access token that isolates share", () => {
     const began = Date.now();
     issue("refusing");
     for (let round = 0; round < 20; round++) await Promise.all([call("refusing"), call("refusing", workers[1])]);
-    // Three at once, then after 1, 2, 4 … seconds.
-    expect(asked("refusing").length - before).toBeLessThanOrEqual(4 + doublingsIn(Date.now() - began));
+    // The first one, if no other test has asked for it, and four replacements at once, then one after 1, 2, 4 … seconds.
+    expect(asked("refusing").length - before).toBeLessThanOrEqual(5 + doublingsIn(Date.now() - began));
   });
 
   it("is waited for longer after each failure, and the agent is told for how long", SLOW, async () => {
