@@ -6,8 +6,9 @@ import { ROOT } from "./local.ts";
 
 /**
  * Runs every check that must pass before a change is merged: types, lint, format, dead code, the API's description, the tests, and the
- * size of the Worker. With `--slow` it runs the tests that are tagged as slow instead: they take minutes, and `.ci/run` runs them
- * after these. All checks run, whichever fails; the last line counts them, and every single test among them.
+ * size of the Worker. With `--slow` it runs instead the tests that are tagged as slow, and the conformance suite against a gateway of
+ * its own: they take minutes, and `.ci/run` runs them after these. All checks run, whichever fails; the last line counts them, and
+ * every single test among them.
  */
 interface Check {
   readonly name: string;
@@ -31,22 +32,22 @@ function scratchParent(): string {
 
 const check = (name: string, command: string, ...args: string[]): Check => ({ name, command, args });
 const isSlow = process.argv.includes("--slow");
-const vitest = (project: string): Check => {
+const vitest = (name: string, project: string, ...options: string[]): Check => {
   const report = join(scratch, `${project}.json`);
   const reporters = ["--reporter=dot", "--reporter=json", `--outputFile.json=${report}`];
-  const args = ["run", "--project", project, `--tags-filter=${isSlow ? "slow" : "!slow"}`, ...reporters];
-  return { name: `${isSlow ? "slow tests" : "tests"}: ${project}`, command: "vitest", args, report };
+  return { name, command: "vitest", args: ["run", "--project", project, ...options, ...reporters], report };
 };
+const fast = (project: string): Check => vitest(`tests: ${project}`, project, "--tags-filter=!slow");
+const slow = (project: string): Check => vitest(`slow tests: ${project}`, project, "--tags-filter=slow");
 
 const began = performance.now();
 
 /** The longest first: a lane that is free runs the next. */
 const CHECKS: readonly Check[] = isSlow
-  ? [vitest("outside"), vitest("worker")]
+  ? [slow("outside"), slow("worker"), vitest("conformance", "conformance")]
   : [
-      vitest("outside"),
-      vitest("worker"),
-      vitest("conformance"),
+      fast("outside"),
+      fast("worker"),
       check("types", "npm", "run", "--silent", "check:types"),
       check("dead code", "npm", "run", "--silent", "check:dead"),
       check("lint", "npm", "run", "--silent", "check:lint"),
@@ -101,5 +102,5 @@ await Promise.all(Array.from({ length: LANES }, lane));
 rmSync(scratch, { recursive: true, force: true });
 const minutes = ((performance.now() - began) / 60_000).toFixed(1);
 console.log(`\n${passed} passed, ${failed} failed  (${minutes} min)`);
-if (!isSlow) console.log("The tests that are tagged as slow are run by `npm run test:slow`.");
+if (!isSlow) console.log("`npm run test:slow` runs the tests that are tagged as slow, and the conformance suite.");
 process.exit(failed === 0 ? 0 : 1);
