@@ -1,3 +1,4 @@
+import type { SentHeaders } from "./request-headers.ts";
 import type { ServiceDefinition } from "./service-definition.ts";
 
 /** The request header by which a client says what happens to the links in JSON answers. */
@@ -21,9 +22,9 @@ export interface BodyLinks {
 const USUAL_NAMES = ["url", "*_url", "*Url", "href", "next", "previous", "prev", "first", "last", "self"];
 
 /** Returns the mode that a request asks for, undefined if it leaves that to the service, or `unknown`. */
-export function linkMode(headers: Headers): LinkMode | "unknown" | undefined {
-  const value = headers.get(LINKS_HEADER);
-  if (value === null) return undefined;
+export function linkMode(headers: SentHeaders): LinkMode | "unknown" | undefined {
+  const value = headers.get(LINKS_HEADER) ?? undefined;
+  if (value === undefined) return undefined;
   return value === "rewrite" || value === "keep" ? value : "unknown";
 }
 

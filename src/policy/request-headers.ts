@@ -2,6 +2,9 @@ import { contentCoding } from "./content-coding.ts";
 import { ANY, type HeaderRule, type HeaderRules } from "./header-rule.ts";
 import type { ServiceDefinition } from "./service-definition.ts";
 
+/** The headers of a request: those of a `Request`, or the same as a map by name in lower case, which costs less to look into. */
+export type SentHeaders = Headers | ReadonlyMap<string, string>;
+
 /** The request headers as the upstream gets them, and what became of the others. */
 export interface ReadHeaders {
   /** By name in lower case, without the credential. */
@@ -152,7 +155,7 @@ function ruleFor(name: string, own: SortedRules): HeaderRule {
  * @param isWrite whether the request changes something.
  */
 export function readRequestHeaders(
-  sent: Headers,
+  sent: SentHeaders,
   method: string,
   { defaultHeaders, fixedHeaders = {}, requestHeaders = NO_RULES, tokenPlaces = [] }: ServiceDefinition,
   isWrite: boolean,
@@ -186,7 +189,7 @@ export function readRequestHeaders(
 }
 
 /** Returns the names of all headers that are not forwarded, in lower case. */
-export function droppedHeaders(sent: Headers, definition: ServiceDefinition): string[] {
+export function droppedHeaders(sent: SentHeaders, definition: ServiceDefinition): string[] {
   const { forwarded } = readRequestHeaders(sent, "", { ...definition, defaultHeaders: {} }, false);
   const { "user-agent": _, ...others } = forwarded;
   return [...sent.keys()].filter((name) => name !== "content-length" && !Object.hasOwn(others, name));
@@ -227,7 +230,7 @@ export function contentLength(headers: Headers): number | undefined {
 }
 
 /** Returns whether a request says that it has a body (RFC 9112 §6). A malformed length counts as one. */
-export const declaresBody = (headers: Headers): boolean =>
+export const declaresBody = (headers: SentHeaders): boolean =>
   headers.has("transfer-encoding") || !/^0*$/.test(headers.get("content-length") ?? "");
 
 /** Returns the names that `Connection` lists, in lower case: these headers are for the next hop only (RFC 9110 §7.6.1). */

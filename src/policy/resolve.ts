@@ -115,10 +115,12 @@ export function resolveRequest(
   if (!METHODS.has(method)) {
     return refuse(405, "method_not_allowed", "The gateway forwards GET, HEAD, POST, PUT, PATCH and DELETE.");
   }
-  if (headers.has("upgrade")) {
+  // Read once, because each look into a `Headers` leaves JavaScript.
+  const sent = new Map(headers);
+  if (sent.has("upgrade")) {
     return refuse(400, "upgrade_refused", "The gateway forwards plain requests only: leave the Upgrade header out.");
   }
-  const links = linkMode(headers);
+  const links = linkMode(sent);
   if (links === "unknown") {
     return refuse(
       400,
@@ -127,7 +129,7 @@ export function resolveRequest(
     );
   }
   // Most servers ignore it, and the runtime does not send it: a filter that is lost would turn into "everything".
-  if (isRead(method) && declaresBody(headers)) {
+  if (isRead(method) && declaresBody(sent)) {
     return refuse(
       400,
       "body_not_forwarded",
@@ -155,7 +157,7 @@ export function resolveRequest(
     : [serviceWildcard(service.name)];
   const write = required.some((permission) => !permission.endsWith(":read"));
   // Nothing is known about an uncovered request but its method.
-  const { refused, ...read } = readRequestHeaders(headers, method, definition, covered ? write : !isRead(method));
+  const { refused, ...read } = readRequestHeaders(sent, method, definition, covered ? write : !isRead(method));
   if (refused) return refusedHeader(refused);
   return {
     outcome: "resolved",
