@@ -37,3 +37,15 @@ describe("a token that is sent in any other way than as a Bearer", () => {
     }
   });
 });
+
+describe("a deployment without ADMIN_BOOTSTRAP_TOKEN", () => {
+  const without = world({ ADMIN_BOOTSTRAP_TOKEN: undefined });
+
+  it.each(["null", "undefined", "Bearer"])("takes no text for it: %s", async (token) => {
+    const json = { name: "agent", owner_email: "owner@example.com", permissions: ["*:*:*"] };
+    for (const path of ["/agents/register", "/people/bootstrap"]) {
+      const { status, body } = await without.call(path, { method: "POST", json, token });
+      expect([path, status, body.code]).toEqual([path, 401, "invalid_token"]);
+    }
+  });
+});

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { unlimited, type GrantLimits, type Where } from "../../src/permissions/grant.ts";
 import { bodyTreatment, checkBody, type BodyRules } from "../../src/policy/body.ts";
-import { describeExceeded, findGrants, judgeLimits, type Holdings } from "../../src/policy/judge.ts";
+import { describeExceeded, findGrants, judgeLimits, widerKeys, type Holdings } from "../../src/policy/judge.ts";
 import { limitedRequest, type LimitedBody } from "../../src/policy/limits.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
 import { resolveRequest } from "../../src/policy/resolve.ts";
@@ -123,6 +123,17 @@ describe("grants", () => {
     );
   });
 
+  it("are needed of each agent of a chain, and are missing if one never had them", () => {
+    const own = [unlimited("github:issues:read")];
+    expect(read({ ...holding(own), agentGrants: [own, own] })).toBe("allowed");
+    for (const agentGrants of [
+      [own, []],
+      [[], own],
+    ]) {
+      expect(read({ ...holding(own), agentGrants })).toBe("missing github:issues:read");
+    }
+  });
+
   it("within limits give nothing that an answer embeds, which no field of the request names", () => {
     const charge = "/v1/charges/ch_1?expand[]=customer";
     const of = (customers: GrantLimits) =>
@@ -142,6 +153,22 @@ describe("grants", () => {
     expect(read(holding([grant("github:issues:read", { "path.nobody": { eq: "hello" } })]))).toBe(
       "outside github:issues:read path.nobody",
     );
+  });
+});
+
+describe("the keys of a body that need the service's wildcard", () => {
+  const keysOf = (service: string, holdings: Holdings) =>
+    widerKeys(services.get(service)!, holdings, BUILT_IN_CATALOGUE, NOW);
+  const stripe = (...grants: GrantLimits[]) => keysOf("stripe", holding(grants));
+
+  it("are forbidden to who has it not, within limits only, or no longer", () => {
+    expect(stripe(unlimited("stripe:payments:write"))).toEqual(["expand"]);
+    expect(stripe(grant("stripe:*:*", { "path.id": { eq: "ch_1" } }))).toEqual(["expand"]);
+    expect(stripe(grant("stripe:*:*", null, NOW))).toEqual(["expand"]);
+    expect(stripe(unlimited("stripe:*:*"))).toEqual([]);
+    expect(stripe(grant("stripe:*:*", null, NOW + 1))).toEqual([]);
+    expect(keysOf("stripe", { ...holding([]), permissions: new Set(["stripe:*:*"]) })).toEqual([]);
+    expect(keysOf("github", holding([]))).toEqual([]);
   });
 });
 
@@ -168,6 +195,27 @@ describe("what an agent is told", () => {
     expect(told(contact, "GET", "/crm/v3/objects/contacts/5?idProperty=x", NONE, "hubspot")).toMatch(
       /^query.idProperty must not be given/,
     );
+    // What it embeds is named by no field; a path with two readings may name the field in another way.
+    const embedded = grant("stripe:customers:read", { "path.id": { eq: "ch_1" } });
+    const embedding = resolveRequest(services, {
+      service: "stripe",
+      method: "GET",
+      target: "/v1/charges/ch_1?expand[]=customer",
+      headers: new Headers(),
+    });
+    if (embedding.outcome === "refused") throw new Error(embedding.code);
+    const limits = { permission: embedded.permission, token: [embedded.where!], agents: [[embedded.where!]] };
+    expect(describeExceeded(judgeLimits([limits], embedding, NONE)!)).toBe(
+      "no request of this kind is within a limit of path.id",
+    );
+    const clauses = (n: number) =>
+      told(
+        issues(Object.fromEntries(Array.from({ length: n }, (_, i) => [`path.x${i}`, { eq: "x" }]))),
+        "PATCH",
+        ISSUE,
+      );
+    expect(clauses(5)).not.toMatch(/ more$/);
+    expect(clauses(7)).toMatch(/; and 2 more$/);
     const list = { "path.repo": { in: Array.from({ length: 200 }, (_, i) => `repository-${i}`) } };
     expect(told(issues(list), "PATCH", ISSUE)).toMatch(/^path\.repo is "hello" and has to meet \{"in":.{180,200}…$/);
   });
