@@ -2,9 +2,9 @@ import type { Registrar } from "../agents/register.ts";
 import { sendRecords } from "../audit/message.ts";
 import { countRefusal, MAX_PATH_LENGTH } from "../audit/refusals.ts";
 import { toApiError } from "../http/error-response.ts";
-import { ApiError } from "../http/errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
-import { newEntry } from "../outbox/record.ts";
+import { agentOf } from "../log/request-log.ts";
+import { newEntry, type RecordOrigin } from "../outbox/record.ts";
 import { signedClaimsOf, type Caller } from "./authenticate.ts";
 import { clientNetwork } from "./client-network.ts";
 import type { PersonCaller } from "./person.ts";
@@ -14,13 +14,16 @@ import { actLinksOf, originOf } from "./origin.ts";
 /** The statuses of refusals that are recorded of an agent that was admitted. Its own limit bounds how many there are. */
 const RECORDED_STATUSES: ReadonlySet<number> = new Set([401, 403, 404, 409, 429]);
 
-const recorded = new WeakSet<ApiError>();
+const recorded = new WeakSet<Error>();
 
 /** Marks the error of a refusal that is in the audit log already, and returns it. */
-export function markRecorded<Refusal extends ApiError>(error: Refusal): Refusal {
+export function markRecorded<Refusal extends Error>(error: Refusal): Refusal {
   recorded.add(error);
   return error;
 }
+
+/** Whether the refusal is in the audit log already. */
+export const isRecorded = (error: unknown): boolean => error instanceof Error && recorded.has(error);
 
 /**
  * Records that a request was refused: of an agent that was admitted as one record, of everybody else as a count for each minute. These may be
@@ -35,35 +38,53 @@ export function recordRefusal(
   caller: Caller | PersonCaller | Registrar | undefined,
 ): void {
   const refusal = toApiError(error);
-  if (refusal.status >= 500 || (error instanceof ApiError && recorded.has(error))) return;
-  const { request, env, now, waitUntil, ipAddress } = context;
+  if (refusal.status >= 500 || isRecorded(error)) return;
+  const { env, now, waitUntil } = context;
   const { status, code } = refusal;
-  // A malformed Host header makes a URL that cannot be parsed.
-  const path = (URL.parse(request.url)?.pathname ?? "").slice(0, MAX_PATH_LENGTH);
-  const { method } = request;
   const agentId = agentIdOf(caller);
   if (agentId !== undefined) {
     if (!RECORDED_STATUSES.has(status)) return;
     const required = refusal.fields.extra?.required;
     const permission = typeof required === "string" ? required : null;
-    const about = { agentId, outcome: "denied", method, path, status, permission } as const;
+    const about = { agentId, outcome: "denied", ...targetOf(context), status, permission } as const;
     const message = permission === null ? code : null;
     const entry = newEntry("request.refused", now, originOf({ ...context, caller }), { ...about, message });
     waitUntil(sendRecords(env, [{ entry }]));
     return;
   }
+  countRequest(context, refusal, originOf({ ...context, caller }));
+}
+
+/**
+ * Counts a request that was refused: by the session or the key of a token that we signed, by the agent that has proved itself as an OAuth
+ * client, or else by the network of the address.
+ *
+ * @param refusal its status, and a code of a closed list: each code is a count of its own.
+ */
+export function countRequest(
+  context: RequestContext,
+  { status, code }: { readonly status: number; readonly code: string },
+  origin: RecordOrigin = originOf(context),
+): void {
+  const { request, ipAddress } = context;
+  const about = { code, status, ...targetOf(context) };
   const claims = signedClaimsOf(request);
-  const origin = originOf({ ...context, caller });
-  if (!claims) {
-    countRefusal(context, { subject: clientNetwork(ipAddress), code, status, method, path, origin });
+  const id = claims ? actorOf(claims).agentId : agentOf(request);
+  if (id === undefined) {
+    countRefusal(context, { ...about, subject: clientNetwork(ipAddress), origin });
     return;
   }
-  const { agentId: id, basis } = actorOf(claims);
-  const { sessionId = null, keyId = null } = basis;
-  const sender = { actor: { type: "agent", id, name: null }, act: actLinksOf(claims), sessionId, keyId } as const;
-  const subject = sessionId ?? keyId ?? id;
-  countRefusal(context, { subject, code, status, method, path, agentId: id, origin: { ...origin, ...sender } });
+  const { sessionId = null, keyId = null } = claims ? actorOf(claims).basis : {};
+  const act = claims ? actLinksOf(claims) : [];
+  const sender = { actor: { type: "agent", id, name: null }, act, sessionId, keyId } as const;
+  countRefusal(context, { ...about, subject: sessionId ?? keyId ?? id, agentId: id, origin: { ...origin, ...sender } });
 }
+
+/** What a request is for, without its query. A malformed Host header makes a URL that cannot be parsed. */
+const targetOf = ({ request: { method, url } }: RequestContext) => ({
+  method,
+  path: (URL.parse(url)?.pathname ?? "").slice(0, MAX_PATH_LENGTH),
+});
 
 /**
  * Counts a sign-in that is refused: a record of a minute for each person, as everything that is refused without limit.

@@ -17,7 +17,7 @@ export interface RequestLogLine {
 
 const senders = new WeakMap<Request, string>();
 
-/** Notes which agent sent a request, once its token's signature is verified, for the log line of a refusal. */
+/** Notes which agent sent a request, once it has proved so by its token's signature or as an OAuth client, for what is said of a refusal. */
 export function rememberAgent(request: Request, agentId: string): void {
   senders.set(request, agentId);
 }

@@ -1,5 +1,6 @@
 import { accessTokenOf, admit, authorityOf } from "../access/authenticate.ts";
 import { originOf } from "../access/origin.ts";
+import { markRecorded } from "../access/refusals.ts";
 import { recordInBackground } from "../audit/record.ts";
 import type { AgentAuthority } from "../authority/authority.ts";
 import { unlimitedPermissions } from "../grants/grant.ts";
@@ -55,5 +56,5 @@ export function refusedTo(call: OAuthCall, caller: OAuthCaller, error: OAuthErro
   const about = { method, path: new URL(url).pathname, status: statusOf(error), permission: permission ?? null };
   const refused = { ...about, agentId: caller.agent.id, outcome: "denied", message: error.fault.error } as const;
   recordInBackground(call, newEntry("request.refused", call.now, originOfCaller(call, caller), refused));
-  return error;
+  return markRecorded(error);
 }

@@ -1,6 +1,7 @@
 import { WHAT_TO_WAIT_FOR } from "../access/failed-proof.ts";
 import { originOf } from "../access/origin.ts";
 import { limitFailedVerifications, limitKey } from "../access/rate-limit.ts";
+import { markRecorded } from "../access/refusals.ts";
 import { apiKeyHashes, isApiKey } from "../agents/api-key.ts";
 import { importPublicJwk } from "../agents/public-key.ts";
 import { wakeOutbox } from "../audit/message.ts";
@@ -96,6 +97,7 @@ async function authenticate(
       rememberAgent(request, agentId);
       return result;
     case "exceeds_agent": {
+      rememberAgent(request, agentId);
       const wider = beyondAgent(scope ?? [], result.agent, config.catalogue, now);
       throw new OAuthError("invalid_scope", `${wider[0] ?? "scope"} is not granted to the agent.`);
     }
@@ -107,8 +109,7 @@ async function authenticate(
       if (result.hasNewRecord) call.waitUntil(wakeOutbox(env));
       // Only failures count: a stranger who knows an agent's id cannot lock it out.
       await limitFailedVerifications(env, agentId);
-      if ("trusted" in proof) throw trustedRefusalOf(result, agentId);
-      throw refusalOf(result, fault);
+      throw markRecorded("trusted" in proof ? trustedRefusalOf(result, agentId) : refusalOf(result, fault));
   }
 }
 

@@ -1,10 +1,9 @@
 import type { Handler } from "hono";
 import { limitAddress } from "../access/rate-limit.ts";
-import { recordRefusal } from "../access/refusals.ts";
+import { countRequest, isRecorded } from "../access/refusals.ts";
 import type { Route } from "../access/route.ts";
 import { challengeOf } from "../http/challenge.ts";
 import { toApiError } from "../http/error-response.ts";
-import { ApiError } from "../http/errors.ts";
 import { parseForm } from "../http/form.ts";
 import type { AppEnv, RequestContext } from "../http/request-context.ts";
 import { receiveBody } from "../http/validation.ts";
@@ -32,19 +31,19 @@ export function dispatchForm(route: Route): Handler<AppEnv> {
       measure(route, context, 200, "");
       return Response.json(answer, { headers: NO_STORE });
     } catch (error) {
-      // A token that was revoked, or is over a limit. What is wrong with a client's own proof has a record already.
-      if (error instanceof ApiError) recordRefusal(context, error, undefined);
       const response = toFormResponse(error, context);
-      measure(
-        route,
-        context,
-        response.status,
-        error instanceof OAuthError ? error.fault.error : toApiError(error).code,
-      );
+      const { status } = response;
+      const code = error instanceof OAuthError ? error.fault.error : toApiError(error).code;
+      measure(route, context, status, code);
+      // Most of what is wrong with a client's own proof has a record of its own already.
+      if (status < 500 && !isRecorded(error) && !STEPS.has(code)) countRequest(context, { status, code });
       return response;
     }
   };
 }
+
+/** The errors that are a step of the way to a token, and refuse nobody: a command waits for its person, and a client gets a nonce. */
+const STEPS: ReadonlySet<string> = new Set(["authorization_pending", "use_dpop_nonce"]);
 
 function measure({ path, method }: Route, { env, timing }: RequestContext, status: number, code: string): void {
   measureRequest(env, { kind: "request", name: path, method, status, code }, timing);

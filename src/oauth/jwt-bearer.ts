@@ -1,5 +1,6 @@
 import { originOf } from "../access/origin.ts";
 import { limitFailedVerifications } from "../access/rate-limit.ts";
+import { markRecorded } from "../access/refusals.ts";
 import { recordInBackground } from "../audit/record.ts";
 import { unavailable } from "../http/errors.ts";
 import { newEntry } from "../outbox/record.ts";
@@ -61,7 +62,7 @@ export async function requireAssertion(call: OAuthCall, text: string): Promise<T
     );
   }
   if (!("fault" in assertion)) return assertion;
-  if (assertion.signed) await recordRefused(call, assertion.fault, assertion.signed);
+  if (assertion.signed) throw await refusedAssertion(call, assertion.fault, assertion.signed);
   throw new OAuthError("invalid_grant", assertion.fault);
 }
 
@@ -76,10 +77,7 @@ const authenticatesItself = ({ request, form }: OAuthCall): boolean =>
  * @throws {OAuthError} `invalid_grant`, or `invalid_client` for an ID-JAG without its client.
  */
 async function requireAgent(call: OAuthCall, assertion: TrustedAssertion): Promise<string> {
-  const refuse = async (message: string): Promise<OAuthError> => {
-    await recordRefused(call, message, assertion);
-    return new OAuthError("invalid_grant", message);
-  };
+  const refuse = (message: string): Promise<OAuthError> => refusedAssertion(call, message, assertion);
   const { isIdJag, claims } = assertion;
   if (isIdJag && !authenticatesItself(call)) {
     throw new OAuthError("invalid_client", "An ID-JAG is sent by its client, which authenticates itself as well.");
@@ -106,8 +104,7 @@ export async function requireBinding(
   const { jkt: bound } = (cnf ?? {}) as { jkt?: unknown };
   if (typeof bound === "string" && bound === jkt) return;
   const fault = "The assertion is bound to a key: send a proof of that key in the header DPoP.";
-  await recordRefused(call, fault, assertion);
-  throw new OAuthError("invalid_grant", fault);
+  throw await refusedAssertion(call, fault, assertion);
 }
 
 interface Narrowed {
@@ -168,16 +165,18 @@ function narrow(call: OAuthCall, { claims }: TrustedAssertion, wanted: Wanted): 
  * Records that an assertion was refused which its issuer has signed: somebody has a token of theirs, and no agent. Of a public issuer that
  * is anybody, so that there is a limit to these records, and refusals beyond it are 429.
  *
+ * @returns the refusal, `invalid_grant`.
  * @throws {ApiError} 429
  */
-export async function recordRefused(
+export async function refusedAssertion(
   call: OAuthCall,
   fault: string,
   { issuer, claims }: SignedAssertion,
-): Promise<void> {
+): Promise<OAuthError> {
   await limitFailedVerifications(call.env, issuer.issuer);
   const message = `assertion refused: ${fault} (${describe(issuer.issuer, claims.sub)})`;
   recordInBackground(call, newEntry("token.refused", call.now, originOf(call), { outcome: "denied", message }));
+  return markRecorded(new OAuthError("invalid_grant", fault));
 }
 
 /** Whose assertion it is, for a record. */

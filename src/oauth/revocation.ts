@@ -2,8 +2,6 @@ import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
 import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
-import { recordInBackground } from "../audit/record.ts";
-import { newEntry } from "../outbox/record.ts";
 import { endCommandSession } from "../people/sessions.ts";
 import { COMMAND_TOKEN_PREFIX } from "../people/token.ts";
 import { verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
@@ -57,30 +55,21 @@ export const revocationRoutes = [
  * The tokens of a session end together (RFC 7009 §2.1). A token without a session ends alone, and with it those that were exchanged from
  * it; so does a delegated one, which each agent that it depends on may end.
  */
-async function revokeAccess(
-  call: OAuthCall,
-  caller: OAuthCaller,
-  { sub, links, delegation, clientId, jti, exp }: AccessClaims,
-): Promise<void> {
+async function revokeAccess(call: OAuthCall, caller: OAuthCaller, claims: AccessClaims): Promise<void> {
+  const { sub, links, delegation, clientId, jti } = claims;
   const { sessionId } = links[0].basis;
   if (!delegation && sessionId !== undefined) return revokeSession(call, caller, sub, sessionId);
   requireOwn(call, caller, delegation ? [clientId, ...links.map(({ agentId }) => agentId)] : [sub]);
-  await endToken(call.env.DB, { jti, exp }, caller.authority);
-  remember(call, jti);
-  const message = `token ${jti} revoked by ${caller.agent.id}`;
-  recordInBackground(
-    call,
-    newEntry("token.revoked", call.now, originOfCaller(call, caller), { agentId: sub, message }),
-  );
+  const by = { by: caller.authority, origin: originOfCaller(call, caller), now: call.now };
+  if (await endToken(call.env.DB, claims, by)) rememberEnd(call, jti);
 }
 
 async function revokeSession(call: OAuthCall, caller: OAuthCaller, agentId: string, sessionId: string): Promise<void> {
   requireOwn(call, caller, [agentId]);
-  const { env, now, waitUntil } = call;
+  const { env, now } = call;
   const origin = originOfCaller(call, caller);
   if (!(await endSession(env.DB, agentId, sessionId, { by: caller.authority, origin, now }))) return;
-  remember(call, sessionId);
-  waitUntil(wakeOutbox(env));
+  rememberEnd(call, sessionId);
 }
 
 /** @throws {OAuthError} for a token of another client, which RFC 7009 §2.1 has told to whoever presents it. */
@@ -89,7 +78,9 @@ function requireOwn(call: OAuthCall, caller: OAuthCaller, agentIds: readonly str
   throw refusedTo(call, caller, new OAuthError("unauthorized_client", "The token was issued to another client."));
 }
 
-function remember({ env, config, waitUntil }: OAuthCall, id: string): void {
+/** Behind the answer: the edge learns the end, and its record leaves the outbox. */
+function rememberEnd({ env, config, waitUntil }: OAuthCall, id: string): void {
   const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
   waitUntil(cacheSessionEnd(cache, id));
+  waitUntil(wakeOutbox(env));
 }

@@ -1,6 +1,7 @@
 import { callerWith, type Caller } from "../access/authenticate.ts";
 import type { Proof } from "../tokens/records.ts";
 import { originOf } from "../access/origin.ts";
+import { markRecorded } from "../access/refusals.ts";
 import type { Agent } from "../agents/agent.ts";
 import { sendRecords } from "../audit/message.ts";
 import { recordInBackground } from "../audit/record.ts";
@@ -66,6 +67,7 @@ export async function grantTokenExchange(call: OAuthCall): Promise<TokenResponse
     if (error instanceof OAuthError) {
       const refused = { agentId: id, outcome: "denied", message: `exchange refused: ${error.message}` } as const;
       recordInBackground(call, newEntry("token.refused", call.now, origin, refused));
+      markRecorded(error);
     }
     throw error;
   }

@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import { originOf } from "../access/origin.ts";
 import { limitSession } from "../access/rate-limit.ts";
+import { markRecorded } from "../access/refusals.ts";
 import { route } from "../access/route.ts";
 import { wakeOutbox } from "../audit/message.ts";
 import { recordAtOnce } from "../audit/record.ts";
@@ -155,7 +156,7 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
       const cache = { revocations: env.REVOCATIONS, accessTokenTtl: config.accessTokenTtl };
       call.waitUntil(cacheSessionEnd(cache, result.sessionId));
       call.waitUntil(wakeOutbox(env));
-      throw refreshRefused("reused");
+      throw markRecorded(refreshRefused("reused"));
     }
     case "exceeds_session":
       throw new OAuthError("invalid_scope", "scope has a permission that the session or the agent does not have.");
@@ -167,7 +168,7 @@ async function grantRefreshToken(call: OAuthCall): Promise<TokenResponse> {
         call,
         refusedRefresh(result.agentId, result.outcome, { ...from.origin, sessionId: token.sessionId }, now),
       );
-      throw refreshRefused(result.outcome);
+      throw markRecorded(refreshRefused(result.outcome));
     case "unknown":
       throw refreshRefused("unknown");
   }

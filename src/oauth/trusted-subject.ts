@@ -5,7 +5,7 @@ import { tokenSettings } from "../tokens/issuer.ts";
 import { agentsOf, type TrustedAssertion } from "../tokens/trusted-assertion.ts";
 import { requireTrusted, type Client, type OAuthCall } from "./client.ts";
 import { OAuthError } from "./errors.ts";
-import { recordRefused, requireAssertion, requireBinding } from "./jwt-bearer.ts";
+import { refusedAssertion, requireAssertion, requireBinding } from "./jwt-bearer.ts";
 
 interface Presented {
   /** Who has authenticated itself, and is to act. */
@@ -56,10 +56,7 @@ export async function readTrustedSubject(
 
 /** The one agent that the token is of. @throws {OAuthError} `invalid_grant` */
 async function requireSubject(call: OAuthCall, assertion: TrustedAssertion, clientId: string): Promise<string> {
-  const refuse = async (message: string): Promise<OAuthError> => {
-    await recordRefused(call, message, assertion);
-    return new OAuthError("invalid_grant", message);
-  };
+  const refuse = (message: string): Promise<OAuthError> => refusedAssertion(call, message, assertion);
   // One token serves in one role: that of an ID-JAG is to be exchanged by jwt-bearer, and it has limits of its own.
   if (assertion.isIdJag) throw await refuse("An ID-JAG is taken by the grant jwt-bearer only.");
   if (

@@ -1,4 +1,5 @@
-import type { Authority } from "../authority/authority.ts";
+import type { AgentAuthority } from "../authority/authority.ts";
+import { newEntry, type RecordOrigin } from "../outbox/record.ts";
 import type { AccessClaims } from "./access-token.ts";
 import type { RefreshToken } from "./refresh-token.ts";
 import { deleteEndedTokens, insertEndedToken, readSessionOf, type IntrospectedSession } from "./store/ended-tokens.ts";
@@ -7,13 +8,18 @@ import { deleteUsedProofs } from "./store/proofs.ts";
 /**
  * Ends an access token that has no session, and nothing else. One D1 round trip.
  *
+ * @returns false if it had ended before: nothing is recorded then.
  * @throws {AuthorityLostError}
  */
 export const endToken = (
   db: D1Database,
-  { jti, exp }: Pick<AccessClaims, "jti" | "exp">,
-  by: Authority,
-): Promise<void> => insertEndedToken(db, jti, exp * 1000, by);
+  { jti, exp, sub }: Pick<AccessClaims, "jti" | "exp" | "sub">,
+  { by, origin, now }: { by: AgentAuthority; origin: RecordOrigin; now: number },
+): Promise<boolean> => {
+  const message = `token ${jti} revoked by ${by.agentId}`;
+  const record = newEntry("token.revoked", now, origin, { agentId: sub, message });
+  return insertEndedToken(db, jti, exp * 1000, { by, record });
+};
 
 /** The session of a refresh token, whatever its generation, and whether this token can be used. Undefined for none. */
 export const sessionOf = (db: D1Database, token: RefreshToken): Promise<IntrospectedSession | undefined> =>

@@ -181,6 +181,25 @@ describe("revocation", () => {
     expect((await self.call(`/agents/${agent.id}`, { token: second })).status).toBe(200);
   });
 
+  it("of a token without a session is recorded once, with the change, whatever the queue does", async () => {
+    const one = await self.agent();
+    const text = await issue(one);
+    const where = world({ ACTIVITY: failing(self.env.ACTIVITY) });
+    const errors = vi.spyOn(console, "error").mockImplementation(() => {});
+    const ended = () => post(where, "/oauth/revoke", { ...secretOf(one), token: text });
+    const answers = await Promise.all([ended(), ended()]);
+    await where.settled();
+    errors.mockRestore();
+    const { results } = await self.env.DB.prepare(
+      "SELECT entry ->> 'message' AS message, entry ->> '$.actor.id' AS actor FROM audit_outbox WHERE agent_id = ?1 AND entry ->> 'action' = 'token.revoked'",
+    )
+      .bind(one.id)
+      .all();
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    const { jti } = decodeJwt(text);
+    expect(results).toEqual([{ message: `token ${jti} revoked by ${one.id}`, actor: one.id }]);
+  });
+
   it("is 200 for what is unknown, expired or revoked already", async () => {
     const one = await self.agent();
     const text = await issue(one);

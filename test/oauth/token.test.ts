@@ -432,6 +432,121 @@ describe("refresh_token", () => {
   });
 });
 
+describe("requests that are refused before anybody is known", () => {
+  const PATHS = ["/oauth/token", "/oauth/introspect", "/oauth/revoke", "/oauth/device_authorization"];
+  /** What a Worker has counted, and how many messages it took. */
+  const countedBy = ({ sent }: typeof self) => {
+    const all = sent.flatMap((message) => (message.kind === "refusals" ? message.refusals : []));
+    return { all, messages: sent.length };
+  };
+
+  it.each<[string, string, Record<string, string>, string]>([
+    [
+      "a secret without the form of one",
+      "/oauth/token",
+      { ...GRANT, client_id: "agt_1", client_secret: "hunter2" },
+      "invalid_client",
+    ],
+    ["no secret", "/oauth/introspect", { token: "hunter2" }, "invalid_client"],
+    [
+      "a secret without the form of one",
+      "/oauth/revoke",
+      { token: "x", client_id: "agt_1", client_secret: "hunter2" },
+      "invalid_client",
+    ],
+    ["an assertion that is none", "/oauth/token", { ...GRANT, ...asserted("hunter2") }, "invalid_client"],
+    [
+      "an unknown device code",
+      "/oauth/token",
+      {
+        grant_type: "urn:ietf:params:oauth:grant-type:device_code",
+        client_id: "agentauth-cli",
+        device_code: "hunter2",
+      },
+      "invalid_grant",
+    ],
+    [
+      "an assertion of nobody",
+      "/oauth/token",
+      { grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer", assertion: "hunter2" },
+      "invalid_grant",
+    ],
+    ["another command", "/oauth/device_authorization", { client_id: "hunter2" }, "invalid_client"],
+    ["an unknown grant", "/oauth/token", { grant_type: "hunter2" }, "unsupported_grant_type"],
+    ["no grant", "/oauth/token?token=hunter2", {}, "invalid_request"],
+  ])("are counted by their address, without what they said: %s at %s", async (_, path, parameters, error) => {
+    const fresh = world();
+    const answer = await post(fresh, path, parameters, { ip: "192.0.2.7" });
+    expect(answer.body.error).toBe(error);
+    expect(countedBy(fresh)).toMatchObject({
+      messages: 1,
+      all: [
+        {
+          subject: "192.0.2.7",
+          code: error,
+          agentId: "",
+          count: 1,
+          entry: {
+            action: "request.refused",
+            status: answer.status,
+            method: "POST",
+            path: path.split("?")[0],
+            ipAddress: "192.0.2.7",
+          },
+        },
+      ],
+    });
+    expect(JSON.stringify(fresh.sent)).not.toContain("hunter2");
+  });
+
+  it("are as few messages as they are minutes, however many they are", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const fresh = world({ RATE_ADDRESS: { limit: async () => ({ success: true }) } });
+    const ask = (path: string, n: number) =>
+      post(fresh, path, { client_id: `agt_${n}`, client_secret: "x", token: `${n}` }, { ip: `192.0.2.${n % 4}` });
+    await ask(PATHS[0]!, 0);
+    for (let n = 0; n < 40; n++) await ask(PATHS[n % PATHS.length]!, n);
+    vi.setSystemTime(Date.now() + 6000);
+    await ask(PATHS[0]!, 0);
+    const { all, messages } = countedBy(fresh);
+    expect(messages).toBe(2);
+    expect(all.reduce((sum, { count }) => sum + count, 0)).toBe(42);
+    // Of four addresses, and with two codes.
+    expect(all.length).toBeLessThanOrEqual(1 + 2 * 4 * 2);
+  });
+
+  it("are counted by the agent if a client has proved itself, which sees them", async () => {
+    const one = await self.agent();
+    const fresh = world();
+    expect(
+      refusal(await token(fresh, { grant_type: "refresh_token", refresh_token: "rt_guess", ...secretOf(one) })),
+    ).toEqual([400, "invalid_grant"]);
+    expect(countedBy(fresh).all).toMatchObject([
+      { subject: one.id, agentId: one.id, code: "invalid_grant", entry: { actor: { id: one.id } } },
+    ]);
+    const wider = world();
+    await token(wider, { ...GRANT, scope: "lab:things:write", ...secretOf(one) });
+    expect(countedBy(wider).all).toMatchObject([{ subject: one.id, code: "invalid_scope" }]);
+  });
+
+  it("are not counted again if they have a record of their own, nor while a command waits", async () => {
+    const fresh = world();
+    await token(fresh, { ...GRANT, client_id: agent.id, client_secret: WRONG_API_KEY });
+    const one = await self.agent();
+    await self.call("/agents/revoke-tokens", { method: "POST", token: one.token });
+    await token(fresh, { grant_type: "refresh_token", refresh_token: one.refreshToken, ...secretOf(one) });
+    const begun = await post(fresh, "/oauth/device_authorization", { client_id: "agentauth-cli" });
+    const waiting = await token(fresh, {
+      grant_type: "urn:ietf:params:oauth:grant-type:device_code",
+      client_id: "agentauth-cli",
+      device_code: begun.body.device_code,
+    });
+    expect(waiting.body.error).toBe("authorization_pending");
+    await fresh.settled();
+    expect(countedBy(fresh).all).toEqual([]);
+  });
+});
+
 describe("the form", () => {
   it.each<[string, string, string, string]>([
     ["JSON", "application/json", '{"grant_type":"client_credentials"}', "invalid_request"],

@@ -2,14 +2,28 @@ import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
+import type { AuditEntry } from "../../outbox/record.ts";
+import { insertRecordOf } from "../../outbox/records.ts";
 import type { RefreshToken } from "../refresh-token.ts";
 import { SESSION_STANDS } from "../session-row.ts";
 
-/** Ends a token without a session. @param expiresAt when it would have expired, in milliseconds. */
-export async function insertEndedToken(db: D1Database, jti: string, expiresAt: number, by: Authority): Promise<void> {
-  await batchAsCaller(db, by, [
-    prepare(db, sql`INSERT OR IGNORE INTO ended_tokens (jti, expires_at) VALUES (${jti}, ${expiresAt})`),
+/**
+ * Ends a token without a session, and records it. Of two requests at once, the second records nothing.
+ *
+ * @param expiresAt when it would have expired, in milliseconds.
+ * @returns false if it had ended before.
+ */
+export async function insertEndedToken(
+  db: D1Database,
+  jti: string,
+  expiresAt: number,
+  { by, record }: { by: Authority; record: AuditEntry },
+): Promise<boolean> {
+  const [, ended] = await batchAsCaller(db, by, [
+    insertRecordOf(db, record, { from: sql`WHERE NOT EXISTS (SELECT 1 FROM ended_tokens WHERE jti = ${jti})` }),
+    prepare(db, sql`INSERT OR IGNORE INTO ended_tokens (jti, expires_at) VALUES (${jti}, ${expiresAt}) RETURNING jti`),
   ]);
+  return ended!.results.length > 0;
 }
 
 /** Deletes up to `limit` ended tokens that have expired at `until`, in milliseconds. Returns how many. */
