@@ -140,7 +140,10 @@ export const tokenRoutes = [
       const token = await readRefreshToken(body.refresh_token, config.peppers);
       if (!token && !isFormerRefreshToken(body.refresh_token)) throw refreshRefused("unknown");
       await limitSession(env, token?.sessionId ?? toHex(await hmac(config.pepper, "rate-limit", body.refresh_token)));
-      const attempt = { ipAddress, origin: originOf(call), now, boundTo: await boundKeyOf(call) };
+      // A session of the former format is bound to no key, and whether a token is of one only the database knows: no proof of a stranger
+      // is used up.
+      const boundTo = token ? await boundKeyOf(call) : null;
+      const attempt = { ipAddress, origin: originOf(call), now, boundTo };
       const result = token
         ? await refresh(env.DB, token, attempt, config, settings)
         : await refreshFormer(env.DB, body.refresh_token, attempt, config, settings);

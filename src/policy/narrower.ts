@@ -21,6 +21,42 @@ export function isNarrowerWhere(one: Where | null, other: Where | null): boolean
   );
 }
 
+/** The limits that exactly the requests meet that meet both. Null: no limit. Undefined if they cannot be written as one, or nothing meets both. */
+export function bothWheres(one: Where | null, other: Where | null): Where | null | undefined {
+  if (isNarrowerWhere(one, other)) return one;
+  if (isNarrowerWhere(other, one)) return other;
+  const both: Record<string, Conditions> = { ...other };
+  for (const [field, conditions] of Object.entries(one!)) {
+    const merged = Object.hasOwn(both, field) ? bothConditions(conditions, both[field]!) : conditions;
+    if (!merged) return undefined;
+    both[field] = merged;
+  }
+  return both;
+}
+
+function bothConditions(one: Conditions, other: Conditions): Conditions | undefined {
+  if (impliesConditions(one, other)) return one;
+  if (impliesConditions(other, one)) return other;
+  const values = one.in && other.in ? one.in.filter((value) => other.in!.includes(value)) : (one.in ?? other.in);
+  const excluded = [...(one.not_in ?? []), ...(other.not_in ?? [])];
+  const [min, max] = [Math.max(...given(one.min, other.min)), Math.min(...given(one.max, other.max))];
+  // Of two values, or of two patterns, one set of conditions has room for one.
+  const hasTwo = (["eq", "glob"] as const).some(
+    (name) => one[name] !== undefined && other[name] !== undefined && one[name] !== other[name],
+  );
+  if (hasTwo || values?.length === 0) return undefined;
+  return {
+    ...one,
+    ...other,
+    ...(values && { in: values }),
+    ...(excluded.length > 0 && { not_in: [...new Set(excluded)] }),
+    ...(Number.isFinite(min) && { min }),
+    ...(Number.isFinite(max) && { max }),
+  };
+}
+
+const given = (...numbers: readonly (number | undefined)[]): number[] => numbers.filter((one) => one !== undefined);
+
 /** Whether every value that meets the first conditions meets the second ones. */
 function impliesConditions(one: Conditions, other: Conditions): boolean {
   return Object.keys(other).every((operator) => impliesOperator(one, operator, other));

@@ -2,8 +2,8 @@ import type { Agent } from "../agents/agent.ts";
 import type { TokenLink } from "../authority/token-row.ts";
 import { grantsNow } from "../grants/grant.ts";
 import type { Catalogue } from "../permissions/catalogue.ts";
-import { grantText, hasEnded, type GrantLimits } from "../permissions/grant.ts";
-import { isNarrowerWhere } from "../policy/narrower.ts";
+import { grantText, hasEnded, type GrantLimits, type Where } from "../permissions/grant.ts";
+import { bothWheres, isNarrowerWhere } from "../policy/narrower.ts";
 import {
   actorOf,
   issueAccessToken,
@@ -29,21 +29,26 @@ export interface ExchangeActor {
   readonly link: TokenLink;
 }
 
-/**
- * Returns what each of several sides gives, all the others allowing it: where both have limits of which neither is surely the narrower, those
- * of the first, because the others hold for each request anyway.
- */
-function meetGrants(sides: readonly (readonly GrantLimits[])[], catalogue: Catalogue): readonly GrantLimits[] {
-  const [first = [], ...others] = sides;
+type MeetWheres = (one: Where | null, other: Where | null) => Where | null | undefined;
+
+/** Returns what several sides give, each of them all of it. @param wheres the limits of two grants, or undefined if they give nothing together. */
+function meetGrants(
+  [first = [], ...others]: readonly (readonly GrantLimits[])[],
+  wheres: MeetWheres,
+  catalogue: Catalogue,
+): readonly GrantLimits[] {
+  const meet = (one: GrantLimits, other: GrantLimits): readonly GrantLimits[] => {
+    const where = wheres(one.where, other.where);
+    if (where === undefined) return [];
+    return narrow([{ ...one, where, expiresAt: earliestEnd([one, other]) }], [other.permission], catalogue);
+  };
   let met = first;
-  for (const side of others) met = unique(met.flatMap((one) => side.flatMap((other) => meet(one, other, catalogue))));
+  for (const side of others) met = unique(met.flatMap((one) => side.flatMap((other) => meet(one, other))));
   return met;
 }
 
-function meet(one: GrantLimits, other: GrantLimits, catalogue: Catalogue): readonly GrantLimits[] {
-  const where = isNarrowerWhere(other.where, one.where) ? other.where : one.where;
-  return narrow([{ ...one, where, expiresAt: earliestEnd([one, other]) }], [other.permission], catalogue);
-}
+/** Of limits of which neither are surely the narrower ones, the token's: those that its agents have hold for each request anyway. */
+const narrowerWhere: MeetWheres = (one, other) => (isNarrowerWhere(other, one) ? other : one);
 
 const unique = (grants: readonly GrantLimits[]): GrantLimits[] => [
   ...new Map(grants.map((grant) => [grantText(grant), grant])).values(),
@@ -52,6 +57,9 @@ const unique = (grants: readonly GrantLimits[]): GrantLimits[] => [
 /**
  * What a delegated token can be of: what the tokens give that were given for it, as far as each of their agents and the new actor have it
  * now. Grants that end within {@link MIN_GRANT_LIFE_MS} are left out.
+ *
+ * The limits of each token stand in the new one, because nothing else knows of them afterwards: what two tokens limit in ways that cannot be
+ * written as one is left out.
  *
  * @param tokens what each token gives, that which is exchanged first.
  * @param now milliseconds.
@@ -64,7 +72,8 @@ export function delegableGrants(
 ): readonly GrantLimits[] {
   const end = now + MIN_GRANT_LIFE_MS;
   const lasting = tokens.map((grants) => grants.filter((grant) => !hasEnded(grant, end)));
-  return meetGrants([...lasting, ...agents.map(({ grants }) => grantsNow(grants, end))], catalogue);
+  const given = meetGrants(lasting, bothWheres, catalogue);
+  return meetGrants([given, ...agents.map(({ grants }) => grantsNow(grants, end))], narrowerWhere, catalogue);
 }
 
 export interface Exchange {

@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { Authenticator } from "../support/authenticator.ts";
 import { SLOW } from "../support/extents.ts";
 import { firstAdministrator, invite, letIn, openLink, callWith, type SignedInPerson } from "../support/people.ts";
 import { post } from "../oauth/clients.ts";
@@ -220,6 +221,24 @@ describe("a code that is typed for somebody else", () => {
       expect((await administrator.confirmed(`/people/${person.id}`, { method: "PATCH", json })).status).toBe(200);
     }
     expect(refusal(await poll(device_code))).toEqual([400, "access_denied"]);
+  });
+
+  it("gives nothing once a passkey of the person who let it in is deleted, as their sessions end then", async () => {
+    const person = await invite(self, administrator, "owner");
+    const path = `/people/${person.id}/passkeys`;
+    const [first] = (await person.call(path)).body.passkeys;
+    const { options } = (await person.call(`${path}/options`, { method: "POST" })).body;
+    const json = { label: "second", ...(await new Authenticator().create(options)) };
+    expect((await person.confirmed(path, { method: "POST", json })).body.success).toBe(true);
+    const [waiting, kept] = [await begin(), await begin()];
+    for (const [one, code] of [[person, waiting.user_code] as const, [owner, kept.user_code] as const]) {
+      await look(one, code);
+      expect((await decide(one, code)).status).toBe(200);
+    }
+    expect((await administrator.confirmed(`${path}/pky_0`, { method: "DELETE" })).status).toBe(404);
+    expect((await administrator.confirmed(`${path}/${first.id}`, { method: "DELETE" })).status).toBe(200);
+    expect(refusal(await poll(waiting.device_code))).toEqual([400, "access_denied"]);
+    expect((await poll(kept.device_code)).status).toBe(200);
   });
 
   it("cannot be guessed: a person has few tries, and a code is shown few times", SLOW, async () => {

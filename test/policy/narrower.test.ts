@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import type { Conditions } from "../../src/permissions/grant.ts";
+import type { Conditions, Where } from "../../src/permissions/grant.ts";
 import { compileLimits, limitedRequest, violations } from "../../src/policy/limits.ts";
-import { isNarrower, isNarrowerWhere } from "../../src/policy/narrower.ts";
+import { bothWheres, isNarrower, isNarrowerWhere } from "../../src/policy/narrower.ts";
 import { parseRule } from "../../src/policy/rule.ts";
 
 const LINE = "POST /things things";
@@ -52,6 +52,46 @@ it("is narrower only if whatever meets the one set of conditions meets the other
   }
   expect(proven).toBeGreaterThan(2 * CONDITIONS.length);
 });
+
+it("writes two sets of conditions as one that only what meets both meets, or not at all", () => {
+  let written = 0;
+  for (const field of ["body.branch", "body.amount"]) {
+    const requests = VALUES.map((value) => {
+      const text = JSON.stringify({ [field.slice(5)]: value });
+      return limitedRequest({ rule: rule!, path: new Map(), query: "", body: { kind: "json", text } });
+    });
+    const meets = (where: Where) => requests.map((request) => violations(where, fields, request).length === 0);
+    const met = new Map(CONDITIONS.map((one) => [one, meets({ [field]: one })]));
+    for (const [at, one] of CONDITIONS.entries()) {
+      for (const other of CONDITIONS.slice(at + 1)) {
+        const both = bothWheres({ [field]: one }, { [field]: other });
+        // Of a pattern, letters have no other case.
+        const byCase = field === "body.amount" && (one.glob ?? other.glob) !== undefined;
+        if (!both || byCase) continue;
+        written++;
+        const expected = met.get(one)!.map((isMet, index) => isMet && met.get(other)![index]!);
+        const wider = meets(both).filter((isMet, index) => isMet && !expected[index]);
+        expect([one, other, wider]).toEqual([one, other, []]);
+      }
+    }
+  }
+  expect(written).toBeGreaterThan(2 * CONDITIONS.length);
+});
+
+it.each<[Where | null, Where | null, Where | null | undefined]>([
+  [null, null, null],
+  [null, { a: { eq: 1 } }, { a: { eq: 1 } }],
+  [{ a: { eq: 1 } }, null, { a: { eq: 1 } }],
+  [{ a: { eq: 1 } }, { b: { eq: 2 } }, { a: { eq: 1 }, b: { eq: 2 } }],
+  [{ a: { eq: 1 } }, { a: { eq: 2 } }, undefined],
+  [{ a: { in: [1, 2] } }, { a: { in: [2, 3] } }, { a: { in: [2] } }],
+  [{ a: { in: [1, 2] } }, { a: { in: [3] } }, undefined],
+  [{ a: { min: 1, max: 5 } }, { a: { min: 2, max: 9 } }, { a: { min: 2, max: 5 } }],
+  [{ a: { min: 1 } }, { a: { max: 9 } }, { a: { min: 1, max: 9 } }],
+  [{ a: { not_in: ["x", "y"] } }, { a: { not_in: ["y", "z"] } }, { a: { not_in: ["x", "y", "z"] } }],
+  [{ a: { glob: "a/*" } }, { a: { glob: "*/b" } }, undefined],
+  [{ a: { glob: "a/*" } }, { a: { in: ["a/b", "c"] } }, { a: { glob: "a/*", in: ["a/b", "c"] } }],
+])("%j and %j are %j", (one, other, both) => expect(bothWheres(one, other)).toEqual(both));
 
 it.each<[Conditions, Conditions, boolean]>([
   [{ eq: "a" }, { in: ["a", "b"] }, true],

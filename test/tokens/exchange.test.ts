@@ -90,6 +90,11 @@ function judge(token: readonly GrantLimits[], agents: readonly (readonly Grant[]
   return found.outcome === "granted" && judgeLimits(found.limited, resolved, { kind: "none" }) === null;
 }
 
+const tokenOf = (given: readonly Given[]): readonly GrantLimits[] => {
+  const grants = given.map(toGrant);
+  return grantsOfToken(tokenGrantsOf(grants, null, BUILT_IN_CATALOGUE, NOW), grants, BUILT_IN_CATALOGUE);
+};
+
 /** The grants of a token that has been handed on to each of the agents, the first of whom it is. */
 function handOn([first, ...others]: readonly (readonly Grant[])[]): readonly GrantLimits[] {
   const own = tokenGrantsOf(first!, null, BUILT_IN_CATALOGUE, NOW);
@@ -103,6 +108,27 @@ function handOn([first, ...others]: readonly (readonly Grant[])[]): readonly Gra
   }
   return token;
 }
+
+describe("what two tokens give together", () => {
+  for (const { numRuns, options } of extents(25, 500)) {
+    it(`is what each of them gives, although their agents have more, in ${numRuns} pairs`, options, () => {
+      const all = [toGrant({ permission: "github:*:*", owners: null, repos: null, expiresAt: null })];
+      fc.assert(
+        fc.property(agentGiven, agentGiven, (one, other) => {
+          const both = delegableGrants([tokenOf(one), tokenOf(other)], [{ grants: all }], BUILT_IN_CATALOGUE, NOW);
+          const token = grantsOfToken(toTokenGrants(both, BUILT_IN_CATALOGUE), [], BUILT_IN_CATALOGUE);
+          for (const request of REQUESTS) {
+            expect([request, judge(token, [all], request)]).toEqual([
+              request,
+              allows(one, request) && allows(other, request),
+            ]);
+          }
+        }),
+        { numRuns },
+      );
+    });
+  }
+});
 
 describe("what a chain of agents may do", () => {
   const chains = fc.array(agentGiven, { minLength: 2, maxLength: 5 });

@@ -8,6 +8,7 @@ import { insertRecordOf } from "../../outbox/records.ts";
 import type { Passkey } from "../person.ts";
 import { PASSKEY_COLUMNS, SIGNED_IN_JSON, toPasskey, type PasskeyRow } from "../person-row.ts";
 import type { NewPasskey, PublicKey } from "../webauthn.ts";
+import { denyApprovedCodes } from "./device-codes.ts";
 import { insertNotice } from "./notices.ts";
 import type { PersonalChange } from "../change.ts";
 import { insertSession, type NewSession } from "./sessions.ts";
@@ -219,18 +220,19 @@ export async function deletePasskey(
   const isSpare = sql`(EXISTS (SELECT 1 FROM passkeys o WHERE o.person_id = ${personId} AND o.id <> ${passkeyId})
     OR EXISTS (SELECT 1 FROM person_logins l WHERE l.person_id = ${personId}))`;
   const isDeletable = sql`EXISTS (SELECT 1 FROM passkeys WHERE ${isIt} AND ${isSpare})`;
-  const [found, , , , deletion] = await batchAsCaller(db, by, [
+  const [found, , , , , deletion] = await batchAsCaller(db, by, [
     prepare(db, sql`SELECT 1 FROM passkeys WHERE ${isIt}`),
     insertNotice(db, { kind: "passkey.deleted", personId, actor: actorJson(by), now }, isDeletable),
     insertRecordOf(db, newEntry("passkey.deleted", now, origin, {}), {
       from: sql`FROM passkeys k WHERE k.id = ${passkeyId} AND ${isDeletable}`,
       fields: { before: PASSKEY_JSON },
     }),
-    // No session says which of the passkeys opened it.
+    // No session says which of the passkeys opened it, and no command that waits for its session which of them has let it in.
     prepare(
       db,
       sql`DELETE FROM person_sessions WHERE person_id = ${personId} AND method = 'passkey' AND id <> ${by.sessionId} AND ${isDeletable}`,
     ),
+    denyApprovedCodes(db, personId, isDeletable),
     prepare(db, sql`DELETE FROM passkeys WHERE ${isIt} AND ${isSpare} RETURNING id`),
   ]);
   if (found!.results.length === 0) return "unknown";
