@@ -17,6 +17,7 @@ const USAGE = `
   npm run backup -- production                  export, encrypt, store in R2
   npm run backup -- production --restore NAME   fetch NAME from R2, decrypt, put it into the databases, which have to be empty
 
+  --only DB        restores the identity database alone, because AUDIT_DB was not lost
   --secrets FILE   the file with DATA_KEYS; ENVIRONMENT.secrets unless it is named
   --config FILE    another wrangler.toml
   --local          the databases and the bucket of this machine, for a drill`;
@@ -29,7 +30,13 @@ const EXPORTS = { DB: [], AUDIT_DB: ["day_keys", "archive_objects"] } as const;
 
 const { values: options, positionals } = readArguments();
 const [name] = positionals;
+if (options.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
 if (name === undefined || positionals.length > 1) fail(`Say which environment of wrangler.toml.\n${USAGE}`);
+if (options.only !== undefined && (options.only !== "DB" || options.restore === undefined))
+  fail(`--only DB belongs to --restore, and no other database is restored alone.\n${USAGE}`);
 const config = resolve(options.config ?? join(ROOT, "wrangler.toml"));
 const where = options.local ? "--local" : "--remote";
 const wrangler = new Wrangler({ environment: name, config: options.config && config, isDryRun: false });
@@ -41,8 +48,12 @@ process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 try {
   const secrets = resolve(options.secrets ?? join(ROOT, `${name}.secrets`));
-  if (!existsSync(secrets))
-    fail(`${secrets} does not exist. It has DATA_KEYS, without which a backup cannot be encrypted or read.`);
+  if (!existsSync(secrets)) {
+    const advice = options.local
+      ? "For what `npm start` has stored: --secrets .dev.vars"
+      : "Name your copy: --secrets FILE";
+    fail(`${secrets} does not exist. It has DATA_KEYS, without which a backup cannot be encrypted or read. ${advice}`);
+  }
   const keys = readDataKeys(readSecrets(secrets).DATA_KEYS);
   if (options.restore === undefined) backUp(keys);
   else restore(options.restore, keys);
@@ -57,9 +68,11 @@ function readArguments() {
       allowPositionals: true,
       options: {
         restore: { type: "string" },
+        only: { type: "string" },
         secrets: { type: "string" },
         config: { type: "string" },
         local: { type: "boolean" },
+        help: { type: "boolean" },
       },
     });
   } catch (error) {
@@ -95,7 +108,9 @@ function restore(object: string, keys: ReturnType<typeof readDataKeys>): void {
   wrangler.change(["r2", "object", "get", `${bucket}/${object}`, where, "--file", sealed]);
   const { header, dumps } = openBackup(readFileSync(sealed), keys);
   if (header.environment !== name) fail(`The backup is of ${header.environment}, and not of ${name}.`);
-  for (const database of Object.keys(EXPORTS)) {
+  const databases = Object.keys(EXPORTS).filter((database) => (options.only ?? database) === database);
+  requireEmpty(databases);
+  for (const database of databases) {
     const file = join(folder, `${database}.sql`);
     writeFileSync(file, dumps[database] ?? "", { mode: 0o600 });
     // The dump of DB has its tables and the list of its migrations; of AUDIT_DB it has rows.
@@ -110,4 +125,22 @@ function restore(object: string, keys: ReturnType<typeof readDataKeys>): void {
   console.log(
     `\nRestored what was there at ${header.created_at}, and ended every session. Revoke again what was revoked since; \`npm run deploy -- ${name}\` applies migrations that are newer than the backup.`,
   );
+}
+
+/** Looks before anything is written: what is half restored would have to be deleted by hand. */
+function requireEmpty(databases: readonly string[]): void {
+  // D1 has tables of its own, whose names begin so.
+  const count =
+    "SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB '_cf_*' AND name NOT GLOB 'sqlite_*'";
+  for (const database of databases) {
+    const asked = wrangler.ask(["d1", "execute", database, where, "--json", "--command", count], { dry: "[]" });
+    const [answer] = JSON.parse(asked) as { results: { tables: number }[] }[];
+    const tables = answer?.results[0]?.tables ?? 0;
+    if (tables === 0) continue;
+    const advice = options.local
+      ? "Move the folder .wrangler/state/v3/d1 away."
+      : "If nobody needs what is in it, delete it (`npx wrangler d1 delete`) and make it anew (`npx wrangler d1 create`).";
+    const other = database === "AUDIT_DB" ? " If only DB was lost: --only DB" : "";
+    fail(`${database} of ${name} has ${tables} tables, and is restored only if it is empty. ${advice}${other}`);
+  }
 }

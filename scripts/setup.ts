@@ -24,6 +24,9 @@ const USAGE = `
   --config FILE       another wrangler.toml
   --no-conformance    does not check the deployment against the wire contract`;
 
+/** What a dry run shows where the operator has not said yet what the public origin is. */
+const EXAMPLE_ORIGIN = "https://agentauth.example.com";
+
 /** How long a new address may take until it leads to the Worker, in milliseconds. */
 const MAX_WAIT_MS = 180_000;
 
@@ -35,6 +38,9 @@ const secretsFile = resolve(options.secrets ?? join(ROOT, `${name}.secrets`));
 const isDryRun = options["dry-run"] ?? false;
 const wrangler = new Wrangler({ environment: name, isDryRun, config: options.config && config });
 const environment = readConfig();
+// Before anything is made, and not at the last step.
+if (options.email !== undefined && !/^[^\s@]+@[^\s@]+$/.test(options.email))
+  fail(`${options.email} is not an email address.`);
 
 step("The public origin");
 const issuer = writeIssuer();
@@ -113,7 +119,11 @@ function say(sentence: string): void {
 function writeIssuer(): string {
   const { url } = options;
   if (url === undefined) {
-    if (environment.issuer === "") fail(`Say the public origin once: --url https://agentauth.example.com\n${USAGE}`);
+    if (environment.issuer === "") {
+      if (!isDryRun) fail(`Say the public origin once: --url https://agentauth.example.com\n${USAGE}`);
+      say(`ISSUER of ${name} is not set yet. --url names it; ${EXAMPLE_ORIGIN} stands for it here.`);
+      return EXAMPLE_ORIGIN;
+    }
     say(`ISSUER is ${environment.issuer}.`);
     return environment.issuer;
   }
@@ -163,7 +173,7 @@ function checkAccount(): void {
   if (!account) fail(`CLOUDFLARE_ACCOUNT_ID is none of your accounts:\n${listed(accounts)}`);
   if (found.length > 1)
     fail(`You have several accounts. Set CLOUDFLARE_ACCOUNT_ID to the id of one:\n${listed(accounts)}`);
-  say(`The account is ${account.name}.`);
+  say(isDryRun ? "Would name the account." : `The account is ${account.name}.`);
 }
 
 const listed = (accounts: readonly { name: string; id: string }[]): string =>

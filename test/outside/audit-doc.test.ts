@@ -82,20 +82,23 @@ describe("its answers", SLOW, () => {
   });
 
   /** Runs the commands below a heading, and returns the lines that they print. */
-  async function answer(heading: string, index = 0): Promise<string[]> {
+  async function answer(heading: string, index = 0, others: Record<string, string> = {}): Promise<string[]> {
     const part = page.section(heading);
     const script = [...part.codes("sh"), ...part.codes("bash")][index]!;
+    const token = page.section("Answers").code("sh");
     const env = {
       ...process.env,
       AGENTAUTH: worker.url,
-      TOKEN: admin.token,
+      ADMIN_ID: admin.id,
+      ADMIN_KEY: admin.apiKey,
       AGENT: agent.id,
       REQUEST: requestId,
       ADDRESS,
       FROM: new Date(Date.now() - 3_600_000).toISOString(),
       TO: new Date(Date.now() + 3_600_000).toISOString(),
+      ...others,
     };
-    const { stdout } = await run("bash", ["-euo", "pipefail", "-c", script], { env, cwd: directory });
+    const { stdout } = await run("bash", ["-euo", "pipefail", "-c", `${token}\n${script}`], { env, cwd: directory });
     return stdout.trim().split("\n");
   }
 
@@ -107,7 +110,7 @@ describe("its answers", SLOW, () => {
 
   it("say what it was refused", async () => {
     const lines = await answer("What was it refused?");
-    expect(lines.join("\n")).toMatch(/POST\t\/orders\tsample:orders:write/);
+    expect(lines.join("\n")).toMatch(/POST\t\/orders\t403\tsample:orders:write/);
   });
 
   it("say who gave it its permissions", async () => {
@@ -146,5 +149,8 @@ describe("its answers", SLOW, () => {
     expect(end.records).toBeGreaterThan(4);
     expect(Number((await answer("Export", 2))[0])).toBeGreaterThanOrEqual(end.records);
     expect((await answer("Export", 1))[0]).toMatch(/^id,at,action,/);
+    // A part that is refused or breaks off is never taken for the end of the log.
+    const [said, lines] = await answer("Export", 2, { ADMIN_KEY: "ak_wrong" });
+    expect([said, lines]).toEqual(["This part is not whole. Run the loop again from CURSOR=", "0"]);
   });
 });

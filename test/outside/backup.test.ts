@@ -74,6 +74,10 @@ it("after a restore, agents verify with their keys, tokens have ended, and what 
       cwd: folder,
       encoding: "utf8",
     });
+    return { status, stdout, stderr };
+  };
+  const succeeds = (...args: string[]) => {
+    const { status, stdout, stderr } = backup(...args);
     expect([status, stderr]).toEqual([0, expect.any(String)]);
     return stdout;
   };
@@ -90,10 +94,18 @@ it("after a restore, agents verify with their keys, tokens have ended, and what 
       VALUES ('lnk_1', 'per_1', 'x', '{}', 1, 9999999999999)`);
     await before.stop();
 
-    const [, object] = /Stored (\S+) in agentauth-backup/.exec(backup())!;
+    const [, object] = /Stored (\S+) in agentauth-backup/.exec(succeeds())!;
+    // Into databases that are not empty nothing is restored, and the operator learns what to do.
+    expect(backup(`--restore=${object}`)).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(
+        /^\nDB of production has \d+ tables, and is restored only if it is empty\. Move the folder/,
+      ),
+    });
+
     // The databases are lost; the bucket is not.
     rmSync(join(state, "d1"), { recursive: true });
-    expect(backup(`--restore=${object}`)).toContain("Restored what was there at");
+    expect(succeeds(`--restore=${object}`)).toContain("Restored what was there at");
 
     const after = await startWorker({}, { stateDir: state });
     const verify = ({ id, apiKey }: typeof kept) =>

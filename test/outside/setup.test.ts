@@ -204,6 +204,9 @@ describe("npm run setup", () => {
     }
     expect(output).toContain("$ npm run conformance -- https://auth.example.com");
     expect(readFileSync(config, "utf8")).toBe(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
+    // The origin need not be known yet.
+    const before = await setup(["--dry-run"]);
+    expect([before.code, before.output]).toEqual([0, expect.stringContaining("--url names it")]);
   });
 
   it("makes no bootstrap token where people administer the deployment, and takes an old one away", SLOW, async () => {
@@ -226,6 +229,7 @@ describe("npm run setup", () => {
     [["--url=http://auth.example.com"], EMPTY, "is not an https URL"],
     [["--url=https://auth.example.com/login"], EMPTY, "leave out everything after the host"],
     [["--url=https://auth.example.com"], { ...EMPTY, loggedIn: false }, "npx wrangler login"],
+    [["--url=https://auth.example.com", "--email=first"], EMPTY, "first is not an email address"],
     [["--urls=https://auth.example.com"], EMPTY, "Unknown option '--urls'"],
   ])("with %j says what to do", async (args, state, sentence) => {
     setAccount(state);
