@@ -1,9 +1,9 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { freePort } from "../outside/support/free-port.ts";
 import type { Parameter } from "./parsers.ts";
 import type { Arrival } from "./upstream.ts";
 
@@ -113,7 +113,7 @@ async function startPhp(directory: string, children: ChildProcess[]): Promise<Li
       await ask("a=1", "", Buffer.alloc(0));
       return ask;
     } catch (error) {
-      if (tries > 50) throw error;
+      if (tries > 600) throw error;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
@@ -130,13 +130,4 @@ function startRack(children: ChildProcess[]): Live {
       const parts = [Buffer.from(query, "latin1"), Buffer.from(type), body].map((part) => part.toString("base64"));
       child.stdin!.write(`${JSON.stringify(parts)}\n`);
     });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

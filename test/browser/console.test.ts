@@ -156,7 +156,7 @@ test("on a phone an agent is approved, and its call is seen as it is made", asyn
   await heading(page, "Support assistant").waitFor();
   expect((await createIssue("hello")).status).toBe(200);
   const call = page.locator("tr", { hasText: "/repos/octo/hello/issues" }).first();
-  await call.getByText("200 success").waitFor({ timeout: 20_000 });
+  await call.getByText("200 success").waitFor();
   // A phone has no column for the time.
   expect(await call.locator("time:visible").count()).toBe(1);
   await picture(page, "agent");
@@ -185,7 +185,7 @@ test("its grant is narrowed, and the denial is seen", async () => {
   expect((await createIssue("other")).status).toBe(403);
   expect((await createIssue("hello")).status).toBe(200);
   const denied = page.locator("tr", { hasText: "/repos/octo/other/issues" }).first();
-  await denied.getByText("403 denied").waitFor({ timeout: 20_000 });
+  await denied.getByText("403 denied").waitFor();
 });
 
 test("it is revoked by its name, and its next call fails", async () => {
@@ -543,7 +543,7 @@ test("what a receiver of webhooks answers is only ever text, also among the atte
   await page.goto(`${origin}/console/webhooks/${id}`);
   await button(page, "Send a test").click();
   await expect
-    .poll(() => worker.call(`/webhooks/${id}/deliveries`, { token: agentToken }), { timeout: 20_000 })
+    .poll(() => worker.call(`/webhooks/${id}/deliveries`, { token: agentToken }))
     .toMatchObject({ body: { deliveries: [{ response_status: 500 }] } });
   await page.reload();
   await button(page, "webhook.test").click();

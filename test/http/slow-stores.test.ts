@@ -1,5 +1,5 @@
 import { env as bound } from "cloudflare:workers";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { failing, held, slow } from "../support/bindings.ts";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { testEnv, world } from "../support/world.ts";
@@ -74,7 +74,7 @@ describe("a slow or failing queue", () => {
     expect(token).toBeTruthy();
     expect(sent).toEqual([]);
     release();
-    await vi.waitFor(() => expect(sent).toHaveLength(2));
+    await expect.poll(() => sent).toHaveLength(2);
   });
 
   it("fails no response", async () => {

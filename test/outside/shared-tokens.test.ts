@@ -243,7 +243,7 @@ describe("a stored token", () => {
     for (const name of ["killed", "rotated"]) expect((await get(name)).status).toBe(200);
     behaviours.set("slow", () => undefined);
     const unanswered = get("slow").catch(() => undefined);
-    await expect.poll(() => asked("slow").length, { timeout: 15_000 }).toBe(1);
+    await expect.poll(() => asked("slow").length).toBe(1);
     worker.kill();
     await unanswered;
     await worker.stop().catch(() => undefined);

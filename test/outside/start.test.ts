@@ -12,10 +12,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
+import { freePort } from "./support/free-port.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const folder = mkdtempSync(join(tmpdir(), "agentauth-clone-"));
@@ -68,19 +68,10 @@ function cloneHere(name: string): string {
   return clone;
 }
 
-/** A port that nothing listens on. */
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return String(port);
-}
-
 it("npm start names a folder that it cannot keep its state in", async () => {
   const { status, stderr } = spawnSync("node", ["scripts/start.ts"], {
     cwd: ROOT,
-    env: { ...process.env, PORT: await freePort(), STATE_DIR: "/dev/null/state" },
+    env: { ...process.env, PORT: String(await freePort()), STATE_DIR: "/dev/null/state" },
     encoding: "utf8",
   });
   expect([status, stderr]).toEqual([
@@ -91,7 +82,7 @@ it("npm start names a folder that it cannot keep its state in", async () => {
 
 it("npm start prints commands that work in every shell; with a fault in the configuration it prints the fault only", async () => {
   const clone = cloneHere("whole");
-  const env = { ...process.env, PORT: await freePort(), STATE_DIR: join(clone, "a state") };
+  const env = { ...process.env, PORT: String(await freePort()), STATE_DIR: join(clone, "a state") };
   const gateway = spawn("npm", ["start"], { cwd: clone, env, stdio: ["ignore", "pipe", "pipe"] });
   let printed = "";
   try {
@@ -142,7 +133,7 @@ it("npm start prints commands that work in every shell; with a fault in the conf
     writeFileSync(migration, text);
     return spawnSync("npm", ["start"], { cwd: clone, env: { ...env, PORT: port }, encoding: "utf8", timeout: 600_000 });
   };
-  const port = await freePort();
+  const port = String(await freePort());
   const halfway = migrate("CREATE TABLE more (a);\n-- ;\nINSERT INTO nowhere VALUES (1);");
   expect([halfway.status, halfway.stderr]).toEqual([1, expect.stringContaining("9999_more.sql: ")]);
   expect(halfway.stderr).toContain("no such table: nowhere");

@@ -45,6 +45,12 @@ afterAll(async () => {
   await worker?.stop();
 });
 beforeEach(() => void upstream.seen.splice(0));
+/** Makes the token that the gateway has one that the upstream does not take any more. */
+async function outdate(): Promise<void> {
+  await call();
+  issued++;
+  upstream.seen.length = 0;
+}
 
 const call = () => worker.call("/proxy/crm/leads", { token: agent.token });
 
@@ -52,7 +58,7 @@ describe("an access token of an upstream", () => {
   it("is requested once for requests that come together, also if the one that began it is canceled", async () => {
     const given = httpRequest(`${worker.url}/proxy/crm/leads`, { headers: { authorization: `Bearer ${agent.token}` } });
     given.on("error", () => undefined).end();
-    await expect.poll(asked, { timeout: 15_000 }).toBe(1);
+    await expect.poll(asked).toBe(1);
     const others = Array.from({ length: 10 }, call);
     await new Promise((resolve) => setTimeout(resolve, 50));
     given.destroy();
@@ -63,20 +69,20 @@ describe("an access token of an upstream", () => {
   });
 
   it("is requested again by the next request after the upstream refused it", async () => {
-    issued++;
+    await outdate();
     expect((await call()).status).toBe(401);
     expect((await call()).status).toBe(200);
     expect(asked()).toBe(1);
   });
 
   it("that cannot be had is 502, and neither answer nor log holds the client's secret", async () => {
-    issued++;
-    await call();
+    await outdate();
+    expect((await call()).status).toBe(401);
     status = 400;
     const { status: got, body } = await call();
     expect(got).toBe(502);
     expect(body).toMatchObject({ code: "upstream_credential_failed", upstream: "crm" });
-    await expect.poll(() => worker.log.join(""), { timeout: 15_000 }).toContain("the token endpoint answered 400");
+    await expect.poll(() => worker.log.join("")).toContain("the token endpoint answered 400");
     expect(worker.log.join("") + JSON.stringify(body)).not.toContain("client-secret-of-the-company");
     status = 200;
     life = 1;

@@ -80,7 +80,7 @@ describe("revoke-tokens", () => {
     const self = world();
     const { id, token } = await self.agent();
     await revokeTokens(self, token);
-    await vi.waitFor(async () => expect(await env.REVOCATIONS.get(`below:${id}`)).not.toBeNull());
+    await expect.poll(() => env.REVOCATIONS.get(`below:${id}`)).not.toBeNull();
     const { keys } = await env.REVOCATIONS.list({ prefix: `below:${id}` });
     expect(keys[0]!.expiration! - Date.now() / 1000).toBeGreaterThan(3590);
   });

@@ -47,7 +47,8 @@ export async function visitor(
   complaints: string[] = [],
 ): Promise<Visitor> {
   const context = await browser.newContext({ viewport, reducedMotion: "reduce", timezoneId: "Europe/Berlin" });
-  context.setDefaultTimeout(30_000);
+  // A machine may have other things to do: what comes at once costs no time.
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   page.on("pageerror", ({ message }) => complaints.push(message));
   page.on("dialog", (dialog) => {

@@ -1,8 +1,6 @@
 // @module-tag slow
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -12,6 +10,7 @@ import { SLOW } from "../../support/extents.ts";
 import { AgentAuthClient, Permissions } from "../../../src/client/index.ts";
 import { BUILT_IN_SERVICES } from "../../../src/policy/services.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "../../../scripts/sample-upstream.ts";
+import { freePort } from "../support/free-port.ts";
 import { startRecorder, type Recorder } from "../support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
 
@@ -307,21 +306,11 @@ describe("the examples", () => {
     let output = "";
     receiver.stdout!.on("data", (chunk: string) => (output += chunk));
     try {
-      for (let n = 0; n < 50 && !(await fetch(url, { method: "POST" }).catch(() => undefined)); n++) {
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
+      await expect.poll(() => fetch(url, { method: "POST" }).catch(() => undefined)).toBeDefined();
       await client.testWebhook(webhook.id);
-      await expect.poll(() => output, { timeout: 10_000 }).toContain("webhook.test");
+      await expect.poll(() => output).toContain("webhook.test");
     } finally {
       receiver.kill();
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
@@ -87,9 +88,9 @@ export async function startWorkers(
       { ...consumer, maxBatchTimeout: 0 },
     ]),
   );
-  // Those of this tree, and not those that the last build has left.
-  const gathered = join(ROOT, "dist/test-public");
-  if (withAssets) gatherAssets(gathered);
+  // Those of this tree, and not those that the last build has left, in a folder of its own: another process may gather them meanwhile.
+  const gathered = withAssets ? mkdtempSync(join(tmpdir(), "agentauth-assets-")) : undefined;
+  if (gathered) gatherAssets(gathered);
   const log: string[] = [];
   const contents = await bundle();
   const names = Array.from({ length: count }, (_, index) => `agentauth-${index}`);
@@ -102,7 +103,7 @@ export async function startWorkers(
       handleStructuredLogs: ({ message }: { message: string }) => log.push(message),
       workers: names.map((name, index) => ({
         ...options,
-        ...(withAssets && { assets: { ...(assets as object), directory: gathered } }),
+        ...(gathered && { assets: { ...(assets as object), directory: gathered } }),
         name,
         modules: [{ type: "ESModule", path: "index.js", contents }],
         bindings: {
@@ -132,8 +133,14 @@ export async function startWorkers(
   await makeTables(db, "schema.sql");
   await makeTables(auditDb, "audit.sql");
 
+  const stop = async () => {
+    await server.dispose();
+    if (gathered) rmSync(gathered, { recursive: true, force: true });
+  };
   return Promise.all(
-    names.map(async (name) => workerAt(await server.unsafeGetDirectURL(name), { name, server, db, auditDb, log })),
+    names.map(async (name) =>
+      workerAt(await server.unsafeGetDirectURL(name), { name, server, db, auditDb, log, stop }),
+    ),
   );
 }
 
@@ -155,7 +162,8 @@ function workerAt(
     db,
     auditDb,
     log,
-  }: { name: string; server: Miniflare; db: Database; auditDb: Database; log: string[] },
+    stop,
+  }: { name: string; server: Miniflare; db: Database; auditDb: Database; log: string[]; stop: () => Promise<void> },
 ): Worker {
   const self: Worker = {
     url: direct.origin,
@@ -207,7 +215,7 @@ function workerAt(
     kill: () => void process.kill(self.pid, "SIGKILL"),
     async activity({ id }, found) {
       let messages: string[] = [];
-      for (const until = Date.now() + 30_000; Date.now() < until;) {
+      for (const until = Date.now() + 120_000; Date.now() < until;) {
         const { results } = await auditDb.prepare("SELECT * FROM records WHERE agent_id = ?").bind(id).all<RecordRow>();
         messages = results.map((row) => String(toActivity(rowToRecord(row)).message));
         const message = messages.find(found);
@@ -216,7 +224,7 @@ function workerAt(
       }
       throw new Error(`no such activity of ${id}, but:\n${messages.join("\n")}`);
     },
-    stop: () => server.dispose(),
+    stop,
   };
   return self;
 }
@@ -252,16 +260,19 @@ function workerdOn(port: number): number {
   throw new Error(`no workerd listens on ${port}`);
 }
 
-/** What a process has open. */
+/** What a process has open: nothing if it has ended meanwhile. */
 const descriptorsOf = (pid: string): string[] =>
-  readdirSync(`/proc/${pid}/fd`).flatMap((name) => {
-    try {
-      return [readlinkSync(`/proc/${pid}/fd/${name}`)];
-    } catch {
-      // Closed meanwhile.
-      return [];
-    }
-  });
+  ifThere(() => readdirSync(`/proc/${pid}/fd`), []).flatMap((name) =>
+    ifThere(() => [readlinkSync(`/proc/${pid}/fd/${name}`)], []),
+  );
+
+function ifThere<T>(look: () => T, otherwise: T): T {
+  try {
+    return look();
+  } catch {
+    return otherwise;
+  }
+}
 
 function parsed(text: string): unknown {
   try {
