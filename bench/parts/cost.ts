@@ -17,9 +17,10 @@ interface Line {
 
 /** What each endpoint asks of D1, KV and the queues, and what a million calls cost. */
 export const cost: Part = async ({ effort, port, log }) => {
-  // Messages that are sent to learn what one costs behind the answer, and how long agents take turns, in seconds.
+  // Messages that are sent to learn what one costs behind the answer, and how long agents take turns, in seconds: what is counted
+  // once a minute shows only over several of them.
   const messages = by(effort, 100, 1000, 1000);
-  const seconds = by(effort, 5, 30, 60);
+  const seconds = by(effort, 5, 180, 180);
   const upstream = await start(process.execPath, [join(ROOT, "bench/upstream.ts"), String(port)], port);
   const server = await startMiniflare(port + 1, { upstreamPort: port, wrap: counting() }).catch(
     async (error: Error) => {
