@@ -2,7 +2,10 @@ import { env } from "cloudflare:workers";
 import { decodeJwt } from "jose";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import type { Agent } from "../../src/agents/agent.ts";
-import { evaluateTokenStatus } from "../../src/tokens/token-status.ts";
+import type { TokenLink } from "../../src/authority/token-row.ts";
+import type { AccessClaims } from "../../src/tokens/access-token.ts";
+import { evaluateTokenStatus, getTokenStatus, isStatusCached } from "../../src/tokens/token-status.ts";
+import { held } from "../support/bindings.ts";
 import { world, type World } from "../support/world.ts";
 
 const down = (): never => {
@@ -180,5 +183,110 @@ describe("the status of a token", () => {
       expect(evaluateTokenStatus({ links, boundTo: null }, records).state).toBe("revoked");
       expect(evaluateTokenStatus({ links, boundTo: "jkt" }, records).state).toBe("good");
     }
+  });
+});
+
+describe("what the isolate remembers of a token", () => {
+  const NOW = 1_000_000;
+  const unreachable = { prepare: () => expect.unreachable("D1 is asked"), batch: () => expect.unreachable() } as never;
+  const silent = { get: () => expect.unreachable("KV is asked") } as never;
+  const linkOf = ({ id, token }: { id: string; token: string }, more: Partial<TokenLink> = {}): TokenLink => ({
+    agentId: id,
+    version: 1,
+    basis: { sessionId: decodeJwt(token).sid as string },
+    ...more,
+  });
+  const claimsOf = (...links: TokenLink[]) =>
+    ({ digest: crypto.randomUUID(), boundTo: null, links }) as unknown as AccessClaims;
+  const status = async (claims: AccessClaims, now = NOW, { db = env.DB, revocations = env.REVOCATIONS } = {}) =>
+    (await getTokenStatus({ db, revocations }, { claims, now, maxAge: 5000 })).state;
+  const isCached = (claims: AccessClaims, now = NOW, maxAge = 5000) => isStatusCached({ claims, now, maxAge });
+  const setVersion = (id: string, version: number) =>
+    env.DB.prepare("UPDATE agents SET token_version = ?2 WHERE id = ?1").bind(id, version).run();
+  const endToken = (jti: string) =>
+    env.DB.prepare("INSERT INTO ended_tokens (jti, expires_at) VALUES (?1, 9e15)").bind(jti).run();
+
+  it("is as old as is asked for, of no later time, and of no older version of its agents", async () => {
+    const [one, other] = [await world().agent(), await world().agent()];
+    const claims = claimsOf(linkOf(one), linkOf(other));
+    expect(isCached(claims)).toBe(false);
+    expect(await status(claims)).toBe("good");
+    for (const [now, maxAge, cached] of [
+      [NOW, 5000, true],
+      [NOW + 4999, 5000, true],
+      [NOW + 5000, 5000, false],
+      [NOW - 1, 5000, false],
+      [NOW, 0, false],
+    ] as const) {
+      expect([now, maxAge, isCached(claims, now, maxAge)]).toEqual([now, maxAge, cached]);
+    }
+    expect(await status(claims, NOW + 1, { db: unreachable, revocations: silent })).toBe("good");
+    for (const newer of [
+      [linkOf(one, { version: 2 }), linkOf(other)],
+      [linkOf(one), linkOf(other, { version: 2 })],
+    ]) {
+      expect(isCached(claimsOf(...newer))).toBe(false);
+      expect(await status(claimsOf(...newer))).toBe("revoked");
+    }
+    // An older token is revoked by the same records, and so is not good by them.
+    await setVersion(other.id, 2);
+    const second = claimsOf(linkOf(one), linkOf(other, { version: 2 }));
+    expect(await status(second)).toBe("good");
+    expect([isCached(second), isCached(claims)]).toEqual([true, false]);
+  });
+
+  it("is of this token, this session and this exchange only", async () => {
+    const agent = await world().agent();
+    const exchanged = (jti: string) => claimsOf(linkOf(agent, { exchanged: jti }));
+    const [good, ended] = [crypto.randomUUID(), crypto.randomUUID()];
+    await endToken(ended);
+    expect(await status(exchanged(good))).toBe("good");
+    expect([isCached(exchanged(good)), isCached(exchanged(ended)), isCached(claimsOf(linkOf(agent)))]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect(await status(exchanged(ended))).toBe("revoked");
+    const keyId = await env.DB.prepare("SELECT id FROM api_keys WHERE agent_id = ?1")
+      .bind(agent.id)
+      .first<string>("id");
+    const byKey = (tokenId: string) => claimsOf(linkOf(agent, { basis: { keyId: keyId!, tokenId } }));
+    expect([await status(byKey(good)), await status(byKey(ended))]).toEqual(["good", "revoked"]);
+  });
+
+  it("is a revocation for good, but for one that a restored database or another setting of the agent takes back", async () => {
+    const agent = await world().agent();
+    const [older, newer, unbound] = [claimsOf(linkOf(agent)), claimsOf(linkOf(agent, { version: 3 })), claimsOf()];
+    Object.assign(unbound, { links: [linkOf(agent, { version: 2 })] });
+    await setVersion(agent.id, 2);
+    expect([await status(older), await status(newer)]).toEqual(["revoked", "revoked"]);
+    const require = (dpop: number) =>
+      env.DB.prepare("UPDATE agents SET dpop_required = ?2 WHERE id = ?1").bind(agent.id, dpop).run();
+    await require(1);
+    expect(await status(unbound, NOW + 6000)).toBe("revoked");
+    await require(0);
+    expect(await status(unbound, NOW + 12_000)).toBe("good");
+    await setVersion(agent.id, 3);
+    expect(await status(newer, NOW + 18_000)).toBe("good");
+    // Whatever the database says by now: nobody asks it.
+    await setVersion(agent.id, 1);
+    expect(await status(older, NOW + 24_000, { db: unreachable, revocations: silent })).toBe("revoked");
+    expect(isCached(older, NOW + 24_000)).toBe(false);
+  });
+
+  it("is not asked of KV where the database is to be read, and KV's word ends what is cached", async () => {
+    const agent = await world().agent();
+    const claims = claimsOf(linkOf(agent));
+    const query = { claims, now: NOW, maxAge: 0 };
+    const asked: string[] = [];
+    const revocations = { get: async (key: string) => (asked.push(key), null) } as never;
+    expect((await getTokenStatus({ db: env.DB, revocations }, query)).state).toBe("good");
+    expect([asked, isCached(claims, NOW + 1)]).toEqual([[], true]);
+    await env.REVOCATIONS.put(`below:${agent.id}`, "2");
+    const slowly = held(env.DB);
+    expect(await status(claims, NOW + 6000, { db: slowly.binding, revocations: env.REVOCATIONS })).toBe("revoked");
+    // Nor for a request that began before.
+    expect(isCached(claims, NOW + 1)).toBe(false);
+    slowly.release();
   });
 });
