@@ -379,6 +379,13 @@ function readConfig(env: Record<string, unknown>, files: Readonly<Record<string,
   if (parsed.data?.TRUSTED_ISSUERS.some(({ issuer }) => issuer === parsed.data.ISSUER)) {
     faults.push("TRUSTED_ISSUERS names this deployment itself, whose tokens are none of another issuer. Remove it.");
   }
+  // Whoever has a token of AUDIENCE may send it everywhere: one for the MCP server or for a service would be one for all.
+  const audience = URL.parse(String(env.AUDIENCE ?? ""));
+  if (audience && audience.origin === env.ISSUER && /^\/(?:mcp|proxy)(?:\/|$)/.test(audience.pathname)) {
+    faults.push(
+      "AUDIENCE is the URL of the MCP server or of a service, and tokens for that alone would be good at every endpoint. Leave it out: clients ask for such a token with resource.",
+    );
+  }
   const { upstreams, faults: upstreamFaults } = upstreamSettings(env, files);
   const {
     services,

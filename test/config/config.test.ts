@@ -35,6 +35,17 @@ describe("the configuration", () => {
     expect(fault).toContain("npm run keys");
   });
 
+  it("has no AUDIENCE that tokens for one service, or for the MCP server, have", () => {
+    const ISSUER = "https://auth.example.com";
+    for (const path of ["/mcp", "/proxy/github", "/proxy/none", "/MCP/../mcp", "/mcp?x=1"]) {
+      expect(faultsOf({ ISSUER, AUDIENCE: ISSUER + path })).toEqual([expect.stringMatching(/^AUDIENCE is the URL/)]);
+    }
+    expect(faultsOf({ ISSUER, AUDIENCE: "HTTPS://Auth.example.com/mcp" })).toHaveLength(1);
+    for (const AUDIENCE of ["", ISSUER, `${ISSUER}/`, "https://api.example.com/mcp", "agents", `${ISSUER}/mcps`]) {
+      expect(faultsOf({ ISSUER, AUDIENCE })).toEqual([]);
+    }
+  });
+
   it("keeps the audit log without end unless AUDIT_RETENTION_DAYS is a number of days", () => {
     expect(loadConfig(testEnv({ AUDIT_RETENTION_DAYS: "" })).auditRetentionDays).toBe(null);
     expect(loadConfig(testEnv({ AUDIT_RETENTION_DAYS: "400" })).auditRetentionDays).toBe(400);
