@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { requireAssertion } from "../access/assertion.ts";
+import { changeOf } from "../access/origin.ts";
 import { limitUserCodes } from "../access/rate-limit.ts";
 import { route } from "../access/route.ts";
 import { badRequest, notFound } from "../http/errors.ts";
@@ -64,11 +65,11 @@ export const deviceDecisionRoutes = [
     body: () => z.object({ user_code: userCode(), decision: z.enum(["approved", "denied"]) }),
     response: () => z.object({ success: success(), message: z.string() }),
     async handle(call) {
-      const { env, config, body, authority, now } = call;
+      const { env, config, body } = call;
       await limitUserCodes(env, call.caller.id);
       const code = requireUserCode(body.user_code);
       if (body.decision === "approved") await requireAssertion(call);
-      const change = { by: authority, now, peppers: config.peppers };
+      const change = { ...changeOf(call), peppers: config.peppers };
       if (!(await decideDeviceGrant(env.DB, code, body.decision, change))) throw noCommand();
       return {
         success: true,

@@ -207,6 +207,7 @@ export type AuditAction =
   | "person.signed_in"
   | "person.sign_in_refused"
   | "person.session_ended"
+  | "command.decided"
   | "link.created"
   | "passkey.created"
   | "passkey.deleted"

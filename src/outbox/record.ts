@@ -36,6 +36,7 @@ export const ACTIONS = [
   "person.signed_in",
   "person.sign_in_refused",
   "person.session_ended",
+  "command.decided",
   "link.created",
   "passkey.created",
   "passkey.deleted",

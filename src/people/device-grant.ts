@@ -1,8 +1,8 @@
-import type { PersonAuthority } from "../authority/authority.ts";
 import { hmac } from "../crypto/hmac.ts";
 import type { Peppers } from "../crypto/pepper.ts";
 import { toHex } from "../crypto/random.ts";
 import { HOUR_MS } from "../time/lengths.ts";
+import type { PersonalChange } from "./change.ts";
 import { newCommandSession, type SignInContext } from "./sessions.ts";
 import {
   decideDeviceCode,
@@ -111,8 +111,8 @@ export const decideDeviceGrant = async (
   db: D1Database,
   userCode: string,
   decision: "approved" | "denied",
-  { by, now, peppers }: { by: PersonAuthority; now: number; peppers: Peppers },
-): Promise<boolean> => decideDeviceCode(db, await userCodeHashes(userCode, peppers), decision, { by, now });
+  { peppers, ...change }: PersonalChange & { readonly peppers: Peppers },
+): Promise<boolean> => decideDeviceCode(db, await userCodeHashes(userCode, peppers), decision, change);
 
 /** What a command gets that asks whether it was let in. */
 export type DeviceGrantResult =

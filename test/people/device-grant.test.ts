@@ -111,6 +111,32 @@ describe("the device grant", () => {
     expect(refusal(await poll(device_code))).toEqual([400, "access_denied"]);
   });
 
+  it("is recorded with who decided from where, and which command it was, whatever the decision is", async () => {
+    for (const [decision, ip] of [
+      ["denied", "192.0.2.8"],
+      ["approved", "192.0.2.9"],
+    ] as const) {
+      const { user_code } = await begin(ip);
+      await look(owner, user_code);
+      expect((await decide(owner, user_code, decision)).status).toBe(200);
+      expect((await decide(owner, user_code, decision)).status).toBe(404);
+      const decided = (await self.records("")).filter(
+        ({ action, after }) => action === "command.decided" && after?.ip_address === ip,
+      );
+      expect(decided).toMatchObject([
+        {
+          actor: { type: "person", id: owner.id },
+          outcome: "success",
+          ipAddress: expect.stringMatching(/^10\./),
+          sessionId: expect.stringMatching(/^pse_/),
+          requestId: expect.any(String),
+          after: { decision, client_id: CLIENT, ip_address: ip },
+        },
+      ]);
+      expect(JSON.stringify(decided)).not.toContain(user_code.slice(0, 4));
+    }
+  });
+
   it("expires", async () => {
     const [typed, waiting] = [await begin(), await begin()];
     await look(owner, typed.user_code);

@@ -1,11 +1,10 @@
 import { actorJson, personJson } from "../../authority/actor-row.ts";
-import type { PersonAuthority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newEntry } from "../../outbox/record.ts";
 import { insertRecordOf } from "../../outbox/records.ts";
-import type { RecordedRequest } from "../change.ts";
+import type { PersonalChange, RecordedRequest } from "../change.ts";
 import { insertNotice } from "./notices.ts";
 import { insertSession, type NewSession } from "./sessions.ts";
 
@@ -72,17 +71,26 @@ export async function showDeviceCode(
     : undefined;
 }
 
-/** Decides about a command that has been shown. Who lets one in is told, and so are the administrators. Returns whether it was open. */
+/**
+ * Decides about a command that has been shown, with a record of which it was. Who lets one in is told, and so are the administrators.
+ *
+ * @returns whether it was open.
+ */
 export async function decideDeviceCode(
   db: D1Database,
   hashes: readonly string[],
   decision: "approved" | "denied",
-  { by, now }: { by: PersonAuthority; now: number },
+  { by, now, origin }: PersonalChange,
 ): Promise<boolean> {
   const isDecidable = sql`${isOpen(hashes)} AND shown > 0`;
   const isApproval = sql`(${decision} = 'approved' AND EXISTS (SELECT 1 FROM device_codes WHERE ${isDecidable}))`;
-  const [, decided] = await batchAsCaller(db, by, [
+  const command = sql`json_object('decision', ${decision}, 'client_id', d.client_id, 'ip_address', d.ip_address, 'user_agent', d.user_agent)`;
+  const [, , decided] = await batchAsCaller(db, by, [
     insertNotice(db, { kind: "command.approved", personId: by.personId, actor: actorJson(by), now }, isApproval),
+    insertRecordOf(db, newEntry("command.decided", now, origin, {}), {
+      from: sql`FROM device_codes d WHERE ${isDecidable}`,
+      fields: { after: command },
+    }),
     prepare(
       db,
       sql`UPDATE device_codes SET decision = ${decision}, person_id = ${by.personId}, decided_at = ${DATABASE_NOW}
