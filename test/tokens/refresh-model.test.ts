@@ -135,7 +135,17 @@ describe("any history of refreshes, replays, revocations and time", () => {
     it(`comes to what the model says, step by step, in ${numRuns} histories`, options, () => compare(numRuns));
   }
 
-  async function compare(numRuns: number): Promise<void> {
+  it("comes to it at the last millisecond of the grace and at the first after it, of one generation and of two", () => {
+    const newest = { do: "refresh", session: 0, back: 0, times: 1 } as const;
+    const histories = [1, 2].flatMap((back) =>
+      [10_000, 10_001].map((ms): [Step[]] => [
+        [...Array.from({ length: back }, () => newest), { do: "wait", ms }, { ...newest, back }, newest],
+      ]),
+    );
+    return compare(histories.length, histories);
+  });
+
+  async function compare(numRuns: number, given: readonly [Step[]][] = []): Promise<void> {
     vi.useFakeTimers({ toFake: ["Date"] });
     const unlimited = { limit: async () => ({ success: true }) };
     const self = world({ ...SETTINGS, RATE_FREE: unlimited, RATE_ENTERPRISE: unlimited, RATE_ADDRESS: unlimited });
@@ -144,6 +154,7 @@ describe("any history of refreshes, replays, revocations and time", () => {
 
     const history = fc.array(step, { minLength: 4, maxLength: 24 });
     const examples: [Step[]][] = [
+      ...given,
       // Three answers in a row are lost; above the cap; reuse of a session that lost its token for the cap.
       [[0, 1, 2, 3].map((back) => ({ do: "refresh", session: 0, back, times: 1 }))],
       [[...verifications(CAP + 1), { do: "refresh", session: 0, back: 0, times: 1 }]],

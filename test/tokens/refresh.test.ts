@@ -1,3 +1,4 @@
+import { decodeJwt } from "jose";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Answer, type World } from "../support/world.ts";
@@ -15,6 +16,7 @@ const DAY = 86_400;
 describe("refresh", () => {
   it("gives the next pair, and only that", async () => {
     const self = world();
+    await self.agent();
     const { id, token, refreshToken } = await self.agent();
     const { status, body } = await refresh(self, refreshToken);
     expect(status).toBe(200);
@@ -24,7 +26,10 @@ describe("refresh", () => {
     expect(body.token.refresh_token).not.toBe(refreshToken);
     expect(body.token.access_token).not.toBe(token);
     expect((await self.call(`/agents/${id}`, { token: body.token.access_token })).status).toBe(200);
-    expect((await self.records(id)).map(({ message }) => message)).toContain("token refreshed");
+    const recorded = (await self.records(id)).filter(({ action }) => action === "token.refreshed");
+    expect(recorded).toMatchObject([
+      { message: "token refreshed", actor: { type: "agent", id }, sessionId: decodeJwt(token).sid },
+    ]);
   });
 
   it("gives a token with what the agent holds at that time", async () => {
@@ -122,6 +127,9 @@ describe("refresh", () => {
       detected_at: new Date().toISOString(),
       ip_address: expect.any(String),
     });
+    // Who used it again is not known: the agent, or a thief.
+    const recorded = (await self.records(id)).filter(({ action }) => action === "token.reuse_detected");
+    expect(recorded).toMatchObject([{ agentId: id, outcome: "denied", actor: null, sessionId: decodeJwt(token).sid }]);
   });
 
   it("leaves the agent's other sessions alone when one is ended", async () => {

@@ -274,6 +274,17 @@ describe("what the isolate remembers of a token", () => {
     expect(isCached(older, NOW + 24_000)).toBe(false);
   });
 
+  it("is not needed for what KV knows of each of its ends, although D1 does not answer", async () => {
+    const agent = await world().agent();
+    const jti = crypto.randomUUID();
+    await env.REVOCATIONS.put(`ended:${jti}`, "1");
+    const failing = { db: failingDatabase as never, revocations: env.REVOCATIONS };
+    expect(await status(claimsOf(linkOf(agent)), NOW, failing)).toBe("unknown");
+    expect(await status(claimsOf(linkOf(agent, { exchanged: jti })), NOW, failing)).toBe("revoked");
+    const basis = { keyId: "key", tokenId: jti };
+    expect(await status(claimsOf(linkOf(agent), linkOf(agent, { basis })), NOW, failing)).toBe("revoked");
+  });
+
   it("is not asked of KV where the database is to be read, and KV's word ends what is cached", async () => {
     const agent = await world().agent();
     const claims = claimsOf(linkOf(agent));
