@@ -10,7 +10,7 @@ import { intersectPermissions } from "../permissions/match.ts";
 import { actorOf, verifyAccessToken, type AccessClaims } from "../tokens/access-token.ts";
 import { grantsOfToken } from "../tokens/authorization-details.ts";
 import { tokenSettings } from "../tokens/issuer.ts";
-import { getTokenStatus, isStatusCached, type TokenStatus } from "../tokens/token-status.ts";
+import { getTokenStatus, isKnownRevoked, isStatusCached, type TokenStatus } from "../tokens/token-status.ts";
 import type { Proof } from "../tokens/records.ts";
 import { proofRefused, readProof, useProofOnce } from "./proof.ts";
 import { limitAgent, limitToken, rememberAgentOf } from "./rate-limit.ts";
@@ -158,8 +158,9 @@ async function requireProof(context: AuthenticationContext, { boundTo }: AccessC
 
 /**
  * Admits a request: returns the agent that sent it, and counts it. In this order: the token's signature; what is counted before the
- * token's status is known ({@link limitToken}), unless the status is cached; the status; the agent's own limit. So neither a token that
- * was revoked nor a request above the limit costs a read of the database, or costs the agent any of its limit.
+ * database is asked ({@link limitToken}), unless the status is cached and there is no proof; the status, and whether the proof was used
+ * before; the agent's own limit. So neither a token that was revoked, nor a proof that is sent again, nor a request above the limit costs
+ * the agent any of its limit, or the database more than a limit allows.
  *
  * @param maxAge as for {@link authenticate}.
  * @throws {ApiError} as {@link authenticate}, and 429.
@@ -169,8 +170,10 @@ export async function admit(context: AuthenticationContext, maxAge: number): Pro
   const proof = claims.boundTo === null ? undefined : await requireProof(context, claims);
   const { env, config, now, ipAddress } = context;
   const isKnown = isStatusCached({ claims, now, maxAge });
-  if (!isKnown) await limitToken(env, claims, { ipAddress, now, memoryMs: config.standingTtl * 1000 });
-  const [caller] = await Promise.all([callerWith(claims, context, maxAge), proof && useProofOnce(context, proof)]);
+  if (!isKnown || proof) await limitToken(env, claims, { ipAddress, now, memoryMs: config.standingTtl * 1000 });
+  // What is known as revoked is refused below, and uses up nothing.
+  const using = proof && !isKnownRevoked(claims) && useProofOnce(context, proof);
+  const [caller] = await Promise.all([callerWith(claims, context, maxAge), using]);
   if (!isKnown) rememberAgentOf(claims, caller.agent, now);
   // One after another: what the acting agent's own limit refuses costs nothing of the others.
   for (const agent of caller.agents) await limitAgent(env, agent, now);

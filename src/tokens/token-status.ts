@@ -68,7 +68,7 @@ export interface TokenStatusQuery {
 }
 
 /** Whether the isolate remembers that the database said of a token that it is revoked. Reads no store. */
-const isKnownRevoked = ({ digest }: Pick<AccessClaims, "digest">): boolean => revokedTokens.get(digest) === true;
+export const isKnownRevoked = ({ digest }: Pick<AccessClaims, "digest">): boolean => revokedTokens.get(digest) === true;
 
 /** A token without a session can be revoked by itself, so what is cached is about this token only. So is it about a whole chain. */
 const keyOf = ({ links }: AccessClaims): string => links.map(keyOfLink).join(" ");

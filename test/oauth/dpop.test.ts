@@ -66,6 +66,8 @@ const send = (
   { path = "/proxy/lab/things/1", method = "GET", where = self } = {},
 ) => where.call(path, { method, headers: { authorization: `DPoP ${token}`, ...(dpop !== undefined && { dpop }) } });
 
+const storedProofs = () => self.env.DB.prepare("SELECT count(*) AS n FROM used_proofs").first<number>("n");
+
 describe("a token that was asked for with a proof", () => {
   it("is bound to its key, is taken with a proof of it at every face, and says so to those who ask", async () => {
     const answer = await ask(await proof(key, "POST", TOKEN_URL));
@@ -157,7 +159,11 @@ describe("a token that was asked for with a proof", () => {
     expect((await ask(asked)).status).toBe(200);
     expect((await ask(asked)).body).toMatchObject({ error: "invalid_dpop_proof" });
     await post(self, "/oauth/revoke", { ...secretOf(agent), token });
-    expect((await send(token, await proof(key, "GET", READ_URL, token))).body.code).toBe("token_revoked");
+    const ended = async () => (await send(token, await proof(key, "GET", READ_URL, token))).body.code;
+    expect(await ended()).toBe("token_revoked");
+    // What is known as revoked stores no proof.
+    const before = await storedProofs();
+    expect([await ended(), await storedProofs()]).toEqual(["token_revoked", before]);
   });
 
   it("gives a nonce to whoever's clock is wrong, and takes a proof with it, but with no other", async () => {
@@ -197,6 +203,47 @@ describe("a token that was asked for with a proof", () => {
       const { status, body } = await ask(one);
       expect([name, status, body.error]).toEqual([name, 400, "invalid_dpop_proof"]);
     }
+  });
+});
+
+describe("above a limit, a bound token", () => {
+  const LIMIT = 4;
+  /** A deployment that remembers who is who for a minute, with agents of few requests. */
+  const few = () => {
+    const counts = new Map<string, number>();
+    const limit = async ({ key: name }: { key: string }) => {
+      const count = (counts.get(name) ?? 0) + 1;
+      counts.set(name, count);
+      return { success: count <= LIMIT };
+    };
+    return world({ STANDING_TTL_SECONDS: "60", RATE_FREE: { limit } });
+  };
+  /** Sends twice as many requests as the limit has. Returns their statuses, and how many proofs were stored for them. */
+  async function flood(where: World, proofOf: (token: string) => Promise<() => Promise<string>>) {
+    const one = await self.agent();
+    const token = await boundToken(key, one);
+    const next = await proofOf(token);
+    const before = (await storedProofs())!;
+    const statuses: number[] = [];
+    for (let at = 0; at < 2 * LIMIT; at++) statuses.push((await send(token, await next(), { where })).status);
+    return { statuses, stored: (await storedProofs())! - before };
+  }
+
+  it("stores no proofs", async () => {
+    const { statuses, stored } = await flood(few(), async (token) => () => proof(key, "GET", READ_URL, token));
+    expect(statuses.slice(0, LIMIT)).toEqual(Array(LIMIT).fill(200));
+    expect(new Set(statuses.slice(LIMIT))).toEqual(new Set([429]));
+    // That of the first one that is refused, by which the isolate knows that the limit is used up.
+    expect(stored).toBe(LIMIT + 1);
+  });
+
+  it("is not asked about in the database, however often one proof is sent again", async () => {
+    const { statuses, stored } = await flood(few(), async (token) => {
+      const once = await proof(key, "GET", READ_URL, token);
+      return async () => once;
+    });
+    expect([statuses[0], statuses[1], statuses.at(-1)]).toEqual([200, 401, 429]);
+    expect(stored).toBe(1);
   });
 });
 
@@ -244,8 +291,7 @@ describe("a session that was opened with a proof", () => {
 
   it("is opened by a proof once, and leaves no row of a proof for a stranger", async () => {
     const one = await self.agent();
-    const rows = () => self.env.DB.prepare("SELECT count(*) AS n FROM used_proofs").first<number>("n");
-    const before = await rows();
+    const before = await storedProofs();
     const { apiKey: stranger } = await self.agent();
     for (const json of [
       { agent_id: one.id, api_key: stranger },
@@ -255,7 +301,7 @@ describe("a session that was opened with a proof", () => {
     }
     // A refresh token of the former format names nothing that could be checked without the database.
     for (const text of [`rt_${"x".repeat(43)}`, "rt_x"]) expect((await refresh(text, key)).status).toBe(401);
-    expect(await rows()).toBe(before);
+    expect(await storedProofs()).toBe(before);
     const headers = { dpop: await proof(key, "POST", `${ISSUER}/agents/verify`) };
     const json = { agent_id: one.id, api_key: one.apiKey };
     const verify = () => self.call("/agents/verify", { method: "POST", json, headers });
