@@ -6,6 +6,9 @@ import { testSecrets } from "./test/support/secrets.ts";
 /** How long `expect.poll` waits for what another process does. What comes at once costs no time; a busy machine may take its own. */
 const expect = { poll: { timeout: 60_000 } };
 
+/** What random inputs are made from. */
+const provide = { seed: Number(process.env.SEED ?? 1) };
+
 export default defineConfig({
   test: {
     // Refusals are logged; of tests that pass, nobody needs to read them.
@@ -42,7 +45,8 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/outside/**", "test/conformance/**", "test/differential/**", "test/browser/**"],
           globalSetup: ["./test/support/upstream-server.ts"],
-          setupFiles: ["./test/support/migrate.ts"],
+          setupFiles: ["./test/support/migrate.ts", "./test/support/seed.ts"],
+          provide,
           // A machine may have other things to do: no test here is about real time.
           testTimeout: 120_000,
           hookTimeout: 120_000,
@@ -65,6 +69,7 @@ export default defineConfig({
           name: "differential",
           sequence: { groupOrder: 2 },
           include: ["test/differential/**/*.test.ts"],
+          provide,
           testTimeout: 300_000,
         },
       },
@@ -86,6 +91,7 @@ export default defineConfig({
           sequence: { groupOrder: 3 },
           maxWorkers: 2,
           include: ["test/outside/**/*.test.ts"],
+          provide,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           expect,

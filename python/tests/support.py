@@ -35,7 +35,7 @@ def new_sync_client(permissions: List[str], token: Optional[str] = None, **optio
 
 def eventually(look: Callable[[], Any], is_there: Callable[[Any], bool]) -> Any:
     """What `look` returns once it is there: records come through a queue."""
-    for _ in range(50):
+    for _ in range(300):
         found = look()
         if is_there(found):
             return found

@@ -52,7 +52,7 @@ class Webhooks(unittest.TestCase):
         with new_sync_client(["github:issues:read"]) as client:
             webhook = client.register_webhook(RECEIVER_URL, ["agent.verified"])
             client.test_webhook(webhook.id)
-            for _ in range(100):
+            for _ in range(600):
                 delivery = httpx.get(RECEIVER_URL).json()
                 if delivery:
                     break

@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { bodyTreatment, checkBody, type BodyRules } from "../../src/policy/body.ts";
 import { REFUSED_PARAMETERS } from "../../src/policy/service-definition.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
@@ -11,10 +11,10 @@ import { areInstalled, startPhp, startRack, type Form, type Parameters, type Par
 import { RequestGenerator } from "./requests.ts";
 
 /**
- * What PHP and Rack read in what the gateway sends. `npm run differential`; with `SEED=…` the same requests again, with `RECORD=1`
+ * What PHP and Rack read in what the gateway sends. `npm run differential`; with `SEED=2` other requests, with `RECORD=1`
  * some of them are written to `test/policy/recorded-requests.json`, which the tests check without PHP and Ruby.
  */
-const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 32);
+const SEED = inject("seed");
 const COUNT = 12_000;
 const RECORDED = join(import.meta.dirname, "../policy/recorded-requests.json");
 

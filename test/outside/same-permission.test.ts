@@ -6,6 +6,7 @@ import { explain } from "../../src/policy/explain.ts";
 import { BUILT_IN_SERVICES, loadServices } from "../../src/policy/services.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
 import { extents } from "../support/extents.ts";
+import "../support/seed.ts";
 import { sendRaw, startRecorder, type Recorder } from "./support/recorder.ts";
 import { startWorker, type Worker } from "./support/worker.ts";
 

@@ -137,7 +137,7 @@ describe("a request whose body is held", () => {
     walk(needAdmin, "administrator", ways.at(-1)!),
   );
   it("does nothing by any route for an agent to itself that was ended", SLOW, () => walk(own, "agent", ways[0]!));
-  it.each(ways)("does nothing, whichever way its sender was ended: %s", { timeout: 60_000 }, (...way) =>
+  it.each(ways)("does nothing, whichever way its sender was ended: %s", { timeout: 300_000 }, (...way) =>
     walk(rotate, "administrator", way),
   );
 
@@ -320,7 +320,7 @@ describe("a proxied body that is held", () => {
   ];
 
   const extent: readonly [some: readonly Way[], options: TestOptions][] = [
-    [[all[0]!, all.at(-1)!], { timeout: 60_000 }],
+    [[all[0]!, all.at(-1)!], { timeout: 300_000 }],
     [all.slice(1, -1), SLOW],
   ];
   for (const [some, options] of extent) {
