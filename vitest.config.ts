@@ -70,7 +70,7 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
           include: ["test/differential/**/*.test.ts"],
           provide,
-          testTimeout: 300_000,
+          testTimeout: 900_000,
         },
       },
       {
