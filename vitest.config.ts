@@ -93,7 +93,7 @@ export default defineConfig({
           include: ["test/outside/**/*.test.ts"],
           provide,
           testTimeout: 300_000,
-          hookTimeout: 300_000,
+          hookTimeout: 600_000,
           expect,
         },
       },

@@ -116,9 +116,11 @@ describe("an access token that isolates share", () => {
       behaviours.set(upstream, (response) => {
         setTimeout(() => json(response, 201, { access_token: issue(upstream), token_type: "BearerToken" }), 300);
       });
+      const began = Date.now();
       const calls = Array.from({ length: count }, (_, index) => call(upstream, workers[index % 2]));
       expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([200]));
-      expect(asked(upstream)).toHaveLength(1);
+      // The endpoint is this process, which a busy machine may hold up: the gateway asks again after ten seconds without an answer.
+      expect(asked(upstream).length).toBeLessThanOrEqual(1 + Math.floor((Date.now() - began) / 10_000));
     });
   }
 
