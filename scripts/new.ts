@@ -139,18 +139,25 @@ const run = (command: string, ...args: string[]): void => {
 run(join(ROOT, "node_modules/.bin/oxfmt"), ...[...changed.keys()].filter((file) => file.endsWith(".ts")));
 run(process.execPath, "scripts/coverage.ts", "--write");
 
+// What the command above writes, beside docs/gateway.md.
+const written = [...changed.keys(), "docs/grants.md"];
+
 console.log(`Changed:
-${[...changed.keys()].map((file) => `  ${file}`).join("\n")}
+${written.map((file) => `  ${file}`).join("\n")}
 
 Now write, in this order:
   ${RULES}: the rules, and the credential if it is not a Bearer token
-  test/policy/services.test.ts: requests of each permission, and requests that no rule may match
+  test/policy/services.test.ts: requests of each permission ("GET /path": "${name}:${permissions[0]}"), and one that no
+    rule may match ("GET /other": "uncovered")
+  src/policy/services/limits/${name}.ts: what grants may limit, as \`limits\` of the service; and in DENIED of
+    test/policy/limits-tables.test.ts the other rules, each with the reason
   ${OPERATIONS}: every operation that the vendor publishes, one a line, as "METHOD /path | group";
     then \`npm run coverage -- --classify ${name}\` adds the permission that the gateway assigns to each: review them
+  test/outside/operations.test.ts: the least number of operations
   scripts/vendor-groups.ts: the vendor's group of each resource
   vendor/README.md: where the operations come from
-  \`npm run coverage -- --write\`: the counts in docs/gateway.md
+  \`npm run coverage -- --write\`: the counts in docs/gateway.md, and the limits in docs/grants.md
 
 What is missing is a failing test each:
-  npx vitest run test/policy/services.test.ts test/outside/built-in-services.test.ts test/outside/operations.test.ts
+  npx vitest run test/policy/services.test.ts test/policy/limits-tables.test.ts test/outside/built-in-services.test.ts test/outside/operations.test.ts
 `);

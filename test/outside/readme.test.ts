@@ -115,6 +115,14 @@ describe("README and the other documents", () => {
     expect(links.filter(({ named, linked }) => named !== linked)).toEqual([]);
   });
 
+  it("install the SDK from a clone: in a registry its name is nobody's, or somebody else's", () => {
+    const installing = /npm:agentauth|(?:npm (?:install|i)|npx|pnpm add|yarn add) (?:-\S+ )*agentauth\b(?!-\d)/g;
+    const from = documents.flatMap((document) => read(document).match(installing) ?? []);
+    // It runs what `npm ci` has linked in the clone, and never asks a registry.
+    expect(from.filter((one) => one !== "npx --no-install agentauth")).toEqual([]);
+    expect(read("docs/sdk.md")).toContain("npm pack ./dist/npm ");
+  });
+
   it("name commands that exist", () => {
     const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
     const unknown = documents.flatMap((document) =>
