@@ -4,7 +4,13 @@ import * as dpop from "dpop";
 import { exportJWK, type CryptoKey } from "jose";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readPage } from "./support/markdown.ts";
 import { startWorker, type Agent, type Worker } from "./support/worker.ts";
 
 /** Others' clients, which know nothing of AgentAuth: each is given the issuer, an agent's id, and its key. */
@@ -30,6 +36,59 @@ const HTTP = { [oauth.allowInsecureRequests]: true } as const;
 
 /** The status of a call with a token, to an endpoint that only its agent has. */
 const useAtRest = async (token: string) => (await worker.call(`/agents/${agent.id}`, { token })).status;
+
+describe("docs/oauth.md", () => {
+  const page = readPage("docs/oauth.md");
+  const folder = mkdtempSync(join(tmpdir(), "agentauth-oauth-doc-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** Runs a block of the page as a reader would, with this deployment in the place of the page's. @returns what it prints. */
+  async function runBlock(command: string, args: readonly string[], block: string, cwd = folder): Promise<string> {
+    const planner = await worker.agent(["github:issues:read"]);
+    const env = {
+      ...process.env,
+      AGENT_ID: agent.id,
+      API_KEY: agent.apiKey,
+      TOKEN: agent.token,
+      READER_ID: agent.id,
+      READER_KEY: agent.apiKey,
+      PLANNER_TOKEN: planner.token,
+      ID_TOKEN: agent.token,
+    };
+    const text = block.replaceAll("https://auth.example.com", worker.url);
+    return (await promisify(execFile)(command, [...args, text], { cwd, env })).stdout;
+  }
+  const shell = page.codes("sh");
+
+  it.each([
+    [0, { token_type: "Bearer", expires_in: 3600, scope: "github:issues:read" }],
+    // A token of this deployment is none of a trusted issuer.
+    [2, { error: "invalid_grant", error_description: expect.stringContaining("TRUSTED_ISSUERS") }],
+    [3, { token_type: "Bearer", scope: "github:issues:read" }],
+  ])("has commands that work: %i", async (index, answer) => {
+    expect(JSON.parse(await runBlock("bash", ["-euo", "pipefail", "-c"], shell[index]!))).toMatchObject(answer);
+  });
+
+  it("makes a key whose private half only its owner can read, and registers the public one", async () => {
+    const { key } = JSON.parse(await runBlock("bash", ["-euo", "pipefail", "-c"], shell[1]!));
+    expect(key).toMatchObject({ type: "jwk", expires_at: null });
+    const file = join(folder, "private-key.pem");
+    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual([
+      expect.stringContaining("BEGIN PRIVATE KEY"),
+      0o600,
+    ]);
+  });
+
+  it("has no other commands", () => expect(shell).toHaveLength(4));
+
+  it("shows a client library", async () => {
+    const insecure = '"oauth2", execute: [client.allowInsecureRequests]';
+    const program = page.code("js").replace('"oauth2"', insecure);
+    const args = ["--input-type=module", "-e"];
+    const root = join(import.meta.dirname, "../..");
+    expect(await runBlock(process.execPath, args, program, root)).toBe("github:issues:read 3600\n");
+  });
+});
 
 describe("oauth4webapi", () => {
   async function discover(): Promise<oauth.AuthorizationServer> {
