@@ -6,7 +6,8 @@ import type { AgentGrants } from "./grant.ts";
 
 /**
  * Whether grants loosen what limits an agent: they grant `*:*:*` anew, leave out a grant with limits or an end, or reach what such a
- * grant reaches in another way. Leaving one out counts, because the next request could grant the same without limits.
+ * grant reaches in another way. Leaving one out counts, because the next request could grant the same without limits. So does granting
+ * anew what has ended, for as long as that is kept: whoever gave it until a time has not given it for longer.
  */
 export function loosensGrants(
   { grants, readAt }: Pick<AgentGrants, "grants" | "readAt">,
@@ -21,8 +22,9 @@ export function loosensGrants(
   const overlaps = (one: GrantLimits, other: GrantLimits): boolean =>
     isGranted(new Set([one.permission]), other.permission, catalogue) ||
     isGranted(new Set([other.permission]), one.permission, catalogue);
+  const ended = new Set(grants.filter((one) => hasEnded(one, readAt)).map(({ permission }) => permission));
   return (
-    added.some(({ permission }) => permission === ADMIN) ||
+    added.some(({ permission }) => permission === ADMIN || ended.has(permission)) ||
     limited.some((one) => !wantedTexts.has(grantText(one)) || added.some((other) => overlaps(one, other)))
   );
 }

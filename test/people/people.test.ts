@@ -320,6 +320,22 @@ describe("an agent that administers", () => {
     const byPerson = (list: object[]) =>
       admin.confirmed(`/agents/${id}/grants`, { method: "PUT", json: { grants: list } });
     expect((await byPerson([{ permission: "github:issues:read" }])).status).toBe(200);
+    // What was given until a time is not given for longer once that has come.
+    const until = (ms: number) => ({
+      permission: "lab:notes:read",
+      expires_at: new Date(Date.now() + ms).toISOString(),
+    });
+    expect((await byPerson([until(60_000)])).status).toBe(200);
+    await requires(grants(until(120_000)));
+    await run(
+      "UPDATE agents SET grants = json_set(grants, '$[0].expires_at', 1) WHERE id = ?1 AND grants LIKE '%lab:notes:read%'",
+      id,
+    );
+    await requires(grants({ permission: "lab:notes:read" }));
+    await requires(grants({ permission: "lab:things:read" }, until(60_000)));
+    expect((await grants({ permission: "lab:things:read" })).status).toBe(200);
+    await requires(grants({ permission: "lab:notes:read" }));
+    expect((await byPerson([{ permission: "lab:notes:read" }])).status).toBe(200);
     expect(
       (await admin.call(`/agents/${id}/grants`, { method: "PUT", json: { grants: [{ permission: "*:*:*" }] } })).body
         .code,
