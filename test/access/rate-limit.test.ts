@@ -68,7 +68,9 @@ describe("the limit of a tier", () => {
   });
 
   it("stops refreshes before they cost the caller its token", SLOW, async () => {
-    const self = world();
+    // Each needs the token of the one before it: a busy machine may not make sixty in a minute of the real clock.
+    atMinute();
+    const self = world({ RATE_FREE: rateLimit(60) });
     const agent = await self.agent();
     let token = agent.refreshToken;
     const next = async () => {
@@ -133,6 +135,8 @@ describe("the limit of an address", () => {
 });
 
 describe("the limit of an IPv6 address", () => {
+  afterEach(() => void vi.useRealTimers());
+
   const spellingsIn = (prefix: string) => (n: number) => [
     `${prefix}::${n.toString(16)}`,
     `${prefix.toUpperCase()}:0:0:0:${n.toString(16)}`,
@@ -152,22 +156,17 @@ describe("the limit of an IPv6 address", () => {
     expect((await guess(`${prefix.slice(0, -1)}6::1`)).status).toBe(401);
   });
 
-  it("lets not all of 450 registrations in that come from one /64", SLOW, async () => {
-    const self = world();
+  it("lets 300 of 450 registrations in that come from one /64", SLOW, async () => {
+    atMinute();
+    const self = world({ RATE_ADDRESS: rateLimit(300) });
     const prefix = `2001:db8:${(Date.now() % 0xffff).toString(16)}:7`;
     const spellings = spellingsIn(prefix);
     const json = (n: number) => ({ name: `subscriber ${n}`, owner_email: "owner@example.com" });
     const register = (ip: string, n: number) => self.call("/agents/register", { method: "POST", json: json(n), ip });
     const answers = await Promise.all(Array.from({ length: 450 }, (_, n) => register(spellings(n)[n % 5]!, n)));
-    const registered = answers.filter(({ status }) => status === 201).length;
-    expect(answers.filter(({ status }) => status !== 201 && status !== 429)).toEqual([]);
-    // A minute may end in between, and each minute lets 300 in.
-    if (registered === 450) for (let n = 450; n < 750; n++) answers.push(await register(spellings(n)[0]!, n));
-    expectRefusal(
-      answers.find(({ status }) => status === 429)!,
-      { tier: null, limit: 300 },
-      '"address";q=300;w=60',
-    );
+    const withStatus = (wanted: number) => answers.filter(({ status }) => status === wanted);
+    expect([withStatus(201).length, withStatus(429).length]).toEqual([300, 150]);
+    expectRefusal(withStatus(429)[0]!, { tier: null, limit: 300 }, '"address";q=300;w=60');
     expect((await register(`${prefix.slice(0, -1)}8::1`, 0)).status).toBe(201);
   });
 });
