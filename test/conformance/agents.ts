@@ -25,7 +25,7 @@ async function eventually(
 ): ReturnType<typeof call> {
   for (let tries = 0; ; tries++) {
     const answer = await ask();
-    if (isThere(answer) || tries === 100) return answer;
+    if (isThere(answer) || tries === 400) return answer;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

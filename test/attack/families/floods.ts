@@ -19,10 +19,10 @@ const MAX_ROWS_OF_STRANGERS = 10;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Lets queues and schedules run until nothing more arrives, and so many have arrived or a minute is over. */
+/** Lets queues and schedules run until nothing more arrives, and so many have arrived or five minutes are over. */
 async function settle(lab: Lab, count: () => number, longestMs: number, atLeast = 0): Promise<void> {
   const began = Date.now();
-  const isOver = () => Date.now() > began + (count() < atLeast ? 60_000 : longestMs);
+  const isOver = () => Date.now() > began + (count() < atLeast ? 300_000 : longestMs);
   for (let still = 0, before = 0; (still < 3 || count() < atLeast) && !isOver();) {
     await lab.own?.runJobs();
     await pause(1500);
@@ -94,7 +94,7 @@ export const floods = family<Flood>(
           return (body.activity as Array<{ status: string }>).filter(({ status }) => status === "failure").length;
         };
         let rows = await failures();
-        for (const until = Date.now() + 60_000; rows === 0 && Date.now() < until; rows = await failures())
+        for (const until = Date.now() + 300_000; rows === 0 && Date.now() < until; rows = await failures())
           await pause(500);
         mustBe("failures are in the activity", rows > 0, true);
         if (rows > MAX_ROWS_OF_STRANGERS * minutes()) through.push(`${kind}: ${requests} failures left ${rows} rows`);
@@ -159,7 +159,7 @@ export const records = family<Trace>(
         200,
       );
       let kept = 0;
-      for (const until = Date.now() + 90_000; Date.now() < until && kept < calls; await pause(500)) {
+      for (const until = Date.now() + 300_000; Date.now() < until && kept < calls; await pause(500)) {
         const { body } = await lab.call("GET", `/activity?agent_id=${agent.id}&limit=100`, { token: lab.admin.token });
         kept = (body.activity as Array<{ message: string }>).filter(({ message }) =>
           message.includes("/public/"),
