@@ -76,41 +76,45 @@ describe("what an answer waits for", () => {
     }
   });
 
-  it("at /mcp one D1 round trip on every list, and for a call of a tool just what /proxy needs for the same request", async () => {
-    const counter = countOperations();
-    const self = world(counter.overrides);
-    const { token } = await self.agent(["lab:things:read", "lab:things:write"]);
-    const call =
-      (name: string, args = {}) =>
-      () =>
-        callTool(self, token, name, args);
-    await call("lab_get_thing", { id: "1" })();
-    const asked = { service: "lab", method: "PUT", path: "/things/1", body: {} };
-    // Whose status is asked for is not what a list shows, so a list is never older than a revocation.
-    const own = { d1: 1, rowsWritten: 0, auditD1: 0, kvReads: 0, kvWrites: 0, queueSends: 0, rateLimits: 2 };
-    const [read, write] = [
-      { ...own, d1: 0, rateLimits: 1 },
-      { ...own, d1: 2, rowsWritten: 1 },
-    ];
-    const budgets: [work: () => Promise<unknown>, awaited: object, queueSends: number][] = [
-      [() => modern(self, "tools/list", {}, { token }), own, 0],
-      [() => modern(self, "server/discover", {}, { token }), own, 0],
-      [call("explain", asked), own, 0],
-      // The log is asked again, because records of this agent wait in the outbox.
-      [call("my_activity"), { ...own, d1: 2, auditD1: 2 }, 0],
-      [call("lab_get_thing", { id: "1" }), read, 1],
-      [() => self.call("/proxy/lab/things/1", { token }), read, 1],
-      [call("lab_delete_thing", { id: "1" }), write, 1],
-      [() => self.call("/proxy/lab/things/1", { method: "DELETE", token }), write, 1],
-    ];
-    for (const [index, [work, budget, queueSends]] of budgets.entries()) {
-      const { awaited, later } = await counter.run(work);
-      expect({ index, ...awaited }).toMatchObject({ index, ...budget });
-      expect({ index, ...later }).toMatchObject({ index, d1: 0, queueSends });
-    }
-  });
+  it(
+    "at /mcp one D1 round trip on every list, and for a call of a tool just what /proxy needs for the same request",
+    SLOW,
+    async () => {
+      const counter = countOperations();
+      const self = world(counter.overrides);
+      const { token } = await self.agent(["lab:things:read", "lab:things:write"]);
+      const call =
+        (name: string, args = {}) =>
+        () =>
+          callTool(self, token, name, args);
+      await call("lab_get_thing", { id: "1" })();
+      const asked = { service: "lab", method: "PUT", path: "/things/1", body: {} };
+      // Whose status is asked for is not what a list shows, so a list is never older than a revocation.
+      const own = { d1: 1, rowsWritten: 0, auditD1: 0, kvReads: 0, kvWrites: 0, queueSends: 0, rateLimits: 2 };
+      const [read, write] = [
+        { ...own, d1: 0, rateLimits: 1 },
+        { ...own, d1: 2, rowsWritten: 1 },
+      ];
+      const budgets: [work: () => Promise<unknown>, awaited: object, queueSends: number][] = [
+        [() => modern(self, "tools/list", {}, { token }), own, 0],
+        [() => modern(self, "server/discover", {}, { token }), own, 0],
+        [call("explain", asked), own, 0],
+        // The log is asked again, because records of this agent wait in the outbox.
+        [call("my_activity"), { ...own, d1: 2, auditD1: 2 }, 0],
+        [call("lab_get_thing", { id: "1" }), read, 1],
+        [() => self.call("/proxy/lab/things/1", { token }), read, 1],
+        [call("lab_delete_thing", { id: "1" }), write, 1],
+        [() => self.call("/proxy/lab/things/1", { method: "DELETE", token }), write, 1],
+      ];
+      for (const [index, [work, budget, queueSends]] of budgets.entries()) {
+        const { awaited, later } = await counter.run(work);
+        expect({ index, ...awaited }).toMatchObject({ index, ...budget });
+        expect({ index, ...later }).toMatchObject({ index, d1: 0, queueSends });
+      }
+    },
+  );
 
-  it("one on register, verify and refresh, at most two on what an agent or an admin changes", async () => {
+  it("one on register, verify and refresh, at most two on what an agent or an admin changes", SLOW, async () => {
     const counter = countOperations();
     const self = world(counter.overrides);
     const admin = await self.admin();

@@ -5,7 +5,7 @@ import { WRONG_API_KEY } from "../support/secrets.ts";
 import { rateLimit } from "../support/rate-limit.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { world, type Answer, type World } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 /**
  * Calls until it is refused, almost to the limit at once, then one by one. A minute may end in between, hence twice the limit at
@@ -115,7 +115,7 @@ describe("the limit of an address", () => {
     stopsGuesses("/agents/verify", { agent_id: "agt_x", api_key: "" }),
   );
   // The others are counted by the same lines.
-  it.each([
+  few(2).each([
     ["/agents/register", { name: "n" }],
     ["/agents/refresh", { refresh_token: "rt_guess" }],
   ])("stops guesses on %s, before the body is looked at, and no other address", SLOW, stopsGuesses);
@@ -492,7 +492,7 @@ describe("a text that is no API key", () => {
 });
 
 describe("the right key of an agent that is not active", () => {
-  it.each([
+  few(1).each([
     ["inactive", "It can verify once an administrator has approved it."],
     ["suspended", "It can verify again once an administrator has activated it."],
     ["revoked", "It stays revoked: register another agent."],

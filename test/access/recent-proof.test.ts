@@ -2,7 +2,7 @@ import { decodeJwt } from "jose";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { newApiKey } from "../../src/agents/api-key.ts";
 import { world, type Registered } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const self = world();
 beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
@@ -76,7 +76,7 @@ describe("revoking an agent", () => {
     expect((await post(`/agents/${id}/revoke`, token, { api_key: apiKey })).body.agent.status).toBe("revoked");
   });
 
-  it("by an administrator's older token suspends as well, and setting the status needs the proof", async () => {
+  it("by an administrator's older token suspends as well, and setting the status needs the proof", SLOW, async () => {
     const [agent, admin] = [await self.agent(), await self.admin()];
     later(302);
     expect((await post(`/agents/${agent.id}/revoke`, admin.token)).body.agent.status).toBe("suspended");
@@ -90,7 +90,7 @@ describe("revoking an agent", () => {
 });
 
 describe("an older token", () => {
-  it("is an administrator's to delete agents with, as clients that were published do without a key", async () => {
+  it("is an administrator's to delete agents with, as clients that were published do without a key", SLOW, async () => {
     const [agent, admin] = [await self.agent(), await self.admin()];
     later(302);
     expect((await self.call(`/agents/${agent.id}`, { method: "DELETE", token: admin.token })).status).toBe(200);
@@ -155,7 +155,7 @@ describe("a token that was asked for with less than its agent has", () => {
     return (await self.call(limits.path, { method: "POST", body })).body.access_token;
   }
 
-  it.each(LIMITS)("makes and ends no key, and ends no agent, which would be more: %s", async (_, limits) => {
+  few(1).each(LIMITS)("makes and ends no key, and ends no agent, which would be more: %s", async (_, limits) => {
     const agent = await self.agent(PERMISSIONS);
     const token = await lessThan(agent, limits);
     const keys = `/agents/${agent.id}/keys`;
@@ -180,7 +180,7 @@ describe("a token that was asked for with less than its agent has", () => {
     expect((await post(`/agents/${admin.id}/keys`, admin.token, {})).status).toBe(201);
   });
 
-  it("is one that has all of it: with limits, with an end that is near, and as a wildcard", async () => {
+  it("is one that has all of it: with limits, with an end that is near, and as a wildcard", SLOW, async () => {
     const [admin, agent] = [await self.admin(), await self.agent(["lab:things:*"])];
     const soon = new Date(Date.now() + 200_000).toISOString();
     const grants = [

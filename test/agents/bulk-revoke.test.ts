@@ -70,7 +70,7 @@ describe("revoking many agents", () => {
     expect((await revoke({ filter })).body).toMatchObject({ matched: 0 });
   });
 
-  it("changes nothing if the number is another, and nothing twice by two at once", async () => {
+  it("changes nothing if the number is another, and nothing twice by two at once", SLOW, async () => {
     const owner_email = "changing@example.com";
     await seed(owner_email, 4);
     const filter = { owner_email };
@@ -115,7 +115,7 @@ describe("revoking many agents", () => {
     await self.env.DB.prepare("DELETE FROM agents WHERE owner_email = 'crowd@example.com'").run();
   });
 
-  it("never revokes the caller", async () => {
+  it("never revokes the caller", SLOW, async () => {
     const other = await self.admin();
     const filter = { permission: "*:*:*" };
     const { matched } = (await revoke({ filter })).body;

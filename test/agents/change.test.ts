@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 
 const AGENT_KEYS = [
@@ -76,7 +76,7 @@ describe("revoking an agent", () => {
 });
 
 describe("an agent's status", () => {
-  it.each(["suspended", "inactive"])("%s ends its tokens for good and can be undone", async (status) => {
+  few(1).each(["suspended", "inactive"])("%s ends its tokens for good and can be undone", async (status) => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     const set = await setStatus(self, admin, agent.id, status);
@@ -91,7 +91,7 @@ describe("an agent's status", () => {
     expect((await self.call(`/agents/${agent.id}`, { token: fresh.body.token.access_token })).status).toBe(200);
   });
 
-  it("sends one event for a change, and none for an update that changes nothing", async () => {
+  it("sends one event for a change, and none for an update that changes nothing", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     const events = await listen(self, agent.id, ["agent.status_updated"]);
@@ -145,7 +145,7 @@ describe("an agent's permissions", () => {
     expect(await events()).toEqual(["agent.permissions_updated"]);
   });
 
-  it("are named one by one where they cannot be granted", async () => {
+  it("are named one by one where they cannot be granted", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     const { status, body } = await set(self, admin, agent.id, ["lab:things:read", "*:things:read", "lab:nothing:read"]);
@@ -159,7 +159,7 @@ describe("an agent's permissions", () => {
     }
   });
 
-  it("can be taken away to the last one", async () => {
+  it("can be taken away to the last one", SLOW, async () => {
     const self = world({ STANDING_TTL_SECONDS: "0" });
     const [agent, admin] = [await self.agent(["lab:things:read"]), await self.admin()];
     expect((await self.call("/proxy/lab/things/1", { token: agent.token })).status).toBe(200);
@@ -277,7 +277,7 @@ describe("a change of what was read", () => {
     }
   });
 
-  it("is made by one of two who decide at once, and the other one is told", async () => {
+  it("is made by one of two who decide at once, and the other one is told", SLOW, async () => {
     const self = world({ REGISTRATION: "approval" });
     const admin = await self.admin();
     const json = { name: "Waits", owner_email: "owner@example.com", permissions: ["github:issues:read"] };

@@ -87,7 +87,7 @@ describe("a key beside the others", () => {
     expect((await send("GET", `/agents/${agent.id}`, { token: agent.token })).body.details.key_count).toBe(2);
   });
 
-  it("needs no body, ends at its time, and is then no longer listed", async () => {
+  it("needs no body, ends at its time, and is then no longer listed", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const agent = await self.agent();
     const endless = await create(agent);
@@ -199,7 +199,7 @@ describe("a key beside the others", () => {
     expect((await create(admin, {}, agent.id)).body.code).toBe("agent_revoked");
   });
 
-  it("remembers its last use to within a minute, at one row for a batch of uses", async () => {
+  it("remembers its last use to within a minute, at one row for a batch of uses", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const agent = await self.agent();
     const { body } = await create(agent);
@@ -337,7 +337,7 @@ describe("rotating one of several keys", () => {
 });
 
 describe("a token that goes back to an older proof", () => {
-  it("changes no keys and loosens no networks, but with the key itself", async () => {
+  it("changes no keys and loosens no networks, but with the key itself", SLOW, async () => {
     const [fresh, boss] = [await self.agent(), await self.admin()];
     const { key } = (await create(fresh)).body;
     const agent = await aged(fresh);

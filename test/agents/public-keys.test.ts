@@ -1,6 +1,7 @@
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ RATE_FREE: { limit: async () => ({ success: true }) } });
 
@@ -58,7 +59,7 @@ describe("a public key", () => {
     expect((await self.records(one.id))[0]!.message).toBe(`public key ${body.key.id} registered by ${one.id}`);
   });
 
-  it("is pinned to one algorithm, and without a kid has its thumbprint as one", async () => {
+  it("is pinned to one algorithm, and without a kid has its thumbprint as one", SLOW, async () => {
     const one = await self.agent();
     const pinned = async (jwk: JWK) => {
       const { body } = await add(one, jwk);
@@ -74,7 +75,7 @@ describe("a public key", () => {
     expect(await pinned({ ...keys.RSA, alg: "RS256" })).toEqual(["RS256", await calculateJwkThumbprint(keys.RSA)]);
   });
 
-  it("has a kid that no other key of its agent has, also of two at once", async () => {
+  it("has a kid that no other key of its agent has, also of two at once", SLOW, async () => {
     const one = await self.agent();
     const both = await Promise.all([
       add(one, { ...keys.ES256, kid: "same" }),

@@ -90,7 +90,7 @@ describe("an agent's sessions", () => {
     expect((await refresh(agent.refreshToken)).status).toBe(200);
   });
 
-  it("of the former format are among them, and end like the others", async () => {
+  it("of the former format are among them, and end like the others", SLOW, async () => {
     const agent = await self.agent();
     const stranger = await self.agent();
     const insert = self.env.DB.prepare(
@@ -160,7 +160,7 @@ describe("an agent's sessions", () => {
     expect(await listed()).toEqual([]);
   });
 
-  it("all end by an administrator's word, which leaves the keys", async () => {
+  it("all end by an administrator's word, which leaves the keys", SLOW, async () => {
     const agent = await self.agent();
     const path = `/agents/${agent.id}/revoke-tokens`;
     const { status, body } = await send("POST", path, { token: admin.token });

@@ -3,7 +3,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { testEnv, world, type Answer, type Registered, type World } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const self = world({ RATE_FREE: { limit: async () => ({ success: true }) } });
 let agent: Registered;
@@ -42,7 +42,7 @@ async function count(sql: string, ...bindings: unknown[]): Promise<number> {
 const hooksOf = (id: string) => count("webhooks WHERE agent_id = ?1", id);
 
 describe("a request that is sent again with its key", () => {
-  it.each([
+  few(1).each([
     ["POST /webhooks", () => HOOK, "/webhooks", 201, "webhook.secret"],
     ["POST keys", () => ({ label: "second" }), "/agents/{id}/keys", 201, "credentials.api_key"],
     ["rotate-key", () => ({ overlap_seconds: 60 }), "/agents/{id}/rotate-key", 200, "credentials.api_key"],
@@ -120,7 +120,7 @@ describe("a request that is sent again with its key", () => {
     expect(theirs.body.webhook.secret).not.toBe(mine.body.webhook.secret);
   });
 
-  it("is the caller's own also under another token of it", async () => {
+  it("is the caller's own also under another token of it", SLOW, async () => {
     const { body } = await addHook("two tokens");
     expect(body.code).toBe("invalid_idempotency_key");
     const first = await addHook("two-tokens");
@@ -183,7 +183,7 @@ describe("requests with one key at once", () => {
     }
   }
 
-  it("are not carried out again where the answer was lost, and the caller is told", async () => {
+  it("are not carried out again where the answer was lost, and the caller is told", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const one = await self.agent();
     const { DB } = testEnv();
@@ -260,7 +260,7 @@ describe("a stored answer", () => {
       expect(text).not.toContain(hidden);
   });
 
-  it("cannot be put into another's row", async () => {
+  it("cannot be put into another's row", SLOW, async () => {
     await self.env.DB.prepare("DELETE FROM idempotency_keys").run();
     await addHook("moved-1");
     await addHook("moved-2", { ...HOOK, description: "x" });
@@ -296,7 +296,7 @@ describe("a stored answer", () => {
 });
 
 describe("the form of a key", () => {
-  it.each([
+  few(2).each([
     ["1", 201],
     ["!~", 201],
     ["k".repeat(255), 201],
@@ -323,7 +323,7 @@ describe("the form of a key", () => {
     expect(codeOf(await addHook("a\u0001b"))).toEqual([400, "invalid_idempotency_key"]);
   });
 
-  it.each([
+  few(2).each([
     ["0189f0c4-5f1b-7c3d-9e2a-4b6d8f0a1c3e", 201],
     ['"6b1f3c7a-92d4-4e58-a0b6-c1d2e3f4a5b7"', 201],
     ["q3J8-zK1_vB7nM4xC9wE2rT6yU5iO0pL", 201],
@@ -339,7 +339,7 @@ describe("the form of a key", () => {
     if (status === 400) expect(codeOf(answer)).toEqual([400, "invalid_idempotency_key"]);
   });
 
-  it("does not bring a stranger's answer to another network", async () => {
+  it("does not bring a stranger's answer to another network", SLOW, async () => {
     const key = crypto.randomUUID();
     const from = (ip: string) => post("/agents/register", key, NEW_AGENT, { ip });
     const first = await from("2001:db8:1:2::1");

@@ -131,7 +131,7 @@ describe("archiving", () => {
     expect(await count("archive_objects")).toBe(1);
   });
 
-  it("is done once by two runs at once", async () => {
+  it("is done once by two runs at once", SLOW, async () => {
     const made = await seedRecords([{ agent: "agt_a", at: T }]);
     await Promise.all([archiveRecords(archive, T, 500), archiveRecords(archive, T, 500)]);
     expect(await names()).toHaveLength(1);
@@ -152,7 +152,7 @@ describe("archiving", () => {
     expect(await ids()).toEqual(made);
   });
 
-  it("keeps everything while the bucket fails", async () => {
+  it("keeps everything while the bucket fails", SLOW, async () => {
     const made = await seedRecords([{ agent: "agt_a", at: T }]);
     const broken = { ...archive, bucket: failing(env.AUDIT_ARCHIVE, "R2 is down") };
     await expect(archiveRecords(broken, T, 500)).rejects.toThrow("R2 is down");
@@ -217,20 +217,24 @@ describe("joining", () => {
     expect(await ids()).toHaveLength(made.length + 1);
   });
 
-  it("joins what comes later by itself, and shows the last part of each record once, wherever its parts stand", async () => {
-    const id = recordId(T + 7, 999_999);
-    await seedRecords([{ agent: "agt_a", at: T + 7, id, part: 0, outcome: "unknown" }]);
-    await archiveAll(T);
-    await joinAll(T + 3 * HOUR);
-    await seedRecords([{ agent: "agt_a", at: T + 7, id, part: 1, outcome: "failed" }]);
-    await archiveAll(T + 3 * HOUR);
-    expect(await read({ agentIds: ["agt_a"] })).toMatchObject([{ id, part: 1, outcome: "failed" }]);
-    // The record as it ended does not match, though its intent did.
-    expect(await read({ matches: ({ outcome }) => outcome === "unknown" })).toEqual([]);
-    await joinAll(T + 5 * HOUR);
-    expect(await count("archive_objects WHERE state = 'joined'")).toBe(2);
-    expect(await read()).toMatchObject([{ id, part: 1, outcome: "failed" }]);
-  });
+  it(
+    "joins what comes later by itself, and shows the last part of each record once, wherever its parts stand",
+    SLOW,
+    async () => {
+      const id = recordId(T + 7, 999_999);
+      await seedRecords([{ agent: "agt_a", at: T + 7, id, part: 0, outcome: "unknown" }]);
+      await archiveAll(T);
+      await joinAll(T + 3 * HOUR);
+      await seedRecords([{ agent: "agt_a", at: T + 7, id, part: 1, outcome: "failed" }]);
+      await archiveAll(T + 3 * HOUR);
+      expect(await read({ agentIds: ["agt_a"] })).toMatchObject([{ id, part: 1, outcome: "failed" }]);
+      // The record as it ended does not match, though its intent did.
+      expect(await read({ matches: ({ outcome }) => outcome === "unknown" })).toEqual([]);
+      await joinAll(T + 5 * HOUR);
+      expect(await count("archive_objects WHERE state = 'joined'")).toBe(2);
+      expect(await read()).toMatchObject([{ id, part: 1, outcome: "failed" }]);
+    },
+  );
 
   it("reads one agent's records by ranges, and never the parts of others", SLOW, async () => {
     const others = Array.from({ length: 400 }, (_, i) => ({
@@ -260,7 +264,7 @@ describe("joining", () => {
     expect(length).toBeLessThan(bytes / 2);
   });
 
-  it("skips an object that somebody deleted, and shows the others", async () => {
+  it("skips an object that somebody deleted, and shows the others", SLOW, async () => {
     await seedHours(1, 1);
     await archiveAll(T);
     const [gone] = await names();
@@ -327,7 +331,7 @@ async function archiveOne(id: string): Promise<void> {
 }
 
 describe("the keys of days", () => {
-  it("are encrypted again under the newest of DATA_KEYS, after which the older one can go", async () => {
+  it("are encrypted again under the newest of DATA_KEYS, after which the older one can go", SLOW, async () => {
     const made = await seedRecords([
       { agent: "agt_a", at: T },
       { agent: "agt_a", at: T + DAY },
@@ -401,7 +405,7 @@ describe("AUDIT_RETENTION_DAYS", () => {
     expect(await names()).toEqual([]);
   });
 
-  it("is not outrun by a run of the archive that had the key before", async () => {
+  it("is not outrun by a run of the archive that had the key before", SLOW, async () => {
     await seedRecords([{ agent: "agt_a", at: T }]);
     const sweep = () => run((limit) => sweepArchive({ ...archive, retentionDays: 1 }, T + 3 * DAY, limit));
     const bucket = new Proxy(env.AUDIT_ARCHIVE, {

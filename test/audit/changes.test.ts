@@ -5,6 +5,7 @@ import { SYSTEM_ORIGIN, type AuditEntry } from "../../src/outbox/record.ts";
 import { MAX_REFUSALS_PER_MINUTE } from "../../src/tokens/store/refusals.ts";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world();
 let admin: Registered;
@@ -84,7 +85,7 @@ describe("a change of an agent", () => {
     }
   });
 
-  it("says the limits and the end of grants, before and now", async () => {
+  it("says the limits and the end of grants, before and now", SLOW, async () => {
     const agent = await self.agent(["lab:things:read"]);
     const grants = [{ permission: "lab:notes:read", expires_at: "2100-01-01T00:00:00.000Z" }];
     expect((await as(admin)("PUT", `/agents/${agent.id}/grants`, { grants })).status).toBe(200);
@@ -106,7 +107,7 @@ describe("a change of an agent", () => {
     expect(idsOf(later.after)).toContain(idsOf(later.before)[0]);
   });
 
-  it("tells an approval from another activation", async () => {
+  it("tells an approval from another activation", SLOW, async () => {
     const agent = await self.agent();
     await self.env.DB.prepare("UPDATE agents SET status = 'inactive' WHERE id = ?").bind(agent.id).run();
     await as(admin)("PUT", `/agents/${agent.id}/status`, { status: "active" });
@@ -127,7 +128,7 @@ describe("a change of an agent", () => {
     });
   });
 
-  it("writes nothing for what is refused, unknown or unchanged", async () => {
+  it("writes nothing for what is refused, unknown or unchanged", SLOW, async () => {
     const agent = await self.agent(["lab:things:read"]);
     const before = (await outboxOf(agent.id)).length;
     await as(agent)("PUT", `/agents/${agent.id}/tier`, { tier: "pro" });
@@ -139,7 +140,7 @@ describe("a change of an agent", () => {
     expect(await outboxOf("agt_unknown")).toEqual([]);
   });
 
-  it("is one record for each agent of a bulk revocation", async () => {
+  it("is one record for each agent of a bulk revocation", SLOW, async () => {
     const [one, two] = [await self.agent(), await self.agent()];
     for (const { id } of [one, two]) await as(admin)("PATCH", `/agents/${id}`, { owner_email: "bulk@example.com" });
     const filter = { owner_email: "bulk@example.com" };
@@ -176,39 +177,43 @@ describe("a change of keys, tokens and sessions", () => {
     for (const secret of [credentials.api_key, rotated.body.credentials.api_key]) expect(text).not.toContain(secret);
   });
 
-  it("says with which key a token was issued, and in which session it is refreshed, used again and ended", async () => {
-    const agent = await self.agent();
-    const issued = await entryOf(agent.id, "token.issued");
-    expect(issued).toMatchObject({
-      actor: actorOf(agent),
-      keyId: expect.stringMatching(/^key_/),
-      sessionId: expect.stringMatching(/^ses_/),
-      outcome: "success",
-    });
-    const refresh = () =>
-      self.call("/agents/refresh", { method: "POST", json: { refresh_token: agent.refreshToken }, ip: "192.0.2.8" });
-    await refresh();
-    // The answer again within the grace is no second refresh.
-    await refresh();
-    const { keyId, sessionId } = issued;
-    expect(await entryOf(agent.id, "token.refreshed")).toMatchObject({
-      actor: actorOf(agent),
-      keyId,
-      sessionId,
-      ipAddress: "192.0.2.8",
-    });
-    await self.env.DB.prepare("UPDATE sessions SET rotated_at = rotated_at - 600000 WHERE id = ?")
-      .bind(sessionId)
-      .run();
-    expect((await refresh()).body.code).toBe("refresh_token_reused");
-    expect(await entryOf(agent.id, "token.reuse_detected")).toMatchObject({
-      actor: null,
-      keyId,
-      sessionId,
-      outcome: "denied",
-    });
-    expect(JSON.stringify(await outboxOf(agent.id))).not.toContain(agent.refreshToken);
-  });
+  it(
+    "says with which key a token was issued, and in which session it is refreshed, used again and ended",
+    SLOW,
+    async () => {
+      const agent = await self.agent();
+      const issued = await entryOf(agent.id, "token.issued");
+      expect(issued).toMatchObject({
+        actor: actorOf(agent),
+        keyId: expect.stringMatching(/^key_/),
+        sessionId: expect.stringMatching(/^ses_/),
+        outcome: "success",
+      });
+      const refresh = () =>
+        self.call("/agents/refresh", { method: "POST", json: { refresh_token: agent.refreshToken }, ip: "192.0.2.8" });
+      await refresh();
+      // The answer again within the grace is no second refresh.
+      await refresh();
+      const { keyId, sessionId } = issued;
+      expect(await entryOf(agent.id, "token.refreshed")).toMatchObject({
+        actor: actorOf(agent),
+        keyId,
+        sessionId,
+        ipAddress: "192.0.2.8",
+      });
+      await self.env.DB.prepare("UPDATE sessions SET rotated_at = rotated_at - 600000 WHERE id = ?")
+        .bind(sessionId)
+        .run();
+      expect((await refresh()).body.code).toBe("refresh_token_reused");
+      expect(await entryOf(agent.id, "token.reuse_detected")).toMatchObject({
+        actor: null,
+        keyId,
+        sessionId,
+        outcome: "denied",
+      });
+      expect(JSON.stringify(await outboxOf(agent.id))).not.toContain(agent.refreshToken);
+    },
+  );
 
   it("says which session ended, and that all tokens did, and by whom", async () => {
     const agent = await self.agent();
@@ -229,39 +234,43 @@ describe("refused verifications", () => {
     self.call("/agents/verify", { method: "POST", json: { agent_id, api_key }, ip });
   const refusedOf = async (id: string) => (await outboxOf(id)).filter(({ action }) => action === "token.refused");
 
-  it("of an agent are five records a minute, and one with the number of the others and their addresses", async () => {
-    vi.useFakeTimers({ toFake: ["Date"], now: Math.ceil(Date.now() / 60_000) * 60_000 });
-    try {
-      const agent = await self.agent();
-      for (let n = 0; n < MAX_REFUSALS_PER_MINUTE; n++) await verify(agent.id, WRONG_API_KEY, "203.0.113.1");
-      const own = await refusedOf(agent.id);
-      expect(own).toHaveLength(MAX_REFUSALS_PER_MINUTE);
-      for (const entry of own) {
-        const about = { agentId: agent.id, outcome: "denied", actor: null, keyId: null, count: null };
-        expect(entry).toMatchObject({ ...about, ipAddress: "203.0.113.1", message: "verification failed" });
+  it(
+    "of an agent are five records a minute, and one with the number of the others and their addresses",
+    SLOW,
+    async () => {
+      vi.useFakeTimers({ toFake: ["Date"], now: Math.ceil(Date.now() / 60_000) * 60_000 });
+      try {
+        const agent = await self.agent();
+        for (let n = 0; n < MAX_REFUSALS_PER_MINUTE; n++) await verify(agent.id, WRONG_API_KEY, "203.0.113.1");
+        const own = await refusedOf(agent.id);
+        expect(own).toHaveLength(MAX_REFUSALS_PER_MINUTE);
+        for (const entry of own) {
+          const about = { agentId: agent.id, outcome: "denied", actor: null, keyId: null, count: null };
+          expect(entry).toMatchObject({ ...about, ipAddress: "203.0.113.1", message: "verification failed" });
+        }
+        const more = [2, 3, 2].map((n) => `203.0.113.${n}`);
+        for (const ip of more) await verify(agent.id, WRONG_API_KEY, ip);
+        const [counted, ...rest] = (await refusedOf(agent.id)).filter(({ count }) => count !== null);
+        expect(rest).toEqual([]);
+        expect(await refusedOf(agent.id)).toHaveLength(MAX_REFUSALS_PER_MINUTE + 1);
+        expect(counted).toMatchObject({
+          count: more.length,
+          after: { addresses: ["203.0.113.2", "203.0.113.3"] },
+          ipAddress: null,
+          message: "3 more failed verifications from 2 addresses",
+        });
+        const events = await self.env.DB.prepare("SELECT count(*) AS n FROM events WHERE agent_id = ? AND event = ?")
+          .bind(agent.id, "agent.verification_failed")
+          .first("n");
+        expect(events).toBe(MAX_REFUSALS_PER_MINUTE);
+        vi.setSystemTime(Date.now() + 60_000);
+        await verify(agent.id, WRONG_API_KEY, "203.0.113.1");
+        expect((await refusedOf(agent.id)).at(-1)).toMatchObject({ count: null });
+      } finally {
+        vi.useRealTimers();
       }
-      const more = [2, 3, 2].map((n) => `203.0.113.${n}`);
-      for (const ip of more) await verify(agent.id, WRONG_API_KEY, ip);
-      const [counted, ...rest] = (await refusedOf(agent.id)).filter(({ count }) => count !== null);
-      expect(rest).toEqual([]);
-      expect(await refusedOf(agent.id)).toHaveLength(MAX_REFUSALS_PER_MINUTE + 1);
-      expect(counted).toMatchObject({
-        count: more.length,
-        after: { addresses: ["203.0.113.2", "203.0.113.3"] },
-        ipAddress: null,
-        message: "3 more failed verifications from 2 addresses",
-      });
-      const events = await self.env.DB.prepare("SELECT count(*) AS n FROM events WHERE agent_id = ? AND event = ?")
-        .bind(agent.id, "agent.verification_failed")
-        .first("n");
-      expect(events).toBe(MAX_REFUSALS_PER_MINUTE);
-      vi.setSystemTime(Date.now() + 60_000);
-      await verify(agent.id, WRONG_API_KEY, "203.0.113.1");
-      expect((await refusedOf(agent.id)).at(-1)).toMatchObject({ count: null });
-    } finally {
-      vi.useRealTimers();
-    }
-  });
+    },
+  );
 
   it("with the right key name it, and the agent; none of an agent that does not exist is about one", async () => {
     const agent = await self.agent();
@@ -281,35 +290,39 @@ describe("refused verifications", () => {
 });
 
 describe("a change of a webhook", () => {
-  it("is about the agent whose webhook it is, and names an administrator that did it; neither secret nor URL is in it", async () => {
-    const agent = await self.agent();
-    const url = "https://hooks.example.com/services/T0/hidden";
-    const { webhook } = (await as(agent)("POST", "/webhooks", { url, events: ["agent.verified"] })).body;
-    const path = `/webhooks/${webhook.id}`;
-    await as(admin)("PUT", path, { url: "https://other.example.com/hidden", is_active: false });
-    await as(admin)("PUT", path, { is_active: true });
-    const regenerated = await as(agent)("POST", `${path}/regenerate-secret`, {});
-    await as(agent)("POST", `${path}/test`);
-    await as(admin)("DELETE", path);
-    expect(await entryOf(agent.id, "webhook.created")).toMatchObject({
-      message: `webhook ${webhook.id} registered`,
-      after: { id: webhook.id, host: "example.com", events: ["agent.verified"], is_active: true, all_agents: false },
-    });
-    const [off, on] = (await outboxOf(agent.id)).filter(({ action }) => action === "webhook.updated");
-    expect(off).toMatchObject({
-      actor: actorOf(admin),
-      message: `webhook ${webhook.id} changed by ${admin.id}`,
-      before: { is_active: true },
-      after: { is_active: false },
-    });
-    expect(on).toMatchObject({ before: { is_active: false }, after: { is_active: true } });
-    await entryOf(agent.id, "webhook.secret_regenerated");
-    await entryOf(agent.id, "webhook.tested");
-    expect(await entryOf(agent.id, "webhook.deleted")).toMatchObject({ before: { id: webhook.id }, after: null });
-    const text = JSON.stringify(await outboxOf(agent.id));
-    for (const secret of ["hidden", webhook.secret, regenerated.body.webhook.secret])
-      expect(text).not.toContain(secret);
-  });
+  it(
+    "is about the agent whose webhook it is, and names an administrator that did it; neither secret nor URL is in it",
+    SLOW,
+    async () => {
+      const agent = await self.agent();
+      const url = "https://hooks.example.com/services/T0/hidden";
+      const { webhook } = (await as(agent)("POST", "/webhooks", { url, events: ["agent.verified"] })).body;
+      const path = `/webhooks/${webhook.id}`;
+      await as(admin)("PUT", path, { url: "https://other.example.com/hidden", is_active: false });
+      await as(admin)("PUT", path, { is_active: true });
+      const regenerated = await as(agent)("POST", `${path}/regenerate-secret`, {});
+      await as(agent)("POST", `${path}/test`);
+      await as(admin)("DELETE", path);
+      expect(await entryOf(agent.id, "webhook.created")).toMatchObject({
+        message: `webhook ${webhook.id} registered`,
+        after: { id: webhook.id, host: "example.com", events: ["agent.verified"], is_active: true, all_agents: false },
+      });
+      const [off, on] = (await outboxOf(agent.id)).filter(({ action }) => action === "webhook.updated");
+      expect(off).toMatchObject({
+        actor: actorOf(admin),
+        message: `webhook ${webhook.id} changed by ${admin.id}`,
+        before: { is_active: true },
+        after: { is_active: false },
+      });
+      expect(on).toMatchObject({ before: { is_active: false }, after: { is_active: true } });
+      await entryOf(agent.id, "webhook.secret_regenerated");
+      await entryOf(agent.id, "webhook.tested");
+      expect(await entryOf(agent.id, "webhook.deleted")).toMatchObject({ before: { id: webhook.id }, after: null });
+      const text = JSON.stringify(await outboxOf(agent.id));
+      for (const secret of ["hidden", webhook.secret, regenerated.body.webhook.secret])
+        expect(text).not.toContain(secret);
+    },
+  );
 });
 
 it("is not written if the caller has lost its authority meanwhile", async () => {

@@ -131,7 +131,7 @@ describe("GET /health/details", () => {
     });
   });
 
-  it("says since when deliveries are due that nobody attempts", async () => {
+  it("says since when deliveries are due that nobody attempts", SLOW, async () => {
     const self = world();
     const { id } = await self.agent();
     const due = Date.now() - HOUR;
@@ -152,7 +152,7 @@ describe("GET /health/details", () => {
     });
   });
 
-  it("counts what each pepper verifies, and who would gain by new rules, when it is asked", async () => {
+  it("counts what each pepper verifies, and who would gain by new rules, when it is asked", SLOW, async () => {
     const self = world();
     const admin = await self.admin();
     const { id } = await self.agent(["github:issues:*"]);

@@ -18,7 +18,7 @@ import { seedRecords } from "../support/audit-rows.ts";
 import { expectCountsToAgree } from "../support/record-counts.ts";
 import { failing, slow } from "../support/bindings.ts";
 import { countOperations } from "../support/count-operations.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 import { testEnv, world } from "../support/world.ts";
 
 const START = Date.parse("2026-03-01T10:00:00Z");
@@ -103,7 +103,7 @@ describe("a write", () => {
     await countsAgree();
   });
 
-  it("whose end stands in the outbox too is moved as one, and what comes while it is moved stays", async () => {
+  it("whose end stands in the outbox too is moved as one, and what comes while it is moved stays", SLOW, async () => {
     const { intent, end } = write(START);
     await putIntoOutbox(intent, START + 60_000);
     await sendRecords({ DB: env.DB, ACTIVITY: failing(env.ACTIVITY) }, [{ entry: end }]);
@@ -188,7 +188,7 @@ describe("a log's database that does not answer", () => {
     expect((await self.call(`/agents/${id}/activity`, { token: (await self.admin()).token })).status).toBe(503);
   });
 
-  it("gets its messages again, and each is one record with one event", async () => {
+  it("gets its messages again, and each is one record with one event", SLOW, async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     const entry = call(START, { outcome: "denied" });
     const event = newEvent("gateway.denied", AGENT, START, {
@@ -388,7 +388,7 @@ describe("everybody's records", () => {
   const log: Log = { db: counted.AUDIT_DB, bucket: env.AUDIT_ARCHIVE, dataKeys: [] };
   const byNewest = (rows: readonly string[]) => rows.toSorted().toReversed();
 
-  it.each([
+  few(1).each([
     ["50 agents in turns, 10 times a second", 3000, (n: number) => [`agt_${n % 50}`, n * 100], 700],
     ["one agent, 50 times a second", 3000, (n: number) => [AGENT, n * 20], 400],
     ["one agent, every 7 minutes", 300, (n: number) => [AGENT, n * 420_000], 1500],

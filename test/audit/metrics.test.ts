@@ -5,6 +5,7 @@ import worker from "../../src/index.ts";
 import { newEntry, SYSTEM_ORIGIN, type AuditEntry } from "../../src/outbox/record.ts";
 import { failing } from "../support/bindings.ts";
 import { world, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const call = (about: Partial<AuditEntry>) =>
   newEntry("gateway.call", Date.now(), SYSTEM_ORIGIN, { agentId: "agt_counted", service: "lab", ...about });
@@ -51,7 +52,7 @@ describe("GET /metrics", () => {
     expect(grown("agentauth_call_duration_seconds_sum")).toBeCloseTo(40.32);
   });
 
-  it("shows the agents, and each part with what was measured of it", async () => {
+  it("shows the agents, and each part with what was measured of it", SLOW, async () => {
     const self = world();
     const { id, token } = await self.agent();
     await self.call(`/agents/${id}/revoke`, { method: "POST", token, json: {} });
@@ -113,7 +114,7 @@ describe("what is measured of a request", () => {
     expect(doubles[2]).toBeGreaterThanOrEqual(90_000);
   });
 
-  it("is in Server-Timing for administrators, and for nobody else", async () => {
+  it("is in Server-Timing for administrators, and for nobody else", SLOW, async () => {
     const self = world();
     const [admin, agent] = [await self.admin(), await self.agent(["lab:things:read"])];
     const timing = async (path: string, token: string) =>

@@ -4,6 +4,7 @@ import { sweepBatches } from "../../src/audit/archive/write.ts";
 import { sendRecords, type OtlpTarget } from "../../src/audit/otlp/send.ts";
 import { seedRecords } from "../support/audit-rows.ts";
 import { receiver } from "../support/receiver.ts";
+import { SLOW } from "../support/extents.ts";
 
 const MINUTE = 60_000;
 const T = Date.UTC(2026, 10, 20, 10, 0, 0);
@@ -81,7 +82,7 @@ describe("OTLP", () => {
     expect(await unsent()).toBe(0);
   });
 
-  it("gets many records in few requests", async () => {
+  it("gets many records in few requests", SLOW, async () => {
     for (let batch = 0; batch < 12; batch++)
       await seedRecords(Array.from({ length: 20 }, (_, i) => ({ agent: `agt_${i}`, at: T + batch })));
     const { send, arrived } = collector();
@@ -90,7 +91,7 @@ describe("OTLP", () => {
     expect(requests.map(({ body }) => logsOf(body).length)).toEqual([100, 100, 40]);
   });
 
-  it("is tried again later and later while it fails, and as late as it asks", async () => {
+  it("is tried again later and later while it fails, and as late as it asks", SLOW, async () => {
     await seedRecords([{ agent: "agt_a", at: T }]);
     const { send, arrived } = collector("503,reset,500,429~7200,200");
     const delays: number[] = [];
@@ -145,7 +146,7 @@ describe("OTLP", () => {
     expect(await unsent()).toBe(1);
   });
 
-  it("has a bounded time, and one batch that fails delays no others", async () => {
+  it("has a bounded time, and one batch that fails delays no others", SLOW, async () => {
     await seedRecords([{ agent: "agt_bad", at: T }]);
     const { send, arrived } = collector("hang,200");
     await send(T, 100);

@@ -11,7 +11,7 @@ import { newEntry, SYSTEM_ORIGIN, type AuditEntry } from "../../src/outbox/recor
 import { seedRecords } from "../support/audit-rows.ts";
 import { failing } from "../support/bindings.ts";
 import { countOperations } from "../support/count-operations.ts";
-import { extents } from "../support/extents.ts";
+import { SLOW, extents } from "../support/extents.ts";
 import { expectCountsToAgree } from "../support/record-counts.ts";
 
 /** How many records there are of each agent: added up once a minute is over, and exact at any time. */
@@ -74,7 +74,7 @@ beforeEach(async () => {
 afterEach(() => void vi.restoreAllMocks());
 
 describe("the counts of agents", () => {
-  for (const { numRuns, options } of extents(25, 150)) {
+  for (const { numRuns, options } of extents(10, 150)) {
     it(
       `agree with the records through ${numRuns} moves that are late, repeated, cut short or at once, and sweeps`,
       options,
@@ -181,7 +181,7 @@ describe("the counts of agents", () => {
     await expectCountsToAgree(env.AUDIT_DB);
   });
 
-  it("read only the records of minutes that are not counted", async () => {
+  it("read only the records of minutes that are not counted", SLOW, async () => {
     const counter = countOperations();
     const db = counter.overrides.AUDIT_DB as D1Database;
     await insert(
@@ -194,7 +194,7 @@ describe("the counts of agents", () => {
     expect(awaited.rowsRead).toBeLessThan(20);
   });
 
-  it("are made up for after a former version of the Worker has run, a few minutes with each batch", async () => {
+  it("are made up for after a former version of the Worker has run, a few minutes with each batch", SLOW, async () => {
     await insert([call(START, "agt_1")], START);
     for (let minute = 1; minute <= 35; minute++) await insertAsFormer(call(START + minute * MINUTE, "agt_2"));
     await insert([call(START + 36 * MINUTE, "agt_1")], START + 36 * MINUTE);

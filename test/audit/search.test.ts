@@ -12,7 +12,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { newEntry, type AuditEntry } from "../../src/outbox/record.ts";
 import { countOperations } from "../support/count-operations.ts";
 import { testEnv, world, type Registered } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const START = Date.parse("2026-03-01T10:00:00Z");
 const { dataKeys } = loadConfig(testEnv() as Env);
@@ -123,7 +123,7 @@ describe("a search", () => {
     expect(rows).toHaveLength(COUNT);
   });
 
-  it.each(filters.map((filter) => [JSON.stringify(filter), filter] as const))(
+  few(8).each(filters.map((filter) => [JSON.stringify(filter), filter] as const))(
     "finds exactly what %s says",
     async (_, filter) => {
       const wanted = expected(filter);
@@ -141,7 +141,7 @@ describe("a search", () => {
     expect(counts.filter((count, n) => n > 0 && (count === 0 || count === COUNT))).toEqual([0, 0]);
   });
 
-  it.each([
+  few(4).each([
     [{}, 800],
     [{ agentIds: ["agt_one"] }, 150],
     [{ agentIds: ["agt_one"], outcome: "denied" as const }, 250],
@@ -311,14 +311,14 @@ describe("GET /audit", () => {
     expect((await self.call("/audit/agt_1", { token: one.token })).status).toBe(404);
   });
 
-  it("does not tell an agent by a filter what it does not show", async () => {
+  it("does not tell an agent by a filter what it does not show", SLOW, async () => {
     expect((await get(`agent_id=${one.id}`, other)).status).toBe(403);
     expect((await get(`ip=203.0.113.77&agent_id=${one.id}`)).body.records).toHaveLength(1);
     expect((await get("ip=203.0.113.77", one)).body.records).toEqual([]);
     expect((await get("ip=192.0.2.7", one)).body.records).toHaveLength(1);
   });
 
-  it.each([
+  few(3).each([
     ["q=x", "q"],
     ["ip=192.0.2.7", "ip"],
     ["path=/x", "path"],

@@ -2,7 +2,7 @@ import { afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { held } from "../support/bindings.ts";
 import { holdBody } from "../support/held-body.ts";
 import { world, type Answer, type Registered } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const upstream = inject("upstream");
 const at = (name: string) => ({
@@ -161,7 +161,7 @@ describe("a limit is not passed by", () => {
   /** By their grant. */
   const agents = new Map<string, Promise<Registered>>();
 
-  it.each<[string, Grant, Sent, string]>([
+  few(24).each<[string, Grant, Sent, string]>([
     ["nothing: another case", issues, patch("/github/repos/OCTO/Hello/issues/5", { state: "open" }), "200"],
     ["another owner", issues, patch("/github/repos/acme/hello/issues/5", {}), OUTSIDE],
     ["a letter that only folds to the name", issues, patch("/github/repos/octo/hel%C5%82o/issues/5", {}), OUTSIDE],
@@ -387,7 +387,7 @@ describe("a limit is not passed by", () => {
     expect(outcomeOf(await send(token, { path: "/stripe/v1/charges/ch_1?expand[]=customer" }))).toBe(OUTSIDE);
   });
 
-  it("a body of any length, and what is sent is what was judged", async () => {
+  it("a body of any length, and what is sent is what was judged", SLOW, async () => {
     const { token } = await agentWith(amount);
     const long = JSON.stringify({ note: "n".repeat(100_000), amount: 5 });
     const chunked = (text: string) =>
@@ -461,7 +461,7 @@ describe("narrowing and expiry", () => {
     });
   });
 
-  it("end a grant also for a request that waits for the database or the credential meanwhile", async () => {
+  it("end a grant also for a request that waits for the database or the credential meanwhile", SLOW, async () => {
     const agent = await agentWith({ permission: "shop:orders:read" });
     const end = Date.now() + 120_000;
     await setGrants(agent.id, [{ permission: "shop:orders:read", expires_at: new Date(end).toISOString() }]);
@@ -495,7 +495,7 @@ describe("narrowing and expiry", () => {
     expect(narrow).toBe(false);
   });
 
-  it("decide about a request whose short body arrives after them", () => decideAfterBody(true));
+  it("decide about a request whose short body arrives after them", SLOW, () => decideAfterBody(true));
   it("decide about a request whose streamed body arrives after them", SLOW, () => decideAfterBody(false));
 
   async function decideAfterBody(length: boolean): Promise<void> {

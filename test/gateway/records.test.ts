@@ -112,7 +112,7 @@ describe("a call is one record", () => {
       { status: 502, upstreamStatus: 200, message: "the answer broke off" },
     ],
   ] as const)("of %s", async (_, method, path, init, expected) => {
-    const self = world(path.includes("/slow/") ? { "UPSTREAMS.lab.timeout_ms": 400 } : {});
+    const self = world(path.includes("/slow/") ? { "UPSTREAMS.lab.timeout_ms": 100 } : {});
     const agent = await self.agent(["lab:things:read"]);
     await self.call(`/proxy${path}`, { method, token: agent.token, ...init });
     expect(await callOf(self, agent)).toMatchObject(expected);
@@ -174,7 +174,7 @@ describe("a record is not lost", () => {
     });
   });
 
-  it("if the agent is deleted at once", async () => {
+  it("if the agent is deleted at once", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(ALL), await self.admin()];
     await self.call("/proxy/lab/things/1", { method: "PUT", token: agent.token, json: {} });
@@ -199,20 +199,24 @@ describe("a record is not lost", () => {
     expect(await outbox(sound, agent)).toEqual([]);
   });
 
-  it("if the audit log's database fails: messages are tried again, and the outbox keeps what it has", async () => {
-    const self = world();
-    const agent = await self.agent(ALL);
-    await self.call("/proxy/lab/things/1", { method: "PUT", token: agent.token, json: {} });
-    await self.settled();
-    const broken = { DB: self.env.DB, AUDIT_DB: failing(self.env.AUDIT_DB) };
-    const messages = [...self.sent];
-    await expect(consumeMessages(broken, messages, { now: Date.now(), isRepeated: false })).rejects.toThrow();
-    await expect(moveOutbox(broken, Date.now() + 3_600_000)).rejects.toThrow();
-    expect(await outbox(self, agent)).toHaveLength(1);
-    expect(await callOf(self, agent)).toMatchObject({ outcome: "success" });
-  });
+  it(
+    "if the audit log's database fails: messages are tried again, and the outbox keeps what it has",
+    SLOW,
+    async () => {
+      const self = world();
+      const agent = await self.agent(ALL);
+      await self.call("/proxy/lab/things/1", { method: "PUT", token: agent.token, json: {} });
+      await self.settled();
+      const broken = { DB: self.env.DB, AUDIT_DB: failing(self.env.AUDIT_DB) };
+      const messages = [...self.sent];
+      await expect(consumeMessages(broken, messages, { now: Date.now(), isRepeated: false })).rejects.toThrow();
+      await expect(moveOutbox(broken, Date.now() + 3_600_000)).rejects.toThrow();
+      expect(await outbox(self, agent)).toHaveLength(1);
+      expect(await callOf(self, agent)).toMatchObject({ outcome: "success" });
+    },
+  );
 
-  it("if its end never comes: it is of an unknown outcome, until the end comes after all", async () => {
+  it("if its end never comes: it is of an unknown outcome, until the end comes after all", SLOW, async () => {
     const self = world();
     const agent = await self.agent(ALL);
     await self.call("/proxy/lab/things/1", { method: "PUT", token: agent.token, json: {} });
@@ -286,7 +290,7 @@ describe("a write is not sent", () => {
     }
   });
 
-  it("twice if the grants change meanwhile: it is judged again", async () => {
+  it("twice if the grants change meanwhile: it is judged again", SLOW, async () => {
     const self = world();
     const agent = await self.agent(ALL);
     const where = world({
@@ -317,7 +321,7 @@ describe("refusals", () => {
     expect(records.every(({ actor, sessionId }) => actor?.id === agent.id && sessionId !== null)).toBe(true);
   });
 
-  it("of strangers, of revoked tokens and of tricks in a path are counted, by address or session", async () => {
+  it("of strangers, of revoked tokens and of tricks in a path are counted, by address or session", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(ALL), await self.admin()];
     self.sent.length = 0;

@@ -1,5 +1,6 @@
 import { describe, expect, inject, it } from "vitest";
 import { world } from "../support/world.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 /** Whether a credential works, found out by one small request on purpose. */
 const upstream = inject("upstream");
@@ -26,7 +27,7 @@ async function check(overrides: Record<string, unknown>, name = "orders") {
 }
 
 describe("POST /services/{name}/check", () => {
-  it.each([
+  few(1).each([
     ["/lab/status/401", { outcome: "refused", upstream_status: 401 }],
     ["/lab/status/200", { outcome: "unclear", upstream_status: 200 }],
     ["/lab/status/500", { outcome: "unclear", upstream_status: 500 }],
@@ -88,7 +89,7 @@ describe("GET /services", () => {
     });
   });
 
-  it("shows the rules of one, with what each needs and what a grant may limit", async () => {
+  it("shows the rules of one, with what each needs and what a grant may limit", SLOW, async () => {
     const self = world();
     const { token } = await self.admin();
     const { body } = await self.call("/services/github", { token });

@@ -9,6 +9,7 @@ import { validatePermission } from "../../src/permissions/grammar.ts";
 import { isGranted, waysToGrant } from "../../src/permissions/match.ts";
 import { BUILT_IN_CATALOGUE, listService } from "../../src/permissions/catalogue.ts";
 import { world } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const ORDERS = {
   base_url: "https://orders.example.com/api",
@@ -283,7 +284,7 @@ describe("an operator's upstream", () => {
     expect(orders({ limits }).join("\n")).toContain(expected);
   });
 
-  it("adds fields to a built-in service at its own rules, and changes none of those that were reviewed", () => {
+  it("adds fields to a built-in service at its own rules, and changes none of those that were reviewed", SLOW, () => {
     const line = "GET /repos/{owner}/{repo}/actions/runs runs:read";
     const own = (limits: object) =>
       load({ UPSTREAMS: { github: { resources: { runs: ["read"] }, rules: [line], limits } } });
@@ -373,21 +374,25 @@ describe("a slash at the end of a path", () => {
     },
   });
 
-  it("that the upstream adds by a redirect leads to a URL that the agent may call, where both are taken", async () => {
-    const { agent, call } = world(shop({ trailing_slash: "optional" }));
-    const { token } = await agent(["shop:orders:read"]);
-    for (const path of ["/proxy/shop", "/proxy/shop/orders", "/proxy/shop/orders?page=2"]) {
-      const redirect = await call(path, { token, redirect: "manual" });
-      expect(redirect.status).toBe(301);
-      const { pathname, search } = new URL(redirect.headers.get("location")!, "https://auth.example.com");
-      expect(pathname + search).toBe(path.replace(/(?=\?|$)/, "/"));
-      const followed = await call(pathname + search, { token });
-      expect([followed.status, followed.headers.get("x-got")]).toEqual([
-        200,
-        `GET /lab/slash${path.slice("/proxy/shop".length).replace(/(?=\?|$)/, "/")}`,
-      ]);
-    }
-  });
+  it(
+    "that the upstream adds by a redirect leads to a URL that the agent may call, where both are taken",
+    SLOW,
+    async () => {
+      const { agent, call } = world(shop({ trailing_slash: "optional" }));
+      const { token } = await agent(["shop:orders:read"]);
+      for (const path of ["/proxy/shop", "/proxy/shop/orders", "/proxy/shop/orders?page=2"]) {
+        const redirect = await call(path, { token, redirect: "manual" });
+        expect(redirect.status).toBe(301);
+        const { pathname, search } = new URL(redirect.headers.get("location")!, "https://auth.example.com");
+        expect(pathname + search).toBe(path.replace(/(?=\?|$)/, "/"));
+        const followed = await call(pathname + search, { token });
+        expect([followed.status, followed.headers.get("x-got")]).toEqual([
+          200,
+          `GET /lab/slash${path.slice("/proxy/shop".length).replace(/(?=\?|$)/, "/")}`,
+        ]);
+      }
+    },
+  );
 
   it("is taken exactly where the rule has it, unless both are taken, and a denial says so", async () => {
     const { agent, call } = world(shop({}));

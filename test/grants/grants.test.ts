@@ -1,15 +1,14 @@
 import { decodeJwt } from "jose";
-import { afterEach, beforeEach, describe, expect, it, vi, type TestOptions } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi, type TestOptions } from "vitest";
 import { loadConfig } from "../../src/config/config.ts";
 import { announceAndSweepGrants } from "../../src/grants/due.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { world, type Registered } from "../support/world.ts";
 import { SLOW } from "../support/extents.ts";
 
-const self = world();
+const self = world({ RATE_FREE: { limit: async () => ({ success: true }) } });
 let admin: Registered;
-// One for each test: an administrator has a rate limit as well.
-beforeEach(async () => {
+beforeAll(async () => {
   admin = await self.admin();
 });
 afterEach(() => void vi.useRealTimers());
@@ -218,7 +217,7 @@ describe("GET and PUT /agents/{id}/grants", () => {
     expect((await get(id)).body.grants_version).toBe(1);
   });
 
-  it("refuse more than 50, and more than a row may hold", async () => {
+  it("refuse more than 50, and more than a row may hold", SLOW, async () => {
     const { id } = await self.agent();
     const many = Array.from({ length: 51 }, (_, n) => ({
       permission: "github:issues:write",
@@ -234,7 +233,7 @@ describe("GET and PUT /agents/{id}/grants", () => {
     expect([status, body.details[0].field]).toEqual([400, "grants"]);
   });
 
-  it("limit a wildcard of a resource by what requests of each of its actions name", async () => {
+  it("limit a wildcard of a resource by what requests of each of its actions name", SLOW, async () => {
     const { id } = await self.agent();
     expect((await put(id, [{ permission: "github:issues:*", where: { "path.owner": "octo" } }])).status).toBe(200);
     const onlyInWrites = await put(id, [{ permission: "stripe:payments:*", where: { "body.amount": 5 } }]);
@@ -274,7 +273,7 @@ describe("PUT /agents/{id}/permissions of an agent with limits", () => {
   });
   const HELD = ["github:issues:write", "lab:things:read", "lab:notes:read"];
 
-  it("changes nothing if what was read is written back, in any order", async () => {
+  it("changes nothing if what was read is written back, in any order", SLOW, async () => {
     const before = (await get(id)).body;
     const { permissions } = await read(id);
     expect(permissions).toEqual(HELD.toSorted());
@@ -299,7 +298,7 @@ describe("PUT /agents/{id}/permissions of an agent with limits", () => {
     ["leaves a limited one out", HELD.slice(1), "leaves it out"],
     ["is empty", [], "leaves it out", SLOW],
     ["leaves out one that has an end", HELD.slice(0, 2), "leaves it out", SLOW],
-    ["has the wildcard of the resource", [...HELD, "github:issues:*"], "with limits only"],
+    ["has the wildcard of the resource", [...HELD, "github:issues:*"], "with limits only", SLOW],
     ["has the wildcard of the service", [...HELD, "github:*:*"], "with limits only", SLOW],
     ["has everything", [...HELD, "*:*:*"], "with limits only", SLOW],
   ];
@@ -316,7 +315,7 @@ describe("PUT /agents/{id}/permissions of an agent with limits", () => {
     expect((await get(id)).body).toEqual(before);
   }
 
-  it("is refused if it names an action of a wildcard that has limits", async () => {
+  it("is refused if it names an action of a wildcard that has limits", SLOW, async () => {
     await put(id, [{ permission: "github:issues:*", where: { "path.owner": "octo" } }]);
     expect((await putPermissions(id, ["github:issues:*", "github:issues:read"])).body.code).toBe("limited_grant");
     expect((await putPermissions(id, ["github:issues:*", "github:repos:read"])).status).toBe(200);
@@ -453,7 +452,7 @@ describe("a token of an agent with limits", () => {
     expect((await register(["lab:things:write"])).body.code).toBe("grant_beyond_caller");
   });
 
-  it("fits into a header with 50 grants of 5 limits each: it names them instead of containing them", async () => {
+  it("fits into a header with 50 grants of 5 limits each: it names them instead of containing them", SLOW, async () => {
     const agent = await self.agent();
     const where = (n: number) => ({
       "path.owner": `owner-${n}`,
@@ -598,7 +597,7 @@ describe("the job of ends", () => {
     expect(row.permissions).toBe('["slack:messages:read"]');
   });
 
-  it("loses to a change of the grants at the same time", async () => {
+  it("loses to a change of the grants at the same time", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     vi.setSystemTime(1_950_000_000_000);
     const owner = await self.admin();

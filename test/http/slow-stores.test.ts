@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { failing, held, slow } from "../support/bindings.ts";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { testEnv, world } from "../support/world.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const SLOW_MS = 30;
 
@@ -49,7 +50,7 @@ describe("a database that fails", () => {
 });
 
 describe("a slow or failing KV namespace", () => {
-  it.each([
+  few(1).each([
     ["slow", slow(bound.REVOCATIONS, SLOW_MS)],
     ["failing", failing(bound.REVOCATIONS, "KV PUT failed: 500 Internal Server Error")],
   ])("that is %s does not keep a revocation from being in force at once", async (_, REVOCATIONS) => {
@@ -67,7 +68,7 @@ describe("a slow or failing KV namespace", () => {
 });
 
 describe("a slow or failing queue", () => {
-  it("holds up no response: what happened is recorded once the queue takes it", async () => {
+  it("holds up no response: what happened is recorded once the queue takes it", SLOW, async () => {
     const sent: unknown[] = [];
     const { binding: ACTIVITY, release } = held({ send: async (message: unknown) => void sent.push(message) });
     const { token } = await world({ ACTIVITY }).agent();

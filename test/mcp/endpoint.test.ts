@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { world, type Registered } from "../support/world.ts";
 import { legacy, META, modern } from "./client.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world();
 let agent: Registered;
@@ -304,7 +305,7 @@ describe("the sender", () => {
     }
   });
 
-  it("is counted once for each message, whatever it is", async () => {
+  it("is counted once for each message, whatever it is", SLOW, async () => {
     const keys: string[] = [];
     const counting = world({
       RATE_FREE: { limit: async ({ key }: { key: string }) => ({ success: keys.push(key) > 0 }) },

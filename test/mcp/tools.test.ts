@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, inject, it } from "vitest";
 import { toJson, toToolResult } from "../../src/mcp/result.ts";
 import { world, type Registered } from "../support/world.ts";
 import { callTool, legacy, modern } from "./client.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const self = world();
 let reader: Registered;
@@ -105,7 +106,7 @@ describe("tools/list", () => {
     expect(hints.lab_get_thing).toEqual({ readOnlyHint: true, ...open });
   });
 
-  it("describes an operator's own operations by their own words", async () => {
+  it("describes an operator's own operations by their own words", SLOW, async () => {
     const own = world({
       "UPSTREAMS.lab": {
         base_url: inject("upstream"),
@@ -149,7 +150,7 @@ describe("tools/list", () => {
     expect(await namesOf(self, token, "/mcp?toolset=lab:things&other=1")).toContain("lab_list_things");
   });
 
-  it.each([
+  few(3).each([
     "tools=gitub",
     "tools=",
     "toolset=github",
@@ -203,7 +204,7 @@ describe("an agent with very many operations", () => {
     expect(JSON.stringify(body).length).toBeLessThan(20_000);
   });
 
-  it("finds operations by words, page by page", async () => {
+  it("finds operations by words, page by page", SLOW, async () => {
     const first = (await callTool(many, token, "search_operations", { query: "list section7 parts", limit: 3 }))
       .structuredContent;
     expect(first.operations[0]).toEqual({
@@ -264,7 +265,7 @@ describe("a call", () => {
     expect(shown[0]).toEqual(shown[1]);
   });
 
-  it.each<[string, Record<string, unknown>]>([
+  few(4).each<[string, Record<string, unknown>]>([
     ["a dot segment", { id: ".." }],
     ["a dot", { id: "." }],
     ["an encoded dot segment", { id: "%2e%2e" }],
@@ -300,7 +301,7 @@ describe("a call", () => {
     expect(self.entries.filter(({ outcome }) => outcome === "success")).toEqual([]);
   });
 
-  it.each([
+  few(3).each([
     ["an ampersand", "a&b=c", "/things/a&b=c"],
     ["white space", "a b", "/things/a%20b"],
     ["letters of any script", "é", "/things/%C3%A9"],
@@ -402,7 +403,7 @@ describe("a result", () => {
     expect(structuredContent).toBeUndefined();
   });
 
-  it.each([
+  few(2).each([
     ["image/png", { type: "image", mimeType: "image/png" }],
     ["audio/wav", { type: "audio", mimeType: "audio/wav" }],
     ["application/pdf", { type: "resource", resource: { mimeType: "application/pdf" } }],
@@ -445,7 +446,7 @@ describe("a result", () => {
     expect(toJson(result, {})).toBe(`{"content":[{"type":"text","text":"${deep}"}],"structuredContent":${deep}}`);
   });
 
-  it.each([
+  few(2).each([
     '{"a":1}}',
     '{"a":1},"isError":false',
     '{"a":01}',
@@ -512,42 +513,48 @@ describe("explain and my_activity", () => {
     ]);
   });
 
-  it("explains a request with its body by the limits of the agent's grants and of its token, as they are now", async () => {
-    const where = { "path.repo": { eq: "hello" }, "body.state": { in: ["open"] } };
-    const grants = (end: number) => [
-      { permission: "github:issues:write", where },
-      { permission: "lab:things:write", expires_at: end },
-    ];
-    const { token, setGrants } = await limitedAgent(grants(Date.now() + HOUR));
-    await setGrants(grants(Date.now() - 1));
-    const issue = { service: "github", method: "PATCH", path: "/repos/octo/hello/issues/5" };
-    const ask = async (more: Record<string, unknown>) =>
-      (await callTool(self, token, "explain", { ...issue, ...more })).structuredContent;
-    expect(await ask({ body: { state: "open" } })).toMatchObject({ decision: "allow", violations: [] });
-    const closed = {
-      decision: "deny",
-      code: "constraint_violated",
-      limits: [{ permission: "github:issues:write" }],
-      violations: [{ field: "body.state", actual: "closed" }],
-    };
-    expect(await ask({ body: { state: "closed" } })).toMatchObject(closed);
-    const headers = { "Content-Type": "application/json" };
-    expect(await ask({ body: '{"state":"closed"}', headers })).toMatchObject(closed);
-    expect(await ask({ path: "/repos/octo/other/issues/5", body: { state: "open" } })).toMatchObject({
-      violations: [{ field: "path.repo", actual: "other" }],
-    });
-    expect(await ask({ service: "lab", method: "DELETE", path: "/things/7" })).toMatchObject({ code: "grant_expired" });
-    // What it explains is what happens.
-    const call = await callTool(self, token, "github_update_repo_issue", {
-      owner: "octo",
-      repo: "hello",
-      issue_number: 5,
-      body: { state: "closed" },
-    });
-    expect([call.isError, call.structuredContent.code]).toEqual([true, "constraint_violated"]);
-  });
+  it(
+    "explains a request with its body by the limits of the agent's grants and of its token, as they are now",
+    SLOW,
+    async () => {
+      const where = { "path.repo": { eq: "hello" }, "body.state": { in: ["open"] } };
+      const grants = (end: number) => [
+        { permission: "github:issues:write", where },
+        { permission: "lab:things:write", expires_at: end },
+      ];
+      const { token, setGrants } = await limitedAgent(grants(Date.now() + HOUR));
+      await setGrants(grants(Date.now() - 1));
+      const issue = { service: "github", method: "PATCH", path: "/repos/octo/hello/issues/5" };
+      const ask = async (more: Record<string, unknown>) =>
+        (await callTool(self, token, "explain", { ...issue, ...more })).structuredContent;
+      expect(await ask({ body: { state: "open" } })).toMatchObject({ decision: "allow", violations: [] });
+      const closed = {
+        decision: "deny",
+        code: "constraint_violated",
+        limits: [{ permission: "github:issues:write" }],
+        violations: [{ field: "body.state", actual: "closed" }],
+      };
+      expect(await ask({ body: { state: "closed" } })).toMatchObject(closed);
+      const headers = { "Content-Type": "application/json" };
+      expect(await ask({ body: '{"state":"closed"}', headers })).toMatchObject(closed);
+      expect(await ask({ path: "/repos/octo/other/issues/5", body: { state: "open" } })).toMatchObject({
+        violations: [{ field: "path.repo", actual: "other" }],
+      });
+      expect(await ask({ service: "lab", method: "DELETE", path: "/things/7" })).toMatchObject({
+        code: "grant_expired",
+      });
+      // What it explains is what happens.
+      const call = await callTool(self, token, "github_update_repo_issue", {
+        owner: "octo",
+        repo: "hello",
+        issue_number: 5,
+        body: { state: "closed" },
+      });
+      expect([call.isError, call.structuredContent.code]).toEqual([true, "constraint_violated"]);
+    },
+  );
 
-  it("lists what the agent did, and nobody else", async () => {
+  it("lists what the agent did, and nobody else", SLOW, async () => {
     const one = await self.agent(["lab:things:read"]);
     for (let i = 0; i < 3; i++) await callTool(self, one.token, "lab_list_things");
     await self.drain();

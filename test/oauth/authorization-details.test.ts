@@ -2,6 +2,7 @@ import { decodeJwt } from "jose";
 import { beforeAll, expect, it, describe } from "vitest";
 import { world, type Registered } from "../support/world.ts";
 import { secretOf, token } from "./clients.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } });
 const type = "agentauth_grant";
@@ -81,7 +82,7 @@ describe("authorization_details of a request for a token", () => {
     }
   });
 
-  it("is never wider than what the agent has when the token is used", async () => {
+  it("is never wider than what the agent has when the token is used", SLOW, async () => {
     const one = await self.agent();
     await put(one, [{ permission: "github:issues:write" }]);
     const { body } = await ask([{ type, permission: "github:issues:write", where: ANY }], {}, one);

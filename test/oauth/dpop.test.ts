@@ -5,7 +5,7 @@ import { toBase64Url } from "../../src/crypto/base64.ts";
 import { sha256 } from "../../src/crypto/digest.ts";
 import { thumbprintOf } from "../../src/crypto/thumbprint.ts";
 import { countOperations } from "../support/count-operations.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 import { modern } from "../mcp/client.ts";
 import { basic, ISSUER, post, secretOf } from "./clients.ts";
@@ -102,7 +102,7 @@ describe("a token that was asked for with a proof", () => {
     expect((await call(await proof(key, "GET", `${ISSUER}/proxy/lab/things`, token))).status).toBe(401);
   });
 
-  it.each(["EdDSA", "RS256", "PS256"])("may be bound to a key of %s", async (alg) => {
+  few(1).each(["EdDSA", "RS256", "PS256"])("may be bound to a key of %s", async (alg) => {
     const one = await newKey(alg);
     const token = await boundToken(one);
     expect((await send(token, await proof(one, "GET", READ_URL, token))).status).toBe(200);
@@ -257,7 +257,7 @@ describe("a token that is bound to no key", () => {
     ]);
   });
 
-  it("costs nothing for it, and a bound one costs one round trip", async () => {
+  it("costs nothing for it, and a bound one costs one round trip", SLOW, async () => {
     const counter = countOperations();
     const where = world({ ...counter.overrides, RATE_FREE: { limit: async () => ({ success: true }) } });
     const plain = (await post(where, "/oauth/token", { ...GRANT, ...secretOf(agent) })).body.access_token as string;
@@ -289,7 +289,7 @@ describe("a session that was opened with a proof", () => {
   };
   const refresh = (refresh_token: string, of: Key | undefined) => call("/agents/refresh", { refresh_token }, of);
 
-  it("is opened by a proof once, and leaves no row of a proof for a stranger", async () => {
+  it("is opened by a proof once, and leaves no row of a proof for a stranger", SLOW, async () => {
     const one = await self.agent();
     const before = await storedProofs();
     const { apiKey: stranger } = await self.agent();
@@ -458,7 +458,7 @@ describe("an exchange", () => {
     expect(await refused(agent, token, once, { sub_agent: "two" })).toEqual([400, "invalid_dpop_proof"]);
   });
 
-  it("binds its token to the key of the client, but to none that is not the actor's", async () => {
+  it("binds its token to the key of the client, but to none that is not the actor's", SLOW, async () => {
     const actor = await self.agent();
     const dpop = await proof(other, "POST", TOKEN_URL);
     const { body } = await exchange(self, actor, agent.token, {}, { headers: { dpop } });

@@ -3,6 +3,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { failing } from "../support/bindings.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 import { assertion, asserted, basic, ISSUER, post, registerKey, secretOf, token } from "./clients.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ RATE_FREE: { limit: async () => ({ success: true }) } });
 const GRANT = { grant_type: "client_credentials" };
@@ -71,21 +72,25 @@ describe("introspection", () => {
     expect((await introspect(admin, fresh)).body).toEqual({ active: false });
   });
 
-  it("tells of a token for one service, and of a refresh token, to its client and to administrators only", async () => {
-    const narrow = await issue(agent, { resource: `${ISSUER}/proxy/lab` });
-    expect(await isActive(narrow, server)).toBe(false);
-    expect((await introspect(admin, narrow)).body).toMatchObject({ active: true, aud: [`${ISSUER}/proxy/lab`] });
-    const own = await issue(server, { resource: `${ISSUER}/proxy/lab` });
-    expect(await isActive(own, server)).toBe(true);
-    expect(await isActive(agent.refreshToken, server)).toBe(false);
-    expect((await introspect(server, server.refreshToken)).body).toMatchObject({ active: true, sub: server.id });
-    const refreshed = await self.call("/agents/refresh", {
-      method: "POST",
-      json: { refresh_token: agent.refreshToken },
-    });
-    expect(await isActive(agent.refreshToken)).toBe(false);
-    expect(await isActive(refreshed.body.token.refresh_token)).toBe(true);
-  });
+  it(
+    "tells of a token for one service, and of a refresh token, to its client and to administrators only",
+    SLOW,
+    async () => {
+      const narrow = await issue(agent, { resource: `${ISSUER}/proxy/lab` });
+      expect(await isActive(narrow, server)).toBe(false);
+      expect((await introspect(admin, narrow)).body).toMatchObject({ active: true, aud: [`${ISSUER}/proxy/lab`] });
+      const own = await issue(server, { resource: `${ISSUER}/proxy/lab` });
+      expect(await isActive(own, server)).toBe(true);
+      expect(await isActive(agent.refreshToken, server)).toBe(false);
+      expect((await introspect(server, server.refreshToken)).body).toMatchObject({ active: true, sub: server.id });
+      const refreshed = await self.call("/agents/refresh", {
+        method: "POST",
+        json: { refresh_token: agent.refreshToken },
+      });
+      expect(await isActive(agent.refreshToken)).toBe(false);
+      expect(await isActive(refreshed.body.token.refresh_token)).toBe(true);
+    },
+  );
 
   it("needs the permission, which a client and an access token have alike", async () => {
     const text = await issue(agent);
@@ -121,7 +126,7 @@ describe("introspection", () => {
     expect((await post(self, "/oauth/introspect", secretOf(server))).body.error).toBe("invalid_request");
   });
 
-  it("records who asks about, or would end, what is not theirs, and counts tokens that are revoked", async () => {
+  it("records who asks about, or would end, what is not theirs, and counts tokens that are revoked", SLOW, async () => {
     const [one, other] = [await self.agent(), await self.agent()];
     await introspect(one, other.token);
     await revoke(one, other.token);
@@ -164,7 +169,7 @@ describe("revocation", () => {
     }
   });
 
-  it("ends a token without a session, and no other of the same key", async () => {
+  it("ends a token without a session, and no other of the same key", SLOW, async () => {
     const where = world({ STANDING_TTL_SECONDS: "5" });
     const [first, second] = [await issue(agent), await issue(agent)];
     const read = async (text: string) => (await where.call("/proxy/lab/things/1", { token: text })).status;
@@ -200,7 +205,7 @@ describe("revocation", () => {
     expect(results).toEqual([{ message: `token ${jti} revoked by ${one.id}`, actor: one.id }]);
   });
 
-  it("is 200 for what is unknown, expired or revoked already", async () => {
+  it("is 200 for what is unknown, expired or revoked already", SLOW, async () => {
     const one = await self.agent();
     const text = await issue(one);
     for (const odd of ["garbage", "rt_guess", text, text]) expect((await revoke(one, odd)).status).toBe(200);

@@ -13,7 +13,7 @@ import {
   token,
   type RegisteredKey,
 } from "./clients.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const self = world({ STANDING_TTL_SECONDS: "0", RATE_FREE: { limit: async () => ({ success: true }) } });
 const GRANT = { grant_type: "client_credentials" };
@@ -78,7 +78,7 @@ describe("client_credentials", () => {
     expect((await read(body.access_token)).status).toBe(200);
   });
 
-  it.each(["EdDSA", "RS256", "PS256"])("takes assertions of %s", async (alg) => {
+  few(1).each(["EdDSA", "RS256", "PS256"])("takes assertions of %s", async (alg) => {
     const other = await registerKey(self, agent, alg);
     const answer = await token(self, { ...GRANT, ...asserted(await assertion(agent.id, other)) });
     expect([answer.status, answer.body.error_description]).toEqual([200, undefined]);
@@ -230,7 +230,7 @@ describe("an assertion", () => {
     expect(await refusedIn(one.id)).toHaveLength(3);
   });
 
-  it("is not used up by a stranger who knows its jti", async () => {
+  it("is not used up by a stranger who knows its jti", SLOW, async () => {
     const jti = "known-to-everybody";
     const other = await self.agent();
     const theirs = await registerKey(self, other);
@@ -263,7 +263,7 @@ describe("an assertion", () => {
     expect([...said]).toEqual(["No active agent has this client_id and these credentials."]);
   });
 
-  it("says what is wrong to whoever has the key", async () => {
+  it("says what is wrong to whoever has the key", SLOW, async () => {
     const now = Math.floor(Date.now() / 1000);
     const cases: [Record<string, unknown>, RegExp][] = [
       [{ aud: "https://auth.example.com.evil.example" }, /aud/],
@@ -395,7 +395,7 @@ describe("refresh_token", () => {
     expect((await refresh(one, one.refreshToken)).body.refresh_token).toBe(next.body.refresh_token);
   });
 
-  it("narrows the access token only, and refuses a wider scope without using the token up", async () => {
+  it("narrows the access token only, and refuses a wider scope without using the token up", SLOW, async () => {
     const one = await self.agent(["lab:things:read", "lab:notes:read"]);
     const verified = await self.call("/agents/verify", {
       method: "POST",
@@ -548,7 +548,7 @@ describe("requests that are refused before anybody is known", () => {
 });
 
 describe("the form", () => {
-  it.each<[string, string, string, string]>([
+  few(5).each<[string, string, string, string]>([
     ["JSON", "application/json", '{"grant_type":"client_credentials"}', "invalid_request"],
     [
       "another charset",

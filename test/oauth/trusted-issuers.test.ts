@@ -2,7 +2,7 @@ import { base64url, calculateJwkThumbprint, decodeJwt, SignJWT } from "jose";
 import * as oauth from "oauth4webapi";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { AgentAuthClient } from "../../src/client/index.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 import { assertion, asserted, basic, ISSUER, post, registerKey, secretOf, token } from "./clients.ts";
 import {
@@ -277,7 +277,7 @@ describe("a token of a trusted issuer as subject_token", () => {
     expect([body.token_type, decodeJwt(body.access_token).cnf]).toEqual(["DPoP", { jkt }]);
   });
 
-  it("is used up by it, as by jwt-bearer, and by nobody who has not authenticated itself", async () => {
+  it("is used up by it, as by jwt-bearer, and by nobody who has not authenticated itself", SLOW, async () => {
     const subject = await job();
     expect(refusal(await exchange(actor, subject, { client_secret: other.apiKey }))).toEqual([401, "invalid_client"]);
     const answers = await Promise.all([exchange(actor, subject), exchange(actor, subject)]);
@@ -359,7 +359,7 @@ describe("a rule", () => {
     expect(refusal(await present(where, await token({ "kubernetes.io": "ci" })))).toEqual([400, "invalid_grant"]);
   });
 
-  it("is chosen by client_id where the token meets those of several agents", async () => {
+  it("is chosen by client_id where the token meets those of several agents", SLOW, async () => {
     const where = trusting({}, [
       { agent: agent.id, claims: CLAIMS },
       { agent: other.id, claims: { repository_id: "1296269" } },
@@ -535,7 +535,7 @@ describe("the keys of an issuer", () => {
     expect((await present(where, await issue(one.url, key))).status).toBe(200);
   });
 
-  it.each<[string, (keys: string) => Parameters<Issuer["serve"]>[0]]>([
+  few(4).each<[string, (keys: string) => Parameters<Issuer["serve"]>[0]]>([
     ["is slow", (keys) => ({ [METADATA]: { text: keys, late: 1_000_000 } })],
     [
       "has a slow key set",
@@ -587,13 +587,13 @@ describe("the keys of an issuer", () => {
   ])("are not had of one that %s: 503, and nobody gets a token", async (what, pages) => {
     const one = newIssuer();
     await one.serve(pages(JSON.stringify({ keys: [key.jwk] })));
-    const where = trusting({ issuer: one.url, ...(what.includes("slow") && { timeout_ms: 400 }) });
+    const where = trusting({ issuer: one.url, ...(what.includes("slow") && { timeout_ms: 100 }) });
     const answer = await present(where, await issue(one.url, key));
     expect(refusal(answer)).toEqual([503, "temporarily_unavailable"]);
     expect(answer.body.error_description).not.toContain(one.url);
   });
 
-  it("are those of which one may make signatures here: others beside them do no harm", async () => {
+  it("are those of which one may make signatures here: others beside them do no harm", SLOW, async () => {
     const small = {
       kty: "RSA",
       n: base64url.encode(new Uint8Array(128).fill(255)),
@@ -675,7 +675,7 @@ describe("an ID-JAG", () => {
     }
   });
 
-  it("limits what is asked for by authorization_details too, and is refused if it has its own", async () => {
+  it("limits what is asked for by authorization_details too, and is refused if it has its own", SLOW, async () => {
     const details = (permission: string) => ({
       authorization_details: JSON.stringify([{ type: "agentauth_grant", permission }]),
     });

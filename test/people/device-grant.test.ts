@@ -137,7 +137,7 @@ describe("the device grant", () => {
     }
   });
 
-  it("expires", async () => {
+  it("expires", SLOW, async () => {
     const [typed, waiting] = [await begin(), await begin()];
     await look(owner, typed.user_code);
     later(600_001);
@@ -146,7 +146,7 @@ describe("the device grant", () => {
     expect(refusal(await poll(waiting.device_code))).toEqual([400, "expired_token"]);
   });
 
-  it("gives one token for a code, however often it is asked for at once", async () => {
+  it("gives one token for a code, however often it is asked for at once", SLOW, async () => {
     const { device_code, user_code } = await begin();
     await look(owner, user_code);
     await decide(owner, user_code);
@@ -409,7 +409,7 @@ describe("a command that a person has let in", () => {
     expect([again.status, again.body.code, again.body.credentials]).toEqual([403, "browser_required", undefined]);
   });
 
-  it("deletes agents only within 5 minutes after the passkey", async () => {
+  it("deletes agents only within 5 minutes after the passkey", SLOW, async () => {
     const fresh = await command(administrator);
     const [one, two] = [await world().agent(), await world().agent()];
     const remove = ({ id }: Registered) => self.call(`/agents/${id}`, { method: "DELETE", token: fresh });
@@ -421,23 +421,27 @@ describe("a command that a person has let in", () => {
     expect((await administrator.confirmed(`/agents/${two.id}`, { method: "DELETE" })).status).toBe(200);
   });
 
-  it("leads no deliveries elsewhere, and gets no secret that signs them, later than 5 minutes after the passkey", async () => {
-    const [fresh, agent] = [await command(administrator), await world().agent()];
-    const json = { url: "https://hooks.example.com/one", events: ["agent.verified"] };
-    const { body } = await self.call("/webhooks", { method: "POST", token: agent.token, json });
-    const path = `/webhooks/${body.webhook.id}`;
-    const change = (to: object) => self.call(path, { method: "PUT", token: fresh, json: to });
-    const secret = () => self.call(`${path}/regenerate-secret`, { method: "POST", token: fresh });
-    expect((await change({ url: "https://hooks.example.com/two" })).status).toBe(200);
-    expect((await secret()).status).toBe(200);
-    later(301_000);
-    browserRequired(await change({ url: "https://hooks.example.com/three" }));
-    browserRequired(await secret());
-    // It can still stop them, and its person goes on in a browser.
-    expect((await change({ is_active: false })).status).toBe(200);
-    const moved = await administrator.call(path, { method: "PUT", json: { url: "https://hooks.example.com/four" } });
-    expect([moved.status, moved.body.webhook?.url]).toEqual([200, "https://hooks.example.com/four"]);
-  });
+  it(
+    "leads no deliveries elsewhere, and gets no secret that signs them, later than 5 minutes after the passkey",
+    SLOW,
+    async () => {
+      const [fresh, agent] = [await command(administrator), await world().agent()];
+      const json = { url: "https://hooks.example.com/one", events: ["agent.verified"] };
+      const { body } = await self.call("/webhooks", { method: "POST", token: agent.token, json });
+      const path = `/webhooks/${body.webhook.id}`;
+      const change = (to: object) => self.call(path, { method: "PUT", token: fresh, json: to });
+      const secret = () => self.call(`${path}/regenerate-secret`, { method: "POST", token: fresh });
+      expect((await change({ url: "https://hooks.example.com/two" })).status).toBe(200);
+      expect((await secret()).status).toBe(200);
+      later(301_000);
+      browserRequired(await change({ url: "https://hooks.example.com/three" }));
+      browserRequired(await secret());
+      // It can still stop them, and its person goes on in a browser.
+      expect((await change({ is_active: false })).status).toBe(200);
+      const moved = await administrator.call(path, { method: "PUT", json: { url: "https://hooks.example.com/four" } });
+      expect([moved.status, moved.body.webhook?.url]).toEqual([200, "https://hooks.example.com/four"]);
+    },
+  );
 
   it("is not taken for another kind of credential, nor another for it", async () => {
     const asCookie = await callWith(self, token, "/people/me");
@@ -457,7 +461,7 @@ describe("a command that a person has let in", () => {
     expect((await call("/webhooks", { method: "POST", json: {} })).body.code).toBe("agent_required");
   });
 
-  it("of an owner or an auditor does no more than they do", async () => {
+  it("of an owner or an auditor does no more than they do", SLOW, async () => {
     const [ofOwner, ofAuditor] = [await command(owner), await command(auditor)];
     const suspend = { method: "PUT", json: { status: "suspended" } };
     for (const one of [ofOwner, ofAuditor]) {

@@ -4,7 +4,7 @@ import { firstAdministrator, invite, openLink, signIn, type SignedInPerson } fro
 import { refusedSignIns } from "../support/refused-sign-ins.ts";
 import { world, type Answer, type World } from "../support/world.ts";
 import type { OidcServers } from "../support/oidc-server.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 /** The provider is of this machine, so the deployment that leads there is in development. It has the same database. */
 const LOCAL = "http://localhost:8787";
@@ -219,7 +219,7 @@ describe("a login at the provider", () => {
     expect(count).toBe(1);
   });
 
-  it("is not that of another issuer with the same subject and address", async () => {
+  it("is not that of another issuer with the same subject and address", SLOW, async () => {
     const one = await member("admin", "carol", self, { email: "carol@example.com" });
     const elsewhere = deployment({ OIDC_ISSUER: servers.other });
     const visitor = new Visitor(elsewhere);
@@ -298,7 +298,7 @@ describe("a login at the provider", () => {
     expect(await visitor.signIn()).toBe("/sign-in#fault=login_cancelled");
   });
 
-  it("ends after ten minutes", async () => {
+  it("ends after ten minutes", SLOW, async () => {
     await member("owner", "frank");
     const visitor = new Visitor(self);
     const back = await visitor.atProvider(await visitor.begin(), "frank");
@@ -311,7 +311,7 @@ describe("a login at the provider", () => {
     expect((await visitor.comeBack(back)).headers.get("location")).toBe("/sign-in#fault=login_expired");
   });
 
-  it("ends the session that the browser had, and never continues it", async () => {
+  it("ends the session that the browser had, and never continues it", SLOW, async () => {
     const one = await member("owner", "grace");
     const former = one.visitor.own.cookies.get(COOKIE)!;
     expect(await one.visitor.signIn("grace")).toBe("/account");
@@ -570,7 +570,7 @@ describe("a provider that is not as it should be", () => {
     expect(await answered("post")).toBe("/account");
   });
 
-  it.each([
+  few(5).each([
     "nonce",
     "no-nonce",
     "aud",
@@ -592,7 +592,7 @@ describe("a provider that is not as it should be", () => {
     expect(await answered(twist)).toBe("/sign-in#fault=sign_in_refused");
   });
 
-  it.each(["gone", "html", "redirect", "reset", "huge", "misnamed", "slash", "no-token", "client", "token-500"])(
+  few(2).each(["gone", "html", "redirect", "reset", "huge", "misnamed", "slash", "no-token", "client", "token-500"])(
     "is said to be unavailable: %s",
     async (twist) => {
       expect(await answered(twist)).toBe("/sign-in#fault=provider_unavailable");
@@ -622,7 +622,7 @@ describe("a provider that is not as it should be", () => {
     expect(Number(session!.auth_time)).toBeLessThanOrEqual(Number(session!.created_at));
   });
 
-  it("gives a role by exactly its word", async () => {
+  it("gives a role by exactly its word", SLOW, async () => {
     const settings = { OIDC_ROLE_CLAIM: "roles" };
     expect(await answered("role-list", { settings })).toBe("/account");
     for (const twist of ["role-case", "role-object", "role-part", "good"]) {

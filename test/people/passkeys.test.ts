@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { Authenticator, type Twist } from "../support/authenticator.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 import {
   callWith,
   cookieOf,
@@ -54,7 +54,7 @@ describe("signing in with a passkey", () => {
     expect((await verify(json)).status).toBe(200);
   });
 
-  it.each([...TWISTS, ["another ceremony", { type: "webauthn.create" }] as const])(
+  few(2).each([...TWISTS, ["another ceremony", { type: "webauthn.create" }] as const])(
     "is refused for %s",
     async (_, twist) => {
       const { status, body } = await verify(await owner.authenticator.get(await options(), twist));
@@ -101,28 +101,32 @@ describe("signing in with a passkey", () => {
     expect((await signIn(self, owner.authenticator)).status).toBe(200);
   });
 
-  it("is recorded when it is refused: of its person if the signature is of their key, and else of the address", async () => {
-    const copied = async () =>
-      owner.authenticator.get(await options(), { counter: Math.max(0, owner.authenticator.counter - 1) });
-    const refused = async (json: object) => {
-      const own = world();
-      const before = new Set((await refusedSignIns(own)).map(({ id }) => id));
-      const { body } = await callWith(own, "", "/sign-in/passkey/verify", { method: "POST", json });
-      expect(body.code).toBe("sign_in_refused");
-      return (await refusedSignIns(own)).filter(({ id }) => !before.has(id));
-    };
-    const about = { outcome: "denied", count: 1, path: "/sign-in/passkey/verify", message: "passkey" };
-    expect(await refused(await copied())).toEqual([
-      expect.objectContaining({ ...about, actor: { type: "person", id: owner.id, name: null } }),
-    ]);
-    const { signature: _, ...rest } = await copied();
-    const { signature } = await new Authenticator().get(await options());
-    for (const unknown of [{ ...rest, signature }, await new Authenticator().get(await options())]) {
-      expect(await refused(unknown)).toEqual([expect.objectContaining({ ...about, actor: null })]);
-    }
-  });
+  it(
+    "is recorded when it is refused: of its person if the signature is of their key, and else of the address",
+    SLOW,
+    async () => {
+      const copied = async () =>
+        owner.authenticator.get(await options(), { counter: Math.max(0, owner.authenticator.counter - 1) });
+      const refused = async (json: object) => {
+        const own = world();
+        const before = new Set((await refusedSignIns(own)).map(({ id }) => id));
+        const { body } = await callWith(own, "", "/sign-in/passkey/verify", { method: "POST", json });
+        expect(body.code).toBe("sign_in_refused");
+        return (await refusedSignIns(own)).filter(({ id }) => !before.has(id));
+      };
+      const about = { outcome: "denied", count: 1, path: "/sign-in/passkey/verify", message: "passkey" };
+      expect(await refused(await copied())).toEqual([
+        expect.objectContaining({ ...about, actor: { type: "person", id: owner.id, name: null } }),
+      ]);
+      const { signature: _, ...rest } = await copied();
+      const { signature } = await new Authenticator().get(await options());
+      for (const unknown of [{ ...rest, signature }, await new Authenticator().get(await options())]) {
+        expect(await refused(unknown)).toEqual([expect.objectContaining({ ...about, actor: null })]);
+      }
+    },
+  );
 
-  it("goes on with one that does not count", async () => {
+  it("goes on with one that does not count", SLOW, async () => {
     const one = await invite(self, admin, "auditor");
     await run("UPDATE passkeys SET counter = 0 WHERE person_id = ?1", one.id);
     for (const _ of [1, 2])
@@ -137,7 +141,7 @@ describe("a confirmation", () => {
   const sent = (assertion: string, path = "/people", init: object = invitation, who = admin) =>
     who.call(path, { ...init, headers: { "agentauth-assertion": assertion } });
 
-  it.each([...TWISTS, ["another ceremony", { type: "webauthn.create" }] as const])(
+  few(2).each([...TWISTS, ["another ceremony", { type: "webauthn.create" }] as const])(
     "is refused for %s",
     async (_, twist) => {
       const refused = await sent(await admin.authenticator.confirm(await asking(), twist));
@@ -185,7 +189,7 @@ describe("a confirmation", () => {
     }
   });
 
-  it("is asked for again by whoever signed in long ago, for what needs a recent proof", async () => {
+  it("is asked for again by whoever signed in long ago, for what needs a recent proof", SLOW, async () => {
     const { id } = await self.agent();
     const key = (who: SignedInPerson) => who.call(`/agents/${id}/keys`, { method: "POST", json: { label: "new" } });
     expect((await key(admin)).status).toBe(201);
@@ -245,7 +249,7 @@ describe("enrolling a passkey", () => {
     expect(Date.parse(from) - Date.parse(at)).toBe(86_400_000);
   });
 
-  it.each(TWISTS)("is refused for %s", async (_, twist) => {
+  few(2).each(TWISTS)("is refused for %s", async (_, twist) => {
     const made = await admin.confirmed(`/people/${owner.id}/sign-in-links`, { method: "POST" });
     const opened = await openLink(self, made.body.link.url);
     const path = `/people/${owner.id}/passkeys`;
@@ -277,22 +281,26 @@ describe("deleting a passkey", () => {
     expect((await one.confirmed(`/people/${one.id}/passkeys/pky_0`, { method: "DELETE" })).status).toBe(404);
   });
 
-  it("ends the sessions that passkeys opened, but that of who deletes it, and nothing if it is refused", async () => {
-    const one = await invite(self, admin, "owner");
-    const [passkey] = (await one.call(`/people/${one.id}/passkeys`)).body.passkeys;
-    const lost = await signIn(self, one.authenticator);
-    const isIn = async () => (await callWith(self, cookieOf(lost), "/people/me")).status === 200;
-    const path = `/people/${one.id}/passkeys`;
-    expect((await one.confirmed(`${path}/${passkey.id}`, { method: "DELETE" })).body.code).toBe("last_passkey");
-    expect(await isIn()).toBe(true);
-    const { options } = (await one.call(`${path}/options`, { method: "POST" })).body;
-    const json = { label: "second", ...(await new Authenticator().create(options)) };
-    expect((await one.confirmed(path, { method: "POST", json })).status).toBe(201);
-    expect((await one.confirmed(`${path}/pky_0`, { method: "DELETE" })).status).toBe(404);
-    expect(await isIn()).toBe(true);
-    expect((await one.confirmed(`${path}/${passkey.id}`, { method: "DELETE" })).status).toBe(200);
-    expect(await isIn()).toBe(false);
-    expect((await one.call("/people/me")).status).toBe(200);
-    expect((await admin.call("/people/me")).status).toBe(200);
-  });
+  it(
+    "ends the sessions that passkeys opened, but that of who deletes it, and nothing if it is refused",
+    SLOW,
+    async () => {
+      const one = await invite(self, admin, "owner");
+      const [passkey] = (await one.call(`/people/${one.id}/passkeys`)).body.passkeys;
+      const lost = await signIn(self, one.authenticator);
+      const isIn = async () => (await callWith(self, cookieOf(lost), "/people/me")).status === 200;
+      const path = `/people/${one.id}/passkeys`;
+      expect((await one.confirmed(`${path}/${passkey.id}`, { method: "DELETE" })).body.code).toBe("last_passkey");
+      expect(await isIn()).toBe(true);
+      const { options } = (await one.call(`${path}/options`, { method: "POST" })).body;
+      const json = { label: "second", ...(await new Authenticator().create(options)) };
+      expect((await one.confirmed(path, { method: "POST", json })).status).toBe(201);
+      expect((await one.confirmed(`${path}/pky_0`, { method: "DELETE" })).status).toBe(404);
+      expect(await isIn()).toBe(true);
+      expect((await one.confirmed(`${path}/${passkey.id}`, { method: "DELETE" })).status).toBe(200);
+      expect(await isIn()).toBe(false);
+      expect((await one.call("/people/me")).status).toBe(200);
+      expect((await admin.call("/people/me")).status).toBe(200);
+    },
+  );
 });

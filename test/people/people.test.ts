@@ -95,7 +95,7 @@ describe("people", () => {
     expect((await owner.call("/people/me")).body.person.role).toBe("owner");
   });
 
-  it("are told what happened to them, and administrators what happened to others", async () => {
+  it("are told what happened to them, and administrators what happened to others", SLOW, async () => {
     const url = await linkFor(owner);
     for (const who of [owner, admin]) {
       const [told] = (await who.call("/people/me")).body.notices;
@@ -122,7 +122,7 @@ describe("people", () => {
     expect((await admin.confirmed(`/people/${admin.id}`, { method: "DELETE" })).body.code).toBe("last_administrator");
   });
 
-  it("keep one of two administrators who demote each other at once", async () => {
+  it("keep one of two administrators who demote each other at once", SLOW, async () => {
     const other = await invite(self, admin, "admin");
     const [first, second] = await Promise.all([
       admin.confirmed(`/people/${other.id}`, patch({ role: "owner" })),
@@ -157,7 +157,7 @@ describe("a session", () => {
     expect(JSON.stringify(results)).not.toContain(cookieOf(signed));
   });
 
-  it("is listed, and ended elsewhere at once", async () => {
+  it("is listed, and ended elsewhere at once", SLOW, async () => {
     const cookie = cookieOf(await signIn(self, owner.authenticator));
     const { sessions } = (await owner.call(`/people/${owner.id}/sessions`)).body;
     const other = sessions.find(({ current }: { current: boolean }) => !current);
@@ -425,7 +425,7 @@ describe("an owner", () => {
     expect((await admin.call(`/agents/${id}/keys`, post({}))).status).toBe(201);
   });
 
-  it("leaves their agents to nobody when they are deleted", async () => {
+  it("leaves their agents to nobody when they are deleted", SLOW, async () => {
     const other = await invite(self, admin, "owner");
     const { id } = await self.agent();
     await admin.call(`/agents/${id}`, patch({ owner_person_id: other.id }));

@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi, type TestOptions } from "vitest";
 import { ROUTES } from "../../src/app.ts";
 import type { Route } from "../../src/access/route.ts";
-import { SLOW, extents } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 import { holdBody } from "../support/held-body.ts";
 import { hook } from "../support/receiver.ts";
 import { world, type Registered, type World } from "../support/world.ts";
@@ -137,7 +137,7 @@ describe("a request whose body is held", () => {
     walk(needAdmin, "administrator", ways.at(-1)!),
   );
   it("does nothing by any route for an agent to itself that was ended", SLOW, () => walk(own, "agent", ways[0]!));
-  it.each(ways)("does nothing, whichever way its sender was ended: %s", { timeout: 300_000 }, (...way) =>
+  few(2).each(ways)("does nothing, whichever way its sender was ended: %s", { timeout: 300_000 }, (...way) =>
     walk(rotate, "administrator", way),
   );
 
@@ -235,7 +235,7 @@ describe("a caller that is ended between its authentication and its write", () =
       ways.at(-1)!,
     ),
   );
-  it.each(ways)("writes nothing, whichever way it was ended: %s", (...way) => walk([rotate], way));
+  few(2).each(ways)("writes nothing, whichever way it was ended: %s", (...way) => walk([rotate], way));
 
   it("gets no events of other agents by a webhook", async () => {
     const one = await self.admin();
@@ -260,18 +260,14 @@ describe("a caller that is ended between its authentication and its write", () =
 });
 
 describe("verifications thrown at rotations without overlap", () => {
-  for (const { numRuns, options } of extents(1, 12)) {
-    it(`leave no session of a former key alive: ${numRuns} rotations`, { timeout: 60_000, ...options }, () =>
-      rotateUnderLoad(numRuns),
-    );
-  }
+  const ROTATIONS = 12;
 
-  async function rotateUnderLoad(rotations: number): Promise<void> {
+  it("leave no session of a former key alive", SLOW, async () => {
     const { id, apiKey: first, token: firstToken } = await self.agent();
     let [apiKey, token] = [first, firstToken];
     let sessions = 0;
     let verifications = 0;
-    for (let rotation = 0; rotation < rotations; rotation++) {
+    for (let rotation = 0; rotation < ROTATIONS; rotation++) {
       const verify = () => self.call("/agents/verify", { method: "POST", json: { agent_id: id, api_key: apiKey } });
       const rotate = () =>
         self.call(`/agents/${id}/rotate-key`, { method: "POST", token, json: { overlap_seconds: 0 } });
@@ -298,9 +294,9 @@ describe("verifications thrown at rotations without overlap", () => {
       apiKey = rotated.body.credentials.api_key;
       token = (await verify()).body.token.access_token;
     }
-    expect(verifications).toBe(40 * rotations);
+    expect(verifications).toBe(40 * ROTATIONS);
     expect(sessions).toBeGreaterThan(0);
-  }
+  });
 });
 
 describe("a proxied body that is held", () => {
@@ -320,8 +316,8 @@ describe("a proxied body that is held", () => {
   ];
 
   const extent: readonly [some: readonly Way[], options: TestOptions][] = [
-    [[all[0]!, all.at(-1)!], { timeout: 300_000 }],
-    [all.slice(1, -1), SLOW],
+    [all.slice(0, 1), { timeout: 300_000 }],
+    [all.slice(1), SLOW],
   ];
   for (const [some, options] of extent) {
     it.each(kinds)(
@@ -359,9 +355,12 @@ describe("a proxied body that is held", () => {
     expect(await held.release()).toEqual({ status: 403, code: "insufficient_permissions" });
   });
 
-  it.each(kinds)("and %s arrives as it is if nothing happened meanwhile", async (_, path, permission, body, length) => {
-    const agent = await self.agent([permission]);
-    const held = await holdBody(where, path, { method: methodOf(path), token: agent.token, body, length });
-    expect((await held.release()).status).toBe(200);
-  });
+  few(2).each(kinds)(
+    "and %s arrives as it is if nothing happened meanwhile",
+    async (_, path, permission, body, length) => {
+      const agent = await self.agent([permission]);
+      const held = await holdBody(where, path, { method: methodOf(path), token: agent.token, body, length });
+      expect((await held.release()).status).toBe(200);
+    },
+  );
 });

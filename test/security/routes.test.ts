@@ -33,7 +33,7 @@ describe("every route", () => {
     expect(sent).toBeGreaterThan((routes.length * people.tokens.length) / every);
   }
 
-  it("refuses one in seventy of all forged, stale and foreign tokens", () => refuses(70));
+  it("refuses one in two hundred of all forged, stale and foreign tokens", () => refuses(200));
   it("refuses every forged, stale and foreign token, exactly, and shows nothing", SLOW, () => refuses(1));
 });
 

@@ -133,7 +133,7 @@ describe("what two tokens give together", () => {
 describe("what a chain of agents may do", () => {
   const chains = fc.array(agentGiven, { minLength: 2, maxLength: 5 });
 
-  for (const { numRuns, options } of extents(25, 1500)) {
+  for (const { numRuns, options } of extents(8, 1500)) {
     it(`is what each of them may do by itself, in ${numRuns} chains`, options, () => {
       fc.assert(
         fc.property(chains, (chain) => {

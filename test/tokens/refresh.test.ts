@@ -2,7 +2,7 @@ import { decodeJwt } from "jose";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Answer, type World } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const refresh = (where: World, token: unknown): Promise<Answer> =>
   where.call("/agents/refresh", { method: "POST", json: { refresh_token: token } });
@@ -32,7 +32,7 @@ describe("refresh", () => {
     ]);
   });
 
-  it("gives a token with what the agent holds at that time", async () => {
+  it("gives a token with what the agent holds at that time", SLOW, async () => {
     const self = world();
     const admin = await self.admin();
     const { id, refreshToken } = await self.agent(["lab:things:read"]);
@@ -68,7 +68,7 @@ describe("refresh", () => {
     expect(again.body.token.refresh_token).toBe(second.body.token.refresh_token);
   });
 
-  it.each([
+  few(3).each([
     [2000, 200],
     [2001, 401],
   ])(
@@ -86,7 +86,7 @@ describe("refresh", () => {
     },
   );
 
-  it("does not lengthen the grace with each replay", async () => {
+  it("does not lengthen the grace with each replay", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { refreshToken } = await self.agent();
@@ -132,7 +132,7 @@ describe("refresh", () => {
     expect(recorded).toMatchObject([{ agentId: id, outcome: "denied", actor: null, sessionId: decodeJwt(token).sid }]);
   });
 
-  it("leaves the agent's other sessions alone when one is ended", async () => {
+  it("leaves the agent's other sessions alone when one is ended", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { id, apiKey, refreshToken } = await self.agent();
@@ -153,7 +153,7 @@ describe("refresh", () => {
     expect(body.code).toBe("refresh_token_expired");
   });
 
-  it("ends a session after its absolute life, however often it was refreshed", async () => {
+  it("ends a session after its absolute life, however often it was refreshed", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     let { refreshToken } = await self.agent();
@@ -187,7 +187,7 @@ describe("refresh", () => {
     expect(self.entries).toEqual([]);
   });
 
-  it.each([[undefined], [null], [7], [{}], [""], ["x".repeat(257)]])("gives 400 for %j", async (guess) => {
+  few(2).each([[undefined], [null], [7], [{}], [""], ["x".repeat(257)]])("gives 400 for %j", async (guess) => {
     expect((await refresh(world(), guess)).status).toBe(400);
   });
 

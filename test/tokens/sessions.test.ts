@@ -5,7 +5,7 @@ import { hmac } from "../../src/crypto/hmac.ts";
 import { toHex } from "../../src/crypto/random.ts";
 import { firstRefreshToken, nextRefreshToken, readRefreshToken } from "../../src/tokens/refresh-token.ts";
 import { testEnv, world, type Answer, type Registered, type World } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const unlimited = { limit: async () => ({ success: true }) };
 const self = world({ RATE_FREE: unlimited, RATE_ADDRESS: unlimited });
@@ -37,7 +37,7 @@ describe("a session", () => {
     }
   });
 
-  it("survives three lost answers in a row", async () => {
+  it("survives three lost answers in a row", SLOW, async () => {
     const { refreshToken } = await self.agent();
     const answers = [await refresh(refreshToken)];
     for (let n = 0; n < 3; n++) answers.push(await refresh(refreshToken));
@@ -250,7 +250,7 @@ describe("more sessions than SESSIONS_PER_AGENT", () => {
 describe("a narrower and shorter token", () => {
   const scopeOf = (token: string) => decodeJwt(token).scope;
 
-  it.each<[string, unknown, string]>([
+  few(2).each<[string, unknown, string]>([
     ["a list", ["lab:things:read"], "lab:things:read"],
     ["a text", "lab:notes:read  lab:things:read", "lab:notes:read lab:things:read"],
     ["one that a wildcard covers", ["lab:things:write"], "lab:things:write"],
@@ -267,7 +267,7 @@ describe("a narrower and shorter token", () => {
     }
   });
 
-  it.each<[string, object, string]>([
+  few(3).each<[string, object, string]>([
     ["what the agent does not have", { scope: ["lab:notes:write"] }, "scope"],
     ["all of a resource, of which it has a part", { scope: ["lab:notes:*"] }, "scope"],
     ["everything", { scope: "*:*:*" }, "scope"],
@@ -288,7 +288,7 @@ describe("a narrower and shorter token", () => {
     }
   });
 
-  it("loses what its agent loses meanwhile, and gains nothing", async () => {
+  it("loses what its agent loses meanwhile, and gains nothing", SLOW, async () => {
     const [agent, admin] = [await self.agent(["lab:things:read", "lab:notes:read"]), await self.admin()];
     const { body } = await verify(agent, { scope: ["lab:things:read"] });
     const put = (permissions: string[]) =>
@@ -300,7 +300,7 @@ describe("a narrower and shorter token", () => {
     expect(scopeOf((await refresh(wider.refresh_token)).body.token.access_token)).toBe("");
   });
 
-  it.each([[{ scope: [] }], [{ scope: " " }], [{ scope: 7 }], [{ expires_in: 0 }], [{ expires_in: "60" }]])(
+  few(2).each([[{ scope: [] }], [{ scope: " " }], [{ scope: 7 }], [{ expires_in: 0 }], [{ expires_in: "60" }]])(
     "is 400 for %j",
     async (more) => {
       expect((await verify(await self.agent(), more)).status).toBe(400);
@@ -390,7 +390,7 @@ describe("a session of the former format", () => {
     expect(await rowOf(id)).toMatchObject({ generation: 1 });
   });
 
-  it("ends with its agent's tokens, by a Worker of either version", async () => {
+  it("ends with its agent's tokens, by a Worker of either version", SLOW, async () => {
     for (const change of ["token_version = token_version + 1, not_before = 9999999999", "not_before = 9999999999"]) {
       const { agent, text } = await open();
       await self.env.DB.prepare(`UPDATE agents SET ${change} WHERE id = ?1`).bind(agent.id).run();
@@ -398,7 +398,7 @@ describe("a session of the former format", () => {
     }
   });
 
-  it.each([
+  few(2).each([
     ["whose session was ended", "UPDATE refresh_families SET revoked_at = 1 WHERE agent_id = ?1", "session_ended"],
     ["of an agent that is suspended", "UPDATE agents SET status = 'suspended' WHERE id = ?1", "session_ended"],
     ["of an agent whose tokens must be bound", "UPDATE agents SET dpop_required = 1 WHERE id = ?1", "session_ended"],
@@ -443,7 +443,7 @@ describe("a session of the former format", () => {
     expect(await rowOf(id)).toMatchObject({ generation, hash: present, ended_at: null });
   });
 
-  it("ends for its token that is used again after the grace, and no other session with it", async () => {
+  it("ends for its token that is used again after the grace, and no other session with it", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const [{ agent, id, text }, other] = [await open(), await open()];
     const { refresh_token: next } = (await refresh(text)).body.token;

@@ -7,6 +7,7 @@ import type { AccessClaims } from "../../src/tokens/access-token.ts";
 import { evaluateTokenStatus, getTokenStatus, isStatusCached } from "../../src/tokens/token-status.ts";
 import { held } from "../support/bindings.ts";
 import { world, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const down = (): never => {
   throw new Error("D1_ERROR: Network connection lost.");
@@ -63,13 +64,17 @@ describe("where D1 does not answer", () => {
     );
   });
 
-  it("a KV that does not answer either revokes nobody: 503, and the token is good once the database is back", async () => {
-    const { token } = await world().agent();
-    const REVOCATIONS = { ...failingKv, get: () => new Promise<never>(() => {}) };
-    const { status, body } = await read(world({ DB: failingDatabase, REVOCATIONS }), token);
-    expect([status, body.code]).toEqual([503, "standing_unknown"]);
-    expect((await read(world(), token)).status).toBe(200);
-  });
+  it(
+    "a KV that does not answer either revokes nobody: 503, and the token is good once the database is back",
+    SLOW,
+    async () => {
+      const { token } = await world().agent();
+      const REVOCATIONS = { ...failingKv, get: () => new Promise<never>(() => {}) };
+      const { status, body } = await read(world({ DB: failingDatabase, REVOCATIONS }), token);
+      expect([status, body.code]).toEqual([503, "standing_unknown"]);
+      expect((await read(world(), token)).status).toBe(200);
+    },
+  );
 
   it("both failing refuse everybody", async () => {
     const { token } = await world().agent();
@@ -118,7 +123,7 @@ describe("the isolate's cache of statuses", () => {
     expect((await read(self, second)).status).toBe(200);
   });
 
-  it("of an ended session ends no other session of that agent", async () => {
+  it("of an ended session ends no other session of that agent", SLOW, async () => {
     const self = world();
     const agent = await self.agent();
     const [first, second] = [agent.token, (await open(self, agent)).access_token];

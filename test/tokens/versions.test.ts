@@ -94,18 +94,22 @@ describe("straight after a revocation", () => {
     expect((await self.call(`/agents/${agent.id}`, { token: fresh })).status).toBe(401);
   });
 
-  it("a Worker whose clock is ahead issues no token from the future, and one whose clock is behind none that is over", async () => {
-    const agent = await self.agent();
-    for (const seconds of [-3, 3]) {
-      const real = Date.now();
-      const clock = vi.spyOn(Date, "now").mockReturnValue(real + seconds * 1000);
-      const { iat, auth_time: authTime } = decodeJwt(await verify(agent));
-      clock.mockRestore();
-      expect(iat).toBeLessThanOrEqual(Date.now() / 1000);
-      expect(iat).toBeGreaterThanOrEqual(Math.floor(real / 1000) - 3);
-      expect(authTime).toBeLessThanOrEqual(iat!);
-    }
-  });
+  it(
+    "a Worker whose clock is ahead issues no token from the future, and one whose clock is behind none that is over",
+    SLOW,
+    async () => {
+      const agent = await self.agent();
+      for (const seconds of [-3, 3]) {
+        const real = Date.now();
+        const clock = vi.spyOn(Date, "now").mockReturnValue(real + seconds * 1000);
+        const { iat, auth_time: authTime } = decodeJwt(await verify(agent));
+        clock.mockRestore();
+        expect(iat).toBeLessThanOrEqual(Date.now() / 1000);
+        expect(iat).toBeGreaterThanOrEqual(Math.floor(real / 1000) - 3);
+        expect(authTime).toBeLessThanOrEqual(iat!);
+      }
+    },
+  );
 });
 
 describe("a token and what an isolate remembers", () => {
@@ -122,7 +126,7 @@ describe("a token and what an isolate remembers", () => {
     expect((await read(agent.token)).body.code).toBe("token_revoked");
   });
 
-  it("of a revocation: the database is not asked again, and no other token of the session suffers", async () => {
+  it("of a revocation: the database is not asked again, and no other token of the session suffers", SLOW, async () => {
     const agent = await self.agent();
     await setStatus(agent.id, "suspended");
     expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(401);
@@ -131,7 +135,7 @@ describe("a token and what an isolate remembers", () => {
     expect([status, body.code]).toEqual([401, "token_revoked"]);
   });
 
-  it("of what KV alone has said: nothing", async () => {
+  it("of what KV alone has said: nothing", SLOW, async () => {
     const never = held(env.DB);
     const agent = await self.agent();
     await env.REVOCATIONS.put(`below:${agent.id}`, "2");
@@ -142,19 +146,23 @@ describe("a token and what an isolate remembers", () => {
     expect((await self.call(`/agents/${agent.id}`, { token: agent.token })).status).toBe(200);
   });
 
-  it("above the database's version, which was restored: refused, and good again once the database is", async () => {
-    const agent = await self.agent();
-    await setStatus(agent.id, "suspended");
-    await setStatus(agent.id, "active");
-    const fresh = await verify(agent);
-    const version = versionOf(fresh);
-    const set = (to: unknown) =>
-      self.env.DB.prepare("UPDATE agents SET token_version = ?2 WHERE id = ?1").bind(agent.id, to).run();
-    await set(1);
-    expect((await self.call(`/agents/${agent.id}`, { token: fresh })).body.code).toBe("token_revoked");
-    await set(version);
-    expect((await self.call(`/agents/${agent.id}`, { token: fresh })).status).toBe(200);
-  });
+  it(
+    "above the database's version, which was restored: refused, and good again once the database is",
+    SLOW,
+    async () => {
+      const agent = await self.agent();
+      await setStatus(agent.id, "suspended");
+      await setStatus(agent.id, "active");
+      const fresh = await verify(agent);
+      const version = versionOf(fresh);
+      const set = (to: unknown) =>
+        self.env.DB.prepare("UPDATE agents SET token_version = ?2 WHERE id = ?1").bind(agent.id, to).run();
+      await set(1);
+      expect((await self.call(`/agents/${agent.id}`, { token: fresh })).body.code).toBe("token_revoked");
+      await set(version);
+      expect((await self.call(`/agents/${agent.id}`, { token: fresh })).status).toBe(200);
+    },
+  );
 });
 
 describe("KV", () => {

@@ -6,7 +6,7 @@ import { countOperations, type Statement } from "../support/count-operations.ts"
 import { attempts, hook, hookWorld, receiver } from "../support/receiver.ts";
 import { firstAdministrator, invite } from "../support/people.ts";
 import type { Answer, Registered } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const MINUTE = 60_000;
 const START = Date.parse("2026-11-20T00:00:00.000Z");
@@ -118,7 +118,7 @@ describe("GET /webhooks", () => {
     ).toEqual([theirs]);
   });
 
-  it.each([
+  few(3).each([
     "agent_id=",
     "agent_id=a%20b",
     "cursor=",
@@ -185,7 +185,7 @@ describe("GET /deliveries", () => {
     expect(second[0].id < body.deliveries.at(-1).id).toBe(true);
   });
 
-  it.each([
+  few(3).each([
     "status=lost",
     "event=agent.exploded",
     "from=yesterday",
@@ -222,7 +222,7 @@ describe("GET /deliveries", () => {
 });
 
 describe("the deliveries of one webhook", () => {
-  it("are paged by a cursor or by an offset, and not by both", async () => {
+  it("are paged by a cursor or by an offset, and not by both", SLOW, async () => {
     await insert({ count: 5 });
     await insert({ count: 5, webhookId: theirs, agentId: other.id });
     const path = `/webhooks/${mine}/deliveries`;
@@ -290,7 +290,7 @@ describe("starting many deliveries again", () => {
     expect([asked.length, new Set(asked).size]).toEqual([40, 40]);
   });
 
-  it("is bounded in a call, and says what remains", async () => {
+  it("is bounded in a call, and says what remains", SLOW, async () => {
     await insert({ count: MAX_REDELIVERED + 7, webhookId: all });
     const first = await redeliver({ webhook_id: all });
     expect(first.body).toMatchObject({ matched: MAX_REDELIVERED + 7, redelivered: MAX_REDELIVERED, remaining: 7 });
@@ -311,7 +311,7 @@ describe("starting many deliveries again", () => {
     expect(second).toMatchObject({ matched: 2, redelivered: 2, next_cursor: null });
   });
 
-  it("gives a webhook no more pending deliveries than it may have, so that none is given up for it", async () => {
+  it("gives a webhook no more pending deliveries than it may have, so that none is given up for it", SLOW, async () => {
     await insert({ count: MAX_PENDING - 3, status: "pending", from: START, dueAt: Date.now() + 10 * MINUTE });
     await insert({ count: 5, from: START + 10 * MINUTE });
     await insert({ count: 1, webhookId: theirs, agentId: other.id, from: START + 20 * MINUTE });
@@ -335,7 +335,7 @@ describe("starting many deliveries again", () => {
     await env.DB.prepare("DELETE FROM webhooks WHERE id = ?").bind(id).run();
   });
 
-  it("leaves out what is under way, and webhooks that are switched off", async () => {
+  it("leaves out what is under way, and webhooks that are switched off", SLOW, async () => {
     const off = await hook(self, agent, { url: NOWHERE });
     await self.call(`/webhooks/${off.id}`, { method: "PUT", token: agent.token, json: { is_active: false } });
     await insert({ count: 2, webhookId: off.id });
@@ -346,7 +346,7 @@ describe("starting many deliveries again", () => {
     await env.DB.prepare("DELETE FROM webhooks WHERE id = ?").bind(off.id).run();
   });
 
-  it.each<[string, object, string?]>([
+  few(3).each<[string, object, string?]>([
     ["no filter", {}],
     ["an empty filter", { filter: {} }],
     ["a filter that is no object", { filter: "failed" }],
@@ -410,7 +410,7 @@ describe("every one of these lists", () => {
     [`/webhooks/${mine}/deliveries?status=failed&cursor=msg_${"f".repeat(32)}`, "deliveries_by_status"],
   ];
 
-  it("is read by an index, in its order", async () => {
+  it("is read by an index, in its order", SLOW, async () => {
     for (const [path, index] of queries()) {
       const { result, awaited, statements } = await counter.run(() => get(path));
       expect([path, result.status, awaited.rowsWritten, awaited.d1 <= 3]).toEqual([path, 200, 0, true]);
@@ -429,7 +429,7 @@ describe("every one of these lists", () => {
     }
   });
 
-  it("and so are deliveries that are started again, in one transaction", async () => {
+  it("and so are deliveries that are started again, in one transaction", SLOW, async () => {
     for (const [filter, index] of [
       [{ status: "failed" }, "deliveries_ended"],
       [{ status: "pending" }, "deliveries_pending"],

@@ -12,7 +12,7 @@ import { attempts, deliveriesOf, hook, hookWorld, olderSignature, receiver, sett
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import type { Arrived } from "../support/upstream-server.ts";
 import type { Registered, World } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -207,7 +207,7 @@ describe("the change and its event", () => {
     expect(await events()).toBe(before);
   });
 
-  it("give one delivery, also when two workers empty the outbox at once", async () => {
+  it("give one delivery, also when two workers empty the outbox at once", SLOW, async () => {
     const where = hookWorld();
     const [agent, admin] = [await where.agent(), await where.admin()];
     const at = receiver();
@@ -257,7 +257,7 @@ describe("a delivery that the queue brings twice", () => {
 });
 
 describe("an attempt that ends after its delivery was started again", () => {
-  it.each([
+  few(1).each([
     ["its success", "200", 1],
     ["its failure", "500", 1],
     ["its failure, which would have been the last", "500", 10],
@@ -295,7 +295,7 @@ describe("an attempt that ends after its delivery was started again", () => {
 });
 
 describe("an attempt that ends while another one is under way", () => {
-  it.each([
+  few(1).each([
     ["its success", "200", "attempts = 1, attempt_id = 'att_another'", 1],
     ["its failure", "500", "attempts = 1, attempt_id = 'att_another'", 1],
     // A former version of the Worker claims a delivery without naming its attempt.
@@ -361,7 +361,7 @@ describe("a receiver that fails", () => {
     expect(await at.elsewhere()).toEqual([]);
   });
 
-  it.each([
+  few(1).each([
     ["500", { response_status: 500, error: null }],
     ["302", { response_status: 302, error: null }],
     ["reset", { response_status: null, error: "the connection failed" }],
@@ -385,7 +385,7 @@ describe("a receiver that fails", () => {
     expect(await at.arrived()).toHaveLength(2);
   });
 
-  it("waits longer than a message can in hops", async () => {
+  it("waits longer than a message can in hops", SLOW, async () => {
     const { where, at, only } = await sent("500");
     await where.env.DB.prepare("UPDATE deliveries SET attempts = 7, next_attempt_at = ?2 WHERE id = ?1")
       .bind((await only()).id, now())
@@ -498,7 +498,7 @@ describe("a receiver that fails", () => {
     },
   );
 
-  it("is shown with what came of each attempt, also from before it was started again", async () => {
+  it("is shown with what came of each attempt, also from before it was started again", SLOW, async () => {
     const { where, agent, admin, at, id, only } = await sent("500,reset,long");
     const show = async (who = agent, delivery?: string) =>
       where.call(`/webhooks/${id}/deliveries/${delivery ?? (await only()).id}`, { token: who.token });
@@ -554,7 +554,7 @@ describe("a receiver that fails", () => {
     );
   });
 
-  it("keeps of a long answer its first kilobyte", async () => {
+  it("keeps of a long answer its first kilobyte", SLOW, async () => {
     const { only } = await sent("long");
     const { status, response_body } = await only();
     expect([status, response_body.length]).toEqual(["success", 1024]);
@@ -601,7 +601,7 @@ describe("a delivery on its way", () => {
     },
   );
 
-  it("is not sent where its webhook was switched off meanwhile", async () => {
+  it("is not sent where its webhook was switched off meanwhile", SLOW, async () => {
     const { where, agent, at, id, only } = await sent("500,200");
     await where.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json: { is_active: false } });
     later(10_000);
@@ -610,7 +610,7 @@ describe("a delivery on its way", () => {
     expect(await only()).toMatchObject({ status: "failed", error: "not sent: the webhook is switched off" });
   });
 
-  it("goes to its webhook's URL of the moment, if it may still go there", async () => {
+  it("goes to its webhook's URL of the moment, if it may still go there", SLOW, async () => {
     const { where, agent, at, id, only } = await sent("500,200");
     const moved = receiver();
     await where.call(`/webhooks/${id}`, { method: "PUT", token: agent.token, json: { url: moved.url } });
@@ -630,7 +630,7 @@ describe("a delivery on its way", () => {
     expect(await only()).toMatchObject({ status: "failed", error: "not sent: the URL must begin with https://" });
   });
 
-  it("whose secret's key is gone waits for it to be put back, and the log says which key", async () => {
+  it("whose secret's key is gone waits for it to be put back, and the log says which key", SLOW, async () => {
     const { where, at, only } = await sent("500,200");
     const rotated = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [newEncryptionKey()] }) });
     const errors = vi.spyOn(console, "error").mockImplementation(() => {});
@@ -646,7 +646,7 @@ describe("a delivery on its way", () => {
     expect(await only()).toMatchObject({ status: "success", attempts: 3 });
   });
 
-  it("goes out under the new secret alone where only the former one's key is gone", async () => {
+  it("goes out under the new secret alone where only the former one's key is gone", SLOW, async () => {
     const { where, agent, at, id } = await sent("500,200");
     const [before, added] = [loadConfig(where.env).webhookKeys[0]!, newEncryptionKey()];
     const both = hookWorld({ WEBHOOK_KEYS: JSON.stringify({ keys: [added, before] }) });
@@ -661,7 +661,7 @@ describe("a delivery on its way", () => {
     expect(new Webhook(body.webhook.secret).verify(text, headers)).toBeTruthy();
   });
 
-  it("of a deleted webhook is not sent", async () => {
+  it("of a deleted webhook is not sent", SLOW, async () => {
     const { where, agent, at, id } = await sent("500,200");
     await where.call(`/webhooks/${id}`, { method: "DELETE", token: agent.token });
     later(10_000);
@@ -752,7 +752,7 @@ describe("the queues' consumers", () => {
     expect(await at.arrived()).toHaveLength(1);
   });
 
-  it("let no message take others down that cannot be read", async () => {
+  it("let no message take others down that cannot be read", SLOW, async () => {
     const errors = vi.spyOn(console, "error").mockImplementation(() => {});
     const where = hookWorld();
     const agent = await where.agent();

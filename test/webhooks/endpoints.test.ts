@@ -6,7 +6,7 @@ import { openSecret } from "../../src/webhooks/secret.ts";
 import { EVENTS } from "../../src/outbox/event.ts";
 import { hook, hookWorld } from "../support/receiver.ts";
 import type { Registered } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { SLOW, few } from "../support/extents.ts";
 
 const WEBHOOK_KEYS = ["agent_id", "created_at", "events", "id", "secret", "url"];
 const URL = "https://hooks.example.com/agentauth";
@@ -63,7 +63,7 @@ describe("POST /webhooks", () => {
     expect(await openSecret(kept, id, loadConfig(self.env).webhookKeys)).toBe(secret);
   });
 
-  it.each([
+  few(3).each([
     ["no url", { events: ["agent.revoked"] }, "url"],
     ["a url that is none", { url: "hooks", events: ["agent.revoked"] }, "url"],
     ["a url into the network", { url: "https://169.254.169.254/", events: ["agent.revoked"] }, "url"],
@@ -174,7 +174,7 @@ describe("PUT /webhooks/{id}", () => {
     expect((await send("POST", `/webhooks/${id}/test`, agent)).status).toBe(200);
   });
 
-  it.each([
+  few(1).each([
     [{ url: "https://localhost/" }, "url"],
     [{ events: [] }, "events"],
     [{ is_active: "no" }, "is_active"],
@@ -198,7 +198,7 @@ describe("POST /webhooks/{id}/regenerate-secret", () => {
     expect(row).toEqual({ previous_secret: null });
   });
 
-  it.each([-1, 604_801, 1.5, "60"])("refuses an overlap of %j seconds", async (overlap_seconds) => {
+  few(1).each([-1, 604_801, 1.5, "60"])("refuses an overlap of %j seconds", async (overlap_seconds) => {
     const { id } = await hook(self, agent, { url: URL });
     const kept = await keptSecret(id);
     expect((await send("POST", `/webhooks/${id}/regenerate-secret`, agent, { overlap_seconds })).status).toBe(400);
@@ -227,7 +227,7 @@ describe("DELETE /webhooks/{id}", () => {
 });
 
 describe("another agent's webhook", () => {
-  it.each([
+  few(3).each([
     ["GET", "", undefined],
     ["PUT", "", { is_active: false }],
     ["PUT", "", { url: "https://evil.example.com/" }],

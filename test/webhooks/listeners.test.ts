@@ -90,7 +90,7 @@ describe("an agent that is deleted", () => {
     },
   );
 
-  it("leaves no webhook behind that is switched off while it waits", async () => {
+  it("leaves no webhook behind that is switched off while it waits", SLOW, async () => {
     const where = hookWorld();
     const [agent, admin] = [await where.agent(), await where.admin()];
     const { id } = await hook(where, agent, {

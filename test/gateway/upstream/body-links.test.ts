@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { inject } from "vitest";
 import { LAB, world, type World } from "../../support/world.ts";
-import { SLOW } from "../../support/extents.ts";
+import { SLOW, few } from "../../support/extents.ts";
 
 const GATEWAY = "https://auth.example.com/proxy";
 let worlds: Record<"plain" | "linked", World>;
@@ -90,7 +90,7 @@ describe("links in a JSON answer", () => {
     expect((await answered(text, "", { links: "keep" })).text).toBe(text);
   });
 
-  it.each(["", "?times=3000", "?times=3000&chunked"])(
+  few(1).each(["", "?times=3000", "?times=3000&chunked"])(
     "are rewritten and removed before the credential is looked for: the search sees what the agent gets, %s",
     async (query) => {
       const secret = worlds.plain.env.UPSTREAM_LAB_TOKEN;

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { linkRewriter } from "../../../src/gateway/upstream/links.ts";
 import { resolveLink } from "../../../src/gateway/upstream/upstream-link.ts";
 import type { BodyLinks } from "../../../src/policy/body-links.ts";
+import { SLOW, few } from "../../support/extents.ts";
 
 const POINTERS = ["/next_page", "/links/next", "/paging/next/link", "/odd~1key"];
 const POINTED: BodyLinks = { rewritten: POINTERS, removed: [] };
@@ -127,7 +128,7 @@ describe("links in an answer", () => {
     );
   });
 
-  it.each([
+  few(2).each([
     ["is not passed on", '"https://gateway.example/agents"'],
     ["is longer than one may be", `"${" ".repeat(20_000)}https://gateway.example/agents"`],
     ["is longer than one may be, in escapes", `"${"\\u0020".repeat(3000)}https://gateway.example/agents"`],
@@ -253,7 +254,7 @@ describe("links that have a name, at any depth", () => {
     }
   });
 
-  it("are not looked for in another scheme's text, however long, nor deeper than parsers go", () => {
+  it("are not looked for in another scheme's text, however long, nor deeper than parsers go", SLOW, () => {
     const image = JSON.stringify(`data:image/png;base64,${"A".repeat(50_000)}`);
     expect(member(image)).toBe(image);
     const long = `"https://upstream.example/${"x".repeat(50_000)}"`;
