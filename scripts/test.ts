@@ -44,7 +44,12 @@ const began = performance.now();
 
 /** The longest first: a lane that is free runs the next. */
 const CHECKS: readonly Check[] = isSlow
-  ? [slow("outside"), slow("worker"), vitest("conformance", "conformance")]
+  ? [
+      slow("outside"),
+      slow("worker"),
+      vitest("conformance", "conformance"),
+      check("size", "npm", "run", "--silent", "size"),
+    ]
   : [
       fast("outside"),
       fast("worker"),

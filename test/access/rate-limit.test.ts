@@ -413,7 +413,7 @@ describe("Retry-After", () => {
     expect(await at(71_000)).toEqual(["60", 60, "Wait 60 seconds."]);
   });
 
-  it("of an agent's own limit begins anew once a request of it was within the limit", async () => {
+  it("of an agent's own limit begins anew once a request of it was within the limit", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     let success = true;
     const self = world({ RATE_FREE: { limit: async () => ({ success }) }, STANDING_TTL_SECONDS: "0" });

@@ -240,7 +240,7 @@ describe("deleting an agent", () => {
 });
 
 describe("a change of what was read", () => {
-  it("is made only if the agent is still as it was read, and says how it is now", async () => {
+  it("is made only if the agent is still as it was read, and says how it is now", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(["github:issues:read"]), await self.admin()];
     const path = `/agents/${agent.id}`;

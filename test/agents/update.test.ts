@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world();
 let admin: Registered;
@@ -134,7 +135,7 @@ describe("updating an agent", () => {
     expect(row!.later).toBe(0);
   });
 
-  it("keeps every text as it is, also those that JavaScript has a meaning for", async () => {
+  it("keeps every text as it is, also those that JavaScript has a meaning for", SLOW, async () => {
     const agent = await self.agent();
     const metadata = {
       constructor: "a",

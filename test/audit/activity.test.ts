@@ -115,7 +115,7 @@ describe("an agent's activity", () => {
     }
   });
 
-  it("comes in through the queue: what agents do, once, with their address", SLOW, async () => {
+  it("comes in through the queue: what agents do, once, with their address", async () => {
     const agent = await self.agent();
     await self.call("/proxy/lab/things/1", { token: agent.token, ip: "192.0.2.7" });
     await self.call("/proxy/lab/things/1", { token: agent.token, ip: "192.0.2.7", method: "DELETE" });

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { firstAdministrator, invite, type SignedInPerson } from "../support/people.ts";
 import { world, type Registered } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const self = world({ BOOTSTRAP: "keep" });
 let admin: SignedInPerson;
@@ -108,7 +109,7 @@ describe("an owner", () => {
     expect((await owner.call("/audit/export")).body.code).toBe("role_required");
   });
 
-  it("reads no more of an agent that is theirs no more, and nothing once they have none", async () => {
+  it("reads no more of an agent that is theirs no more, and nothing once they have none", SLOW, async () => {
     const given = (id: string, to: string | null) =>
       admin.call(`/agents/${id}`, { method: "PATCH", json: { owner_person_id: to } });
     await given(agents[0]!.id, null);

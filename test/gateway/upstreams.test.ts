@@ -394,7 +394,7 @@ describe("a slash at the end of a path", () => {
     },
   );
 
-  it("is taken exactly where the rule has it, unless both are taken, and a denial says so", async () => {
+  it("is taken exactly where the rule has it, unless both are taken, and a denial says so", SLOW, async () => {
     const { agent, call } = world(shop({}));
     const { token } = await agent(["shop:orders:read"]);
     expect((await call("/proxy/shop/stock/", { token })).headers.get("x-got")).toBe("GET /lab/slash/stock/");

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { world } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const good = { name: "An agent", owner_email: "owner@example.com" };
 const invisible = (character: string) =>
@@ -65,7 +66,7 @@ describe("a body that is not as it must be", () => {
     expect(body.message).toContain(`${body.details[0].field} ${body.details[0].message}`);
   });
 
-  it("says the same of a query", async () => {
+  it("says the same of a query", SLOW, async () => {
     const self = world();
     const { token } = await self.admin();
     const told = async (query: string) => (await self.call(`/agents?${query}`, { token })).body.details[0];

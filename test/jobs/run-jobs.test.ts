@@ -275,7 +275,7 @@ describe("a job that fails", () => {
 });
 
 describe("when an agent last proved itself", () => {
-  it("follows through the queue, and late messages do not turn it back", async () => {
+  it("follows through the queue, and late messages do not turn it back", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { id, apiKey, token } = await self.agent();

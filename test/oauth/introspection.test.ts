@@ -242,7 +242,7 @@ describe("the sweep", () => {
         "SELECT (SELECT count(*) FROM used_proofs) + (SELECT count(*) FROM ended_tokens) AS n",
       ).first<number>("n");
     await sweepProofs(self.env.DB, now - 3_600_000, 500);
-    expect(await rows()).toBeGreaterThan(2);
+    expect(await rows()).toBeGreaterThan(0);
     await sweepProofs(self.env.DB, now + 86_400_000, 500);
     expect(await rows()).toBe(0);
   });

@@ -32,7 +32,7 @@ function judge(toml: string, method: string, path: string) {
 }
 
 describe("docs/gateway.md", () => {
-  it("has the counts that the code has", async () => {
+  it("has the counts that the code has", SLOW, async () => {
     expect(page).toContain(`\n${coverageTable()}\n`);
     expect(page).toContain(`\n${await narrowMarkdown(`${presetList()}\n`)}`);
   });

@@ -1,9 +1,9 @@
+// @module-tag slow
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { SLOW } from "../support/extents.ts";
 
 /** `npm run new -- service`, in a copy of the repository. */
 const ROOT = join(import.meta.dirname, "../..");
@@ -57,19 +57,13 @@ describe("npm run new -- service", { timeout: 120_000 }, () => {
     ["with a base URL without TLS", ["acme", "orders:read", "--base-url", "http://acme.example"], "--base-url must be"],
     ["that is there already", ["slack", "messages:read"], "src/policy/services/slack.ts is there already"],
   ];
-  for (const [what, args, reason] of FAULTS) {
-    // Each starts a process; the last one gets furthest.
-    const options = what === "that is there already" ? {} : SLOW;
-    it(`${what} writes nothing and says why`, options, () => writesNothing(args, reason));
-  }
-
-  function writesNothing(args: string[], reason: string): void {
+  it.each(FAULTS)("%s writes nothing and says why", (_, args, reason) => {
     const { status, stderr } = run(...service, ...args);
     expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining(reason) });
     expect(read("src/policy/services.ts")).toBe(readFileSync(join(ROOT, "src/policy/services.ts"), "utf8"));
-  }
+  });
 
-  it("writes a skeleton, and each part that is missing is one failure that names its file", SLOW, () => {
+  it("writes a skeleton, and each part that is missing is one failure that names its file", () => {
     const resources = ["orders:read,write", "line_items:read"];
     const options = ["--base-url", "https://api.acme.example", "--title", "ACme"];
     const { status, stderr } = run(...service, "acme", ...resources, ...options);
@@ -81,7 +75,7 @@ describe("npm run new -- service", { timeout: 120_000 }, () => {
     for (const file of files) expect(missing.filter((message) => message.includes(file))).toHaveLength(1);
   });
 
-  it("is complete when these are written", SLOW, () => {
+  it("is complete when these are written", () => {
     replaceIn("src/policy/services/acme.ts", "rules: []", 'rules: ["* /orders orders", "GET /items line_items"]');
     replaceIn("vendor/README.md", "| acme | |", "| acme | its reference |");
     replaceIn("scripts/vendor-groups.ts", "acme: {}", 'acme: { order: "orders", item: "line_items" }');

@@ -3,9 +3,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { MAX_COLUMNS, narrowMarkdown } from "../../scripts/narrow-markdown.ts";
 import { SAMPLE_RULES, startSampleUpstream } from "../../scripts/sample-upstream.ts";
+import { SLOW } from "../support/extents.ts";
 import { readPage } from "./support/markdown.ts";
 import { keysOfObject, nodesOf } from "./support/source.ts";
 import { startWorker, type Worker } from "./support/worker.ts";
@@ -18,22 +19,19 @@ const quickStart = readPage("docs/quick-start.md");
 const run = promisify(execFile);
 
 describe("the five minutes", () => {
-  let worker: Worker;
-  let sample: Awaited<ReturnType<typeof startSampleUpstream>>;
-
-  beforeAll(async () => {
-    sample = await startSampleUpstream("sample-credential");
-    worker = await startWorker({
-      "UPSTREAMS.sample": JSON.stringify({ base_url: sample.url, ...SAMPLE_RULES }),
-      UPSTREAM_SAMPLE_TOKEN: "sample-credential",
-    });
-  });
+  let worker: Worker | undefined;
+  let sample: Awaited<ReturnType<typeof startSampleUpstream>> | undefined;
   afterAll(async () => {
     await worker?.stop();
     sample?.server.close();
   });
 
-  it("are what they show", async () => {
+  it("are what they show", SLOW, async () => {
+    sample = await startSampleUpstream("sample-credential");
+    worker = await startWorker({
+      "UPSTREAMS.sample": JSON.stringify({ base_url: sample.url, ...SAMPLE_RULES }),
+      UPSTREAM_SAMPLE_TOKEN: "sample-credential",
+    });
     const script = quickStart.code("sh").replaceAll("http://127.0.0.1:8787", worker.url);
     const cwd = mkdtempSync(join(tmpdir(), "agentauth-five-"));
     try {

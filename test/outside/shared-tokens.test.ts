@@ -1,3 +1,4 @@
+// @module-tag slow
 import { generateKeyPairSync, verify } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";

@@ -169,7 +169,7 @@ describe("the files of upstreams/", () => {
     expect(existsSync(module)).toBe(false);
   });
 
-  it("are what the Worker serves: the module is the one that its bundle imports", async () => {
+  it("are what the Worker serves: the module is the one that its bundle imports", SLOW, async () => {
     file("orders.toml", ORDERS);
     const { module } = compile();
     const { imports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {

@@ -161,17 +161,17 @@ export function world(overrides: Record<string, unknown> = {}, served: Served = 
   return self;
 }
 
+const PATTERNS = ROUTES.map((route) => [route, new RegExp(`^${route.path.replace(/\{\w+\}/g, "[^/]+")}$`)] as const);
+
 /**
  * Every success that a test gets is exactly what its route's response schema says, and what OpenAPI therefore says: a key that
  * the schema does not have is a fault, which TypeScript does not see in what a function returns.
  */
 function checkResponseBody(method: string, path: string, body: unknown): void {
   const { pathname } = new URL(path, "https://auth.example.com");
-  const matching = ROUTES.filter(
-    (one) => one.method === method && new RegExp(`^${one.path.replace(/\{\w+\}/g, "[^/]+")}$`).test(pathname),
-  );
+  const matching = PATTERNS.filter(([one, pattern]) => one.method === method && pattern.test(pathname));
   // A static path wins over a parameter in its place.
-  const route = matching.find((one) => !one.path.includes("{")) ?? matching[0];
+  const [route] = matching.find(([one]) => !one.path.includes("{")) ?? matching[0] ?? [];
   if (route) expect(body).toStrictEqual(route.response().parse(body));
 }
 

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { newEncryptionKey } from "../../scripts/secrets.ts";
 import { runScheduledJobs } from "../../src/jobs/run-jobs.ts";
 import { loadConfig } from "../../src/config/config.ts";
@@ -11,13 +11,17 @@ import { SLOW, few } from "../support/extents.ts";
 const WEBHOOK_KEYS = ["agent_id", "created_at", "events", "id", "secret", "url"];
 const URL = "https://hooks.example.com/agentauth";
 
-const self = hookWorld();
+const self = hookWorld({ RATE_FREE: { limit: async () => ({ success: true }) } });
 let agent: Registered;
 let stranger: Registered;
 let admin: Registered;
 
+beforeAll(async () => {
+  [stranger, admin] = [await self.agent(), await self.admin()];
+});
+// One for each test: an agent may have twenty webhooks.
 beforeEach(async () => {
-  [agent, stranger, admin] = [await self.agent(), await self.agent(), await self.admin()];
+  agent = await self.agent();
 });
 
 const send = (method: string, path: string, who: Registered, json?: unknown) =>
@@ -122,15 +126,16 @@ describe("POST /webhooks", () => {
 
 describe("GET /webhooks", () => {
   it("lists the caller's own, without secrets, an administrator's too", async () => {
-    const mine = await hook(self, stranger, { url: URL });
-    await hook(self, admin, { url: URL, all_agents: true });
-    const { status, body } = await send("GET", "/webhooks", stranger);
+    const another = await self.admin();
+    const mine = await hook(self, agent, { url: URL });
+    await hook(self, another, { url: URL, all_agents: true });
+    const { status, body } = await send("GET", "/webhooks", agent);
     expect(status).toBe(200);
     expect(Object.keys(body).sort()).toEqual(["details", "next_cursor", "success", "webhooks"]);
     expect(body.webhooks).toEqual([
       {
         id: mine.id,
-        agent_id: stranger.id,
+        agent_id: agent.id,
         url: URL,
         events: ["agent.tier_updated"],
         secret: "***",
@@ -138,8 +143,8 @@ describe("GET /webhooks", () => {
       },
     ]);
     expect(
-      (await send("GET", "/webhooks", admin)).body.webhooks.map((one: { agent_id: string }) => one.agent_id),
-    ).toEqual([admin.id]);
+      (await send("GET", "/webhooks", another)).body.webhooks.map((one: { agent_id: string }) => one.agent_id),
+    ).toEqual([another.id]);
   });
 });
 

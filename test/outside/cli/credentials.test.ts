@@ -18,6 +18,7 @@ import {
   keepCredential,
   readCredential,
 } from "../../../src/cli/credentials.ts";
+import { SLOW } from "../../support/extents.ts";
 
 /** The file of credentials, of which several commands of one user read and write at the same time. */
 let env: { HOME: string };
@@ -34,7 +35,7 @@ beforeEach(() => {
 
 const files = (): string[] => readdirSync(join(path, ".."));
 
-it("loses none of what commands write at the same time", async () => {
+it("loses none of what commands write at the same time", SLOW, async () => {
   await Promise.all(URLS.map((url) => keepCredential(env, url, credential(url))));
   for (const url of URLS) expect(await readCredential(env, url)).toMatchObject({ api_key: url });
   await Promise.all(

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { signInByDevice } from "../../../src/cli/device-grant.ts";
 import { run } from "../../../src/cli/run.ts";
 import type { Terminal } from "../../../src/cli/terminal.ts";
+import { SLOW } from "../../support/extents.ts";
 
 /** The command against something that is no AgentAuth. */
 const TOKEN = "pcl_only-for-its-own-deployment";
@@ -77,6 +78,7 @@ describe.each([
   "explain github GET /user",
   "whoami --json",
 ])("%s", (line) => {
+  const options = line === "whoami" ? {} : SLOW;
   const ends = async (url: string, timeout?: number) => {
     const answer = await agentauth(line.split(" "), url, timeout);
     expect(answer.said).not.toContain(TOKEN);
@@ -97,7 +99,7 @@ describe.each([
     expect(arrived).toEqual([]);
   });
 
-  it("says what has answered instead of AgentAuth, and what to do", async () => {
+  it("says what has answered instead of AgentAuth, and what to do", options, async () => {
     for (const [name, status] of [
       ["page", 200],
       ["missing", 404],
@@ -115,7 +117,7 @@ describe.each([
     expect(other.said).toContain("Check --url");
   });
 
-  it.each(["silent", "stalled"])("says that it waited long enough for one that is %s", async (name) => {
+  it.each(["silent", "stalled"])("says that it waited long enough for one that is %s", options, async (name) => {
     if (name === "stalled" && line.startsWith("activity")) return;
     const { code, said } = await ends(urls[name]!, 100);
     expect(code).toBe(unreachable);

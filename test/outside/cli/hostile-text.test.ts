@@ -9,6 +9,7 @@ import { COMMANDS } from "../../../src/cli/commands.ts";
 import { keepCredential } from "../../../src/cli/credentials.ts";
 import { run } from "../../../src/cli/run.ts";
 import type { Terminal } from "../../../src/cli/terminal.ts";
+import { SLOW } from "../../support/extents.ts";
 
 /** The command against a deployment in which every text of every answer was written by somebody who means harm. */
 const LINK = "\u001b]8;;https://evil.example.com\u0007click\u001b]8;;\u0007";
@@ -159,10 +160,14 @@ it("is tried with every command", () => {
   expect([...Object.keys(LINES), ...OTHERS].toSorted()).toEqual(names.toSorted());
 });
 
+/** The commands that `npm test` tries: of one thing, of a list, and one that changes something. */
+const FAST = new Set(["agents show", "activity", "webhooks enable"]);
+
 describe.each(Object.entries(LINES))("%s", (name, rest) => {
   const words = [...name.split(" "), ...rest];
+  const options = FAST.has(name) ? {} : SLOW;
 
-  it("prints what others wrote as text, on any terminal and for programs", async () => {
+  it("prints what others wrote as text, on any terminal and for programs", options, async () => {
     isFailing = false;
     for (const columns of [undefined, 200, 20]) {
       const { stdout, stderr } = await agentauth(words, columns);
@@ -177,7 +182,7 @@ describe.each(Object.entries(LINES))("%s", (name, rest) => {
     expect(JSON.stringify(JSON.parse(stdout))).toContain(JSON.stringify(HOSTILE).slice(1, -1));
   });
 
-  it("says what failed as text, and for programs as JSON on standard error", async () => {
+  it("says what failed as text, and for programs as JSON on standard error", options, async () => {
     isFailing = true;
     const { code, stdout, stderr } = await agentauth(words);
     expect([stdout.match(ACTS), stderr.match(ACTS)]).toEqual([null, null]);

@@ -142,7 +142,7 @@ describe("the published SDK's calls", () => {
 });
 
 describe("what owners ask for", () => {
-  it("is there: details, keys, sessions, filters, and many agents revoked at once", async () => {
+  it("is there: details, keys, sessions, filters, and many agents revoked at once", SLOW, async () => {
     await using boss = asAdmin();
     const owner_email = `owner-${Date.now()}@example.com`;
     const { agent, credentials } = await boss.registerAgent({
@@ -190,7 +190,7 @@ describe("what owners ask for", () => {
     expect(await caught(boss.bulkRevokeAgents({ filter, dry_run: false, expected: 1 }))).toBeInstanceOf(ConflictError);
   });
 
-  it("is done with the key where the token goes back to an older proof", async () => {
+  it("is done with the key where the token goes back to an older proof", SLOW, async () => {
     const agent = await worker.agent(["lab:things:read"]);
     const seen: unknown[] = [];
     const stale: typeof fetch = async (input, init) => {
@@ -250,7 +250,7 @@ describe("tokens", () => {
     expect(calls).toEqual(["/agents/verify", `/agents/${agentId}`, "/agents/refresh", `/agents/${agentId}`]);
   });
 
-  it("that have expired cost 100 parallel calls one refresh", async () => {
+  it("that have expired cost 100 parallel calls one refresh", SLOW, async () => {
     const { agentId, token, refreshToken } = await made();
     const { calls, options } = counting(worker.url);
     // The client does not know when they expire, so the server's refusal decides.
@@ -260,7 +260,7 @@ describe("tokens", () => {
     expect(calls.filter((path) => path === "/agents/refresh")).toHaveLength(1);
   });
 
-  it("do not mind a clock that is wrong", async () => {
+  it("do not mind a clock that is wrong", SLOW, async () => {
     const { agentId, apiKey } = await made();
     const { calls, options } = counting(worker.url);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 86_400_000 });
@@ -348,7 +348,7 @@ describe("what a client stores", () => {
     expect(told).toBe(1);
   });
 
-  it("is not given back by a renewal to whom has become somebody else meanwhile", async () => {
+  it("is not given back by a renewal to whom has become somebody else meanwhile", SLOW, async () => {
     const [one, other] = [await agentOf(), await agentOf()];
     const held = Promise.withResolvers<void>();
     const verifying = Promise.withResolvers<void>();
@@ -369,7 +369,7 @@ describe("what a client stores", () => {
     expect(await own.getAccessToken()).toBe(other.token);
   });
 
-  it("is another agent's wholly after setApiKey, and the fresh key after it was rotated", async () => {
+  it("is another agent's wholly after setApiKey, and the fresh key after it was rotated", SLOW, async () => {
     const [one, other] = [await agentOf(), await agentOf()];
     await using own = client({ agentId: one.agentId, apiKey: one.apiKey });
     await own.getAgent(one.agentId);
@@ -493,7 +493,7 @@ describe("what may be sent again", () => {
     expect((await caught(own.getAgent(admin.id))).retryAfter).toBeUndefined();
   });
 
-  it("says so to onRetry before each wait", async () => {
+  it("says so to onRetry before each wait", SLOW, async () => {
     quick();
     const retries: Retry[] = [];
     await using own = asAdmin({ baseUrl: front.url, onRetry: (retry) => retries.push(retry) });
@@ -535,7 +535,7 @@ describe("what may be sent again", () => {
     expect([(await brief.failed).code, brief.delays]).toEqual(["unknown", [200, 200]]);
   });
 
-  it("waits as long as Retry-After says, or leaves that to the caller", async () => {
+  it("waits as long as Retry-After says, or leaves that to the caller", SLOW, async () => {
     quick();
     await using own = asAdmin({ baseUrl: front.url });
     front.next({ status: 429, headers: { "retry-after": "1" } });
@@ -594,20 +594,24 @@ describe("a call whose response was lost", () => {
     expect((await boss.revokeAgent(other.id)).agent).toMatchObject({ agent_id: other.id, status: "revoked" });
   });
 
-  it("has suspended the agent whose token goes back to an older proof, and says so also after a lost response", async () => {
-    quick();
-    const agent = await made();
-    const [head, payload, signature] = agent.token.split(".") as [string, string, string];
-    const claims = JSON.parse(Buffer.from(payload, "base64url").toString()) as { auth_time: number };
-    const revoked = { error: "revoked", message: "revoked", code: "token_revoked", status: 401, request_id: "r" };
-    // The server is not asked: what the client says depends on its token alone.
-    const older = Buffer.from(JSON.stringify({ ...claims, auth_time: claims.auth_time - 301 })).toString("base64url");
-    await using own = client({ baseUrl: front.url, accessToken: `${head}.${older}.${signature}`, maxRetries: 1 });
-    front.next("reset", { status: 401, body: JSON.stringify(revoked) });
-    expect((await own.revokeAgent(agent.id)).agent).toEqual({ agent_id: agent.id, status: "suspended" });
-  });
+  it(
+    "has suspended the agent whose token goes back to an older proof, and says so also after a lost response",
+    SLOW,
+    async () => {
+      quick();
+      const agent = await made();
+      const [head, payload, signature] = agent.token.split(".") as [string, string, string];
+      const claims = JSON.parse(Buffer.from(payload, "base64url").toString()) as { auth_time: number };
+      const revoked = { error: "revoked", message: "revoked", code: "token_revoked", status: 401, request_id: "r" };
+      // The server is not asked: what the client says depends on its token alone.
+      const older = Buffer.from(JSON.stringify({ ...claims, auth_time: claims.auth_time - 301 })).toString("base64url");
+      await using own = client({ baseUrl: front.url, accessToken: `${head}.${older}.${signature}`, maxRetries: 1 });
+      front.next("reset", { status: 401, body: JSON.stringify(revoked) });
+      expect((await own.revokeAgent(agent.id)).agent).toEqual({ agent_id: agent.id, status: "suspended" });
+    },
+  );
 
-  it("has stopped the agent whose key was replaced elsewhere", async () => {
+  it("has stopped the agent whose key was replaced elsewhere", SLOW, async () => {
     quick();
     const agent = await made();
     const { apiKey } = await made();
@@ -615,7 +619,7 @@ describe("a call whose response was lost", () => {
     expect((await own.revokeAgent(agent.id)).agent.status).toBe("revoked");
   });
 
-  it("has not, if no attempt of the same call can have succeeded", async () => {
+  it("has not, if no attempt of the same call can have succeeded", SLOW, async () => {
     quick();
     await using boss = asAdmin({ baseUrl: front.url, maxRetries: 1 });
     const unknown = "agt_000000000000000000000000";
@@ -664,7 +668,7 @@ describe("a permission that was added after the token was issued", () => {
     expect(calls).toEqual(["/agents", `/agents/${agent.id}`, "/agents/refresh", "/agents"]);
   });
 
-  it("is not asked for where the token has it already, and is tried once", async () => {
+  it("is not asked for where the token has it already, and is tried once", SLOW, async () => {
     const agent = await worker.agent(["lab:things:read"]);
     const calls: string[] = [];
     const denying: typeof fetch = async (input, init) => {
@@ -688,26 +692,30 @@ describe("a permission that was added after the token was issued", () => {
     expect(calls).toEqual(["/agents"]);
   });
 
-  it("is looked for where a request exceeds limits, which may have changed, and at most once a minute", async () => {
-    const agent = await worker.agent(["lab:things:read"]);
-    const calls: string[] = [];
-    const limiting: typeof fetch = (input, init) => {
-      if (!String(input).includes("/proxy/")) return counted(calls)(input, init);
-      calls.push("proxied");
-      return Promise.resolve(
-        Response.json({ code: "constraint_violated", required: "lab:things:read" }, { status: 403 }),
-      );
-    };
-    await using own = client({ agentId: agent.id, apiKey: agent.apiKey, fetch: limiting });
-    await own.getAgent(agent.id);
-    calls.length = 0;
-    expect((await own.proxy("lab")("/things/1")).status).toBe(403);
-    expect(calls).toEqual(["proxied"]);
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 61_000 });
-    calls.length = 0;
-    expect((await own.proxy("lab")("/things/1")).status).toBe(403);
-    expect(calls).toEqual(["proxied", "/agents/refresh", "proxied"]);
-  });
+  it(
+    "is looked for where a request exceeds limits, which may have changed, and at most once a minute",
+    SLOW,
+    async () => {
+      const agent = await worker.agent(["lab:things:read"]);
+      const calls: string[] = [];
+      const limiting: typeof fetch = (input, init) => {
+        if (!String(input).includes("/proxy/")) return counted(calls)(input, init);
+        calls.push("proxied");
+        return Promise.resolve(
+          Response.json({ code: "constraint_violated", required: "lab:things:read" }, { status: 403 }),
+        );
+      };
+      await using own = client({ agentId: agent.id, apiKey: agent.apiKey, fetch: limiting });
+      await own.getAgent(agent.id);
+      calls.length = 0;
+      expect((await own.proxy("lab")("/things/1")).status).toBe(403);
+      expect(calls).toEqual(["proxied"]);
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 61_000 });
+      calls.length = 0;
+      expect((await own.proxy("lab")("/things/1")).status).toBe(403);
+      expect(calls).toEqual(["proxied", "/agents/refresh", "proxied"]);
+    },
+  );
 
   it("is beyond a client that can renew nothing", async () => {
     const agent = await worker.agent(["lab:things:read"]);
@@ -951,7 +959,7 @@ describe("a listing", () => {
     expect(calls).toBe(Math.ceil(seen.size / 100) + 1);
   });
 
-  it("of the audit log goes on from page to page", async () => {
+  it("of the audit log goes on from page to page", SLOW, async () => {
     const agent = await worker.agent(["lab:things:read"]);
     await worker.activity(agent, (message) => message === "verified");
     await worker.activity(agent, (message) => message === "registered");
@@ -976,7 +984,7 @@ describe("a listing", () => {
 });
 
 describe("the OAuth endpoints", () => {
-  it("issue a token for one task, say whether it is valid, and end it", async () => {
+  it("issue a token for one task, say whether it is valid, and end it", SLOW, async () => {
     const agent = await worker.agent(["github:issues:write", "lab:things:read"]);
     const client = new AgentAuthClient({ baseUrl: worker.url, agentId: agent.id, apiKey: agent.apiKey });
     const where = { "path.owner": "octo" };

@@ -21,8 +21,15 @@ export interface Page {
   readonly codeSpans: readonly string[];
 }
 
+/** What was read: links lead to the same pages over and over. */
+const pages = new Map<string, Page>();
+
 /** Reads a file below the root of the repository. */
-export const readPage = (file: string): Page => toPage(marked.lexer(readFileSync(join(ROOT, file), "utf8")), file);
+export function readPage(file: string): Page {
+  const read = pages.get(file) ?? toPage(marked.lexer(readFileSync(join(ROOT, file), "utf8")), file);
+  pages.set(file, read);
+  return read;
+}
 
 function toPage(tokens: readonly Token[], name: string): Page {
   const all: Token[] = [];
