@@ -105,6 +105,7 @@ describe("signing in with a passkey", () => {
     "is recorded when it is refused: of its person if the signature is of their key, and else of the address",
     SLOW,
     async () => {
+      expect((await signIn(self, owner.authenticator)).status).toBe(200);
       const copied = async () =>
         owner.authenticator.get(await options(), { counter: Math.max(0, owner.authenticator.counter - 1) });
       const refused = async (json: object) => {
