@@ -38,6 +38,50 @@ function row(title, detail, label, action) {
   return item;
 }
 
+/** A name as a person sees it, and can type it: of its spaces only that they are there, and nothing invisible. */
+const asTyped = (name) => name.replace(/\p{C}/gu, "").replace(/\s+/gu, " ").trim();
+
+/**
+ * Asks for the name of what is destroyed to be typed, as the console does, and does it then.
+ *
+ * @param asked `title`; `effect`: what stops; `name` and `what` it is; `label` of the button.
+ */
+function destroy({ title, effect, name, what, label }, work) {
+  const dialog = element("destroy");
+  const typed = element("destroy-typed");
+  const go = element("destroy-go");
+  const wanted = asTyped(name);
+  element("destroy-title").textContent = title;
+  element("destroy-effect").textContent = effect;
+  element("destroy-label").textContent = `Type the ${what} to go on`;
+  element("destroy-name").textContent = wanted;
+  element("destroy-fault").hidden = true;
+  go.textContent = label;
+  typed.value = "";
+  const isTyped = () => asTyped(typed.value) === wanted;
+  const check = () => (go.disabled = !isTyped());
+  check();
+  typed.oninput = check;
+  element("destroy-cancel").onclick = () => dialog.close();
+  dialog.querySelector("form").onsubmit = (event) => {
+    event.preventDefault();
+    if (go.disabled || !isTyped()) return;
+    void attempt(
+      async () => {
+        await work();
+        dialog.close();
+        await load();
+      },
+      go,
+      element("destroy-fault"),
+    );
+  };
+  dialog.showModal();
+  typed.focus();
+}
+
+const lastUse = (at) => (at ? `It was last used ${time(at)}.` : "It was never used.");
+
 let personId;
 
 async function load() {
@@ -56,10 +100,18 @@ async function load() {
     ...passkeys.map(({ id, label, created_at, last_used_at, decides_from }) => {
       const used = last_used_at ? `used ${time(last_used_at)}` : "never used";
       const waits = Date.parse(decides_from) > Date.now() ? ` · confirms acts from ${time(decides_from)}` : "";
-      return row(label, `made ${time(created_at)} · ${used}${waits}`, "Delete", async () => {
-        await call(`${path}/passkeys/${id}`, { method: "DELETE" });
-        await load();
-      });
+      return row(label, `made ${time(created_at)} · ${used}${waits}`, "Delete", () =>
+        destroy(
+          {
+            title: "Delete this passkey",
+            effect: `It will not sign you in any more. ${lastUse(last_used_at)}`,
+            name: label,
+            what: "name of the passkey",
+            label: "Delete",
+          },
+          () => call(`${path}/passkeys/${id}`, { method: "DELETE" }),
+        ),
+      );
     }),
   );
   element("company").hidden = logins.length === 0 && !methods.includes("oidc");
@@ -67,10 +119,18 @@ async function load() {
   element("logins").replaceChildren(
     ...logins.map(({ id, issuer, label, created_at, last_used_at }) => {
       const used = last_used_at ? `used ${time(last_used_at)}` : "never used";
-      return row(label ?? issuer, `of ${issuer} · added ${time(created_at)} · ${used}`, "Delete", async () => {
-        await call(`${path}/logins/${id}`, { method: "DELETE" });
-        await load();
-      });
+      return row(label ?? issuer, `of ${issuer} · added ${time(created_at)} · ${used}`, "Delete", () =>
+        destroy(
+          {
+            title: "Delete this account of the company",
+            effect: `It will not sign you in here any more. ${lastUse(last_used_at)}`,
+            name: label ?? issuer,
+            what: label === null ? "address of its provider" : "name of the account",
+            label: "Delete",
+          },
+          () => call(`${path}/logins/${id}`, { method: "DELETE" }),
+        ),
+      );
     }),
   );
   element("sessions").replaceChildren(
@@ -79,10 +139,17 @@ async function load() {
         current ? "This browser" : (client ?? (user_agent || "Another browser")),
         `since ${time(created_at)} · used ${time(last_used_at)} · ${ip_address || "address not known"}`,
         current ? undefined : "End",
-        async () => {
-          await call(`${path}/sessions/${id}`, { method: "DELETE" });
-          await load();
-        },
+        () =>
+          destroy(
+            {
+              title: "End this session",
+              effect: `You will be signed out there. ${lastUse(last_used_at)}`,
+              name: ip_address || id.slice(-6),
+              what: ip_address ? "address of the session" : "last characters of the session's id",
+              label: "End it",
+            },
+            () => call(`${path}/sessions/${id}`, { method: "DELETE" }),
+          ),
       ),
     ),
   );

@@ -84,9 +84,8 @@ const WORDS = {
   InvalidStateError: "This device has a passkey of yours already. Use another device, or another password manager.",
 };
 
-/** Runs an action, and shows what went wrong. */
-export async function attempt(action, button) {
-  const fault = document.getElementById("fault");
+/** Runs an action, and shows what went wrong. @param fault where. */
+export async function attempt(action, button, fault = document.getElementById("fault")) {
   fault.hidden = true;
   if (button) button.disabled = true;
   try {

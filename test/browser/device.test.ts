@@ -1,7 +1,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWorker, type Worker } from "../outside/support/worker.ts";
-import { barriers, firstLink, join, startBrowser, visitor, type Visitor } from "./support/browser.ts";
+import { barriers, firstLink, join, startBrowser, typeItsName, visitor, type Visitor } from "./support/browser.ts";
 
 /** The page at which a person lets a command in (RFC 8628), in a real browser. Each test goes on where the one before it ended. */
 const { PICTURES } = process.env;
@@ -163,6 +163,7 @@ test("one's own command is let in with the passkey, and stands among the session
   await command_.first().waitFor();
   for (let left = await command_.count(); left > 0; left--) {
     await command_.first().getByRole("button", { name: "End" }).click();
+    await typeItsName(ada.page, "End it");
     await expect.poll(() => command_.count()).toBe(left - 1);
   }
   expect((await worker.call("/agents", { token })).status).toBe(401);

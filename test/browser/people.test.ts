@@ -5,6 +5,7 @@ import {
   barriers,
   firstLink as makeFirstLink,
   startBrowser,
+  typeItsName,
   visitor as visitorOf,
   type Visitor,
 } from "./support/browser.ts";
@@ -193,10 +194,14 @@ test("a second passkey is confirmed with the first, confirms nothing for a day, 
   await look(owner, "two-passkeys");
 
   await listed(owner, "passkeys").nth(1).getByRole("button", { name: "Delete" }).click();
+  await typeItsName(owner.page, "Delete");
   await listed(owner, "passkeys").nth(1).waitFor({ state: "detached" });
   // The last one stays.
   await listed(owner, "passkeys").first().getByRole("button", { name: "Delete" }).click();
+  await typeItsName(owner.page, "Delete");
   await alerted(owner).filter({ hasText: "could not sign in any more" }).waitFor();
+  await look(owner, "last-passkey");
+  await button(owner, "Cancel").click();
   expect(await listed(owner, "passkeys").count()).toBe(1);
 });
 
@@ -213,6 +218,11 @@ test("a session is ended from another browser", async () => {
   await others.first().waitFor();
   expect(await others.count()).toBe(1);
   await others.getByRole("button", { name: "End" }).click();
+  await owner.page.keyboard.press("Escape");
+  expect(await others.count()).toBe(1);
+  await others.getByRole("button", { name: "End" }).click();
+  await look(owner, "end-session");
+  await typeItsName(owner.page, "End it");
   await others.waitFor({ state: "detached" });
   await elsewhere.page.reload();
   await elsewhere.page.waitForURL(`${origin}/sign-in`);

@@ -74,6 +74,20 @@ export async function join({ page }: Visitor, url: string): Promise<void> {
   await page.waitForURL(/\/account$/);
 }
 
+/** Destroys what the open dialog asks about: its name is typed, and with another one nothing happens. @param label of the button. */
+export async function typeItsName(page: Page, label: string): Promise<void> {
+  const dialog = page.getByRole("dialog");
+  const field = dialog.getByRole("textbox");
+  const go = dialog.getByRole("button", { name: label });
+  expect(await go.isDisabled()).toBe(true);
+  const name = await dialog.locator("b").textContent();
+  await field.fill(`${name}x`);
+  await field.press("Enter");
+  expect(await go.isDisabled()).toBe(true);
+  await field.fill(` ${name}`);
+  await field.press("Enter");
+}
+
 /** The link of the first administrator of an empty deployment. */
 export async function firstLink(worker: Worker): Promise<string> {
   const { status, body } = await worker.call("/people/bootstrap", {
