@@ -368,7 +368,17 @@ test("a service is checked, explained and searched for the rules that reach a pa
   await page.getByLabel("Path").fill("/repos/octo/hello/issues/5");
   await button(page, "Explain").click();
   await page.getByText("insufficient_permissions").waitFor();
+  await page.getByLabel("Method").selectOption("POST");
+  await page.getByLabel("Path").fill("/repos/octo/hello/issues");
+  await page.getByLabel("Body, as JSON").fill('{"title":"It is broken"}');
+  await button(page, "Explain").click();
+  await page.getByText("github:issues:write", { exact: true }).last().waitFor();
   await picture(page, "service");
+  await page.setViewportSize(DESK);
+  // What was written for another method is not sent with this one.
+  await page.getByLabel("Method").selectOption("GET");
+  await button(page, "Explain").click();
+  await page.getByText("github:issues:read", { exact: true }).last().waitFor();
   expect(await page.content()).not.toContain("ghp_of_a_browser_test");
 });
 

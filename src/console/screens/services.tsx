@@ -208,6 +208,8 @@ function Explain({ service }: { service: Service }) {
   const [agent, setAgent] = useState("");
   const [body, setBody] = useState("");
   const [explained, setExplained] = useState<ExplainResponse>();
+  // The gateway refuses a GET with a body; of a DELETE some upstreams read it.
+  const hasBody = method !== "GET";
   const action = useAction(async () => {
     setExplained(
       await change<ExplainResponse>("POST", "/proxy/_explain", {
@@ -215,7 +217,7 @@ function Explain({ service }: { service: Service }) {
         method,
         path,
         ...(agent.trim() && { agent_id: agent.trim() }),
-        ...(body && { body, headers: { "content-type": "application/json" } }),
+        ...(hasBody && body && { body, headers: { "content-type": "application/json" } }),
       }),
     );
   });
@@ -246,7 +248,7 @@ function Explain({ service }: { service: Service }) {
           value={agent}
           change={setAgent}
         />
-        {method !== "GET" && method !== "DELETE" && (
+        {hasBody && (
           <Field label="Body, as JSON">
             {(id) => <textarea id={id} rows={3} value={body} onInput={(event) => setBody(event.currentTarget.value)} />}
           </Field>
@@ -281,6 +283,14 @@ function Explain({ service }: { service: Service }) {
               ],
               explained.all_required.length > 0 && ["Needs", explained.all_required.join(", ")],
               explained.lacking.length > 0 && ["Lacks", explained.lacking.join(", ")],
+              explained.violations.length > 0 && [
+                "Breaks a limit",
+                explained.violations.map(({ field, actual }) => (
+                  <div class="mono" key={field}>
+                    <Quoted text={field} most={100} /> is <Quoted text={JSON.stringify(actual)} most={200} />
+                  </div>
+                )),
+              ],
               explained.limitable.length > 0 && ["May be limited", explained.limitable.join(", ")],
               explained.dropped.length > 0 && ["Not forwarded", explained.dropped.join(", ")],
             ]}
