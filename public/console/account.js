@@ -32,6 +32,7 @@ function row(title, detail, label, action) {
   if (label) {
     const button = document.createElement("button");
     button.textContent = label;
+    button.className = "danger";
     onClick(button, action);
     item.append(button);
   }
@@ -41,44 +42,49 @@ function row(title, detail, label, action) {
 /** A name as a person sees it, and can type it: of its spaces only that they are there, and nothing invisible. */
 const asTyped = (name) => name.replace(/\p{C}/gu, "").replace(/\s+/gu, " ").trim();
 
+/** What the open dialog is about: the name that is to be typed, and what is done then. */
+let asked = { wanted: "", work: async () => undefined };
+
 /**
  * Asks for the name of what is destroyed to be typed, as the console does, and does it then.
  *
- * @param asked `title`; `effect`: what stops; `name` and `what` it is; `label` of the button.
+ * @param about `title`; `effect`: what stops; `name` and `what` it is; `label` of the button.
  */
 function destroy({ title, effect, name, what, label }, work) {
-  const dialog = element("destroy");
-  const typed = element("destroy-typed");
-  const go = element("destroy-go");
-  const wanted = asTyped(name);
+  asked = { wanted: asTyped(name), work };
   element("destroy-title").textContent = title;
   element("destroy-effect").textContent = effect;
   element("destroy-label").textContent = `Type the ${what} to go on`;
-  element("destroy-name").textContent = wanted;
+  element("destroy-name").textContent = asked.wanted;
   element("destroy-fault").hidden = true;
-  go.textContent = label;
-  typed.value = "";
-  const isTyped = () => asTyped(typed.value) === wanted;
-  const check = () => (go.disabled = !isTyped());
-  check();
-  typed.oninput = check;
-  element("destroy-cancel").onclick = () => dialog.close();
-  dialog.querySelector("form").onsubmit = (event) => {
-    event.preventDefault();
-    if (go.disabled || !isTyped()) return;
-    void attempt(
-      async () => {
-        await work();
-        dialog.close();
-        await load();
-      },
-      go,
-      element("destroy-fault"),
-    );
-  };
-  dialog.showModal();
-  typed.focus();
+  element("destroy-go").textContent = label;
+  element("destroy-typed").value = "";
+  checkTyped();
+  element("destroy").showModal();
+  element("destroy-typed").focus();
 }
+
+function checkTyped() {
+  element("destroy-go").disabled = asTyped(element("destroy-typed").value) !== asked.wanted;
+}
+
+element("destroy-typed").addEventListener("input", checkTyped);
+element("destroy-cancel").addEventListener("click", () => element("destroy").close());
+element("destroy-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  checkTyped();
+  if (element("destroy-go").disabled) return;
+  const { work } = asked;
+  void attempt(
+    async () => {
+      await work();
+      element("destroy").close();
+      await load();
+    },
+    element("destroy-go"),
+    element("destroy-fault"),
+  );
+});
 
 const lastUse = (at) => (at ? `It was last used ${time(at)}.` : "It was never used.");
 

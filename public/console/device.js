@@ -44,6 +44,9 @@ async function lookUp() {
   element("address").textContent = found.ip_address || "not known";
   element("started").textContent = time(found.created_at);
   element("agent").textContent = found.user_agent || "nothing";
+  element("where").textContent = found.ip_address
+    ? "It does not run at the address of this browser."
+    : "At which address it runs is not known.";
   element("elsewhere").hidden = found.same_address;
   show("consent");
 }
