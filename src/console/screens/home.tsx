@@ -1,6 +1,7 @@
 import type {
   AllDeliveriesResponse,
   AuditCountsResponse,
+  AuditResponse,
   EndingKeyListResponse,
   HealthDetailsResponse,
 } from "../../client/wire.ts";
@@ -14,6 +15,7 @@ import { number, plural } from "../text.ts";
 import { Badge, Card, Empty, PageHead, Quoted, Ready, Rows, Time } from "../ui.tsx";
 import { AgentTable } from "./agent-list.tsx";
 import { WaitingRow } from "./approvals.tsx";
+import { RecordTable } from "./record-table.tsx";
 
 const REFRESH_MS = 30_000;
 
@@ -286,11 +288,33 @@ function OwnersHome() {
       <PageHead title="Home" sub="The agents that are yours." />
       <div class="stackgap">
         <OwnAgents />
+        <Denials />
         <EndingKeys />
       </div>
     </>
   );
 }
+
+/** What an owner's agents were refused last. Reading the log is recorded, so that this is read once and not over and over. */
+function Denials() {
+  const list = useList("own denials", async (_, signal) => {
+    const { records } = await read<AuditResponse>("/audit", { ...DENIED, limit: 5 }, signal);
+    return { rows: records, next: null };
+  });
+  return (
+    <Card
+      title="Denied last"
+      pad={false}
+      action={<a href={`/console/activity?${new URLSearchParams(DENIED).toString()}`}>All of them</a>}
+    >
+      <Rows of={list} lines={2} empty={<p class="faint pad">None of your agents’ calls was denied.</p>}>
+        {(records) => <RecordTable records={records} />}
+      </Rows>
+    </Card>
+  );
+}
+
+const DENIED = { action: "gateway.call", outcome: "denied" };
 
 function OwnAgents() {
   const list = useList(`own ${decided.value}`, (cursor, signal) => listAgents({}, cursor, signal));

@@ -109,9 +109,13 @@ const RESULTS = {
   not_configured: ["mute", "Not set up"],
 } as const;
 
+/** How many rules are shown at first. On a phone, the form and the snippets stand below them. */
+const FIRST_RULES = 15;
+
 function OneService({ response: { service, rules } }: { response: ServiceResponse }) {
   const [result, setResult] = useState<ServiceCheckResponse>();
   const [search, setSearch] = useState("");
+  const [isWhole, setWhole] = useState(false);
   const shown = rules.filter(({ rule, required }) =>
     `${rule} ${required.join(" ")}`.toLowerCase().includes(search.toLowerCase()),
   );
@@ -153,7 +157,7 @@ function OneService({ response: { service, rules } }: { response: ServiceRespons
             </div>
             {shown.length === 0 && <Empty title="No rule matches." />}
             <ul class="list rules">
-              {shown.slice(0, 200).map(({ rule, required, limitable }) => (
+              {shown.slice(0, isWhole ? undefined : FIRST_RULES).map(({ rule, required, limitable }) => (
                 <li>
                   <div>
                     <div class="mono">
@@ -169,8 +173,10 @@ function OneService({ response: { service, rules } }: { response: ServiceRespons
                 </li>
               ))}
             </ul>
-            {shown.length > 200 && (
-              <p class="pad faint">And {plural(shown.length - 200, "more rule")}. Search for them.</p>
+            {!isWhole && shown.length > FIRST_RULES && (
+              <p class="pad">
+                <Button onClick={() => setWhole(true)}>Show {plural(shown.length - FIRST_RULES, "more rule")}</Button>
+              </p>
             )}
           </Card>
         </div>
