@@ -33,6 +33,10 @@ const path = new Map([
 ]);
 const json = (text: string): LimitedBody => ({ kind: "json", text });
 const form = (...pairs: [string, string][]): LimitedBody => ({ kind: "form", fields: pairs });
+const part = (text: string, filename?: string): LimitedBody => ({
+  kind: "multipart",
+  parts: [{ name: "amount", filename, contentType: undefined, content: new TextEncoder().encode(text) }],
+});
 const NONE: LimitedBody = { kind: "none" };
 const allows = (where: Where, query = "", body: LimitedBody = NONE) =>
   violations(where, fields, limitedRequest({ rule, path, query, body })).length === 0;
@@ -74,6 +78,27 @@ describe("limits", () => {
       violations({ "path.owner": { eq } }, fields, limitedRequest({ rule, path: kelvin, query: "", body: NONE }));
     expect(of("k")).toHaveLength(1);
     expect(of("\u212a")).toHaveLength(0);
+    for (const [owner, eq, expected] of [
+      ["AZ", "az", true],
+      ["@[", "`{", false],
+      ["octo", "octopus", false],
+      ["octopus", "octo", false],
+    ] as const) {
+      const request = limitedRequest({ rule, path: new Map([["owner", owner]]), query: "", body: NONE });
+      expect([owner, eq, violations({ "path.owner": { eq } }, fields, request).length === 0]).toEqual([
+        owner,
+        eq,
+        expected,
+      ]);
+    }
+  });
+
+  it("name what a request has in the place of what they allow", () => {
+    const actual = (body: LimitedBody) =>
+      violations({ "body.amount": { eq: "x" } }, fields, limitedRequest({ rule, path, query: "", body }))[0]!.actual;
+    expect(actual(json('{"amount":1000}'))).toBe(1000);
+    expect(actual(json('{"amount":false}'))).toBe(false);
+    expect(actual(form(["amount", "y".repeat(500)]))).toBe("y".repeat(100));
   });
 
   it("allow nothing at a rule of which nobody has said what else names the object", () => {
@@ -88,12 +113,28 @@ describe("limits", () => {
     expect(allows(where, "", json('{"name":"other"}'))).toBe(false);
     expect(allows(where, "", form(["name", "other"]))).toBe(false);
     expect(allows(where, "name=other", json("{}"))).toBe(false);
+    // It need not be there, but what parsers could read as it may not.
+    for (const text of ["{}", "[]", "[{},{}]", '"name"', "null", '{"x":null}']) {
+      expect([text, allows(where, "", json(text))]).toEqual([text, true]);
+    }
+    for (const text of [
+      '{"name":[]}',
+      '[{"name":{}}]',
+      '[{"Name":"other"}]',
+      '[{},{"name":"hello"}]',
+      '{"name":null}',
+    ]) {
+      expect([text, allows(where, "", json(text))]).toEqual([text, false]);
+    }
   });
 
   it.each<[string, string, LimitedBody]>([
     ["the query and the path", "owner=octo", NONE],
     ["another spelling in the query", "OWNER%5B%5D=octo", NONE],
+    ["another spelling beside a plain name", "x=1&owner%5B%5D=octo", NONE],
     ["what a parser that separates at ; reads", "a;owner=octo", NONE],
+    ["the same after a value", "a=1;owner=octo", NONE],
+    ["a name that is no percent-encoded text", "%zz=1", NONE],
     ["JSON and the path", "", json('{"owner":"octo"}')],
     ["a form and the path", "", form(["owner[0]", "octo"])],
     [
@@ -127,6 +168,12 @@ describe("limits", () => {
     ["absence", false, json("{}")],
     ["no body", false, NONE],
     ["a body that is not JSON", false, json('{"amount":1')],
+    ["JSON and more", false, json('{"amount":1} {"amount":1000}')],
+    ["a comma too much", false, json('{"amount":1,}')],
+    ["no comma", false, json('[{"amount":1} {"amount":2}]')],
+    ["null beside it", true, json('{"amount":1,"x":null}')],
+    ["a part", true, part("1")],
+    ["a part that is a file", false, part("1", "amount.txt")],
     ["twice in one object", false, json('{"amount":1,"amount":1000}')],
     ["a look-alike key", false, json('{"amount":1,"Amount":1000}')],
     ["a key with a dot", false, json('{"amount":1,"a.b":1}')],
@@ -151,6 +198,40 @@ describe("limits", () => {
     for (const text of ["5.0", "5.00", "-0", "05", "5 ", "+5"]) {
       expect([text, allows(equal, "", form(["amount", text]))]).toEqual([text, false]);
     }
+  });
+
+  it("compare true and false with themselves, and in a form with their names", () => {
+    for (const [eq, body, expected] of [
+      [true, json('{"amount":true}'), true],
+      [true, json('{"amount":false}'), false],
+      [false, json('{"amount":false}'), true],
+      [true, json('{"amount":"true"}'), true],
+      [true, json('{"amount":1}'), false],
+      [false, json('{"amount":0}'), false],
+      [true, form(["amount", "true"]), true],
+      [true, form(["amount", "false"]), false],
+      [true, form(["amount", "1"]), false],
+    ] as const) {
+      expect([eq, body, allows({ "body.amount": { eq } }, "", body)]).toEqual([eq, body, expected]);
+    }
+  });
+
+  it("read a query's field once, with its value, and in no rule whose path has one of its name", () => {
+    const where = { "query.state": { eq: "open" } };
+    for (const [query, expected] of [
+      ["state=open", true],
+      ["state", false],
+      ["state=", false],
+      ["state=open&state=open", false],
+      ["state=open&state", false],
+      ["state=%zz", false],
+      ["state=open&x=%zz", true],
+    ] as const) {
+      expect([query, allows(where, query)]).toEqual([query, expected]);
+    }
+    const named = new Map([...path, ["state", "open"]]);
+    const request = limitedRequest({ rule, path: named, query: "state=open", body: NONE });
+    expect(violations(where, fields, request)).toHaveLength(1);
   });
 
   it("parse a body once and search it once for a field, however many grants there are", () => {
@@ -180,6 +261,10 @@ describe("limits", () => {
     expect(allows(where, "", form(["to[id]", "a"], ["to[id][]", "c"]))).toBe(false);
     expect(allows(where, "", form(["to[id]", "a"], ["to[ID]", "c"]))).toBe(false);
     expect(allows(where, "", form(["to[id]", "a"], ["to.id", "c"]))).toBe(false);
+    expect(allows(where, "", form(["to[id]", "a"], ["to", "c"]))).toBe(false);
+    expect(allows(where, "", form(["to[id]", "a"], ["to[]", "c"]))).toBe(false);
+    expect(allows(where, "", form(["to[id]", "a"], ["To[name]", "c"]))).toBe(false);
+    expect(allows(where, "", json('{"to":"a"}'))).toBe(false);
     expect(allows(where, "to[id]=a", json('{"to":{"id":"a"}}'))).toBe(false);
   });
 
@@ -191,6 +276,7 @@ describe("limits", () => {
       ["feature/*", "feature/", false],
       ["feature/*", "feature/a/b", false],
       ["feature/*", "feature/..", false],
+      ["release-*", "rollback1", false],
       ["release-*.md", "release-1.md", true],
       ["release-*.md", "release-.md", true],
       ["*a*a", "aa", true],
@@ -233,8 +319,44 @@ describe("the where of a grant", () => {
     [{}, "invalid_constraint"],
     [[], "invalid_constraint"],
     ["x", "invalid_constraint"],
+    [null, "invalid_constraint"],
+    [{ "path.owner": { eq: {} } }, "invalid_constraint"],
+    [{ "path.owner": { eq: Number.POSITIVE_INFINITY } }, "invalid_constraint"],
+    [{ "path.owner": "x".repeat(501) }, "invalid_constraint"],
+    [{ "path.owner": { in: ["x", {}] } }, "invalid_constraint"],
+    [{ "path.owner": { in: "x" } }, "invalid_constraint"],
+    [{ "path.owner": { in: Array.from({ length: 201 }, () => "x") } }, "invalid_constraint"],
+    [{ "query.state": { not_in: ["open", "nothing"] } }, "invalid_constraint"],
+    [{ "body.branch": { glob: "" } }, "invalid_constraint"],
+    [{ "body.branch": { glob: 5 } }, "invalid_constraint"],
+    [{ "body.branch": { glob: "x".repeat(501) } }, "invalid_constraint"],
+    [Object.fromEntries(Array.from({ length: 20 }, (_, n) => [`path.x${n}`, "x"])), "unknown_constraint_field"],
+    [Object.fromEntries(Array.from({ length: 21 }, (_, n) => [`path.x${n}`, "x"])), "invalid_constraint"],
   ])("%j is refused: %s", (where, code) => {
     expect(parseWhere(where, fields, rules)).toMatchObject({ code, message: expect.stringMatching(/^\S.*\.$/) });
+  });
+
+  it.each<[string, object]>([
+    ["eq", { "path.owner": { eq: "x".repeat(500) } }],
+    ["true", { "body.amount": { eq: true } }],
+    ["in", { "path.owner": { in: ["x", 1, false] } }],
+    ["200 values", { "path.owner": { in: Array.from({ length: 200 }, (_, n) => n) } }],
+    ["not_in", { "query.state": { not_in: ["open", "closed"] } }],
+    ["glob", { "body.branch": { glob: "feature/*" } }],
+    ["500 characters", { "body.branch": { glob: "x".repeat(500) } }],
+  ])("may have %s, and is kept as it is", (_, where) => {
+    expect(parseWhere(where, fields, rules)).toEqual(where);
+  });
+
+  it("names the fields that there are for a permission", () => {
+    expect(parseWhere({ "path.nobody": "x" }, fields, rules)).toMatchObject({
+      message: expect.stringContaining(
+        "may limit: path.owner, path.repo, query.state, body.branch, body.amount, body.to.id.",
+      ),
+    });
+    expect(parseWhere({ "path.nobody": "x" }, fields, [bare])).toMatchObject({
+      message: "Requests with this permission have no field that a grant could limit.",
+    });
   });
 
   it("may be short for eq", () => {
