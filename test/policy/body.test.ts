@@ -1,7 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { bodyTreatment, checkBody, MAX_CHECKED_BODY, type BodyRules } from "../../src/policy/body.ts";
+import { bodyRules } from "../../src/policy/body-rules.ts";
+import { contentCoding } from "../../src/policy/content-coding.ts";
 import { formatMediaType } from "../../src/policy/media-type.ts";
 import { watchNames } from "../../src/policy/parameter-name.ts";
+import { loadServices } from "../../src/policy/services.ts";
+import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { receiveBody } from "../../src/gateway/request-body.ts";
 
 const RULES: BodyRules = {
@@ -10,6 +14,7 @@ const RULES: BodyRules = {
   isCovered: true,
   isFile: false,
 };
+const { services } = loadServices(new Map(), BUILT_IN_CATALOGUE);
 const FORM = "application/x-www-form-urlencoded";
 const MULTIPART = "multipart/form-data; boundary=b";
 
@@ -60,6 +65,20 @@ describe("JSON whose keys are looked at", () => {
     const text = '{"text":"token","nested":{"token":1},"tokens":1,"_method":"DELETE"}';
     expect(await json(text)).toEqual(sentJson(text));
     expect(await check("", null)).toEqual({ text: null, type: undefined });
+    for (const nothing of [
+      "null",
+      "5",
+      '"token"',
+      '[1,null,"token"]',
+      '{"inputs":null}',
+      '{"filters":"associations"}',
+      '{"filters":{"0":{"name":"id","values":[null,5,true,"x"]}}}',
+      '{"filters":[{"name":null},{"name":5}]}',
+      '{"token_type[]":1}',
+    ]) {
+      expect(await json(nothing)).toEqual(sentJson(nothing));
+    }
+    expect(await json("\ufeff{}")).toEqual(sentJson("{}"));
   });
 
   it.each([
@@ -122,6 +141,8 @@ describe("JSON whose keys are looked at", () => {
     '{"filters":[{"name":"id"},{"name":"associations.deal","value":1}]}',
     '{"filters":[{"NAME":["Associations.x"]}]}',
     '{"filters":{"0":{"name":"\\u0061ssociations"}}}',
+    '{"filters":{"0":{"name":"associations","op":"EQ"}}}',
+    '{"filters":{"0":{"op":"EQ","name":["id","associations"]}}}',
   ])("finds a word in the value of a key: %s", async (text) =>
     expect(await json(text)).toEqual(refusal("filters.name=associations")),
   );
@@ -211,6 +232,10 @@ describe("a form", () => {
       expect(await form(text)).toEqual(bad);
     },
   );
+
+  it("is refused where it is not UTF-8", async () => {
+    expect(await check(new Uint8Array([0x61, 0x3d, 0xff]), FORM)).toEqual(bad);
+  });
 
   it("that is JSON, as curl -d sends it, is checked and sent as JSON", async () => {
     expect(await form(' {"text": "a=1&_method=DELETE"}')).toEqual(sentJson('{"text":"a=1&_method=DELETE"}'));
@@ -317,6 +342,8 @@ describe("a multipart form", () => {
   const good = part('Content-Disposition: form-data; name="text"');
   it.each([
     ["a preamble", `x\r\n${good}`],
+    ["no boundary at its beginning", good.replace("--b", "xxx")],
+    ["no line break after a boundary", good.replace("--b\r\n", "--bxx")],
     ["an epilogue", `${good}x`],
     ["no end", good.slice(0, -6)],
     ["lines that end in LF", good.replaceAll("\r\n", "\n")],
@@ -340,6 +367,18 @@ describe("a multipart form", () => {
       expect(["bad_body", "body_type_refused"]).toContain(code);
     },
   );
+
+  it.each([
+    ["undefined", ""],
+    ["b ", '; boundary="b "'],
+    ["b;c", '; boundary="b;c"'],
+    ["x".repeat(71), `; boundary=${"x".repeat(71)}`],
+  ])("is refused where it is divided by %j, which is no boundary", async (boundary, parameter) => {
+    const { code } = (await check(good.replaceAll("--b", `--${boundary}`), `multipart/form-data${parameter}`)) as {
+      code: string;
+    };
+    expect(["bad_body", "body_type_refused"]).toContain(code);
+  });
 });
 
 describe("the type of a body", () => {
@@ -408,5 +447,59 @@ describe("a body that is read", () => {
     const long = "x".repeat(MAX_CHECKED_BODY + 1);
     expect(await check(long, "application/json")).toEqual({ code: "body_too_large" });
     expect(await check(new Blob([long]).stream(), FORM)).toEqual({ code: "body_too_large" });
+  });
+});
+
+describe("the coding of a body", () => {
+  it.each<[string | null, string]>([
+    [null, "none"],
+    ["", "none"],
+    ["identity, utf-8", "none"],
+    ["gzip", "decoded"],
+    ["br", "decoded"],
+    ["GZIP", "gzip"],
+    ["x-gzip", "gzip"],
+    ["identity, gzip", "gzip"],
+    ["gzip, gzip", "unreadable"],
+    ["gzip, br", "unreadable"],
+    ["BR", "unreadable"],
+    ["snappy", "unreadable"],
+  ])("%j is %s", (value, coding) => {
+    expect(contentCoding(value)).toBe(coding);
+  });
+});
+
+describe("the rules for a body", () => {
+  it("are strict where a rule covers the request, and a file is one by its rule", () => {
+    const slack = services.get("slack")!;
+    const lab = { ...slack, definition: { ...slack.definition, fileRules: ["POST /upload files"] } };
+    const of = (rule: string | null) => {
+      const { isCovered, isFile } = bodyRules({ rule, service: lab }, { wider: [], isLimited: false });
+      return [isCovered, isFile];
+    };
+    expect([of(null), of("POST /x x"), of("POST /upload files")]).toEqual([
+      [false, false],
+      [true, false],
+      [true, true],
+    ]);
+  });
+
+  it("watch the names of a form only if there are any", () => {
+    const headers = new Headers({ "content-type": "application/x-www-form-urlencoded-foo" });
+    const like = (names: string[]) =>
+      bodyTreatment(headers, { forms: watchNames(names), keys: [], isCovered: true, isFile: false });
+    expect(like(["token"])).toHaveProperty("code", "body_type_refused");
+    expect(like([])).toMatchObject({ kind: "stream" });
+  });
+
+  it("let nobody see what is sent as it comes", () => {
+    const bytes = new TextEncoder().encode("x").buffer as ArrayBuffer;
+    const rules = { ...RULES, forms: watchNames([]), keys: [], isCovered: false };
+    const treatment = bodyTreatment(new Headers({ "content-type": "text/plain" }), rules);
+    expect(checkBody(bytes, treatment, rules)).toEqual({
+      body: bytes,
+      contentType: "text/plain",
+      content: { kind: "unreadable" },
+    });
   });
 });

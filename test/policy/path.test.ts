@@ -43,6 +43,7 @@ describe("the canonical path", () => {
     ["//a", "empty_segment"],
     ["/a//b", "empty_segment"],
     ["a/b", "empty_segment"],
+    ["ab", "empty_segment"],
     ["a/", "empty_segment"],
     ["//", "empty_segment"],
     ["/a//", "empty_segment"],

@@ -271,3 +271,31 @@ describe("X-AgentAuth-Dropped", () => {
     expect([dropped, forwarded.accept]).toEqual([["x-a"], "*/*"]);
   });
 });
+
+describe("whatever a service lets through by the beginning of a name", () => {
+  const github = services.get("github")!.definition;
+  const forwarded = (headers: Record<string, string>, more: object) =>
+    Object.keys(
+      readRequestHeaders(
+        new Map(Object.entries(headers)),
+        "GET",
+        {
+          ...github,
+          defaultHeaders: {},
+          requestHeaders: { "*": { passes: /^/, otherwise: "drop" } },
+          ...more,
+        } as never,
+        false,
+      ).forwarded,
+    );
+
+  it("what decides how a request is read passes with none of them", () => {
+    const headers = { cookie: "a=b", "x-http-method": "DELETE", "content-md5": "x", "x-original-url": "/admin" };
+    expect(forwarded({ ...headers, "x-mine": "1" }, {})).toEqual(["user-agent", "x-mine"]);
+  });
+
+  it("the header of the upstream's own token is the gateway's", () => {
+    const tokenPlaces = [{ scheme: "token" }, { scheme: "header", name: "x-api-key" }];
+    expect(forwarded({ "x-api-key": "mine", "x-other": "1" }, { tokenPlaces })).toEqual(["user-agent", "x-other"]);
+  });
+});

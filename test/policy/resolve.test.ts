@@ -22,6 +22,8 @@ describe("a request that parsers can read in two ways", () => {
     ["github get /repos/o/r", {}, 405, "method_not_allowed"],
     ["github GET /repos/o/r", { upgrade: "websocket" }, 400, "upgrade_refused"],
     ["zendesk GET /api/v2/tickets?include[0=users", {}, 400, "bad_query"],
+    ["zendesk GET /api/v2/tickets?include=%zz", {}, 400, "bad_query"],
+    ["github GET /repos/o/r", { "x-agentauth-links": "both" }, 400, "bad_links_header"],
     ["slack GET /conversations.list?token=xoxb-1", {}, 400, "parameter_refused"],
   ])("%s with %j is refused: %i %s", (request, headers, status, code) => {
     expect(resolve(request, headers)).toMatchObject({ status, code });
@@ -36,6 +38,11 @@ describe("a request that all parsers read the same way", () => {
     ["zendesk PUT /api/v2/tickets/1?include=users", true, ["zendesk:tickets:write", "zendesk:users:read"]],
     ["slack GET /api/chat.postMessage", true, ["slack:messages:write"]],
     ["zendesk GET /api/v2/ticket_fields", true, ["zendesk:*:*"]],
+    // Encoded delimiters that mean the same in both readings, with and without a slash at the end.
+    ["github GET /repos/o%40/r/issues", false, ["github:issues:read"]],
+    ["github GET /repos/o%40/r/contents/docs/", false, ["github:repos:read"]],
+    // A server that decodes first reads a slash at the end, which no rule allows here.
+    ["github GET /repos/o/r/%3Fx", true, ["github:*:*"]],
   ])("%s: whether it is a write is %s, and it needs %j", (request, write, required) => {
     expect(resolve(request)).toMatchObject({ write, required });
   });
