@@ -35,7 +35,14 @@ const json = (text: string): LimitedBody => ({ kind: "json", text });
 const form = (...pairs: [string, string][]): LimitedBody => ({ kind: "form", fields: pairs });
 const part = (text: string, filename?: string): LimitedBody => ({
   kind: "multipart",
-  parts: [{ name: "amount", filename, contentType: undefined, content: new TextEncoder().encode(text) }],
+  parts: [
+    {
+      name: "amount",
+      filename,
+      contentType: undefined,
+      content: new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>,
+    },
+  ],
 });
 const NONE: LimitedBody = { kind: "none" };
 const allows = (where: Where, query = "", body: LimitedBody = NONE) =>
@@ -123,6 +130,7 @@ describe("limits", () => {
       '[{"Name":"other"}]',
       '[{},{"name":"hello"}]',
       '{"name":null}',
+      '{"name":5}',
     ]) {
       expect([text, allows(where, "", json(text))]).toEqual([text, false]);
     }
@@ -189,6 +197,19 @@ describe("limits", () => {
     ["a deep list", false, json("[".repeat(100_000) + "]".repeat(100_000))],
   ])("read a number with certainty or not at all: %s is %s", (_, expected, body) => {
     expect(allows({ "body.amount": { max: 100 } }, "", body)).toBe(expected);
+  });
+
+  it("hold at both of their bounds", () => {
+    for (const [amount, expected] of [
+      [4, false],
+      [5, true],
+      [7, true],
+      [8, false],
+    ] as const) {
+      const body = json(JSON.stringify({ amount }));
+      expect([amount, allows({ "body.amount": { min: 5, max: 7 } }, "", body)]).toEqual([amount, expected]);
+    }
+    expect(allows({ "body.amount": { min: 5 } }, "", json('{"amount":"x"}'))).toBe(false);
   });
 
   it("compare a number in a text by its digits, and one in JSON by its value", () => {
@@ -280,6 +301,7 @@ describe("limits", () => {
       ["release-*.md", "release-1.md", true],
       ["release-*.md", "release-.md", true],
       ["*a*a", "aa", true],
+      ["*x*a", "ba", false],
       ["*a*a", "a", false],
       ["a*a", "a", false],
       ["docs/*/x", "docs/./x", false],
@@ -296,6 +318,8 @@ describe("limits", () => {
     expect(allows(where, "state=ALL")).toBe(false);
     expect(allows(where, "state=new")).toBe(false);
     expect(allows(where)).toBe(false);
+    const two = { "query.state": { not_in: ["all", "closed"] } };
+    expect([allows(two, "state=all"), allows(two, "state=open")]).toEqual([false, true]);
   });
 });
 

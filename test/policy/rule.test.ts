@@ -9,7 +9,9 @@ import {
   type Matcher,
   type Rule,
 } from "../../src/policy/rule.ts";
-import { overlaps } from "../../src/policy/rule-table.ts";
+import { allowsEncodedSlashes, compileTable, findRule, overlaps } from "../../src/policy/rule-table.ts";
+import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
+import { loadServices } from "../../src/policy/services.ts";
 import { SLOW, extents } from "../support/extents.ts";
 
 const rule = (path: string): Rule => parseRule(`GET ${path} things:read`, "own")[0]!;
@@ -223,5 +225,54 @@ describe("rules, compared with a slow reading of them", () => {
     const all = [...PATTERNS, ...AFFIXED];
     const keys = new Set(all.map((one) => matcherKey(segment(one))));
     expect(keys.size).toBe(all.length);
+  });
+});
+
+describe("a table of rules", () => {
+  const { services } = loadServices(new Map(), BUILT_IN_CATALOGUE);
+  const zendesk = services.get("zendesk")!.definition;
+  const own = (rules: string[], more: object = {}) =>
+    compileTable({ ...zendesk, rules, embeds: {}, ...more } as never, BUILT_IN_CATALOGUE);
+
+  it.each([
+    ["GET /x", "three parts"],
+    ["GET /x tickets now", "three parts"],
+    ["", "three parts"],
+    ["PURGE /x tickets", "PURGE is not a method"],
+    ["GET,PURGE /x tickets", "PURGE is not a method"],
+    ["GET /x nobody", "the catalogue has no zendesk:nobody:read"],
+    ["GET /x tickets:fly", "the catalogue has no zendesk:tickets:fly"],
+  ])("has no line %j", (line, said) => {
+    expect(() => own([line])).toThrow(said);
+  });
+
+  it("reads a HEAD as a GET, once", () => {
+    expect(parseRule("GET /x things", "own").map(({ methods }) => methods)).toEqual([["GET", "HEAD"]]);
+    expect(parseRule("GET,HEAD /x things", "own").map(({ methods }) => methods)).toEqual([["GET", "HEAD"]]);
+    expect(parseRule("PUT /x things", "own").map(({ methods }) => methods)).toEqual([["PUT"]]);
+  });
+
+  it("embeds nothing that the catalogue does not have, and nothing by the parameter of its credential", () => {
+    const embeds = { include: { users: "users", groups: "" } };
+    expect([...own(["GET /x tickets"], { embeds }).embeds.keys()]).toEqual(["include"]);
+    expect(() => own(["GET /x tickets"], { embeds: { include: { users: "nobody" } } })).toThrow(
+      "the catalogue has no zendesk:nobody:read",
+    );
+    const credential = { scheme: "query", name: "Include" };
+    expect([...own(["GET /x tickets"], { embeds, credential }).embeds.keys()]).toEqual([]);
+  });
+
+  it("takes an encoded slash only if no reading of the path needs more", () => {
+    const allows = (more: string[]) => {
+      const table = own(["GET /tags/{name:text} tickets", ...more]);
+      const texts = ["tags", "a/b"];
+      return allowsEncodedSlashes(table, findRule(table, "GET", texts, false), "GET", texts);
+    };
+    expect(allows([])).toBe(true);
+    expect(allows(["GET /tags/{name}/b tickets"])).toBe(true);
+    expect(allows(["GET /tags/{name}/b users"])).toBe(false);
+    expect(allows(["GET /tags/{name}/b tickets+users"])).toBe(false);
+    expect(allows(["GET /tags/{name}/b tickets", "GET /tags/{name}/b/ users"])).toBe(false);
+    expect(allows(["GET /tags/{name}/{x}/ users"])).toBe(false);
   });
 });
