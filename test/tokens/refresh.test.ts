@@ -1,4 +1,4 @@
-import { decodeJwt } from "jose";
+import { calculateJwkThumbprint, decodeJwt, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { WRONG_API_KEY } from "../support/secrets.ts";
 import { world, type Answer, type World } from "../support/world.ts";
@@ -189,6 +189,50 @@ describe("refresh", () => {
 
   few(2).each([[undefined], [null], [7], [{}], [""], ["x".repeat(257)]])("gives 400 for %j", async (guess) => {
     expect((await refresh(world(), guess)).status).toBe(400);
+  });
+
+  it("is refused from an address that the agent, or the key of the session, may not be used from, and costs no token", async () => {
+    const self = world();
+    const { id, refreshToken } = await self.agent();
+    const from = (ip: string, token: string) =>
+      self.call("/agents/refresh", { method: "POST", json: { refresh_token: token }, ip });
+    let token = refreshToken;
+    for (const [table, key] of [
+      ["agents", "id"],
+      ["sessions", "agent_id"],
+    ]) {
+      const allow = (list: string | null) =>
+        self.env.DB.prepare(`UPDATE ${table} SET allowed_ips = ?2 WHERE ${key} = ?1`).bind(id, list).run();
+      await allow('["203.0.113.0/24"]');
+      const refused = await from("203.0.114.1", token);
+      expect([table, refused.status, refused.body.code]).toEqual([table, 403, "address_not_allowed"]);
+      const { status, body } = await from("203.0.113.1", token);
+      expect([table, status]).toEqual([table, 200]);
+      token = body.token.refresh_token;
+      await allow(null);
+    }
+  });
+
+  it("of a session that is bound to a key needs a proof of that key, and is refused without costing the token", async () => {
+    const self = world();
+    const { id, refreshToken } = await self.agent();
+    const newKey = async () => {
+      const { publicKey, privateKey } = await generateKeyPair("ES256", { extractable: true });
+      const jwk = await exportJWK(publicKey);
+      const proof = () =>
+        new SignJWT({ jti: crypto.randomUUID(), htm: "POST", htu: "https://auth.example.com/agents/refresh" })
+          .setProtectedHeader({ typ: "dpop+jwt", alg: "ES256", jwk })
+          .setIssuedAt()
+          .sign(privateKey);
+      return { jkt: await calculateJwkThumbprint(jwk), proof };
+    };
+    const [own, other] = [await newKey(), await newKey()];
+    await self.env.DB.prepare("UPDATE sessions SET dpop_jkt = ?2 WHERE agent_id = ?1").bind(id, own.jkt).run();
+    const by = async (headers: Record<string, string>) =>
+      (await self.call("/agents/refresh", { method: "POST", json: { refresh_token: refreshToken }, headers })).status;
+    expect([await by({}), await by({ dpop: await other.proof() }), await by({ dpop: await own.proof() })]).toEqual([
+      401, 401, 200,
+    ]);
   });
 
   it("gives no tokens with a database that does not answer", async () => {
