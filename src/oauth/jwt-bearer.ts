@@ -148,7 +148,10 @@ function narrow(call: OAuthCall, { claims }: TrustedAssertion, wanted: Wanted): 
     }
   }
   if (claims.resource !== undefined) {
-    const read = readResources([claims.resource].flat().map(String), call);
+    const named = [claims.resource].flat().map(String);
+    // Of a client that names none, every endpoint is meant. A list of none in an assertion names nothing.
+    if (named.length === 0) throw new OAuthError("invalid_target", "resource of the assertion is an empty list.");
+    const read = readResources(named, call);
     if ("fault" in read)
       throw new OAuthError("invalid_target", `resource of the assertion is not known: ${read.fault}`);
     // Null is every endpoint of this deployment.

@@ -664,6 +664,8 @@ describe("an ID-JAG", () => {
       [{ resource: RESOURCE }, { resource: `${ISSUER}/proxy/github` }, "invalid_target"],
       [{ resource: RESOURCE }, { resource: ISSUER }, "invalid_target"],
       [{ resource: "https://other.example" }, {}, "invalid_target"],
+      [{ resource: [] }, {}, "invalid_target"],
+      [{ resource: [] }, { resource: RESOURCE }, "invalid_target"],
     ];
     for (const [claims, form, error] of cases) {
       const answer = await present(where, await grant(claims), { ...secretOf(agent), ...form });
