@@ -47,7 +47,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
-describe("npm run new -- service", { timeout: 120_000 }, () => {
+describe("npm run new -- service", () => {
   const service = ["scripts/new.ts", "service"];
 
   const FAULTS: [what: string, args: string[], reason: string][] = [

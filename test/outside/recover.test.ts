@@ -38,7 +38,7 @@ beforeAll(async () => {
     ('per_1', 'o''neil@example.com', 'O?1 ''Neil', 'admin', 'active', '{}', 0, 1),
     ('per_2', 'other@example.com', 'Other', 'admin', 'active', '{}', 0, 1),
     ('per_3', 'gone@example.com', 'Gone', 'owner', 'suspended', '{}', 0, 1)`);
-}, 120_000);
+});
 
 afterAll(() => rmSync(stateDir, { recursive: true }));
 

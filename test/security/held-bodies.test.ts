@@ -137,7 +137,7 @@ describe("a request whose body is held", () => {
     walk(needAdmin, "administrator", ways.at(-1)!),
   );
   it("does nothing by any route for an agent to itself that was ended", SLOW, () => walk(own, "agent", ways[0]!));
-  few(2).each(ways)("does nothing, whichever way its sender was ended: %s", { timeout: 300_000 }, (...way) =>
+  few(2).each(ways)("does nothing, whichever way its sender was ended: %s", (...way) =>
     walk(rotate, "administrator", way),
   );
 
@@ -316,7 +316,7 @@ describe("a proxied body that is held", () => {
   ];
 
   const extent: readonly [some: readonly Way[], options: TestOptions][] = [
-    [all.slice(0, 1), { timeout: 300_000 }],
+    [all.slice(0, 1), {}],
     [all.slice(1), SLOW],
   ];
   for (const [some, options] of extent) {

@@ -131,8 +131,9 @@ describe("Cache-Control", () => {
   });
 
   it("is read in linear time", () => {
-    expect(privateCacheControl(`a${" ".repeat(200_000)}x`)).toBe("private, no-store");
-  }, 1000);
+    // With the square of its length it would take many minutes.
+    expect(privateCacheControl(`a${" ".repeat(1_000_000)}x`)).toBe("private, no-store");
+  });
 });
 
 describe("Link", () => {

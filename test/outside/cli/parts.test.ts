@@ -204,7 +204,7 @@ it.skipIf(!hasZsh)(
     writeFileSync(file, `${String(stdout.read())}\nagentauth() { print -r -- "called with <$*>" }\n`);
     const loaded = spawnSync("zsh", ["-f", "-c", `source ${file}\nprint -r -- $_comps[agentauth]`], {
       encoding: "utf8",
-      timeout: 60_000,
+      timeout: 300_000,
     });
     expect([loaded.stdout, loaded.stderr]).toEqual([expect.stringMatching(/_bash_complete .*_agentauth\n$/), ""]);
     if (!hasTerminal) return;
@@ -218,7 +218,7 @@ it.skipIf(!hasZsh)(
     ];
     const typed = spawnSync("python3", ["-c", ON_TERMINAL, "zsh", "-f", "-i"], {
       encoding: "utf8",
-      timeout: 60_000,
+      timeout: 300_000,
       input: `${keys.join("\n")}\n`,
       env: { PATH: process.env.PATH, HOME: home, TERM: "dumb" } as unknown as NodeJS.ProcessEnv,
     });

@@ -58,7 +58,7 @@ beforeAll(async () => {
     UPSTREAM_STRIPE_TOKEN: "rk_of-the-company",
   });
   agent = await worker.agent(["sample:orders:read", "github:issues:read", "stripe:customers:read"]);
-}, 120_000);
+});
 afterAll(async () => {
   rmSync(fresh, { recursive: true, force: true });
   for (const one of [github, stripe]) one?.close();
