@@ -117,6 +117,11 @@ describe("a token that was asked for with a proof", () => {
       /^DPoP realm="agentauth", error="invalid_dpop_proof", resource_metadata="[^"]+", algs="([^"]+)"$/,
     );
     expect(/algs="([^"]+)"/.exec(bearer.headers.get("www-authenticate")!)![1]!.split(" ")).toEqual(DPOP_ALGORITHMS);
+    // Nor as Bearer with a good proof, which would not name the token (RFC 9449 §7.2).
+    for (const one of [await proof(key, "GET", READ_URL), await proof(key, "GET", READ_URL, token)]) {
+      const sent = await self.call("/proxy/lab/things/1", { token, headers: { dpop: one } });
+      expect([sent.status, sent.body.code]).toEqual([401, "invalid_dpop_proof"]);
+    }
     const proofs = {
       none: undefined,
       "of another key": await proof(other, "GET", READ_URL, token),
