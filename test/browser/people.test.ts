@@ -1,6 +1,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWorker, type Worker } from "../outside/support/worker.ts";
+import { testSecrets } from "../support/secrets.ts";
 import {
   barriers,
   firstLink as makeFirstLink,
@@ -44,7 +45,9 @@ async function look(one: Visitor, name: string): Promise<void> {
   const { page } = one;
   for (const width of [360, 1440]) {
     await page.setViewportSize({ width, height: 800 });
-    expect(await page.evaluate("document.documentElement.scrollWidth"), `${name} at ${width}`).toBe(width);
+    expect(await page.evaluate("document.documentElement.scrollWidth"), `${name} at ${width}`).toBeLessThanOrEqual(
+      width,
+    );
     // What axe-core puts into the page, the page's policy refuses.
     const before = complaints.length;
     expect(await barriers(one), `${name} at ${width}`).toEqual([]);
@@ -64,10 +67,10 @@ async function open({ page }: Visitor, url: string): Promise<void> {
   await page.goto(url);
 }
 
-/** Invites a person from a page of the administrator, with the passkey's confirmation that the page is asked for. */
-const inviteFrom = ({ page }: Visitor, person: object): Promise<{ link: { url: string } }> =>
+/** Sends a request from a page of somebody, with the passkey's confirmation if the page is asked for it. */
+const callFrom = <Answer>({ page }: Visitor, method: string, path: string, json?: object): Promise<Answer> =>
   page.evaluate(
-    `import("/console/api.js").then(({ call }) => call("/people", { method: "POST", json: ${JSON.stringify(person)} }))`,
+    `import("/console/api.js").then(({ call }) => call(${JSON.stringify(path)}, ${JSON.stringify({ method, json })}))`,
   );
 
 async function signIn(one: Visitor): Promise<void> {
@@ -142,7 +145,11 @@ test("somebody signs out, and in again without saying who they are", async () =>
 
 test("a second person accepts an invitation, in a browser in which nobody else is signed in", async () => {
   // The administrator's page asks for a confirmation, and gets it from the passkey.
-  const invited = await inviteFrom(admin, { email: GRACE, name: "Grace Hopper", role: "owner" });
+  const invited = await callFrom<{ link: { url: string } }>(admin, "POST", "/people", {
+    email: GRACE,
+    name: "Grace Hopper",
+    role: "owner",
+  });
   await open(admin, invited.link.url);
   await alerted(admin).filter({ hasText: "ada@example.com is signed in in this browser" }).waitFor();
   expect(await admin.page.getByRole("link", { name: "your account" }).getAttribute("href")).toBe("/account");
@@ -158,6 +165,48 @@ test("a second person accepts an invitation, in a browser in which nobody else i
   await heading(owner, "Grace Hopper").waitFor();
   expect(await owner.page.locator("#who").textContent()).toBe(`${GRACE} · Owner`);
   expect(await listed(owner, "notices").first().textContent()).toContain("Grace Hopper");
+});
+
+test("an owner finds their agents and what these were denied at home, and no screen of others", async () => {
+  const { body: registered } = await worker.call("/agents/register", {
+    method: "POST",
+    token: testSecrets.ADMIN_BOOTSTRAP_TOKEN,
+    json: { name: "Support assistant", owner_email: GRACE, permissions: ["github:issues:read"] },
+  });
+  const { agent_id } = registered.agent;
+  await open(admin, `${origin}/account`);
+  await heading(admin, "Ada Lovelace").waitFor();
+  const { person } = await callFrom<{ person: { id: string } }>(owner, "GET", "/people/me");
+  await callFrom(admin, "PATCH", `/agents/${agent_id}`, { owner_person_id: person.id });
+  const { body: verified } = await worker.call("/agents/verify", {
+    method: "POST",
+    json: { agent_id, api_key: registered.credentials.api_key },
+  });
+  const call = { method: "POST", token: verified.token.access_token, json: { title: "It is broken" } };
+  expect((await worker.call("/proxy/github/repos/octo/hello/issues", call)).status).toBe(403);
+
+  await owner.page.getByRole("link", { name: "Open the console" }).click();
+  await heading(owner, "Home").waitFor();
+  await owner.page.getByRole("link", { name: "Support assistant" }).first().waitFor();
+  await expect
+    .poll(
+      async () => {
+        await owner.page.reload();
+        await heading(owner, "Denied last").waitFor();
+        await owner.page
+          .getByText("POST github /repos/octo/hello/issues")
+          .or(owner.page.getByText("was denied"))
+          .waitFor();
+        return owner.page.getByText("403 denied").count();
+      },
+      { timeout: 30_000 },
+    )
+    .toBe(1);
+  await look(owner, "owners-home");
+  const screens = await owner.page.locator("nav .places a").allTextContents();
+  expect(screens.map((name) => name.trim())).toEqual(["Home", "Agents", "Activity"]);
+  await open(owner, `${origin}/account`);
+  await heading(owner, "Grace Hopper").waitFor();
 });
 
 test("a link that was used signs nobody in", async () => {
