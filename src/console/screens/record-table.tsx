@@ -26,7 +26,7 @@ export function RecordTable({ records, fresh }: { records: readonly AuditRecord[
       <thead>
         <tr>
           <th class="hide">Time</th>
-          <th class="who">Who and what</th>
+          <th class="actor">Who and what</th>
           <th>Detail</th>
           <th class="num hide">Took</th>
           <th class="num">Outcome</th>
