@@ -20,7 +20,13 @@ interface Check {
 
 /** Everything that the checks write for themselves, removed at the end. */
 const scratch = mkdtempSync(join(scratchParent(), "agentauth-test-"));
-const env = { ...process.env, NO_COLOR: "1", WRANGLER_SEND_METRICS: "false", TMPDIR: scratch };
+const env = {
+  NODE_COMPILE_CACHE: join(ROOT, "node_modules/.cache/compile"),
+  ...process.env,
+  NO_COLOR: "1",
+  WRANGLER_SEND_METRICS: "false",
+  TMPDIR: scratch,
+};
 
 /** A folder in memory, if there is one with room: on a disk, every commit of a test's database waits for it. */
 function scratchParent(): string {

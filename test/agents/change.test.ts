@@ -105,7 +105,7 @@ describe("an agent's status", () => {
     expect(records.filter(({ message }) => message?.startsWith("status is")).length).toBe(1);
   });
 
-  it("is for admins only, and one of four", async () => {
+  it("is for admins only, and one of four", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     expect((await setStatus(self, agent, agent.id, "active")).status).toBe(403);
@@ -173,7 +173,7 @@ describe("an agent's permissions", () => {
     expect((await self.call("/agents/register", { method: "POST", json })).status).toBe(400);
   });
 
-  it("are set by admins only, and not on a revoked agent", async () => {
+  it("are set by admins only, and not on a revoked agent", SLOW, async () => {
     const self = world();
     const [agent, admin] = [await self.agent(), await self.admin()];
     expect((await set(self, agent, agent.id, ["lab:notes:read"])).status).toBe(403);

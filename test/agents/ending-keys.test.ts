@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { countOperations } from "../support/count-operations.ts";
 import { firstAdministrator, invite, type SignedInPerson } from "../support/people.ts";
 import { world } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 /** The keys that end soon, as the console's first page shows them. */
 const AGENTS = 3000;
@@ -78,7 +79,7 @@ describe("GET /keys", () => {
     expect(times.at(-1)).toBeLessThanOrEqual(Date.now() + DAY);
   });
 
-  it("has every one of them once, page by page, by an index, and reads no more than a page needs", async () => {
+  it("has every one of them once, page by page, by an index, and reads no more than a page needs", SLOW, async () => {
     const found: string[] = [];
     let cursor: string | null = "";
     while (cursor !== null) {

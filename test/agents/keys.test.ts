@@ -99,7 +99,7 @@ describe("a key beside the others", () => {
     expect((await list(agent)).body.keys.map(({ id }: { id: string }) => id)).not.toContain(brief.body.key.id);
   });
 
-  it("opens no session that lasts longer than itself, refreshed or not", async () => {
+  it("opens no session that lasts longer than itself, refreshed or not", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const agent = await self.agent();
     const { key, credentials } = (await create(agent, { expires_in: 7200 })).body;

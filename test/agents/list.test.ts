@@ -98,7 +98,7 @@ describe("the list of agents", () => {
     expect((await list("?status=revoked")).body).toMatchObject({ total: 0, agents: [], has_more: false });
   });
 
-  it("finds by the beginning of name, owner and id, in any case", async () => {
+  it("finds by the beginning of name, owner and id, in any case", SLOW, async () => {
     const ids = async (q: string) =>
       (await list(`?q=${encodeURIComponent(q)}`)).body.agents.map((agent: { agent_id: string }) => agent.agent_id);
     const one = "agt_000000000000000000001234";

@@ -88,7 +88,7 @@ describe("a public key", () => {
     expect((await add(one, { ...keys.EdDSA, kid: "same" })).status).toBe(201);
   });
 
-  it("ends with a rotation that leaves no other key", async () => {
+  it("ends with a rotation that leaves no other key", SLOW, async () => {
     const one = await self.agent();
     await add(one, keys.ES256);
     const rotate = (json: object) =>

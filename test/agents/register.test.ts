@@ -3,6 +3,7 @@ import { isApiKey } from "../../src/agents/api-key.ts";
 import { decideRegistration, type Registrar } from "../../src/agents/register.ts";
 import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { testEnv, world, type World } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 const good = { name: "An agent", owner_email: "owner@example.com" };
 const { ADMIN_BOOTSTRAP_TOKEN } = testEnv();
@@ -92,7 +93,7 @@ describe("the first admin", () => {
     expect((await register(world({ ADMIN_BOOTSTRAP_TOKEN: "" }), admin, ADMIN_BOOTSTRAP_TOKEN)).status).toBe(401);
   });
 
-  it("is not registered by an agent, which can grant no more than it has", async () => {
+  it("is not registered by an agent, which can grant no more than it has", SLOW, async () => {
     const self = world();
     const { token } = await self.agent(["github:issues:*"]);
     expect((await register(self, { ...good, permissions: ["github:issues:read"] }, token)).status).toBe(201);
@@ -117,7 +118,7 @@ describe("registration policy", () => {
     expect((await register(self, good, token)).body.agent.status).toBe("active");
   });
 
-  it("admin: nobody else registers", async () => {
+  it("admin: nobody else registers", SLOW, async () => {
     const self = world({ REGISTRATION: "admin" });
     const closed = await register(self, good);
     expect([closed.status, closed.body.code]).toEqual([403, "registration_closed"]);

@@ -77,7 +77,7 @@ describe("rotating a key", () => {
     expect(body.previous_key_expires_at).toBe(new Date(Date.now() + 3_600_000).toISOString());
   });
 
-  it("without an overlap ends the former key and every session that it opened", async () => {
+  it("without an overlap ends the former key and every session that it opened", SLOW, async () => {
     const self = world();
     const agent = await self.agent();
     const { body } = await rotate(self, agent, agent.id, { overlap_seconds: 0 });

@@ -56,7 +56,7 @@ describe("updating an agent", () => {
     });
   });
 
-  it("has fields that only an administrator may send, whatever stands beside them", async () => {
+  it("has fields that only an administrator may send, whatever stands beside them", SLOW, async () => {
     const agent = await self.agent();
     for (const json of [
       { owner_email: "thief@example.com" },

@@ -62,7 +62,7 @@ describe("a request that is sent again with its key", () => {
     );
   });
 
-  it("gets it for 24 hours, but its secrets for 10 minutes, and is told so", async () => {
+  it("gets it for 24 hours, but its secrets for 10 minutes, and is told so", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const one = await self.agent();
     const begin = Date.now();

@@ -61,7 +61,7 @@ describe("a change of an agent", () => {
     expect(JSON.stringify(await outboxOf(agent.id))).not.toContain(agent.apiKey);
   });
 
-  it("has what was before and what is now, and who did it", async () => {
+  it("has what was before and what is now, and who did it", SLOW, async () => {
     const agent = await self.agent(["lab:things:read"]);
     const path = `/agents/${agent.id}`;
     await as(admin)("PUT", `${path}/tier`, { tier: "pro" });

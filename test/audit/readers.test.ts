@@ -71,7 +71,7 @@ describe("an owner", () => {
     }
   });
 
-  it("reads one record of their agents, and of no other", async () => {
+  it("reads one record of their agents, and of no other", SLOW, async () => {
     const [record] = await records(owner, `agent_id=${agents[0]!.id}&limit=1`);
     expect((await owner.call(`/audit/${record!.id}`)).body.record).toEqual(record);
     const [other] = await records(auditor, `agent_id=${foreign.id}&limit=1`);

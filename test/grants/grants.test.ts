@@ -240,7 +240,7 @@ describe("GET and PUT /agents/{id}/grants", () => {
     expect(onlyInWrites.body.code).toBe("unknown_constraint_field");
   });
 
-  it("are for administrators, and know no agent that is not there", async () => {
+  it("are for administrators, and know no agent that is not there", SLOW, async () => {
     const agent = await self.agent(["github:*:*"]);
     for (const { status } of [await get(agent.id, agent.token), await put(agent.id, [], {}, agent.token)]) {
       expect(status).toBe(403);

@@ -288,7 +288,7 @@ describe("the sender", () => {
     expect(status).toBe(401);
   });
 
-  it("has nothing any more after a revocation, not a list and not a call", async () => {
+  it("has nothing any more after a revocation, not a list and not a call", SLOW, async () => {
     const strict = world({ STANDING_TTL_SECONDS: "0" });
     const ended = await strict.agent();
     await strict.call(`/agents/revoke-tokens`, { method: "POST", token: ended.token });

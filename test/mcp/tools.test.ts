@@ -219,7 +219,7 @@ describe("an agent with very many operations", () => {
     expect((await callTool(many, token, "search_operations", { query: "zzz" })).structuredContent.total).toBe(0);
   });
 
-  it("calls one by call_operation, judged like any other", async () => {
+  it("calls one by call_operation, judged like any other", SLOW, async () => {
     const call = (args: Record<string, unknown>) => callTool(many, token, "call_operation", args);
     const { structuredContent } = await call({
       name: "lab_list_section3_parts",
@@ -353,7 +353,7 @@ describe("a call", () => {
     }
   });
 
-  it("above the limit is a tool error that says how long to wait", async () => {
+  it("above the limit is a tool error that says how long to wait", SLOW, async () => {
     const busy = world({
       RATE_FREE: { limit: async ({ key }: { key: string }) => ({ success: !key.startsWith("agt_") }) },
     });

@@ -108,51 +108,55 @@ describe("a token that was asked for with a proof", () => {
     expect((await send(token, await proof(one, "GET", READ_URL, token))).status).toBe(200);
   });
 
-  it("is worth nothing without the key: as Bearer, without a proof, with one of another key, token, method or URL", async () => {
-    const token = await boundToken();
-    const second = await boundToken();
-    const bearer = await self.call("/proxy/lab/things/1", { token });
-    expect([bearer.status, bearer.body.code]).toEqual([401, "invalid_dpop_proof"]);
-    expect(bearer.headers.get("www-authenticate")).toMatch(
-      /^DPoP realm="agentauth", error="invalid_dpop_proof", resource_metadata="[^"]+", algs="([^"]+)"$/,
-    );
-    expect(/algs="([^"]+)"/.exec(bearer.headers.get("www-authenticate")!)![1]!.split(" ")).toEqual(DPOP_ALGORITHMS);
-    // Nor as Bearer with a good proof, which would not name the token (RFC 9449 §7.2).
-    for (const one of [await proof(key, "GET", READ_URL), await proof(key, "GET", READ_URL, token)]) {
-      const sent = await self.call("/proxy/lab/things/1", { token, headers: { dpop: one } });
-      expect([sent.status, sent.body.code]).toEqual([401, "invalid_dpop_proof"]);
-    }
-    const proofs = {
-      none: undefined,
-      "of another key": await proof(other, "GET", READ_URL, token),
-      "for another token": await proof(key, "GET", READ_URL, second),
-      "for no token": await proof(key, "GET", READ_URL),
-      "for another method": await proof(key, "POST", READ_URL, token),
-      "for another path": await proof(key, "GET", `${ISSUER}/proxy/lab/things/2`, token),
-      "for another host": await proof(key, "GET", READ_URL.replace("auth.", "evil."), token),
-      "for no URL": await proof(key, "GET", "things", token),
-      "without jti": await proof(key, "GET", READ_URL, token, { claims: { jti: undefined } }),
-      "without iat": await proof(key, "GET", READ_URL, token, { claims: { iat: undefined } }),
-      "of another type": await proof(key, "GET", READ_URL, token, { header: { typ: "JWT" } }),
-      "with another key in its header": await proof(key, "GET", READ_URL, token, { header: { jwk: other.jwk } }),
-      "with its private key": await proof(key, "GET", READ_URL, token, {
-        header: { jwk: await exportJWK(key.privateKey) },
-      }),
-      "without a key": await proof(key, "GET", READ_URL, token, { header: { jwk: undefined } }),
-      "of a kid": await proof(key, "GET", READ_URL, token, { header: { jwk: undefined, kid: "1" } }),
-      "two at once": `${await proof(key, "GET", READ_URL, token)}, ${await proof(key, "GET", READ_URL, token)}`,
-      garbage: "garbage",
-    };
-    for (const [name, one] of Object.entries(proofs)) {
-      const { status, body } = await send(token, one);
-      expect([name, status, body.code]).toEqual([name, 401, "invalid_dpop_proof"]);
-      expect(JSON.stringify(body)).not.toContain(token);
-    }
-    const scheme = await self.call("/proxy/lab/things/1", {
-      headers: { authorization: `Bearer ${token}`, dpop: await proof(key, "GET", READ_URL, token) },
-    });
-    expect(scheme.body.code).toBe("invalid_dpop_proof");
-  });
+  it(
+    "is worth nothing without the key: as Bearer, without a proof, with one of another key, token, method or URL",
+    SLOW,
+    async () => {
+      const token = await boundToken();
+      const second = await boundToken();
+      const bearer = await self.call("/proxy/lab/things/1", { token });
+      expect([bearer.status, bearer.body.code]).toEqual([401, "invalid_dpop_proof"]);
+      expect(bearer.headers.get("www-authenticate")).toMatch(
+        /^DPoP realm="agentauth", error="invalid_dpop_proof", resource_metadata="[^"]+", algs="([^"]+)"$/,
+      );
+      expect(/algs="([^"]+)"/.exec(bearer.headers.get("www-authenticate")!)![1]!.split(" ")).toEqual(DPOP_ALGORITHMS);
+      // Nor as Bearer with a good proof, which would not name the token (RFC 9449 §7.2).
+      for (const one of [await proof(key, "GET", READ_URL), await proof(key, "GET", READ_URL, token)]) {
+        const sent = await self.call("/proxy/lab/things/1", { token, headers: { dpop: one } });
+        expect([sent.status, sent.body.code]).toEqual([401, "invalid_dpop_proof"]);
+      }
+      const proofs = {
+        none: undefined,
+        "of another key": await proof(other, "GET", READ_URL, token),
+        "for another token": await proof(key, "GET", READ_URL, second),
+        "for no token": await proof(key, "GET", READ_URL),
+        "for another method": await proof(key, "POST", READ_URL, token),
+        "for another path": await proof(key, "GET", `${ISSUER}/proxy/lab/things/2`, token),
+        "for another host": await proof(key, "GET", READ_URL.replace("auth.", "evil."), token),
+        "for no URL": await proof(key, "GET", "things", token),
+        "without jti": await proof(key, "GET", READ_URL, token, { claims: { jti: undefined } }),
+        "without iat": await proof(key, "GET", READ_URL, token, { claims: { iat: undefined } }),
+        "of another type": await proof(key, "GET", READ_URL, token, { header: { typ: "JWT" } }),
+        "with another key in its header": await proof(key, "GET", READ_URL, token, { header: { jwk: other.jwk } }),
+        "with its private key": await proof(key, "GET", READ_URL, token, {
+          header: { jwk: await exportJWK(key.privateKey) },
+        }),
+        "without a key": await proof(key, "GET", READ_URL, token, { header: { jwk: undefined } }),
+        "of a kid": await proof(key, "GET", READ_URL, token, { header: { jwk: undefined, kid: "1" } }),
+        "two at once": `${await proof(key, "GET", READ_URL, token)}, ${await proof(key, "GET", READ_URL, token)}`,
+        garbage: "garbage",
+      };
+      for (const [name, one] of Object.entries(proofs)) {
+        const { status, body } = await send(token, one);
+        expect([name, status, body.code]).toEqual([name, 401, "invalid_dpop_proof"]);
+        expect(JSON.stringify(body)).not.toContain(token);
+      }
+      const scheme = await self.call("/proxy/lab/things/1", {
+        headers: { authorization: `Bearer ${token}`, dpop: await proof(key, "GET", READ_URL, token) },
+      });
+      expect(scheme.body.code).toBe("invalid_dpop_proof");
+    },
+  );
 
   it("takes each proof once, also of two requests at once, and not for what was ended", async () => {
     const token = await boundToken();
@@ -171,7 +175,7 @@ describe("a token that was asked for with a proof", () => {
     expect([await ended(), await storedProofs()]).toEqual(["token_revoked", before]);
   });
 
-  it("gives a nonce to whoever's clock is wrong, and takes a proof with it, but with no other", async () => {
+  it("gives a nonce to whoever's clock is wrong, and takes a proof with it, but with no other", SLOW, async () => {
     const token = await boundToken();
     const now = Math.floor(Date.now() / 1000);
     for (const iat of [now - 400, now + 90]) {
@@ -242,7 +246,7 @@ describe("above a limit, a bound token", () => {
     expect(stored).toBe(LIMIT + 1);
   });
 
-  it("is not asked about in the database, however often one proof is sent again", async () => {
+  it("is not asked about in the database, however often one proof is sent again", SLOW, async () => {
     const { statuses, stored } = await flood(few(), async (token) => {
       const once = await proof(key, "GET", READ_URL, token);
       return async () => once;

@@ -52,7 +52,7 @@ describe("introspection", () => {
     expect((await introspect(server, text)).body.scope).toBe("lab:things:read");
   });
 
-  it("is false at once for what was ended, has expired, or was never a token", async () => {
+  it("is false at once for what was ended, has expired, or was never a token", SLOW, async () => {
     const one = await self.agent();
     const [text, session] = [await issue(one), one.token];
     const active = async () => [
@@ -92,7 +92,7 @@ describe("introspection", () => {
     },
   );
 
-  it("needs the permission, which a client and an access token have alike", async () => {
+  it("needs the permission, which a client and an access token have alike", SLOW, async () => {
     const text = await issue(agent);
     const refused = await introspect(agent, text);
     expect([refused.status, refused.body.error]).toEqual([403, "insufficient_scope"]);
@@ -212,7 +212,7 @@ describe("revocation", () => {
     expect((await revoke(one, "")).body.error).toBe("invalid_request");
   });
 
-  it("is for the client of the token, and for administrators", async () => {
+  it("is for the client of the token, and for administrators", SLOW, async () => {
     const one = await self.agent();
     for (const text of [one.token, one.refreshToken, await issue(one)]) {
       const refused = await revoke(agent, text);

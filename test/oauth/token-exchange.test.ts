@@ -93,7 +93,7 @@ describe("an exchange", () => {
     expect(own.body.error.message).toContain("There is no tool");
   });
 
-  it("lets the agent hand its token to the agent of actor_token, or to a sub-agent that it names", async () => {
+  it("lets the agent hand its token to the agent of actor_token, or to a sub-agent that it names", SLOW, async () => {
     const handed = await delegated(self, agent, agent.token, actorToken(actor.token));
     expect(decodeJwt(handed)).toMatchObject({ sub: agent.id, client_id: agent.id, act: { sub: actor.id } });
     expect((await read(handed)).status).toBe(200);
@@ -150,7 +150,7 @@ describe("an exchange", () => {
     );
   });
 
-  it("gives no more than the actor has, and nothing if they have nothing in common", async () => {
+  it("gives no more than the actor has, and nothing if they have nothing in common", SLOW, async () => {
     const reader = await self.agent(["lab:things:read"]);
     const { body } = await exchange(self, reader, agent.token);
     expect(body.scope).toBe("lab:things:read");
@@ -207,7 +207,7 @@ describe("an exchange is refused", () => {
     await wrong(`actor_token: ${name}`, agent, agent.token, actorToken(one.token));
   });
 
-  it("for tokens that are expired, of nobody, of another kind or of another deployment", async () => {
+  it("for tokens that are expired, of nobody, of another kind or of another deployment", SLOW, async () => {
     const text = `${agent.token.slice(0, -4)}AAAA`;
     for (const subject of [text, "garbage", agent.refreshToken, agent.apiKey, `${agent.token} `, "a.b.c"]) {
       await wrong(subject.slice(0, 5), actor, subject);
@@ -273,7 +273,7 @@ describe("an exchange is refused", () => {
     }
   });
 
-  it("from an address that the agent may not be used from", async () => {
+  it("from an address that the agent may not be used from", SLOW, async () => {
     const one = await self.agent(THINGS);
     const update = { method: "PATCH", token: admin.token, json: { allowed_ips: ["10.0.0.0/8"] } };
     expect((await self.call(`/agents/${one.id}`, update)).status).toBe(200);
@@ -450,7 +450,7 @@ describe("a delegated token", () => {
     ]);
   });
 
-  it("records each call of every agent, with the whole chain, and a write before it is sent", async () => {
+  it("records each call of every agent, with the whole chain, and a write before it is sent", SLOW, async () => {
     const [one, two] = [await self.agent(THINGS), await self.agent(THINGS)];
     const handed = await delegated(self, two, one.token);
     self.sent.length = 0;

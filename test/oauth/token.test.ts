@@ -90,7 +90,7 @@ describe("client_credentials", () => {
     expect((await token(self, GRANT, { headers: basic(encoded, agent.apiKey) })).status).toBe(200);
   });
 
-  it("ends with the key, with the agent's version, and with its status", async () => {
+  it("ends with the key, with the agent's version, and with its status", SLOW, async () => {
     const one = await self.agent();
     const own = await registerKey(self, one);
     const issue = async () =>
@@ -207,28 +207,32 @@ describe("an assertion", () => {
     expect((await attempt(wide)).status).toBe(200);
   });
 
-  it("that is refused is a record in the agent's own view at once, with the key that signed it if it is right", async () => {
-    const one = await self.agent();
-    const own = await registerKey(self, one);
-    const used = await assertion(one.id, own);
-    const expired = await assertion(one.id, own, { exp: Math.floor(Date.now() / 1000) - 1 });
-    self.sent.length = 0;
-    for (const [text, status] of [
-      [used, 200],
-      [used, 401],
-      [expired, 401],
-      [await assertion(one.id, { ...key, kid: own.kid }), 401],
-    ] as const)
-      expect((await attempt(text)).status).toBe(status);
-    const by = (keyId: string | null) => ({ actor: keyId && { id: one.id }, keyId, outcome: "denied" });
-    const [wrong, late, replayed, ...others] = await refusedIn(one.id);
-    expect([wrong, late, others]).toMatchObject([by(null), by(null), []]);
-    expect(replayed).toMatchObject(by(expect.any(String) as unknown as string));
-    expect(self.entries.filter(({ action }) => action === "token.refused")).toEqual([]);
-    const scoped = await attempt(await assertion(one.id, own));
-    expect(scoped.status).toBe(200);
-    expect(await refusedIn(one.id)).toHaveLength(3);
-  });
+  it(
+    "that is refused is a record in the agent's own view at once, with the key that signed it if it is right",
+    SLOW,
+    async () => {
+      const one = await self.agent();
+      const own = await registerKey(self, one);
+      const used = await assertion(one.id, own);
+      const expired = await assertion(one.id, own, { exp: Math.floor(Date.now() / 1000) - 1 });
+      self.sent.length = 0;
+      for (const [text, status] of [
+        [used, 200],
+        [used, 401],
+        [expired, 401],
+        [await assertion(one.id, { ...key, kid: own.kid }), 401],
+      ] as const)
+        expect((await attempt(text)).status).toBe(status);
+      const by = (keyId: string | null) => ({ actor: keyId && { id: one.id }, keyId, outcome: "denied" });
+      const [wrong, late, replayed, ...others] = await refusedIn(one.id);
+      expect([wrong, late, others]).toMatchObject([by(null), by(null), []]);
+      expect(replayed).toMatchObject(by(expect.any(String) as unknown as string));
+      expect(self.entries.filter(({ action }) => action === "token.refused")).toEqual([]);
+      const scoped = await attempt(await assertion(one.id, own));
+      expect(scoped.status).toBe(200);
+      expect(await refusedIn(one.id)).toHaveLength(3);
+    },
+  );
 
   it("is not used up by a stranger who knows its jti", SLOW, async () => {
     const jti = "known-to-everybody";
@@ -383,7 +387,7 @@ describe("refresh_token", () => {
     expect((await read(first.body.access_token)).body.code).toBe("token_revoked");
   });
 
-  it("is for the client of the session, whose token another client does not use up", async () => {
+  it("is for the client of the session, whose token another client does not use up", SLOW, async () => {
     const [one, other] = [await self.agent(), await self.agent()];
     expect(refusal(await refresh(other, one.refreshToken))).toEqual([400, "invalid_grant"]);
     const bare = await token(self, { grant_type: "refresh_token", refresh_token: one.refreshToken });
@@ -499,7 +503,7 @@ describe("requests that are refused before anybody is known", () => {
     expect(JSON.stringify(fresh.sent)).not.toContain("hunter2");
   });
 
-  it("are as few messages as they are minutes, however many they are", async () => {
+  it("are as few messages as they are minutes, however many they are", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const fresh = world({ RATE_ADDRESS: { limit: async () => ({ success: true }) } });
     const ask = (path: string, n: number) =>

@@ -109,7 +109,7 @@ describe("a token of a trusted issuer", () => {
     expect((await at("/rotate-key", {})).body.code).toBe("reauthentication_required");
   });
 
-  it("is good for one token, of two requests at once too, with its jti or without", async () => {
+  it("is good for one token, of two requests at once too, with its jti or without", SLOW, async () => {
     const once = await job();
     const answers = await Promise.all([present(self, once), present(self, once)]);
     expect(answers.map(({ status }) => status).sort()).toEqual([200, 400]);
@@ -158,7 +158,7 @@ describe("a token of a trusted issuer", () => {
     }
   });
 
-  it("is refused where its agent may not be used, and while it is not active", async () => {
+  it("is refused where its agent may not be used, and while it is not active", SLOW, async () => {
     const one = await base.agent();
     const where = trusting({}, [{ agent: one.id, claims: CLAIMS }]);
     const patch = { method: "PATCH", token: admin.token, json: { allowed_ips: ["10.1.0.0/16"] } };
@@ -643,7 +643,7 @@ describe("an ID-JAG", () => {
     expect(whole.body.scope).toBe("lab:notes:read lab:things:read");
   });
 
-  it("is nobody else's, and not wider than it says", async () => {
+  it("is nobody else's, and not wider than it says", SLOW, async () => {
     expect(refusal(await present(where, await grant()))).toEqual([401, "invalid_client"]);
     expect(refusal(await present(where, await grant(), { client_id: agent.id }))).toEqual([401, "invalid_client"]);
     expect(refusal(await present(where, await grant(), secretOf(other)))).toEqual([400, "invalid_grant"]);

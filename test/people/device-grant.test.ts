@@ -111,7 +111,7 @@ describe("the device grant", () => {
     expect(refusal(await poll(device_code))).toEqual([400, "access_denied"]);
   });
 
-  it("is recorded with who decided from where, and which command it was, whatever the decision is", async () => {
+  it("is recorded with who decided from where, and which command it was, whatever the decision is", SLOW, async () => {
     for (const [decision, ip] of [
       ["denied", "192.0.2.8"],
       ["approved", "192.0.2.9"],
@@ -249,23 +249,27 @@ describe("a code that is typed for somebody else", () => {
     expect(refusal(await poll(device_code))).toEqual([400, "access_denied"]);
   });
 
-  it("gives nothing once a passkey of the person who let it in is deleted, as their sessions end then", async () => {
-    const person = await invite(self, administrator, "owner");
-    const path = `/people/${person.id}/passkeys`;
-    const [first] = (await person.call(path)).body.passkeys;
-    const { options } = (await person.call(`${path}/options`, { method: "POST" })).body;
-    const json = { label: "second", ...(await new Authenticator().create(options)) };
-    expect((await person.confirmed(path, { method: "POST", json })).body.success).toBe(true);
-    const [waiting, kept] = [await begin(), await begin()];
-    for (const [one, code] of [[person, waiting.user_code] as const, [owner, kept.user_code] as const]) {
-      await look(one, code);
-      expect((await decide(one, code)).status).toBe(200);
-    }
-    expect((await administrator.confirmed(`${path}/pky_0`, { method: "DELETE" })).status).toBe(404);
-    expect((await administrator.confirmed(`${path}/${first.id}`, { method: "DELETE" })).status).toBe(200);
-    expect(refusal(await poll(waiting.device_code))).toEqual([400, "access_denied"]);
-    expect((await poll(kept.device_code)).status).toBe(200);
-  });
+  it(
+    "gives nothing once a passkey of the person who let it in is deleted, as their sessions end then",
+    SLOW,
+    async () => {
+      const person = await invite(self, administrator, "owner");
+      const path = `/people/${person.id}/passkeys`;
+      const [first] = (await person.call(path)).body.passkeys;
+      const { options } = (await person.call(`${path}/options`, { method: "POST" })).body;
+      const json = { label: "second", ...(await new Authenticator().create(options)) };
+      expect((await person.confirmed(path, { method: "POST", json })).body.success).toBe(true);
+      const [waiting, kept] = [await begin(), await begin()];
+      for (const [one, code] of [[person, waiting.user_code] as const, [owner, kept.user_code] as const]) {
+        await look(one, code);
+        expect((await decide(one, code)).status).toBe(200);
+      }
+      expect((await administrator.confirmed(`${path}/pky_0`, { method: "DELETE" })).status).toBe(404);
+      expect((await administrator.confirmed(`${path}/${first.id}`, { method: "DELETE" })).status).toBe(200);
+      expect(refusal(await poll(waiting.device_code))).toEqual([400, "access_denied"]);
+      expect((await poll(kept.device_code)).status).toBe(200);
+    },
+  );
 
   it("cannot be guessed: a person has few tries, and a code is shown few times", SLOW, async () => {
     const { user_code } = await begin();
@@ -338,34 +342,38 @@ describe("a command that a person has let in", () => {
     expect((await call("/agents/register", { method: "POST", json: admin })).status).toBe(403);
   });
 
-  it("loosens nothing that is narrowed while it grants, nor does an agent, whichever version they name", async () => {
-    const [one, admin] = [await world({ REGISTRATION: "open" }).agent(["github:issues:read"]), await self.admin()];
-    const path = `/agents/${one.id}/grants`;
-    const wide = { permission: "github:issues:read" };
-    const narrow = { ...wide, where: { "path.owner": { eq: "octo" } } };
-    const { DB } = self.env;
-    let meanwhile: (() => Promise<unknown>) | undefined;
-    const batch = async (statements: D1PreparedStatement[]) => {
-      const [change, isWrite] = [meanwhile, statements.length > 3];
-      if (isWrite) meanwhile = undefined;
-      if (isWrite) await change?.();
-      return DB.batch(statements);
-    };
-    const raced = world({ ...SETTINGS, DB: { prepare: DB.prepare.bind(DB), batch } });
-    for (const caller of [token, admin.token]) {
-      const set = (grants: object[]) => administrator.call(path, { method: "PUT", json: { grants } });
-      const { grants_version: version } = (await set([wide])).body;
-      meanwhile = () => set([narrow]);
-      const json = { grants: [wide], grants_version: version + 1 };
-      const answer = await raced.call(path, { method: "PUT", token: caller, json });
-      expect([answer.status, answer.body.code]).toEqual([409, "grants_changed"]);
-      expect((await set([narrow])).body.grants).toMatchObject([narrow]);
-      expect(meanwhile).toBeDefined();
-      meanwhile = undefined;
-    }
-  });
+  it(
+    "loosens nothing that is narrowed while it grants, nor does an agent, whichever version they name",
+    SLOW,
+    async () => {
+      const [one, admin] = [await world({ REGISTRATION: "open" }).agent(["github:issues:read"]), await self.admin()];
+      const path = `/agents/${one.id}/grants`;
+      const wide = { permission: "github:issues:read" };
+      const narrow = { ...wide, where: { "path.owner": { eq: "octo" } } };
+      const { DB } = self.env;
+      let meanwhile: (() => Promise<unknown>) | undefined;
+      const batch = async (statements: D1PreparedStatement[]) => {
+        const [change, isWrite] = [meanwhile, statements.length > 3];
+        if (isWrite) meanwhile = undefined;
+        if (isWrite) await change?.();
+        return DB.batch(statements);
+      };
+      const raced = world({ ...SETTINGS, DB: { prepare: DB.prepare.bind(DB), batch } });
+      for (const caller of [token, admin.token]) {
+        const set = (grants: object[]) => administrator.call(path, { method: "PUT", json: { grants } });
+        const { grants_version: version } = (await set([wide])).body;
+        meanwhile = () => set([narrow]);
+        const json = { grants: [wide], grants_version: version + 1 };
+        const answer = await raced.call(path, { method: "PUT", token: caller, json });
+        expect([answer.status, answer.body.code]).toEqual([409, "grants_changed"]);
+        expect((await set([narrow])).body.grants).toMatchObject([narrow]);
+        expect(meanwhile).toBeDefined();
+        meanwhile = undefined;
+      }
+    },
+  );
 
-  it("grants below the ceiling only, and may narrow", async () => {
+  it("grants below the ceiling only, and may narrow", SLOW, async () => {
     const path = `/agents/${agent.id}`;
     const put = (permissions: string[]) => call(`${path}/permissions`, { method: "PUT", json: { permissions } });
     const grants = (...list: object[]) => call(`${path}/grants`, { method: "PUT", json: { grants: list } });
@@ -392,7 +400,7 @@ describe("a command that a person has let in", () => {
     browserRequired(await create());
   });
 
-  it("makes no key of an administrator, with which it would do everything that it may not", async () => {
+  it("makes no key of an administrator, with which it would do everything that it may not", SLOW, async () => {
     const [fresh, admin] = [await command(administrator), await self.admin()];
     for (const path of ["keys", "rotate-key"]) {
       const made = await self.call(`/agents/${admin.id}/${path}`, { method: "POST", token: fresh, json: {} });

@@ -612,7 +612,7 @@ describe("a provider that is not as it should be", () => {
     expect(await answered("hang")).toBe("/sign-in#fault=provider_unavailable");
   });
 
-  it("proves nothing for a passkey, and nothing lately, by a time that is old, missing or to come", async () => {
+  it("proves nothing for a passkey, and nothing lately, by a time that is old, missing or to come", SLOW, async () => {
     for (const twist of ["old-auth", "no-auth"]) {
       expect(await answered(twist, { query: "?enrol=true" })).toBe("/sign-in#fault=sign_in_refused");
       expect(await answered(twist)).toBe("/account");

@@ -174,7 +174,7 @@ describe("a confirmation", () => {
     expect((await sent(assertion)).body.code).toBe("assertion_refused");
   });
 
-  it("is not that of another person, of another session, or one for signing in", async () => {
+  it("is not that of another person, of another session, or one for signing in", SLOW, async () => {
     const another = await invite(self, admin, "admin");
     // The passkey of another person, for the challenge of this one.
     expect((await sent(await another.authenticator.confirm(await asking()))).body.code).toBe("assertion_refused");
@@ -240,15 +240,19 @@ describe("enrolling a passkey", () => {
     expect((await confirm()).status).toBe(201);
   });
 
-  it("after a recovery link confirms nothing for 24 hours either, also if the former ones were deleted", async () => {
-    const one = await invite(self, admin, "admin");
-    await run("DELETE FROM passkeys WHERE person_id = ?1", one.id);
-    const made = await admin.confirmed(`/people/${one.id}/sign-in-links`, { method: "POST" });
-    const fresh = new Authenticator();
-    const enrolled = await enrol(self, await openLink(self, made.body.link.url), fresh);
-    const { decides_from: from, created_at: at } = enrolled.body.passkey;
-    expect(Date.parse(from) - Date.parse(at)).toBe(86_400_000);
-  });
+  it(
+    "after a recovery link confirms nothing for 24 hours either, also if the former ones were deleted",
+    SLOW,
+    async () => {
+      const one = await invite(self, admin, "admin");
+      await run("DELETE FROM passkeys WHERE person_id = ?1", one.id);
+      const made = await admin.confirmed(`/people/${one.id}/sign-in-links`, { method: "POST" });
+      const fresh = new Authenticator();
+      const enrolled = await enrol(self, await openLink(self, made.body.link.url), fresh);
+      const { decides_from: from, created_at: at } = enrolled.body.passkey;
+      expect(Date.parse(from) - Date.parse(at)).toBe(86_400_000);
+    },
+  );
 
   few(2).each(TWISTS)("is refused for %s", async (_, twist) => {
     const made = await admin.confirmed(`/people/${owner.id}/sign-in-links`, { method: "POST" });
@@ -260,7 +264,7 @@ describe("enrolling a passkey", () => {
     expect([refused.status, refused.body.code]).toEqual([400, "passkey_refused"]);
   });
 
-  it("is refused for a passkey that somebody has, and with the challenge of another session", async () => {
+  it("is refused for a passkey that somebody has, and with the challenge of another session", SLOW, async () => {
     const made = await admin.confirmed(`/people/${owner.id}/sign-in-links`, { method: "POST" });
     const opened = await openLink(self, made.body.link.url);
     expect((await enrol(self, opened, admin.authenticator)).body.code).toBe("passkey_refused");

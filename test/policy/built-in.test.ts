@@ -87,7 +87,7 @@ describe("presets of built-in services", () => {
     }
   });
 
-  it("that refund money give out no other resource by a form's expand", async () => {
+  it("that refund money give out no other resource by a form's expand", SLOW, async () => {
     const { agent, call } = world(on("stripe", "refunds"));
     const { token } = await agent(["stripe:refunds:write"]);
     const headers = { "content-type": "application/x-www-form-urlencoded" };

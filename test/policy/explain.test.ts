@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { world } from "../support/world.ts";
+import { SLOW } from "../support/extents.ts";
 
 afterEach(() => void vi.useRealTimers());
 
@@ -82,7 +83,7 @@ describe("POST /proxy/_explain", () => {
   };
   const hello = { permission: "github:issues:write", where: { "path.repo": "hello" } };
 
-  it("says what grants may limit, which limits there are, and which are not met", async () => {
+  it("says what grants may limit, which limits there are, and which are not met", SLOW, async () => {
     expect((await explain({ ...issue, grants: [hello] })).body).toMatchObject({
       decision: "deny",
       code: "constraint_violated",
@@ -122,7 +123,7 @@ describe("POST /proxy/_explain", () => {
     expect((await explain({ ...associations, body: "{}" })).body).toMatchObject({ decision: "allow" });
   });
 
-  it("judges the grants that an agent has, also those that have ended", async () => {
+  it("judges the grants that an agent has, also those that have ended", SLOW, async () => {
     const { id } = await agent();
     const put = (grants: object[]) => call(`/agents/${id}/grants`, { method: "PUT", token, json: { grants } });
     const asked = () =>

@@ -5,7 +5,7 @@ import type { SessionRecord } from "../../src/tokens/records.ts";
 import type { Peppers } from "../../src/crypto/pepper.ts";
 import { firstRefreshToken, nextRefreshToken } from "../../src/tokens/refresh-token.ts";
 import { decideRefresh, deriveForward } from "../../src/tokens/refresh.ts";
-import { extents } from "../support/extents.ts";
+import { SLOW, extents } from "../support/extents.ts";
 import { world, type Registered, type World } from "../support/world.ts";
 
 const GRACE = 10;
@@ -135,15 +135,19 @@ describe("any history of refreshes, replays, revocations and time", () => {
     it(`comes to what the model says, step by step, in ${numRuns} histories`, options, () => compare(numRuns));
   }
 
-  it("comes to it at the last millisecond of the grace and at the first after it, of one generation and of two", () => {
-    const newest = { do: "refresh", session: 0, back: 0, times: 1 } as const;
-    const histories = [1, 2].flatMap((back) =>
-      [10_000, 10_001].map((ms): [Step[]] => [
-        [...Array.from({ length: back }, () => newest), { do: "wait", ms }, { ...newest, back }, newest],
-      ]),
-    );
-    return compare(histories.length, histories);
-  });
+  it(
+    "comes to it at the last millisecond of the grace and at the first after it, of one generation and of two",
+    SLOW,
+    () => {
+      const newest = { do: "refresh", session: 0, back: 0, times: 1 } as const;
+      const histories = [1, 2].flatMap((back) =>
+        [10_000, 10_001].map((ms): [Step[]] => [
+          [...Array.from({ length: back }, () => newest), { do: "wait", ms }, { ...newest, back }, newest],
+        ]),
+      );
+      return compare(histories.length, histories);
+    },
+  );
 
   async function compare(numRuns: number, given: readonly [Step[]][] = []): Promise<void> {
     vi.useFakeTimers({ toFake: ["Date"] });

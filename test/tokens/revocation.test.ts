@@ -29,7 +29,7 @@ describe("revoke-tokens", () => {
     expect((await self.call(`/agents/${id}`, { token: fresh.body.token.access_token })).status).toBe(200);
   });
 
-  it("ends a session that was opened within the second of an earlier end", async () => {
+  it("ends a session that was opened within the second of an earlier end", SLOW, async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const self = world();
     const { id, apiKey, token } = await self.agent();

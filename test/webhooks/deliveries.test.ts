@@ -103,7 +103,7 @@ describe("an event", () => {
     });
   });
 
-  it("goes to every webhook that listens, and to none that does not", async () => {
+  it("goes to every webhook that listens, and to none that does not", SLOW, async () => {
     const self = hookWorld();
     const [agent, other, admin] = [await self.agent(), await self.agent(), await self.admin()];
     const places = Array.from({ length: 6 }, () => receiver());
@@ -443,7 +443,7 @@ describe("a receiver that fails", () => {
     },
   );
 
-  it("that answers 410 is disabled, and its owner is notified", async () => {
+  it("that answers 410 is disabled, and its owner is notified", SLOW, async () => {
     const where = hookWorld();
     const [agent, admin] = [await where.agent(), await where.admin()];
     const [gone, told] = [receiver("410"), receiver()];
@@ -620,7 +620,7 @@ describe("a delivery on its way", () => {
     expect((await only()).status).toBe("success");
   });
 
-  it("is checked again for where it goes, at every attempt", async () => {
+  it("is checked again for where it goes, at every attempt", SLOW, async () => {
     const { where, at, only } = await sent("500,200");
     const strict = hookWorld({ WEBHOOK_ALLOW_LOOPBACK: "false" });
     later(10_000);
