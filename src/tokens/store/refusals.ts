@@ -35,7 +35,8 @@ export function recordRefusal(
   const minute = Math.floor(at / MINUTE_MS);
   const readyAt = (minute + 1) * MINUTE_MS + LATE_MS;
   const subject = sql`coalesce((SELECT id FROM agents WHERE id = ${agentId}), '')`;
-  const ofMinute = sql`agent_id = ${subject} AND id >= ${firstRecordIdAt(minute * MINUTE_MS)} AND ready_at = ${readyAt}
+  // Nothing is looked up for a verification that was not refused: no row is of the agent NULL.
+  const ofMinute = sql`agent_id = iif(${isRefused}, ${subject}, NULL) AND id >= ${firstRecordIdAt(minute * MINUTE_MS)} AND ready_at = ${readyAt}
     AND entry ->> 'action' = 'token.refused'`;
   const text = sql`json_set(${JSON.stringify(record)}, '$.agentId', nullif(${subject}, ''), '$.keyId', ${keyId}, '$.actor', json(${actor}))`;
   const own = integer(MAX_REFUSALS_PER_MINUTE);
