@@ -68,6 +68,7 @@ export const verify: Part = async ({ effort, port, log }) => {
         ...comparison(samples, [node, peer], {
           work: `verify, both on Node and better-sqlite3, ${how}`,
           judged: true,
+          why: "SQL is half of the profile: each verification opens a session, and its event and its record of the audit log are written with it, in one batch that also keeps the limit of sessions and would record a refusal; Better Auth updates the key's use",
         }),
         ...comparison(samples, [simulated, peer], { work: `verify, ours in Miniflare, ${how}`, judged: false }),
         ...comparison(samples, [simulated, node], {

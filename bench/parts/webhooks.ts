@@ -10,6 +10,11 @@ import { cpuOf, start } from "../processes.ts";
 import { counting, startMiniflare, temporary } from "../product.ts";
 
 const RECEIVERS = 100;
+/** Agents whose webhooks they receive. Of 50 events each, none makes more attempts a minute to one host than it may (60). */
+const OWNERS = 200;
+
+/** One that is never sent as a count, however many there are in a minute. */
+const EVENT = "agent.status_updated";
 
 interface Run {
   readonly perSecond: number;
@@ -97,9 +102,9 @@ async function run(events: number, port: number): Promise<Run> {
     const owners: string[] = [];
     try {
       const { agent, call } = client(preparing.port);
-      for (let i = 0; i < RECEIVERS; i++) {
+      for (let i = 0; i < OWNERS; i++) {
         const { id, token } = await agent(["github:issues:read"]);
-        const json = { url: `http://127.0.0.1:${port}/receiver/${i}`, events: ["gateway.denied"] };
+        const json = { url: `http://127.0.0.1:${port}/receiver/${i % RECEIVERS}`, events: [EVENT] };
         const { status, body } = await call("/webhooks", { method: "POST", token, json });
         if (status !== 201) throw new Error(`the webhook was not taken: ${status} ${JSON.stringify(body)}`);
         owners.push(id);
@@ -133,22 +138,19 @@ async function run(events: number, port: number): Promise<Run> {
 /** Events as the product writes them, waiting for the schedule. */
 function fillOutbox(file: string, owners: readonly string[], events: number): void {
   const db = new Database(file);
-  const insert = db.prepare("INSERT INTO events (id, agent_id, event, at, data) VALUES (?, ?, 'gateway.denied', ?, ?)");
+  const insert = db.prepare("INSERT INTO events (id, agent_id, event, at, data) VALUES (?, ?, ?, ?, ?)");
   const now = Date.now();
   db.transaction(() => {
     for (let i = 0; i < events; i++) {
       const owner = owners[i % owners.length]!;
       const id = `evt_${now.toString(16).padStart(12, "0")}7${crypto.randomUUID().replaceAll("-", "").slice(0, 19)}`;
-      const denied = {
+      const data = {
         agent_id: owner,
-        denied_at: new Date(now).toISOString(),
-        service: "github",
-        method: "DELETE",
-        path: "/repos/octo/hello",
-        required: "github:repos:write",
-        ip_address: "203.0.113.7",
+        status: "active",
+        previous_status: "suspended",
+        updated_at: new Date(now).toISOString(),
       };
-      insert.run(id, owner, now, JSON.stringify(denied));
+      insert.run(id, owner, EVENT, now, JSON.stringify(data));
     }
   })();
   db.pragma("wal_checkpoint(TRUNCATE)");
