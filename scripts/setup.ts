@@ -120,7 +120,7 @@ function writeIssuer(): string {
   const { url } = options;
   if (url === undefined) {
     if (environment.issuer === "") {
-      if (!isDryRun) fail(`Say the public origin once: --url https://agentauth.example.com\n${USAGE}`);
+      if (!isDryRun) fail(`Say the public origin once: --url ${EXAMPLE_ORIGIN}\n${USAGE}`);
       say(`ISSUER of ${name} is not set yet. --url names it; ${EXAMPLE_ORIGIN} stands for it here.`);
       return EXAMPLE_ORIGIN;
     }

@@ -81,7 +81,7 @@ export function countRequest(
 }
 
 /** What a request is for, without its query. A malformed Host header makes a URL that cannot be parsed. */
-const targetOf = ({ request: { method, url } }: RequestContext) => ({
+export const targetOf = ({ request: { method, url } }: Pick<RequestContext, "request">) => ({
   method,
   path: (URL.parse(url)?.pathname ?? "").slice(0, MAX_PATH_LENGTH),
 });
@@ -93,15 +93,14 @@ const targetOf = ({ request: { method, url } }: RequestContext) => ({
  * @param how what the record says.
  */
 export function countRefusedSignIn(context: RequestContext, personId: string | null, how: string): void {
-  const { request, ipAddress } = context;
+  const { ipAddress } = context;
   const actor = personId === null ? null : ({ type: "person", id: personId, name: null } as const);
   countRefusal(context, {
     action: "person.sign_in_refused",
     subject: personId ?? clientNetwork(ipAddress),
     code: how,
     status: 401,
-    method: request.method,
-    path: new URL(request.url).pathname,
+    ...targetOf(context),
     origin: { ...originOf(context), actor },
   });
 }

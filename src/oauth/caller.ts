@@ -1,6 +1,6 @@
 import { accessTokenOf, admit, authorityOf } from "../access/authenticate.ts";
 import { originOf } from "../access/origin.ts";
-import { markRecorded } from "../access/refusals.ts";
+import { markRecorded, targetOf } from "../access/refusals.ts";
 import { recordInBackground } from "../audit/record.ts";
 import type { AgentAuthority } from "../authority/authority.ts";
 import { unlimitedPermissions } from "../grants/grant.ts";
@@ -52,8 +52,7 @@ export function originOfCaller(call: OAuthCall, { agent, authority: { basis } }:
 
 /** Records that a caller asked for what is not its to ask, and returns the error. @param permission what it would need. */
 export function refusedTo(call: OAuthCall, caller: OAuthCaller, error: OAuthError, permission?: string): OAuthError {
-  const { method, url } = call.request;
-  const about = { method, path: new URL(url).pathname, status: statusOf(error), permission: permission ?? null };
+  const about = { ...targetOf(call), status: statusOf(error), permission: permission ?? null };
   const refused = { ...about, agentId: caller.agent.id, outcome: "denied", message: error.fault.error } as const;
   recordInBackground(call, newEntry("request.refused", call.now, originOfCaller(call, caller), refused));
   return markRecorded(error);

@@ -189,7 +189,7 @@ export function readRequestHeaders(
 }
 
 /** Returns the names of all headers that are not forwarded, in lower case. */
-export function droppedHeaders(sent: SentHeaders, definition: ServiceDefinition): string[] {
+export function droppedHeaders(sent: Headers, definition: ServiceDefinition): string[] {
   const { forwarded } = readRequestHeaders(sent, "", { ...definition, defaultHeaders: {} }, false);
   const { "user-agent": _, ...others } = forwarded;
   return [...sent.keys()].filter((name) => name !== "content-length" && !Object.hasOwn(others, name));

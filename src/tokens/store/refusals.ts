@@ -58,7 +58,7 @@ export function recordRefusal(
             '$.keyId', NULL, '$.actor', NULL,
             '$.message', n || ' more failed verifications from ' || length || iif(length = 1, ' address', ' addresses'))
           FROM (SELECT n, list, json_array_length(list) AS length FROM (SELECT (entry ->> 'count') + 1 AS n, ${addresses} AS list)))
-        WHERE ${ofMinute} AND id <> ${id} AND entry ->> 'count' IS NOT NULL AND ${isRefused}`,
+        WHERE ${ofMinute} AND id <> ${id} AND entry ->> 'count' IS NOT NULL`,
     ),
   ];
 }
