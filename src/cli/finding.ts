@@ -1,7 +1,7 @@
-/** One thing that `doctor` looked at. `fault`: something does not work. `warning`: something will not, or need not be so. */
+/** One thing that `doctor` looked at. `fault`: something does not work. `warning`: something will not, or need not be so. `skipped`: only others may look at it. */
 export interface Finding {
   readonly name: string;
-  readonly state: "ok" | "off" | "warning" | "fault";
+  readonly state: "ok" | "off" | "skipped" | "warning" | "fault";
   /** What is the matter, and its cure. */
   readonly message: string;
 }

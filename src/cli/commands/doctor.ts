@@ -1,4 +1,4 @@
-import { toError } from "../../client/errors.ts";
+import { AgentAuthError, toError } from "../../client/errors.ts";
 import { fetchWithin, parseJson, readText } from "../../client/transport.ts";
 import type { HealthDetailsResponse, SettingsResponse } from "../../client/wire.ts";
 import { show, type Call, type Command } from "../command.ts";
@@ -160,12 +160,24 @@ async function credentialFindings(connection: Connection, call: Call): Promise<F
     return [...own, { name: "credentials", state: connected.length === 0 ? "warning" : "ok", message }];
   }
   for (const { name } of connected) {
-    const { outcome, message } = await connection.client.checkService(name, call);
-    const state = outcome === "works" ? "ok" : outcome === "unclear" ? "warning" : "fault";
-    own.push({ name: `service ${name}`, state, message });
+    try {
+      const { outcome, message } = await connection.client.checkService(name, call);
+      const state = outcome === "works" ? "ok" : outcome === "unclear" ? "warning" : "fault";
+      own.push({ name: `service ${name}`, state, message });
+    } catch (error) {
+      // An auditor sees which credentials there are, and sends nothing with them.
+      if (!isDenied(error)) throw error;
+      const message =
+        "Only administrators may try credentials: none was tried. Ask one to run `agentauth doctor --check`.";
+      return [...own, { name: "credentials", state: "skipped", message }];
+    }
   }
   return own;
 }
+
+/** Whether an answer says that who is signed in may not do this, whatever they try. */
+const isDenied = (error: unknown): boolean =>
+  error instanceof AgentAuthError && (error.code === "role_required" || error.code === "insufficient_permissions");
 
 /** What the deployment says of itself to an administrator or an auditor. */
 async function lookInside(call: Call): Promise<Finding[]> {
@@ -179,42 +191,54 @@ async function lookInside(call: Call): Promise<Finding[]> {
       },
     ];
   }
+  const findings: Finding[] = [];
   try {
     const { parts, counts } = await connection.send<HealthDetailsResponse>({
       method: "GET",
       path: "/health/details?counts=true",
       token: await connection.token(),
     });
-    const findings = parts.map(({ name, status, since, message, numbers }): Finding => {
-      const counts = Object.entries(numbers).map(([what, count]) => `${what} ${count}`);
-      const said = message ?? (status === "off" ? "It is not set up." : "");
-      return {
-        name,
-        state: STATES[status],
-        message: [
-          said,
-          name === "migrations" && status !== "ok" && MIGRATE,
-          since && `Since ${since}.`,
-          counts.length > 0 && `(${counts.join(", ")})`,
-        ]
-          .filter(Boolean)
-          .join(" "),
-      };
-    });
+    findings.push(...parts.map(partFinding));
     if (counts) findings.push(...countsFindings(counts));
     findings.push(...settingsFindings(await connection.client.getSettings(call)));
     findings.push(...(await credentialFindings(connection, call)));
-    return findings;
   } catch (error) {
-    const { message } = problemOf(error, call.signal);
-    return [
-      {
-        name: "sign-in",
-        state: "warning",
-        message: `What the deployment says of itself could not be read. ${message}`,
-      },
-    ];
+    if (call.signal.aborted) throw error;
+    // What was found before stands.
+    findings.push(
+      isDenied(error)
+        ? {
+            name: "details",
+            state: "skipped",
+            message:
+              "What the deployment says of its parts, settings and credentials is for administrators and auditors. You are signed in, and neither: ask one of them to run `agentauth doctor`.",
+          }
+        : {
+            name: "details",
+            state: "warning",
+            message: `What the deployment says of itself could not be read. ${problemOf(error, call.signal).message}`,
+          },
+    );
   }
+  return findings;
+}
+
+/** A part of the deployment, as it describes itself. */
+function partFinding({ name, status, since, message, numbers }: HealthDetailsResponse["parts"][number]): Finding {
+  const counts = Object.entries(numbers).map(([what, count]) => `${what} ${count}`);
+  const said = message ?? (status === "off" ? "It is not set up." : "");
+  return {
+    name,
+    state: STATES[status],
+    message: [
+      said,
+      name === "migrations" && status !== "ok" && MIGRATE,
+      since && `Since ${since}.`,
+      counts.length > 0 && `(${counts.join(", ")})`,
+    ]
+      .filter(Boolean)
+      .join(" "),
+  };
 }
 
 async function doctor(call: Call): Promise<ExitCode> {
@@ -243,9 +267,10 @@ async function lookAt(call: Call, place: { url: string } | { clone: string }): P
   const warnings = findings.filter(({ state }) => state === "warning").length;
   show(call, { ...place, faults, warnings, findings }, () => {
     const rows = findings.map(({ name, state, message }) => [name, state, message]);
+    const isWhole = findings.every(({ state }) => state !== "skipped");
     const sum =
       faults + warnings === 0
-        ? "Everything is in order."
+        ? `${isWhole ? "Everything" : "Everything that was looked at"} is in order.`
         : `${countOf(faults, "fault")}, ${countOf(warnings, "warning")}. Each says what to do.`;
     const end =
       "clone" in place

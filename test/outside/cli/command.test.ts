@@ -8,8 +8,10 @@ import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildCommand } from "../../../scripts/build-command.ts";
+import { keepCredential } from "../../../src/cli/credentials.ts";
 import { run } from "../../../src/cli/run.ts";
 import type { Terminal } from "../../../src/cli/terminal.ts";
+import { commandHashOf } from "../../../src/people/token.ts";
 import { startRecorder, type Recorder } from "../support/recorder.ts";
 import { startWorker, type Agent, type Worker } from "../support/worker.ts";
 
@@ -353,6 +355,65 @@ describe("the commands", () => {
     expect(stdout).toContain("2 faults, 0 warnings");
     const nowhere = await agentauth(["doctor", "--url", "http://127.0.0.1:9"]);
     expect([nowhere.code, nowhere.stdout]).toEqual([1, expect.stringContaining("AGENTAUTH_URL")]);
+  });
+
+  it("say whom the rest is for to somebody who is signed in and may not see it, and keep what was found", async () => {
+    type Finding = { name: string; state: string; message: string };
+    /** What `doctor` finds for a person of this role, who has let the command in. */
+    const look = async (role: "owner" | "auditor", ...more: string[]) => {
+      const [token, now] = [`pcl_${role.padEnd(43, "x")}`, Date.now()];
+      await worker.sql(
+        "INSERT OR IGNORE INTO people (id, email, name, role, status, created_by, created_at) VALUES (?1, ?1, ?2, ?2, 'active', '{}', 1)",
+        `per_${role}`,
+        role,
+      );
+      await worker.sql(
+        `INSERT OR IGNORE INTO person_sessions (id, person_id, hash, method, auth_time, created_at, last_used_at, expires_at, ip_address,
+          user_agent, client_id) VALUES (?1, ?1, ?2, 'passkey', ?3, ?3, ?3, ?3 + 3600000, '', '', 'agentauth-cli')`,
+        `per_${role}`,
+        await commandHashOf(token),
+        now,
+      );
+      const env = { HOME: join(home, role) };
+      await keepCredential(env, worker.url, { kind: "person", access_token: token, expires_at: now + 3_600_000 });
+      const { code, stdout, stderr } = await agentauth(["doctor", ...more, "--json"], { env });
+      expect([code, stderr]).toEqual([0, ""]);
+      const { findings, ...rest } = JSON.parse(stdout) as { findings: Finding[]; warnings: number; faults: number };
+      return { ...rest, env, of: (name: string) => findings.find((one) => one.name === name), findings };
+    };
+    const owner = await look("owner");
+    expect(owner).toMatchObject({ faults: 0, warnings: 0 });
+    expect(owner.findings.map(({ name, state }) => [name, state])).toEqual([
+      ["deployment", "ok"],
+      ["issuer", "ok"],
+      ["clock", "ok"],
+      ["details", "skipped"],
+    ]);
+    expect(owner.of("details")?.message).toMatch(/for administrators and auditors\. You are signed in, and neither/);
+    const shown = await agentauth(["doctor"], { env: owner.env });
+    expect([shown.code, shown.stdout]).toEqual([
+      0,
+      expect.stringContaining("Everything that was looked at is in order."),
+    ]);
+    expect(shown.stdout).not.toMatch(/sign in|agentauth login/i);
+
+    const env = { AGENTAUTH_AGENT_ID: agent.id, AGENTAUTH_API_KEY: agent.apiKey };
+    const ofAgent = await agentauth(["doctor"], { env });
+    expect([ofAgent.code, ofAgent.stdout]).toEqual([0, expect.stringMatching(/^details +skipped +/m)]);
+
+    // An auditor reads everything; a request with a credential is an administrator's.
+    const before = upstream.seen.length;
+    const auditor = await look("auditor", "--check");
+    expect([auditor.of("database")?.state, auditor.of("settings"), auditor.of("details")]).toEqual([
+      "ok",
+      expect.anything(),
+      undefined,
+    ]);
+    expect([auditor.of("credentials"), auditor.of("service github")]).toEqual([
+      { name: "credentials", state: "skipped", message: expect.stringContaining("Only administrators may try") },
+      undefined,
+    ]);
+    expect(upstream.seen).toHaveLength(before);
   });
 
   it("try the credential of each service, and name the services that have none", async () => {
