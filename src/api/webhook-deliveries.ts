@@ -218,7 +218,7 @@ export const webhookDeliveryRoutes = [
     response: oneDelivery,
     async handle(call) {
       const { env, caller, params, now, waitUntil } = call;
-      const webhook = await requireOwnWebhook(env.DB, params.id, caller);
+      const webhook = await requireReached(env.DB, params.id, caller);
       requireActiveWebhook(webhook);
       const found = await redeliver(env.DB, params.delivery_id, webhook.id, toWrite(call));
       if (!found) throw notFound("The delivery");

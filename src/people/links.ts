@@ -6,7 +6,7 @@ import { hashOf, newToken } from "./token.ts";
 export type { OpenLink };
 
 /** How long a link can be used, and how long the session lives that it opens, in milliseconds. */
-const LINK_LIFE_MS = 15 * 60_000;
+export const LINK_LIFE_MS = 15 * 60_000;
 
 /** A link that signs somebody in once, as it is shown to who has made it, and never again. */
 export interface Link {

@@ -1,3 +1,4 @@
+import { LINK_LIFE_MS } from "./links.ts";
 import { deleteExpiredDeviceCodes } from "./store/device-codes.ts";
 import { deleteExpiredLinks } from "./store/links.ts";
 import { deleteNotices } from "./store/notices.ts";
@@ -15,7 +16,8 @@ import { DAY_MS } from "../time/lengths.ts";
 export async function sweepPeople(db: D1Database, retentionDays: number, now: number, limit: number): Promise<number> {
   const deleted = await Promise.all([
     deleteExpiredSessions(db, now, limit),
-    deleteExpiredLinks(db, now, limit),
+    // A session that a link has opened stands with it, and lives as long as the link from its use on.
+    deleteExpiredLinks(db, now - LINK_LIFE_MS, limit),
     deleteExpiredChallenges(db, now, limit),
     deleteExpiredDeviceCodes(db, now, limit),
     deleteNotices(db, now - retentionDays * DAY_MS, limit),

@@ -12,7 +12,7 @@ import {
   type SignedInPerson,
 } from "../support/people.ts";
 import { world } from "../support/world.ts";
-import { SLOW } from "../support/extents.ts";
+import { few, SLOW } from "../support/extents.ts";
 
 const self = world();
 let admin: SignedInPerson;
@@ -267,6 +267,40 @@ describe("a sign-in link", () => {
     expect((await use("", { token: first })).status).toBe(404);
     await run("UPDATE sign_in_links SET expires_at = ?1 WHERE used_at IS NULL", Date.now() - 1);
     expect((await use("", { token: second })).status).toBe(404);
+  });
+
+  it("ends with the next one, also the session of one that was used", async () => {
+    const stolen = await openLink(self, await linkFor(auditor));
+    const next = await linkFor(auditor);
+    const options = `/people/${auditor.id}/passkeys/options`;
+    expect((await callWith(self, stolen.cookie, options, { method: "POST" })).status).toBe(401);
+    const opened = await openLink(self, next);
+    expect((await callWith(self, opened.cookie, options, { method: "POST" })).status).toBe(200);
+  });
+
+  few(1).each([
+    ["is suspended", { status: "suspended" }, { status: "active" }],
+    ["is an administrator no more", { role: "owner" }, { role: "admin" }],
+  ] as const)("is good for nothing, used or not, once who has made it %s", async (_, change, undone) => {
+    const made = { second: await invite(self, admin, "admin"), used: "", unused: "" };
+    for (const [name, person] of [
+      ["used", owner],
+      ["unused", auditor],
+    ] as const) {
+      const { body } = await made.second.confirmed(`/people/${person.id}/sign-in-links`, { method: "POST" });
+      made[name] = body.link.url;
+    }
+    const opened = await openLink(self, made.used);
+    const enrols = () =>
+      callWith(self, opened.cookie, `/people/${opened.personId}/passkeys/options`, { method: "POST" });
+    const reads = () => use("", { token: tokenOf(made.unused) });
+    expect([(await enrols()).status, (await reads()).status]).toEqual([200, 200]);
+    expect((await admin.confirmed(`/people/${made.second.id}`, patch(change))).status).toBe(200);
+    expect([(await enrols()).status, (await reads()).status]).toEqual([401, 404]);
+    expect((await use("", { token: tokenOf(made.unused), person_id: auditor.id })).body.code).toBe("link_not_valid");
+    await admin.confirmed(`/people/${made.second.id}`, patch(undone));
+    expect((await admin.confirmed(`/people/${made.second.id}`, { method: "DELETE" })).status).toBe(200);
+    expect([(await enrols()).status, (await reads()).status]).toEqual([401, 404]);
   });
 
   it("opens a session that only enrols a passkey, once", async () => {

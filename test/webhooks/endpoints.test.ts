@@ -103,6 +103,7 @@ describe("POST /webhooks", () => {
       ["POST", `/webhooks/${id}/regenerate-secret`, {}],
       ["GET", `/webhooks/${id}/deliveries`, undefined],
       ["GET", `/webhooks/${id}/deliveries/msg_1`, undefined],
+      ["POST", `/webhooks/${id}/deliveries/msg_1/redeliver`, undefined],
     ] as const) {
       const refused = await send(method, path, narrow, sent);
       expect([refused.status, refused.body.required]).toEqual([403, "*:*:*"]);

@@ -1,4 +1,4 @@
-import type { Agent, AgentStatus, Grant, SetGrantsRequest } from "../../client/wire.ts";
+import type { Agent, AgentChangeResponse, AgentStatus, Grant, SetGrantsRequest } from "../../client/wire.ts";
 import { readNumber, type Values } from "../arguments.ts";
 import { show, type Call, type Command } from "../command.ts";
 import { requireSignedIn, type Connection } from "../connection.ts";
@@ -34,9 +34,9 @@ const keyNotice = "The API key is shown once. Keep it where the agent reads it, 
 
 /** Sets a status after showing whom it is about. */
 async function setStatus(call: Call, status: AgentStatus, question: (agent: Agent) => string): Promise<void> {
-  const { client } = await call.connect();
+  const connection = await call.connect();
   const [id = ""] = call.words;
-  const { agent } = await client.getAgent(id, call);
+  const { agent } = await connection.client.getAgent(id, call);
   if (agent.status !== status) {
     if (status === "active" && !call.values.has("yes")) {
       call.note(
@@ -45,7 +45,14 @@ async function setStatus(call: Call, status: AgentStatus, question: (agent: Agen
     }
     await confirm(call.terminal, question(agent), { isConfirmed: call.values.has("yes") || status !== "active" });
   }
-  const answer = await client.updateAgentStatus(id, status, call);
+  // What is activated is what was shown: the agent may have been changed while somebody read it. To stop it, nothing has to be as it was.
+  const answer = await connection.send<AgentChangeResponse>({
+    method: "PUT",
+    path: `/agents/${encodeURIComponent(id)}/status`,
+    data: { status, ...(status === "active" && { updated_at: agent.updated_at }) },
+    token: await connection.token(),
+    signal: call.signal,
+  });
   show(call, answer, () => visible(answer.message));
 }
 

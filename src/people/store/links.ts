@@ -1,5 +1,6 @@
 import { actorJson, personJson, RECOVERY_JSON, toActor, type Actor } from "../../authority/actor-row.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
+import { MAKER_STANDS } from "../../authority/person-row.ts";
 import { deletedRows, prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newEntry } from "../../outbox/record.ts";
@@ -27,7 +28,8 @@ export const insertLink = (db: D1Database, { id, personId, hash, lifeMs }: NewLi
   );
 
 /**
- * Inserts a link for an active person, and ends those that nobody has used. Returns whether there is such a person.
+ * Inserts a link for an active person, and ends those before it, with the session that one of them has opened: whoever used it was not the
+ * person, who needs another one. Returns whether there is such a person.
  *
  * @param change an administrator's, or the operator's, who needs no authority but the database.
  */
@@ -38,8 +40,12 @@ export async function replaceLinks(
 ): Promise<boolean> {
   const [authority, actor] = by === "operator" ? [undefined, RECOVERY_JSON] : [by, actorJson(by)];
   const isActive = sql`EXISTS (SELECT 1 FROM people WHERE id = ${link.personId} AND status = 'active')`;
-  const [, , , inserted] = await batchAsCaller(db, authority, [
+  const [, , , , inserted] = await batchAsCaller(db, authority, [
     prepare(db, sql`DELETE FROM sign_in_links WHERE person_id = ${link.personId} AND used_at IS NULL AND ${isActive}`),
+    prepare(
+      db,
+      sql`DELETE FROM person_sessions WHERE person_id = ${link.personId} AND method = 'link' AND ${isActive}`,
+    ),
     insertNotice(db, { kind: "link.created", personId: link.personId, actor, now }, isActive),
     insertRecordOf(db, newEntry("link.created", now, origin, {}), {
       from: sql`FROM people p WHERE p.id = ${link.personId} AND p.status = 'active'`,
@@ -61,7 +67,7 @@ export interface OpenLink {
 }
 
 const isOpen = (hash: string): Sql =>
-  sql`l.hash = ${hash} AND l.used_at IS NULL AND l.expires_at > ${DATABASE_NOW}
+  sql`l.hash = ${hash} AND l.used_at IS NULL AND l.expires_at > ${DATABASE_NOW} AND ${MAKER_STANDS}
     AND EXISTS (SELECT 1 FROM people p WHERE p.id = l.person_id AND p.status = 'active')`;
 
 export async function readOpenLink(db: D1Database, hash: string): Promise<OpenLink | undefined> {

@@ -182,6 +182,29 @@ describe.skipIf(!hasTerminal)("the prompt for a key", () => {
     const { code, shown } = await sitDown(["whoami"]).ended;
     expect([code, shown]).toEqual([3, expect.stringContaining("agentauth login")]);
   });
+
+  it("approves what it has shown: not an agent that is changed before the answer", async () => {
+    const env = { AGENTAUTH_AGENT_ID: admin.id, AGENTAUTH_API_KEY: admin.apiKey };
+    const waiting = await worker.agent(["github:issues:read"]);
+    const set = (path: string, json: object) =>
+      worker.call(`/agents/${waiting.id}/${path}`, { method: "PUT", token: admin.token, json });
+    expect((await set("status", { status: "inactive" })).status).toBe(200);
+    for (const [changes, ends, status] of [
+      [true, 6, "inactive"],
+      [false, 0, "active"],
+    ] as const) {
+      const screen = sitDown(["agents", "approve", waiting.id], { env });
+      await screen.shows(/permissions +github:issues:read\s/);
+      await screen.shows(/active\? \[y\/N\] /);
+      if (changes) expect((await set("permissions", { permissions: ["github:repos:write"] })).status).toBe(200);
+      screen.type("y\r");
+      const { code, shown } = await screen.ended;
+      expect([code, shown]).toEqual([ends, expect.stringContaining(changes ? "was changed since" : "is active")]);
+      const read = await worker.call(`/agents/${waiting.id}`, { token: admin.token });
+      expect(read.body.agent.status).toBe(status);
+      await set("permissions", { permissions: ["github:issues:read"] });
+    }
+  });
 });
 
 describe.skipIf(!hasTerminal)("signing in as a person", () => {
