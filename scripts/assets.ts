@@ -37,6 +37,7 @@ function buildConsole(target: string): void {
       styles: "src/console/console.css",
       // For the pages in public/.
       passkey: "src/console/passkey.ts",
+      "user-agent": "src/console/user-agent.ts",
     },
     outdir: target,
     bundle: true,

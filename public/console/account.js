@@ -1,4 +1,6 @@
+// user-agent.js is built from src/console/user-agent.ts.
 import { attempt, call, enrolPasskey, onClick, time } from "./api.js";
+import { browserName, visibleText } from "./user-agent.js";
 
 const element = (id) => document.getElementById(id);
 const ROLES = { admin: "Administrator", owner: "Owner", auditor: "Auditor" };
@@ -15,7 +17,7 @@ const KINDS = {
   "command.approved": "let a command line act for them",
 };
 
-/** A row of a list: only ever text. */
+/** A row of a list: only ever text. @param title may also be an element, as of {@link program}. */
 function row(title, detail, label, action) {
   const item = document.createElement("li");
   const words = document.createElement("div");
@@ -25,7 +27,7 @@ function row(title, detail, label, action) {
   ]) {
     const line = document.createElement("div");
     line.className = kind;
-    line.textContent = text;
+    line.append(text);
     words.append(line);
   }
   item.append(words);
@@ -37,6 +39,22 @@ function row(title, detail, label, action) {
     item.append(button);
   }
   return item;
+}
+
+/** Where a session is: a short name, and when that is opened, what the program has called itself, which may be anything. */
+function program({ current, client, user_agent: said }) {
+  const name = current ? "This browser" : (client ?? browserName(said));
+  if (name === null || !said) return visibleText(name ?? (said || "Another browser"));
+  const details = document.createElement("details");
+  const summary = document.createElement("summary");
+  summary.textContent = visibleText(name);
+  const words = document.createElement("div");
+  words.className = "s";
+  const quoted = document.createElement("bdi");
+  quoted.textContent = visibleText(said);
+  words.append("It calls itself ", quoted);
+  details.append(summary, words);
+  return details;
 }
 
 /** A name as a person sees it, and can type it: of its spaces only that they are there, and nothing invisible. */
@@ -140,9 +158,10 @@ async function load() {
     }),
   );
   element("sessions").replaceChildren(
-    ...sessions.map(({ id, current, client, created_at, last_used_at, ip_address, user_agent }) =>
-      row(
-        current ? "This browser" : (client ?? (user_agent || "Another browser")),
+    ...sessions.map((session) => {
+      const { id, current, created_at, last_used_at, ip_address } = session;
+      return row(
+        program(session),
         `since ${time(created_at)} · used ${time(last_used_at)} · ${ip_address || "address not known"}`,
         current ? undefined : "End",
         () =>
@@ -156,8 +175,8 @@ async function load() {
             },
             () => call(`${path}/sessions/${id}`, { method: "DELETE" }),
           ),
-      ),
-    ),
+      );
+    }),
   );
   element("notices").replaceChildren(
     ...notices.map(({ at, kind, about, by }) =>

@@ -28,6 +28,12 @@ export function visibleParts(text: string, keeps = ""): TextPart[] {
   return parts;
 }
 
+/** The same as one text, for where a part cannot be marked. */
+export const visibleText = (text: string): string =>
+  visibleParts(text)
+    .map((part) => part.text)
+    .join("");
+
 /** The beginning of a text, of whole characters. Returns the text itself if it is short enough. @param most characters. */
 export function cut(text: string, most: number): string {
   if (text.length <= most) return text;

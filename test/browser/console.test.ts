@@ -106,6 +106,8 @@ const verify = ({ id, key }: Waiting) =>
 let assistant: Waiting;
 let billing: Waiting;
 let token: string;
+/** The screen of somebody who has signed in. */
+let personPath: string;
 
 const createIssue = (repository: string) =>
   worker.call(`/proxy/github/repos/octo/${repository}/issues`, {
@@ -479,6 +481,16 @@ test("somebody is invited with a passkey’s confirmation, looks on as an audito
   }
   expect(auditor.complaints).toEqual([]);
   await auditor.context.close();
+
+  // Where they are signed in has a short name, and behind it stands what the browser has called itself.
+  await page.setViewportSize(DESK);
+  await page.reload();
+  personPath = new URL(page.url()).pathname;
+  const said = page.getByText(/^It calls itself Mozilla\/5\.0 .*HeadlessChrome/);
+  expect(await said.isVisible()).toBe(false);
+  await page.getByText("Chrome on Linux", { exact: true }).click();
+  await said.waitFor();
+  await picture(page, "person-signed-in");
 });
 
 /** What an agent, a browser or an upstream may call itself, or answer. */
@@ -500,7 +512,10 @@ test("text that agents, browsers and receivers wrote is only ever text", async (
     HOSTILE,
     hostile.id,
   );
-  await worker.sql("UPDATE person_sessions SET user_agent = ?1 WHERE user_agent <> ''", `\u202E${HOSTILE}`);
+  await worker.sql(
+    "UPDATE person_sessions SET user_agent = ?1 WHERE user_agent <> ''",
+    `\u202EFirefox/1 Linux ${HOSTILE}`,
+  );
   await worker.sql(
     "UPDATE deliveries SET response_body = ?1, error = ?1, response_status = 500, status = 'failed'",
     HOSTILE,
@@ -516,6 +531,7 @@ test("text that agents, browsers and receivers wrote is only ever text", async (
     ["/console/activity?action=gateway.call", "<script>alert(2)</script>"],
     ["/console/deliveries", "<img src=x"],
     ["/console/people", "grace"],
+    [personPath, "Firefox on Linux"],
     ["/console", "<img src=x"],
     [`/console/<img src=x onerror=alert(1)>`, "There is no such page"],
   ] as const) {
@@ -527,6 +543,15 @@ test("text that agents, browsers and receivers wrote is only ever text", async (
   }
   await open(page, "/console/agents", "Agents");
   await page.getByText("U+202E").first().waitFor();
+  for (const path of [personPath, "/account"]) {
+    await page.goto(origin + path);
+    await page
+      .getByText(/^(?:Firefox on Linux|This browser)$/)
+      .first()
+      .click();
+    await page.getByText(`It calls itself U+202EFirefox/1 Linux ${HOSTILE}`).waitFor();
+    expect(await page.locator("main :is(img, script, iframe)").count(), path).toBe(0);
+  }
   await page.goto(`${origin}/console/activity?action=gateway.call`);
   await page.locator("main tbody a").first().click();
   await page.getByRole("dialog").getByText("<img src=x").first().waitFor();

@@ -156,9 +156,17 @@ test("one's own command is let in with the passkey, and stands among the session
   await ada.page.getByRole("link", { name: "Your account" }).click();
   const command_ = ada.page.locator("#sessions li").filter({ hasNotText: "This browser" });
   await command_.first().waitFor();
+  // The newest is first. What a command calls itself stands behind its name, as it does in the console.
+  const program = command_.first().locator("summary");
+  expect(await program.textContent()).toBe("AgentAuth command line");
+  await program.click();
+  await command_.first().getByText("It calls itself").waitFor();
   await look("account");
   await ada.page.getByRole("link", { name: "Open the console" }).click();
   await ada.page.getByRole("heading", { name: "Home" }).waitFor();
+  await ada.page.getByRole("link", { name: "People", exact: true }).click();
+  await ada.page.locator("main").getByRole("link", { name: "Ada" }).click();
+  await ada.page.getByText("AgentAuth command line", { exact: true }).first().waitFor();
   await ada.page.getByRole("link", { name: "Account", exact: true }).click();
   await command_.first().waitFor();
   for (let left = await command_.count(); left > 0; left--) {

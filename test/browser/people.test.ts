@@ -263,7 +263,7 @@ test("a session is ended from another browser", async () => {
   await heading(elsewhere, "Grace Hopper").waitFor();
 
   await open(owner, `${origin}/account`);
-  const others = listed(owner, "sessions").filter({ hasText: "HeadlessChrome" });
+  const others = listed(owner, "sessions").filter({ hasText: "Chrome on Linux" });
   await others.first().waitFor();
   expect(await others.count()).toBe(1);
   await others.getByRole("button", { name: "End" }).click();

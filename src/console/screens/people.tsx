@@ -3,6 +3,7 @@ import { useAction, useList, useLoad } from "../load.ts";
 import { change, read, segment } from "../request.ts";
 import { navigate } from "../router.ts";
 import { me, notify, ROLE_NAMES, type Person } from "../state.ts";
+import { browserName } from "../user-agent.ts";
 import {
   ActionButton,
   Badge,
@@ -49,6 +50,7 @@ interface PersonSession {
   readonly last_used_at: string;
   readonly ip_address: string;
   readonly user_agent: string;
+  readonly client: string | null;
   readonly current: boolean;
 }
 
@@ -320,11 +322,7 @@ function PersonSessions({ path }: { path: string }) {
               <li key={session.id}>
                 <div>
                   <div class="t">
-                    {session.current ? (
-                      "This browser"
-                    ) : (
-                      <Quoted text={session.user_agent || "Another browser"} most={120} />
-                    )}
+                    <Program of={session} />
                   </div>
                   <div class="s">
                     by {METHODS[session.method]} <Time at={session.created_at} /> · used{" "}
@@ -358,6 +356,23 @@ function PersonSessions({ path }: { path: string }) {
         </EndSession>
       )}
     </Card>
+  );
+}
+
+/** Where a session is: a short name, and when that is opened, what the program has called itself, which may be anything. */
+function Program({ of: { current, client, user_agent: said } }: { of: PersonSession }) {
+  const name = current ? "This browser" : (client ?? browserName(said));
+  if (name === null) return <Quoted text={said || "Another browser"} most={120} />;
+  if (!said) return <Quoted text={name} most={120} />;
+  return (
+    <details>
+      <summary>
+        <Quoted text={name} most={120} brief />
+      </summary>
+      <div class="s">
+        It calls itself <Quoted text={said} most={200} />
+      </div>
+    </details>
   );
 }
 

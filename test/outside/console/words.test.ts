@@ -11,7 +11,17 @@ import {
   withoutOwnReadings,
   type RecordFilter,
 } from "../../../src/console/records.ts";
-import { cut, duration, exactTime, inWords, plural, shortId, visibleParts } from "../../../src/console/text.ts";
+import {
+  cut,
+  duration,
+  exactTime,
+  inWords,
+  plural,
+  shortId,
+  visibleParts,
+  visibleText,
+} from "../../../src/console/text.ts";
+import { browserName } from "../../../src/console/user-agent.ts";
 
 /** What the console makes of what it reads, without a browser. */
 const shown = (text: string, keeps?: string): string =>
@@ -40,6 +50,54 @@ describe("a text that somebody else wrote", () => {
     expect(cut("ab😀d", 3)).toBe("ab");
     expect(cut("ab😀d", 4)).toBe("ab😀");
     expect(shortId("agt_7Qm2abcdefghijklx9Lf")).toBe("agt_7Qm2…x9Lf");
+  });
+});
+
+describe("a browser", () => {
+  const webkit = "AppleWebKit/605.1.15 (KHTML, like Gecko)";
+  const blink = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0";
+  const iphone = "(iPhone; CPU iPhone OS 18_5 like Mac OS X)";
+  it.each([
+    ["Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0", "Firefox on Linux"],
+    ["Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0", "Firefox on Linux"],
+    ["Mozilla/5.0 (Android 15; Mobile; rv:145.0) Gecko/145.0 Firefox/145.0", "Firefox on Android"],
+    [
+      `Mozilla/5.0 (iPad; CPU OS 18_5 like Mac OS X) ${webkit} FxiOS/145.0 Mobile/15E148 Safari/605.1.15`,
+      "Firefox on iPad",
+    ],
+    [`Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${blink} Safari/537.36`, "Chrome on Windows"],
+    [`Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) ${blink} Safari/537.36`, "Chrome on ChromeOS"],
+    [`Mozilla/5.0 (Linux; Android 10; K) ${blink} Mobile Safari/537.36`, "Chrome on Android"],
+    [`Mozilla/5.0 ${iphone} ${webkit} CriOS/142.0.7444.77 Mobile/15E148 Safari/604.1`, "Chrome on iPhone"],
+    [`Mozilla/5.0 (X11; Linux x86_64) ${blink.replace("Chrome", "HeadlessChrome")} Safari/537.36`, "Chrome on Linux"],
+    [`Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${blink} Safari/537.36 Edg/142.0.0.0`, "Edge on Windows"],
+    [`Mozilla/5.0 (Linux; Android 10; K) ${blink} Mobile Safari/537.36 EdgA/142.0.0.0`, "Edge on Android"],
+    [`Mozilla/5.0 ${iphone} ${webkit} Version/18.0 EdgiOS/142.0 Mobile/15E148 Safari/604.1`, "Edge on iPhone"],
+    [`Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) ${blink} Safari/537.36 OPR/126.0.0.0`, "Opera on macOS"],
+    [
+      `Mozilla/5.0 (Linux; Android 10; K) ${webkit} SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36`,
+      "Samsung Internet on Android",
+    ],
+    [`Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) ${webkit} Version/18.5 Safari/605.1.15`, "Safari on macOS"],
+    [`Mozilla/5.0 ${iphone} ${webkit} Version/18.5 Mobile/15E148 Safari/604.1`, "Safari on iPhone"],
+    [`Mozilla/5.0 (PlayStation 4 11.00) ${blink} Safari/537.36`, "Chrome"],
+  ])("that calls itself %s is %s", (text, name) => expect(browserName(text)).toBe(name));
+
+  it.each([
+    "",
+    "agentauth",
+    "curl/8.5.0",
+    "Firefox on Linux",
+    "Mozilla/5.0 (X11; Linux x86_64)",
+    "NotFirefox/1 Linux",
+    `Mozilla/5.0 (Linux) ${webkit} Safari/605.1.15`,
+    "<b>Safari</b>/1",
+  ])("has no name if it calls itself %j", (text) => expect(browserName(text)).toBeNull());
+
+  it("has a name of known words only, whatever else it says", () => {
+    expect(browserName("\u202E<img src=x onerror=alert(1)> Firefox/1 Linux\n<script>")).toBe("Firefox on Linux");
+    expect(browserName(`${"Version/1 ".repeat(50_000)}Windows NT`)).toBeNull();
+    expect(visibleText("\u202E<i>\n")).toBe("U+202E<i>U+000A");
   });
 });
 
