@@ -167,8 +167,7 @@ async function credentialFindings(connection: Connection, call: Call): Promise<F
     } catch (error) {
       // An auditor sees which credentials there are, and sends nothing with them.
       if (!isDenied(error)) throw error;
-      const message =
-        "Only administrators may try credentials: none was tried. Ask one to run `agentauth doctor --check`.";
+      const message = "Only administrators may try credentials. Ask one to run `agentauth doctor --check`.";
       return [...own, { name: "credentials", state: "skipped", message }];
     }
   }
