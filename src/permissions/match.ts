@@ -29,7 +29,6 @@ export function waysToGrant(required: string, catalogue: Catalogue): string[][] 
   const ways = [[required], [ADMIN]];
   if (service === "*") return ways;
   ways.push([serviceWildcard(service)]);
-  if (resource === "*") return ways;
   const actions = actionsOfWildcard(catalogue, service, resource);
   if (action === "*") {
     if (actions.length > 0) ways.push(actions.map((one) => `${service}:${resource}:${one}`));

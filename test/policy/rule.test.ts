@@ -242,6 +242,20 @@ describe("a table of rules", () => {
     ["GET,PURGE /x tickets", "PURGE is not a method"],
     ["GET /x nobody", "the catalogue has no zendesk:nobody:read"],
     ["GET /x tickets:fly", "the catalogue has no zendesk:tickets:fly"],
+    ["GET /x tickets:read:write", "tickets:read:write is not a permission of zendesk"],
+    ["GET /x tickets+Users", "Users is not a permission of zendesk"],
+    ["GET /x tickets:READ", "tickets:READ is not a permission of zendesk"],
+    ["GET x/y tickets", "the path x/y does not begin with /"],
+    ["GET /{a}-{b} tickets", "more than one parameter"],
+    ["GET /a//b tickets", 'the segment "" is neither'],
+    ["GET /a%2Fb tickets", 'the segment "a%2Fb" is neither'],
+    ["GET /a. tickets", 'the segment "a." is neither'],
+    ["GET /{a}. tickets", 'the segment "{a}." is neither'],
+    ["GET /../x tickets", 'the segment ".." is neither'],
+    ["GET /{1a} tickets", 'the segment "{1a}" has a parameter without a name'],
+    ["GET /{a...}/b tickets", "{a...} may only stand at the end"],
+    ["GET /x{a...} tickets", "x{a...} may only stand at the end"],
+    ["GET /x{a!b} tickets", "words are left out of whole segments only"],
   ])("has no line %j", (line, said) => {
     expect(() => own([line])).toThrow(said);
   });
