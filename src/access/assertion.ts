@@ -1,3 +1,4 @@
+import { withoutClaim } from "../approvals/idempotency.ts";
 import { fromBase64Url, toBase64Url } from "../crypto/base64.ts";
 import { sha256 } from "../crypto/digest.ts";
 import { badRequest, forbidden, type ApiError } from "../http/errors.ts";
@@ -51,8 +52,10 @@ export async function requireAssertion(call: PersonCall, decision = ""): Promise
   const header = request.headers.get(ASSERTION_HEADER);
   const by = { personId: caller.id, sessionId: caller.session.id };
   const ceremony = ceremonyOf(call);
-  if (header === null) throw await confirmationRequired(env.DB, act, { by, ceremony });
-  switch (await confirmAct(env.DB, parseAssertionHeader(header), act, { by, ceremony })) {
+  // Nothing here is what an Idempotency-Key is for: each time that an answer is asked for again is confirmed, and uses its confirmation up.
+  const db = withoutClaim(env.DB);
+  if (header === null) throw await confirmationRequired(db, act, { by, ceremony });
+  switch (await confirmAct(db, parseAssertionHeader(header), act, { by, ceremony })) {
     case "confirmed":
       return;
     case "too_new":

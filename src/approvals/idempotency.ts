@@ -64,6 +64,12 @@ export async function deriveIdempotencyKey(
   return { derivations: derivations as [Derivation, ...Derivation[]], claim: randomBase62(22) };
 }
 
+/** By each database that claims a key: the one that it stands for. */
+const claimedOn = new WeakMap<D1Database, D1Database>();
+
+/** The database without the claim, for what comes before a request is carried out, and before it is answered again. */
+export const withoutClaim = (db: D1Database): D1Database => claimedOn.get(db) ?? db;
+
 export interface ClaimingDatabase {
   readonly db: D1Database;
   /** Whether a batch has written, and claimed the key. */
@@ -98,7 +104,9 @@ export function claimingDatabase(db: D1Database, { derivations, claim }: Idempot
       }
     },
   };
-  return { db: claiming as D1Database, isClaimed: () => isClaimed };
+  const claimingDb = claiming as D1Database;
+  claimedOn.set(claimingDb, db);
+  return { db: claimingDb, isClaimed: () => isClaimed };
 }
 
 /** What a request gets whose key was used before. */

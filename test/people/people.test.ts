@@ -414,6 +414,26 @@ describe("an administrator", () => {
     expect((await admin.confirmed("/agents/register", post(json))).status).toBe(201);
   });
 
+  it("confirms one act with one confirmation, also where that is answered again for an Idempotency-Key", async () => {
+    const json = { name: "of one confirmation", owner_email: "owner@example.com", permissions: ["*:*:*"] };
+    const register = (headers: Record<string, string>) => admin.call("/agents/register", { ...post(json), headers });
+    const key = { "idempotency-key": "confirmed" };
+    const confirmation = async () => {
+      const asked = await register(key);
+      expect([asked.status, asked.body.code]).toEqual([403, "reauthentication_required"]);
+      return { "agentauth-assertion": await admin.authenticator.confirm(asked.body.assertion) };
+    };
+    const first = await register({ ...key, ...(await confirmation()) });
+    expect(first.status).toBe(201);
+    const second = await confirmation();
+    const again = await register({ ...key, ...second });
+    expect([again.status, again.headers.get("idempotent-replayed")]).toEqual([201, "true"]);
+    expect(again.body).toEqual(first.body);
+    for (const headers of [second, { ...second, "idempotency-key": "another" }]) {
+      expect((await register(headers)).body.code).toBe("assertion_refused");
+    }
+  });
+
   it("registers once with an Idempotency-Key, which is theirs alone", async () => {
     const headers = { "idempotency-key": "one" };
     const json = { name: "made once", owner_email: "owner@example.com", permissions: ["lab:things:read"] };
