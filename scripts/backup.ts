@@ -28,6 +28,9 @@ const USAGE = `
  */
 const EXPORTS = { DB: [], AUDIT_DB: ["day_keys", "archive_objects"] } as const;
 
+/** Stands for what wrangler prints where there is no such backup. */
+const ABSENT = "absent";
+
 const { values: options, positionals } = readArguments();
 const [name] = positionals;
 if (options.help) {
@@ -105,7 +108,17 @@ function backUp(keys: ReturnType<typeof readDataKeys>): void {
 
 function restore(object: string, keys: ReturnType<typeof readDataKeys>): void {
   const sealed = join(folder, "fetched");
-  wrangler.change(["r2", "object", "get", `${bucket}/${object}`, where, "--file", sealed]);
+  const fetched = wrangler.ask(["r2", "object", "get", `${bucket}/${object}`, where, "--file", sealed], {
+    dry: "",
+    otherwise: { ifPrinted: /The specified (?:key|bucket) does not exist/, value: ABSENT },
+  });
+  if (fetched === ABSENT) {
+    const place = options.local ? "on this machine, where --local looks" : "in R2";
+    const advice = options.local ? "" : " Cloudflare's dashboard lists what is in the bucket.";
+    fail(
+      `${bucket} has no backup named ${JSON.stringify(object)} ${place}. Give the whole name that was printed when the backup was stored, such as 2026-11-26T02-00-00.000Z.backup.${advice}`,
+    );
+  }
   const { header, dumps } = openBackup(readFileSync(sealed), keys);
   if (header.environment !== name) fail(`The backup is of ${header.environment}, and not of ${name}.`);
   const databases = Object.keys(EXPORTS).filter((database) => (options.only ?? database) === database);

@@ -205,6 +205,16 @@ test("an owner finds their agents and what these were denied at home, and no scr
   await look(owner, "owners-home");
   const screens = await owner.page.locator("nav .places a").allTextContents();
   expect(screens.map((name) => name.trim())).toEqual(["Home", "Agents", "Activity"]);
+
+  // Its webhooks are not an owner's to read: the screen says whose, and leads to what the log has of them.
+  await open(owner, `${origin}/console/agents/${agent_id}`);
+  await heading(owner, "Webhooks").waitFor();
+  await owner.page.getByText("The agent itself lists its webhooks").waitFor();
+  await look(owner, "owners-agent");
+  await owner.page.getByRole("link", { name: "Those that were switched off after failures" }).click();
+  await heading(owner, "Activity").waitFor();
+  await owner.page.getByText("No record matches.").waitFor();
+  expect(await owner.page.locator("main .fault").count()).toBe(0);
   await open(owner, `${origin}/account`);
   await heading(owner, "Grace Hopper").waitFor();
 });

@@ -95,6 +95,15 @@ it("after a restore, agents verify with their keys, tokens have ended, and what 
     await before.stop();
 
     const [, object] = /Stored (\S+) in agentauth-backup/.exec(succeeds())!;
+    // A name that is mistyped is named, with what to do, and without what wrangler says of it.
+    const mistyped = backup(`--restore=${object!.slice(0, -7)}`);
+    expect([mistyped.status, mistyped.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /^\nagentauth-backup has no backup named "[^"]+Z" on this machine, where --local looks\. Give the whole name that was/,
+      ),
+    ]);
+
     // Into databases that are not empty nothing is restored, and the operator learns what to do.
     expect(backup(`--restore=${object}`)).toMatchObject({
       status: 1,

@@ -36,3 +36,18 @@ export function AgentWebhooks({ id }: { id: string }) {
     </Card>
   );
 }
+
+/** Where an owner finds the webhooks of their agent: the API lists them for the agent itself, administrators and auditors. */
+export const WebhooksElsewhere = ({ id }: { id: string }) => (
+  <Card title="Webhooks">
+    <p>
+      The agent itself lists its webhooks and what they were sent, with its key: <code>agentauth webhooks list</code>.
+      Administrators and auditors see them here.
+    </p>
+    <p>
+      <a href={`/console/activity?agent_id=${segment(id)}&action=webhook.disabled`}>
+        Those that were switched off after failures
+      </a>
+    </p>
+  </Card>
+);

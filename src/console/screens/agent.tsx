@@ -24,7 +24,7 @@ import {
   Time,
 } from "../ui.tsx";
 import { AgentActivity } from "./agent-activity.tsx";
-import { AgentWebhooks } from "./agent-webhooks.tsx";
+import { AgentWebhooks, WebhooksElsewhere } from "./agent-webhooks.tsx";
 import { approve } from "./approvals.tsx";
 import { EditAgent } from "./edit-agent.tsx";
 import { EndSession } from "./end-session.tsx";
@@ -156,7 +156,7 @@ function OneAgent({ response, reload }: { response: AgentResponse; reload: () =>
           </Card>
           {agent.status !== "revoked" && <Keys row={row} changed={reload} />}
           {agent.status !== "revoked" && <Sessions row={row} />}
-          {seesAll.value && <AgentWebhooks id={id} />}
+          {seesAll.value ? <AgentWebhooks id={id} /> : <WebhooksElsewhere id={id} />}
           {isAdmin.value && (
             <Card title="Delete">
               <p>Its keys, sessions and webhooks go. Its records stay in the log for their time.</p>
