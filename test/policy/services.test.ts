@@ -269,6 +269,114 @@ describe("the built-in services", () => {
   });
 });
 
+describe("the faults of an operator's service", () => {
+  const own = { base_url: "https://api.example.com", resources: { things: ["read"] }, rules: ["GET /things things"] };
+  const faultsOf = (settings: object, name = "orders") =>
+    loadServices(new Map([[name, settings]]), BUILT_IN_CATALOGUE, "https://auth.example.com").faults.map(
+      ({ path, message }) => `${path.join(".")} ${message}`,
+    );
+  const header = { scheme: "header", name: "X-Key" };
+  const headers = { scheme: "headers", headers: { "X-Key": "KEY" } };
+
+  it.each<[string, object, RegExp[]]>([
+    ["none", own, []],
+    [
+      "none of a header of its own",
+      { ...own, headers: { "X-One": "1" }, request_headers: ["X-Two"], credential: header },
+      [],
+    ],
+    [
+      "the gateway itself",
+      { ...own, base_url: "https://auth.example.com/api" },
+      [/^base_url is the gateway's own origin/],
+    ],
+    ["presets", { ...own, presets: ["git"] }, [/^presets are for the built-in services/]],
+    ["no rules", { ...own, rules: undefined }, [/^ base_url, resources and rules are all needed/]],
+    ["no resources", { ...own, resources: undefined }, [/^ base_url, resources and rules are all needed/]],
+    ["no base_url", { ...own, base_url: undefined }, [/^ base_url, resources and rules are all needed/]],
+    [
+      "a fixed header in the credential's place",
+      { ...own, headers: { "x-key": "1" }, credential: header },
+      [/^headers\.x-key the credential/],
+    ],
+    [
+      "an agent's header in its place",
+      { ...own, request_headers: ["x-one", "x-KEY"], credential: headers },
+      [/^request_headers\.1 the credential/],
+    ],
+    [
+      "a header of both",
+      { ...own, headers: { "X-One": "1" }, request_headers: ["x-one"] },
+      [/^request_headers\.0 headers sets x-one/],
+    ],
+    [
+      "a token's header that is sent on",
+      { ...own, agent_token: { header: "X-One" }, request_headers: ["x-one"] },
+      [/^agent_token\.header agents send/],
+    ],
+    [
+      "a token's header that is set",
+      { ...own, agent_token: { header: "X-One" }, headers: { "x-one": "1" } },
+      [/^agent_token\.header agents send/],
+    ],
+    [
+      "an operation of no rule",
+      { ...own, operations: { "GET /other": {} } },
+      [/^operations\.GET \/other is of no rule/],
+    ],
+    [
+      "operations with one name, and a parameter that is none",
+      {
+        ...own,
+        rules: ["GET,POST /things things:read"],
+        operations: {
+          "GET /things": { name: "x" },
+          "POST /things": { name: "x", query: { a: {} }, required: ["a", "b"] },
+        },
+      },
+      [
+        /^operations\.POST \/things\.required\.1 is not a parameter/,
+        /^operations\.POST \/things\.name is the name of GET \/things too/,
+      ],
+    ],
+    [
+      "limits of a field that no rule has",
+      { ...own, limits: { "path.id": { alone: ["GET /things things"] } } },
+      [/^limits\.path\.id/],
+    ],
+  ])("%s", (_, settings, expected) => {
+    const found = faultsOf(settings);
+    expect(found).toHaveLength(expected.length);
+    expected.forEach((one, at) => expect(found[at]).toMatch(one));
+  });
+
+  it("are its name, if AgentAuth or the secrets of another service have it", () => {
+    expect(faultsOf(own, "agentauth")).toEqual([" is the name of AgentAuth's own permissions. Rename it."]);
+    const two = new Map([
+      ["my-orders", own],
+      ["my_orders", own],
+    ]);
+    expect(loadServices(two, BUILT_IN_CATALOGUE).faults).toMatchObject([{ upstream: "my_orders", path: [] }]);
+  });
+
+  it("are what it says of a built-in service that the service says itself", () => {
+    const line = services.get("github")!.definition.rules.find((one) => one.includes("/repos/{owner}/{repo}/issues"))!;
+    const rule = "GET /repos/{owner}/{repo}/more issues";
+    const limits = (field: string, definition: object) =>
+      faultsOf({ rules: [rule], limits: { [field]: definition } }, "github");
+    expect(limits("path.repo", { alone: [rule] })).toEqual([]);
+    expect(limits("path.repo", { alone: [rule], ignoresCase: true })).toEqual([
+      "limits.path.repo is a field of github itself: only alone and also can be added to it.",
+    ]);
+    expect(limits("path.repo", { alone: [line] })).toEqual([expect.stringContaining("is a rule of github itself")]);
+    expect(limits("path.repo", { also: { [line]: [] } })).toContainEqual(
+      expect.stringContaining("is a rule of github itself"),
+    );
+    expect(faultsOf({ headers: {}, trailing_slash: "strict" }, "github")).toHaveLength(2);
+    expect(faultsOf({ presets: ["nothing"] }, "github")).toEqual([expect.stringMatching(/^presets\.0 /)]);
+  });
+});
+
 describe.each(BUILT_IN_SERVICES.map(({ name }) => name))("the rules of %s", (service) => {
   it("match something for each permission that can be granted", () => {
     const { rules } = services.get(service)!.table();
