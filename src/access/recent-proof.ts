@@ -9,7 +9,7 @@ import type { Caller } from "./authenticate.ts";
 import { requireBrowser, type PersonCaller } from "./person.ts";
 
 /** A call of an agent, or of a person who is signed in. */
-interface ProvenCall extends Pick<RequestContext, "request" | "env" | "config" | "now"> {
+interface ProvenCall extends Pick<RequestContext, "request" | "env" | "config" | "now" | "ipAddress"> {
   readonly caller: Caller | PersonCaller;
   readonly authority: Authority;
   readonly body?: unknown;
@@ -81,7 +81,8 @@ export async function requireRecentProof(call: ProvenCall, apiKey?: string | nul
     return authority;
   }
   if (apiKey && authority.agentId !== undefined) {
-    return { ...authority, keyHashes: await apiKeyHashes(apiKey, call.config.peppers) };
+    const keyHashes = await apiKeyHashes(apiKey, call.config.peppers);
+    return { ...authority, keyHashes, keyAddress: call.ipAddress };
   }
   if (hasRecentProof(call)) return authority;
   throw reauthenticationRequired(

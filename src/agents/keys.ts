@@ -25,7 +25,10 @@ export interface KeySettings {
 }
 
 /** Why an agent gets no further key. */
-type KeyRefusal = { readonly result: "unknown" | "already_revoked" | "too_many" };
+type KeyRefusal = {
+  /** `wider`: it could be used from other networks than the key by which the agent has proved itself. */
+  readonly result: "unknown" | "already_revoked" | "too_many" | "wider";
+};
 
 export type CreatedKey = { readonly result: "created"; readonly key: AgentKey; readonly apiKey: string } | KeyRefusal;
 
@@ -74,11 +77,11 @@ async function addKey(
     message: `${"jwk" in stored ? "public" : "API"} key ${stored.id} ${"jwk" in stored ? "registered" : "created"}`,
   });
   const added = { key: stored, label, lifeMs, allowedIps, by, event, record };
-  const { key, agent, isKidTaken } = await insertKey(db, id, added);
+  const { key, agent, isKidTaken, isWider } = await insertKey(db, id, added);
   if (key) return { result: "created", key };
   if (!agent) return { result: "unknown" };
   if (agent.status === "revoked") return { result: "already_revoked" };
-  return { result: isKidTaken ? "kid_taken" : "too_many" };
+  return { result: isWider ? "wider" : isKidTaken ? "kid_taken" : "too_many" };
 }
 
 /**

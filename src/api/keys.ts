@@ -246,11 +246,17 @@ async function parseJwk(received: ReceivedJwk) {
 }
 
 /** The error for a key that an agent does not get. */
-function keyRefused(reason: "unknown" | "already_revoked" | "too_many" | "kid_taken"): ApiError {
+function keyRefused(reason: "unknown" | "already_revoked" | "too_many" | "kid_taken" | "wider"): ApiError {
   switch (reason) {
     case "unknown":
     case "already_revoked":
       return changeRefused({ result: reason });
+    case "wider": {
+      const message = "must be among the networks of the key by which you have proved yourself";
+      return badRequest(`The key would be wider than yours. allowed_ips ${message}.`, [
+        { field: "allowed_ips", message },
+      ]);
+    }
     case "too_many":
       return conflict("too_many_keys", `An agent may have ${MAX_KEYS_PER_AGENT} keys. Delete one first.`);
     case "kid_taken":

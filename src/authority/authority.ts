@@ -15,6 +15,8 @@ export interface AgentAuthority extends TokenLink {
   readonly required: readonly string[];
   /** An API key that the request proves itself with, as its hash under each key of `SECRET_PEPPER`. */
   readonly keyHashes?: readonly string[];
+  /** The address that the key is sent from. Empty if it is not known. */
+  readonly keyAddress?: string;
   /** The versions of the grants that the request was judged by, of the agent and of those that it acts for. */
   readonly grantsVersions?: readonly { readonly agentId: string; readonly version: number }[];
   /** Set for a change that may loosen what limits an agent: see {@link Loosening}. */

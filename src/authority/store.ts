@@ -1,3 +1,4 @@
+import { isPartOf, mayUseKey } from "./allowed-address-row.ts";
 import { prepare, sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW } from "../database/time.ts";
 import { ADMIN } from "../permissions/grammar.ts";
@@ -13,11 +14,11 @@ const isActiveLink = (link: TokenLink): Sql =>
   sql`EXISTS (SELECT 1 FROM agents a WHERE a.id = ${link.agentId} AND a.status = 'active' AND a.token_version = ${link.version}
     AND ${linkStands(link)})`;
 
-/** SQL that is true if the request proved itself with a key that its agent has now. */
-const holdsKey = (agentId: string, keyHashes: readonly string[]) =>
-  sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.agent_id = ${agentId}
+/** SQL that is true if the request proved itself with a key that its agent has now, and that may be used from its address. */
+const holdsKey = (agentId: string, keyHashes: readonly string[], address: string) =>
+  sql`EXISTS (SELECT 1 FROM api_keys k JOIN agents a ON a.id = k.agent_id WHERE a.id = ${agentId}
     AND k.hash IN (SELECT value FROM json_each(${JSON.stringify(keyHashes)}))
-    AND ${KEY_STANDS})`;
+    AND ${KEY_STANDS} AND ${mayUseKey(address)})`;
 
 /** SQL that is true if an agent's grants are those that the request was judged by. */
 const hasSameGrants = ({ agentId, version }: NonNullable<AgentAuthority["grantsVersions"]>[number]): Sql =>
@@ -27,11 +28,6 @@ const hasSameGrants = ({ agentId, version }: NonNullable<AgentAuthority["grantsV
 const holdsAll = ({ agentId, required }: AgentAuthority) =>
   sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(required)}) needed WHERE needed.value NOT IN
     (SELECT held.value FROM agents a, json_each(a.permissions) held WHERE a.id = ${agentId}))`;
-
-/** SQL that is true if each of these stands in a list of agent `a`. */
-const isPartOf = (values: readonly string[], list: Sql) =>
-  sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(values)}) v
-    WHERE v.value NOT IN (SELECT o.value FROM json_each(coalesce(${list}, '[]')) o))`;
 
 /** SQL that is true if an agent may make the change: see {@link Loosening}. */
 function mayLoosen(loosens: Loosening): Sql {
@@ -90,10 +86,10 @@ function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; 
   if (authority.agentId === undefined) {
     return authority.lasts ? [] : [{ reason: "bootstrap_ended", holds: sql`NOT EXISTS (SELECT 1 FROM people)` }];
   }
-  const { agentId, keyHashes, grantsVersions = [], loosens } = authority;
+  const { agentId, keyHashes, keyAddress = "", grantsVersions = [], loosens } = authority;
   return [
     { reason: "token_revoked", holds: isActive(authority) },
-    ...(keyHashes ? [{ reason: "key_refused", holds: holdsKey(agentId, keyHashes) } as const] : []),
+    ...(keyHashes ? [{ reason: "key_refused", holds: holdsKey(agentId, keyHashes, keyAddress) } as const] : []),
     ...grantsVersions.map((one) => ({ reason: "grants_changed", holds: hasSameGrants(one) }) as const),
     { reason: "insufficient_permissions", holds: holdsAll(authority) },
     ...(loosens ? [{ reason: "person_required", holds: mayLoosen(loosens) } as const] : []),

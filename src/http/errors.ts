@@ -410,7 +410,9 @@ export function authorityLost(loss: AuthorityLoss): ApiError {
         'People administer this deployment, so the bootstrap token registers no agents any more. Set BOOTSTRAP = "keep" if it should.',
       );
     case "key_refused":
-      return reauthenticationRequired("The `api_key` in the body is not one of this agent.");
+      return reauthenticationRequired(
+        "The `api_key` in the body is not one of this agent, or may not be used from this address.",
+      );
     case "insufficient_permissions":
       break;
   }

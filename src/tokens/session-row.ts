@@ -1,5 +1,5 @@
 import { toAgent, type AgentRow } from "../agents/agent-row.ts";
-import { isAllowedAddress } from "../agents/allowed-address-row.ts";
+import { isAllowedAddress } from "../authority/allowed-address-row.ts";
 import { sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW, MAX_CLOCK_STEP } from "../database/time.ts";
 import type { SessionRecord } from "./records.ts";

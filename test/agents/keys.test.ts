@@ -154,6 +154,43 @@ describe("a key beside the others", () => {
     expect((await read("10.1.0.1")).status).toBe(200);
   });
 
+  it("of some networks makes no key that is good from others, and proves nothing from there", async () => {
+    const agent = await self.agent();
+    const [inside, outside] = ["10.1.0.1", "10.3.0.1"];
+    const allowed_ips = ["10.1.0.0/16", "10.2.0.0/16"];
+    const { key, credentials } = (await create(agent, { allowed_ips })).body;
+    const opened = await verify(agent.id, credentials.api_key, inside);
+    const token: string = opened.body.token.access_token;
+    const keys = `/agents/${agent.id}/keys`;
+    const rotation = `/agents/${agent.id}/rotate-key`;
+    const ask = (path: string, json: unknown) => send("POST", path, { token, json, ip: inside });
+
+    for (const wider of [["10.0.0.0/8"], [...allowed_ips, "10.3.0.0/16"]]) {
+      const refused = await ask(keys, { allowed_ips: wider });
+      expect([refused.status, refused.body.details[0].field]).toEqual([400, "allowed_ips"]);
+    }
+    const own = (await list(agent)).body.keys.find(({ id }: { id: string }) => id !== key.id);
+    for (const [path, json, networks] of [
+      [keys, {}, allowed_ips],
+      [keys, { allowed_ips: ["10.2.0.0/16"] }, ["10.2.0.0/16"]],
+      [rotation, { key_id: own.id, overlap_seconds: 3600 }, allowed_ips],
+      [rotation, { overlap_seconds: 3600 }, allowed_ips],
+    ] as const) {
+      const { status, body } = await ask(path, json);
+      expect(Math.floor(status / 100)).toBe(2);
+      expect(await keyOf(agent, body.credentials.api_key)).toMatchObject({ allowed_ips: networks });
+    }
+
+    // Beside a token that is good from everywhere, the key itself is the proof: from its own networks.
+    const prove = (ip: string) =>
+      send("POST", keys, { token: agent.token, json: { api_key: credentials.api_key }, ip });
+    const elsewhere = await prove(outside);
+    expect([elsewhere.status, elsewhere.body.code]).toEqual([403, "reauthentication_required"]);
+    const proven = await prove(inside);
+    expect([proven.status, proven.body.key.allowed_ips]).toEqual([201, allowed_ips]);
+    expect((await create(agent)).body.key.allowed_ips).toBeNull();
+  });
+
   it("is no more than twenty at a time, also for two requests at once", SLOW, async () => {
     const agent = await self.agent();
     const added = await Promise.all(Array.from({ length: 25 }, () => create(agent)));

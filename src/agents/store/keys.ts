@@ -1,5 +1,6 @@
 import { actorJson, toActor } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
+import { isPartOf, networksOfProof } from "../../authority/allowed-address-row.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
 import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW, toTimestamp } from "../../database/time.ts";
@@ -127,13 +128,13 @@ export interface AddedKey {
 
 /**
  * Inserts a key beside the others, unless the agent is revoked, has {@link MAX_KEYS_PER_AGENT}, or has a public key with the same `kid`,
- * which may have expired a moment ago. Of two requests at once for the last place, or with one `kid`, the second finds it taken.
+ * which may have expired a moment ago, or if the key would be wider than the one that it is made with. Of two requests at once for the last place, or with one `kid`, the second finds it taken.
  */
 export async function insertKey(
   db: D1Database,
   id: string,
   { key, label, lifeMs, allowedIps, by, event, record }: AddedKey,
-): Promise<{ key: AgentKey | undefined; agent: Agent | undefined; isKidTaken: boolean }> {
+): Promise<{ key: AgentKey | undefined; agent: Agent | undefined; isKidTaken: boolean; isWider: boolean }> {
   const changeId = newChangeId();
   const expiresAt = lifeMs === null ? sql`NULL` : sql`${DATABASE_NOW} + ${lifeMs}`;
   const kid = "jwk" in key ? key.jwk.kid : null;
@@ -142,24 +143,36 @@ export async function insertKey(
       ? sql`'jwk', NULL, NULL, ${JSON.stringify(key.jwk)}, ${kid}`
       : sql`'secret', ${key.hash}, ${key.pepperId}, NULL, NULL`;
   const isKidTaken = sql`EXISTS (SELECT 1 FROM api_keys k WHERE k.agent_id = ${id} AND k.kid = ${kid} AND k.id <> ${key.id})`;
-  const [, , , inserted, agents] = await batchAsCaller<KeyRow & AgentRow & { kid_taken: number }>(db, by, [
+  const networks = networksOfProof(by, id);
+  const isWider =
+    allowedIps === null ? sql`0` : sql`(${networks} IS NOT NULL AND NOT ${isPartOf(allowedIps, networks)})`;
+  type AgentOfKey = AgentRow & { kid_taken: number; is_wider: number };
+  const [, , , inserted, agents] = await batchAsCaller<KeyRow & AgentOfKey>(db, by, [
     prepare(
       db,
       sql`INSERT INTO api_keys (id, agent_id, type, hash, pepper_id, jwk, kid, hint, label, created_by, created_at, expires_at,
           allowed_ips, change_id)
         SELECT ${key.id}, a.id, ${values}, ${key.hint}, ${label}, ${actorJson(by)}, ${DATABASE_NOW}, ${expiresAt},
-          ${toJson(allowedIps)}, ${changeId}
-        FROM agents a WHERE a.id = ${id} AND a.status <> 'revoked' AND NOT ${isKidTaken}
+          ${allowedIps === null ? networks : toJson(allowedIps)}, ${changeId}
+        FROM agents a WHERE a.id = ${id} AND a.status <> 'revoked' AND NOT ${isKidTaken} AND NOT ${isWider}
           AND (SELECT count(*) FROM api_keys k WHERE k.agent_id = a.id AND ${KEY_STANDS}) < ${MAX_KEYS_PER_AGENT}`,
     ),
     insertEvent(db, event, { table: "api_keys", id: key.id, changeId }),
     insertRecordOf(db, record, { from: sql`FROM api_keys k WHERE k.id = ${key.id}`, fields: { after: KEY_JSON } }),
     prepare(db, sql`SELECT ${KEY_COLUMNS} FROM api_keys k WHERE k.id = ${key.id}`),
-    prepare(db, sql`SELECT ${AGENT_COLUMNS}, ${isKidTaken} AS kid_taken FROM agents a WHERE a.id = ${id}`),
+    prepare(
+      db,
+      sql`SELECT ${AGENT_COLUMNS}, ${isKidTaken} AS kid_taken, ${isWider} AS is_wider FROM agents a WHERE a.id = ${id}`,
+    ),
   ]);
   const [row] = inserted!.results;
   const [agent] = agents!.results;
-  return { key: row && toKey(row), agent: agent && toAgent(agent), isKidTaken: agent?.kid_taken === 1 };
+  return {
+    key: row && toKey(row),
+    agent: agent && toAgent(agent),
+    isKidTaken: agent?.kid_taken === 1,
+    isWider: agent?.is_wider === 1,
+  };
 }
 
 /**
@@ -218,7 +231,8 @@ export interface ReplacedKey {
  * Inserts a key and sets the expiry of the former ones, unless the agent is revoked. If two rotations run at once, the key of the
  * first is one of the former keys of the second.
  *
- * A key that replaces one key has its label, its networks and its end, so that it may not be used for more than that one.
+ * A key that replaces one key has its label, its networks and its end, so that it may not be used for more than that one. If the agent has
+ * proved itself with a key that may be used from some networks only, the new one may be used from these.
  */
 export async function replaceKey(
   db: D1Database,
@@ -259,10 +273,11 @@ export async function replaceKey(
           ),
         ];
   const join = sql`JOIN api_keys k ON k.id = ${keyId ?? null} AND k.agent_id = a.id AND k.type = 'secret' AND ${KEY_STANDS}`;
+  const networks = networksOfProof(by, id);
   const [inherited, from] =
     keyId === undefined
-      ? [sql`NULL, NULL, NULL`, sql`agents a`]
-      : [sql`k.label, k.expires_at, k.allowed_ips`, sql`agents a ${join}`];
+      ? [sql`NULL, NULL, ${networks}`, sql`agents a`]
+      : [sql`k.label, k.expires_at, coalesce(${networks}, k.allowed_ips)`, sql`agents a ${join}`];
   const results = await batchAsCaller<AgentRow & { created_at: number }>(db, by, [
     prepare(db, sql`SELECT 1 FROM ${from} WHERE a.id = ${id}`),
     prepare(

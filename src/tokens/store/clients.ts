@@ -1,6 +1,6 @@
 import { AGENT_COLUMNS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
-import { isAllowedAddress, mayUseKey } from "../../agents/allowed-address-row.ts";
+import { isAllowedAddress, mayUseKey } from "../../authority/allowed-address-row.ts";
 import type { PublicJwk } from "../../agents/public-key.ts";
 import { prepare, sql, type Sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";

@@ -1,7 +1,7 @@
 import { actorOf } from "../../authority/actor-row.ts";
 import { AGENT_COLUMNS, toAgent, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
-import { isAllowedAddress } from "../../agents/allowed-address-row.ts";
+import { isAllowedAddress } from "../../authority/allowed-address-row.ts";
 import { deletedRows, prepare, sql } from "../../database/sql.ts";
 import { DATABASE_NOW } from "../../database/time.ts";
 import { newChangeId } from "../../outbox/change.ts";

@@ -1,6 +1,6 @@
 import { AGENT_COLUMNS, END_TOKENS, toAgent, toList, type AgentRow } from "../../agents/agent-row.ts";
 import type { Agent } from "../../agents/agent.ts";
-import { mayUseKey } from "../../agents/allowed-address-row.ts";
+import { mayUseKey } from "../../authority/allowed-address-row.ts";
 import { actorOf } from "../../authority/actor-row.ts";
 import type { Authority } from "../../authority/authority.ts";
 import { batchAsCaller } from "../../authority/batch.ts";
