@@ -67,6 +67,25 @@ describe("a parameter that leaves words out", () => {
   });
 });
 
+describe("two rules overlap", () => {
+  it.each([
+    ["/a/{path...}", "/a/b/c", true],
+    ["/a/{path...}", "/b/c", false],
+    ["/a/{x:b|c}", "/a/{y:c|d}", true],
+    ["/a/{x:b|c}", "/a/{y:d|e}", false],
+    ["/a/{x:b|c}", "/a/{y:int}", false],
+    ["/v{n:int}", "/{x:version}", false],
+    ["/v{n}", "/{x:version}", true],
+  ])("%s and %s: %s", (one, other, expected) => {
+    expect(overlap(rule(one), rule(other))).toBe(expected);
+    expect(overlap(rule(other), rule(one))).toBe(expected);
+  });
+
+  it("and the rest of a path is any text", () => {
+    for (const text of ["", "a", "a/b"]) expect(matches(segment("{path...}"), text)).toBe(true);
+  });
+});
+
 describe("a record's id of Salesforce", () => {
   it.each(["001000000000001", "001000000000001AAA", "00Q5e00000AbCdE", "a0B5e00000AbCdEAAX", "7015e000000ABCD"])(
     "may be %s",
