@@ -81,6 +81,7 @@ describe("the keys of an issuer", () => {
     const first = find(one, "one", more);
     later(2 * TIMEOUT_MS + 1000);
     const second = find(one, "one", more);
+    expect(works).toHaveLength(1);
     later(1);
     const third = find(one, "one", more);
     const late = `SELF/${METADATA} does not answer within ${TIMEOUT_MS} ms.`;

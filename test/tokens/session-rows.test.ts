@@ -19,18 +19,20 @@ it("a session above the bound takes the refresh token of the agent's other one, 
   const self = world({ SESSIONS_PER_AGENT: "1" });
   const [agent, other] = [await self.agent(), await self.agent()];
   const json = { agent_id: agent.id, api_key: agent.apiKey };
+  await self.call("/agents/revoke-tokens", { method: "POST", token: agent.token });
+  const first = (await self.call("/agents/verify", { method: "POST", json })).body.token;
   const second = (await self.call("/agents/verify", { method: "POST", json })).body.token;
   const refresh = async (token: string) => {
     const { status, body } = await self.call("/agents/refresh", { method: "POST", json: { refresh_token: token } });
     return status === 200 ? status : body.code;
   };
   expect([
-    await refresh(agent.refreshToken),
+    await refresh(first.refresh_token),
     await refresh(other.refreshToken),
     await refresh(second.refresh_token),
   ]).toEqual(["refresh_token_expired", 200, 200]);
   const actions = (await self.records(agent.id)).map(({ action }) => action);
-  expect(actions.filter((action) => action === "token.issued")).toHaveLength(2);
+  expect(actions.filter((action) => action === "token.issued")).toHaveLength(3);
   expect(actions.filter((action) => action === "session.limit_reached")).toHaveLength(1);
 });
 
