@@ -6,6 +6,7 @@ import { BUILT_IN_CATALOGUE } from "../../src/permissions/catalogue.ts";
 import { unlimited, type GrantLimits } from "../../src/permissions/grant.ts";
 import { delegableGrants, issueDelegated } from "../../src/tokens/exchange.ts";
 import { sweepProofs } from "../../src/tokens/end-token.ts";
+import { readSessionOf } from "../../src/tokens/store/ended-tokens.ts";
 import { signingKey, verificationKey } from "../../src/tokens/keys.ts";
 import { cacheSessionEnd } from "../../src/tokens/revocation.ts";
 import { failing } from "../support/bindings.ts";
@@ -43,6 +44,29 @@ it("the end of an agent's tokens is in the records of this agent alone", async (
   const revoked = async (id: string) =>
     (await self.records(id)).filter(({ action }) => action === "token.revoked").map(({ message }) => message);
   expect([await revoked(agent.id), await revoked(other.id)]).toEqual([["all tokens revoked"], []]);
+});
+
+it("a refresh token can be used if it is of its session's generation, its hash, and neither has ended", async () => {
+  const self = world();
+  const [one, other] = [await self.agent(), await self.agent()];
+  const rowOf = (id: string) =>
+    env.DB.prepare("SELECT id AS sessionId, generation, hash FROM sessions WHERE agent_id = ?1")
+      .bind(id)
+      .first<{ sessionId: string; generation: number; hash: string }>();
+  const [token, others] = [(await rowOf(one.id))!, (await rowOf(other.id))!];
+  const read = (changes: object = {}) => readSessionOf(env.DB, { ...token, ...changes });
+  expect(await read()).toMatchObject({ agentId: one.id, scope: null, isActive: true });
+  expect(await read({ sessionId: "ses_none" })).toBeUndefined();
+  for (const wrong of [{ generation: token.generation + 1 }, { hash: others.hash }])
+    expect(await read(wrong)).toMatchObject({ agentId: one.id, isActive: false });
+  const change = async (columns: string) => {
+    await env.DB.prepare(`UPDATE sessions SET ${columns} WHERE id = ?1`).bind(token.sessionId).run();
+    const found = await read();
+    return [found?.isActive, found?.scope];
+  };
+  expect(await change(`scope = '["lab:things:read"]'`)).toEqual([true, ["lab:things:read"]]);
+  expect(await change("ended_at = 1")).toEqual([false, ["lab:things:read"]]);
+  expect(await change("ended_at = NULL, expires_at = 1")).toEqual([false, ["lab:things:read"]]);
 });
 
 it("a proof that was used, and a token that was ended, are kept for a minute after they could be used", async () => {
