@@ -10,6 +10,7 @@ import { readSessionOf } from "../../src/tokens/store/ended-tokens.ts";
 import { signingKey, verificationKey } from "../../src/tokens/keys.ts";
 import { cacheSessionEnd } from "../../src/tokens/revocation.ts";
 import { failing } from "../support/bindings.ts";
+import { post, secretOf } from "../oauth/clients.ts";
 import { testEnv, world } from "../support/world.ts";
 
 const NOW = Date.parse("2026-03-01T10:00:00Z");
@@ -46,6 +47,19 @@ it("the end of an agent's tokens is in the records of this agent alone", async (
   expect([await revoked(agent.id), await revoked(other.id)]).toEqual([["all tokens revoked"], []]);
 });
 
+it("the end of a token without a session is recorded, once", async () => {
+  const self = world();
+  const agent = await self.agent();
+  const issued = await post(self, "/oauth/token", { grant_type: "client_credentials", ...secretOf(agent) });
+  const token = issued.body.access_token as string;
+  // The second time, it had ended before.
+  for (let n = 0; n < 2; n++) {
+    expect((await post(self, "/oauth/revoke", { token, ...secretOf(agent) })).status).toBe(200);
+    const revoked = (await self.records(agent.id)).filter(({ action }) => action === "token.revoked");
+    expect(revoked).toMatchObject([{ agentId: agent.id, message: expect.stringMatching(/^token \S+ revoked by /) }]);
+  }
+});
+
 it("a refresh token can be used if it is of its session's generation, its hash, and neither has ended", async () => {
   const self = world();
   const [one, other] = [await self.agent(), await self.agent()];
@@ -71,6 +85,7 @@ it("a refresh token can be used if it is of its session's generation, its hash, 
 
 it("a proof that was used, and a token that was ended, are kept for a minute after they could be used", async () => {
   const rows = [END - 60_000, END - 59_999];
+  await env.DB.batch([env.DB.prepare("DELETE FROM used_proofs"), env.DB.prepare("DELETE FROM ended_tokens")]);
   await env.DB.batch(
     rows.flatMap((end) => [
       env.DB.prepare("INSERT INTO used_proofs (signer, jti_hash, expires_at) VALUES ('one', ?1, ?1)").bind(end),
