@@ -43,7 +43,13 @@ async function end(lab: Lab, { id, token, refreshToken }: AttackAgent, how: Endi
     case "tokens revoked":
       return ok(lab.call("POST", "/agents/revoke-tokens", { token }));
     case "key rotated":
-      return ok(lab.call("POST", `/agents/${id}/rotate-key`, { token: admin, json: { overlap_seconds: 0 } }));
+      // With its key: the attack may take longer than a token proves that its administrator has just shown it.
+      return ok(
+        lab.call("POST", `/agents/${id}/rotate-key`, {
+          token: admin,
+          json: { overlap_seconds: 0, api_key: lab.admin.apiKey },
+        }),
+      );
     case "session ended":
       // A refresh token that is used twice beyond the grace ends its session. The attack's own gateway has no grace.
       await refresh();
