@@ -1,6 +1,6 @@
 // user-agent.js is built from src/console/user-agent.ts.
 import { attempt, call, enrolPasskey, onClick, time } from "./api.js";
-import { browserName, visibleText } from "./user-agent.js";
+import { sessionName, visibleText } from "./user-agent.js";
 
 const element = (id) => document.getElementById(id);
 const ROLES = { admin: "Administrator", owner: "Owner", auditor: "Auditor" };
@@ -42,8 +42,8 @@ function row(title, detail, label, action) {
 }
 
 /** Where a session is: a short name, and when that is opened, what the program has called itself, which may be anything. */
-function program({ current, client, user_agent: said }) {
-  const name = current ? "This browser" : (client ?? browserName(said));
+function program(session) {
+  const [name, said] = [sessionName(session), session.user_agent];
   if (name === null || !said) return visibleText(name ?? (said || "Another browser"));
   const details = document.createElement("details");
   const summary = document.createElement("summary");

@@ -81,8 +81,8 @@ export async function requireRecentProof(call: ProvenCall, apiKey?: string | nul
     return authority;
   }
   if (apiKey && authority.agentId !== undefined) {
-    const keyHashes = await apiKeyHashes(apiKey, call.config.peppers);
-    return { ...authority, keyHashes, keyAddress: call.ipAddress };
+    const hashes = await apiKeyHashes(apiKey, call.config.peppers);
+    return { ...authority, provenBy: { hashes, address: call.ipAddress } };
   }
   if (hasRecentProof(call)) return authority;
   throw reauthenticationRequired(

@@ -1,6 +1,6 @@
 import { sql, type Sql } from "../database/sql.ts";
 import { networksOf } from "../validation/ip-address.ts";
-import type { Authority } from "./authority.ts";
+import type { Authority, ProvenKey } from "./authority.ts";
 import { basisAllowedIps } from "./token-row.ts";
 
 /** SQL that is true if an address may use a key `k` of an agent `a`: both have to allow it, so a key is never wider than its agent. */
@@ -18,6 +18,10 @@ export const isAllowedAddress = (list: Sql, address: string): Sql =>
   sql`(${list} IS NULL OR EXISTS (SELECT 1 FROM json_each(${list}) n
     WHERE n.value IN (SELECT value FROM json_each(${JSON.stringify(networksOf(address))}))))`;
 
+/** SQL that is true of the key `k` by which a request proves itself. */
+export const isProvenKey = ({ hashes }: ProvenKey): Sql =>
+  sql`k.hash IN (SELECT value FROM json_each(${JSON.stringify(hashes)}))`;
+
 /** SQL that is true if each of these stands in a list, which is a JSON array. @param list null: in none. */
 export const isPartOf = (values: readonly string[], list: Sql): Sql =>
   sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(values)}) v
@@ -29,7 +33,6 @@ export const isPartOf = (values: readonly string[], list: Sql): Sql =>
  */
 export function networksOfProof(by: Authority, agentId: string): Sql {
   if (by.agentId === undefined || by.agentId !== agentId) return sql`NULL`;
-  if (!by.keyHashes) return basisAllowedIps(by.basis);
-  return sql`(SELECT k.allowed_ips FROM api_keys k WHERE k.agent_id = ${agentId}
-    AND k.hash IN (SELECT value FROM json_each(${JSON.stringify(by.keyHashes)})))`;
+  if (!by.provenBy) return basisAllowedIps(by.basis);
+  return sql`(SELECT k.allowed_ips FROM api_keys k WHERE k.agent_id = ${agentId} AND ${isProvenKey(by.provenBy)})`;
 }

@@ -6,6 +6,14 @@ import type { TokenLink } from "./token-row.ts";
  */
 export type Authority = AgentAuthority | PersonAuthority | BootstrapAuthority;
 
+/** An API key in a request's body, which may be none of its agent's. */
+export interface ProvenKey {
+  /** The key's hash under each key of `SECRET_PEPPER`. */
+  readonly hashes: readonly string[];
+  /** The address that it is sent from. Empty if it is not known. */
+  readonly address: string;
+}
+
 /** The authority of an agent, by its access token. */
 export interface AgentAuthority extends TokenLink {
   readonly personId?: undefined;
@@ -13,10 +21,8 @@ export interface AgentAuthority extends TokenLink {
   readonly delegators?: readonly TokenLink[];
   /** The permissions that the request needs, each as it is stored with the agent. */
   readonly required: readonly string[];
-  /** An API key that the request proves itself with, as its hash under each key of `SECRET_PEPPER`. */
-  readonly keyHashes?: readonly string[];
-  /** The address that the key is sent from. Empty if it is not known. */
-  readonly keyAddress?: string;
+  /** An API key that the request proves itself with. */
+  readonly provenBy?: ProvenKey;
   /** The versions of the grants that the request was judged by, of the agent and of those that it acts for. */
   readonly grantsVersions?: readonly { readonly agentId: string; readonly version: number }[];
   /** Set for a change that may loosen what limits an agent: see {@link Loosening}. */

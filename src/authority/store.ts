@@ -1,8 +1,16 @@
-import { isPartOf, mayUseKey } from "./allowed-address-row.ts";
+import { isPartOf, isProvenKey, mayUseKey } from "./allowed-address-row.ts";
 import { prepare, sql, type Sql } from "../database/sql.ts";
 import { DATABASE_NOW } from "../database/time.ts";
 import { ADMIN } from "../permissions/grammar.ts";
-import type { AgentAuthority, Authority, AuthorityLoss, Ceiling, Loosening, PersonAuthority } from "./authority.ts";
+import type {
+  AgentAuthority,
+  Authority,
+  AuthorityLoss,
+  Ceiling,
+  Loosening,
+  PersonAuthority,
+  ProvenKey,
+} from "./authority.ts";
 import { HAS_ADMINISTRATOR, PERSON_SESSION_STANDS } from "./person-row.ts";
 import { KEY_STANDS, linkStands, type TokenLink } from "./token-row.ts";
 
@@ -15,10 +23,9 @@ const isActiveLink = (link: TokenLink): Sql =>
     AND ${linkStands(link)})`;
 
 /** SQL that is true if the request proved itself with a key that its agent has now, and that may be used from its address. */
-const holdsKey = (agentId: string, keyHashes: readonly string[], address: string) =>
+const holdsKey = (agentId: string, key: ProvenKey) =>
   sql`EXISTS (SELECT 1 FROM api_keys k JOIN agents a ON a.id = k.agent_id WHERE a.id = ${agentId}
-    AND k.hash IN (SELECT value FROM json_each(${JSON.stringify(keyHashes)}))
-    AND ${KEY_STANDS} AND ${mayUseKey(address)})`;
+    AND ${isProvenKey(key)} AND ${KEY_STANDS} AND ${mayUseKey(key.address)})`;
 
 /** SQL that is true if an agent's grants are those that the request was judged by. */
 const hasSameGrants = ({ agentId, version }: NonNullable<AgentAuthority["grantsVersions"]>[number]): Sql =>
@@ -86,10 +93,10 @@ function conditionsOf(authority: Authority): { reason: AuthorityLoss["reason"]; 
   if (authority.agentId === undefined) {
     return authority.lasts ? [] : [{ reason: "bootstrap_ended", holds: sql`NOT EXISTS (SELECT 1 FROM people)` }];
   }
-  const { agentId, keyHashes, keyAddress = "", grantsVersions = [], loosens } = authority;
+  const { agentId, provenBy, grantsVersions = [], loosens } = authority;
   return [
     { reason: "token_revoked", holds: isActive(authority) },
-    ...(keyHashes ? [{ reason: "key_refused", holds: holdsKey(agentId, keyHashes, keyAddress) } as const] : []),
+    ...(provenBy ? [{ reason: "key_refused", holds: holdsKey(agentId, provenBy) } as const] : []),
     ...grantsVersions.map((one) => ({ reason: "grants_changed", holds: hasSameGrants(one) }) as const),
     { reason: "insufficient_permissions", holds: holdsAll(authority) },
     ...(loosens ? [{ reason: "person_required", holds: mayLoosen(loosens) } as const] : []),

@@ -25,6 +25,17 @@ const SYSTEMS: readonly (readonly [RegExp, string])[] = [
   [/\bLinux\b/, "Linux"],
 ];
 
+/** Where a session of a person is: this browser, the command that it was opened for, or a browser. Null if none is known. */
+export const sessionName = ({
+  current,
+  client,
+  user_agent,
+}: {
+  readonly current: boolean;
+  readonly client: string | null;
+  readonly user_agent: string;
+}): string | null => (current ? "This browser" : (client ?? browserName(user_agent)));
+
 /**
  * A short name of a browser, such as "Firefox on Linux", by what it calls itself. Every word is of the lists above, so that nothing that a
  * program has sent is shown; but it may call itself what it is not.

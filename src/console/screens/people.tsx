@@ -3,7 +3,7 @@ import { useAction, useList, useLoad } from "../load.ts";
 import { change, read, segment } from "../request.ts";
 import { navigate } from "../router.ts";
 import { me, notify, ROLE_NAMES, type Person } from "../state.ts";
-import { browserName } from "../user-agent.ts";
+import { sessionName } from "../user-agent.ts";
 import {
   ActionButton,
   Badge,
@@ -360,8 +360,8 @@ function PersonSessions({ path }: { path: string }) {
 }
 
 /** Where a session is: a short name, and when that is opened, what the program has called itself, which may be anything. */
-function Program({ of: { current, client, user_agent: said } }: { of: PersonSession }) {
-  const name = current ? "This browser" : (client ?? browserName(said));
+function Program({ of: session }: { of: PersonSession }) {
+  const [name, said] = [sessionName(session), session.user_agent];
   if (name === null) return <Quoted text={said || "Another browser"} most={120} />;
   if (!said) return <Quoted text={name} most={120} />;
   return (
